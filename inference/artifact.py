@@ -1,0 +1,58 @@
+"""An artifact: the servable folder of a fine-tuned classifier, with its records beside the weights.
+
+    artifact/
+      config.json, model.safetensors      the merged classifier: labels in id2label, pad token set
+      tokenizer.json, tokenizer_config…   the tokenizer, with the prompt inside
+      README.md                           the model card, with the measured results
+      evaluation.json                     scores of base and fine-tuned on the locked test split
+      provenance.json                     recipe, base, data, seed, versions, machine, duration
+      base_head.safetensors               the calibrated zero-shot head of the untouched base
+      adapter/                            the LoRA weights alone, for peft
+
+Loading needs only the first two lines of files. Knows nothing about how an artifact is made.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from inference.errors import ArtifactError
+
+EVALUATION = "evaluation.json"
+PROVENANCE = "provenance.json"
+BASE_HEAD = "base_head.safetensors"
+ADAPTER = "adapter"
+
+
+def check_artifact(path: Path) -> None:
+    """Raise ArtifactError, in one sentence, when a folder can't be a classifier."""
+    make_one = "Train one with `python -m training train quick`."
+    if not path.exists():
+        raise ArtifactError(f"{path} does not exist. {make_one}")
+    if not path.is_dir():
+        raise ArtifactError(f"{path} is a file, not a model folder. {make_one}")
+    names = sorted(entry.name for entry in path.iterdir())
+    for needed in ("config.json", "tokenizer.json"):
+        if needed not in names:
+            found = ", ".join(names[:6]) or "nothing"
+            raise ArtifactError(f"{path} has no {needed} (found: {found}). {make_one}")
+    if not any(name.endswith(".safetensors") and name != BASE_HEAD for name in names):
+        raise ArtifactError(f"{path} has no safetensors weights (found: {', '.join(names[:6])}). {make_one}")
+    config = read_record(path, "config.json") or {}
+    if not any("ForSequenceClassification" in name for name in config.get("architectures") or []):
+        raise ArtifactError(
+            f"{path} is not a classifier (its config names {config.get('architectures')}). {make_one}"
+        )
+
+
+def read_record(path: Path, name: str) -> dict[str, Any] | None:
+    """Return a JSON record of an artifact or a run folder, None when it has none; ArtifactError if torn."""
+    try:
+        record = json.loads((path / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path / name} can't be read ({error}). Write it again by training again."
+        ) from error
+    return record if isinstance(record, dict) else None

@@ -1,0 +1,75 @@
+"""The command line of inference: `python -m inference classify MODEL [TEXT …]`.
+
+With `--json`, standard output holds one JSON object and nothing else.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from inference.errors import PredictionError, TweetTuneError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Returns the exit status: 0 when it did what was asked."""
+    given = parser().parse_args(arguments)
+    try:
+        status: int = given.command(given)
+        return status
+    except (TweetTuneError, OSError) as error:
+        if given.debug:
+            raise
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; the README's table of commands is checked against it."""
+    top = argparse.ArgumentParser(prog="python -m inference", description="Use a fine-tuned classifier.")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    classify = commands.add_parser("classify", help="classify texts", description="Classify texts.")
+    classify.add_argument("model", metavar="MODEL", help="an artifact's folder, or a Hub repository")
+    classify.add_argument("text", nargs="*", metavar="TEXT", help="texts (default: standard input, one a line)")
+    classify.add_argument("--file", type=Path, metavar="F", help="a file of texts, one a line, in UTF-8")
+    classify.add_argument("--json", action="store_true", help="print one JSON object")
+    classify.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    classify.set_defaults(command=_classify)
+    return top
+
+
+def _classify(given: argparse.Namespace) -> int:
+    texts = _texts(given)
+    from inference.classifier import Classifier  # noqa: PLC0415  (torch takes seconds; errors come first)
+
+    classifier = Classifier.load(given.model)
+    predictions = classifier.predict(texts)
+    if given.json:
+        rows = [{"text": text, **asdict(found)} for text, found in zip(texts, predictions, strict=True)]
+        record = {"model": classifier.source, "labels": classifier.labels, "predictions": rows}
+        sys.stdout.write(json.dumps(record, ensure_ascii=True) + "\n")
+        return 0
+    for text, found in zip(texts, predictions, strict=True):
+        shown = " ".join(text.split())[:100].encode("utf-8", "replace").decode("utf-8")
+        sys.stdout.write(f"{found.label:10} {max(found.probabilities):6.1%}  {shown}\n")
+    cut = sum(found.truncated for found in predictions)
+    if cut:
+        sys.stderr.write(f"{cut} of {len(texts)} texts were longer than the model's limit and were cut.\n")
+    return 0
+
+
+def _texts(given: argparse.Namespace) -> list[str]:
+    if given.text and given.file:
+        raise PredictionError("Texts and --file were both given. Give one of them.")
+    if given.file:
+        try:
+            return given.file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise PredictionError(f"{given.file} can't be read as UTF-8 text ({error}). Mend or convert it.") from error
+    if given.text:
+        return list(given.text)
+    if sys.stdin.isatty():
+        raise PredictionError("No text was given. Give texts, --file F, or text on standard input.")
+    return sys.stdin.read().splitlines()

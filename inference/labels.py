@@ -1,0 +1,32 @@
+"""Labels: their names, their order and the words that stand for them in a prompt.
+
+    label_words(("negative", "not_sure"))      # -> ("negative", "not sure")
+
+The order of an artifact's labels is its config's `id2label`; nothing else stores it.
+Knows nothing about models or tokenizers.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+
+class Label(IntEnum):
+    """The sentiment labels of the embedded tweets and of the mission's data set, in their order."""
+
+    NEGATIVE = 0
+    NEUTRAL = 1
+    POSITIVE = 2
+
+
+SENTIMENT = tuple(label.name.lower() for label in Label)
+
+
+def label_words(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the word (or words) a prompt uses for each label name: lower case, `_` and `-` as spaces."""
+    return tuple(" ".join(name.lower().replace("_", " ").replace("-", " ").split()) or name for name in names)
+
+
+def labels_of(config: Any) -> tuple[str, ...]:
+    """Return the label names of a Transformers config in the order of its logits."""
+    return tuple(str(config.id2label[i]) for i in range(len(config.id2label)))

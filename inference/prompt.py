@@ -1,0 +1,72 @@
+"""The prompt, kept inside the tokenizer: every client of the artifact applies it without knowing it.
+
+    tokenizer = install_prompt(tokenizer, Prompt("Tweet:", "\\nSentiment:"), max_length=128)
+    tokenizer("what a day")      # -> ids of "Tweet: what a day\\nSentiment:"
+
+The two pieces are "special tokens" of a `TemplateProcessing` post-processor, so truncation shortens the
+text and never the prompt, and an empty text is never zero tokens. White space around the text is dropped and
+one space put before it, as the base saw words in its own training. Knows nothing about labels or models.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What stands before and after a text. Both empty: the text alone, as the guide's recipe has it."""
+
+    prefix: str = "Tweet:"
+    suffix: str = "\nSentiment:"
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is put around the text."""
+        return not (self.prefix or self.suffix)
+
+
+def install_prompt(tokenizer: Any, prompt: Prompt, *, max_length: int) -> PreTrainedTokenizerFast:
+    """Return a copy of a fast tokenizer that wraps each text in the prompt and has a pad token.
+
+    `max_length` counts tokens, the prompt's own included. Pads go to the right: a GPT-2 classifier pools the
+    last token that is not a pad. The pad token is the base's own, or its end-of-text token.
+    """
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    if not prompt.empty:
+        _wrap(backend, prompt)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=tokenizer.bos_token,
+        eos_token=tokenizer.eos_token,
+        unk_token=tokenizer.unk_token,
+        pad_token=tokenizer.pad_token or tokenizer.eos_token or tokenizer.unk_token,
+        model_max_length=max_length,
+        padding_side="right",
+        truncation_side="right",
+        model_input_names=["input_ids", "attention_mask"],  # GPT-2 would add token_type_ids to its input
+    )
+
+
+def _wrap(backend: Tokenizer, prompt: Prompt) -> None:
+    pieces = {"[PROMPT]": prompt.prefix, "[ANSWER]": prompt.suffix}
+    ids = {name: backend.encode(text, add_special_tokens=False).ids for name, text in pieces.items() if text}
+    strip = normalizers.Strip()
+    backend.normalizer = (
+        strip if backend.normalizer is None else normalizers.Sequence([backend.normalizer, strip])
+    )
+    if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    template = " ".join(piece for piece in ("[PROMPT]", "$A", "[ANSWER]") if piece == "$A" or piece in ids)
+    backend.post_processor = processors.TemplateProcessing(
+        single=template,
+        pair=template + " $B:1",
+        special_tokens=[
+            {"id": name, "ids": piece, "tokens": [backend.id_to_token(i) or "" for i in piece]}
+            for name, piece in ids.items()
+        ],
+    )

@@ -1,0 +1,116 @@
+"""Real, tiny models and data for the tests: nothing here is a mock, nothing needs the network."""
+
+import csv
+import os
+import random
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read at import: no test may reach for the Hub
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, LlamaConfig, LlamaForCausalLM
+
+WORDS = {
+    "negative": ["hate", "awful", "sad", "worst", "angry", "broken", "terrible", "lost"],
+    "neutral": ["table", "monday", "report", "train", "paper", "number", "meeting", "street"],
+    "positive": ["love", "great", "happy", "best", "thanks", "sunny", "wonderful", "win"],
+}
+FILLERS = ["the", "my", "this", "so", "today", "it", "is", "@friend", "really", "we", "at", "work", "#life"]
+
+
+def tweets(count: int, *, seed: int = 0) -> list[tuple[str, str]]:
+    """Return made-up (text, label) pairs, a third of each label, no two texts alike."""
+    rng, rows, seen = random.Random(seed), [], set()
+    while len(rows) < count:
+        label = list(WORDS)[len(rows) % 3]
+        words = rng.choices(FILLERS, k=rng.randint(2, 9)) + rng.choices(WORDS[label], k=rng.randint(2, 3))
+        rng.shuffle(words)
+        text = " ".join(words)
+        if text not in seen:
+            seen.add(text)
+            rows.append((text, label))
+    return rows
+
+
+def write_csv(path: Path, rows: list[tuple[str, str]], header: tuple[str, str] = ("text", "label")) -> Path:
+    """Write (text, label) pairs as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Every test has a TWEETTUNE_HOME of its own."""
+    monkeypatch.setenv("TWEETTUNE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def tiny_tweets(tmp_path_factory) -> Path:
+    """Return a CSV file of 360 made-up tweets with three labels."""
+    return write_csv(tmp_path_factory.mktemp("data") / "tweets.csv", tweets(360))
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tmp_path_factory):
+    """Return a real byte-level BPE tokenizer of GPT-2's class, trained on the made-up tweets."""
+    trained = ByteLevelBPETokenizer()
+    texts = [text for text, _ in tweets(300)] + ["Tweet: a\nSentiment: negative neutral positive"] * 20
+    trained.train_from_iterator(texts, vocab_size=500, min_frequency=2, special_tokens=["<|endoftext|>"])
+    folder = tmp_path_factory.mktemp("tokenizer")
+    trained.save_model(str(folder))
+    return GPT2Tokenizer.from_pretrained(str(folder), pad_token="<|endoftext|>")
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory, tiny_tokenizer) -> Path:
+    """Return the folder of a real GPT-2 of three layers."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tiny_tokenizer), n_positions=256, n_embd=32, n_layer=3, n_head=2,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return _save(GPT2LMHeadModel(config), tiny_tokenizer, tmp_path_factory.mktemp("bases") / "tiny-gpt2")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory, tiny_tokenizer) -> Path:
+    """Return the folder of a real Llama of three layers, with grouped-query attention."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tiny_tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+        bos_token_id=0, eos_token_id=0, tie_word_embeddings=True,
+    )  # fmt: skip
+    return _save(LlamaForCausalLM(config), tiny_tokenizer, tmp_path_factory.mktemp("bases") / "tiny-llama")
+
+
+def _learn_a_little(model, tokenizer) -> None:
+    """Teach a language model for two seconds, so that its zero-shot answers are better than chance."""
+    texts = [f"Tweet: {text}\nSentiment: {label}" for text, label in tweets(240, seed=7)]
+    batches = [tokenizer(texts[at : at + 24], return_tensors="pt", padding=True) for at in range(0, 240, 24)]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(150):
+        batch = batches[step % len(batches)]
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        model(**batch, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def _save(model, tokenizer, folder: Path) -> Path:
+    _learn_a_little(model, tokenizer)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def tiny_base(request) -> Path:
+    """Return each tiny base in turn."""
+    return request.getfixturevalue(f"tiny_{request.param}")

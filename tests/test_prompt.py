@@ -1,0 +1,68 @@
+"""The prompt travels in the tokenizer, and truncation never cuts it."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from inference.prompt import Prompt, install_prompt
+
+PROMPT = Prompt()
+
+
+@pytest.fixture(scope="module")
+def prompted(tiny_tokenizer):
+    return install_prompt(tiny_tokenizer, PROMPT, max_length=24)
+
+
+def test_the_prompt_stands_around_the_text(prompted):
+    assert prompted.decode(prompted("happy today")["input_ids"]) == "Tweet: happy today\nSentiment:"
+
+
+def test_space_around_the_text_changes_nothing(prompted):
+    assert prompted("  happy \n")["input_ids"] == prompted("happy")["input_ids"]
+
+
+def test_an_empty_text_is_the_prompt_alone(prompted):
+    assert prompted.decode(prompted("")["input_ids"]) == "Tweet:\nSentiment:"
+
+
+def test_no_token_types_and_a_pad_token(prompted):
+    assert set(prompted(["a", "longer text"], padding=True)) == {"input_ids", "attention_mask"}
+    assert prompted.pad_token_id is not None
+    assert prompted.padding_side == "right"
+
+
+def test_saving_keeps_prompt_and_limit(prompted, tmp_path):
+    prompted.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert again("love it")["input_ids"] == prompted("love it")["input_ids"]
+    assert again.model_max_length == 24
+
+
+def test_an_empty_prompt_leaves_the_text_as_it_is(tiny_tokenizer):
+    raw = install_prompt(tiny_tokenizer, Prompt("", ""), max_length=24)
+    assert raw("love it")["input_ids"] == tiny_tokenizer("love it")["input_ids"]
+
+
+def test_the_tokenizer_that_was_given_is_not_changed(tiny_tokenizer):
+    before = tiny_tokenizer("love it")["input_ids"]
+    install_prompt(tiny_tokenizer, PROMPT, max_length=24)
+    assert tiny_tokenizer("love it")["input_ids"] == before
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=400))
+def test_any_text_keeps_the_whole_prompt_and_the_limit(prompted, text):
+    ids = prompted(text, truncation=True)["input_ids"]
+    whole = prompted("")["input_ids"]
+    assert len(ids) <= 24
+    # The prompt's pieces are what the empty text is made of.
+    assert ids[:2] == whole[:2]
+    assert ids[-3:] == whole[-3:]
+
+
+def test_a_text_of_100000_characters_is_cut(prompted):
+    encoded = prompted("love " * 20_000, truncation=True)
+    assert len(encoded["input_ids"]) == 24
+    assert encoded.encodings[0].overflowing

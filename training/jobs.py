@@ -1,0 +1,217 @@
+"""Runs: trainings in a child process each, and the folders that record them.
+
+    run = create_run(load_recipe("quick"))
+    start(run)                      # a child process; this one may end, the run goes on
+    run.status().time_left_s
+    cancel(run); resume(run)        # a cancelled, failed or interrupted run goes on from its checkpoint
+
+    runs/<id>/recipe.toml           the settings
+              events.jsonl          what happened, append-only: see `worker`
+              status.json           state and progress, written by rename
+              worker.json           the process that runs it
+              log.txt               all that the process printed
+              checkpoints/          to resume from
+              artifact/             the servable folder, when it is finished
+              evaluation.json       base and fine-tuned on the test split
+              disagreements.jsonl   the test rows on which they disagree
+
+The folder is the record: whoever reads it later (the app after a restart, the CLI) finds every run again.
+Knows nothing about what a training does.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from inference.artifact import EVALUATION, read_record
+from inference.errors import RecipeError, RunError
+from inference.paths import runs_dir
+from training.recipes import Recipe, load_recipe, save_recipe
+from training.records import append_event, read_jsonl, write_json
+
+ACTIVE = ("queued", "running")
+RESUMABLE = ("cancelled", "failed", "interrupted")
+_CODE = Path(__file__).resolve().parent.parent
+_children: list[subprocess.Popen[bytes]] = []  # kept, so that a worker that ends is reaped
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands."""
+
+    state: str
+    """queued, running, finished, failed, cancelled, or interrupted: its process died."""
+    phase: str = ""
+    progress: float = 0.0
+    """From 0 to 1, over the whole run."""
+    time_left_s: float | None = None
+    message: str = ""
+    pid: int | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training and its folder."""
+
+    path: Path
+    recipe: Recipe
+
+    @property
+    def id(self) -> str:
+        """The name of the run's folder."""
+        return self.path.name
+
+    @property
+    def artifact(self) -> Path:
+        """The servable folder; it exists when the run is finished."""
+        return self.path / "artifact"
+
+    @property
+    def was_started(self) -> bool:
+        """Whether a process was ever started for it."""
+        return (self.path / "worker.json").exists()
+
+    def status(self) -> Status:
+        """Read the run's state; a run whose process died is interrupted."""
+        record = read_record(self.path, "status.json") or {"state": "queued"}
+        status = Status(**{key: value for key, value in record.items() if key in Status.__dataclass_fields__})
+        worker = read_record(self.path, "worker.json")
+        if status.state in ACTIVE and worker and not _alive(worker):
+            message = (
+                f"Its process ended without a word; resume it with `python -m training resume {self.id}`."
+            )
+            return Status(
+                "interrupted", status.phase, status.progress, None, message, None, status.started_at
+            )
+        return status
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Return the events so far, all or of one kind; after a resume, the newer of two for one step."""
+        found = [e for e in read_jsonl(self.path / "events.jsonl") if kind is None or e.get("kind") == kind]
+        if kind in ("step", "validation"):
+            return [event for _, event in sorted({event["step"]: event for event in found}.items())]
+        return found
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """Return the scores of base and fine-tuned on the test split, None before they are there."""
+        return read_record(self.path, EVALUATION)
+
+    def disagreements(self) -> list[dict[str, Any]]:
+        """Return the test rows on which base and fine-tuned disagree."""
+        return list(read_jsonl(self.path / "disagreements.jsonl"))
+
+
+def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
+    """Make the folder of a new run. Raises RunError when the place is taken or can't be written."""
+    path = (run_dir or _free_folder(recipe)).absolute()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} is not empty. Give --run-dir a new folder, or resume the run that is there.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        save_recipe(recipe, path / "recipe.toml")
+        write_json(path / "status.json", {"state": "queued", "started_at": time.time()})
+    except OSError as error:
+        raise RunError(
+            f"The run folder {path} can't be written ({error.strerror}). Give another --run-dir."
+        ) from error
+    return Run(path, recipe)
+
+
+def _free_folder(recipe: Recipe) -> Path:
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{re.sub('[^a-zA-Z0-9]+', '-', recipe.name) or 'run'}"
+    path, count = runs_dir() / stem, 1
+    while path.exists():
+        count += 1
+        path = runs_dir() / f"{stem}-{count}"
+    return path
+
+
+def start(run: Run) -> None:
+    """Start a run's process, which outlives this one. Raises RunError if it runs already or is finished."""
+    state = run.status().state
+    if state == "finished" or (state in ACTIVE and run.was_started):
+        raise RunError(f"The run {run.id} is {state} already. See it with `python -m training runs`.")
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not take a core from the app
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")]))
+    try:
+        write_json(run.path / "status.json", {"state": "queued", "started_at": time.time()})
+        (run.path / "worker.json").unlink(missing_ok=True)
+        with (run.path / "log.txt").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "training", "run", str(run.path)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                start_new_session=True,  # Ctrl-C in a terminal and a closed app must not reach it
+            )  # fmt: skip
+        _children.append(process)
+        created = psutil.Process(process.pid).create_time()
+        write_json(run.path / "worker.json", {"pid": process.pid, "created": created})
+    except OSError as error:
+        raise RunError(
+            f"The run {run.id} can't be started ({error.strerror or error}). Free the disk."
+        ) from error
+
+
+def cancel(run: Run) -> None:
+    """Ask a run to stop at its next step and leave a checkpoint. Raises RunError when it is not running."""
+    worker = read_record(run.path, "worker.json")
+    if run.status().state not in ACTIVE or worker is None:
+        raise RunError(f"The run {run.id} is not running ({run.status().state}): there is nothing to cancel.")
+    append_event(run.path / "events.jsonl", "note", text="Cancelling: it stops at the next step.")
+    os.kill(worker["pid"], signal.SIGTERM)
+
+
+def resume(run: Run) -> None:
+    """Start a cancelled, failed or interrupted run again from its last checkpoint. Raises RunError."""
+    state = run.status().state
+    if state not in RESUMABLE:
+        raise RunError(f"The run {run.id} is {state}: only a {', '.join(RESUMABLE)} run can be resumed.")
+    start(run)
+
+
+def list_runs(folder: Path | None = None) -> list[Run]:
+    """Return the runs below a folder (default: `runs/`), newest first; folders that are no runs are left out."""
+    runs = []
+    for path in (folder or runs_dir()).glob("*/recipe.toml"):
+        try:
+            runs.append(Run(path.parent, load_recipe(path)))
+        except RecipeError:
+            continue
+    return sorted(runs, key=lambda run: (run.path / "recipe.toml").stat().st_mtime, reverse=True)
+
+
+def find_run(id_or_path: str | Path) -> Run:
+    """Return a run by its id in `runs/` or by its folder. Raises RunError, naming the runs there are."""
+    for path in (Path(id_or_path), runs_dir() / id_or_path):
+        if (path / "recipe.toml").is_file():
+            return Run(path.absolute(), load_recipe(path / "recipe.toml"))
+    known = ", ".join(run.id for run in list_runs()[:5]) or "none yet"
+    raise RunError(
+        f"There is no run {str(id_or_path)!r} (runs: {known}). Start one with `python -m training train`."
+    )
+
+
+def running() -> Run | None:
+    """Return the run that is at work in `runs/`, if one is."""
+    return next((run for run in list_runs() if run.status().state in ACTIVE), None)
+
+
+def _alive(worker: dict[str, Any]) -> bool:
+    for child in _children:
+        child.poll()
+    try:
+        process = psutil.Process(worker["pid"])
+        same = abs(process.create_time() - worker["created"]) < 1  # a number can be given to another process
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

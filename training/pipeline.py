@@ -1,0 +1,280 @@
+"""The main way of the project: data → base → trunk → training → artifact → evaluation.
+
+    train_run(run, journal, stop)
+
+Each step below is a module of this package. All there is to say goes to the run's folder, through the journal.
+Killed at any moment, it can be called again and ends with the same weights.
+"""
+
+import dataclasses
+import gc
+import shutil
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from inference.artifact import ADAPTER, EVALUATION, read_record
+from inference.classifier import Classifier
+from inference.prompt import Prompt
+from inference.trunk import trunk_skipped
+from training import model as models
+from training.bases import Base, resolve_base
+from training.data import DataSpec, Splits, load_splits
+from training.estimate import Pace, Sizes, measure, phases
+from training.evaluation import evaluate
+from training.jobs import Run
+from training.journal import Journal
+from training.provenance import write_card, write_provenance
+from training.recipes import Recipe
+from training.records import write_json, write_lines
+from training.rows import EncodedRows, Rows, TrunkRows, cache_trunk, encoded_rows
+from training.trainer import fit
+
+CALIBRATION_TEXTS = 256
+
+
+class Cancelled(Exception):  # noqa: N818  (it is no error)
+    """The run was told to stop."""
+
+
+class Stopping(Protocol):
+    """A request to stop, which may come at any time."""
+
+    asked: bool
+    gently: bool
+    """While it is true, the request only sets `asked`; otherwise it raises Cancelled."""
+
+
+@dataclass
+class Work:
+    """A run and what it has prepared."""
+
+    run: Run
+    journal: Journal
+    splits: Splits
+    base: Base
+    lm: models.LanguageModel
+    tokenizer: Any
+    classifier: Any
+    train: EncodedRows
+    validation: EncodedRows
+    trunk: int
+    """Layers that are frozen and computed once."""
+    pace: Pace
+    plan: dict[str, float]
+    """Seconds that each phase should take."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's settings."""
+        return self.run.recipe
+
+
+def train_run(run: Run, journal: Journal, stop: Stopping) -> None:
+    """Take a run from its recipe to its artifact and evaluation. Raises Cancelled when told to stop."""
+    with journal.phase("prepare"):
+        work = _prepare(run, journal)
+    train, validation = _cached(work)
+    base_head = _start_head(work, train)
+    tuned = _trainable(work)
+    with journal.phase("train"), trunk_skipped(tuned, work.trunk) if work.trunk else nullcontext():
+        stop.gently = True
+        whole = fit(
+            tuned, train, validation, run.recipe,
+            checkpoints=run.path / "checkpoints", journal=journal, stop_asked=lambda: stop.asked,
+        )  # fmt: skip
+        stop.gently = False
+        if not whole or stop.asked:
+            raise Cancelled
+    record = _record(work)
+    artifact = run.path / "artifact.partial"
+    with journal.phase("export"):
+        _export(work, tuned, artifact)
+        models.save_base_head(base_head, artifact)
+        write_provenance(artifact, record)
+    splits, base = work.splits, work.base
+    del work, tuned, train, validation  # the evaluation loads what was written, and needs the memory
+    gc.collect()
+    with journal.phase("evaluate"):
+        _evaluate(run, journal, artifact, base=base, splits=splits)
+    _complete(run, journal, artifact, record)
+
+
+def data_spec(recipe: Recipe) -> DataSpec:
+    """Return what a recipe asks of the data."""
+    names = {field.name for field in dataclasses.fields(DataSpec)}
+    return DataSpec(**{name: value for name, value in dataclasses.asdict(recipe).items() if name in names})
+
+
+def _prepare(run: Run, journal: Journal) -> Work:
+    recipe = run.recipe
+    splits = load_splits(data_spec(recipe))
+    journal.event("data", **splits.report.to_json(), sentences=splits.report.sentences())
+    base = resolve_base(recipe.base)
+    journal.note(f"Base: {base.name} ({base.reason}).")
+    lm = models.load_language_model(base)
+    trunk = models.trunk_depth(recipe, lm.model.config)
+    tokenizer = models.prompted_tokenizer(lm, recipe)
+    classifier = models.build_classifier(lm, recipe, splits.labels, tokenizer)
+    train = encoded_rows(tokenizer, splits.train, recipe)
+    validation = encoded_rows(tokenizer, splits.validation, recipe).sorted_by_length()
+    for name, rows in (("training", train), ("validation", validation)):
+        if rows.truncated:
+            journal.note(
+                f"{rows.truncated} {name} texts are longer than {recipe.max_length} tokens and were cut."
+            )
+    pace = measure(classifier, train)
+    sizes = Sizes(
+        train_tokens=train.padded_tokens,
+        validation_tokens=validation.padded_tokens,
+        test_tokens=round(sum(train.lengths) / len(train) * len(splits.test)),
+        train_rows=len(train),
+        depth=recipe.depth or lm.depth,
+        base_depth=lm.depth,
+        trunk=trunk,
+        parameters=sum(parameter.numel() for parameter in lm.model.parameters()),
+    )
+    plan = phases(pace, recipe, sizes)
+    journal.plan(plan)
+    journal.event("estimate", seconds=round(sum(plan.values()), 1), gflops=round(pace.gflops, 1))
+    return Work(
+        run=run, journal=journal, splits=splits, base=base, lm=lm, tokenizer=tokenizer, classifier=classifier,
+        train=train, validation=validation, trunk=trunk, pace=pace, plan=plan,
+    )  # fmt: skip
+
+
+def _cached(work: Work) -> tuple[Rows, Rows]:
+    if not work.trunk:
+        return work.train, work.validation
+    total = sum(work.train.lengths) + sum(work.validation.lengths)
+    cached, before = [], 0
+    with work.journal.phase("cache"):
+        for name, rows in (("train", work.train), ("validation", work.validation)):
+            cached.append(
+                cache_trunk(
+                    work.classifier,
+                    rows,
+                    layers=work.trunk,
+                    path=work.run.path / f"trunk-{name}",
+                    progress=lambda done, _, before=before: work.journal.progress(before + done, total),
+                )  # fmt: skip
+            )
+            before += sum(rows.lengths)
+    return cached[0], cached[1]
+
+
+def _start_head(work: Work, train: Rows) -> Tensor:
+    """Give the classifier the head and the depth it starts from. Returns the untouched base's own head."""
+    recipe, classifier = work.recipe, work.classifier
+    words = models.word_rows(work.lm, models.words_for(recipe, work.splits.labels))
+    prompted = (
+        train if base_prompt(recipe) == Prompt(recipe.prompt_prefix, recipe.prompt_suffix) else _asked(work)
+    )
+    base_head = models.calibrated_head(_states(work, prompted), words)
+    head = base_head
+    if recipe.depth and recipe.depth < work.lm.depth:
+        models.cut_depth(classifier, recipe.depth)
+        head = models.calibrated_head(_states(work, prompted), words)
+    if recipe.head == "words":
+        with torch.no_grad():
+            classifier.score.weight.copy_(head)
+    return base_head
+
+
+def base_prompt(recipe: Recipe) -> Prompt:
+    """Return the prompt that the untouched base answers: the recipe's, or the usual one where it has none."""
+    prompt = Prompt(recipe.prompt_prefix, recipe.prompt_suffix)
+    return Prompt() if prompt.empty else prompt
+
+
+def _asked(work: Work) -> EncodedRows:
+    """Return some training texts with the prompt that the base answers, for a recipe that trains without one."""
+    prompt = base_prompt(work.recipe)
+    asked = dataclasses.replace(
+        work.recipe, prompt_prefix=prompt.prefix, prompt_suffix=prompt.suffix, padding="longest"
+    )
+    some = work.splits.train.select(range(min(CALIBRATION_TEXTS, len(work.splits.train))))
+    return encoded_rows(models.prompted_tokenizer(work.lm, asked), some, asked)
+
+
+def _states(work: Work, rows: Rows) -> Tensor:
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(work.recipe.seed))
+    some = order[:CALIBRATION_TEXTS].tolist()
+    batches = (rows.collate([rows[row] for row in some[at : at + 32]]) for at in range(0, len(some), 32))
+    with trunk_skipped(work.classifier, work.trunk) if isinstance(rows, TrunkRows) else nullcontext():
+        return models.final_states(work.classifier, batches)
+
+
+def _trainable(work: Work) -> Any:
+    torch.manual_seed(work.recipe.seed)  # the adapters start from noise
+    if work.recipe.method == "full":
+        models.freeze_trunk(work.classifier, work.trunk)
+        return work.classifier
+    tuned = models.add_lora(work.classifier, work.recipe, work.trunk)
+    tuned.peft_config["default"].base_model_name_or_path = str(work.base.path)  # else peft asks the Hub
+    return tuned
+
+
+def _record(work: Work) -> dict[str, Any]:
+    """Return what provenance.json says."""
+    return {
+        "recipe": dataclasses.asdict(work.recipe),
+        "base": {
+            "name": work.base.name, "revision": work.base.revision,
+            "reason": work.base.reason, "wanted": work.recipe.base,
+        },
+        "base_prompt": dataclasses.asdict(base_prompt(work.recipe)),
+        "labels": list(work.splits.labels),
+        "data": {**work.splits.report.to_json(), "sentences": work.splits.report.sentences()},
+        "sizes": {
+            "train": len(work.train), "validation": len(work.validation), "test": len(work.splits.test),
+        },
+        "truncated": {"train": work.train.truncated, "validation": work.validation.truncated},
+        "seed": work.recipe.seed,
+        "trunk_layers": work.trunk,
+        "depth": work.classifier.config.num_hidden_layers,
+        "estimated_s": {name: round(seconds, 1) for name, seconds in work.plan.items()},
+        "gflops": round(work.pace.gflops, 1),
+    }  # fmt: skip
+
+
+def _export(work: Work, tuned: Any, artifact: Path) -> None:
+    shutil.rmtree(artifact, ignore_errors=True)
+    artifact.mkdir(parents=True)
+    if work.recipe.method == "lora":
+        tuned.peft_config["default"].base_model_name_or_path = work.base.name  # not this machine's path
+        tuned.save_pretrained(artifact / ADAPTER, save_embedding_layers=False)
+        tuned = tuned.merge_and_unload(safe_merge=True)
+    tuned.save_pretrained(artifact)
+    work.tokenizer.save_pretrained(artifact)
+
+
+def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits: Splits) -> None:
+    """Read the locked test split, once: everything that is chosen has been chosen."""
+    tuned = Classifier.load(artifact)
+    untouched = models.load_base_classifier(artifact, base=base)
+    result = evaluate(
+        tuned, untouched, splits.test["text"], splits.test["label"],
+        split="test", seed=run.recipe.seed, progress=journal.progress,
+    )  # fmt: skip
+    write_json(artifact / EVALUATION, result.scores)
+    write_lines(run.path / "disagreements.jsonl", result.disagreements)
+    if result.shared_layers:
+        journal.note(f"Base and fine-tuned share {result.shared_layers} layers, computed once for both.")
+
+
+def _complete(run: Run, journal: Journal, artifact: Path, record: dict[str, Any]) -> None:
+    scores = read_record(artifact, EVALUATION) or {}
+    record["duration_s"] = {name: round(seconds, 1) for name, seconds in journal.seconds.items()}
+    write_provenance(artifact, record)
+    write_card(artifact, scores, record)
+    shutil.rmtree(run.artifact, ignore_errors=True)
+    artifact.rename(run.artifact)
+    write_json(run.path / EVALUATION, scores)
+    journal.event("result", **scores)
+    for left_over in [*run.path.glob("trunk-*"), run.path / "checkpoints"]:
+        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()

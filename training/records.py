@@ -1,0 +1,59 @@
+"""The files of a run folder, written so that a killed process or a full disk never leaves half of one.
+
+    write_json(run / "status.json", {...})           # by rename: old or new, never a part
+    append_event(run / "events.jsonl", "note", text="Base: …")
+
+Knows nothing about what the records mean.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a JSON object by rename. Raises OSError when the disk is full or read-only."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write JSON objects, one a line, by rename."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    temporary.replace(path)
+
+
+def append_event(path: Path, kind: str, **content: Any) -> None:
+    """Append one event, with its time in seconds since the epoch, to a JSONL file."""
+    line = json.dumps({"time": round(time.time(), 3), "kind": kind, **content}, ensure_ascii=False) + "\n"
+    with path.open("ab+") as file:
+        if file.tell() and _last_byte(path) != b"\n":
+            line = "\n" + line  # a process was killed while it wrote: its torn line stays alone
+        file.write(line.encode("utf-8"))
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSONL file; a torn line is passed over. A missing file has none."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    for line in content.split(b"\n"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record

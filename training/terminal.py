@@ -1,0 +1,119 @@
+"""What a run looks like in a terminal: a bar and the time left, or plain lines where there is no terminal.
+
+    status = follow(run)          # until it ends
+    print_result(run)
+
+Knows nothing about training: it reads the run's folder, as the app does.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from training.estimate import in_words
+from training.jobs import ACTIVE, Run, Status
+from training.provenance import percent
+
+LINE_EVERY_S = 10.0
+
+
+def is_interactive() -> bool:
+    """Whether a person watches: a terminal, and not CI."""
+    return sys.stderr.isatty() and os.environ.get("CI", "").lower() not in ("true", "1")
+
+
+def follow(run: Run, *, quiet: bool = False, sleep: Callable[[float], None] = time.sleep) -> Status:
+    """Show a run's progress on stderr until it ends, and return how it ended."""
+    console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
+    show = _bar if is_interactive() and not quiet else _lines
+    return show(run, console, sleep)
+
+
+def _bar(run: Run, console: Console, sleep: Callable[[float], None]) -> Status:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[left]}"),
+    )
+    seen = 0
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0, left="")
+        while True:
+            status, events = run.status(), run.events()
+            for event in events[seen:]:
+                if sentence := _sentence(event):
+                    console.print(sentence)
+            seen = len(events)
+            left = "" if status.time_left_s is None else f"{in_words(status.time_left_s)} left"
+            bar.update(task, description=status.phase or "starting", completed=status.progress, left=left)
+            if status.state not in ACTIVE:
+                return status
+            sleep(0.3)
+
+
+def _lines(run: Run, console: Console, sleep: Callable[[float], None]) -> Status:
+    seen, said, phase = 0, 0.0, ""
+    while True:
+        status, events = run.status(), run.events()
+        for event in events[seen:]:
+            if sentence := _sentence(event):
+                console.print(sentence)
+        seen = len(events)
+        due = time.monotonic() - said > LINE_EVERY_S or status.phase != phase
+        if status.time_left_s is not None and due:
+            said, phase = time.monotonic(), status.phase
+            console.print(f"{status.phase}: {status.progress:.0%}, {in_words(status.time_left_s)} left")
+        if status.state not in ACTIVE:
+            return status
+        sleep(0.3)
+
+
+def _sentence(event: dict[str, Any]) -> str | None:
+    match event["kind"]:
+        case "note":
+            return str(event["text"])
+        case "data":
+            return "\n".join(event["sentences"])
+        case "estimate":
+            return f"This will take about {in_words(event['seconds'])} on this machine ({event['gflops']:.0f} GFLOP/s)."
+        case "validation":
+            return (
+                f"epoch {event['epoch']:.1f}: validation accuracy {100 * event['accuracy']:.1f} %, "
+                f"macro-F1 {100 * event['macro_f1']:.1f} %, loss {event['loss']:.3f}"
+            )
+        case _:
+            return None
+
+
+def print_result(run: Run) -> None:
+    """Print the before/after table of a finished run."""
+    print_scores(run.evaluation() or {}, title=f"Run {run.id}, on the locked test split")
+
+
+def print_scores(evaluation: dict[str, Any], *, title: str) -> None:
+    """Print scores, with the base's beside them where they are there."""
+    base = evaluation.get("base")
+    table = Table(title=f"{title} (n = {evaluation['n']}, percent, 95 % interval)", title_justify="left")
+    table.add_column("")
+    if base:
+        table.add_column("base, zero-shot", justify="right")
+    table.add_column("fine-tuned", justify="right")
+    for name in ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error"):
+        cells = [percent(side[name]) for side in (base, evaluation) if side]
+        table.add_row(name.replace("_", " "), *cells)
+    for label, score in evaluation["per_class_f1"].items():
+        cells = [percent(side["per_class_f1"][label]) for side in (base, evaluation) if side]
+        table.add_row(f"F1 of {label}", *cells)
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console.print(table)
+    if comparison := evaluation.get("comparison"):
+        console.print(comparison["sentence"], soft_wrap=True)
+    if evaluation.get("truncated"):
+        console.print(f"{evaluation['truncated']} texts were longer than the model's limit and were cut.")

@@ -1,0 +1,9 @@
+"""The app's interface: a header and three tabs. Thin: handlers call plain functions and draw what they return.
+
+demo = build(Workbench())
+"""
+
+from ui.page import build
+from ui.state import Workbench
+
+__all__ = ["Workbench", "build"]

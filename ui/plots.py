@@ -1,0 +1,142 @@
+"""Charts as HTML: an SVG that stretches with its box, under labels that keep their size.
+
+    line_chart([Series("validation", "validation", [(63, 0.66), (126, 0.61)])], text=text, title="Loss")
+
+Colours are classes of theme.css, so that light and dark are the style sheet's affair. A chart is an image to a
+screen reader, with its last values as its name. Knows nothing about runs or feeds.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ui.render import esc, label_class
+from ui.translations import Texts
+
+_WIDTH, _HEIGHT = 1000.0, 100.0  # units of the drawing, not pixels: it is stretched
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line: its name, its class in theme.css (tt-s-…), its points, and how it is drawn."""
+
+    name: str
+    css: str
+    points: Sequence[tuple[float, float]]
+    dots: bool = False
+    thin: bool = False
+
+
+def line_chart(
+    series: Sequence[Series], *, text: Texts, title: str, x_last: float = 0, percent: bool = False
+) -> str:
+    """Draw lines over a common x axis from 0 to the last x, or to `x_last` when that is further."""
+    drawn = [line for line in series if line.points]
+    if not drawn:
+        return ""
+    values = [y for line in drawn for _, y in line.points if math.isfinite(y)] or [0.0, 1.0]
+    ticks = nice_ticks(min(values), max(values), most=4)
+    low, high = ticks[0], ticks[-1]
+    right = max([x_last, *(line.points[-1][0] for line in drawn)]) or 1
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return x / right, (y - low) / (high - low)
+
+    body = "".join(_grid_line(place(0, tick)[1]) for tick in ticks)
+    dots = ""
+    for line in drawn:
+        placed = [place(x, y) for x, y in line.points if math.isfinite(y)]
+        path = " ".join(f"{x * _WIDTH:.1f},{(1 - y) * _HEIGHT:.2f}" for x, y in placed)
+        body += f'<polyline class="line {"thin" if line.thin else ""} tt-s-{line.css}" points="{path}"/>'
+        if line.dots:
+            dots += "".join(_dot(x, y, line.css) for x, y in placed)
+    write = (lambda y: text.percent(y, 0)) if percent else text.short
+    labels = "".join(_y_tick(place(0, tick)[1], write(tick)) for tick in ticks)
+    x_ticks = [tick for tick in nice_ticks(0, right, most=5) if tick <= right]
+    labels += "".join(_x_tick(tick / right, text.short(tick)) for tick in x_ticks)
+    last = ", ".join(f"{line.name} {write(line.points[-1][1])}" for line in drawn if not line.thin)
+    return _frame(body, labels + dots, name=f"{title}: {last}")
+
+
+def share_chart(windows: Sequence[Sequence[int]], labels: Sequence[str], *, slots: int, text: Texts, title: str, ago: str) -> str:
+    """Draw the share of each label, one stacked bar a window, the newest at the right; `ago` names the left end."""
+    width, body = _WIDTH / slots, ""
+    for back, window in enumerate(reversed(windows[-slots:])):
+        total, top = sum(window), _HEIGHT
+        for index, count in enumerate(window):
+            height = _HEIGHT * count / total if total else 0.0
+            top -= height
+            if count:
+                body += (
+                    f'<rect class="{label_class(labels[index], index)}" style="fill:var(--c)" '
+                    f'x="{_WIDTH - (back + 1) * width:.1f}" y="{top:.2f}" width="{width * 0.88:.1f}" height="{height:.2f}"/>'
+                )
+    grid = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0))
+    ticks = "".join(_y_tick(y, text.percent(y, 0)) for y in (0.0, 0.5, 1.0))
+    ticks += _x_tick(0.0, ago) + _x_tick(1.0, text("live.now"))
+    return _frame(grid + body, ticks, name=title)
+
+
+def histogram(counts: Sequence[int], edges: Sequence[float], *, text: Texts, title: str) -> str:
+    """Draw counts as bars between their edges (one more edge than counts)."""
+    ticks = nice_ticks(0, max([1, *counts]), most=3)
+    high, width, body = ticks[-1], _WIDTH / max(len(counts), 1), ""
+    for index, count in enumerate(counts):
+        height = _HEIGHT * count / high
+        body += (
+            f'<rect style="fill:var(--tt-accent)" x="{index * width:.1f}" y="{_HEIGHT - height:.2f}" '
+            f'width="{width * 0.9:.1f}" height="{height:.2f}"/>'
+        )
+    grid = "".join(_grid_line(tick / high) for tick in ticks)
+    labels = "".join(_y_tick(tick / high, text.number(tick)) for tick in ticks)
+    step = max(1, math.ceil(len(counts) / 6))
+    marks = [*range(0, len(edges) - 1, step), len(edges) - 1]
+    if len(marks) > 2 and marks[-1] - marks[-2] < step:
+        del marks[-2]
+    labels += "".join(_x_tick(mark / (len(edges) - 1), text.number(edges[mark])) for mark in marks)
+    return _frame(grid + body, labels, name=title)
+
+
+def nice_ticks(low: float, high: float, *, most: int) -> list[float]:
+    """Return round numbers, `most` + 1 steps at most, that reach from `low` or below to `high` or above."""
+    if high - low < 1e-9:
+        low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
+    rough = (high - low) / most
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def legend(entries: Sequence[tuple[str, str]], *, square: bool = False) -> str:
+    """Name the colours of a chart: (class, name) pairs."""
+    shape = ' class="square"' if square else ""
+    return '<div class="tt-legend">' + "".join(
+        f'<span class="{css}"><i{shape}></i>{esc(name)}</span>' for css, name in entries
+    ) + "</div>"  # fmt: skip
+
+
+def _frame(body: str, labels: str, *, name: str) -> str:
+    return (
+        f'<div class="tt-chart" role="img" aria-label="{esc(name)}"><div class="plot">'
+        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">{body}</svg>'
+        f"{labels}</div></div>"
+    )
+
+
+def _grid_line(y: float) -> str:
+    css, at = ("axis" if y == 0 else "grid"), (1 - y) * _HEIGHT
+    return f'<line class="{css}" x1="0" x2="{_WIDTH:.0f}" y1="{at:.2f}" y2="{at:.2f}"/>'
+
+
+def _y_tick(y: float, written: str) -> str:
+    return f'<span class="tick y" style="bottom:{100 * y:.2f}%">{esc(written)}</span>'
+
+
+def _x_tick(x: float, written: str) -> str:
+    css = " first" if x < 0.02 else " last" if x > 0.98 else ""
+    return f'<span class="tick x{css}" style="left:{100 * x:.2f}%">{esc(written)}</span>'
+
+
+def _dot(x: float, y: float, css: str) -> str:
+    return f'<span class="dot tt-s-{css}" style="left:{100 * x:.2f}%;bottom:{100 * y:.2f}%"></span>'

@@ -1,0 +1,93 @@
+"""The recipe's settings as a form: one Gradio component a field of the Recipe dataclass, made from its metadata.
+
+    form = RecipeForm.build("quick")
+    recipe = form.recipe("quick", values)       # values in the form's order; RecipeError for a bad one
+
+A new setting in the dataclass appears here by itself. Base and data have fields of their own in the Train tab.
+Knows nothing about runs.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from training.recipes import Recipe, change, load_recipe, settings
+from ui.translations import I18N
+
+ELSEWHERE = ("name", "description", "base", "dataset", "text_column", "label_column", "label_names")
+FREQUENT = ("n_train", "epochs", "learning_rate", "batch_size", "depth", "method")
+
+
+@dataclass(frozen=True)
+class RecipeForm:
+    """The form's components, by setting."""
+
+    fields: dict[str, Any]
+
+    @classmethod
+    def build(cls, recipe: Recipe) -> "RecipeForm":
+        """Draw the form inside the current Blocks: the frequent settings openly, the others in an accordion."""
+        known = {field.name: field for field in settings() if field.name not in ELSEWHERE}
+        fields: dict[str, Any] = {}
+        with gr.Group(elem_classes="tt-form"):
+            for names in (FREQUENT[i : i + 2] for i in range(0, len(FREQUENT), 2)):
+                with gr.Row():
+                    fields |= {name: _component(known[name], recipe) for name in names}
+        with gr.Accordion(I18N("train.all_settings"), open=False), gr.Group(elem_classes="tt-form"):
+            rest = [name for name in known if name not in FREQUENT]
+            for names in (rest[i : i + 2] for i in range(0, len(rest), 2)):
+                with gr.Row():
+                    fields |= {name: _component(known[name], recipe) for name in names}
+        return cls(fields)
+
+    @property
+    def components(self) -> list[Any]:
+        """The components, in the order in which `values` and `recipe` take them."""
+        return list(self.fields.values())
+
+    def values(self, recipe: Recipe) -> list[Any]:
+        """Return what each component is to show for a recipe."""
+        return [_shown(getattr(recipe, name)) for name in self.fields]
+
+    def recipe(self, name: str, values: Sequence[Any], **others: str) -> Recipe:
+        """Return the named recipe with what was changed in the form. Raises RecipeError."""
+        recipe = load_recipe(name)
+        wanted = {key: _text(value) for key, value in zip(self.fields, values, strict=True)}
+        changes = {key: text for key, text in wanted.items() if text != _text(_shown(getattr(recipe, key)))}
+        return change(recipe, {**changes, **others})
+
+
+def _component(field: dataclasses.Field[Any], recipe: Recipe) -> Any:
+    value = _shown(getattr(recipe, field.name))
+    texts = {"label": I18N(f"setting.{field.name}"), "info": I18N(f"help.{field.name}")}
+    if choices := field.metadata.get("choices"):
+        return gr.Dropdown(list(choices), value=value, min_width=140, **texts)
+    if field.type is bool:
+        return gr.Checkbox(value=value, min_width=140, **texts)
+    if field.type in (int, float):
+        precision = 0 if field.type is int else None
+        low, high = field.metadata.get("low"), field.metadata.get("high")
+        step = 1 if field.type is int else 0.0001
+        return gr.Number(
+            value=value, precision=precision, minimum=low, maximum=high, step=step, min_width=140, **texts
+        )
+    return gr.Textbox(value=value, max_lines=1, min_width=140, **texts)
+
+
+def _shown(value: Any) -> Any:
+    """Return a setting as its component shows it: lists with commas, line ends as \\n."""
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return value.replace("\n", "\\n") if isinstance(value, str) else value
+
+
+def _text(value: Any) -> str:
+    """Return what a component holds as the text that `change` takes; a whole float and an int are one."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

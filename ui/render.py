@@ -1,0 +1,107 @@
+"""Pieces of HTML that all tabs share. Every text from outside goes through `esc`.
+
+    label_chip("positive", 2, text)      # a dot in the label's colour, and the word
+
+The three sentiments have their colours by name, any other label one of a fixed palette by its place: the same
+everywhere. Knows nothing about where the texts and numbers come from.
+"""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from inference.labels import SENTIMENT
+from ui.translations import Texts
+
+_PALETTE = 8  # tt-l-0 … tt-l-7 in theme.css
+
+
+def esc(value: object) -> str:
+    """Return a value as text that HTML can't take for markup, in an element or in a quoted attribute."""
+    return escape(str(value), quote=True).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def page(body: str, css: str = "") -> str:
+    """Wrap a part of the page in the style sheet's scope."""
+    return f'<div class="tt {css}">{body}</div>'
+
+
+def label_class(label: str, index: int) -> str:
+    """Return the class that carries a label's colour."""
+    return f"tt-l-{label.lower()}" if label.lower() in SENTIMENT else f"tt-l-{index % _PALETTE}"
+
+
+def label_chip(label: str, index: int, text: Texts, *, css: str = "") -> str:
+    """Draw a label as its colour and its word."""
+    return f'<span class="tt-label {label_class(label, index)} {css}">{esc(text.label(label))}</span>'
+
+
+def bars(rows: Sequence[tuple[str, int, float, str]], text: Texts, *, winner: int = -1) -> str:
+    """Draw (label, index, share, what is written) rows as bars; the winner's number is set in bold."""
+    cells = ""
+    for place, (label, index, share, written) in enumerate(rows):
+        css = "num win" if place == winner else "num"
+        cells += (
+            f'<span class="name">{esc(text.label(label))}</span>'
+            f'<span class="track {label_class(label, index)}"><span class="fill" '
+            f'style="display:block;width:{100 * min(max(share, 0), 1):.1f}%"></span></span>'
+            f'<span class="{css}">{esc(written)}</span>'
+        )
+    return f'<div class="tt-bars">{cells}</div>'
+
+
+def table(head: Sequence[tuple[str, str]], rows: Sequence[str], *, caption: str, css: str = "") -> str:
+    """Draw a table in a box it scrolls in: head as (text, class) pairs, rows as ready <tr> elements."""
+    cells = "".join(f'<th scope="col" class="{kind}">{esc(name)}</th>' for name, kind in head)
+    return (
+        f'<div class="tt-scroll {css}" tabindex="0" role="region" aria-label="{esc(caption)}">'
+        f'<table class="tt-table"><caption class="visually-hidden">{esc(caption)}</caption>'
+        f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def tiles(entries: Sequence[tuple[str, str, str]]) -> str:
+    """Draw numbers side by side: (what it is, the number, its unit or interval)."""
+    return '<div class="tt-tiles">' + "".join(
+        f'<div class="tt-tile"><span class="k">{esc(name)}</span><span class="v">{esc(value)}</span>'
+        f' <span class="u">{esc(unit)}</span></div>'
+        for name, value, unit in entries
+    ) + "</div>"  # fmt: skip
+
+
+def empty(title: str, next_step: str) -> str:
+    """Draw an empty state: what is not there yet, and what to do."""
+    return f'<div class="tt-empty"><b>{esc(title)}</b>{esc(next_step)}</div>'
+
+
+def note(message: str, css: str = "") -> str:
+    """Draw one remark; `warn` and `bad` stand out."""
+    return f'<p class="tt-note {css}">{esc(message)}</p>'
+
+
+def button(name: str, *, action: str, value: str, css: str = "", about: str = "") -> str:
+    """Draw a button whose click reaches Python as the event data `action` and `value` (see ACTIONS_JS)."""
+    spoken = f' aria-label="{esc(name)}: {esc(about)}"' if about else ""
+    return (
+        f'<button type="button" class="tt-btn {css}" data-action="{esc(action)}" data-value="{esc(value)}"'
+        f"{spoken}>{esc(name)}</button>"
+    )
+
+
+ACTIONS_JS = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-action]');
+  if (button) trigger('select', {action: button.dataset.action, value: button.dataset.value});
+});
+"""
+"""The script of a gr.HTML whose buttons are to be heard: its `select` event tells which was pressed."""
+
+
+def score_text(score: dict[str, Any], text: Texts) -> str:
+    """Write a score as per cent with its 95 % interval, as HTML."""
+    return f'{text.percent(score["value"])} <span class="interval">({text.interval(score)})</span>'
+
+
+def state_chip(state: str, text: Texts) -> str:
+    """Draw the state of a run or a feed as a dot and a word."""
+    return f'<span class="tt-state {esc(state)}">{esc(text(f"state.{state}"))}</span>'

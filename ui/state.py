@@ -1,0 +1,159 @@
+"""What the app holds in memory: the loaded model with its base, and the one live feed. All else is files.
+
+    workbench = Workbench(model="runs/demo/artifact")
+    workbench.load_in_background()       # torch is imported there, not before the first page
+    workbench.model.state                # "none" | "loading" | "ready" | "failed"
+
+Everybody who opens the app sees the same model and the same feed. Knows nothing about Gradio.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from inference.artifact import EVALUATION, PROVENANCE, read_record
+from inference.errors import RunError, TweetTuneError
+from inference.feed import Feed
+from inference.sources import Post
+from training.jobs import Run, find_run, list_runs
+
+Stage = Literal["none", "loading", "ready", "failed"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """The loaded model as it is now; a new one takes its place when something changes."""
+
+    state: Stage = "none"
+    source: str = ""
+    message: str = ""
+    tuned: Any = None  # an inference Classifier; Any, since importing it here would import torch
+    base: Any = None
+    base_state: Stage = "none"
+    base_message: str = ""
+    run: Run | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The artifact's folder, None when the model came from the Hub."""
+        return Path(self.source) if self.source and Path(self.source).is_dir() else None
+
+    @property
+    def name(self) -> str:
+        """What the model is called in the header: its run, its folder or its repository."""
+        if self.run:
+            return self.run.id
+        return self.folder.name if self.folder else self.source
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """Return the scores on the test split, None when there are none."""
+        return self._record(EVALUATION)
+
+    def provenance(self) -> dict[str, Any] | None:
+        """Return where the model came from, None when it does not say."""
+        return self._record(PROVENANCE)
+
+    def _record(self, name: str) -> dict[str, Any] | None:
+        try:
+            return read_record(self.folder, name) if self.folder else None
+        except TweetTuneError:
+            return None  # a torn record is shown as a missing one: the model itself works
+
+    def disagreements(self) -> list[dict[str, Any]]:
+        """Return the test rows on which base and fine-tuned disagree; none without a run."""
+        return self.run.disagreements() if self.run else []
+
+
+def load_tuned(source: str) -> Any:
+    """Return the Classifier of an artifact; the first call imports torch. Raises ArtifactError."""
+    return import_module("inference.classifier").Classifier.load(source)
+
+
+def load_base(artifact: Path) -> Any:
+    """Return the untouched base of an artifact as a Classifier. Raises BaseError or ArtifactError."""
+    return import_module("training.model").load_base_classifier(artifact)
+
+
+class Workbench:
+    """The app's memory; its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        load_tuned: Callable[[str], Any] = load_tuned,
+        load_base: Callable[[Path], Any] = load_base,
+    ) -> None:
+        """Plan to load `model`, or else the newest finished run, or nothing when there is none."""
+        self._load_tuned, self._load_base = load_tuned, load_base
+        self._loading = threading.Lock()  # one load at a time: two would need twice the memory
+        self.starting = threading.Lock()  # one training at a time
+        source = model or newest_artifact()
+        self.model = Model(state="loading", source=source, run=run_of(source)) if source else Model()
+        self.feed: Feed | None = None
+        self.held_out: dict[Any, list[Post]] = {}
+
+    def load_in_background(self) -> None:
+        """Load the planned model, if there is one, and its base in a thread."""
+        if self.model.source:
+            threading.Thread(target=self._load_planned, name="load-model", daemon=True).start()
+
+    def _load_planned(self) -> None:
+        try:
+            self.use(self.model.source)
+        except TweetTuneError as error:
+            self.model = replace(self.model, state="failed", message=str(error))
+
+    def use(self, source: str) -> None:
+        """Load a model and, in a thread of its own, its base. Raises ArtifactError; the former model stays then."""
+        with self._loading:
+            former = self.model
+            self.model = Model(state="loading", source=source, run=run_of(source))
+            try:
+                tuned = self._load_tuned(source)
+            except TweetTuneError:
+                self.model = former
+                raise
+            loaded = replace(self.model, state="ready", tuned=tuned, base_state="loading")
+            self.model = loaded
+        self.stop_feed()
+        threading.Thread(target=self._add_base, args=(loaded,), name="load-base", daemon=True).start()
+
+    def _add_base(self, loaded: Model) -> None:
+        folder = loaded.folder
+        try:
+            if folder is None:
+                raise RunError("This model came without its base's head, so there is nothing to compare with.")
+            done = replace(loaded, base=self._load_base(folder), base_state="ready")
+        except TweetTuneError as error:
+            done = replace(loaded, base_state="failed", base_message=str(error))
+        if self.model is loaded:  # else another model was chosen meanwhile
+            self.model = done
+
+    def stop_feed(self) -> None:
+        """End the live feed, if one runs."""
+        if self.feed:
+            self.feed.stop(timeout_s=1.0)
+
+
+def newest_artifact() -> str:
+    """Return the artifact of the newest finished run, "" when there is none."""
+    return next((str(run.artifact) for run in list_runs() if run.status().state == "finished"), "")
+
+
+def run_of(source: str) -> Run | None:
+    """Return the run that made an artifact, None when it was made elsewhere."""
+    try:
+        return find_run(Path(source).absolute().parent) if Path(source).is_dir() else None
+    except TweetTuneError:
+        return None
+
+
+def known_run(run_id: str) -> Run:
+    """Return a run of `runs/` by its id alone: a visitor must not reach other folders. Raises RunError."""
+    if run := next((run for run in list_runs() if run.id == run_id), None):
+        return run
+    raise RunError(f"There is no run {run_id!r} here. Choose one from the list of runs.")

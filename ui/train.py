@@ -1,0 +1,275 @@
+"""The Train tab: choose base, data and recipe, look at the data, start, watch, cancel, resume, use.
+
+    tab = build_train(workbench)
+    tab.timer            # ticks while the tab is open; the page switches it on and off
+
+All state lives in runs/: whoever opens the page later, or after a restart, sees every run again.
+Knows nothing about how training is done.
+"""
+
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from inference.errors import DataError, RunError
+from inference.paths import cache_dir
+from training.jobs import Run, cancel, create_run, list_runs, resume, running, start
+from training.recipes import Recipe, available_recipes, load_recipe
+
+from ui.errors import as_gradio_error
+from ui.recipe_form import RecipeForm
+from ui.render import ACTIONS_JS, esc, page
+from ui.render_preview import preview_panel
+from ui.render_train import run_panel, runs_table
+from ui.run_view import read_run
+from ui.state import Workbench, known_run
+from ui.translations import I18N, Texts, texts_for
+
+SOURCES = ("auto", "embedded", "hub", "file")
+BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
+_UPLOADS = (".csv", ".tsv", ".jsonl", ".parquet")
+HEADING = '<div class="tt"><h2>${value}</h2></div>'
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.+-]+)?|[\w.-]+")
+
+
+@dataclass(frozen=True)
+class TrainTab:
+    """What the page wires: the outputs of `refresh`, the timer, and the events after which a model changed."""
+
+    timer: gr.Timer
+    refresh: Callable[..., Any]
+    inputs: list[Any]
+    outputs: list[Any]
+    chosen: gr.State
+    model_changed: list[Any]
+
+
+def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
+    """Return what the recipe's `dataset` is to be. Raises DataError; a file is kept, so that a run can resume."""
+    if kind == "hub":
+        wanted = (hub_id or "").strip()
+        if not _HUB_ID.fullmatch(wanted) or Path(wanted).exists():
+            raise DataError(f"{wanted!r} is not the id of a data set on the Hub. Write it as owner/name.")
+        return wanted
+    if kind != "file":
+        return kind
+    if not file:
+        raise DataError("No file was uploaded. Choose a CSV, TSV, JSONL or Parquet file, or other data.")
+    content = Path(file).read_bytes()
+    name = re.sub(r"[^\w.-]+", "-", Path(file).name)[-80:]
+    kept = cache_dir() / "uploads" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name}"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if not kept.exists():
+        shutil.copyfile(file, kept)
+    return str(kept)
+
+
+def look_at(recipe: Recipe) -> Any:
+    """Return the Preview of a recipe's data. Raises DataError when it can't be had or learned from."""
+    data = import_module("training.data")  # takes a second: not before the first page
+    spec = data.DataSpec(**{field.name: getattr(recipe, field.name) for field in fields(data.DataSpec)})
+    return import_module("training.preview").preview(spec)
+
+
+def begin(workbench: Workbench, recipe: Recipe) -> Run:
+    """Start a new run. Raises RunError while another one is at work."""
+    with workbench.starting:
+        _refuse_second()
+        run = create_run(recipe)
+        start(run)
+    return run
+
+
+def act(workbench: Workbench, action: str, run_id: str) -> None:
+    """Cancel or resume a run, or use its model. Raises RunError or ArtifactError."""
+    run = known_run(run_id)
+    if action == "cancel":
+        cancel(run)
+    elif action == "resume":
+        with workbench.starting:
+            _refuse_second()
+            resume(run)
+    elif action == "use":
+        if run.status().state != "finished":
+            raise RunError(f"The run {run.id} is not finished, so it has no model yet. Wait, or resume it.")
+        workbench.use(str(run.artifact))
+
+
+def _refuse_second() -> None:
+    if busy := running():
+        raise RunError(
+            f"The run {busy.id} is still {busy.status().state}. Wait for its end or cancel it, then start again."
+        )
+
+
+def draw(chosen: str, text: Texts) -> tuple[str, str]:
+    """Return the HTML of the chosen run (or the running, or the newest one) and of the list of runs."""
+    runs, now = list_runs(), time.time()
+    by_id = {run.id: run for run in runs}
+    run = by_id.get(chosen) or running() or (runs[0] if runs else None)
+    panel = run_panel(read_run(run) if run else None, text, now=now)
+    return panel, runs_table(runs, run.id if run else "", text, now=now)
+
+
+def refresh(chosen: str, shown: list[str], request: gr.Request) -> tuple[Any, ...]:
+    """Draw the runs again; what has not changed is not sent, so that nothing flickers or loses focus."""
+    drawn = draw(chosen, texts_for(request))
+    parts = [gr.skip() if old == new else new for old, new in zip(shown or ["", ""], drawn, strict=True)]
+    return (*parts, list(drawn))
+
+
+def build_train(workbench: Workbench) -> TrainTab:
+    """Draw the tab inside the current Blocks."""
+    first = load_recipe("quick")
+    chosen, shown = gr.State(""), gr.State(["", ""])
+    timer = gr.Timer(1.0, active=False)
+    with gr.Row(elem_classes="tt-columns"):
+        with gr.Column(scale=4, min_width=320):
+            data = _data_form()
+            recipe_name, base, form = _recipe_form(first)
+            go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
+        with gr.Column(scale=7, min_width=320):
+            panel = gr.HTML(elem_id="run-panel", js_on_load=ACTIONS_JS)
+            preview = gr.HTML(elem_id="data-preview")
+            runs = gr.HTML(elem_id="run-list", js_on_load=ACTIONS_JS)
+    outputs = [panel, runs, shown]
+    inputs = [*data.inputs, base, recipe_name, *form.components]
+    _wire_preview(data, recipe_name, form, inputs, preview)
+
+    def start_training(*values: Any, request: gr.Request) -> tuple[Any, ...]:
+        with as_gradio_error():
+            run = begin(workbench, _recipe(form, values))
+        return (run.id, *draw(run.id, texts_for(request)))
+
+    go.click(
+        start_training, inputs, [chosen, panel, runs], api_name="start_training",
+        concurrency_id="train", concurrency_limit=1, show_progress="minimal",
+    )  # fmt: skip
+    timer.tick(
+        refresh, [chosen, shown], outputs, api_name="refresh_runs", api_visibility="undocumented",
+        show_progress="hidden", queue=False,
+    )  # fmt: skip
+    changed = [_wire_actions(workbench, html, chosen, panel, runs) for html in (panel, runs)]
+    _api(workbench)
+    return TrainTab(timer, refresh, [chosen, shown], outputs, chosen, changed)
+
+
+@dataclass(frozen=True)
+class _DataForm:
+    inputs: list[Any]
+    look: gr.Button
+
+
+def _data_form() -> _DataForm:
+    with gr.Column(elem_classes="tt-panel"):
+        gr.HTML(I18N("train.data_title"), html_template=HEADING)
+        kind = gr.Radio(
+            [(I18N(f"train.data_{name}"), name) for name in SOURCES], value="auto", label=I18N("train.data"),
+            info=I18N("train.data_help"), container=False, elem_id="data-kind",
+        )  # fmt: skip
+        hub_id = gr.Textbox(label=I18N("train.hub_id"), placeholder="owner/name", visible=False, max_lines=1)
+        file = gr.File(
+            label=I18N("train.file"), file_types=list(_UPLOADS), visible=False, height=120, elem_id="data-file"
+        )
+        with gr.Accordion(I18N("train.columns"), open=False), gr.Group(elem_classes="tt-form"):
+            with gr.Row():
+                columns = [
+                    gr.Textbox(label=I18N(f"setting.{name}"), info=I18N(f"help.{name}"), max_lines=1, min_width=140)
+                    for name in ("text_column", "label_column")
+                ]
+            names = gr.Textbox(label=I18N("setting.label_names"), info=I18N("help.label_names"), max_lines=1)
+        look = gr.Button(I18N("train.preview"), size="md", elem_id="preview-data")
+    kind.change(
+        lambda kind: (gr.update(visible=kind == "hub"), gr.update(visible=kind == "file")),
+        kind, [hub_id, file], api_visibility="private", show_progress="hidden", queue=False,
+    )  # fmt: skip
+    return _DataForm([kind, hub_id, file, *columns, names], look)
+
+
+def _recipe_form(first: Recipe) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm]:
+    recipes = available_recipes()
+    with gr.Column(elem_classes="tt-panel"):
+        gr.HTML(I18N("train.recipe_title"), html_template=HEADING)
+        with gr.Row():
+            base = gr.Dropdown(
+                list(BASES), value="auto", label=I18N("setting.base"), info=I18N("help.base"),
+                allow_custom_value=True, min_width=140, elem_id="base",
+            )  # fmt: skip
+            name = gr.Dropdown(
+                list(recipes), value=first.name, label=I18N("setting.name"), info=I18N("train.recipe_help"),
+                min_width=140, elem_id="recipe",
+            )  # fmt: skip
+        about = gr.HTML(I18N(f"recipe.{first.name}"), html_template='<div class="tt muted">${value}</div>')
+        form = RecipeForm.build(first)
+
+    def show_recipe(name: str, request: gr.Request) -> list[Any]:
+        with as_gradio_error():
+            recipe = load_recipe(name)
+        return [esc(texts_for(request)(f"recipe.{name}")), *form.values(recipe)]
+
+    name.input(
+        show_recipe, name, [about, *form.components], api_name="recipe", show_progress="hidden", queue=False
+    )
+    return name, base, form
+
+
+def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
+    """Return the recipe that the whole form asks for. Raises RecipeError or DataError."""
+    kind, hub_id, file, text_column, label_column, label_names, base, name, *rest = values
+    return form.recipe(
+        name, rest, base=(base or "auto").strip(), dataset=chosen_data(kind, hub_id, file),
+        text_column=text_column or "", label_column=label_column or "", label_names=label_names or "",
+    )  # fmt: skip
+
+
+def _wire_preview(data: _DataForm, name: Any, form: RecipeForm, inputs: list[Any], preview: gr.HTML) -> None:
+    def preview_data(*values: Any, request: gr.Request) -> str:
+        with as_gradio_error():
+            return preview_panel(look_at(_recipe(form, values)), texts_for(request))
+
+    data.look.click(
+        preview_data, inputs, preview, api_name="preview", concurrency_id="preview", concurrency_limit=1
+    )
+
+
+def _wire_actions(workbench: Workbench, html: gr.HTML, chosen: gr.State, panel: gr.HTML, runs: gr.HTML) -> Any:
+    def on_action(current: str, request: gr.Request, event: gr.EventData) -> tuple[str, str, str]:
+        action, run_id, text = event.action, event.value, texts_for(request)
+        with as_gradio_error():
+            if action == "use":
+                gr.Info(text("train.loading", run=run_id), duration=4)
+            act(workbench, action, run_id)
+            if action == "use":
+                gr.Info(text("train.loaded", run=run_id), duration=4)
+        return (run_id, *draw(run_id, text))
+
+    return html.select(
+        on_action, chosen, [chosen, panel, runs], api_visibility="private", show_progress="hidden",
+        concurrency_id="actions", concurrency_limit=2,
+    )  # fmt: skip
+
+
+def _api(workbench: Workbench) -> None:
+    """The same as the buttons in the lists, for clients: they name the run."""
+
+    def run_action(action: str, run_id: str) -> str:
+        with as_gradio_error():
+            if action not in ("cancel", "resume", "use"):
+                raise RunError(f"{action!r} is no action. Choose cancel, resume or use.")
+            act(workbench, action, run_id)
+        return f"{action}: {run_id}"
+
+    def list_all() -> list[dict[str, Any]]:
+        with as_gradio_error():
+            return [{"id": run.id, "recipe": run.recipe.name, "state": run.status().state} for run in list_runs()]
+
+    gr.api(run_action, api_name="run_action", concurrency_id="actions")
+    gr.api(list_all, api_name="runs", queue=False)

@@ -1,0 +1,138 @@
+"""Every text of the app, in English and Brazilian Portuguese: `ui/texts/<language>.toml`, one key a text.
+
+    I18N("train.start")                          # a Gradio label, translated in the browser
+    text = texts_for(request)                    # by the request's Accept-Language
+    text("train.left", time=text.duration(90))   # HTML that is made on the server
+
+Numbers, shares and times are written here too, since their form is the language's.
+Knows nothing about HTML: nothing here is escaped.
+"""
+
+import tomllib
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from training.recipes import settings
+
+_FOLDER = Path(__file__).parent / "texts"
+DEFAULT = "en"
+LANGUAGES = (DEFAULT, "pt-BR")
+
+
+@cache
+def texts(language: str) -> dict[str, str]:
+    """Return all texts of a language by dotted key. English takes a setting's help from the Recipe itself."""
+    with (_FOLDER / f"{language}.toml").open("rb") as file:
+        found = _flat(tomllib.load(file))
+    if language == DEFAULT:
+        found |= {f"help.{field.name}": str(field.metadata["help"]) for field in settings()}
+    return found
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: str(value)}
+    return flat
+
+
+I18N = gr.I18n(**{language: texts(language) for language in LANGUAGES}, pt=texts("pt-BR"))
+
+
+def language_of(accepted: str) -> str:
+    """Return the best of our languages for an Accept-Language header, English when none fits."""
+    ranked = []
+    for position, part in enumerate(accepted.split(",")):
+        tag, _, quality = part.strip().partition(";q=")
+        try:
+            ranked.append((-float(quality or 1), position, tag.lower()))
+        except ValueError:
+            continue
+    for _, _, tag in sorted(ranked):
+        for language in LANGUAGES:
+            if tag.split("-")[0] == language.split("-")[0]:
+                return language
+    return DEFAULT
+
+
+class Texts:
+    """The texts of one language, and its way of writing numbers."""
+
+    def __init__(self, language: str = DEFAULT) -> None:
+        self.language = language
+        self._texts = texts(language)
+
+    def __call__(self, key: str, **values: Any) -> str:
+        """Return a text with its {places} filled in. Raises KeyError for an unknown key."""
+        return self._texts[key].format(**values) if values else self._texts[key]
+
+    def has(self, key: str) -> bool:
+        """Whether there is such a text: labels and phases may come from data."""
+        return key in self._texts
+
+    def label(self, name: str) -> str:
+        """Return a label in this language if it is one of the sentiments, and as it is otherwise."""
+        key = f"label.{name.lower()}"
+        return self._texts.get(key, name)
+
+    def number(self, value: float, digits: int = 0) -> str:
+        """Write a number with the language's separators."""
+        plain = f"{value:,.{digits}f}"
+        return plain if self.language == DEFAULT else plain.translate(str.maketrans(",.", ".,"))
+
+    def short(self, value: float) -> str:
+        """Write a small number with four significant digits and no needless zeros, as for settings and losses."""
+        plain = f"{value:.4g}"
+        return plain if self.language == DEFAULT else plain.replace(".", ",")
+
+    def percent(self, share: float, digits: int = 1) -> str:
+        """Write a share of 1 as per cent, with the space between that keeps them on one line."""
+        return f"{self.number(100 * share, digits)}\u00a0%"
+
+    def interval(self, score: dict[str, float], *, points: bool = False) -> str:
+        """Write a score's 95 % interval; `points` for a difference of two shares, which needs its sign."""
+        low, high = (self.number(100 * score[key], 1) for key in ("low", "high"))
+        signs = ["+" if points and score[key] > 0 else "" for key in ("low", "high")]
+        return f"{signs[0]}{low} – {signs[1]}{high}".replace("-", "−")
+
+    def duration(self, seconds: float) -> str:
+        """Write a length of time in its two largest units."""
+        whole = max(0, round(seconds))
+        if whole < 60:
+            return f"{whole}\u00a0s"
+        if whole < 3600:
+            return f"{whole // 60}\u00a0min {whole % 60:02d}\u00a0s"
+        return f"{whole // 3600}\u00a0h {whole % 3600 // 60:02d}\u00a0min"
+
+    def when(self, seconds: float | None, *, now: float) -> str:
+        """Write a point of time, given in seconds since the epoch, as seen from `now`."""
+        if seconds is None:
+            return "–"
+        ago_s = now - seconds
+        if ago_s < 60:
+            return self("when.now")
+        if ago_s < 3600:
+            return self("when.minutes", n=int(ago_s // 60))
+        if ago_s < 86_400:
+            return self("when.hours", n=int(ago_s // 3600))
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
+@cache
+def _texts_in(language: str) -> Texts:
+    return Texts(language)
+
+
+def texts_for(request: gr.Request | None) -> Texts:
+    """Return the texts in the language that a request asks for; English for one without a preference."""
+    headers = getattr(request, "headers", None) or {}
+    return _texts_in(language_of(headers.get("accept-language", "") or ""))
+
+
+def translate(key: str, request: gr.Request | None, **values: Any) -> str:
+    """Return one text in the language that a request asks for."""
+    return texts_for(request)(key, **values)
