@@ -22,12 +22,14 @@ WORDS = {
 FILLERS = ["the", "my", "this", "so", "today", "it", "is", "@friend", "really", "we", "at", "work", "#life"]
 
 
-def tweets(count: int, *, seed: int = 0) -> list[tuple[str, str]]:
+def tweets(count: int, *, seed: int = 0, words_known: int = 8) -> list[tuple[str, str]]:
     """Return made-up (text, label) pairs, a third of each label, no two texts alike."""
     rng, rows, seen = random.Random(seed), [], set()
     while len(rows) < count:
         label = list(WORDS)[len(rows) % 3]
-        words = rng.choices(FILLERS, k=rng.randint(2, 9)) + rng.choices(WORDS[label], k=rng.randint(2, 3))
+        words = rng.choices(FILLERS, k=rng.randint(2, 9)) + rng.choices(
+            WORDS[label][:words_known], k=rng.randint(2, 3)
+        )
         rng.shuffle(words)
         text = " ".join(words)
         if text not in seen:
@@ -90,21 +92,24 @@ def tiny_llama(tmp_path_factory, tiny_tokenizer) -> Path:
     return _save(LlamaForCausalLM(config), tiny_tokenizer, tmp_path_factory.mktemp("bases") / "tiny-llama")
 
 
-def _learn_a_little(model, tokenizer) -> None:
-    """Teach a language model for two seconds, so that its zero-shot answers are better than chance."""
-    texts = [f"Tweet: {text}\nSentiment: {label}" for text, label in tweets(240, seed=7)]
+def _learn_a_little(model, tokenizer, *, steps: int) -> None:
+    """Teach a language model half of the words, for a second: zero-shot beats chance, and training has more to teach."""
+    texts = [f"Tweet: {text}\nSentiment: {label}" for text, label in tweets(240, seed=7, words_known=4)]
+    tokenizer.padding_side = "left"
     batches = [tokenizer(texts[at : at + 24], return_tensors="pt", padding=True) for at in range(0, 240, 24)]
+    tokenizer.padding_side = "right"
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for step in range(150):
+    for step in range(steps):
         batch = batches[step % len(batches)]
-        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        labels = batch["input_ids"].clone()
+        labels[:, :-1] = -100
         model(**batch, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
 
 def _save(model, tokenizer, folder: Path) -> Path:
-    _learn_a_little(model, tokenizer)
+    _learn_a_little(model, tokenizer, steps=90)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -255,7 +255,7 @@ def _read_jsonl(name: str, content: bytes) -> RawTable:
 def _read_parquet(name: str, content: bytes) -> RawTable:
     try:
         return RawTable.of_arrow(pq.read_table(pa.BufferReader(content)))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).split("\n", 1)[0].rstrip(".")
         raise DataError(f"{name} is not a sound Parquet file ({reason}); write it again.") from error
 

@@ -150,7 +150,7 @@ def compare(
     base_probabilities: ArrayLike,
     tuned_probabilities: ArrayLike,
     *,
-    names: tuple[str, str] = ("the base", "Fine-tuning"),
+    names: tuple[str, str] = ("the base", "fine-tuning"),
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any]:
@@ -195,8 +195,8 @@ def _sentence(result: Mapping[str, Any], names: tuple[str, str]) -> str:
         return f"No difference shown: both get the same tweets right (n = {n:,})."
     if not result["real"]:
         return f"No difference shown: {a:,} {tweets} only {tuned} gets right, {b:,} only {base} {numbers}."
-    verdict = "better" if points > 0 else "worse"
-    return f"{tuned} is {verdict}: {a:,} {tweets} only it gets right against {b:,} {numbers}."
+    verdict = f"{tuned[:1].upper()}{tuned[1:]} is {'better' if points > 0 else 'worse'}"
+    return f"{verdict}: {a:,} {tweets} only it gets right against {b:,} {numbers}."
 
 
 def _checked(
@@ -213,8 +213,8 @@ def _checked(
     if bad.any():
         row = int(bad.argmax())
         raise PredictionError(
-            f"{int(bad.sum())} of {len(truth)} rows have probabilities that are NaN or not from 0 to 1, first "
-            f"row {row} ({chances[row].tolist()}); the model is broken, train it with a lower learning rate."
+            f"{int(bad.sum())} of {len(truth)} rows have probabilities that are NaN or outside 0 to 1, "
+            f"first in row {row} ({chances[row].tolist()}); the model is broken, train it anew, more slowly."
         )
     if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= chances.shape[1]:
         raise DataError(

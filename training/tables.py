@@ -13,10 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from inference.errors import DataError
+
 
 @dataclass(frozen=True)
 class RawTable:
-    """Columns of raw Python values, read when asked for.
+    """Columns of raw Python values, read when asked for; text that is not UTF-8 comes as surrogate escapes.
 
     `class_names` holds, for each integer column that declares them, the names of its classes in order
     (a ClassLabel of the datasets library). `broken_lines` counts lines of the file that could not be parsed.
@@ -40,7 +42,7 @@ class RawTable:
         return cls(
             tuple(table.column_names),
             table.num_rows,
-            lambda name: list(table.column(name).to_pylist()),
+            lambda name: _values(table.column(name), name),
             class_names=_class_names(table.schema.metadata or {}),
         )
 
@@ -57,6 +59,19 @@ class RawTable:
             class_names=parts[0].class_names,
             broken_lines=sum(part.broken_lines for part in parts),
         )
+
+
+def _values(column: pa.ChunkedArray, name: str) -> list[object]:
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:  # some writers put other encodings into string columns
+        try:
+            raw = column.cast(pa.large_binary()).to_pylist()
+        except pa.ArrowException as error:
+            raise DataError(
+                f"The column {name!r} is not UTF-8 and can't be mended; write it again."
+            ) from error
+        return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in raw]
 
 
 def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from inference.errors import FeedError
 from inference.feed import Feed
 from inference.sources import SOURCES, Post
 from inference.sources.replay import MAX_RATE_PER_S
-from ui.errors import as_gradio_error
+from ui.parts import as_gradio_error, html
 from ui.render_live import nothing_yet, numbers, posts
 from ui.state import Workbench
 from ui.translations import I18N, Texts, texts_for
@@ -57,7 +57,9 @@ def held_out_posts(workbench: Workbench) -> list[Post]:
     data = import_module("training.data")  # takes a second: not before the first page
     spec = data.DataSpec(dataset="embedded")
     if run := workbench.model.run:
-        spec = data.DataSpec(**{field.name: getattr(run.recipe, field.name) for field in fields(data.DataSpec)})
+        spec = data.DataSpec(
+            **{field.name: getattr(run.recipe, field.name) for field in fields(data.DataSpec)}
+        )
         spec = replace(spec, n_train=0, n_validation=0, n_test=0)
     rows = workbench.held_out.get(spec)
     if rows is None:
@@ -73,11 +75,15 @@ def begin(workbench: Workbench, source: str, rate_per_s: float) -> None:
     """Start a feed, in place of the one that ran. Raises FeedError without a model or with a rate out of reach."""
     model = workbench.model
     if model.state != "ready":
-        raise FeedError("No model is loaded, so there is nothing to classify with. Train one, or wait for it to load.")
+        raise FeedError(
+            "No model is loaded, so there is nothing to classify with. Train one, or wait for it to load."
+        )
     if source not in SOURCES:
         raise FeedError(f"There is no source {source!r}. Known: {', '.join(SOURCES)}.")
     feed = Feed(
-        SOURCES[source](held_out_posts(workbench), rate_per_s=rate_per_s), model.tuned.predict, labels=model.tuned.labels
+        SOURCES[source](held_out_posts(workbench), rate_per_s=rate_per_s),
+        model.tuned.predict,
+        labels=model.tuned.labels,
     )
     workbench.stop_feed()
     workbench.feed = feed
@@ -121,12 +127,12 @@ def build_live(workbench: Workbench) -> LiveTab:
             0.5, _FASTEST_ON_SLIDER, value=2, step=0.5, label=I18N("live.wanted_rate"), min_width=220, scale=4,
             elem_id="rate",
         )  # fmt: skip
-        with gr.Row(scale=3, min_width=260, elem_classes="tt-buttons"):
+        with gr.Column(scale=3, min_width=260), gr.Row(elem_classes="tt-buttons"):
             start = gr.Button(I18N("live.start"), variant="primary", min_width=80, elem_id="live-start")
             pause = gr.Button(I18N("live.pause"), min_width=80, interactive=False, elem_id="live-pause")
             stop = gr.Button(I18N("live.stop"), min_width=80, interactive=False, elem_id="live-stop")
-    panel = gr.HTML(elem_id="live-numbers")
-    feed = gr.HTML(html_template='<div class="tt-slot"></div>', js_on_load=LIST_JS, elem_id="live-posts")
+    panel = html(elem_id="live-numbers")
+    feed = html(html_template='<div class="tt-slot"></div>', js_on_load=LIST_JS, elem_id="live-posts")
     outputs = [panel, feed, pause, stop, shown]
 
     def refresh(shown: list[str], request: gr.Request) -> tuple[Any, ...]:
@@ -136,9 +142,21 @@ def build_live(workbench: Workbench) -> LiveTab:
         buttons = [gr.skip(), gr.skip()] if old[2] == drawn[2] else _buttons(drawn[2])
         return (*parts, *buttons, list(drawn))
 
-    _wire(workbench, {"source": source, "rate": rate, "start": start, "pause": pause, "stop": stop}, refresh, shown, outputs)
+    _wire(
+        workbench,
+        {"source": source, "rate": rate, "start": start, "pause": pause, "stop": stop},
+        refresh,
+        shown,
+        outputs,
+    )
     timer.tick(
-        refresh, shown, outputs, api_name="live", api_visibility="undocumented", show_progress="hidden", queue=False
+        refresh,
+        shown,
+        outputs,
+        api_name="live",
+        api_visibility="undocumented",
+        show_progress="hidden",
+        queue=False,
     )
     return LiveTab(timer, refresh, [shown], outputs)
 
@@ -149,7 +167,9 @@ def _buttons(state: str) -> list[Any]:
     return [gr.update(interactive=alive, value=name), gr.update(interactive=alive)]
 
 
-def _wire(workbench: Workbench, parts: dict[str, Any], refresh: Any, shown: gr.State, outputs: list[Any]) -> None:
+def _wire(
+    workbench: Workbench, parts: dict[str, Any], refresh: Any, shown: gr.State, outputs: list[Any]
+) -> None:
     def live_start(source: str, rate_per_s: float, shown: list[str], request: gr.Request) -> tuple[Any, ...]:
         with as_gradio_error():
             begin(workbench, source, rate_per_s)
@@ -172,7 +192,9 @@ def _wire(workbench: Workbench, parts: dict[str, Any], refresh: Any, shown: gr.S
 
     shared: dict[str, Any] = {"concurrency_id": "live", "concurrency_limit": 2}
     start_inputs = [parts["source"], parts["rate"], shown]
-    parts["start"].click(live_start, start_inputs, outputs, api_name="live_start", show_progress="minimal", **shared)
+    parts["start"].click(
+        live_start, start_inputs, outputs, api_name="live_start", show_progress="minimal", **shared
+    )
     parts["pause"].click(live_pause, shown, outputs, api_name="live_pause", show_progress="hidden", **shared)
     parts["stop"].click(live_stop, shown, outputs, api_name="live_stop", show_progress="hidden", **shared)
     parts["rate"].release(live_rate, parts["rate"], api_name="live_rate", show_progress="hidden", **shared)

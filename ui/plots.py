@@ -58,7 +58,9 @@ def line_chart(
     return _frame(body, labels + dots, name=f"{title}: {last}")
 
 
-def share_chart(windows: Sequence[Sequence[int]], labels: Sequence[str], *, slots: int, text: Texts, title: str, ago: str) -> str:
+def share_chart(
+    windows: Sequence[Sequence[int]], labels: Sequence[str], *, slots: int, text: Texts, title: str, ago: str
+) -> str:
     """Draw the share of each label, one stacked bar a window, the newest at the right; `ago` names the left end."""
     width, body = _WIDTH / slots, ""
     for back, window in enumerate(reversed(windows[-slots:])):

@@ -79,22 +79,20 @@ def note(message: str, css: str = "") -> str:
     return f'<p class="tt-note {css}">{esc(message)}</p>'
 
 
+def notes(sentences: Sequence[str]) -> str:
+    """Draw remarks as a quiet list."""
+    if not sentences:
+        return ""
+    return f'<ul class="tt-notes">{"".join(f"<li>{esc(sentence)}</li>" for sentence in sentences)}</ul>'
+
+
 def button(name: str, *, action: str, value: str, css: str = "", about: str = "") -> str:
-    """Draw a button whose click reaches Python as the event data `action` and `value` (see ACTIONS_JS)."""
+    """Draw a button whose click reaches Python as the event data `action` and `value` (see `ui.parts.html`)."""
     spoken = f' aria-label="{esc(name)}: {esc(about)}"' if about else ""
     return (
         f'<button type="button" class="tt-btn {css}" data-action="{esc(action)}" data-value="{esc(value)}"'
         f"{spoken}>{esc(name)}</button>"
     )
-
-
-ACTIONS_JS = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('button[data-action]');
-  if (button) trigger('select', {action: button.dataset.action, value: button.dataset.value});
-});
-"""
-"""The script of a gr.HTML whose buttons are to be heard: its `select` event tells which was pressed."""
 
 
 def score_text(score: dict[str, Any], text: Texts) -> str:

@@ -26,9 +26,19 @@ class Predicted(Protocol):
     latency_ms: float | None
 
 
-def answers(tuned: tuple[str, Sequence[str], Predicted], base: tuple[str, Sequence[str], Predicted] | None, text: Texts, *, no_base: str = "") -> str:
+def answers(
+    tuned: tuple[str, Sequence[str], Predicted],
+    base: tuple[str, Sequence[str], Predicted] | None,
+    text: Texts,
+    *,
+    no_base: str = "",
+) -> str:
     """Draw the answers of base and fine-tuned, each as (name, labels, prediction)."""
-    left = _answer(text("compare.base"), text("compare.base_how"), base, text) if base else _no_base(no_base, text)
+    left = (
+        _answer(text("compare.base"), text("compare.base_how"), base, text)
+        if base
+        else _no_base(no_base, text)
+    )
     right = _answer(text("compare.tuned"), text("compare.tuned_how"), tuned, text)
     cut = note(text("compare.truncated"), "warn") if tuned[2].truncated else ""
     return page(f'<div class="tt-two">{left}{right}</div>{cut}', "tt-stack")
@@ -54,7 +64,7 @@ def _answer(title: str, how: str, side: tuple[str, Sequence[str], Predicted], te
 def _no_base(reason: str, text: Texts) -> str:
     return (
         f'<div class="tt-card"><div class="tt-stack"><h2>{esc(text("compare.base"))}</h2>'
-        f'{note(reason or text("compare.base_loading"), "warn")}</div></div>'
+        f"{note(reason or text('compare.base_loading'), 'warn')}</div></div>"
     )
 
 
@@ -66,7 +76,10 @@ def scoreboard(scores: dict[str, Any] | None, text: Texts) -> str:
     head = [(text("compare.score"), ""), (text("compare.base"), "num"), (text("compare.tuned"), "num")]
     keys = [(text(f"score.{key}"), [(base or {}).get(key), scores.get(key)]) for key in _SCORES]
     keys += [
-        (text("score.f1_of", label=text.label(label)), [((base or {}).get("per_class_f1") or {}).get(label), score])
+        (
+            text("score.f1_of", label=text.label(label)),
+            [((base or {}).get("per_class_f1") or {}).get(label), score],
+        )
         for label, score in (scores.get("per_class_f1") or {}).items()
     ]
     rows = [
@@ -76,11 +89,13 @@ def scoreboard(scores: dict[str, Any] | None, text: Texts) -> str:
         for name, pair in keys
     ]
     title = text("compare.scoreboard")
-    about = text("compare.scoreboard_n", n=text.number(scores["n"]), split=text(f"split.{scores.get('split', 'test')}"))
+    about = text(
+        "compare.scoreboard_n", n=text.number(scores["n"]), split=text(f"split.{scores.get('split', 'test')}")
+    )
     matrices = _matrices(scores, base, text)
     return page(
         f'<div class="tt-row"><h2>{esc(title)}</h2><span class="muted small">{esc(about)}</span></div>'
-        f'{verdict(scores.get("comparison"), text)}{table(head, rows, caption=title)}'
+        f"{verdict(scores.get('comparison'), text)}{table(head, rows, caption=title)}"
         f'<div class="tt-two">{matrices}</div>',
         "tt-card tt-stack",
     )
@@ -95,11 +110,17 @@ def verdict(comparison: dict[str, Any] | None, text: Texts) -> str:
         counts = {key: text.number(comparison[key]) for key in ("n", "only_tuned_right", "only_base_right")}
         points = text.number(100 * abs(comparison["accuracy_difference"]["value"]), 1)
         better = comparison["accuracy_difference"]["value"] > 0
-        key = ("compare.real_better" if better else "compare.real_worse") if comparison["real"] else "compare.not_real"
+        key = (
+            ("compare.real_better" if better else "compare.real_worse")
+            if comparison["real"]
+            else "compare.not_real"
+        )
         interval = text.interval(comparison["accuracy_difference"], points=True)
         sentence = text(key, points=points, interval=interval, **counts)
     icon = _REAL.format(path=_CHECK if comparison["real"] else _DASH)
-    return f'<div class="tt-verdict {"real" if comparison["real"] else ""}">{icon}<p>{esc(sentence)}</p></div>'
+    return (
+        f'<div class="tt-verdict {"real" if comparison["real"] else ""}">{icon}<p>{esc(sentence)}</p></div>'
+    )
 
 
 def _matrices(scores: dict[str, Any], base: dict[str, Any] | None, text: Texts) -> str:
@@ -122,7 +143,7 @@ def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str], t
         rows += f'<tr><th scope="row">{esc(text.label(labels[index]))}</th>{cells}</tr>'
     return (
         f'<div><h3 style="margin-bottom:2px">{esc(caption)}</h3><p class="muted small">{esc(text("compare.matrix_how"))}</p>'
-        f'<div style="overflow-x:auto" tabindex="0" role="region" aria-label="{esc(caption)}"><table class="tt-matrix">'
+        f'<div class="tt-matrix-box" tabindex="0" role="region" aria-label="{esc(caption)}"><table class="tt-matrix">'
         f'<thead><tr><td style="background:none"></td>{head}</tr></thead><tbody>{rows}</tbody></table></div></div>'
     )
 
@@ -134,7 +155,9 @@ def kind_of(row: dict[str, Any]) -> str:
     return "base" if row["base"]["label"] == row["label"] else "neither"
 
 
-def disagreements(rows: Sequence[dict[str, Any]], labels: Sequence[str], text: Texts, *, only: str, most: int) -> str:
+def disagreements(
+    rows: Sequence[dict[str, Any]], labels: Sequence[str], text: Texts, *, only: str, most: int
+) -> str:
     """Draw the test tweets on which they disagree; `only` is "all", "tuned", "base" or "neither"."""
     if not rows:
         return page(empty(text("compare.no_disagreements"), text("compare.no_disagreements_next")))
@@ -149,7 +172,11 @@ def disagreements(rows: Sequence[dict[str, Any]], labels: Sequence[str], text: T
 
     drawn = [
         f'<tr><td class="text">{button(row["text"], action="try", value=row["text"], css="link")}</td>'
-        f'<td>{chip(row["label"])}</td><td>{side(row["base"])}</td><td>{side(row["tuned"])}</td></tr>'
+        + "".join(
+            f'<td class="chips">{cell}</td>'
+            for cell in (chip(row["label"]), side(row["base"]), side(row["tuned"]))
+        )
+        + "</tr>"
         for row in found[:most]
     ]
     head = [(text(f"compare.{name}"), "") for name in ("tweet", "true", "base", "tuned")]

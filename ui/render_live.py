@@ -8,7 +8,7 @@ from ui.plots import legend, share_chart
 from ui.render import bars, empty, esc, label_chip, label_class, note, page, state_chip, tiles
 from ui.translations import Texts
 
-_SLOTS = 60  # windows drawn: five minutes of five seconds each
+_SLOTS = (12, 60)  # windows drawn, at first and at most: one minute, then up to five
 
 
 def nothing_yet(ready: bool, text: Texts) -> str:
@@ -60,9 +60,12 @@ def _entries(shot: FeedSnapshot, text: Texts) -> list[tuple[str, str, str]]:
 
 def _chart(shot: FeedSnapshot, text: Texts) -> str:
     title = text("live.chart", seconds=text.short(shot.window_s))
-    keys = legend([(label_class(name, i), text.label(name)) for i, name in enumerate(shot.labels)], square=True)
-    ago = text("live.ago", time=text.duration(_SLOTS * shot.window_s))
-    chart = share_chart(shot.windows, shot.labels, slots=_SLOTS, text=text, title=title, ago=ago)
+    keys = legend(
+        [(label_class(name, i), text.label(name)) for i, name in enumerate(shot.labels)], square=True
+    )
+    slots = min(max(len(shot.windows), _SLOTS[0]), _SLOTS[1])
+    ago = text("live.ago", time=text.duration(slots * shot.window_s))
+    chart = share_chart(shot.windows, shot.labels, slots=slots, text=text, title=title, ago=ago)
     return f'<div><div class="tt-row" style="margin-bottom:4px"><h3 class="grow">{esc(title)}</h3>{keys}</div>{chart}</div>'
 
 
@@ -88,7 +91,7 @@ def _post(told: ClassifiedPost, places: dict[str, int], text: Texts) -> str:
         key = "live.was_right" if right else "live.was_wrong"
         truth = f'<span class="truth">{"✓" if right else "✗"} {esc(text(key, label=text.label(told.post.label)))}</span>'
     return (
-        f'<li>{label_chip(told.label, places.get(told.label, 0), text)}'
+        f"<li>{label_chip(told.label, places.get(told.label, 0), text)}"
         f'<span class="num muted small">{esc(text.percent(told.probability, 0))}</span>'
         f'<span class="text" dir="auto">{esc(told.post.text)}</span>{truth}</li>'
     )

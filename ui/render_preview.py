@@ -6,7 +6,7 @@ Draws a `training.preview.Preview`; knows nothing about files.
 from typing import TYPE_CHECKING
 
 from ui.plots import histogram
-from ui.render import bars, esc, label_chip, note, page, table, tiles
+from ui.render import bars, button, esc, label_chip, notes, page, table, tiles
 from ui.translations import Texts
 
 if TYPE_CHECKING:  # at run time it would import the datasets library before the first page
@@ -22,11 +22,11 @@ def preview_panel(seen: "Preview", text: Texts) -> str:
     ]
     sizes.append((text("preview.median"), text.number(seen.median_characters), text("preview.characters")))
     sizes.append((text("preview.longest"), text.number(seen.longest_characters), text("preview.characters")))
-    title = f'<div class="tt-row"><h2>{esc(text("preview.title"))}</h2><span class="muted">{esc(report.source.name)}</span></div>'
-    sentences = "".join(note(sentence) for sentence in report.sentences())
+    close = button(text("preview.close"), action="close", value="")
+    title = f'<div class="tt-row"><h2>{esc(text("preview.title"))}</h2><span class="muted grow">{esc(report.source.name)}</span>{close}</div>'
     return page(
         f'{title}{tiles(sizes)}<div class="tt-two">{_balance(seen, text)}{_lengths(seen, text)}</div>'
-        f'{_rows(seen, text)}<div class="tt-stack" style="gap:4px">{sentences}</div>',
+        f"{_rows(seen, text)}{notes(report.sentences())}",
         "tt-card tt-stack",
     )
 
@@ -44,7 +44,7 @@ def _lengths(seen: "Preview", text: Texts) -> str:
     counts = [part.n for part in seen.lengths]
     edges = [part.low - 1 for part in seen.lengths] + [seen.lengths[-1].high]
     title = text("preview.lengths")
-    return f'<div><h3>{esc(title)}</h3>{histogram(counts, edges, text=text, title=title)}</div>'
+    return f"<div><h3>{esc(title)}</h3>{histogram(counts, edges, text=text, title=title)}</div>"
 
 
 def _rows(seen: "Preview", text: Texts) -> str:

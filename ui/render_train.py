@@ -6,14 +6,13 @@ Draws what `run_view` and `training.data` hand over; knows nothing about events,
 from collections.abc import Sequence
 from typing import Any
 
-from ui.plots import Series, histogram, legend, line_chart
+from ui.plots import Series, legend, line_chart
 from ui.render import (
-    bars,
     button,
     empty,
     esc,
-    label_chip,
     note,
+    notes,
     page,
     score_text,
     state_chip,
@@ -26,22 +25,26 @@ from ui.translations import Texts
 _LONGEST_LIST = 50
 
 
-def run_panel(view: RunView | None, text: Texts, *, now: float) -> str:
-    """Draw the chosen run: where it stands, its curves, its result and what can be done with it."""
+def run_panel(view: RunView | None, text: Texts, *, now: float, loaded: str = "") -> str:
+    """Draw the chosen run: where it stands, its curves, its result and what can be done with it.
+
+    `loaded` is the id of the run whose model is in use.
+    """
     if view is None:
         return page(empty(text("train.no_run"), text("train.no_run_next")))
-    parts = [_title(view, text), _standing(view, text, now), _curves(view, text), _result(view, text)]
-    notes = "".join(note(sentence) for sentence in view.notes[-8:])
-    parts.append(f'<div class="tt-stack" style="gap:4px">{notes}</div>' if notes else "")
+    parts = [_title(view, text, loaded), _standing(view, text, now), _curves(view, text), _result(view, text)]
+    parts.append(notes(view.notes))
     return page(f'<div class="tt-card"><div class="tt-stack">{"".join(parts)}</div></div>')
 
 
-def _title(view: RunView, text: Texts) -> str:
+def _title(view: RunView, text: Texts, loaded: str) -> str:
     run_id, actions = view.run.id, ""
     if view.active:
         actions = button(text("train.cancel"), action="cancel", value=run_id)
     elif view.resumable:
         actions = button(text("train.resume"), action="resume", value=run_id, css="go")
+    elif run_id == loaded:
+        actions = f'<span class="muted">{esc(text("train.in_use"))}</span>'
     elif view.status.state == "finished":
         actions = button(text("train.use"), action="use", value=run_id, css="go")
     return (
@@ -59,7 +62,9 @@ def _standing(view: RunView, text: Texts, now: float) -> str:
         return _tiles(view, text, now)
     share = min(max(status.progress, 0.0), 1.0)
     phase = text(f"phase.{status.phase}") if text.has(f"phase.{status.phase}") else status.phase
-    left = text("train.left", time=text.duration(status.time_left_s)) if status.time_left_s is not None else ""
+    left = (
+        text("train.left", time=text.duration(status.time_left_s)) if status.time_left_s is not None else ""
+    )
     line = " · ".join(part for part in (phase or text("phase.start"), left) if part)
     percent = round(100 * share)
     return (
@@ -75,7 +80,9 @@ def _tiles(view: RunView, text: Texts, now: float) -> str:
     entries = []
     if view.total_steps:
         entries.append((text("train.step"), text.number(view.step), f"/ {text.number(view.total_steps)}"))
-        entries.append((text("train.epoch"), text.short(view.epoch), f"/ {text.short(view.run.recipe.epochs)}"))
+        entries.append(
+            (text("train.epoch"), text.short(view.epoch), f"/ {text.short(view.run.recipe.epochs)}")
+        )
         entries.append((text("train.loss"), text.number(view.smooth_loss[-1][1], 3), ""))
     if accuracies := view.curve("accuracy"):
         best = max(y for _, y in accuracies)
@@ -139,21 +146,23 @@ def _result(view: RunView, text: Texts) -> str:
     return table(head, rows, caption=text("train.result"))
 
 
-def runs_table(runs: Sequence[Any], chosen: str, text: Texts, *, now: float) -> str:
-    """Draw the list of runs, newest first."""
+def runs_table(runs: Sequence[Any], chosen: str, text: Texts, *, now: float, loaded: str = "") -> str:
+    """Draw the list of runs, newest first; `loaded` is the id of the run whose model is in use."""
     if not runs:
         return ""
     names = ("run", "state", "recipe", "data", "accuracy", "when")
     head = [(text(f"runs.{name}"), "num" if name == "accuracy" else "") for name in names] + [("", "")]
-    rows = [_run_row(run, run.id == chosen, text, now) for run in runs[:_LONGEST_LIST]]
+    rows = [_run_row(run, run.id == chosen, run.id == loaded, text, now) for run in runs[:_LONGEST_LIST]]
     title = f'<div class="tt-row" style="margin:4px 0 8px"><h2>{esc(text("runs.title"))}</h2></div>'
     return page(title + table(head, rows, caption=text("runs.title"), css="tall"))
 
 
-def _run_row(run: Any, chosen: bool, text: Texts, now: float) -> str:
+def _run_row(run: Any, chosen: bool, loaded: bool, text: Texts, now: float) -> str:
     status, scores = run.status(), read_scores(run)
     action = ""
-    if status.state == "finished":
+    if loaded:
+        action = f'<span class="muted">{esc(text("train.in_use"))}</span>'
+    elif status.state == "finished":
         action = button(text("train.use_short"), action="use", value=run.id, about=run.id)
     elif status.state in ("cancelled", "failed", "interrupted"):
         action = button(text("train.resume"), action="resume", value=run.id, about=run.id)
@@ -165,7 +174,7 @@ def _run_row(run: Any, chosen: bool, text: Texts, now: float) -> str:
     data = run.recipe.dataset.rsplit("/", 1)[-1] if run.recipe.dataset.startswith("/") else run.recipe.dataset
     return (
         f'<tr class="{"chosen" if chosen else ""}"><th scope="row">{show}</th><td>{state}</td>'
-        f"<td>{esc(run.recipe.name)}</td><td>{esc(data)}</td><td class=\"num\">{accuracy}</td>"
+        f'<td>{esc(run.recipe.name)}</td><td>{esc(data)}</td><td class="num">{accuracy}</td>'
         f'<td class="muted">{esc(text.when(status.started_at, now=now))}</td>'
         f'<td><span class="tt-actions">{action}</span></td></tr>'
     )

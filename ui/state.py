@@ -126,7 +126,9 @@ class Workbench:
         folder = loaded.folder
         try:
             if folder is None:
-                raise RunError("This model came without its base's head, so there is nothing to compare with.")
+                raise RunError(
+                    "This model came without its base's head, so there is nothing to compare with."
+                )
             done = replace(loaded, base=self._load_base(folder), base_state="ready")
         except TweetTuneError as error:
             done = replace(loaded, base_state="failed", base_message=str(error))

@@ -17,7 +17,16 @@ MARK = (
     '<path d="M5 14.5h2.5l2-6 3 9.500 2.700-7 1.300 3.500H19" fill="none" stroke="{stroke}" stroke-width="1.900" '
     'stroke-linecap="round" stroke-linejoin="round"/></svg>'
 )
-_SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
+_SANS = (
+    "ui-sans-serif",
+    "system-ui",
+    "-apple-system",
+    "Segoe UI",
+    "Roboto",
+    "Helvetica Neue",
+    "Arial",
+    "sans-serif",
+)
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 # Gradio 6 translates labels by the browser's language; the document has to say which one it is in.
 _SCRIPT = """
@@ -28,7 +37,9 @@ document.documentElement.lang = /^pt/i.test(navigator.language) ? 'pt-BR' : 'en'
 def head() -> str:
     """Return what the page's <head> gets: style sheet, icon and language."""
     css = (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
-    icon = MARK.format(fill="#0f766e", stroke="#ffffff").replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+    icon = MARK.format(fill="#0f766e", stroke="#ffffff").replace(
+        "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '
+    )
     return (
         f'<link rel="icon" href="data:image/svg+xml,{quote(icon)}">'
         f"<style>{css}</style><script>{_SCRIPT}</script>"

@@ -23,10 +23,9 @@ from inference.errors import DataError, RunError
 from inference.paths import cache_dir
 from training.jobs import Run, cancel, create_run, list_runs, resume, running, start
 from training.recipes import Recipe, available_recipes, load_recipe
-
-from ui.errors import as_gradio_error
+from ui.parts import HEADING, as_gradio_error, html
 from ui.recipe_form import RecipeForm
-from ui.render import ACTIONS_JS, esc, page
+from ui.render import esc
 from ui.render_preview import preview_panel
 from ui.render_train import run_panel, runs_table
 from ui.run_view import read_run
@@ -36,7 +35,6 @@ from ui.translations import I18N, Texts, texts_for
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
 _UPLOADS = (".csv", ".tsv", ".jsonl", ".parquet")
-HEADING = '<div class="tt"><h2>${value}</h2></div>'
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.+-]+)?|[\w.-]+")
 
 
@@ -110,20 +108,15 @@ def _refuse_second() -> None:
         )
 
 
-def draw(chosen: str, text: Texts) -> tuple[str, str]:
+def draw(workbench: Workbench, chosen: str, text: Texts) -> tuple[str, str]:
     """Return the HTML of the chosen run (or the running, or the newest one) and of the list of runs."""
     runs, now = list_runs(), time.time()
     by_id = {run.id: run for run in runs}
     run = by_id.get(chosen) or running() or (runs[0] if runs else None)
-    panel = run_panel(read_run(run) if run else None, text, now=now)
-    return panel, runs_table(runs, run.id if run else "", text, now=now)
-
-
-def refresh(chosen: str, shown: list[str], request: gr.Request) -> tuple[Any, ...]:
-    """Draw the runs again; what has not changed is not sent, so that nothing flickers or loses focus."""
-    drawn = draw(chosen, texts_for(request))
-    parts = [gr.skip() if old == new else new for old, new in zip(shown or ["", ""], drawn, strict=True)]
-    return (*parts, list(drawn))
+    model = workbench.model
+    loaded = model.run.id if model.run and model.state == "ready" else ""
+    panel = run_panel(read_run(run) if run else None, text, now=now, loaded=loaded)
+    return panel, runs_table(runs, run.id if run else "", text, now=now, loaded=loaded)
 
 
 def build_train(workbench: Workbench) -> TrainTab:
@@ -137,20 +130,26 @@ def build_train(workbench: Workbench) -> TrainTab:
             recipe_name, base, form = _recipe_form(first)
             go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
         with gr.Column(scale=7, min_width=320):
-            panel = gr.HTML(elem_id="run-panel", js_on_load=ACTIONS_JS)
-            preview = gr.HTML(elem_id="data-preview")
-            runs = gr.HTML(elem_id="run-list", js_on_load=ACTIONS_JS)
+            preview = html(elem_id="data-preview", actions=True)
+            panel = html(elem_id="run-panel", actions=True)
+            runs = html(elem_id="run-list", actions=True)
     outputs = [panel, runs, shown]
     inputs = [*data.inputs, base, recipe_name, *form.components]
     _wire_preview(data, recipe_name, form, inputs, preview)
 
-    def start_training(*values: Any, request: gr.Request) -> tuple[Any, ...]:
+    def refresh(chosen: str, shown: list[str], request: gr.Request) -> tuple[Any, ...]:
+        """Draw again; what has not changed is not sent, so that nothing flickers or loses focus."""
+        drawn = draw(workbench, chosen, texts_for(request))
+        parts = [gr.skip() if old == new else new for old, new in zip(shown or ["", ""], drawn, strict=True)]
+        return (*parts, list(drawn))
+
+    def start_training(request: gr.Request, *values: Any) -> tuple[Any, ...]:
         with as_gradio_error():
             run = begin(workbench, _recipe(form, values))
-        return (run.id, *draw(run.id, texts_for(request)))
+        return (run.id, "", *draw(workbench, run.id, texts_for(request)))
 
     go.click(
-        start_training, inputs, [chosen, panel, runs], api_name="start_training",
+        start_training, inputs, [chosen, preview, panel, runs], api_name="start_training",
         concurrency_id="train", concurrency_limit=1, show_progress="minimal",
     )  # fmt: skip
     timer.tick(
@@ -170,19 +169,25 @@ class _DataForm:
 
 def _data_form() -> _DataForm:
     with gr.Column(elem_classes="tt-panel"):
-        gr.HTML(I18N("train.data_title"), html_template=HEADING)
+        html(I18N("train.data_title"), html_template=HEADING)
         kind = gr.Radio(
             [(I18N(f"train.data_{name}"), name) for name in SOURCES], value="auto", label=I18N("train.data"),
             info=I18N("train.data_help"), container=False, elem_id="data-kind",
         )  # fmt: skip
         hub_id = gr.Textbox(label=I18N("train.hub_id"), placeholder="owner/name", visible=False, max_lines=1)
         file = gr.File(
-            label=I18N("train.file"), file_types=list(_UPLOADS), visible=False, height=120, elem_id="data-file"
+            label=I18N("train.file"),
+            file_types=list(_UPLOADS),
+            visible=False,
+            height=120,
+            elem_id="data-file",
         )
         with gr.Accordion(I18N("train.columns"), open=False), gr.Group(elem_classes="tt-form"):
             with gr.Row():
                 columns = [
-                    gr.Textbox(label=I18N(f"setting.{name}"), info=I18N(f"help.{name}"), max_lines=1, min_width=140)
+                    gr.Textbox(
+                        label=I18N(f"setting.{name}"), info=I18N(f"help.{name}"), max_lines=1, min_width=140
+                    )
                     for name in ("text_column", "label_column")
                 ]
             names = gr.Textbox(label=I18N("setting.label_names"), info=I18N("help.label_names"), max_lines=1)
@@ -197,7 +202,7 @@ def _data_form() -> _DataForm:
 def _recipe_form(first: Recipe) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm]:
     recipes = available_recipes()
     with gr.Column(elem_classes="tt-panel"):
-        gr.HTML(I18N("train.recipe_title"), html_template=HEADING)
+        html(I18N("train.recipe_title"), html_template=HEADING)
         with gr.Row():
             base = gr.Dropdown(
                 list(BASES), value="auto", label=I18N("setting.base"), info=I18N("help.base"),
@@ -207,7 +212,7 @@ def _recipe_form(first: Recipe) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm]:
                 list(recipes), value=first.name, label=I18N("setting.name"), info=I18N("train.recipe_help"),
                 min_width=140, elem_id="recipe",
             )  # fmt: skip
-        about = gr.HTML(I18N(f"recipe.{first.name}"), html_template='<div class="tt muted">${value}</div>')
+        about = html(I18N(f"recipe.{first.name}"), html_template='<div class="tt muted">${value}</div>')
         form = RecipeForm.build(first)
 
     def show_recipe(name: str, request: gr.Request) -> list[Any]:
@@ -231,16 +236,19 @@ def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
 
 
 def _wire_preview(data: _DataForm, name: Any, form: RecipeForm, inputs: list[Any], preview: gr.HTML) -> None:
-    def preview_data(*values: Any, request: gr.Request) -> str:
+    def preview_data(request: gr.Request, *values: Any) -> str:
         with as_gradio_error():
             return preview_panel(look_at(_recipe(form, values)), texts_for(request))
 
     data.look.click(
         preview_data, inputs, preview, api_name="preview", concurrency_id="preview", concurrency_limit=1
     )
+    preview.select(lambda: "", None, preview, api_visibility="private", show_progress="hidden", queue=False)
 
 
-def _wire_actions(workbench: Workbench, html: gr.HTML, chosen: gr.State, panel: gr.HTML, runs: gr.HTML) -> Any:
+def _wire_actions(
+    workbench: Workbench, html: gr.HTML, chosen: gr.State, panel: gr.HTML, runs: gr.HTML
+) -> Any:
     def on_action(current: str, request: gr.Request, event: gr.EventData) -> tuple[str, str, str]:
         action, run_id, text = event.action, event.value, texts_for(request)
         with as_gradio_error():
@@ -249,7 +257,7 @@ def _wire_actions(workbench: Workbench, html: gr.HTML, chosen: gr.State, panel: 
             act(workbench, action, run_id)
             if action == "use":
                 gr.Info(text("train.loaded", run=run_id), duration=4)
-        return (run_id, *draw(run_id, text))
+        return (run_id, *draw(workbench, run_id, text))
 
     return html.select(
         on_action, chosen, [chosen, panel, runs], api_visibility="private", show_progress="hidden",
@@ -269,7 +277,9 @@ def _api(workbench: Workbench) -> None:
 
     def list_all() -> list[dict[str, Any]]:
         with as_gradio_error():
-            return [{"id": run.id, "recipe": run.recipe.name, "state": run.status().state} for run in list_runs()]
+            return [
+                {"id": run.id, "recipe": run.recipe.name, "state": run.status().state} for run in list_runs()
+            ]
 
     gr.api(run_action, api_name="run_action", concurrency_id="actions")
     gr.api(list_all, api_name="runs", queue=False)

@@ -16,7 +16,7 @@ from typing import Any
 
 import gradio as gr
 
-from training.recipes import settings
+from training.recipes import available_recipes, settings
 
 _FOLDER = Path(__file__).parent / "texts"
 DEFAULT = "en"
@@ -25,11 +25,12 @@ LANGUAGES = (DEFAULT, "pt-BR")
 
 @cache
 def texts(language: str) -> dict[str, str]:
-    """Return all texts of a language by dotted key. English takes a setting's help from the Recipe itself."""
+    """Return all texts of a language by dotted key. English takes help and descriptions from the recipes."""
     with (_FOLDER / f"{language}.toml").open("rb") as file:
         found = _flat(tomllib.load(file))
     if language == DEFAULT:
         found |= {f"help.{field.name}": str(field.metadata["help"]) for field in settings()}
+        found |= {f"recipe.{name}": recipe.description for name, recipe in available_recipes().items()}
     return found
 
 

@@ -1,0 +1,75 @@
+"""The page: a header line and the three tabs, and what has to happen when it opens or another model is loaded.
+
+    demo = build(Workbench(model=None))
+
+It opens on Compare when there is a model, on Train when there is none, and on Train with a run's details for
+the address `?run=ID`. Knows nothing about what the tabs do.
+"""
+
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported
+from typing import Any
+
+import gradio as gr
+
+from ui.compare import build_compare
+from ui.live import build_live
+from ui.parts import html
+from ui.render_header import header
+from ui.state import Workbench
+from ui.train import build_train
+from ui.translations import I18N, texts_for
+
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+
+
+def build(workbench: Workbench) -> gr.Blocks:
+    """Return the app's Blocks, to be mounted by app.py."""
+    with gr.Blocks(title="TweetTune", analytics_enabled=False, fill_width=True) as demo:
+        head = html(elem_id="header")
+        boot = gr.Timer(1.0, active=False)  # ticks while a model is being loaded
+        with gr.Tabs(selected="train", elem_id="tabs") as tabs:
+            with gr.Tab(
+                I18N("tab.train"), id="train", elem_id="tab-train", render_children=True
+            ) as train_tab:
+                train = build_train(workbench)
+            with gr.Tab(
+                I18N("tab.compare"), id="compare", elem_id="tab-compare", render_children=True
+            ) as compare_tab:
+                compare = build_compare(workbench)
+            with gr.Tab(I18N("tab.live"), id="live", elem_id="tab-live", render_children=True) as live_tab:
+                live = build_live(workbench)
+
+        def loading() -> bool:
+            return "loading" in (workbench.model.state, workbench.model.base_state)
+
+        def open_page(request: gr.Request) -> tuple[Any, ...]:
+            run_id = request.query_params.get("run", "")
+            tab = "train" if run_id or not workbench.model.source else "compare"
+            return (
+                header(workbench.model, texts_for(request)), gr.Tabs(selected=tab), gr.Timer(active=loading()),
+                gr.Timer(active=tab == "train"), run_id,
+            )  # fmt: skip
+
+        def follow(request: gr.Request) -> tuple[Any, ...]:
+            return header(workbench.model, texts_for(request)), gr.Timer(active=loading())
+
+        def timers(name: str) -> Any:
+            return lambda: (gr.Timer(active=name == "train"), gr.Timer(active=name == "live"))
+
+        for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):
+            tab.select(timers(name), None, [train.timer, live.timer], **_QUIET)
+        demo.load(open_page, None, [head, tabs, boot, train.timer, train.chosen], **_QUIET).then(
+            train.refresh, train.inputs, train.outputs, **_QUIET
+        )
+        demo.load(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
+        compare_tab.select(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
+        live_tab.select(live.refresh, live.inputs, live.outputs, **_QUIET)
+        boot.tick(follow, None, [head, boot], **_QUIET).then(
+            compare.refresh, compare.inputs, compare.outputs, **_QUIET
+        )
+        for changed in train.model_changed:
+            changed.then(follow, None, [head, boot], **_QUIET)
+    demo.queue(max_size=64, default_concurrency_limit=4)
+    return demo
