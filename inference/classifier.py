@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from inference.artifact import check_artifact
 from inference.errors import ArtifactError, PredictionError
+from inference.hub import HubError, snapshot
 from inference.labels import labels_of
 from inference.trunk import Progress, like_length_batches, no_progress, pad_ids
 
@@ -68,18 +70,21 @@ class Classifier:
         Raises ArtifactError when it is no classifier, or can't be read or reached.
         """
         path = Path(path_or_repo)
-        is_repo = (
-            not path.exists() and not path.is_absolute() and len(path.parts) == 2 and path.parts[0] != "runs"
-        )
-        if not is_repo:
-            check_artifact(path)
+        if _is_repo(path):
+            try:
+                path, _ = snapshot(str(path_or_repo))
+            except HubError as error:
+                raise ArtifactError(
+                    f"{path_or_repo} can't be had: {error}. Give an artifact's folder."
+                ) from error
+        check_artifact(path)
         with quiet_loading():
             try:
                 model = AutoModelForSequenceClassification.from_pretrained(
-                    str(path_or_repo), dtype=torch.float32, use_safetensors=True
+                    path, dtype=torch.float32, use_safetensors=True
                 )
-                tokenizer = AutoTokenizer.from_pretrained(str(path_or_repo))
-            except (OSError, ValueError, RuntimeError) as error:
+                tokenizer = AutoTokenizer.from_pretrained(path)
+            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise ArtifactError(
                     f"{path_or_repo} can't be loaded as a classifier ({reason}). "
@@ -107,9 +112,9 @@ class Classifier:
             text.encode("utf-8", "replace").decode("utf-8") for text in texts
         ]  # lone surrogates become "?"
         encoded = self.tokenizer(clean, truncation=True, max_length=self.max_length)
-        return EncodedTexts(
-            [list(ids) for ids in encoded["input_ids"]], [bool(e.overflowing) for e in encoded.encodings]
-        )
+        # Without a prompt an empty text has no token, and a classifier no position to pool from: give it one.
+        token_ids = [list(ids) or [self.tokenizer.pad_token_id] for ids in encoded["input_ids"]]
+        return EncodedTexts(token_ids, [bool(e.overflowing) for e in encoded.encodings])
 
     def logits(
         self, token_ids: Sequence[Sequence[int]], *, batch_size: int = 32, progress: Progress = no_progress
@@ -154,6 +159,16 @@ class Classifier:
         logits = self.logits(encoded.token_ids)
         latency_ms = (time.perf_counter() - start) * 1000
         return self.predictions(logits, encoded.truncated, latency_ms=latency_ms)[0]
+
+
+def _is_repo(path: Path) -> bool:
+    """Tell "owner/name" from a path: nothing is there under that name, and it is no run's."""
+    return (
+        not path.exists()
+        and not path.is_absolute()
+        and len(path.parts) == 2
+        and path.parts[0] not in ("runs", "..")
+    )
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

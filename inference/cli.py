@@ -32,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     classify = commands.add_parser("classify", help="classify texts", description="Classify texts.")
     classify.add_argument("model", metavar="MODEL", help="an artifact's folder, or a Hub repository")
-    classify.add_argument("text", nargs="*", metavar="TEXT", help="texts (default: standard input, one a line)")
+    classify.add_argument(
+        "text", nargs="*", metavar="TEXT", help="texts (default: standard input, one a line)"
+    )
     classify.add_argument("--file", type=Path, metavar="F", help="a file of texts, one a line, in UTF-8")
     classify.add_argument("--json", action="store_true", help="print one JSON object")
     classify.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -63,13 +65,21 @@ def _classify(given: argparse.Namespace) -> int:
 def _texts(given: argparse.Namespace) -> list[str]:
     if given.text and given.file:
         raise PredictionError("Texts and --file were both given. Give one of them.")
-    if given.file:
-        try:
-            return given.file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise PredictionError(f"{given.file} can't be read as UTF-8 text ({error}). Mend or convert it.") from error
     if given.text:
         return list(given.text)
-    if sys.stdin.isatty():
+    if not given.file and sys.stdin.isatty():
         raise PredictionError("No text was given. Give texts, --file F, or text on standard input.")
-    return sys.stdin.read().splitlines()
+    try:
+        content = given.file.read_bytes() if given.file else sys.stdin.buffer.read()
+        return _lines(content.decode("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        where = given.file or "Standard input"
+        raise PredictionError(
+            f"{where} can't be read as UTF-8 text ({error}). Mend or convert it."
+        ) from error
+
+
+def _lines(content: str) -> list[str]:
+    """Return the lines; `str.splitlines` would also cut at U+2028 and its like, which stand inside tweets."""
+    lines = content.replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines

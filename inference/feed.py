@@ -75,7 +75,7 @@ class FeedSnapshot:
     recent: tuple[ClassifiedPost, ...]  # newest first
 
     def accuracy(self) -> tuple[float, float, float] | None:
-        """Return the share of judged posts that are right with its 95 % interval (Wilson 1927), if any is judged."""
+        """Return the share of judged posts that are right and its 95 % interval (Wilson 1927)."""
         if not self.judged:
             return None
         n, share, z = self.judged, self.right / self.judged, 1.959964

@@ -4,14 +4,16 @@
     tokenizer("what a day")      # -> ids of "Tweet: what a day\\nSentiment:"
 
 The two pieces are "special tokens" of a `TemplateProcessing` post-processor, so truncation shortens the
-text and never the prompt, and an empty text is never zero tokens. White space around the text is dropped and
-one space put before it, as the base saw words in its own training. Knows nothing about labels or models.
+text and never the prompt, and an empty text is never zero tokens. The text itself is tidied a little on its way
+in: a link becomes "http" (its letters say nothing and cost a dozen tokens), a backtick within a word becomes an
+apostrophe, white space around it is dropped and one space put before it, as the base saw words in its own
+training. An empty prompt leaves the text as it is. Knows nothing about labels or models.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 
@@ -55,10 +57,12 @@ def install_prompt(tokenizer: Any, prompt: Prompt, *, max_length: int) -> PreTra
 def _wrap(backend: Tokenizer, prompt: Prompt) -> None:
     pieces = {"[PROMPT]": prompt.prefix, "[ANSWER]": prompt.suffix}
     ids = {name: backend.encode(text, add_special_tokens=False).ids for name, text in pieces.items() if text}
-    strip = normalizers.Strip()
-    backend.normalizer = (
-        strip if backend.normalizer is None else normalizers.Sequence([backend.normalizer, strip])
-    )
+    tidy = [
+        normalizers.Replace(Regex(r"https?://\S+"), "http"),
+        normalizers.Replace(Regex(r"(?<=\w)`(?=\w)"), "'"),
+        normalizers.Strip(),
+    ]
+    backend.normalizer = normalizers.Sequence([*([backend.normalizer] if backend.normalizer else []), *tidy])
     if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     template = " ".join(piece for piece in ("[PROMPT]", "$A", "[ANSWER]") if piece == "$A" or piece in ids)

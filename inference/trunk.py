@@ -147,7 +147,7 @@ def same_leading_layers(one: Any, other: Any) -> int:
     if one.config.model_type not in FAMILIES or one.config.model_type != other.config.model_type:
         return 0
     family = FAMILIES[one.config.model_type]
-    embeddings = [getattr(backbone_of(m), "wte", None) or backbone_of(m).embed_tokens for m in (one, other)]
+    embeddings = [backbone_of(m).get_input_embeddings() for m in (one, other)]
     before = [(getattr(backbone_of(one), n), getattr(backbone_of(other), n)) for n in family.after_embedding]
     if not _equal(*embeddings) or not all(_equal(a, b) for a, b in before):
         return 0
@@ -157,6 +157,14 @@ def same_leading_layers(one: Any, other: Any) -> int:
             break
         count += 1
     return count
+
+
+def share_leading_layers(one: Any, other: Any, layers: int) -> None:
+    """Let `other` use the modules of `one` for its embedding and leading layers, which are equal: memory is saved."""
+    mine, theirs = layers_of(one), layers_of(other)
+    for row in range(layers):
+        theirs[row] = mine[row]
+    backbone_of(other).set_input_embeddings(backbone_of(one).get_input_embeddings())
 
 
 def _equal(one: nn.Module, other: nn.Module) -> bool:

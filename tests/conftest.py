@@ -3,17 +3,26 @@
 import csv
 import os
 import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read at import: no test may reach for the Hub
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny matrices: a second thread only waits
 
 import pytest
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, LlamaConfig, LlamaForCausalLM
 
+from training.jobs import ACTIVE, Run, Status, find_run
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 WORDS = {
     "negative": ["hate", "awful", "sad", "worst", "angry", "broken", "terrible", "lost"],
     "neutral": ["table", "monday", "report", "train", "paper", "number", "meeting", "street"],
@@ -119,3 +128,83 @@ def _save(model, tokenizer, folder: Path) -> Path:
 def tiny_base(request) -> Path:
     """Return each tiny base in turn."""
     return request.getfixturevalue(f"tiny_{request.param}")
+
+
+def command(module: str, *arguments: object, **options) -> subprocess.CompletedProcess:
+    """Run `python -m MODULE …` to its end, as a user would."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=200, **options,
+    )  # fmt: skip
+
+
+def wait_for(condition, *, seconds: float = 120.0, every: float = 0.005):
+    """Return what the condition returns as soon as it is true; fail when that takes too long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(every)
+    raise AssertionError(f"it did not happen within {seconds} s")
+
+
+def wait_until_ended(run: Run) -> Status:
+    """Wait for the end of a run, whatever it is."""
+    return wait_for(lambda: (s := run.status()).state not in ACTIVE and s, every=0.1)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run of the tests' recipe on a tiny base, and how it was started."""
+
+    run: Run
+    base: Path
+    data: Path
+    stdout: str = ""
+    stderr: str = ""
+
+    @property
+    def artifact(self) -> Path:
+        """The servable folder."""
+        return self.run.artifact
+
+
+LONGER = {"epochs": "6", "n_train": "200", "n_validation": "40", "learning_rate": "5e-3"}
+"""Changes to `smoke` that leave time to stop a run midway, and teach the tiny bases something."""
+
+
+def train_arguments(base: Path, data: Path, run_dir: Path) -> list[str]:
+    """Return the command line of the tests' training."""
+    changes = [word for pair in LONGER.items() for word in ("--set", "=".join(pair))]
+    return ["train", "smoke", "--base", base, "--dataset", data, "--run-dir", run_dir, *changes]
+
+
+@pytest.fixture(scope="session")
+def trained_gpt2(tmp_path_factory, tiny_gpt2, tiny_tweets) -> Trained:
+    """Return a run that the command line has trained from start to end, undisturbed."""
+    folder = tmp_path_factory.mktemp("trained") / "gpt2"
+    done = command("training", *train_arguments(tiny_gpt2, tiny_tweets, folder), "--json")
+    assert done.returncode == 0, done.stderr
+    return Trained(find_run(folder), tiny_gpt2, tiny_tweets, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def trained_llama(tmp_path_factory, tiny_llama, tiny_tweets) -> Trained:
+    """Return a finished run whose command line was killed as soon as the run was at work."""
+    folder = tmp_path_factory.mktemp("trained") / "llama"
+    arguments = [str(word) for word in train_arguments(tiny_llama, tiny_tweets, folder)]
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "training", *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: (folder / "recipe.toml").exists() and find_run(folder).status().pid)
+    parent.send_signal(signal.SIGKILL)
+    _, said = parent.communicate()
+    run = find_run(folder)
+    assert wait_until_ended(run).state == "finished", (folder / "log.txt").read_text()
+    return Trained(run, tiny_llama, tiny_tweets, stderr=said)
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def trained(request) -> Trained:
+    """Return each trained tiny model in turn."""
+    return request.getfixturevalue(f"trained_{request.param}")

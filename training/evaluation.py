@@ -21,6 +21,7 @@ from inference.trunk import (
     like_length_batches,
     no_progress,
     same_leading_layers,
+    share_leading_layers,
     top_logits,
     trunk_batch,
     trunk_skipped,
@@ -78,6 +79,7 @@ def _both(
         half = 2 * len(texts)
         mine = tuned.logits(token_ids, progress=lambda done, _: progress(done, half))
         return 0, mine, base.logits(base_ids, progress=lambda done, _: progress(len(texts) + done, half))
+    share_leading_layers(tuned.model, base.model, shared)
     logits = {id(c): np.zeros((len(texts), len(tuned.labels)), dtype=np.float32) for c in (tuned, base)}
     done = 0
     for rows in like_length_batches([len(ids) for ids in token_ids], batch_size=32):

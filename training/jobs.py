@@ -19,13 +19,14 @@ The folder is the record: whoever reads it later (the app after a restart, the C
 Knows nothing about what a training does.
 """
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +84,19 @@ class Run:
 
     def status(self) -> Status:
         """Read the run's state; a run whose process died is interrupted."""
+        worker = read_record(self.path, "worker.json")
+        ended = worker is not None and not _alive(worker)  # before the status, which may be its last word
         record = read_record(self.path, "status.json") or {"state": "queued"}
         status = Status(**{key: value for key, value in record.items() if key in Status.__dataclass_fields__})
-        worker = read_record(self.path, "worker.json")
-        if status.state in ACTIVE and worker and not _alive(worker):
-            message = (
-                f"Its process ended without a word; resume it with `python -m training resume {self.id}`."
-            )
-            return Status(
-                "interrupted", status.phase, status.progress, None, message, None, status.started_at
-            )
-        return status
+        if not (ended and status.state in ACTIVE):
+            return status
+        state, message = "interrupted", "Its process ended without a word"
+        if worker and worker.get("cancelled"):
+            state, message = "cancelled", "Cancelled"
+        return replace(
+            status, state=state, time_left_s=None, pid=None,
+            message=f"{message}; resume it with `python -m training resume {self.id}`.",
+        )  # fmt: skip
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return the events so far, all or of one kind; after a resume, the newer of two for one step."""
@@ -168,7 +171,11 @@ def cancel(run: Run) -> None:
     if run.status().state not in ACTIVE or worker is None:
         raise RunError(f"The run {run.id} is not running ({run.status().state}): there is nothing to cancel.")
     append_event(run.path / "events.jsonl", "note", text="Cancelling: it stops at the next step.")
-    os.kill(worker["pid"], signal.SIGTERM)
+    write_json(
+        run.path / "worker.json", {**worker, "cancelled": True}
+    )  # it may be too young to say so itself
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.kill(worker["pid"], signal.SIGTERM)
 
 
 def resume(run: Run) -> None:
@@ -211,7 +218,8 @@ def _alive(worker: dict[str, Any]) -> bool:
         child.poll()
     try:
         process = psutil.Process(worker["pid"])
-        same = abs(process.create_time() - worker["created"]) < 1  # a number can be given to another process
+        # A number can be given to another process.
+        same: bool = abs(process.create_time() - worker["created"]) < 1
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

@@ -86,9 +86,11 @@ class Journal:
         return here + later * scale
 
     def overall(self) -> float:
-        """Return the share of the whole run that is done, 0 to 1."""
-        left, spent = self.time_left_s(), self.clock() - self.started
-        return 0.0 if left is None else spent / max(spent + left, 1e-9)
+        """Return the share of the planned work that is done, 0 to 1; it never falls."""
+        done = sum(seconds for name, seconds in self._plan.items() if name in self.seconds)
+        if self._phase not in self.seconds:
+            done += self._plan.get(self._phase, 0.0) * self._share
+        return min(done / max(sum(self._plan.values()), 1e-9), 1.0)
 
     def finish(self, state: str, message: str = "") -> None:
         """Record the end: finished, cancelled or failed."""

@@ -57,7 +57,7 @@ def load_language_model(base: Base) -> LanguageModel:
     """Load a base in float32. Raises BaseError when its folder holds no causal language model."""
     try:
         with quiet_loading():
-            model = AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32)
+            model = AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32, use_safetensors=True)
             tokenizer = AutoTokenizer.from_pretrained(base.path)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]

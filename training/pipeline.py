@@ -76,6 +76,8 @@ class Work:
 
 def train_run(run: Run, journal: Journal, stop: Stopping) -> None:
     """Take a run from its recipe to its artifact and evaluation. Raises Cancelled when told to stop."""
+    if (run.path / EVALUATION).is_file():  # killed while it tidied up
+        return _tidy(run)
     with journal.phase("prepare"):
         work = _prepare(run, journal)
     train, validation = _cached(work)
@@ -274,7 +276,12 @@ def _complete(run: Run, journal: Journal, artifact: Path, record: dict[str, Any]
     write_card(artifact, scores, record)
     shutil.rmtree(run.artifact, ignore_errors=True)
     artifact.rename(run.artifact)
-    write_json(run.path / EVALUATION, scores)
     journal.event("result", **scores)
+    write_json(run.path / EVALUATION, scores)
+    _tidy(run)
+
+
+def _tidy(run: Run) -> None:
+    """Remove what only an unfinished run needs."""
     for left_over in [*run.path.glob("trunk-*"), run.path / "checkpoints"]:
         shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()

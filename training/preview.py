@@ -35,7 +35,7 @@ class Preview:
     """What there is to see of a data set.
 
     `n` counts all rows that are used; `balance` goes by label over all splits, in label order; `lengths` are
-    counts of texts by length in characters, shortest first; `rows` are the first rows of train.
+    counts of texts by length in characters, shortest first; `rows` are some rows of train, drawn with a fixed seed.
     """
 
     n: int
@@ -70,7 +70,7 @@ class Preview:
 
 
 def preview(spec: DataSpec, *, limit: int = 8, hub: Hub | None = None) -> Preview:
-    """Load a data set and sum it up, with its first `limit` training rows. Raises as `load_splits` does."""
+    """Load a data set and sum it up, with `limit` of its training rows. Raises as `load_splits` does."""
     return preview_of(load_splits(spec, hub=hub), limit=limit)
 
 
@@ -79,7 +79,7 @@ def preview_of(splits: Splits, *, limit: int = 8) -> Preview:
     parts = (splits.train, splits.validation, splits.test)
     lengths = np.array([len(text) for part in parts for text in part["text"]])
     counts = Counter(label for part in parts for label in part["label"])
-    head = splits.train[:limit]
+    some = splits.train.shuffle(seed=42, keep_in_memory=True).select(range(min(limit, len(splits.train))))
     return Preview(
         n=len(lengths),
         balance={label: counts[i] for i, label in enumerate(splits.labels)},
@@ -87,7 +87,7 @@ def preview_of(splits: Splits, *, limit: int = 8) -> Preview:
         median_characters=int(np.median(lengths)),
         longest_characters=int(lengths.max()),
         rows=tuple(
-            HeldOut(text, splits.labels[i]) for text, i in zip(head["text"], head["label"], strict=True)
+            HeldOut(text, splits.labels[i]) for text, i in zip(some["text"], some["label"], strict=True)
         ),
         report=splits.report,
     )

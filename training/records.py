@@ -8,25 +8,36 @@ Knows nothing about what the records mean.
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a JSON object by rename. Raises OSError when the disk is full or read-only."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with _by_rename(path) as file:
+        file.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
 
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write JSON objects, one a line, by rename."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with _by_rename(path) as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    temporary.replace(path)
+
+
+@contextmanager
+def _by_rename(path: Path) -> Iterator[IO[str]]:
+    temporary = path.with_name(f"{path.name}.{threading.get_native_id()}.tmp")  # threads may write at once
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            yield file
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a full disk needs the room
+        raise
 
 
 def append_event(path: Path, kind: str, **content: Any) -> None:

@@ -10,6 +10,7 @@ Knows nothing about the model's head or about training.
 """
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,33 +122,35 @@ def encoded_rows(tokenizer: Any, dataset: Any, recipe: Recipe) -> EncodedRows:
 def cache_trunk(
     model: Any, rows: EncodedRows, *, layers: int, path: Path, progress: Progress = no_progress
 ) -> TrunkRows:
-    """Compute the trunk's states of all rows into `path`.npy, or take them from there when they are whole.
+    """Compute the trunk's states of all rows into `path`.f32, or take them from there when they are whole.
 
     Raises OSError when the disk is full.
     """
     hidden = int(model.config.hidden_size)
     starts = [0, *np.cumsum(rows.lengths).tolist()]
-    key = {"layers": layers, "hidden": hidden, "starts": starts}
-    file, record = path.with_suffix(".npy"), path.with_suffix(".json")
-    if not _whole(record, key):
-        states = np.lib.format.open_memmap(
-            file, mode="w+", dtype=np.float32, shape=(max(starts[-1], 1), hidden)
-        )
+    ids = zlib.crc32(np.concatenate(rows.token_ids).astype(np.int64).tobytes())
+    key = {"layers": layers, "hidden": hidden, "starts": starts, "ids": ids}
+    file, record = path.with_suffix(".f32"), path.with_suffix(".json")
+    bytes_a_token = 4 * hidden
+    if not _whole(record, key, file, starts[-1] * bytes_a_token):
+        record.unlink(missing_ok=True)
         done = 0
-        for batch in like_length_batches(rows.lengths, batch_size=32):
-            computed = trunk_batch(model, [rows.token_ids[row] for row in batch], layers)
-            for row, state in zip(batch, computed, strict=True):
-                states[starts[row] : starts[row + 1]] = state.cpu().numpy()
-            done += sum(len(rows.token_ids[row]) for row in batch)
-            progress(done, starts[-1])
-        states.flush()
+        with file.open("wb") as out:  # not a writable map: that would end by SIGBUS on a full disk
+            for batch in like_length_batches(rows.lengths, batch_size=32):
+                computed = trunk_batch(model, [rows.token_ids[row] for row in batch], layers)
+                for row, state in zip(batch, computed, strict=True):
+                    out.seek(starts[row] * bytes_a_token)
+                    out.write(state.cpu().numpy().tobytes())
+                done += sum(len(rows.token_ids[row]) for row in batch)
+                progress(done, starts[-1])
         write_json(record, key)
     progress(starts[-1], starts[-1])
-    return TrunkRows(np.load(file, mmap_mode="r"), starts, rows.labels)
+    states = np.memmap(file, mode="r", dtype=np.float32, shape=(starts[-1], hidden))
+    return TrunkRows(states, starts, rows.labels)
 
 
-def _whole(record: Path, key: dict[str, Any]) -> bool:
+def _whole(record: Path, key: dict[str, Any], file: Path, size: int) -> bool:
     try:
-        return bool(json.loads(record.read_text(encoding="utf-8")) == key)
+        return bool(json.loads(record.read_text(encoding="utf-8")) == key) and file.stat().st_size == size
     except (OSError, ValueError):
         return False

@@ -15,9 +15,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from training.estimate import in_words
 from training.jobs import ACTIVE, Run, Status
+from training.preview import Preview
 from training.provenance import percent
 
 LINE_EVERY_S = 10.0
@@ -90,6 +92,21 @@ def _sentence(event: dict[str, Any]) -> str | None:
             )
         case _:
             return None
+
+
+def print_preview(seen: Preview) -> None:
+    """Print a look at a data set: what was left out, class balance, lengths, some rows."""
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    for sentence in seen.sentences():
+        console.print(sentence, soft_wrap=True, markup=False)
+    highest = max(part.n for part in seen.lengths)
+    for part in seen.lengths:
+        bar = "█" * round(30 * part.n / highest)
+        console.print(f"{part.low:>6}-{part.high:<6} {bar} {part.n:,}", markup=False)
+    table = Table("label", "text")
+    for row in seen.rows:
+        table.add_row(Text(row.label), Text(" ".join(row.text.split())[:200]))
+    console.print(table)
 
 
 def print_result(run: Run) -> None:

@@ -10,20 +10,19 @@ model when it returns. Knows nothing about where rows come from, nor about the t
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Sampler
 from transformers import (
-    EarlyStoppingCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from inference.classifier import softmax
 from training.journal import Journal
@@ -32,6 +31,38 @@ from training.recipes import Recipe
 from training.rows import Rows
 
 KEEP_CHECKPOINTS = 2
+MEGABATCH = 50
+"""Batches that are sorted by length together: enough to pad little, few enough to mix from epoch to epoch."""
+
+
+class LikeLengthOrder(Sampler[int]):
+    """An order of the rows, new in each epoch, in which each batch holds texts of like length.
+
+    It depends on seed and epoch alone, so that a run that is resumed in mid-epoch sees the same batches.
+    """
+
+    def __init__(self, lengths: list[int], *, batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; the Trainer calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        rows, size = torch.randperm(len(self.lengths), generator=generator).tolist(), self.batch_size
+        batches = []
+        for start in range(0, len(rows), MEGABATCH * size):
+            alike = sorted(rows[start : start + MEGABATCH * size], key=lambda row: self.lengths[row])
+            batches += [alike[at : at + size] for at in range(0, len(alike), size)]
+        short = (
+            [batches.pop()] if len(batches[-1]) < size else []
+        )  # it stays last, or it would shift the others
+        order = torch.randperm(len(batches), generator=generator).tolist()
+        return iter([row for batch in [*(batches[at] for at in order), *short] for row in batch])
 
 
 class TweetTrainer(Trainer):
@@ -48,8 +79,9 @@ class TweetTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if not self.like_length:
             return super()._get_train_sampler(train_dataset)
-        # The seed of the order comes from torch's generator, which accelerate sets anew in each epoch.
-        return LengthGroupedSampler(self.args.train_batch_size, lengths=self.train_dataset.lengths)
+        return LikeLengthOrder(
+            self.train_dataset.lengths, batch_size=self.args.train_batch_size, seed=self.args.seed
+        )
 
 
 class Curves(TrainerCallback):
@@ -91,6 +123,40 @@ class Curves(TrainerCallback):
             self.journal.event("validation", **where, **{name: logs[f"eval_{name}"] for name in names})
 
 
+class Patience(TrainerCallback):
+    """Ends training after some looks without gain in macro-F1.
+
+    It counts in the Trainer's log, which checkpoints keep: a resumed run ends where an undisturbed one would,
+    even when it was killed after training had ended. (The stock callback starts counting anew.)
+    """
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def _is_over(self, state: TrainerState) -> bool:
+        found = [entry["eval_macro_f1"] for entry in state.log_history if "eval_macro_f1" in entry]
+        return bool(found) and len(found) - 1 - found.index(max(found)) >= self.looks
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """End at once when the checkpoint was the end; the Trainer makes one step, which counts for nothing."""
+        self.was_over = control.should_training_stop = self._is_over(state)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep that one step out of the checkpoints."""
+        if self.was_over:
+            control.should_evaluate = control.should_save = False
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """End after too many looks without gain."""
+        control.should_training_stop = control.should_training_stop or self._is_over(state)
+
+
 def fit(
     model: Any,
     train: Rows,
@@ -100,13 +166,14 @@ def fit(
     checkpoints: Path,
     journal: Journal,
     stop_asked: Callable[[], bool] = lambda: False,
+    more_callbacks: Sequence[TrainerCallback] = (),
 ) -> bool:
     """Train, from the last whole checkpoint where there is one. Returns False when it was stopped midway."""
     steps_per_epoch = math.ceil(len(train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
     curves = Curves(journal, stop_asked)
-    callbacks: list[TrainerCallback] = [curves]
+    callbacks: list[TrainerCallback] = [curves, *more_callbacks]
     if recipe.patience:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
+        callbacks.append(Patience(recipe.patience))
     trainer = TweetTrainer(
         model=model,
         args=_arguments(recipe, checkpoints, every=max(steps_per_epoch // recipe.evals_per_epoch, 1)),

@@ -45,6 +45,7 @@ class Ending:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> bool:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is written whole
         if error is None:
             self.journal.finish("finished")
             return True

@@ -1,4 +1,4 @@
-"""The app's interface: a header and three tabs. Thin: handlers call plain functions and draw what they return.
+"""The app's interface, thin: handlers call plain functions and draw what they return.
 
 demo = build(Workbench())
 """

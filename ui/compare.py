@@ -89,8 +89,8 @@ def build_compare(workbench: Workbench) -> CompareTab:
     with gr.Row(elem_classes="tt-filter"):
         html(I18N("compare.disagree"), html_template=HEADING, min_width=200)
         only = gr.Radio(
-            [(I18N(f"compare.only_{name}"), name) for name in FILTERS], value="all", label=I18N("compare.filter"),
-            show_label=False, container=False, elem_id="filter", scale=3,
+            [(I18N(f"compare.only_{name}"), name) for name in FILTERS], value="all",
+            label=I18N("compare.filter"), show_label=False, container=False, elem_id="filter", scale=3,
         )  # fmt: skip
     rows = html(elem_id="disagreements", actions=True)
     more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)

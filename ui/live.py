@@ -6,7 +6,7 @@
 One feed runs for everybody who looks, so a reload finds it again. Knows nothing about how a feed works.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any
@@ -18,6 +18,7 @@ from inference.feed import Feed
 from inference.sources import SOURCES, Post
 from inference.sources.replay import MAX_RATE_PER_S
 from ui.parts import as_gradio_error, html
+from ui.render import busy
 from ui.render_live import nothing_yet, numbers, posts
 from ui.state import Workbench
 from ui.translations import I18N, Texts, texts_for
@@ -72,7 +73,7 @@ def held_out_posts(workbench: Workbench) -> list[Post]:
 
 
 def begin(workbench: Workbench, source: str, rate_per_s: float) -> None:
-    """Start a feed, in place of the one that ran. Raises FeedError without a model or with a rate out of reach."""
+    """Start a feed in place of the one that ran. Raises FeedError without a model or for an odd rate."""
     model = workbench.model
     if model.state != "ready":
         raise FeedError(
@@ -124,8 +125,8 @@ def build_live(workbench: Workbench) -> LiveTab:
             min_width=200, scale=3,
         )  # fmt: skip
         rate = gr.Slider(
-            0.5, _FASTEST_ON_SLIDER, value=2, step=0.5, label=I18N("live.wanted_rate"), min_width=220, scale=4,
-            elem_id="rate",
+            0.5, _FASTEST_ON_SLIDER, value=2, step=0.5, label=I18N("live.wanted_rate"), min_width=220,
+            scale=4, elem_id="rate",
         )  # fmt: skip
         with gr.Column(scale=3, min_width=260), gr.Row(elem_classes="tt-buttons"):
             start = gr.Button(I18N("live.start"), variant="primary", min_width=80, elem_id="live-start")
@@ -170,10 +171,15 @@ def _buttons(state: str) -> list[Any]:
 def _wire(
     workbench: Workbench, parts: dict[str, Any], refresh: Any, shown: gr.State, outputs: list[Any]
 ) -> None:
-    def live_start(source: str, rate_per_s: float, shown: list[str], request: gr.Request) -> tuple[Any, ...]:
+    def live_start(
+        source: str, rate_per_s: float, shown: list[str], request: gr.Request
+    ) -> Iterator[tuple[Any, ...]]:
+        yield busy(texts_for(request)("live.loading")), gr.skip(), gr.skip(), gr.skip(), ["", "", ""]
         with as_gradio_error():
-            begin(workbench, source, rate_per_s)
-        return refresh(shown, request)
+            try:
+                begin(workbench, source, rate_per_s)
+            finally:
+                yield refresh(["", "", ""], request)
 
     def live_pause(shown: list[str], request: gr.Request) -> tuple[Any, ...]:
         with as_gradio_error():
@@ -193,7 +199,7 @@ def _wire(
     shared: dict[str, Any] = {"concurrency_id": "live", "concurrency_limit": 2}
     start_inputs = [parts["source"], parts["rate"], shown]
     parts["start"].click(
-        live_start, start_inputs, outputs, api_name="live_start", show_progress="minimal", **shared
+        live_start, start_inputs, outputs, api_name="live_start", show_progress="hidden", **shared
     )
     parts["pause"].click(live_pause, shown, outputs, api_name="live_pause", show_progress="hidden", **shared)
     parts["stop"].click(live_stop, shown, outputs, api_name="live_stop", show_progress="hidden", **shared)

@@ -1,4 +1,4 @@
-"""The page: a header line and the three tabs, and what has to happen when it opens or another model is loaded.
+"""The page: header line and tabs, and what has to happen when it opens or another model is loaded.
 
     demo = build(Workbench(model=None))
 
@@ -48,8 +48,8 @@ def build(workbench: Workbench) -> gr.Blocks:
             run_id = request.query_params.get("run", "")
             tab = "train" if run_id or not workbench.model.source else "compare"
             return (
-                header(workbench.model, texts_for(request)), gr.Tabs(selected=tab), gr.Timer(active=loading()),
-                gr.Timer(active=tab == "train"), run_id,
+                header(workbench.model, texts_for(request)), gr.Tabs(selected=tab),
+                gr.Timer(active=loading()), gr.Timer(active=tab == "train"), run_id,
             )  # fmt: skip
 
         def follow(request: gr.Request) -> tuple[Any, ...]:

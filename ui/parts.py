@@ -25,9 +25,14 @@ element.addEventListener('click', (event) => {
 
 
 def html(value: Any = "", *, actions: bool = False, **options: Any) -> gr.HTML:
-    """Return an HTML component for what `ui.render` draws; with `actions` its `select` event tells which button."""
+    """Return an HTML component for what `ui.render` draws; with `actions`, `select` tells which button."""
     options.setdefault("js_on_load", ACTIONS_JS if actions else None)
     return gr.HTML(value, apply_default_css=False, **options)
+
+
+def into_view(elem_id: str) -> str:
+    """Return the script that scrolls a part of the page into view, where it is not yet."""
+    return f"() => document.getElementById('{elem_id}').scrollIntoView({{block: 'nearest'}})"
 
 
 class as_gradio_error:  # noqa: N801  (a context manager, named as one reads it)

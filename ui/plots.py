@@ -2,8 +2,8 @@
 
     line_chart([Series("validation", "validation", [(63, 0.66), (126, 0.61)])], text=text, title="Loss")
 
-Colours are classes of theme.css, so that light and dark are the style sheet's affair. A chart is an image to a
-screen reader, with its last values as its name. Knows nothing about runs or feeds.
+Colours are classes of theme.css, so that light and dark are the style sheet's affair. To a screen reader a
+chart is an image that is named by its last values. Knows nothing about runs or feeds.
 """
 
 import math
@@ -61,7 +61,7 @@ def line_chart(
 def share_chart(
     windows: Sequence[Sequence[int]], labels: Sequence[str], *, slots: int, text: Texts, title: str, ago: str
 ) -> str:
-    """Draw the share of each label, one stacked bar a window, the newest at the right; `ago` names the left end."""
+    """Draw each label's share, one stacked bar a window, newest at the right; `ago` names the left end."""
     width, body = _WIDTH / slots, ""
     for back, window in enumerate(reversed(windows[-slots:])):
         total, top = sum(window), _HEIGHT
@@ -71,7 +71,8 @@ def share_chart(
             if count:
                 body += (
                     f'<rect class="{label_class(labels[index], index)}" style="fill:var(--c)" '
-                    f'x="{_WIDTH - (back + 1) * width:.1f}" y="{top:.2f}" width="{width * 0.88:.1f}" height="{height:.2f}"/>'
+                    f'x="{_WIDTH - (back + 1) * width:.1f}" y="{top:.2f}" width="{width * 0.88:.1f}" '
+                    f'height="{height:.2f}"/>'
                 )
     grid = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0))
     ticks = "".join(_y_tick(y, text.percent(y, 0)) for y in (0.0, 0.5, 1.0))
@@ -118,11 +119,19 @@ def legend(entries: Sequence[tuple[str, str]], *, square: bool = False) -> str:
     ) + "</div>"  # fmt: skip
 
 
+def titled(title: str, keys: str, chart: str) -> str:
+    """Put a title and a legend over a chart."""
+    return (
+        f'<div><div class="tt-row" style="margin-bottom:4px"><h3 class="grow">{esc(title)}</h3>{keys}</div>'
+        f"{chart}</div>"
+    )
+
+
 def _frame(body: str, labels: str, *, name: str) -> str:
     return (
         f'<div class="tt-chart" role="img" aria-label="{esc(name)}"><div class="plot">'
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">{body}</svg>'
-        f"{labels}</div></div>"
+        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">'
+        f"{body}</svg>{labels}</div></div>"
     )
 
 

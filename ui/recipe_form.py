@@ -1,10 +1,10 @@
-"""The recipe's settings as a form: one Gradio component a field of the Recipe dataclass, made from its metadata.
+"""The recipe's settings as a form: one component a field of the Recipe dataclass, made from its metadata.
 
     form = RecipeForm.build("quick")
     recipe = form.recipe("quick", values)       # values in the form's order; RecipeError for a bad one
 
-A new setting in the dataclass appears here by itself. Base and data have fields of their own in the Train tab.
-Knows nothing about runs.
+A new setting in the dataclass appears here by itself. Base and data have fields of their own in the Train
+tab. Knows nothing about runs.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ class RecipeForm:
 
     @classmethod
     def build(cls, recipe: Recipe) -> "RecipeForm":
-        """Draw the form inside the current Blocks: the frequent settings openly, the others in an accordion."""
+        """Draw the form inside the current Blocks: frequent settings openly, the others in an accordion."""
         known = {field.name: field for field in settings() if field.name not in ELSEWHERE}
         fields: dict[str, Any] = {}
         with gr.Group(elem_classes="tt-form"):

@@ -60,6 +60,13 @@ def table(head: Sequence[tuple[str, str]], rows: Sequence[str], *, caption: str,
     )
 
 
+def row(head: str, cells: Sequence[tuple[str, str]], *, css: str = "") -> str:
+    """Draw a table row from ready HTML: its head (none if empty), and cells as (HTML, class)."""
+    first = f'<th scope="row" class="nowrap">{head}</th>' if head else ""
+    others = "".join(f'<td class="{kind}">{cell}</td>' for cell, kind in cells)
+    return f'<tr class="{css}">{first}{others}</tr>'
+
+
 def tiles(entries: Sequence[tuple[str, str, str]]) -> str:
     """Draw numbers side by side: (what it is, the number, its unit or interval)."""
     return '<div class="tt-tiles">' + "".join(
@@ -72,6 +79,15 @@ def tiles(entries: Sequence[tuple[str, str, str]]) -> str:
 def empty(title: str, next_step: str) -> str:
     """Draw an empty state: what is not there yet, and what to do."""
     return f'<div class="tt-empty"><b>{esc(title)}</b>{esc(next_step)}</div>'
+
+
+def busy(message: str) -> str:
+    """Draw that something is being done whose length is not known."""
+    return page(
+        f'<div class="tt-row" role="status"><span class="muted">{esc(message)}</span></div>'
+        '<div class="tt-progress endless"><div></div></div>',
+        "tt-card tt-stack",
+    )
 
 
 def note(message: str, css: str = "") -> str:
@@ -87,7 +103,7 @@ def notes(sentences: Sequence[str]) -> str:
 
 
 def button(name: str, *, action: str, value: str, css: str = "", about: str = "") -> str:
-    """Draw a button whose click reaches Python as the event data `action` and `value` (see `ui.parts.html`)."""
+    """Draw a button whose click reaches Python as event data `action` and `value` (see `ui.parts.html`)."""
     spoken = f' aria-label="{esc(name)}: {esc(about)}"' if about else ""
     return (
         f'<button type="button" class="tt-btn {css}" data-action="{esc(action)}" data-value="{esc(value)}"'

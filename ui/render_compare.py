@@ -6,13 +6,13 @@ Draws predictions and evaluation records; knows nothing about models or files.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ui.render import bars, button, empty, esc, label_chip, note, page, score_text, table
+from ui.render import bars, button, empty, esc, label_chip, note, page, row, score_text, table
 from ui.translations import Texts
 
 _SCORES = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
 _REAL = (
-    '<svg viewBox="0 0 18 18" aria-hidden="true"><circle cx="9" cy="9" r="8" fill="none" stroke="currentColor" stroke-width="1.6"/>'
-    '<path d="{path}" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"/></svg>'
+    '<svg viewBox="0 0 18 18" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.7" '
+    'stroke-linecap="round" stroke-linejoin="round"><circle cx="9" cy="9" r="8"/><path d="{path}"/></svg>'
 )
 _CHECK, _DASH = "M5.2 9.4l2.500 2.500 5-5.500", "M5.500 9h7"
 
@@ -54,7 +54,8 @@ def _answer(title: str, how: str, side: tuple[str, Sequence[str], Predicted], te
     latency = f"{text.number(prediction.latency_ms)}\u00a0ms" if prediction.latency_ms is not None else ""
     return (
         f'<div class="tt-card"><div class="tt-stack"><div class="tt-row"><h2>{esc(title)}</h2>'
-        f'<span class="muted small grow">{esc(how)}</span><span class="muted small num">{esc(latency)}</span></div>'
+        f'<span class="muted small grow">{esc(how)}</span>'
+        f'<span class="muted small num">{esc(latency)}</span></div>'
         f'<div class="tt-row">{label_chip(prediction.label, winner, text, css="big")}'
         f'<span class="muted num">{esc(text.percent(prediction.probabilities[winner]))}</span></div>'
         f'{bars(rows, text, winner=winner)}<p class="muted small">{esc(name)}</p></div></div>'
@@ -69,7 +70,7 @@ def _no_base(reason: str, text: Texts) -> str:
 
 
 def scoreboard(scores: dict[str, Any] | None, text: Texts) -> str:
-    """Draw both on the test split: scores with intervals, whether the difference is real, confusion matrices."""
+    """Draw both on the test split: scores with intervals, is the difference real, confusion matrices."""
     if not scores:
         return page(empty(text("compare.no_scores"), text("compare.no_scores_next")))
     base = scores.get("base")
@@ -142,17 +143,19 @@ def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str], t
         )
         rows += f'<tr><th scope="row">{esc(text.label(labels[index]))}</th>{cells}</tr>'
     return (
-        f'<div><h3 style="margin-bottom:2px">{esc(caption)}</h3><p class="muted small">{esc(text("compare.matrix_how"))}</p>'
-        f'<div class="tt-matrix-box" tabindex="0" role="region" aria-label="{esc(caption)}"><table class="tt-matrix">'
-        f'<thead><tr><td style="background:none"></td>{head}</tr></thead><tbody>{rows}</tbody></table></div></div>'
+        f'<div><h3 style="margin-bottom:2px">{esc(caption)}</h3>'
+        f'<p class="muted small">{esc(text("compare.matrix_how"))}</p>'
+        f'<div class="tt-matrix-box" tabindex="0" role="region" aria-label="{esc(caption)}">'
+        f'<table class="tt-matrix"><thead><tr><td style="background:none"></td>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></div>"
     )
 
 
-def kind_of(row: dict[str, Any]) -> str:
+def kind_of(told: dict[str, Any]) -> str:
     """Return who is right on a disagreement: "tuned", "base" or "neither"."""
-    if row["tuned"]["label"] == row["label"]:
+    if told["tuned"]["label"] == told["label"]:
         return "tuned"
-    return "base" if row["base"]["label"] == row["label"] else "neither"
+    return "base" if told["base"]["label"] == told["label"] else "neither"
 
 
 def disagreements(
@@ -161,23 +164,27 @@ def disagreements(
     """Draw the test tweets on which they disagree; `only` is "all", "tuned", "base" or "neither"."""
     if not rows:
         return page(empty(text("compare.no_disagreements"), text("compare.no_disagreements_next")))
-    found = [row for row in rows if only in ("all", kind_of(row))]
+    found = [told for told in rows if only in ("all", kind_of(told))]
     places = {label: place for place, label in enumerate(labels)}
 
     def chip(label: str) -> str:
         return label_chip(label, places.get(label, 0), text)
 
     def side(answer: dict[str, Any]) -> str:
-        return f'{chip(answer["label"])} <span class="interval">{esc(text.percent(max(answer["probabilities"]), 0))}</span>'
+        share = text.percent(max(answer["probabilities"]), 0)
+        return f'{chip(answer["label"])} <span class="interval">{esc(share)}</span>'
 
     drawn = [
-        f'<tr><td class="text">{button(row["text"], action="try", value=row["text"], css="link")}</td>'
-        + "".join(
-            f'<td class="chips">{cell}</td>'
-            for cell in (chip(row["label"]), side(row["base"]), side(row["tuned"]))
+        row(
+            "",
+            [
+                (button(told["text"], action="try", value=told["text"], css="link"), "text"),
+                (chip(told["label"]), "chips"),
+                (side(told["base"]), "chips"),
+                (side(told["tuned"]), "chips"),
+            ],
         )
-        + "</tr>"
-        for row in found[:most]
+        for told in found[:most]
     ]
     head = [(text(f"compare.{name}"), "") for name in ("tweet", "true", "base", "tuned")]
     shown = text("compare.shown", shown=text.number(len(drawn)), n=text.number(len(found)))

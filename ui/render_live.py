@@ -4,7 +4,7 @@ Draws a `FeedSnapshot`; knows nothing about threads or sources.
 """
 
 from inference.feed import ClassifiedPost, FeedSnapshot
-from ui.plots import legend, share_chart
+from ui.plots import legend, share_chart, titled
 from ui.render import bars, empty, esc, label_chip, label_class, note, page, state_chip, tiles
 from ui.translations import Texts
 
@@ -32,7 +32,7 @@ def numbers(shot: FeedSnapshot, text: Texts) -> str:
     ]
     left = f'<div><h3 style="margin-bottom:8px">{esc(text("live.counts"))}</h3>{bars(counts, text)}</div>'
     return page(
-        f'{head}{broken}{tiles(_entries(shot, text))}<div class="tt-two tt-wide-right">{left}{_chart(shot, text)}</div>',
+        f'{head}{broken}{tiles(_entries(shot, text))}<div class="tt-two">{left}{_chart(shot, text)}</div>',
         "tt-card tt-stack",
     )
 
@@ -66,7 +66,7 @@ def _chart(shot: FeedSnapshot, text: Texts) -> str:
     slots = min(max(len(shot.windows), _SLOTS[0]), _SLOTS[1])
     ago = text("live.ago", time=text.duration(slots * shot.window_s))
     chart = share_chart(shot.windows, shot.labels, slots=slots, text=text, title=title, ago=ago)
-    return f'<div><div class="tt-row" style="margin-bottom:4px"><h3 class="grow">{esc(title)}</h3>{keys}</div>{chart}</div>'
+    return titled(title, keys, chart)
 
 
 def posts(shot: FeedSnapshot, text: Texts) -> str:
@@ -89,7 +89,8 @@ def _post(told: ClassifiedPost, places: dict[str, int], text: Texts) -> str:
     if told.post.label is not None:
         right = told.post.label == told.label
         key = "live.was_right" if right else "live.was_wrong"
-        truth = f'<span class="truth">{"✓" if right else "✗"} {esc(text(key, label=text.label(told.post.label)))}</span>'
+        verdict = text(key, label=text.label(told.post.label))
+        truth = f'<span class="truth">{"✓" if right else "✗"} {esc(verdict)}</span>'
     return (
         f"<li>{label_chip(told.label, places.get(told.label, 0), text)}"
         f'<span class="num muted small">{esc(text.percent(told.probability, 0))}</span>'

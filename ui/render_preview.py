@@ -6,7 +6,7 @@ Draws a `training.preview.Preview`; knows nothing about files.
 from typing import TYPE_CHECKING
 
 from ui.plots import histogram
-from ui.render import bars, button, esc, label_chip, notes, page, table, tiles
+from ui.render import bars, button, esc, label_chip, notes, page, row, table, tiles
 from ui.translations import Texts
 
 if TYPE_CHECKING:  # at run time it would import the datasets library before the first page
@@ -23,7 +23,10 @@ def preview_panel(seen: "Preview", text: Texts) -> str:
     sizes.append((text("preview.median"), text.number(seen.median_characters), text("preview.characters")))
     sizes.append((text("preview.longest"), text.number(seen.longest_characters), text("preview.characters")))
     close = button(text("preview.close"), action="close", value="")
-    title = f'<div class="tt-row"><h2>{esc(text("preview.title"))}</h2><span class="muted grow">{esc(report.source.name)}</span>{close}</div>'
+    title = (
+        f'<div class="tt-row"><h2>{esc(text("preview.title"))}</h2>'
+        f'<span class="muted grow">{esc(report.source.name)}</span>{close}</div>'
+    )
     return page(
         f'{title}{tiles(sizes)}<div class="tt-two">{_balance(seen, text)}{_lengths(seen, text)}</div>'
         f"{_rows(seen, text)}{notes(report.sentences())}",
@@ -50,8 +53,14 @@ def _lengths(seen: "Preview", text: Texts) -> str:
 def _rows(seen: "Preview", text: Texts) -> str:
     places = {label: place for place, label in enumerate(seen.balance)}
     rows = [
-        f'<tr><td class="text">{esc(row.text)}</td><td>{label_chip(row.label, places[row.label], text)}</td></tr>'
-        for row in seen.rows
+        row(
+            "",
+            [
+                (esc(seen_row.text), "text"),
+                (label_chip(seen_row.label, places[seen_row.label], text), "chips"),
+            ],
+        )
+        for seen_row in seen.rows
     ]
     head = [(text("preview.text"), ""), (text("preview.label"), "")]
     return table(head, rows, caption=text("preview.samples"))

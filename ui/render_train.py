@@ -6,7 +6,7 @@ Draws what `run_view` and `training.data` hand over; knows nothing about events,
 from collections.abc import Sequence
 from typing import Any
 
-from ui.plots import Series, legend, line_chart
+from ui.plots import Series, legend, line_chart, titled
 from ui.render import (
     button,
     empty,
@@ -14,6 +14,7 @@ from ui.render import (
     note,
     notes,
     page,
+    row,
     score_text,
     state_chip,
     table,
@@ -106,7 +107,7 @@ def _curves(view: RunView, text: Texts) -> str:
         text=text, title=text("train.loss"), x_last=view.total_steps,
     )  # fmt: skip
     keys = legend([("tt-s-train", train), ("tt-s-validation", validation)])
-    drawn = _chart(text("train.chart_loss"), keys, loss)
+    drawn = titled(text("train.chart_loss"), keys, loss)
     if view.curve("accuracy"):
         names = (text("score.accuracy"), text("score.macro_f1"))
         right = line_chart(
@@ -117,27 +118,22 @@ def _curves(view: RunView, text: Texts) -> str:
             text=text, title=text("train.chart_validation"), x_last=view.total_steps, percent=True,
         )  # fmt: skip
         keys = legend([("tt-s-validation", names[0]), ("tt-s-second", names[1])])
-        drawn += _chart(text("train.chart_validation"), keys, right)
+        drawn += titled(text("train.chart_validation"), keys, right)
     else:
-        drawn += _chart(text("train.chart_validation"), "", note(text("train.no_validation_yet")))
+        drawn += titled(text("train.chart_validation"), "", note(text("train.no_validation_yet")))
     return f'<div class="tt-two">{drawn}</div>'
-
-
-def _chart(title: str, keys: str, chart: str) -> str:
-    return f'<div><div class="tt-row" style="margin-bottom:4px"><h3 class="grow">{esc(title)}</h3>{keys}</div>{chart}</div>'
 
 
 def _result(view: RunView, text: Texts) -> str:
     scores = view.scores
     if not scores:
         return ""
-    rows = []
-    for name, side in ((text("compare.base"), scores.get("base")), (text("compare.tuned"), scores)):
-        if side:
-            rows.append(
-                f'<tr><th scope="row">{esc(name)}</th><td class="num">{score_text(side["accuracy"], text)}</td>'
-                f'<td class="num">{score_text(side["macro_f1"], text)}</td></tr>'
-            )
+    sides = ((text("compare.base"), scores.get("base")), (text("compare.tuned"), scores))
+    rows = [
+        row(esc(name), [(score_text(side[key], text), "num") for key in ("accuracy", "macro_f1")])
+        for name, side in sides
+        if side
+    ]
     head = [
         (text("train.result_head", n=text.number(scores["n"])), ""),
         (text("score.accuracy"), "num"),
@@ -172,9 +168,7 @@ def _run_row(run: Any, chosen: bool, loaded: bool, text: Texts, now: float) -> s
     if status.state == "running":
         state += f' <span class="muted small">{text.percent(status.progress, 0)}</span>'
     data = run.recipe.dataset.rsplit("/", 1)[-1] if run.recipe.dataset.startswith("/") else run.recipe.dataset
-    return (
-        f'<tr class="{"chosen" if chosen else ""}"><th scope="row">{show}</th><td>{state}</td>'
-        f'<td>{esc(run.recipe.name)}</td><td>{esc(data)}</td><td class="num">{accuracy}</td>'
-        f'<td class="muted">{esc(text.when(status.started_at, now=now))}</td>'
-        f'<td><span class="tt-actions">{action}</span></td></tr>'
-    )
+    cells = [(state, "nowrap"), (esc(run.recipe.name), ""), (esc(data), ""), (accuracy, "num")]
+    cells.append((esc(text.when(status.started_at, now=now)), "muted nowrap"))
+    cells.append((f'<span class="tt-actions">{action}</span>', ""))
+    return row(show, cells, css="chosen" if chosen else "")

@@ -108,7 +108,7 @@ class Workbench:
             self.model = replace(self.model, state="failed", message=str(error))
 
     def use(self, source: str) -> None:
-        """Load a model and, in a thread of its own, its base. Raises ArtifactError; the former model stays then."""
+        """Load a model and, in a thread, its base. Raises ArtifactError; the former model stays then."""
         with self._loading:
             former = self.model
             self.model = Model(state="loading", source=source, run=run_of(source))

@@ -14,7 +14,7 @@ from gradio.themes.utils import colors, fonts, sizes
 
 MARK = (
     '<svg viewBox="0 0 24 24" aria-hidden="true"><rect width="24" height="24" rx="6" fill="{fill}"/>'
-    '<path d="M5 14.5h2.5l2-6 3 9.500 2.700-7 1.300 3.500H19" fill="none" stroke="{stroke}" stroke-width="1.900" '
+    '<path d="M5 14.5h2.5l2-6 3 9.5 2.7-7 1.3 3.5H19" fill="none" stroke="{stroke}" stroke-width="1.9" '
     'stroke-linecap="round" stroke-linejoin="round"/></svg>'
 )
 _SANS = (

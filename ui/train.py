@@ -11,7 +11,7 @@ import hashlib
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -23,9 +23,9 @@ from inference.errors import DataError, RunError
 from inference.paths import cache_dir
 from training.jobs import Run, cancel, create_run, list_runs, resume, running, start
 from training.recipes import Recipe, available_recipes, load_recipe
-from ui.parts import HEADING, as_gradio_error, html
+from ui.parts import HEADING, as_gradio_error, html, into_view
 from ui.recipe_form import RecipeForm
-from ui.render import esc
+from ui.render import busy, esc
 from ui.render_preview import preview_panel
 from ui.render_train import run_panel, runs_table
 from ui.run_view import read_run
@@ -40,7 +40,7 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.+-]+)?|[\w.-]+")
 
 @dataclass(frozen=True)
 class TrainTab:
-    """What the page wires: the outputs of `refresh`, the timer, and the events after which a model changed."""
+    """What the page wires: `refresh`, the timer, and the events after which a model may have changed."""
 
     timer: gr.Timer
     refresh: Callable[..., Any]
@@ -51,7 +51,7 @@ class TrainTab:
 
 
 def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
-    """Return what the recipe's `dataset` is to be. Raises DataError; a file is kept, so that a run can resume."""
+    """Return what the recipe's `dataset` is to be. Raises DataError. A file is kept: a run may resume."""
     if kind == "hub":
         wanted = (hub_id or "").strip()
         if not _HUB_ID.fullmatch(wanted) or Path(wanted).exists():
@@ -104,7 +104,7 @@ def act(workbench: Workbench, action: str, run_id: str) -> None:
 def _refuse_second() -> None:
     if busy := running():
         raise RunError(
-            f"The run {busy.id} is still {busy.status().state}. Wait for its end or cancel it, then start again."
+            f"The run {busy.id} is still {busy.status().state}. Wait for its end or cancel it first."
         )
 
 
@@ -150,13 +150,13 @@ def build_train(workbench: Workbench) -> TrainTab:
 
     go.click(
         start_training, inputs, [chosen, preview, panel, runs], api_name="start_training",
-        concurrency_id="train", concurrency_limit=1, show_progress="minimal",
-    )  # fmt: skip
+        concurrency_id="train", concurrency_limit=1, show_progress="hidden",
+    ).success(None, None, None, js=into_view("run-panel"))  # fmt: skip
     timer.tick(
         refresh, [chosen, shown], outputs, api_name="refresh_runs", api_visibility="undocumented",
         show_progress="hidden", queue=False,
     )  # fmt: skip
-    changed = [_wire_actions(workbench, html, chosen, panel, runs) for html in (panel, runs)]
+    changed = [_wire_actions(workbench, source, chosen, panel, runs) for source in (panel, runs)]
     _api(workbench)
     return TrainTab(timer, refresh, [chosen, shown], outputs, chosen, changed)
 
@@ -236,18 +236,24 @@ def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
 
 
 def _wire_preview(data: _DataForm, name: Any, form: RecipeForm, inputs: list[Any], preview: gr.HTML) -> None:
-    def preview_data(request: gr.Request, *values: Any) -> str:
+    def preview_data(request: gr.Request, *values: Any) -> Iterator[str]:
+        text, drawn = texts_for(request), ""
+        yield busy(text("preview.loading"))
         with as_gradio_error():
-            return preview_panel(look_at(_recipe(form, values)), texts_for(request))
+            try:
+                drawn = preview_panel(look_at(_recipe(form, values)), text)
+            finally:
+                yield drawn  # after an error nothing is left of "loading"
 
     data.look.click(
-        preview_data, inputs, preview, api_name="preview", concurrency_id="preview", concurrency_limit=1
-    )
+        preview_data, inputs, preview, api_name="preview", show_progress="hidden",
+        concurrency_id="preview", concurrency_limit=1,
+    ).success(None, None, None, js=into_view("data-preview"))  # fmt: skip
     preview.select(lambda: "", None, preview, api_visibility="private", show_progress="hidden", queue=False)
 
 
 def _wire_actions(
-    workbench: Workbench, html: gr.HTML, chosen: gr.State, panel: gr.HTML, runs: gr.HTML
+    workbench: Workbench, source: gr.HTML, chosen: gr.State, panel: gr.HTML, runs: gr.HTML
 ) -> Any:
     def on_action(current: str, request: gr.Request, event: gr.EventData) -> tuple[str, str, str]:
         action, run_id, text = event.action, event.value, texts_for(request)
@@ -259,7 +265,7 @@ def _wire_actions(
                 gr.Info(text("train.loaded", run=run_id), duration=4)
         return (run_id, *draw(workbench, run_id, text))
 
-    return html.select(
+    return source.select(
         on_action, chosen, [chosen, panel, runs], api_visibility="private", show_progress="hidden",
         concurrency_id="actions", concurrency_limit=2,
     )  # fmt: skip

@@ -86,7 +86,7 @@ class Texts:
         return plain if self.language == DEFAULT else plain.translate(str.maketrans(",.", ".,"))
 
     def short(self, value: float) -> str:
-        """Write a small number with four significant digits and no needless zeros, as for settings and losses."""
+        """Write a number with four significant digits and no needless zeros, as for settings and losses."""
         plain = f"{value:.4g}"
         return plain if self.language == DEFAULT else plain.replace(".", ",")
 

@@ -1,0 +1,27 @@
+"""Run the benchmarks: `python -m benchmarks [NAME …] [--dataset DATA]`; without names, all of them.
+
+Each is a script of its own that writes benchmarks/results/NAME.json; afterwards the README's tables are made
+anew from those files. Run it on an idle machine: the figures are times.
+"""
+
+import argparse
+
+from benchmarks import quality, speed, startup, tables
+
+BENCHMARKS = {"startup": startup.main, "speed": speed.main, "quality": quality.main}
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="*", choices=[[], *BENCHMARKS], help="default: all")
+    parser.add_argument("--dataset", default="auto", help="data for the quality table (default: auto)")
+    given = parser.parse_args()
+    for name in given.name or BENCHMARKS:
+        print(f"== {name}", flush=True)
+        BENCHMARKS[name](given.dataset)
+    tables.main()
+
+
+if __name__ == "__main__":
+    main()

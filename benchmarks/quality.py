@@ -1,0 +1,156 @@
+"""How good is `quick`? One data set, its whole test split, simple baselines on the same rows, end to end.
+
+    python -m benchmarks quality --dataset DATA
+
+Rows: the majority class, TF-IDF of words and characters with logistic regression on the same training tweets,
+the untouched base answering a prompt (calibrated zero-shot), and `quick`. The run goes through the command
+line as a person's would, so its minutes and its memory are what a person gets.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline, make_union
+
+from benchmarks import results
+from inference.artifact import PROVENANCE, read_record
+from training.data import load_splits
+from training.estimate import gflops
+from training.jobs import find_run
+from training.metrics import scores
+from training.pipeline import data_spec
+from training.recipes import change, load_recipe
+
+POLL_S = 0.2
+
+
+def main(dataset: str) -> None:
+    """Measure, and write results/quality.json."""
+    recipe = change(load_recipe("quick"), {"dataset": dataset, "base": "embedded"})
+    splits = load_splits(data_spec(change(recipe, {"n_test": "0"})))
+    print("simple baselines", flush=True)
+    rows = [_majority(splits), _bag_of_words(splits)]
+    rate = gflops(seconds=1.0)
+    print(f"quick, end to end ({rate:.0f} GFLOP/s)", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder) / "quick"
+        minutes, peak_mb = _train(run_dir, dataset)
+        record = read_record(run_dir / "artifact", PROVENANCE) or {}
+        events = find_run(run_dir).events("estimate")
+        print(f"quick took {minutes:.1f} min, {peak_mb:.0f} MB; scoring the whole test split", flush=True)
+        evaluation = _evaluate(run_dir / "artifact")
+    seconds = sum(record["duration_s"].values())
+    base = evaluation["base"]
+    rows.append({"name": "base, zero-shot, calibrated", "labels_used": 0, **_shown(base)})
+    tuned = {"name": "quick", "labels_used": record["sizes"]["train"], "minutes": round(minutes, 2)}
+    rows.append({**tuned, **_shown(evaluation)})
+    results.write(
+        "quality",
+        base=record["base"],
+        data=record["data"]["source"],
+        sizes={**record["sizes"], "test_scored": evaluation["n"]},
+        recipe=record["recipe"],
+        rows=rows,
+        comparison=evaluation["comparison"],
+        quick={
+            "minutes_end_to_end": round(minutes, 2),
+            "test_rows_scored_in_the_run": record["sizes"]["test"],
+            "peak_memory_mb": round(peak_mb),
+            "gemm_gflops_beside_it": round(rate, 1),
+            "estimated_s": events[-1]["seconds"],
+            "from_estimate_to_end_s": round(seconds - record["duration_s"]["prepare"], 1),
+            "duration_s": record["duration_s"],
+            "depth": record["depth"],
+            "trunk_layers": record["trunk_layers"],
+        },
+    )
+
+
+def _shown(evaluation: dict[str, Any]) -> dict[str, Any]:
+    names = ("n", "accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
+    return {name: evaluation[name] for name in names}
+
+
+def _majority(splits: Any) -> dict[str, Any]:
+    counts = Counter(splits.train["label"])
+    shares = np.array([counts[label] / len(splits.train) for label in range(len(splits.labels))])
+    found = np.tile(shares, (len(splits.test), 1))
+    return {"name": "majority class", "labels_used": len(splits.train), **_scored(splits, found)}
+
+
+def _bag_of_words(splits: Any) -> dict[str, Any]:
+    """Choose C on the validation split, as `quick` chooses its epoch there."""
+    started, tried = time.perf_counter(), []
+    for strength in (0.3, 1.0, 3.0, 10.0):
+        model = make_pipeline(
+            make_union(
+                TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+                TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
+            ),
+            LogisticRegression(C=strength, max_iter=1000),
+        )
+        model.fit(splits.train["text"], splits.train["label"])
+        tried.append((model.score(splits.validation["text"], splits.validation["label"]), -strength, model))
+    found = max(tried, key=lambda one: one[:2])[2].predict_proba(splits.test["text"])
+    minutes = round((time.perf_counter() - started) / 60, 2)
+    return {
+        "name": "TF-IDF, logistic regression", "labels_used": len(splits.train), "minutes": minutes,
+        **_scored(splits, found),
+    }  # fmt: skip
+
+
+def _scored(splits: Any, probabilities: Any) -> dict[str, Any]:
+    return _shown(scores(splits.test["label"], probabilities, splits.labels))
+
+
+def _train(run_dir: Path, dataset: str) -> tuple[float, float]:
+    """Run `train quick` and return its minutes and its worker's greatest resident memory in MB."""
+    started = time.perf_counter()
+    command = [
+        "train",
+        "quick",
+        "--base",
+        "embedded",
+        "--dataset",
+        dataset,
+        "--run-dir",
+        str(run_dir),
+        "--json",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training", *command], stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+    )  # fmt: skip
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, _memory_mb(run_dir / "worker.json"))
+        time.sleep(POLL_S)
+    if process.returncode:
+        raise SystemExit(f"`train quick` failed; see {run_dir / 'log.txt'}.")
+    return (time.perf_counter() - started) / 60, peak
+
+
+def _memory_mb(worker: Path) -> float:
+    try:
+        return float(psutil.Process(json.loads(worker.read_text())["pid"]).memory_info().rss / 2**20)
+    except (OSError, ValueError, psutil.Error):
+        return 0.0
+
+
+def _evaluate(artifact: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "training", "evaluate", str(artifact), "--with-base", "--json"]
+    found: dict[str, Any] = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    )
+    return found

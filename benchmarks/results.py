@@ -1,0 +1,37 @@
+"""Write a results file: the claim's figures with the machine they were measured on."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from training.estimate import gflops
+from training.provenance import machine, versions
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def write(name: str, **content: Any) -> Path:
+    """Write benchmarks/results/NAME.json, with date, commit, machine, GEMM rate and versions added."""
+    FOLDER.mkdir(exist_ok=True)
+    record = {
+        "benchmark": name,
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": _commit(),
+        "machine": {**machine(), "gemm_gflops": round(gflops(seconds=1.0), 1)},
+        "versions": versions(),
+        **content,
+    }
+    path = FOLDER / f"{name}.json"
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {path.relative_to(FOLDER.parent.parent)}", flush=True)
+    return path
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+
+    dirty = "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return git("rev-parse", "--short", "HEAD") + dirty

@@ -1,0 +1,201 @@
+"""Write the tables of README.md: measured ones from `benchmarks/results/`, the others from the code.
+
+    python -m benchmarks.tables
+
+A table stands between `<!-- table:NAME -->` and `<!-- /table -->`; a test fails when the README and its
+sources differ. NAME is a file of results (`quality`: benchmarks/results/quality.json) or a key of FROM_CODE.
+A results file is what `benchmarks.results` writes: `rows` (and perhaps `ratios`) of `{"name", …}`, in which a
+score is `{"value", "low", "high"}`, and what they were measured with. Knows nothing about how to measure.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from inference import cli as inference_cli
+from training import cli as training_cli
+from training.provenance import percent
+from training.recipes import available_recipes, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+NOT_MEASURED = "*Not measured yet: `make bench` fills this table.*"
+_MARKED = re.compile(r"(<!-- table:(?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+_SHARES = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
+_TITLES = {
+    "name": "",
+    "base": "network",
+    "labels_used": "training labels",
+    "accuracy": "accuracy, %",
+    "macro_f1": "macro-F1, %",
+    "macro_recall": "macro-recall, %",
+    "expected_calibration_error": "calibration error, %",
+    "seconds_per_example": "seconds per training tweet",
+}
+
+
+def main() -> int:
+    """Rewrite the tables of README.md. Returns the exit status."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    new = rendered(text)
+    if new != text:
+        path.write_text(new, encoding="utf-8")
+    sys.stdout.write(f"README.md {'was up to date' if new == text else 'has new tables'}.\n")
+    return 0
+
+
+def rendered(text: str, results: Path = RESULTS) -> str:
+    """Return a document with each of its marked tables made anew."""
+
+    def table(found: re.Match[str]) -> str:
+        make = FROM_CODE.get(found["name"])
+        return f"{found[1]}{make() if make else measured(results / (found['name'] + '.json'))}\n{found[3]}"
+
+    return _MARKED.sub(table, text)
+
+
+def measured(path: Path) -> str:
+    """Return the table of a file of results and what it was measured with, or that nothing was measured."""
+    if not path.is_file():
+        return NOT_MEASURED
+    record = json.loads(path.read_text(encoding="utf-8"))
+    parts = [_rows(record[key]) for key in ("rows", "ratios") if record.get(key)]
+    return "\n\n".join([*parts, " ".join(_sentences(record))]) if parts else NOT_MEASURED
+
+
+def _rows(rows: list[dict[str, Any]]) -> str:
+    keys = list(dict.fromkeys(["name", *(key for row in rows for key in row)]))
+    titles = [_TITLES.get(key, key.replace("_", " ")) for key in keys]
+    return markdown(titles, [[_cell(key, row.get(key)) for key in keys] for row in rows])
+
+
+def _cell(key: str, value: Any) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case {"value": _, "low": _, "high": _} if key in _SHARES:
+            return percent(value)
+        case {"value": middle, "low": low, "high": high}:
+            return f"{_number(middle)} ({_number(low)} to {_number(high)})"
+        case int() | float():
+            return _number(value)
+        case _:
+            return str(value)
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2g}" if abs(value) < 1 else f"{value:.1f}"
+
+
+def _sentences(record: dict[str, Any]) -> Iterator[str]:
+    """Yield what stands below a table: is the difference real, intervals, data, base, cost, machine."""
+    if comparison := record.get("comparison"):
+        yield comparison["sentence"]
+    if any(key in _SHARES for row in record["rows"] for key in row):
+        yield "In brackets: 95 % intervals."
+    if data := record.get("data"):
+        yield f"Data: {data['name']}."
+    if base := record.get("base"):
+        yield f"Base: {base['name']}."
+    if quick := record.get("quick"):
+        rows, memory_gb = quick["test_rows_scored_in_the_run"], quick["peak_memory_mb"] / 1024
+        yield (
+            f"Minutes of `quick`: end to end, with the scoring of base and fine-tuned on {rows:,} rows; "
+            f"peak memory {memory_gb:.1f} GB."
+        )
+    if machine := record.get("machine"):
+        yield (
+            f"Machine: {machine['cores']} cores, {machine['memory_gb']:.0f} GB of memory, "
+            f"{machine['gemm_gflops']:.0f} GFLOP/s in a float32 matrix product."
+        )
+
+
+def recipes() -> str:
+    """Return the table of the recipes that come with TweetTune."""
+    rows = [
+        [f"`{name}`", recipe.description, f"{recipe.n_train:,}" if recipe.n_train else "all",
+         recipe.method, _trunk(recipe.trunk_layers), f"{recipe.epochs:g}"]
+        for name, recipe in available_recipes().items()
+    ]  # fmt: skip
+    return markdown(["recipe", "what it is for", "training rows", "trains", "frozen layers", "epochs"], rows)
+
+
+def _trunk(layers: str) -> str:
+    return {"auto": "two thirds", "0": "none"}.get(layers, layers)
+
+
+def recipe_settings() -> str:
+    """Return the table of a recipe's settings."""
+    rows = [[f"`{s.name}`", _default(s.default), _escaped(str(s.metadata["help"]))] for s in settings()]
+    return markdown(["setting", "default", "what it is"], rows)
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{json.dumps(value)}`" if value not in ("", ()) else ""
+
+
+def options() -> str:
+    """Return the table of all commands' arguments and options, those with the same help in one row."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for command, arguments in commands():
+        for name, help in arguments:
+            found.setdefault((name, help), []).append(f"`{command}`")
+    everywhere = {f"`{command}`" for command, _ in commands()}
+    rows = [
+        [f"`{_escaped(name)}`", "all" if set(used) == everywhere else ", ".join(used), _escaped(help)]
+        for (name, help), used in found.items()
+    ]
+    return markdown(["option", "of", "what it does"], rows)
+
+
+def commands() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield each command for people and its (argument or option, help), as the parsers have them."""
+    for parser in (training_cli.parser(), inference_cli.parser()):
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for shown in action._choices_actions:  # only those with a help: the others are not for people
+                    yield (
+                        shown.dest,
+                        [_argument(a) for a in action.choices[shown.dest]._actions if a.dest != "help"],
+                    )
+
+
+def _argument(action: argparse.Action) -> tuple[str, str]:
+    given = action.metavar or (action.dest.upper() if action.nargs != 0 else "")
+    if action.choices:
+        given = "|".join(map(str, action.choices))
+    words = [*action.option_strings, *([str(given)] if given else [])]
+    return " ".join(words), (action.help or "") % vars(action) if action.help else ""
+
+
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; columns that hold numbers alone are right-aligned."""
+    numeric = [all(re.fullmatch(r"–|[\d.,() to-]+", row[i]) for row in rows) for i in range(len(titles))]
+    rule = "|".join("---:" if is_number else "---" for is_number in numeric)
+    lines = [f"| {' | '.join(titles)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+FROM_CODE: dict[str, Callable[[], str]] = {
+    "recipes": recipes,
+    "settings": recipe_settings,
+    "options": options,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
