@@ -64,7 +64,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=port, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
     workbench = Workbench(model=arguments.model)
-    config = uvicorn.Config(create_app(workbench), host="0.0.0.0", port=arguments.port, log_level="warning")
+    config = uvicorn.Config(
+        create_app(workbench),
+        host="0.0.0.0",
+        port=arguments.port,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
     Server(config, workbench).run()
 
 

@@ -4,8 +4,8 @@
 
 Seconds that one training tweet costs over three epochs, on real tweets, with GPT-2's shape (124M, random
 weights: speed does not depend on their values) and with the embedded base. Every method runs a few steps of
-the real Trainer and is extrapolated; the first step is left out, the cost of the trunk's cache is counted. The
-methods take turns in one run, twice, so that a machine that changes its pace changes it for all.
+the real Trainer and is extrapolated; the first step is left out, the cache is counted. The methods take
+turns in one run, twice, so that a machine that changes its pace changes it for all.
 """
 
 import tempfile

@@ -99,13 +99,7 @@ class Classifier:
 
         Raises PredictionError for an item that is not a text, naming its place.
         """
-        if isinstance(texts, str):
-            raise PredictionError("One text was given where a list of texts is expected. Write [text].")
-        for place, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise PredictionError(
-                    f"Item {place} is {type(text).__name__}, not a text. Leave it out or turn it into a text."
-                )
+        _check(texts)
         if not texts:
             return EncodedTexts([], [])
         clean = [
@@ -139,6 +133,7 @@ class Classifier:
         `with_latency` classifies one text at a time and fills `latency_ms`, tokenization included.
         Raises PredictionError for an item that is not a text.
         """
+        _check(texts)
         if with_latency:
             return [self._timed(text) for text in texts]
         encoded = self.encode(texts)
@@ -169,6 +164,16 @@ def _is_repo(path: Path) -> bool:
         and len(path.parts) == 2
         and path.parts[0] not in ("runs", "..")
     )
+
+
+def _check(texts: Sequence[Any]) -> None:
+    if isinstance(texts, str):
+        raise PredictionError("One text was given where a list of texts is expected. Write [text].")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise PredictionError(
+                f"Item {place} is {type(text).__name__}, not a text. Leave it out or turn it into a text."
+            )
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -320,7 +320,7 @@ class Feed:
                 tally.classified += 1
                 tally.counts[answer.label] += 1
                 self._windows[-1][1][answer.label] += 1
-                if post.label is not None:
+                if post.label in self.labels:
                     tally.judged += 1
                     tally.right += post.label == answer.label
                 self._recent.append(ClassifiedPost(post, answer.label, max(answer.probabilities)))

@@ -67,6 +67,11 @@ def layers_of(model: Any) -> nn.ModuleList:
     return layers
 
 
+def _last_position(mlp: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """Hand on the last position, shape (batch, 1, hidden): added to the residual, it is right there."""
+    return (inputs[0][:, -1:],)
+
+
 @contextmanager
 def trunk_skipped(model: Any, layers: int) -> Iterator[None]:
     """Within it, `model(inputs_embeds=states)` computes the top alone; parameter names stay as they were."""
@@ -77,9 +82,14 @@ def trunk_skipped(model: Any, layers: int) -> Iterator[None]:
         stack[i] = _SkippedLayer()
     for name in family.after_embedding:
         setattr(backbone, name, _NoPositions() if name == "wpe" else nn.Identity())
+    # The classifier reads the last position alone, so the last layer's MLP need not see the others.
+    last: Any = stack[-1]
+    hook = last.mlp.register_forward_pre_hook(_last_position) if layers < len(stack) else None
     try:
         yield
     finally:
+        if hook:
+            hook.remove()
         for i, layer in enumerate(kept):
             stack[i] = layer
         for name, module in kept_modules.items():
@@ -160,7 +170,7 @@ def same_leading_layers(one: Any, other: Any) -> int:
 
 
 def share_leading_layers(one: Any, other: Any, layers: int) -> None:
-    """Let `other` use the modules of `one` for its embedding and leading layers, which are equal: memory is saved."""
+    """Let `other` use the embedding and leading layers of `one`: they are equal, and memory is saved."""
     mine, theirs = layers_of(one), layers_of(other)
     for row in range(layers):
         theirs[row] = mine[row]

@@ -102,7 +102,7 @@ def tiny_llama(tmp_path_factory, tiny_tokenizer) -> Path:
 
 
 def _learn_a_little(model, tokenizer, *, steps: int) -> None:
-    """Teach a language model half of the words, for a second: zero-shot beats chance, and training has more to teach."""
+    """Teach a language model half of the words, for a second: zero-shot beats chance, and may be beaten."""
     texts = [f"Tweet: {text}\nSentiment: {label}" for text, label in tweets(240, seed=7, words_known=4)]
     tokenizer.padding_side = "left"
     batches = [tokenizer(texts[at : at + 24], return_tensors="pt", padding=True) for at in range(0, 240, 24)]
@@ -169,7 +169,8 @@ class Trained:
         return self.run.artifact
 
 
-LONGER = {"epochs": "6", "n_train": "200", "n_validation": "40", "learning_rate": "5e-3"}
+LONGER = {"epochs": "6", "n_train": "200", "n_validation": "40", "learning_rate": "5e-3",
+          "evals_per_epoch": "1"}  # fmt: skip
 """Changes to `smoke` that leave time to stop a run midway, and teach the tiny bases something."""
 
 

@@ -1,5 +1,6 @@
 """The app as its users get it: a real run on a tiny base, the real server in its own process."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -9,8 +10,11 @@ import time
 import urllib.request
 from pathlib import Path
 
+import gradio as gr
+
 from training.jobs import create_run, find_run, start
 from training.recipes import change, load_recipe
+from ui.recipe_form import RecipeForm
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +27,16 @@ def trained(base: Path, tweets: Path, folder: Path, *, timeout_s: float = 240, *
     wait_for(lambda: run.status().state in ("finished", "failed"), timeout_s)
     assert run.status().state == "finished", run.status().message
     return find_run(folder)
+
+
+def recipe_form(name: str) -> RecipeForm:
+    """Return the Train tab's form. Without a running event loop Gradio would make one and leave it open."""
+
+    async def build() -> RecipeForm:
+        with gr.Blocks():
+            return RecipeForm.build(load_recipe(name))
+
+    return asyncio.run(build())
 
 
 def wait_for(condition, timeout_s: float = 60.0):

@@ -48,7 +48,7 @@ def test_the_measurement_is_seconds_of_a_token_in_a_layer(tiny_gpt2, pad_to):
     tokens, ticks = [], iter(range(10_000))
     model.transformer.wte.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].numel()))
     pace = measure(model, rows, seconds=5.0, clock=lambda: float(next(ticks)))
-    # The clock moves by a second each time it is read: once before, once after each forward pass, once at the end.
+    # The clock moves by a second each time it is read: before, after each forward pass, and at the end.
     seconds_each = 6 / 5
     assert set(tokens) == ({64} if pad_to else {5 * 30})
     assert pace.layer_token_s == pytest.approx(seconds_each / (tokens[0] * 3))
@@ -63,7 +63,14 @@ def test_gflops_counts_two_operations_a_product():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (200, "3 min 20 s"), (630, "10 min"), (7500, "2 h 5 min")],
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (200, "3 min 20 s"),
+        (630, "10 min"),
+        (7500, "2 h 5 min"),
+    ],
 )
 def test_in_words(seconds, words):
     assert in_words(seconds) == words

@@ -77,6 +77,13 @@ def test_every_post_is_classified_when_the_model_keeps_up():
     assert sum(sum(window) for window in shot.windows) == 40
 
 
+def test_a_true_label_that_the_model_does_not_know_is_not_held_against_it():
+    feed = Feed(Given(posts(4, label="joy")), classify, labels=LABELS)
+    feed.start()
+    wait_for(lambda: feed.snapshot().state == "ended")
+    assert feed.snapshot().judged == 0 and feed.snapshot().accuracy() is None
+
+
 def test_a_flood_is_sampled_and_what_was_dropped_is_counted_to_the_post():
     let_go = threading.Event()
 

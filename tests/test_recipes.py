@@ -76,7 +76,7 @@ def test_an_unknown_recipe_names_the_nearest():
 @pytest.mark.parametrize("content", ["epochs = ", 'epochs = "3"', "[epochs]\na=1", "epoks = 3"])
 def test_a_broken_file_is_one_sentence(tmp_path, content):
     (tmp_path / "mine.toml").write_text(content)
-    with pytest.raises(RecipeError, match="^[^\n]+$"):
+    with pytest.raises(RecipeError, match=r"^[^\n]+$"):
         load_recipe(tmp_path / "mine.toml")
 
 

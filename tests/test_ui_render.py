@@ -67,7 +67,7 @@ def scores(**others):
     matrix = [[5, 1, 0], [1, 4, 1], [0, 2, 6]]
     one = {
         "n": 20, "labels": list(LABELS), "accuracy": score, "macro_f1": score, "macro_recall": score,
-        "expected_calibration_error": score, "per_class_f1": dict.fromkeys(LABELS, score), 
+        "expected_calibration_error": score, "per_class_f1": dict.fromkeys(LABELS, score),
         "confusion_matrix": matrix,
     }  # fmt: skip
     comparison = {
@@ -219,8 +219,8 @@ def test_a_run_at_work_shows_percent_phase_time_left_and_cancel():
 
 @pytest.mark.parametrize(
     ("state", "loaded", "action"),
-    [("finished", "", "use"), ("cancelled", "", "resume"), ("interrupted", "", "resume"), ("failed", "", "resume"),
-     ("finished", "20260101-quick", None)],
+    [("finished", "", "use"), ("cancelled", "", "resume"), ("interrupted", "", "resume"),
+     ("failed", "", "resume"), ("finished", "20260101-quick", None)],
 )  # fmt: skip
 def test_what_can_be_done_with_a_run_depends_on_its_state(state, loaded, action):
     drawn = render_train.run_panel(view(state, message="Why."), Texts(), now=0, loaded=loaded)

@@ -41,7 +41,7 @@ class Base:
 
 
 def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
-    """Return the wanted base: "auto", "embedded", a Hub id or a folder. Raises BaseError if it can't be had."""
+    """Return a base: "auto", "embedded", a Hub id or a folder. Raises BaseError when it can't be had."""
     if wanted == "auto":
         return _auto(api or HfApi())
     if wanted == EMBEDDED:

@@ -62,7 +62,8 @@ def _add_train(commands: Any) -> None:
         f"  {s.name:28} {s.metadata['help']}" for s in settings() if s.name not in ("name", "description")
     )
     sub = _command(
-        commands, "train", _train, "fine-tune a base by a recipe, then score base and fine-tuned on the test split",
+        commands, "train", _train,
+        "fine-tune a base by a recipe, then score base and fine-tuned on the test split",
         epilog=f"recipes:\n{recipes}\n\nsettings, for --set and for your own recipe file:\n{known}",
     )  # fmt: skip
     sub.add_argument("recipe", metavar="RECIPE", help="a recipe's name or the path of a .toml file")
@@ -150,8 +151,8 @@ def _evaluate(given: argparse.Namespace) -> int:
     from training.terminal import print_scores  # noqa: PLC0415
 
     scores = evaluate_artifact(
-        given.artifact, dataset=given.dataset, split=given.split, limit=given.limit, with_base=given.with_base,
-        text_column=given.text_column, label_column=given.label_column,
+        given.artifact, dataset=given.dataset, split=given.split, limit=given.limit,
+        with_base=given.with_base, text_column=given.text_column, label_column=given.label_column,
     )  # fmt: skip
     if given.json:
         _print_json(scores)
@@ -193,7 +194,7 @@ def _add_runs(commands: Any) -> None:
 
 
 def _runs(given: argparse.Namespace) -> int:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for run in jobs.list_runs():
         status, evaluation = run.status(), run.evaluation()
         rows.append({

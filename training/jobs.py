@@ -187,7 +187,7 @@ def resume(run: Run) -> None:
 
 
 def list_runs(folder: Path | None = None) -> list[Run]:
-    """Return the runs below a folder (default: `runs/`), newest first; folders that are no runs are left out."""
+    """Return the runs below a folder (default: `runs/`), newest first; other folders are left out."""
     runs = []
     for path in (folder or runs_dir()).glob("*/recipe.toml"):
         try:

@@ -7,8 +7,8 @@
 
 The head starts from the rows of the language model's output for the label words: the mean of its tokens' rows
 where a label is several tokens. Its offset cancels the prior over unlabelled training texts, as contextual
-calibration does (Zhao et al. 2021, arXiv 2102.09690), and is folded into the head along the direction in which
-final states are constant, since the stock heads have no bias. Knows nothing about data files or runs.
+calibration does (Zhao et al. 2021, arXiv 2102.09690), and is folded into the head along the direction in
+which final states are constant, since the stock heads have no bias. Knows nothing about data files or runs.
 """
 
 import copy
@@ -76,7 +76,7 @@ def prompted_tokenizer(lm: LanguageModel, recipe: Recipe) -> Any:
 
 
 def trunk_depth(recipe: Recipe, config: Any) -> int:
-    """Return how many lower layers are frozen and computed once. Raises RecipeError when there are not so many."""
+    """Return how many lower layers are frozen and computed once. Raises RecipeError for too many."""
     depth = recipe.depth or config.num_hidden_layers
     if depth > config.num_hidden_layers:
         raise RecipeError(
@@ -145,7 +145,7 @@ def word_rows(lm: LanguageModel, words: Sequence[str]) -> Tensor:
 
 
 def words_for(recipe: Recipe, labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the words that stand for the labels: the recipe's, or the labels' own names. Raises RecipeError."""
+    """Return the words that stand for the labels: the recipe's, or the labels' names. Raises RecipeError."""
     words = recipe.label_words or label_words(labels)
     if len(words) != len(labels):
         raise RecipeError(
@@ -155,7 +155,7 @@ def words_for(recipe: Recipe, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def calibrated_head(states: Tensor, rows: Tensor) -> Tensor:
-    """Return head weights (labels, hidden) whose mean probability over the given texts is equal for all labels.
+    """Return head weights (labels, hidden) that give all labels the same mean probability over some texts.
 
     `states`: final states of unlabelled texts, shape (texts, hidden); `rows`: from `word_rows`. The offset of
     each label is folded in along the direction u for which u·state is 1, found by ridge regression.
@@ -167,7 +167,7 @@ def calibrated_head(states: Tensor, rows: Tensor) -> Tensor:
         offset = offset - 0.5 * (share * len(rows)).log()
     gram = states.T @ states / len(states)
     ridge = 1e-4 * gram.diagonal().mean() * torch.eye(gram.shape[0])
-    direction = torch.linalg.solve(gram + ridge, states.mean(0))
+    direction: Tensor = torch.linalg.solve(gram + ridge, states.mean(0))
     return rows + offset[:, None] * direction[None, :]
 
 
@@ -186,7 +186,7 @@ def final_states(classifier: Any, batches: Iterable[dict[str, Tensor]]) -> Tenso
 
 
 def add_lora(classifier: Any, recipe: Recipe, trunk: int) -> Any:
-    """Return the classifier with adapters on the layers above the trunk; the head is trained and saved too."""
+    """Return the classifier with adapters on the layers above the trunk; the head is trained too."""
     family = classifier.config.model_type
     upper = list(range(trunk, classifier.config.num_hidden_layers))
     return get_peft_model(

@@ -2,7 +2,7 @@
 
     train_run(run, journal, stop)
 
-Each step below is a module of this package. All there is to say goes to the run's folder, through the journal.
+Each step below is a module of this package. All there is to say goes to the run's folder, by the journal.
 Killed at any moment, it can be called again and ends with the same weights.
 """
 
@@ -153,20 +153,16 @@ def _cached(work: Work) -> tuple[Rows, Rows]:
     if not work.trunk:
         return work.train, work.validation
     total = sum(work.train.lengths) + sum(work.validation.lengths)
-    cached, before = [], 0
+
+    def cached(name: str, rows: EncodedRows, before: int) -> TrunkRows:
+        return cache_trunk(
+            work.classifier, rows, layers=work.trunk, path=work.run.path / f"trunk-{name}",
+            progress=lambda done, _: work.journal.progress(before + done, total),
+        )  # fmt: skip
+
     with work.journal.phase("cache"):
-        for name, rows in (("train", work.train), ("validation", work.validation)):
-            cached.append(
-                cache_trunk(
-                    work.classifier,
-                    rows,
-                    layers=work.trunk,
-                    path=work.run.path / f"trunk-{name}",
-                    progress=lambda done, _, before=before: work.journal.progress(before + done, total),
-                )  # fmt: skip
-            )
-            before += sum(rows.lengths)
-    return cached[0], cached[1]
+        train = cached("train", work.train, 0)
+        return train, cached("validation", work.validation, sum(work.train.lengths))
 
 
 def _start_head(work: Work, train: Rows) -> Tensor:
@@ -194,7 +190,7 @@ def base_prompt(recipe: Recipe) -> Prompt:
 
 
 def _asked(work: Work) -> EncodedRows:
-    """Return some training texts with the prompt that the base answers, for a recipe that trains without one."""
+    """Return some training texts with the base's prompt, for a recipe that trains without one."""
     prompt = base_prompt(work.recipe)
     asked = dataclasses.replace(
         work.recipe, prompt_prefix=prompt.prefix, prompt_suffix=prompt.suffix, padding="longest"
@@ -250,6 +246,7 @@ def _export(work: Work, tuned: Any, artifact: Path) -> None:
     if work.recipe.method == "lora":
         tuned.peft_config["default"].base_model_name_or_path = work.base.name  # not this machine's path
         tuned.save_pretrained(artifact / ADAPTER, save_embedding_layers=False)
+        (artifact / ADAPTER / "README.md").unlink()  # peft's empty form, with this machine's path in it
         tuned = tuned.merge_and_unload(safe_merge=True)
     tuned.save_pretrained(artifact)
     work.tokenizer.save_pretrained(artifact)

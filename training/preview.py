@@ -35,7 +35,7 @@ class Preview:
     """What there is to see of a data set.
 
     `n` counts all rows that are used; `balance` goes by label over all splits, in label order; `lengths` are
-    counts of texts by length in characters, shortest first; `rows` are some rows of train, drawn with a fixed seed.
+    counts of texts by length in characters, shortest first; `rows` are some of train, drawn by a seed.
     """
 
     n: int

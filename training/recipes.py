@@ -110,7 +110,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             near = difflib.get_close_matches(str(name_or_path), known, n=1, cutoff=0.5)
             known = [*near, *(name for name in known if name not in near)]
             raise RecipeError(
-                f"There is no recipe named {str(name_or_path)!r}. Known: {', '.join(known)}; or give a .toml file."
+                f"There is no recipe named {str(name_or_path)!r}. "
+                f"Known: {', '.join(known)}; or give a .toml file."
             )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -40,7 +40,9 @@ def evaluate_artifact(
         label_column=label_column or (recipe["label_column"] if own else ""),
         label_names=tuple(recipe["label_names"]) if own else (),
         seed=recipe.get("seed", 42),
-        **{f"n_{split}": limit},
+        n_train=limit if split == "train" else 0,
+        n_validation=limit if split == "validation" else 0,
+        n_test=limit if split == "test" else 0,
     )
     splits = load_splits(spec)
     rows = getattr(splits, split)

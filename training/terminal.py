@@ -84,7 +84,8 @@ def _sentence(event: dict[str, Any]) -> str | None:
         case "data":
             return "\n".join(event["sentences"])
         case "estimate":
-            return f"This will take about {in_words(event['seconds'])} on this machine ({event['gflops']:.0f} GFLOP/s)."
+            duration, rate = in_words(event["seconds"]), event["gflops"]
+            return f"This will take about {duration} on this machine ({rate:.0f} GFLOP/s)."
         case "validation":
             return (
                 f"epoch {event['epoch']:.1f}: validation accuracy {100 * event['accuracy']:.1f} %, "
@@ -125,7 +126,7 @@ def print_scores(evaluation: dict[str, Any], *, title: str) -> None:
     for name in ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error"):
         cells = [percent(side[name]) for side in (base, evaluation) if side]
         table.add_row(name.replace("_", " "), *cells)
-    for label, score in evaluation["per_class_f1"].items():
+    for label in evaluation["per_class_f1"]:
         cells = [percent(side["per_class_f1"][label]) for side in (base, evaluation) if side]
         table.add_row(f"F1 of {label}", *cells)
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)

@@ -140,7 +140,7 @@ class Patience(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """End at once when the checkpoint was the end; the Trainer makes one step, which counts for nothing."""
+        """End at once when the checkpoint was the end; the one step that is still made counts for nothing."""
         self.was_over = control.should_training_stop = self._is_over(state)
 
     def on_step_end(
@@ -197,7 +197,7 @@ def _arguments(recipe: Recipe, checkpoints: Path, *, every: int) -> TrainingArgu
         per_device_eval_batch_size=max(recipe.batch_size, 8),
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         learning_rate=recipe.learning_rate,
-        warmup_steps=recipe.warmup,  # a float below 1 is a share of the steps
+        warmup_steps=min(recipe.warmup, 0.9999),  # a float below 1 is a share of the steps
         weight_decay=recipe.weight_decay,
         lr_scheduler_type=recipe.schedule if recipe.schedule != "constant" else "constant_with_warmup",
         eval_strategy="steps",

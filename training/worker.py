@@ -1,7 +1,7 @@
 """The process of one run: `python -m training run RUN_DIR`, started by the CLI and the app alike.
 
-It hands the run to the pipeline and makes sure that its end, whatever ends it, is written to its status in one
-sentence. SIGTERM is a request to stop in good order. Knows nothing about what a training does.
+It hands the run to the pipeline and makes sure that its end, whatever ends it, is written to its status in
+one sentence. SIGTERM is a request to stop in good order. Knows nothing about what a training does.
 """
 
 import signal
@@ -67,7 +67,10 @@ def in_one_sentence(error: BaseException, run: Path) -> str:
         return str(error)
     if isinstance(error, OSError):
         what = error.strerror or str(error)
-        return f"The run folder {run.name} can't be written or read ({what}). Free the disk, then resume the run."
+        return (
+            f"The run folder {run.name} can't be written or read ({what}). "
+            "Free the disk, then resume the run."
+        )
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text:
         return "The memory did not suffice. Take a smaller batch_size or max_length and start again."

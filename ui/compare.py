@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from inference.errors import PredictionError
-from ui.parts import HEADING, as_gradio_error, html
+from ui.parts import HEADING, as_gradio_error, html, into_view
 from ui.render import empty, page
 from ui.render_compare import answers, disagreements, scoreboard
 from ui.state import Model, Workbench
@@ -40,6 +40,7 @@ class CompareTab:
     refresh: Callable[..., Any]
     inputs: list[Any]
     outputs: list[Any]
+    answers: gr.HTML
 
 
 def ask(model: Model, tweet: str, text: Texts) -> str:
@@ -86,17 +87,39 @@ def build_compare(workbench: Workbench) -> CompareTab:
         )  # fmt: skip
         result = html(elem_id="answers")
     scores = html(elem_id="scoreboard")
-    with gr.Row(elem_classes="tt-filter"):
-        html(I18N("compare.disagree"), html_template=HEADING, min_width=200)
-        only = gr.Radio(
-            [(I18N(f"compare.only_{name}"), name) for name in FILTERS], value="all",
-            label=I18N("compare.filter"), show_label=False, container=False, elem_id="filter", scale=3,
-        )  # fmt: skip
-    rows = html(elem_id="disagreements", actions=True)
-    more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
+    with gr.Column(visible=False) as section:
+        with gr.Row(elem_classes="tt-filter"):
+            html(I18N("compare.disagree"), html_template=HEADING, min_width=200)
+            only = gr.Radio(
+                [(I18N(f"compare.only_{name}"), name) for name in FILTERS], value="all",
+                label=I18N("compare.filter"), show_label=False, container=False, elem_id="filter", scale=3,
+            )  # fmt: skip
+        rows = html(elem_id="disagreements", actions=True)
+        more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
+    _wire_question(workbench, tweet, go, examples, rows, result)
 
-    def refresh(only: str, most: int, request: gr.Request) -> tuple[str, str]:
-        return draw(workbench.model, only, most, texts_for(request))
+    def refresh(only: str, most: int, request: gr.Request) -> tuple[Any, ...]:
+        drawn = draw(workbench.model, only, most, texts_for(request))
+        return (*drawn, gr.Column(visible=bool(drawn[1])))
+
+    inputs, outputs = [only, most], [scores, rows, section]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+    only.change(refresh, inputs, outputs, api_name="scoreboard", **quiet)
+    more.click(lambda most: most + _STEP, most, most, api_visibility="private", **quiet).then(
+        refresh, inputs, outputs, api_visibility="private", **quiet
+    )
+    return CompareTab(refresh, inputs, outputs, result)
+
+
+def _wire_question(
+    workbench: Workbench,
+    tweet: gr.Textbox,
+    go: gr.Button,
+    examples: gr.Dataset,
+    rows: gr.HTML,
+    result: gr.HTML,
+) -> None:
+    """Ask both models when the button, an example or a row of the disagreements is pressed."""
 
     def compare(tweet: str, request: gr.Request) -> str:
         with as_gradio_error():
@@ -116,11 +139,5 @@ def build_compare(workbench: Workbench) -> CompareTab:
     gr.on([go.click, tweet.submit], compare, tweet, result, api_name="compare", **shared)
     examples.click(pick, examples, [tweet, result], api_visibility="private", **shared)
     rows.select(pick_row, None, [tweet, result], api_visibility="private", **shared).then(
-        None, None, None, js="() => document.getElementById('tweet').scrollIntoView({block: 'center'})"
+        None, None, None, js=into_view("tweet")
     )
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
-    only.change(refresh, [only, most], [scores, rows], api_name="scoreboard", **quiet)
-    more.click(lambda most: most + _STEP, most, most, api_visibility="private", **quiet).then(
-        refresh, [only, most], [scores, rows], api_visibility="private", **quiet
-    )
-    return CompareTab(refresh, [only, most], [scores, rows])

@@ -203,4 +203,11 @@ def _wire(
     )
     parts["pause"].click(live_pause, shown, outputs, api_name="live_pause", show_progress="hidden", **shared)
     parts["stop"].click(live_stop, shown, outputs, api_name="live_stop", show_progress="hidden", **shared)
-    parts["rate"].release(live_rate, parts["rate"], api_name="live_rate", show_progress="hidden", **shared)
+    parts["rate"].input(
+        live_rate,
+        parts["rate"],
+        api_name="live_rate",
+        show_progress="hidden",
+        trigger_mode="always_last",
+        **shared,
+    )

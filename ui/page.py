@@ -60,6 +60,7 @@ def build(workbench: Workbench) -> gr.Blocks:
 
         for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):
             tab.select(timers(name), None, [train.timer, live.timer], **_QUIET)
+            tab.select(follow, None, [head, boot], **_QUIET)  # somebody else may have chosen another model
         demo.load(open_page, None, [head, tabs, boot, train.timer, train.chosen], **_QUIET).then(
             train.refresh, train.inputs, train.outputs, **_QUIET
         )
@@ -70,6 +71,8 @@ def build(workbench: Workbench) -> gr.Blocks:
             compare.refresh, compare.inputs, compare.outputs, **_QUIET
         )
         for changed in train.model_changed:
-            changed.then(follow, None, [head, boot], **_QUIET)
+            changed.then(follow, None, [head, boot], **_QUIET).then(
+                lambda: "", None, compare.answers, **_QUIET
+            )
     demo.queue(max_size=64, default_concurrency_limit=4)
     return demo

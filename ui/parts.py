@@ -14,7 +14,8 @@ import gradio as gr
 from inference.errors import TweetTuneError
 
 HEADING = '<div class="tt"><h2>${value}</h2></div>'
-"""The template of a section's title, whose value is a translated text."""
+REMARK = '<div class="tt"><p class="muted small">${value}</p></div>'
+"""The templates of a section's title and of a remark, whose values are translated texts."""
 
 ACTIONS_JS = """
 element.addEventListener('click', (event) => {

@@ -5,6 +5,7 @@ Draws a `ui.state.Model`; knows nothing about how it was loaded.
 
 from urllib.parse import quote
 
+from inference.paths import runs_dir
 from ui.render import esc, page
 from ui.state import Model
 from ui.theme import MARK
@@ -27,7 +28,7 @@ def _model(model: Model, text: Texts) -> str:
     if model.state == "loading":
         return _fact(text("header.model"), model.name, text("header.loading"))
     link = ""
-    if model.run:
+    if model.run and model.run.path.parent == runs_dir():
         link = f'<a href="?run={quote(model.run.id)}">{esc(text("header.run"))}</a>'
     return _fact(text("header.model"), model.name, "", link)
 

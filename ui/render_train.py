@@ -88,6 +88,8 @@ def _tiles(view: RunView, text: Texts, now: float) -> str:
     if accuracies := view.curve("accuracy"):
         best = max(y for _, y in accuracies)
         entries.append((text("train.best_validation"), text.percent(best), ""))
+    if view.active and view.estimate_s is not None:
+        entries.append((text("train.planned"), text.duration(view.estimate_s), ""))
     if view.status.started_at:
         spent = (view.status.finished_at or now) - view.status.started_at
         entries.append((text("train.spent"), text.duration(spent), ""))

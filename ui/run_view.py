@@ -6,7 +6,8 @@
 Knows nothing about languages or about how it is drawn.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from inference.errors import TweetTuneError
@@ -30,7 +31,7 @@ class RunView:
     validation: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     estimate_s: float | None = None
-    scores: dict[str, Any] | None = field(default=None)
+    scores: dict[str, Any] | None = None
 
     @property
     def active(self) -> bool:
@@ -57,6 +58,16 @@ def read_scores(run: Run) -> dict[str, Any] | None:
 
 def read_run(run: Run) -> RunView:
     """Read a run's status and events; a torn file counts as not written yet."""
+    try:
+        stamp = (run.path / "events.jsonl").stat()
+    except OSError:
+        return RunView(run, run.status())
+    return replace(_read(run, stamp.st_mtime_ns, stamp.st_size), status=run.status(), scores=read_scores(run))
+
+
+@lru_cache(maxsize=32)
+def _read(run: Run, written_ns: int, size: int) -> RunView:
+    """Read the events; they are asked for every second, by everybody who looks, and often nothing is new."""
     events = run.events()
     steps = sorted({e["step"]: e for e in events if e.get("kind") == "step"}.items())
     checks = sorted({e["step"]: e for e in events if e.get("kind") == "validation"}.items())
@@ -76,7 +87,6 @@ def read_run(run: Run) -> RunView:
         validation=tuple(event for _, event in checks),
         notes=tuple(dict.fromkeys([*notes, *sentences])),
         estimate_s=estimates[-1] if estimates else None,
-        scores=read_scores(run),
     )
 
 

@@ -23,7 +23,7 @@ from inference.errors import DataError, RunError
 from inference.paths import cache_dir
 from training.jobs import Run, cancel, create_run, list_runs, resume, running, start
 from training.recipes import Recipe, available_recipes, load_recipe
-from ui.parts import HEADING, as_gradio_error, html, into_view
+from ui.parts import HEADING, REMARK, as_gradio_error, html, into_view
 from ui.recipe_form import RecipeForm
 from ui.render import busy, esc
 from ui.render_preview import preview_panel
@@ -35,7 +35,7 @@ from ui.translations import I18N, Texts, texts_for
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
 _UPLOADS = (".csv", ".tsv", ".jsonl", ".parquet")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.+-]+)?|[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,11 @@ def build_train(workbench: Workbench) -> TrainTab:
     chosen, shown = gr.State(""), gr.State(["", ""])
     timer = gr.Timer(1.0, active=False)
     with gr.Row(elem_classes="tt-columns"):
-        with gr.Column(scale=4, min_width=320):
+        with gr.Column(scale=1, min_width=320):
             data = _data_form()
             recipe_name, base, form = _recipe_form(first)
             go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
-        with gr.Column(scale=7, min_width=320):
+        with gr.Column(scale=2, min_width=320):
             preview = html(elem_id="data-preview", actions=True)
             panel = html(elem_id="run-panel", actions=True)
             runs = html(elem_id="run-list", actions=True)
@@ -179,7 +179,7 @@ def _data_form() -> _DataForm:
             label=I18N("train.file"),
             file_types=list(_UPLOADS),
             visible=False,
-            height=120,
+            height=150,
             elem_id="data-file",
         )
         with gr.Accordion(I18N("train.columns"), open=False), gr.Group(elem_classes="tt-form"):
@@ -212,7 +212,7 @@ def _recipe_form(first: Recipe) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm]:
                 list(recipes), value=first.name, label=I18N("setting.name"), info=I18N("train.recipe_help"),
                 min_width=140, elem_id="recipe",
             )  # fmt: skip
-        about = html(I18N(f"recipe.{first.name}"), html_template='<div class="tt muted">${value}</div>')
+        about = html(I18N(f"recipe.{first.name}"), html_template=REMARK)
         form = RecipeForm.build(first)
 
     def show_recipe(name: str, request: gr.Request) -> list[Any]:
