@@ -19,7 +19,8 @@ from training.provenance import percent
 
 NASTY = [
     "", "   \n", "what a day", "😀😀🔥👨‍👩‍👧", "שלום עולם, איזה יום", "مرحبا", "nul \x00 inside",
-    "<b>love</b> &amp;", "@friend https://t.co/x #win", "happy " * 500, "\ufeffbom \u2028 line", "ЁЖ你好\u200d\u0301",
+    "<b>love</b> &amp;", "@friend https://t.co/x #win", "happy " * 500, "\ufeffbom \u2028 line",
+    "ЁЖ你好\u200d\u0301",
 ]  # fmt: skip
 
 STRANGER = """

@@ -96,7 +96,7 @@ def build_compare(workbench: Workbench) -> CompareTab:
             )  # fmt: skip
         rows = html(elem_id="disagreements", actions=True)
         more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
-    _wire_question(workbench, tweet, go, examples, rows, result)
+    _wire_question(workbench, tweet, result, go=go, examples=examples, rows=rows)
 
     def refresh(only: str, most: int, request: gr.Request) -> tuple[Any, ...]:
         drawn = draw(workbench.model, only, most, texts_for(request))
@@ -114,10 +114,11 @@ def build_compare(workbench: Workbench) -> CompareTab:
 def _wire_question(
     workbench: Workbench,
     tweet: gr.Textbox,
+    result: gr.HTML,
+    *,
     go: gr.Button,
     examples: gr.Dataset,
     rows: gr.HTML,
-    result: gr.HTML,
 ) -> None:
     """Ask both models when the button, an example or a row of the disagreements is pressed."""
 

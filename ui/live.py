@@ -119,7 +119,10 @@ def build_live(workbench: Workbench) -> LiveTab:
     """Draw the tab inside the current Blocks."""
     timer = gr.Timer(1.0, active=False)
     shown = gr.State(["", "", ""])
-    with gr.Column(elem_classes="tt-panel"), gr.Row(equal_height=False, elem_classes="tt-controls"):
+    with (
+        gr.Column(elem_classes=["tt-panel", "tt-controls-box"]),
+        gr.Row(equal_height=False, elem_classes="tt-controls"),
+    ):
         source = gr.Dropdown(
             [(I18N(f"source.{name}"), name) for name in SOURCES], value="replay", label=I18N("live.source"),
             min_width=200, scale=3,

@@ -33,7 +33,8 @@ def html(value: Any = "", *, actions: bool = False, **options: Any) -> gr.HTML:
 
 def into_view(elem_id: str) -> str:
     """Return the script that scrolls a part of the page into view, where it is not yet."""
-    return f"() => document.getElementById('{elem_id}').scrollIntoView({{block: 'nearest'}})"
+    shown = f"document.getElementById('{elem_id}').scrollIntoView({{block: 'nearest'}})"
+    return f"() => {{ setTimeout(() => {shown}, 300); }}"  # after the part was drawn
 
 
 class as_gradio_error:  # noqa: N801  (a context manager, named as one reads it)

@@ -248,7 +248,8 @@ def _wire_preview(data: _DataForm, name: Any, form: RecipeForm, inputs: list[Any
     data.look.click(
         preview_data, inputs, preview, api_name="preview", show_progress="hidden",
         concurrency_id="preview", concurrency_limit=1,
-    ).success(None, None, None, js=into_view("data-preview"))  # fmt: skip
+    )  # fmt: skip
+    data.look.click(None, None, None, js=into_view("data-preview"))
     preview.select(lambda: "", None, preview, api_visibility="private", show_progress="hidden", queue=False)
 
 
