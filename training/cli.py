@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130  # a shell's own number for it
 
 
 def parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ Knows nothing about what a training does.
 """
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -116,11 +117,12 @@ class Run:
 
 def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
     """Make the folder of a new run. Raises RunError when the place is taken or can't be written."""
-    path = (run_dir or _free_folder(recipe)).absolute()
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    path = (run_dir or runs_dir()).absolute()
+    if run_dir and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"{path} is not empty. Give --run-dir a new folder, or resume the run that is there.")
     try:
         path.mkdir(parents=True, exist_ok=True)
+        path = path if run_dir else _new_folder(path, recipe)
         save_recipe(recipe, path / "recipe.toml")
         write_json(path / "status.json", {"state": "queued", "started_at": time.time()})
     except OSError as error:
@@ -130,12 +132,13 @@ def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
     return Run(path, recipe)
 
 
-def _free_folder(recipe: Recipe) -> Path:
+def _new_folder(runs: Path, recipe: Recipe) -> Path:
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{re.sub('[^a-zA-Z0-9]+', '-', recipe.name) or 'run'}"
-    path, count = runs_dir() / stem, 1
-    while path.exists():
-        count += 1
-        path = runs_dir() / f"{stem}-{count}"
+    for number in itertools.count(1):
+        path = runs / (stem if number == 1 else f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError):  # another process may start a run in the same second
+            path.mkdir()
+            break
     return path
 
 
