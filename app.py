@@ -9,7 +9,7 @@ behind it. Knows nothing about what the tabs do.
 
 import argparse
 import os
-import sys
+import webbrowser
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported: it must reach no other host
 
@@ -17,6 +17,7 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
+from training.terminal import is_at_a_desktop
 from ui import Workbench, build
 from ui.theme import head, theme
 from ui.translations import I18N
@@ -47,8 +48,10 @@ class Server(uvicorn.Server):
         """Bind the port, then print the URL."""
         await super().startup(*args, **kwargs)
         if self.started:
-            sys.stdout.write(f"TweetTune is at http://127.0.0.1:{self.config.port}\n")
-            sys.stdout.flush()
+            url = f"http://127.0.0.1:{self.config.port}"
+            print(f"TweetTune is at {url}", flush=True)  # noqa: T201
+            if is_at_a_desktop():
+                webbrowser.open(url)
             self.workbench.load_in_background()
 
 
@@ -65,12 +68,9 @@ def main() -> None:
     arguments = parser.parse_args()
     workbench = Workbench(model=arguments.model)
     config = uvicorn.Config(
-        create_app(workbench),
-        host="0.0.0.0",
-        port=arguments.port,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-    )
+        create_app(workbench), host="0.0.0.0", port=arguments.port,
+        log_level="warning", timeout_graceful_shutdown=1,
+    )  # fmt: skip
     Server(config, workbench).run()
 
 

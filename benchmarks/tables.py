@@ -18,8 +18,8 @@ from typing import Any
 
 from inference import cli as inference_cli
 from training import cli as training_cli
-from training.provenance import percent
 from training.recipes import available_recipes, settings
+from training.wording import percent
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from inference.artifact import check_artifact, read_record
 from inference.classifier import Classifier
 from inference.errors import ArtifactError
-from training.provenance import percent
+from training.wording import percent
 
 NASTY = [
     "", "   \n", "what a day", "😀😀🔥👨‍👩‍👧", "שלום עולם, איזה יום", "مرحبا", "nul \x00 inside",

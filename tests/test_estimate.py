@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from training.bases import resolve_base
-from training.estimate import Pace, Sizes, gflops, in_words, measure, phases
+from training.estimate import Pace, Sizes, gflops, measure, phases
 from training.model import build_classifier, load_language_model, prompted_tokenizer
 from training.recipes import Recipe
 from training.rows import EncodedRows
+from training.wording import in_words
 
 SIZES = Sizes(
     train_tokens=20_000, validation_tokens=5_000, test_tokens=10_000, train_rows=1_000,

@@ -109,14 +109,3 @@ def phases(pace: Pace, recipe: Recipe, sizes: Sizes) -> dict[str, float]:
         "evaluate": unit * sizes.test_tokens * (sizes.trunk + top + base_top)
         + sizes.parameters * COPY_S_PER_PARAMETER,
     }
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration for people: "45 s", "3 min 20 s", "2 h 5 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -15,8 +15,8 @@ import psutil
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from inference.artifact import PROVENANCE
-from training.estimate import in_words
 from training.records import write_json
+from training.wording import in_words, percent
 
 _PACKAGES = ("torch", "transformers", "peft", "datasets", "tokenizers", "accelerate", "numpy", "scikit-learn")
 TEMPLATE = Path(__file__).resolve().parent.parent / ".huggingface" / "model_card.md"
@@ -104,11 +104,3 @@ def _table(evaluation: dict[str, Any]) -> list[tuple[str, str, str]]:
         for label, score in evaluation["per_class_f1"].items()
     ]
     return rows + per_class
-
-
-def percent(score: dict[str, float] | None) -> str:
-    """Return a score with its interval, in percent: "74.5 (73.1 to 75.9)"."""
-    if not score:
-        return "-"
-    value, low, high = (100 * score[key] for key in ("value", "low", "high"))
-    return f"{value:.1f} ({low:.1f} to {high:.1f})"

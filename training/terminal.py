@@ -10,17 +10,18 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from training.estimate import in_words
 from training.jobs import ACTIVE, Run, Status
-from training.preview import Preview
-from training.provenance import percent
+from training.wording import in_words, percent
+
+if TYPE_CHECKING:
+    from training.preview import Preview  # it imports datasets, which following a run can do without
 
 LINE_EVERY_S = 10.0
 
@@ -28,6 +29,12 @@ LINE_EVERY_S = 10.0
 def is_interactive() -> bool:
     """Whether a person watches: a terminal, and not CI."""
     return sys.stderr.isatty() and os.environ.get("CI", "").lower() not in ("true", "1")
+
+
+def is_at_a_desktop() -> bool:
+    """Whether that person has a screen on which a browser can be opened."""
+    screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    return is_interactive() and screen
 
 
 def follow(run: Run, *, quiet: bool = False, sleep: Callable[[float], None] = time.sleep) -> Status:
@@ -95,7 +102,7 @@ def _sentence(event: dict[str, Any]) -> str | None:
             return None
 
 
-def print_preview(seen: Preview) -> None:
+def print_preview(seen: "Preview") -> None:
     """Print a look at a data set: what was left out, class balance, lengths, some rows."""
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     for sentence in seen.sentences():
