@@ -58,6 +58,10 @@ def test_a_saved_recipe_reads_back_the_same(tmp_path):
         ({"batch_size": "0"}, "batch_size is 0. Give a value of at least 1: texts a step."),
         ({"method": "qlora"}, "method is 'qlora'. Give one of: lora, full."),
         ({"epochs": "nan"}, "epochs is nan. Give a float"),
+        (
+            {"state_noise": "1", "trunk_layers": "0"},
+            "state_noise needs a cached trunk, but trunk_layers is 0.",
+        ),
         ({"epochs": "0"}, "learning_rate and epochs must be above 0"),
         ({"trunk_layers": "most"}, "trunk_layers is 'most'. Give \"auto\" or a number"),
     ],

@@ -9,7 +9,8 @@ Killed at any moment, it can be called again and ends with the same weights.
 import dataclasses
 import gc
 import shutil
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from training.estimate import Pace, Sizes, measure, phases
 from training.evaluation import evaluate
 from training.jobs import Run
 from training.journal import Journal
+from training.noise import noisy_states
 from training.provenance import write_card, write_provenance
 from training.recipes import Recipe
 from training.records import write_json, write_lines
@@ -83,7 +85,7 @@ def train_run(run: Run, journal: Journal, stop: Stopping) -> None:
     train, validation = _cached(work)
     base_head = _start_head(work, train)
     tuned = _trainable(work)
-    with journal.phase("train"), trunk_skipped(tuned, work.trunk) if work.trunk else nullcontext():
+    with journal.phase("train"), _on_states(work, tuned):
         stop.gently = True
         whole = fit(
             tuned, train, validation, run.recipe,
@@ -215,6 +217,16 @@ def _trainable(work: Work) -> Any:
     tuned = models.add_lora(work.classifier, work.recipe, work.trunk)
     tuned.peft_config["default"].base_model_name_or_path = str(work.base.path)  # else peft asks the Hub
     return tuned
+
+
+@contextmanager
+def _on_states(work: Work, tuned: Any) -> Iterator[None]:
+    """Within it, the model is trained on what left the trunk, where there is one."""
+    if not work.trunk:
+        yield
+        return
+    with trunk_skipped(tuned, work.trunk), noisy_states(tuned, work.recipe.state_noise):
+        yield
 
 
 def _record(work: Work) -> dict[str, Any]:

@@ -59,6 +59,9 @@ class Recipe:
     lora_r: int = _setting(8, "rank of the adapters", low=1)
     lora_alpha: float = _setting(16.0, "scale of the adapters, over the rank", low=0)
     lora_dropout: float = _setting(0.0, "dropout inside the adapters", low=0, high=0.9)
+    state_noise: float = _setting(
+        0.0, "noise on cached trunk states in training, as a share of their size", low=0, high=10
+    )
     learning_rate: float = _setting(5e-4, "highest learning rate", low=0)
     batch_size: int = _setting(16, "texts a step", low=1)
     gradient_accumulation_steps: int = _setting(1, "steps summed before the weights change", low=1)
@@ -82,6 +85,10 @@ class Recipe:
         if self.trunk_layers != "auto" and not self.trunk_layers.isdigit():
             raise RecipeError(
                 f'trunk_layers is {self.trunk_layers!r}. Give "auto" or a number of layers, such as 8.'
+            )
+        if self.state_noise and self.trunk_layers == "0":
+            raise RecipeError(
+                "state_noise needs a cached trunk, but trunk_layers is 0. Set one of them anew."
             )
         if self.learning_rate == 0 or self.epochs == 0:
             raise RecipeError("learning_rate and epochs must be above 0: with 0 nothing is learnt.")
