@@ -78,6 +78,7 @@ def test_without_reuse_a_taken_folder_is_refused(trained_gpt2, capsys):
 def test_ctrl_c_cancels_the_run_reuse_and_resume_go_on_with_it(trained_gpt2, tmp_path, capsys):
     folder = tmp_path / "run"
     arguments = [str(word) for word in train_arguments(trained_gpt2.base, trained_gpt2.data, folder)]
+    arguments += ["--set", "epochs=20"]  # time enough to be stopped twice, on a quick machine too
     terminal = subprocess.Popen(
         [sys.executable, "-m", "training", *arguments],
         cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -111,7 +112,7 @@ def test_ctrl_c_cancels_the_run_reuse_and_resume_go_on_with_it(trained_gpt2, tmp
     check_scores(one_object(capsys.readouterr().out))
 
 
-def test_a_person_at_a_terminal_sees_a_bar_and_ci_sees_lines(trained_gpt2):
+def test_a_person_at_a_terminal_sees_a_bar_and_ci_sees_lines(trained_gpt2, tmp_path):
     arguments = ("train", "smoke", "--run-dir", str(trained_gpt2.run.path), "--reuse")
     ours, theirs = pty.openpty()
     watching = subprocess.Popen(
@@ -128,6 +129,9 @@ def test_a_person_at_a_terminal_sees_a_bar_and_ci_sees_lines(trained_gpt2):
     os.close(ours)
     assert watching.wait(timeout=60) == 0
     assert "━".encode() in said and b"%" in said
+    again = command("training", *arguments, env={**os.environ, "CI": "true"})
+    assert "This will take about" not in again.stderr  # a finished run is not told as if it were news
+    arguments = train_arguments(trained_gpt2.base, trained_gpt2.data, tmp_path / "new")
     done = command("training", *arguments, env={**os.environ, "CI": "true"})
     assert done.returncode == 0
     assert "━" not in done.stderr

@@ -9,7 +9,7 @@ Knows nothing about training: it reads the run's folder, as the app does.
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -51,36 +51,36 @@ def _bar(run: Run, console: Console, sleep: Callable[[float], None]) -> Status:
         TextColumn("{task.percentage:>3.0f} %"),
         TextColumn("{task.fields[left]}"),
     )
-    seen = 0
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=1.0, left="")
-        while True:
-            status, events = run.status(), run.events()
-            for event in events[seen:]:
-                if sentence := _sentence(event):
-                    console.print(sentence)
-            seen = len(events)
+        for status in _watched(run, console, sleep):
             left = "" if status.time_left_s is None else f"{in_words(status.time_left_s)} left"
             bar.update(task, description=status.phase or "starting", completed=status.progress, left=left)
-            if status.state not in ACTIVE:
-                return status
-            sleep(0.3)
+    return status
 
 
 def _lines(run: Run, console: Console, sleep: Callable[[float], None]) -> Status:
-    seen, said, phase = 0, 0.0, ""
-    while True:
-        status, events = run.status(), run.events()
-        for event in events[seen:]:
-            if sentence := _sentence(event):
-                console.print(sentence)
-        seen = len(events)
+    said, phase = 0.0, ""
+    for status in _watched(run, console, sleep):
         due = time.monotonic() - said > LINE_EVERY_S or status.phase != phase
         if status.time_left_s is not None and due:
             said, phase = time.monotonic(), status.phase
             console.print(f"{status.phase}: {status.progress:.0%}, {in_words(status.time_left_s)} left")
+    return status
+
+
+def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iterator[Status]:
+    """Print what the run says from now on, and yield its status again and again until it has ended."""
+    began, seen = time.time() - 1, 0
+    while True:
+        status, events = run.status(), run.events()
+        for event in events[seen:]:
+            if event["time"] >= began and (sentence := _sentence(event)):
+                console.print(sentence, markup=False)
+        seen = len(events)
+        yield status
         if status.state not in ACTIVE:
-            return status
+            return
         sleep(0.3)
 
 
