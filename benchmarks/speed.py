@@ -43,7 +43,7 @@ WELL_TUNED = {
     "batch_size": "16", "gradient_accumulation_steps": "1", "padding": "longest",
     "like_length_batches": "true",
 }  # fmt: skip
-ROWS = {"tutorial": 12, "well-tuned Trainer": 96, "quick": 320}
+ROWS = {"tutorial": 8, "well-tuned Trainer": 96, "quick": 320}
 
 
 class StepTimes(TrainerCallback):  # type: ignore[misc]
