@@ -41,7 +41,7 @@ ROUNDS = 2
 WELL_TUNED = {
     "prompt_prefix": "", "prompt_suffix": "", "head": "random", "method": "full", "trunk_layers": "0",
     "batch_size": "16", "gradient_accumulation_steps": "1", "padding": "longest",
-    "like_length_batches": "true",
+    "like_length_batches": "true", "state_noise": "0",
 }  # fmt: skip
 ROWS = {"tutorial": 8, "well-tuned Trainer": 96, "quick": 320}
 

@@ -88,7 +88,7 @@ class Recipe:
             )
         if self.state_noise and self.trunk_layers == "0":
             raise RecipeError(
-                "state_noise needs a cached trunk, but trunk_layers is 0. Set one of them anew."
+                "state_noise needs a cached trunk, but trunk_layers is 0. Set state_noise to 0 too."
             )
         if self.learning_rate == 0 or self.epochs == 0:
             raise RecipeError("learning_rate and epochs must be above 0: with 0 nothing is learnt.")
