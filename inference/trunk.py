@@ -50,11 +50,6 @@ class _NoPositions(nn.Module):
         return torch.zeros(())
 
 
-def family_of(model: Any) -> Family | None:
-    """Return the family of a classifier, or None when its trunk can't be split off."""
-    return FAMILIES.get(model.config.model_type)
-
-
 def backbone_of(model: Any) -> Any:
     """Return the model below the classification head; a PEFT model is looked through."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -88,19 +88,15 @@ def form_values(**changes):
     return list({**values, **changes}.values())
 
 
-def test_preview_reads_an_uploaded_file(client, tiny_tweets):
-    drawn = client.predict(
-        "file",
-        "",
-        handle_file(str(tiny_tweets)),
-        "",
-        "",
-        "",
-        "auto",
-        "smoke",
-        *form_values(),
-        api_name="/preview",
+def preview_of(client, file):
+    """Return what the Train tab draws of an uploaded file."""
+    return client.predict(
+        "file", "", handle_file(str(file)), "", "", "", "auto", "smoke", *form_values(), api_name="/preview"
     )
+
+
+def test_preview_reads_an_uploaded_file(client, tiny_tweets):
+    drawn = preview_of(client, tiny_tweets)
     assert "Class balance" in drawn and "tweets.csv" in drawn
 
 
@@ -108,18 +104,7 @@ def test_preview_of_a_file_without_labels_is_one_sentence(client, tmp_path):
     file = tmp_path / "odd.csv"
     file.write_text("a,b\n1,2\n")
     with pytest.raises(AppError, match="column"):
-        client.predict(
-            "file",
-            "",
-            handle_file(str(file)),
-            "",
-            "",
-            "",
-            "auto",
-            "smoke",
-            *form_values(),
-            api_name="/preview",
-        )
+        preview_of(client, file)
 
 
 def test_start_refuses_a_bad_setting_with_the_recipes_own_sentence(client):

@@ -58,9 +58,7 @@ def measure(
     order = sorted(range(len(rows)), key=lambda row: len(rows.token_ids[row]))
     middle = len(order) // 2
     some = order[max(middle - 8, 0) : middle + 8] or order
-    batch = pad_ids(
-        [rows.token_ids[row] for row in some], rows.pad_id, pad_to=rows.pad_to if rows.pad_to else 0
-    )
+    batch = pad_ids([rows.token_ids[row] for row in some], rows.pad_id, pad_to=rows.pad_to)
     if rows.pad_to:
         batch = {key: value[:1] for key, value in batch.items()}
     batch = {key: value.to(model.device) for key, value in batch.items()}
