@@ -6,8 +6,12 @@
       README.md                           the model card, with the measured results
       evaluation.json                     scores of base and fine-tuned on the locked test split
       provenance.json                     recipe, base, data, seed, versions, machine, duration
+      reference.json                      what the training texts were like, in counts, to tell drift by
+      examples.json                       sentences of ours with both models' answers, for the card
+      assets/                             the card's pictures
       base_head.safetensors               the calibrated zero-shot head of the untouched base
       adapter/                            the LoRA weights alone, for peft
+      onnx/                               the same classifier for ONNX Runtime, and how alike it answers
 
 Loading needs only the first two lines of files. Knows nothing about how an artifact is made.
 """
@@ -20,8 +24,12 @@ from inference.errors import ArtifactError
 
 EVALUATION = "evaluation.json"
 PROVENANCE = "provenance.json"
+REFERENCE = "reference.json"
 BASE_HEAD = "base_head.safetensors"
 ADAPTER = "adapter"
+ONNX_FOLDER = "onnx"
+PARITY = "parity.json"
+VALIDATION = "validation.jsonl"  # beside the artifact, in the run's folder: texts stay at home
 
 
 def check_artifact(path: Path) -> None:
@@ -51,7 +59,7 @@ def read_record(path: Path, name: str) -> dict[str, Any] | None:
         record = json.loads((path / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{path / name} can't be read ({error}). Write it again by training again."
         ) from error

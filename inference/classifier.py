@@ -4,10 +4,11 @@
     classifier.predict(["what a day"])      # -> [Prediction(label="positive", ...)]
 
 A prediction's way: clean the text → tokenize (the prompt is in the tokenizer) → batches of like length →
-the classifier's logits → softmax → input order again. Knows nothing about training, Gradio or where the text
-came from.
+the engine's logits → softmax → input order again. Knows nothing about training, Gradio, where the text came
+from, or what computes the logits: that is `inference.engine`.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging as transformers_logging
+from tokenizers import Tokenizer
 
-from inference.artifact import check_artifact
+from inference.artifact import ONNX_FOLDER, PARITY, check_artifact, read_record
+from inference.batches import Progress, budgeted_batches, no_progress
+from inference.engine import Engine, load_engine
 from inference.errors import ArtifactError, PredictionError
 from inference.hub import HubError, snapshot
-from inference.labels import labels_of
-from inference.trunk import Progress, like_length_batches, no_progress, pad_ids
+
+_CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
 
 
 @dataclass(frozen=True)
@@ -54,45 +54,67 @@ class EncodedTexts:
 
 
 class Classifier:
-    """A sequence classifier with its tokenizer, on the CPU or the GPU that is there, in evaluation mode."""
+    """A sequence classifier: a tokenizer with the prompt inside, and an engine."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, source: str) -> None:
-        self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.labels = labels_of(model.config)
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        *,
+        labels: Sequence[str],
+        max_length: int,
+        pad_id: int,
+        source: str,
+        folder: Path | None = None,
+    ) -> None:
+        """Put a classifier together. `folder`: where its artifact lies, with the records beside it."""
+        self.engine = engine
+        self.folder = folder
+        self.labels = tuple(labels)
         self.source = source
-        self.max_length = int(min(tokenizer.model_max_length, model.config.max_position_embeddings))
+        self.folder = folder
+        self.max_length = max_length
+        self._pad_id = pad_id
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length)
 
     @classmethod
-    def load(cls, path_or_repo: str | Path) -> "Classifier":
+    def load(cls, path_or_repo: str | Path, *, engine: str = "auto") -> "Classifier":
         """Load an artifact folder, or a classifier repository of the Hub ("owner/name").
 
-        Raises ArtifactError when it is no classifier, or can't be read or reached.
+        `engine`: "auto", "torch" or "onnx"; see `inference.engine`. Raises ArtifactError when it is no
+        classifier, or can't be read or reached.
         """
         path = Path(path_or_repo)
         if _is_repo(path):
             try:
                 path, _ = snapshot(str(path_or_repo))
+                if (path / ONNX_FOLDER / PARITY).is_file():
+                    path, _ = snapshot(str(path_or_repo), also=[f"{ONNX_FOLDER}/*.onnx"])
             except HubError as error:
                 raise ArtifactError(
                     f"{path_or_repo} can't be had: {error}. Give an artifact's folder."
                 ) from error
         check_artifact(path)
-        with quiet_loading():
-            try:
-                model = AutoModelForSequenceClassification.from_pretrained(
-                    path, dtype=torch.float32, use_safetensors=True
-                )
-                tokenizer = AutoTokenizer.from_pretrained(path)
-            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-                reason = " ".join(str(error).split())[:200]
-                raise ArtifactError(
-                    f"{path_or_repo} can't be loaded as a classifier ({reason}). "
-                    "Give the folder of a finished run, runs/NAME/artifact, or the id of a Hub repository."
-                ) from error
-        if torch.cuda.is_available():
-            model = model.to("cuda")
-        return cls(model, tokenizer, source=str(path_or_repo))
+        config = read_record(path, "config.json") or {}
+        limit = (read_record(path, "tokenizer_config.json") or {}).get("model_max_length") or 1 << 30
+        return cls(
+            load_engine(path, engine),
+            _tokenizer(path),
+            labels=_labels(path, config),
+            max_length=int(
+                min(limit, config.get("max_position_embeddings") or config.get("n_positions") or limit)
+            ),
+            pad_id=config.get("pad_token_id") or 0,
+            source=str(path_or_repo),
+            folder=path,
+        )
+
+    @property
+    def model(self) -> Any:
+        """The Transformers model of the engine "torch", None of others."""
+        return getattr(self.engine, "model", None)
 
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
         """Return the token ids of texts, prompt included and cut to the model's limit.
@@ -100,34 +122,29 @@ class Classifier:
         Raises PredictionError for an item that is not a text, naming its place.
         """
         _check(texts)
-        if not texts:
-            return EncodedTexts([], [])
+        most = _CHARACTERS_A_TOKEN * self.max_length  # a text of megabytes would hold up everybody
         clean = [
-            text.encode("utf-8", "replace").decode("utf-8") for text in texts
-        ]  # lone surrogates become "?"
-        encoded = self.tokenizer(clean, truncation=True, max_length=self.max_length)
+            text[:most].encode("utf-8", "replace").decode("utf-8") for text in texts
+        ]  # no half surrogates
+        tokenizer = self._tokenizer
+        encodings = tokenizer.encode_batch(clean) if len(clean) > 1 else [tokenizer.encode(t) for t in clean]
+        cut = [bool(e.overflowing) or len(text) > most for e, text in zip(encodings, texts, strict=True)]
         # Without a prompt an empty text has no token, and a classifier no position to pool from: give it one.
-        token_ids = [list(ids) or [self.tokenizer.pad_token_id] for ids in encoded["input_ids"]]
-        return EncodedTexts(token_ids, [bool(e.overflowing) for e in encoded.encodings])
+        return EncodedTexts([e.ids or [self._pad_id] for e in encodings], cut)
 
     def logits(
-        self, token_ids: Sequence[Sequence[int]], *, batch_size: int = 32, progress: Progress = no_progress
+        self, token_ids: Sequence[Sequence[int]], *, progress: Progress = no_progress
     ) -> NDArray[np.float32]:
         """Return logits of shape (texts, labels), in input order."""
         result = np.zeros((len(token_ids), len(self.labels)), dtype=np.float32)
         done = 0
-        for rows in like_length_batches([len(ids) for ids in token_ids], batch_size=batch_size):
-            batch = pad_ids([token_ids[row] for row in rows], self.model.config.pad_token_id)
-            batch = {key: value.to(self.model.device) for key, value in batch.items()}
-            with torch.inference_mode():
-                result[rows] = self.model(**batch, use_cache=False).logits.float().cpu().numpy()
+        for rows in budgeted_batches([len(ids) for ids in token_ids], tokens=self.engine.batch_tokens):
+            result[rows] = self.engine.logits([token_ids[row] for row in rows])
             done += len(rows)
             progress(done, len(token_ids))
         return result
 
-    def predict(
-        self, texts: Sequence[str], *, batch_size: int = 32, with_latency: bool = False
-    ) -> list[Prediction]:
+    def predict(self, texts: Sequence[str], *, with_latency: bool = False) -> list[Prediction]:
         """Return one prediction a text, in input order.
 
         `with_latency` classifies one text at a time and fills `latency_ms`, tokenization included.
@@ -137,7 +154,7 @@ class Classifier:
         if with_latency:
             return [self._timed(text) for text in texts]
         encoded = self.encode(texts)
-        return self.predictions(self.logits(encoded.token_ids, batch_size=batch_size), encoded.truncated)
+        return self.predictions(self.logits(encoded.token_ids), encoded.truncated)
 
     def predictions(
         self, logits: NDArray[np.float32], truncated: Sequence[bool], *, latency_ms: float | None = None
@@ -154,6 +171,26 @@ class Classifier:
         logits = self.logits(encoded.token_ids)
         latency_ms = (time.perf_counter() - start) * 1000
         return self.predictions(logits, encoded.truncated, latency_ms=latency_ms)[0]
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path / "tokenizer.json"))
+    except Exception as error:
+        raise ArtifactError(
+            f"{path} can't be loaded as a classifier (tokenizer.json: {error}). "
+            "Give the folder of a finished run, runs/NAME/artifact, or the id of a Hub repository."
+        ) from error
+
+
+def _labels(path: Path, config: dict[str, Any]) -> tuple[str, ...]:
+    names = config.get("id2label")
+    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
+        raise ArtifactError(
+            f"{path / 'config.json'} does not name the labels (id2label is {json.dumps(names)[:80]}). "
+            "Give the folder of a finished run."
+        )
+    return tuple(str(names[str(number)]) for number in range(len(names)))
 
 
 def _is_repo(path: Path) -> bool:
@@ -181,16 +218,3 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
     probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities
-
-
-class quiet_loading:  # noqa: N801  (a context manager, named as one reads it)
-    """Within it, Transformers keeps its progress bars and its remarks on newly made heads to itself."""
-
-    def __enter__(self) -> None:
-        self._level = transformers_logging.get_verbosity()
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
-
-    def __exit__(self, *exc: object) -> None:
-        transformers_logging.set_verbosity(self._level)
-        transformers_logging.enable_progress_bar()

@@ -11,7 +11,7 @@ relative, and GPT-2 adds its positions inside the trunk, so nothing in the top d
 Knows nothing about labels, LoRA or files.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -175,18 +175,3 @@ def share_leading_layers(one: Any, other: Any, layers: int) -> None:
 def _equal(one: nn.Module, other: nn.Module) -> bool:
     mine, theirs = one.state_dict(), other.state_dict()
     return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
-
-
-def like_length_batches(lengths: Sequence[int], *, batch_size: int) -> Iterator[list[int]]:
-    """Yield batches of row numbers, longest texts first, so that little is padded."""
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
-Progress = Callable[[int, int], None]
-"""Told the work done and the work in all, in the caller's unit."""
-
-
-def no_progress(done: int, total: int) -> None:
-    """Ignore progress."""

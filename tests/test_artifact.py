@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from inference.artifact import check_artifact, read_record
 from inference.classifier import Classifier
 from inference.errors import ArtifactError
-from training.wording import percent
 
 NASTY = [
     "", "   \n", "what a day", "😀😀🔥👨‍👩‍👧", "שלום עולם, איזה יום", "مرحبا", "nul \x00 inside",
@@ -86,8 +85,10 @@ def test_the_files_of_an_artifact(trained):
     }
     assert files == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md",
-        "evaluation.json", "provenance.json", "base_head.safetensors", "adapter/adapter_config.json",
-        "adapter/adapter_model.safetensors",
+        "evaluation.json", "provenance.json", "examples.json", "reference.json",
+        "base_head.safetensors",
+        "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
+        "assets/confusion.png", "assets/calibration.png", "assets/curves.png",
     }  # fmt: skip
 
 
@@ -123,23 +124,6 @@ def test_the_records_say_what_was_done(trained):
     assert provenance["machine"]["cores"] >= 1
     assert list(provenance["duration_s"]) == ["prepare", "cache", "train", "export", "evaluate"]
     assert re.fullmatch(r"[0-9a-f]{64}", provenance["data"]["source"]["sha256"])
-
-
-def test_the_card_tells_the_measured_results(trained):
-    card = (trained.artifact / "README.md").read_text()
-    evaluation = trained.run.evaluation()
-    for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
-        both = f"| {title} | {percent(evaluation['base'][key])} | {percent(evaluation[key])} |"
-        assert both in card
-    assert evaluation["comparison"]["sentence"] in card
-    assert f"Measured on {evaluation['n']} rows of the test split" in card
-    assert f"fine-tuned from `{trained.base.name}`" in card
-    assert "{{" not in card and "{%" not in card
-    for row in evaluation["confusion_matrix"]:
-        assert " | ".join(map(str, row)) in card
-    header = card.split("---")[1]
-    assert "pipeline_tag: text-classification" in header
-    assert f"value: {round(evaluation['accuracy']['value'], 4)}" in header
 
 
 def test_the_adapters_config_names_the_base_and_the_family(trained):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inference import Classifier, Prediction
 from inference.errors import PredictionError
 from training.bases import resolve_base
-from training.model import build_classifier, load_language_model, prompted_tokenizer
+from training.model import build_classifier, load_language_model, prompted_tokenizer, torch_classifier
 from training.recipes import Recipe
 
 ODD = [
@@ -65,10 +65,12 @@ def test_answers_come_in_the_order_of_the_texts(llama):
     assert alike(llama.predict(texts), [answers[text] for text in texts])
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 1000])
-def test_the_batch_size_changes_no_answer(classifier, batch_size):
+@pytest.mark.parametrize("batch_tokens", [1, 100, 100_000])
+def test_the_batch_size_changes_no_answer(classifier, monkeypatch, batch_tokens):
     texts = [text for text, _ in tweets(20, seed=6)] + ODD + ["sunny " * 300]
-    assert alike(classifier.predict(texts), classifier.predict(texts, batch_size=batch_size))
+    expected = classifier.predict(texts)
+    monkeypatch.setattr(classifier.engine, "batch_tokens", batch_tokens)
+    assert alike(classifier.predict(texts), expected)
 
 
 def test_latency_is_filled_only_where_it_is_asked_for(classifier):
@@ -133,7 +135,7 @@ def test_without_a_prompt_an_empty_text_is_answered_too(tiny_base):
     lm = load_language_model(resolve_base(str(tiny_base)))
     recipe = Recipe(prompt_prefix="", prompt_suffix="")
     tokenizer = prompted_tokenizer(lm, recipe)
-    bare = Classifier(build_classifier(lm, recipe, ("a", "b"), tokenizer), tokenizer, source="test")
+    bare = torch_classifier(build_classifier(lm, recipe, ("a", "b"), tokenizer), tokenizer, source="test")
     found = bare.predict(["", "love", "  "])
     assert all(isinstance(prediction, Prediction) for prediction in found)
     assert alike(found[:1], bare.predict([""]))

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
+from inference.batches import like_length_batches
 from inference.trunk import (
-    like_length_batches,
     pad_ids,
     pad_states,
     same_leading_layers,

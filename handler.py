@@ -1,0 +1,211 @@
+"""The model on Hugging Face Inference Endpoints: their runtime finds this file in the model's repository.
+
+    handler = EndpointHandler("/repository")
+    handler({"inputs": "what a day", "parameters": {"top_k": 1}})   # [[{"label": "positive", "score": 0.9}]]
+
+It stands alone there. Where the repository has what `python -m inference export` wrote, and `onnxruntime` is
+installed (a line in the repository's requirements.txt), it answers as that export's gate decided: by int8,
+with float32 for close calls, or by float32. Else Transformers and PyTorch answer. The answer has the form of
+the Hub's text-classification API, so `InferenceClient` reads it: a list for each text, also for a single one.
+Scores are those of `inference.Classifier`. Knows nothing about HTTP: the runtime answers 400 with the text of
+an error.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+try:
+    import onnxruntime
+except ImportError:  # not installed everywhere
+    onnxruntime = None
+
+Logits = Callable[[list[list[int]]], np.ndarray]
+BATCH = 32
+PROBE_TOLERANCE = 0.05  # logits; a CPU whose int8 kernels overflow is off by far more
+log = logging.getLogger(__name__)
+
+
+class EndpointHandler:
+    """Loads the folder once; each call classifies the texts of one request."""
+
+    def __init__(self, path: str = "") -> None:
+        folder = Path(path or Path(__file__).parent)
+        config = _json(folder / "config.json")
+        self.labels = [config["id2label"][str(place)] for place in range(len(config["id2label"]))]
+        self.pad_id = config.get("pad_token_id") or 0
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.enable_truncation(_max_length(folder, config))
+        self.tokenizer.no_padding()
+        self.engine, self.logits = _engine(folder, self.pad_id)
+        log.info("The engine is %s", self.engine)
+
+    def __call__(self, data: dict[str, Any]) -> list[list[dict[str, Any]]]:
+        """Return for each text its labels with scores, best first.
+
+        `data` is a request: `inputs` is a text or a list of texts; `parameters` may hold `top_k` (default:
+        all labels) and `function_to_apply` ("softmax", the default, "sigmoid" or "none"). Raises ValueError.
+        """
+        texts = _texts(data.get("inputs"))
+        top_k, function = _parameters(data.get("parameters") or {})
+        if not texts:
+            return []
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        token_ids = [found.ids or [self.pad_id] for found in self.tokenizer.encode_batch(clean)]
+        result = np.zeros((len(texts), len(self.labels)))
+        order = sorted(range(len(texts)), key=lambda row: -len(token_ids[row]))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            result[rows] = self.logits([token_ids[row] for row in rows])
+        return [self._answer(scores, top_k) for scores in FUNCTIONS[function](result)]
+
+    def _answer(self, scores: np.ndarray, top_k: int | None) -> list[dict[str, Any]]:
+        best = np.argsort(-scores, kind="stable")[:top_k]
+        return [{"label": self.labels[place], "score": float(scores[place])} for place in best]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "softmax": _softmax,
+    "sigmoid": lambda logits: 1 / (1 + np.exp(-logits)),
+    "none": lambda logits: logits,
+}
+
+
+def _texts(inputs: Any) -> list[str]:
+    texts = [inputs] if isinstance(inputs, str) else inputs
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError('"inputs" is neither a text nor a list of texts. Send {"inputs": "a text"}.')
+    return texts
+
+
+def _parameters(given: Any) -> tuple[int | None, str]:
+    """Return top_k, None for all labels, and the name of the function."""
+    if not isinstance(given, dict):
+        raise ValueError(
+            f'"parameters" is {type(given).__name__}, not an object. Send {{"top_k": 1}}, or none.'
+        )
+    top_k, function = given.get("top_k"), given.get("function_to_apply") or "softmax"
+    if top_k is not None and (type(top_k) is not int or top_k < 1):
+        raise ValueError(f'"top_k" is {top_k!r}, not a whole number from 1. Leave it out for all labels.')
+    if function not in tuple(FUNCTIONS):
+        raise ValueError(f'"function_to_apply" is {function!r}, not one of {", ".join(FUNCTIONS)}.')
+    return top_k, function
+
+
+def _json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _max_length(folder: Path, config: dict[str, Any]) -> int:
+    limit = _json(folder / "tokenizer_config.json")["model_max_length"]
+    return int(min(limit, config.get("max_position_embeddings") or config["n_positions"]))
+
+
+def _engine(folder: Path, pad_id: int) -> tuple[str, Logits]:
+    """Return the engine's name and why it was taken, and the function from token ids to logits."""
+    record = _json(folder / "onnx" / "parity.json") if (folder / "onnx" / "parity.json").is_file() else {}
+    if reason := _against_onnx(folder, record):
+        return f"torch: {reason}", _torch_logits(folder, pad_id)
+    float32 = _onnx_logits(folder / "onnx" / "model.onnx")
+    if record["choice"] != "int8":
+        return "onnx: int8 did not pass its gate", float32
+    gate = record["engines"]["int8"]
+    int8 = _onnx_logits(folder / "onnx" / "model_int8.onnx")
+    off = np.abs(int8(gate["probe_token_ids"]) - np.array(gate["probe_logits"])).max()
+    if not off <= PROBE_TOLERANCE:
+        return f"onnx: this CPU's int8 is off by {off:.2f} logits", float32
+
+    def logits(token_ids: list[list[int]]) -> np.ndarray:
+        answer = int8(token_ids)
+        best = np.partition(answer, -2, axis=1)[:, -2:]
+        close = np.flatnonzero(best[:, 1] - best[:, 0] < gate["close_call_margin"])
+        if len(close):
+            answer[close] = float32([token_ids[row] for row in close])
+        return answer
+
+    return "onnx-int8: it passed its gate", logits
+
+
+def _against_onnx(folder: Path, record: dict[str, Any]) -> str:
+    """Return what speaks against the exported files, "" when nothing does."""
+    if not record:
+        return "the repository has no onnx/parity.json"
+    if onnxruntime is None:
+        return "onnxruntime is not installed"
+    if Path("/dev/nvidia0").exists():
+        return "a GPU is there"
+    engines = record["engines"]
+    needed = {"model.safetensors": record["weights_sha256"], "onnx/model.onnx": engines["float32"]["sha256"]}
+    if record["choice"] == "int8":
+        needed["onnx/model_int8.onnx"] = engines["int8"]["sha256"]
+    changed = [name for name, sha256 in needed.items() if _sha256(folder / name) != sha256]
+    return f"{changed[0]} is not what was exported and checked" if changed else ""
+
+
+def _sha256(file: Path) -> str | None:
+    if not file.is_file():
+        return None
+    found = hashlib.sha256()
+    with file.open("rb") as content:
+        while part := content.read(2**20):
+            found.update(part)
+    return found.hexdigest()
+
+
+def _padded(token_ids: list[list[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return input ids and attention mask of shape (texts, longest), padded on the right."""
+    longest = max(map(len, token_ids))
+    ids = np.array([row + [pad_id] * (longest - len(row)) for row in token_ids], dtype=np.int64)
+    mask = np.array([[1] * len(row) + [0] * (longest - len(row)) for row in token_ids], dtype=np.int64)
+    return ids, mask
+
+
+def _onnx_logits(file: Path) -> Logits:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _cores()
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+    def logits(token_ids: list[list[int]]) -> np.ndarray:
+        ids, mask = _padded(token_ids, 0)
+        return session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+
+    return logits
+
+
+def _cores() -> int:
+    """Return the cores that the container leaves to this process."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(allowed, -(-int(quota) // int(period))))
+    except (OSError, ValueError):  # no control group, or no limit
+        return allowed
+
+
+def _torch_logits(folder: Path, pad_id: int) -> Logits:
+    import torch  # noqa: PLC0415  (takes seconds, and is not needed where ONNX Runtime answers)
+    from transformers import AutoModelForSequenceClassification  # noqa: PLC0415
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
+    model = model.float().eval().to(device)
+
+    def logits(token_ids: list[list[int]]) -> np.ndarray:
+        ids, mask = (torch.from_numpy(array).to(device) for array in _padded(token_ids, pad_id))
+        with torch.inference_mode():
+            return model(input_ids=ids, attention_mask=mask, use_cache=False).logits.cpu().numpy()
+
+    return logits

@@ -1,0 +1,82 @@
+"""The engine that runs a plain Transformers folder in PyTorch: the reference of all others.
+
+    load(Path("runs/demo/artifact"), reason="It was asked for.")
+
+Knows nothing about texts.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging as transformers_logging
+
+from inference.errors import ArtifactError
+from inference.machine import cores
+from inference.trunk import pad_ids
+
+
+class TorchEngine:
+    """A sequence classifier in evaluation mode, on the CPU or the GPU that it is on."""
+
+    name = "torch"
+    batch_tokens = 1024
+
+    def __init__(self, model: Any, *, reason: str) -> None:
+        self.model = model.eval()
+        self.reason = reason
+
+    def logits(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return logits of shape (texts, labels) for one batch of texts, none of which is empty."""
+        batch = pad_ids(token_ids, self.model.config.pad_token_id)
+        with torch.inference_mode():
+            logits = self.model(
+                **{k: v.to(self.model.device) for k, v in batch.items()}, use_cache=False
+            ).logits
+        answer: NDArray[np.float32] = logits.float().cpu().numpy()
+        return answer
+
+
+def has_gpu() -> bool:
+    """Return whether PyTorch can use a GPU."""
+    return torch.cuda.is_available()
+
+
+def load(path: Path, *, reason: str) -> TorchEngine:
+    """Load an artifact in float32. Raises ArtifactError when its weights can't be read."""
+    if torch.get_num_threads() > cores():  # torch counts the host's cores, a container may use fewer
+        torch.set_num_threads(cores())
+    with quiet_loading():
+        try:
+            model = AutoModelForSequenceClassification.from_pretrained(
+                path,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                disable_mmap=True,  # a mapped file that is written over ends the process by SIGBUS
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            raise ArtifactError(
+                f"{path} can't be loaded as a classifier ({' '.join(str(error).split())[:200]}). "
+                "Give the folder of a finished run, runs/NAME/artifact, or the id of a Hub repository."
+            ) from error
+    return TorchEngine(model.to("cuda") if has_gpu() else model, reason=reason)
+
+
+class quiet_loading:  # noqa: N801  (a context manager, named as one reads it)
+    """Within it, Transformers keeps its progress bars and its remarks on newly made heads to itself."""
+
+    def __enter__(self) -> None:
+        self._level = transformers_logging.get_verbosity()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+
+    def __exit__(self, *exc: object) -> None:
+        transformers_logging.set_verbosity(self._level)
+        transformers_logging.enable_progress_bar()

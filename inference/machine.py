@@ -1,0 +1,23 @@
+"""How many cores this process may use: a container's share, not the machine's count.
+
+    cores()      # 2 in a two-core Space, whatever the host has
+
+Knows nothing about who uses them.
+"""
+
+import os
+from pathlib import Path
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def cores(*, quota: Path = _QUOTA) -> int:
+    """Return the cores that the scheduler and the control group's quota leave to this process, at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if os.environ.get("OMP_NUM_THREADS", "").isdecimal():  # so says who runs several of us, as Ray does
+        allowed = min(allowed, int(os.environ["OMP_NUM_THREADS"]))
+    try:
+        limit, period = quota.read_text(encoding="ascii").split()
+        return max(1, min(allowed, -(-int(limit) // int(period))))
+    except (OSError, ValueError):  # no control group, or "max"
+        return max(1, allowed)

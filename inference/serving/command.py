@@ -1,0 +1,103 @@
+"""`python -m inference serve MODEL …`: options, tokens, and off it goes.
+
+Needs nothing heavy until it runs, so that `--help` comes at once.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from inference.serving.errors import ServingError
+from inference.serving.settings import Settings
+
+TOKENS = "TWEETTUNE_TOKENS"
+_OPTIONS = (
+    ("--max-queue", "max_queue", int, "N", "texts that may wait for one model; more: 429"),
+    ("--max-texts", "max_texts", int, "N", "texts of one request; more: 413"),
+    ("--max-body-mb", "max_body_mb", float, "MB", "size of one request; more: 413"),
+    ("--body-timeout-s", "body_timeout_s", float, "S", "seconds in which a request must come in; later: 408"),
+    ("--deadline-s", "deadline_s", float, "S", "seconds in which an answer must be ready; later: 504"),
+    ("--rate-limit", "rate_limit", float, "N", "texts a second of one client; 0: any number; more: 429"),
+    ("--window-ms", "window_ms", float, "MS", "how long a batch waits for requests, when many come"),
+)
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command `serve` to the parser of `python -m inference`."""
+    serve = commands.add_parser(
+        "serve", help="serve models over HTTP",
+        description="Serve models over HTTP, as the Hub's text-classification API and as "
+        f"text-embeddings-inference. Tokens come from the environment variable {TOKENS} or a file. "
+        "SIGTERM: answer what is accepted, then stop. SIGHUP: load the models again.",
+    )  # fmt: skip
+    serve.add_argument(
+        "model", nargs="*", metavar="MODEL", default=os.environ.get("MODEL", "").split(),
+        help="an artifact's folder, or a Hub repository, or NAME=FOLDER; the first is the default",
+    )  # fmt: skip
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get("PORT") or 8000),
+        help="port; 0: a free one (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--workers", type=int, default=1, metavar="N",
+        help="processes, each with its own models and metrics; one uses two cores fully (default: 1)",
+    )  # fmt: skip
+    serve.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
+    for flag, name, kind, metavar, told in _OPTIONS:
+        default = getattr(Settings, name)
+        serve.add_argument(
+            flag,
+            dest=name,
+            type=kind,
+            default=default,
+            metavar=metavar,
+            help=f"{told} (default: {default:g})",
+        )
+    serve.add_argument(
+        "--cors-origin", action="append", default=[], metavar="URL",
+        help="let web pages of this origin call the server; repeatable (default: none)",
+    )  # fmt: skip
+    serve.add_argument("--token-file", type=Path, metavar="F", help="a file of bearer tokens, one a line")
+    serve.add_argument("--log-texts", action="store_true", help="write the texts to the log")
+    serve.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    serve.set_defaults(command=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Serve until a signal comes. Raises TweetTuneError when that is not possible."""
+    settings = Settings(
+        **{name: getattr(given, name) for _, name, *_ in _OPTIONS},
+        cors_origins=tuple(given.cors_origin),
+        tokens=tokens(given.token_file),
+        log_texts=given.log_texts,
+    )
+    from inference.serving.models import sources_of  # noqa: PLC0415  (torch takes seconds; errors come first)
+    from inference.serving.process import serve  # noqa: PLC0415
+
+    serve(
+        sources_of(given.model), settings=settings, host=given.host, port=given.port,
+        engine=given.engine, workers=given.workers,
+    )  # fmt: skip
+    return 0
+
+
+def tokens(file: Path | None) -> tuple[str, ...]:
+    """Return the bearer tokens of the environment and of a file; blank lines and `# …` are passed over.
+
+    Raises ServingError for a file that can't be read or holds none: the server would stand open.
+    """
+    found = os.environ.get(TOKENS, "").replace(",", " ").split()
+    if file is None:
+        return tuple(found)
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ServingError(f"The token file {file} can't be read ({error}). Mend it.") from error
+    in_file = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not in_file:
+        raise ServingError(f"The token file {file} holds no token. Write one a line.")
+    return (*found, *in_file)

@@ -1,0 +1,240 @@
+"""The models as tools of the Model Context Protocol: `classify` and `compare`, for agents.
+
+    mount_mcp(app, door)                      # streamable HTTP at /mcp, through the door of all other routes
+    asyncio.run(serve_stdio(service))         # `python -m inference mcp MODEL`: an agent's own process
+
+The tools take what `POST /` and `POST /v1/compare` take, within the same limits, and share their batches. An
+error is a tool error of one sentence. HTTP is stateless, a JSON answer for each request, so several workers
+may serve one client. Knows nothing about batches or logs.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from mcp import types
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.types import Message
+
+from inference.serving import wire
+from inference.serving.errors import BadRequest, ServingError
+from inference.serving.routes import Call, Door
+from inference.serving.service import Classified, Service
+
+PATH = "/mcp"
+_CALL = "tweettune.call"
+Classify = Callable[[list[str], str | None], Awaitable[Classified]]
+Tools = Server[Any, Request]
+
+
+def tools(service: Service, classify: Classify) -> Tools:
+    """Return an MCP server whose tools ask `classify` for the logits of texts by a model."""
+    server: Tools = Server(
+        "tweettune",
+        version="1",  # of these two tools, not of the library
+        instructions="Classify short texts such as tweets with fine-tuned models.",
+    )
+
+    async def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if name == "classify":
+            return await _classify(service, classify, arguments)
+        if name == "compare":
+            return await _compare(service, classify, arguments)
+        raise BadRequest(f"There is no tool {name[:80]!r}. Known: classify, compare.")
+
+    async def described() -> list[types.Tool]:
+        return _described(service)
+
+    server.list_tools()(described)  # type: ignore[no-untyped-call]
+    server.call_tool(validate_input=False)(call)  # `wire` checks, and says it in one sentence
+    return server
+
+
+async def serve_stdio(service: Service) -> None:
+    """Serve a loaded service on standard input and output until the input ends."""
+
+    async def classify(texts: list[str], model: str | None) -> Classified:
+        return await service.classify(texts, model=model)
+
+    server = tools(service, classify)
+    async with stdio_server() as (reader, writer):
+        await server.run(reader, writer, server.create_initialization_options())
+
+
+def mount_mcp(app: FastAPI, door: Door) -> None:
+    """Add `POST /mcp` to an app: same tokens, rates, bodies, log and metrics as its other routes.
+
+    It starts and stops with the app's lifespan. A web page may not call it, unless its origin is one of
+    `cors_origins`: a page that a local server trusts by its address could be anybody's (DNS rebinding).
+    """
+
+    async def classify(texts: list[str], model: str | None) -> Classified:
+        request = server.request_context.request
+        assert request is not None
+        call: Call = request.scope[_CALL]
+        try:
+            return await door.classify(call, texts, model)
+        except ServingError as error:
+            call.refusal = error.reason
+            raise
+
+    server = tools(door.service, classify)
+    managers: list[StreamableHTTPSessionManager] = []
+
+    async def answer(call: Call, content: bytes) -> Response:
+        origin = call.request.headers.get("origin")
+        if origin is not None and origin not in door.settings.cors_origins:
+            return Response(wire.encode({"error": "Web pages may not call this address."}), 403)
+        wire.decode(content)  # the library answers 500 to JSON that is nested too deeply or not UTF-8
+        return await _collected(managers[-1], {**call.request.scope, _CALL: call}, content)
+
+    app.router.lifespan_context = _with_manager(app, server, managers, door)
+    app.add_api_route(
+        PATH, door.raw(PATH, answer), methods=["POST"], include_in_schema=False, response_model=None
+    )
+
+
+def _with_manager(
+    app: FastAPI, server: Tools, managers: list[StreamableHTTPSessionManager], door: Door
+) -> Callable[[Any], Any]:
+    """Return the app's lifespan with a session manager within it; a manager can be run only once."""
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        manager = StreamableHTTPSessionManager(
+            server, json_response=True, stateless=True,
+            max_request_body_size=int(door.settings.max_body_mb * 2**20),
+        )  # fmt: skip
+        async with inner(app) as state, manager.run():
+            managers.append(manager)
+            yield state
+
+    return lifespan
+
+
+async def _collected(
+    manager: StreamableHTTPSessionManager, scope: dict[str, Any], content: bytes
+) -> Response:
+    """Return the answer of the library's own ASGI app to a body that was read already."""
+    start: Message = {}
+    parts: list[bytes] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+        else:
+            parts.append(message.get("body", b""))
+
+    await manager.handle_request(scope, receive, send)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
+    return Response(b"".join(parts), start["status"], headers)
+
+
+async def _classify(service: Service, classify: Classify, arguments: dict[str, Any]) -> dict[str, Any]:
+    _check_names("classify", arguments, ("inputs", "model", "top_k"))
+    model = arguments.get("model")
+    if not isinstance(model, str | None):
+        raise BadRequest(f"model is not a name. Known: {', '.join(service.models.names)}.")
+    request = wire.hub_request(
+        {"parameters": {"top_k": arguments.get("top_k")}, **arguments}, max_texts=service.settings.max_texts
+    )
+    classified = await classify(request.texts, model)
+    return {
+        "model": classified.model,
+        "results": wire.hub_answer(classified, request),
+        "truncated_texts": sum(classified.truncated),
+    }
+
+
+async def _compare(service: Service, classify: Classify, arguments: dict[str, Any]) -> dict[str, Any]:
+    _check_names("compare", arguments, ("inputs", "models"))
+    request = wire.compare_request(
+        arguments, max_texts=service.settings.max_texts, names=service.models.names
+    )
+    answer = wire.compare_answer([await classify(request.texts, name) for name in request.models])
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _check_names(tool: str, arguments: dict[str, Any], known: tuple[str, ...]) -> None:
+    if unknown := [name for name in arguments if name not in known]:
+        raise BadRequest(f"{tool} has no argument {unknown[0][:80]!r}. Known: {', '.join(known)}.")
+
+
+def _described(service: Service) -> list[types.Tool]:
+    """Return the tools as a client is told of them: models and limits are this server's."""
+    names, most = service.models.names, service.settings.max_texts
+    inputs = {
+        "description": f"A text, or a list of up to {most} texts, such as tweets. Long ones are cut.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": most}],
+    }
+    model = {"type": "string", "enum": list(names)}
+    return [
+        types.Tool(
+            name="classify",
+            title="Classify texts",
+            description=(
+                "Say which label fits each text, for example its sentiment. Returns for each text the labels "
+                "with their probabilities, best first, and how many texts were too long and lost their end. "
+                f"Labels: {_labels(service)}."
+            ),
+            inputSchema={
+                "type": "object",
+                "required": ["inputs"],
+                "additionalProperties": False,
+                "properties": {
+                    "inputs": inputs,
+                    "model": {**model, "default": names[0], "description": "Which model to ask."},
+                    "top_k": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": wire.MAX_TOP_K,
+                        "description": "How many labels to return for each text; all when it is left out.",
+                    },
+                },
+            },
+            annotations=_READS_ONLY,
+        ),
+        types.Tool(
+            name="compare",
+            title="Compare models",
+            description=(
+                "Ask two models or more for the label of the same texts. Returns for each text what each "
+                "model says, with probabilities, whether they agree, and the share of texts they agree on. "
+                f"Models: {', '.join(names)}."
+            ),
+            inputSchema={
+                "type": "object",
+                "required": ["inputs"],
+                "additionalProperties": False,
+                "properties": {
+                    "inputs": inputs,
+                    "models": {
+                        "type": "array",
+                        "items": model,
+                        "minItems": 2,
+                        "uniqueItems": True,
+                        "description": "Which models to ask; all of them when it is left out.",
+                    },
+                },
+            },
+            annotations=_READS_ONLY,
+        ),
+    ]
+
+
+_READS_ONLY = types.ToolAnnotations(
+    readOnlyHint=True, destructiveHint=False, idempotentHint=True, openWorldHint=False
+)
+
+
+def _labels(service: Service) -> str:
+    labels = dict.fromkeys(label for model in service.models.loaded() for label in model.classifier.labels)
+    return ", ".join(labels) or "known once the model is loaded"

@@ -1,0 +1,201 @@
+"""The models of a server: loaded and warmed up by name, and replaced without dropping a request.
+
+    models = Models({"demo": "runs/demo/artifact"}, load=Classifier.load, make_batcher=…)
+    models.load("demo")            # load, warm up, put in; again later: replace
+    models.get("demo")             # -> Model; NotReady while it is being loaded
+
+The names are given at the start. A name from outside is looked up among them and never becomes a path.
+"""
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.artifact import PROVENANCE, read_record
+from inference.errors import ArtifactError
+from inference.serving.batcher import Batcher
+from inference.serving.errors import NotReady, UnknownModel
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_WARM_UP = ("", "what a day", "the train is late again, and my phone is nearly empty " * 3)
+_EXPECTED_LOAD_S = 20
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is warmed up and answers."""
+
+    name: str
+    classifier: Any
+    batcher: Batcher
+    about: dict[str, Any]
+    """What may be told of it: labels, engine, where it comes from; no path of this machine."""
+
+
+def name_of(source: str) -> str:
+    """Return the name of a model: its run's, its folder's, or its repository's without the owner."""
+    parts = [part for part in Path(source).parts if part not in ("/", ".", "..")]
+    if len(parts) > 1 and parts[-1] == "artifact":
+        parts.pop()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", parts[-1]).strip("-.")[:64] if parts else "model"
+
+
+def sources_of(given: Sequence[str]) -> dict[str, str]:
+    """Return names with the folder or repository of each, from `NAME=FOLDER` or `FOLDER`.
+
+    Raises ArtifactError when two would have one name.
+    """
+    found: dict[str, str] = {}
+    for item in given:
+        name, equals, source = item.partition("=")
+        if not (equals and NAME.fullmatch(name)):
+            name, source = name_of(item), item
+        if name in found:
+            raise ArtifactError(f"Two models would be called {name}. Write NAME=FOLDER for one of them.")
+        found[name] = source
+    return found
+
+
+class Models:
+    """The registry: names are fixed, what stands behind them can be replaced. Thread-safe."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        *,
+        load: Callable[[str], Any],
+        make_batcher: Callable[[str, Any, threading.Lock], Batcher],
+    ) -> None:
+        """Take names with the folder or repository of each. The first is the default."""
+        for name in sources:
+            if not NAME.fullmatch(name):
+                raise ArtifactError(
+                    f"{name!r} can't be a model's name. Use letters, digits, '.', '_' and '-', 64 at most."
+                )
+        if not sources:
+            raise ArtifactError("No model was given. Give an artifact's folder, or NAME=FOLDER.")
+        self._sources = dict(sources)
+        self.default = next(iter(self._sources))
+        self._load, self._make_batcher = load, make_batcher
+        self._turn = threading.Lock()  # each model uses all cores, so one computes at a time
+        self._replacing = threading.Lock()
+        self._loaded: dict[str, Model] = {}
+        self._closed = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, the default first, loaded or not."""
+        return tuple(self._sources)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model is loaded and warmed up."""
+        return len(self._loaded) == len(self._sources) and not self._closed
+
+    def get(self, name: str | None = None) -> Model:
+        """Return a model, the default when no name is given. Raises UnknownModel or NotReady."""
+        name = self.default if name is None else name
+        if name not in self._sources:
+            known = ", ".join(self._sources)
+            raise UnknownModel(f"There is no model {name[:80]!r} here. Known: {known}.")
+        if (model := self._loaded.get(name)) is None:
+            raise NotReady(f"Model {name} is currently loading", retry_after_s=_EXPECTED_LOAD_S)
+        return model
+
+    def loaded(self) -> list[Model]:
+        """Return the models that answer, in the order of the names."""
+        return [self._loaded[name] for name in self._sources if name in self._loaded]
+
+    def load(self, name: str) -> None:
+        """Load a model from where it comes from and put it in. Raises ArtifactError; the old one stays."""
+        self.put(name, self._load(self._sources[name]))
+
+    def put(self, name: str, classifier: Any) -> None:
+        """Warm a classifier up, let it answer under a name, and let the one before it finish and go.
+
+        Raises ArtifactError when its answers are not finite numbers.
+        """
+        with self._replacing:
+            batcher = self._make_batcher(name, classifier, self._turn)
+            try:
+                _warm_up(name, classifier, batcher)
+            except BaseException:
+                batcher.close()
+                raise
+            before = self._loaded.get(name)
+            self._loaded[name] = Model(name, classifier, batcher, _about(name, classifier))
+            if before is not None:
+                before.batcher.close()
+
+    def drop(self, name: str) -> bool:
+        """Let a model answer what it has accepted, and go; its name is then as if it were being loaded.
+
+        Returns whether there was one.
+        """
+        with self._replacing:
+            before = self._loaded.pop(name, None)
+            if before is None:
+                return False
+            before.batcher.close()
+        return True
+
+    def close(self) -> None:
+        """Answer everything accepted, then stop."""
+        with self._replacing:
+            self._closed = True
+            for model in self._loaded.values():
+                model.batcher.close()
+
+
+def _warm_up(name: str, classifier: Any, batcher: Batcher) -> None:
+    """Compute a few texts, alone and together: threads start, memory is laid out, a broken model shows."""
+    token_ids = classifier.encode(list(_WARM_UP)).token_ids
+    answers = batcher.warm_up([*([ids] for ids in token_ids), token_ids * 8])
+    if not all(np.isfinite(logits).all() for logits in answers):
+        raise ArtifactError(f"Model {name} answers with numbers that are not finite. Train it again.")
+
+
+def _about(name: str, classifier: Any) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "name": name,
+        "labels": list(classifier.labels),
+        "max_length": classifier.max_length,
+        "engine": classifier.engine.name,
+        "engine_reason": classifier.engine.reason,
+        "loaded_at": math.floor(time.time()),
+    }
+    record = read_record(Path(classifier.source), PROVENANCE) or {}
+    return {**about, "provenance": _public(record)}
+
+
+def _public(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a provenance record may tell the world: an allow-list; of a path its last part."""
+    base, data = record.get("base") or {}, (record.get("data") or {}).get("source") or {}
+    recipe = record.get("recipe") or {}
+    told = {
+        "recipe": recipe.get("name"),
+        "base": _no_path(base.get("name")),
+        "base_revision": base.get("revision"),
+        "data": _no_path(data.get("name")),
+        "data_revision": data.get("revision"),
+        "data_sha256": data.get("sha256"),
+        "sizes": record.get("sizes"),
+        "seed": record.get("seed"),
+        "depth": record.get("depth"),
+        "versions": record.get("versions"),
+    }
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _no_path(name: Any) -> str | None:
+    """Return a name as it is, or the last part of what looks like a path; "owner/name" stays."""
+    if not isinstance(name, str):
+        return None
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1] if re.search(r"^[/.~]|\\|/.*/|^\w:", name) else name

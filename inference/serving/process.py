@@ -1,0 +1,195 @@
+"""The process that serves: listens, answers, and stops without losing a request.
+
+    serve({"demo": "runs/demo/artifact"}, settings=Settings(), host="127.0.0.1", port=8000)
+
+SIGTERM or SIGINT: no new connection is accepted, everything accepted is answered, exit status 0; a second one
+ends it at once. SIGHUP: every model is loaded again from its folder and takes over when it is warm. Nothing
+that comes over the network can change what is served. Once the models are there, the garbage collector is
+told to pass them over: looking through them takes long enough to be felt. Knows nothing about routes.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging.config
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import wait
+from types import FrameType
+
+import uvicorn
+
+from inference.errors import TweetTuneError
+from inference.serving.errors import ServingError
+from inference.serving.logs import LOGGING
+from inference.serving.protocol import bounded
+from inference.serving.server import create_server
+from inference.serving.service import Service
+from inference.serving.settings import Settings
+
+_LINGER_S = 0.5
+"""How long open connections may still bring a request that was on its way when the signal came."""
+_KEEP_ALIVE_S = 30
+log = logging.getLogger(__name__)
+
+
+def serve(
+    sources: Mapping[str, str],
+    *,
+    settings: Settings,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    engine: str = "auto",
+    workers: int = 1,
+) -> None:
+    """Serve models until a signal comes. Port 0 takes a free one; the log tells the address.
+
+    Raises ServingError when the address can't be had, TweetTuneError when a model can't be loaded.
+    """
+    if workers < 1:
+        raise ServingError(f"workers is {workers}. Give a number above 0.")
+    _log_as_json()
+    listener = listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    log.info("TweetTune serves at http://%s:%d", shown, listener.getsockname()[1])
+    if not settings.tokens and host not in ("127.0.0.1", "::1", "localhost"):
+        log.warning("No tokens were given: whoever reaches this address can use it")
+    if workers == 1:
+        _work(Service(sources, settings=settings, engine=engine, on_ready=gc.freeze), listener)
+    else:
+        _share_work(sources, settings, engine, listener, workers)
+
+
+def _log_as_json() -> None:
+    logging.config.dictConfig(LOGGING)
+    # What ends a thread would otherwise go to standard error as plain lines.
+    threading.excepthook = lambda ended: log.error("A thread has failed", exc_info=ended.exc_value)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises ServingError when the address can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit it. An answer goes out in two writes; without it the second waits 40 ms for an ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except (OSError, OverflowError, UnicodeError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ServingError(
+            f"{host}:{port} can't be listened on ({reason}). Give another --host or --port."
+        ) from error
+    return listener
+
+
+def _work(service: Service, listener: socket.socket) -> None:
+    Server(service).run(sockets=[listener])
+    if service.error:
+        raise service.error
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server of a service. Stops as the module says; ends, too, when a model can't be loaded."""
+
+    def __init__(self, service: Service) -> None:
+        settings = service.settings
+        super().__init__(uvicorn.Config(
+            create_server(service), log_config=None, access_log=False, server_header=False, lifespan="on",
+            http=bounded(settings.body_timeout_s), ws="none", timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(settings.body_timeout_s + settings.deadline_s + 1),
+        ))  # fmt: skip
+        self.service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Bind, and listen for SIGHUP."""
+        await super().startup(sockets)
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._reload)
+
+    def _reload(self, sig: int, frame: FrameType | None) -> None:
+        threading.Thread(target=self.service.reload, name="reload", daemon=True).start()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether it is time to stop."""
+        return await super().on_tick(counter) or self.service.error is not None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; the second time, stop at once."""
+        if self.should_exit:
+            os._exit(128 + sig)
+        self.service.stopping = self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing new, let open connections bring what is on its way, then close them.
+
+        A service that stops answers with `Connection: close`, so busy connections end by themselves.
+        """
+        self.service.stopping = True
+        await asyncio.sleep(0)  # whoever has connected already is accepted
+        for server in self.servers:
+            server.close()
+        until = time.monotonic() + _LINGER_S
+        while self.server_state.connections and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+
+def _share_work(
+    sources: Mapping[str, str], settings: Settings, engine: str, listener: socket.socket, workers: int
+) -> None:
+    """Run several processes on one address; signals reach them all. When one ends, all end."""
+    spawn = multiprocessing.get_context("spawn")
+    processes = [
+        spawn.Process(target=_worker, args=(dict(sources), settings, engine, listener))
+        for _ in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    listener.close()
+    told: list[int] = []
+
+    def pass_on(sig: int, frame: FrameType | None = None) -> None:
+        told.append(sig)
+        for process in processes:
+            if process.pid and process.is_alive():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, sig)
+
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(sig, pass_on)
+    wait([process.sentinel for process in processes])
+    if not {signal.SIGTERM, signal.SIGINT} & set(told):
+        pass_on(signal.SIGTERM)
+    for process in processes:
+        process.join()
+    as_told = {0, *(-sig for sig in told)}  # a signal may come before a worker listens for it
+    if any(process.exitcode not in as_told for process in processes):
+        raise ServingError("A worker has ended with an error; the log says why.")
+
+
+def _worker(sources: dict[str, str], settings: Settings, engine: str, listener: socket.socket) -> None:
+    os.setsid()  # Ctrl-C reaches the parent alone, which passes it on: twice would end us at once
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    _log_as_json()
+    service = Service(sources, settings=settings, engine=engine, on_ready=gc.freeze)
+    try:
+        service.load()  # before it accepts anything: another worker may be ready, and this one not
+        _work(service, listener)
+    except (TweetTuneError, OSError) as error:
+        log.error("%s", error)
+        raise SystemExit(1) from None
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)

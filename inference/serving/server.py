@@ -1,0 +1,73 @@
+"""The server: an app of the routes alone, and the process that runs it until it is told to stop.
+
+    app = create_server(service)
+    serve(["demo=runs/demo/artifact"], settings=Settings(), host="127.0.0.1", port=8000)
+
+Knows nothing about the command line.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from inference.serving import wire
+from inference.serving.mcp import mount_mcp
+from inference.serving.routes import add_routes
+from inference.serving.service import Service
+
+_DESCRIPTION = "Classifies texts; speaks the Hub's text-classification API and text-embeddings-inference's."
+
+
+def create_server(service: Service) -> FastAPI:
+    """Return the app of a service. Its lifespan starts the service, and closes it at the end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        await anyio.to_thread.run_sync(service.close)
+
+    # The pages of /docs would load their scripts from another host: there is /openapi.json for tools to read.
+    app = FastAPI(
+        title="TweetTune", description=_DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
+    mount_mcp(app, add_routes(app, service))
+
+    async def not_served(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        service.metrics.requests.labels("none", str(error.status_code)).inc()
+        return _not_served(request, error)
+
+    app.add_exception_handler(HTTPException, not_served)
+    app.add_exception_handler(500, _failed)
+    if service.settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["Retry-After", "X-Request-ID", "X-Truncated-Texts"],
+        )
+    return app
+
+
+def _not_served(request: Request, error: HTTPException) -> Response:
+    sentence = {
+        404: "There is nothing at this address. /openapi.json lists what there is.",
+        405: f"This address does not take {request.method}. /openapi.json lists what there is.",
+    }.get(error.status_code, str(error.detail))
+    return Response(
+        wire.encode({"error": sentence}),
+        error.status_code,
+        headers=error.headers,
+        media_type="application/json",
+    )
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    content = wire.encode({"error": "The server failed on this request; its log says why."})
+    return Response(content, 500, media_type="application/json")

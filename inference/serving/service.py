@@ -1,0 +1,248 @@
+"""Texts in, probabilities out, for many callers at once: the server without HTTP.
+
+    service = Service({"demo": "runs/demo/artifact"}, settings=Settings())
+    service.start()                                   # loads in the background; or service.load() to wait
+    await service.classify(["what a day"])            # -> Classified
+    service.predict(["what a day"])                   # the same, for threads
+    service.close()
+
+Texts become token ids outside the batcher: a few at once, many in a thread, so that the event loop goes on.
+Knows nothing about HTTP.
+"""
+
+import asyncio
+import gc
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.classifier import Classifier, Prediction
+from inference.errors import TweetTuneError
+from inference.serving.batcher import Batcher, Job, Logits
+from inference.serving.errors import DeadlineExceeded, NotReady, ServingError
+from inference.serving.metrics import Metrics
+from inference.serving.models import Model, Models
+from inference.serving.settings import Settings
+
+_INLINE_CHARACTERS = 2_000  # below it a thread's round trip costs more than the tokenizer
+T = TypeVar("T")
+U = TypeVar("U")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What a model made of the texts of one request."""
+
+    model: str
+    labels: tuple[str, ...]
+    logits: Logits
+    """Of shape (texts, labels), in input order."""
+    truncated: list[bool]
+    tokens: int
+
+
+class Service:
+    """Several models behind one door. Use it as a context manager, or call `close`."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, str | Path],
+        *,
+        settings: Settings | None = None,
+        engine: str = "auto",
+        load: Callable[[str], Any] | None = None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take names with an artifact's folder or Hub repository each; the first is the default.
+
+        `on_ready` is called each time that all models have been loaded.
+
+        Raises ArtifactError for a name that is none. Nothing is loaded before `start` or `load`.
+        """
+        self.settings = settings or Settings()
+        self.metrics = Metrics()
+        self.error: TweetTuneError | None = None
+        """Why the models could not be loaded."""
+        self.stopping = False
+        """Set when the server is about to stop: it still answers, but is ready for nothing new."""
+        self._on_ready = on_ready
+        self._aside = ThreadPoolExecutor(2, thread_name_prefix="aside")
+        self._started = threading.Event()
+        self.models = Models(
+            {name: str(source) for name, source in sources.items()},
+            load=load or (lambda source: Classifier.load(source, engine=engine)),
+            make_batcher=self._make_batcher,
+        )
+
+    def _make_batcher(self, name: str, classifier: Any, turn: threading.Lock) -> Batcher:
+        return Batcher(
+            classifier.logits, settings=self.settings, turn=turn, on_batch=self.metrics.on_batch(name)
+        )
+
+    def __enter__(self) -> "Service":
+        self.load()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model is warmed up and the server is not about to stop."""
+        return self.models.ready and not self.stopping
+
+    def start(self) -> None:
+        """Load the models in the background, once; `ready` and `error` tell how it went."""
+        if not self._started.is_set():
+            self._started.set()
+            threading.Thread(target=self._load_or_tell, name="load", daemon=True).start()
+
+    def _load_or_tell(self) -> None:
+        error: TweetTuneError | None = ServingError("The models could not be loaded; the log says why.")
+        try:
+            self.load()
+            error = None
+        except (TweetTuneError, OSError) as known:
+            error = known if isinstance(known, TweetTuneError) else ServingError(str(known))
+            log.error("%s", known)
+        finally:  # whatever happened: a server that can never be ready must not wait for it
+            self.error = error
+
+    def load(self) -> None:
+        """Load and warm up the models that are not loaded yet. Raises ArtifactError."""
+        self._started.set()
+        loaded = {model.name for model in self.models.loaded()}
+        for name in self.models.names:
+            if name not in loaded:
+                self.models.load(name)
+                self._tell(name)
+        self._on_ready()
+
+    def reload(self) -> None:
+        """Load every model again from where it came from, and replace it; what is in work is answered.
+
+        A model that can't be loaded stays as it was, and the log says why.
+        """
+        for name in self.models.names:
+            try:
+                self.models.load(name)
+            except (TweetTuneError, OSError) as error:
+                log.error("Model %s stays as it was: %s", name, error)
+            else:
+                self._tell(name)
+        self._on_ready()
+
+    def put(self, name: str, classifier: Any) -> None:
+        """Let a classifier that is loaded already answer under one of the names; None: nothing does."""
+        if classifier is None:
+            if self.models.drop(name):
+                self.metrics.forget_model(name)
+                _free()
+        else:
+            self.models.put(name, classifier)
+            self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        model = self.models.get(name)
+        self.metrics.tell_model(name, model.classifier.engine, model.batcher.load)
+        log.info("Model %s is ready: %s", name, model.about["engine_reason"])
+        _free()
+
+    async def classify(
+        self, texts: Sequence[str], *, model: str | None = None, deadline_s: float | None = None
+    ) -> Classified:
+        """Return the logits of some texts; cancelling the call drops what is not computed yet.
+
+        Raises UnknownModel, NotReady, Overloaded, DeadlineExceeded, or PredictionError for what is no text.
+        """
+        if not texts:
+            return _nothing(self.models.get(model))
+        deadline_s = deadline_s or self.settings.deadline_s
+        served, job = self._reserve(model, len(texts), deadline_s)
+        try:
+            async with asyncio.timeout(deadline_s):
+                if _short(texts):
+                    encoded = served.classifier.encode(list(texts))
+                else:
+                    encoded = await self.aside(served.classifier.encode, list(texts))
+                logits = await asyncio.wrap_future(served.batcher.submit(job, encoded.token_ids))
+        except TimeoutError as error:
+            raise _too_late(deadline_s) from error
+        finally:
+            job.future.cancel()  # gives the place back, whatever happened; nothing when it is answered
+        return self._classified(served, logits, encoded)
+
+    async def aside(self, work: Callable[[T], U], given: T) -> U:
+        """Do what takes long in a thread, and let the event loop go on."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work, given)
+
+    def predict(
+        self, texts: Sequence[str], *, model: str | None = None, deadline_s: float | None = None
+    ) -> list[Prediction]:
+        """Return one prediction a text, from any thread; errors as in `classify`."""
+        if not texts:
+            return []
+        deadline_s = deadline_s or self.settings.deadline_s
+        served, job = self._reserve(model, len(texts), deadline_s)
+        try:
+            encoded = served.classifier.encode(list(texts))
+            logits = served.batcher.submit(job, encoded.token_ids).result(deadline_s)
+        except TimeoutError as error:
+            raise _too_late(deadline_s) from error
+        finally:
+            job.future.cancel()
+        self._classified(served, logits, encoded)
+        predictions: list[Prediction] = served.classifier.predictions(logits, encoded.truncated)
+        return predictions
+
+    def _reserve(self, name: str | None, texts: int, deadline_s: float) -> tuple[Model, Job]:
+        while True:
+            served = self.models.get(name)
+            try:
+                return served, served.batcher.reserve(texts, deadline_s=deadline_s)
+            except NotReady:  # it has been replaced since the line before: ask the new one
+                if self.models.get(name) is served:
+                    raise
+
+    def _classified(self, served: Model, logits: Logits, encoded: Any) -> Classified:
+        labels = served.classifier.labels
+        best: NDArray[np.intp] = logits.argmax(axis=1)
+        self.metrics.count_answers(
+            served.name, (labels[column] for column in best), truncated=sum(encoded.truncated)
+        )
+        return Classified(served.name, labels, logits, encoded.truncated, sum(map(len, encoded.token_ids)))
+
+    def close(self) -> None:
+        """Answer everything accepted, then stop."""
+        self.models.close()
+        self._aside.shutdown()
+
+
+def _free() -> None:
+    """Let go of what nothing refers to: a model is too large to wait for the collector's next full round."""
+    gc.unfreeze()
+    gc.collect()
+
+
+def _nothing(served: Model) -> Classified:
+    labels = served.classifier.labels
+    return Classified(served.name, labels, np.zeros((0, len(labels)), dtype=np.float32), [], 0)
+
+
+def _too_late(deadline_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"The answer was not ready within {deadline_s:g} s. Send fewer texts, or try again later."
+    )
+
+
+def _short(texts: Sequence[str]) -> bool:
+    """Return whether texts are split into tokens sooner than a thread is woken for it."""
+    return sum(len(text) for text in texts if isinstance(text, str)) <= _INLINE_CHARACTERS

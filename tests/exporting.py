@@ -1,0 +1,16 @@
+"""A tiny artifact with an onnx/ folder, for the tests that serve one."""
+
+import shutil
+from pathlib import Path
+
+from conftest import tweets
+
+from inference.engine.export import export_onnx
+
+
+def exported(artifact: Path, folder: Path) -> Path:
+    """Return a copy of an artifact, in a new folder, with what export adds."""
+    shutil.copytree(artifact, folder)
+    texts, labels = zip(*tweets(120, seed=5), strict=True)
+    export_onnx(folder, texts, labels)
+    return folder

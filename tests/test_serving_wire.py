@@ -1,0 +1,210 @@
+"""The JSON of the wire: what is read, what is refused and in which words, what is answered."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.serving import wire
+from inference.serving.errors import BadRequest, BodyTooLarge
+from inference.serving.service import Classified
+
+LABELS = ("negative", "neutral", "positive")
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def classified(*rows, model="demo", labels=LABELS):
+    logits = np.array(rows, dtype=np.float32).reshape(len(rows), len(labels))
+    return Classified(model, labels, logits, [False] * len(rows), 9)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", r"The body is not JSON \(Expecting value"),
+        (b"{", r"The body is not JSON"),
+        (b'{"inputs": NaN}', r"The body is not JSON \(NaN is no number of JSON\)\."),
+        (b'{"inputs": -Infinity}', r"-Infinity is no number of JSON"),
+        (b'{"inputs": "a", "inputs": "b"}', r"The body is not JSON \('inputs' stands in it twice\)\."),
+        (b'{"inputs": ' + b"9" * 5000 + b"}", r"The body is not JSON"),
+        (b"[" * 100_000, r"The body is nested too deeply"),
+        (b'{"a":' * 100_000, r"The body is nested too deeply"),
+        (b'{"inputs": "\xff"}', r"The body is not UTF-8"),
+        ('{"inputs": "a"}'.encode("utf-16"), r"The body is not UTF-8"),
+        (b'\xef\xbb\xbf{"inputs": "a"}', r"The body is not JSON"),
+        (b'"text"', r"The body is a text, not an object\. Send {\"inputs\": \"…\"}\."),
+        (b"[1]", r"The body is a list, not an object"),
+        (b"null", r"The body is null, not an object"),
+        (b"7", r"The body is a number, not an object"),
+    ],
+)  # fmt: skip
+def test_what_is_no_json_object_is_refused_in_a_sentence(body, sentence):
+    with pytest.raises(BadRequest, match=sentence):
+        wire.decode(body)
+
+
+def test_a_key_that_stands_twice_among_many_is_found_at_once():
+    keys = [f'"{number}": 1' for number in range(50_000)]
+    began = time.monotonic()
+    with pytest.raises(BadRequest, match="'49999' stands in it twice"):
+        wire.decode(("{" + ",".join([*keys, keys[-1]]) + "}").encode())
+    assert time.monotonic() - began < 2
+
+
+@given(json_values)
+def test_any_json_is_read_or_refused_but_never_breaks(value):
+    content = json.dumps({"inputs": value, "parameters": value, "models": value, "truncate": value}).encode()
+    for read in (
+        lambda body: wire.hub_request(body, max_texts=2),
+        lambda body: wire.predict_request(body, max_texts=2),
+        lambda body: wire.compare_request(body, max_texts=2, names=["a", "b"]),
+    ):
+        try:
+            request = read(wire.decode(content))
+        except (BadRequest, BodyTooLarge) as error:
+            assert str(error).endswith((".", '"}.')) and "\n" not in str(error)
+        else:
+            assert all(isinstance(text, str) for text in request.texts) and len(request.texts) <= 2
+
+
+@given(st.binary(max_size=30))
+def test_any_bytes_are_read_or_refused(content):
+    try:
+        wire.decode(content)
+    except BadRequest:
+        return
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({}, r"inputs is missing\. Give a text, or a list of texts"),
+        ({"inputs": 7}, r"inputs is a number\. Give a text, or a list of texts\."),
+        ({"inputs": None}, r"inputs is null\."),
+        ({"inputs": {"text": "a"}}, r"inputs is an object\."),
+        ({"inputs": ["a", 1.5]}, r"Item 1 of inputs is a number, not a text\."),
+        ({"inputs": ["a", ["b"]]}, r"Item 1 of inputs is a list, not a text\."),
+        ({"inputs": "a", "parameters": [1]}, r"parameters is a list, not an object\."),
+        ({"inputs": "a", "parameters": {"topk": 1}}, r"has no 'topk'\. Known: top_k, function_to_apply\."),
+        ({"inputs": "a", "parameters": {"top_k": 0}}, r"top_k is 0\. Give a whole number from 1 to 1000\."),
+        ({"inputs": "a", "parameters": {"top_k": -1}}, r"top_k is -1\."),
+        ({"inputs": "a", "parameters": {"top_k": 10**9}}, r"top_k is 1000000000\."),
+        ({"inputs": "a", "parameters": {"top_k": "x"}}, r'top_k is "x"\.'),
+        ({"inputs": "a", "parameters": {"top_k": True}}, r"top_k is true\."),
+        ({"inputs": "a", "parameters": {"top_k": 1.0}}, r"top_k is 1\.0\."),
+        ({"inputs": "a", "parameters": {"top_k": [[1]]}}, r"top_k is a list\."),
+        ({"inputs": "a", "parameters": {"function_to_apply": "tanh"}},
+         r'function_to_apply is "tanh"\. Give softmax, sigmoid or none\.'),
+        ({"inputs": "a", "parameters": {"function_to_apply": ["none"]}}, r"function_to_apply is a list\."),
+    ],
+)  # fmt: skip
+def test_a_hub_request_that_is_wrong_is_refused_in_a_sentence(body, sentence):
+    with pytest.raises(BadRequest, match=sentence):
+        wire.hub_request(body, max_texts=9)
+
+
+@pytest.mark.parametrize("read", [wire.hub_request, wire.predict_request])
+def test_more_texts_than_allowed_are_too_large(read):
+    sentence = r"3 texts are more than the 2 one request may hold\. Send them in parts\."
+    with pytest.raises(BodyTooLarge, match=sentence):
+        read({"inputs": [["a"], ["b"], ["c"]]}, max_texts=2)
+
+
+def test_a_hub_answer_is_a_list_for_each_text_best_first():
+    request = wire.hub_request({"inputs": ["a", "b"], "options": {"use_cache": False}}, max_texts=9)
+    answer = wire.hub_answer(classified([0, 1, 2], [3, 0, 0]), request)
+    assert [[found["label"] for found in row] for row in answer] == [
+        ["positive", "neutral", "negative"],
+        ["negative", "neutral", "positive"],
+    ]
+    assert [sum(found["score"] for found in row) for row in answer] == pytest.approx([1, 1])
+
+
+def test_top_k_and_the_function_are_applied():
+    def first(**parameters):
+        request = wire.hub_request({"inputs": "a", "parameters": parameters}, max_texts=9)
+        return wire.hub_answer(classified([0, 1, 2]), request)[0]
+
+    assert first(function_to_apply="none", top_k=2) == [
+        {"label": "positive", "score": 2.0},
+        {"label": "neutral", "score": 1.0},
+    ]
+    assert first(function_to_apply="sigmoid", top_k=1)[0]["score"] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert first(function_to_apply=None, top_k=None) == first(function_to_apply="softmax", top_k=1000)
+
+
+def test_sigmoid_of_huge_logits_stays_a_number():
+    request = wire.hub_request({"inputs": "a", "parameters": {"function_to_apply": "sigmoid"}}, max_texts=9)
+    [row] = wire.hub_answer(classified([-1e9, 0, 1e9]), request)
+    assert [found["score"] for found in row] == pytest.approx([1, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "texts", "single"),
+    [("a", ["a"], True), (["a"], ["a"], True), ([["a"]], ["a"], False), ([["a"], ["b"]], ["a", "b"], False)],
+)
+def test_predict_takes_a_text_or_a_batch_as_text_embeddings_inference(inputs, texts, single):
+    request = wire.predict_request({"inputs": inputs}, max_texts=9)
+    assert (request.texts, request.single, request.truncate) == (texts, single, True)
+    answer = wire.predict_answer(classified(*[[0, 1, 2]] * len(texts)), request)
+    rows = [answer] if single else answer
+    assert [row[0]["label"] for row in rows] == ["positive"] * len(texts)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({}, r"inputs is missing\. Give a text, or a batch of texts"),
+        ({"inputs": []}, r"inputs is missing"),
+        ({"inputs": ["a", "b"]}, r"Item 0 of inputs is no single text.*can't classify pairs of texts\."),
+        ({"inputs": [["a", "b"]]}, r"Item 0 of inputs is no single text"),
+        ({"inputs": [["a"], "b"]}, r"Item 1 of inputs is no single text"),
+        ({"inputs": [["a"], []]}, r"Item 1 of inputs is no single text"),
+        ({"inputs": [[1]]}, r"Item 0 of inputs is no single text"),
+        ({"inputs": "a", "truncate": "yes"}, r'truncate is "yes"\. Give true or false\.'),
+        ({"inputs": "a", "raw_scores": 1}, r"raw_scores is 1\."),
+    ],
+)  # fmt: skip
+def test_a_predict_request_that_is_wrong_is_refused_in_a_sentence(body, sentence):
+    with pytest.raises(BadRequest, match=sentence):
+        wire.predict_request(body, max_texts=9)
+
+
+def test_compare_tells_what_each_model_says_and_whether_they_agree():
+    request = wire.compare_request({"inputs": ["x", "y"]}, max_texts=9, names=["a", "b"])
+    assert request.models == ["a", "b"]
+    one = classified([0, 0, 9], [9, 0, 0], model="a")
+    other = classified([9, 0], [9, 0], model="b", labels=("negative", "positive"))
+    answer = wire.compare_answer([one, other])
+    assert answer["models"] == ["a", "b"] and answer["agreement"] == 0.5
+    assert [row["agree"] for row in answer["results"]] == [False, True]
+    said = answer["results"][0]["predictions"]
+    assert (said["a"]["label"], said["b"]["label"]) == ("positive", "negative")
+    assert said["a"]["score"] == max(said["a"]["scores"].values()) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("body", "names", "sentence"),
+    [
+        ({}, ["a"], r"Comparing needs two models or more; this server has one \(a\)\."),
+        ({"models": ["a"]}, ["a", "b"], r"models must name two models or more, each once\. Known: a, b\."),
+        ({"models": ["a", "a"]}, ["a", "b"], r"models must name two models or more, each once"),
+        ({"models": "ab"}, ["a", "b"], r"models is not a list of names\."),
+        ({"models": ["a", 1]}, ["a", "b"], r"models is not a list of names\."),
+    ],
+)
+def test_a_comparison_needs_two_models(body, names, sentence):
+    with pytest.raises(BadRequest, match=sentence):
+        wire.compare_request({"inputs": "x", **body}, max_texts=9, names=names)
+
+
+def test_nothing_to_classify_is_answered_with_nothing():
+    assert wire.hub_answer(classified(), wire.hub_request({"inputs": []}, max_texts=9)) == []
+    assert wire.compare_answer([classified(), classified(model="b")])["agreement"] is None
