@@ -1,216 +1,205 @@
-"""The Live tab: a source streams posts through the loaded model; counts, a chart and the newest posts.
+"""The Live tab: posts as they come, what the model makes of them, and a duel with a second model.
 
     tab = build_live(workbench)
-    tab.timer            # ticks while the tab is open: that is what keeps the feed alive
+    tab.timer            # ticks while the tab is open: that is what keeps a feed alive
 
-One feed runs for everybody who looks, so a reload finds it again. Knows nothing about how a feed works.
+A page follows one feed: the one it started or chose, else the newest one that it may see. Its id, and a
+random word that shows whose private feeds are whose, are kept by the browser, so a reload finds the feed
+again. Everything is drawn from one look at the feed a second, however many watch. Knows nothing about how a
+feed works.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
-from importlib import import_module
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from inference.errors import FeedError
-from inference.feed import Feed
-from inference.sources import SOURCES, Post
-from inference.sources.replay import MAX_RATE_PER_S
-from ui.parts import as_gradio_error, html
-from ui.render import busy
-from ui.render_live import nothing_yet, numbers, posts
+from ui.live_duel import BASE
+from ui.live_duel_panel import DuelPanel
+from ui.live_feeds import Watched
+from ui.live_form import LiveForm
+from ui.live_scripts import LIST_JS, SLOT
+from ui.live_wiring import NEW, Wiring, following, known
+from ui.parts import html
+from ui.render_live import nothing_yet, numbers, others, recording_line
+from ui.render_live_stats import SPANS, charts, statistics, words
+from ui.render_posts import posts
 from ui.state import Workbench
 from ui.translations import I18N, Texts, texts_for
 
-_FASTEST_ON_SLIDER = 50.0
-
-# The list holds still while somebody points at it or has the focus in it.
-LIST_JS = """
-const slot = element.querySelector('.tt-slot');
-let held = false;
-const paint = () => { if (!held) slot.innerHTML = props.value || ''; };
-const hold = (on) => { held = on; element.classList.toggle('held', on); paint(); };
-element.addEventListener('mouseenter', () => hold(true));
-element.addEventListener('mouseleave', () => hold(false));
-element.addEventListener('focusin', () => hold(true));
-element.addEventListener('focusout', () => hold(element.matches(':hover')));
-watch('value', paint);
-paint();
-"""
+FRESH_S = 0.9  # a drawing that is younger is shown again, to whoever else looks
+_STORED = "tweettune-live"
+# Gradio scrambles what a browser keeps with this word; it guards nothing, and has to outlast the process.
+_SCRAMBLE = "tweettune"
+_PARTS = ("numbers", "charts", "posts", "words", "watch", "others", "record")
 
 
 @dataclass(frozen=True)
 class LiveTab:
-    """What the page wires: the timer, and `refresh` with its inputs and outputs."""
+    """What the page wires: the timer, `refresh`, what the browser keeps, and the second models to choose."""
 
     timer: gr.Timer
     refresh: Callable[..., Any]
     inputs: list[Any]
     outputs: list[Any]
+    adopt: Callable[..., Any]
+    stored: gr.BrowserState
+    view: gr.State
+    choices: Callable[..., Any]
+    second: gr.Dropdown
 
 
-def held_out_posts(workbench: Workbench) -> list[Post]:
-    """Return the test split that the loaded model has not seen: of its own data, else of the embedded tweets.
-
-    Raises DataError when the data can't be had any more.
-    """
-    data = import_module("training.data")  # takes a second: not before the first page
-    spec = data.DataSpec(dataset="embedded")
-    if run := workbench.model.run:
-        spec = data.DataSpec(
-            **{field.name: getattr(run.recipe, field.name) for field in fields(data.DataSpec)}
-        )
-        spec = replace(spec, n_train=0, n_validation=0, n_test=0)
-    rows = workbench.held_out.get(spec)
-    if rows is None:
-        rows = [
-            Post(id=f"replay-{place}", text=row.text, label=row.label)
-            for place, row in enumerate(data.held_out_texts(spec))
-        ]
-        workbench.held_out = {spec: rows}  # one data set at a time is kept
-    return rows
+def draw(workbench: Workbench, watched: Watched | None, span_s: float, text: Texts) -> dict[str, str]:
+    """Return the HTML of each part, and the states that the buttons follow."""
+    if watched is None:
+        empty = nothing_yet(workbench.model.state == "ready", text)
+        states = {"state": "none", "recording": "none"}
+        return dict.fromkeys(_PARTS, "") | {"numbers": empty} | states
+    with watched.lock:
+        key = (text.language, span_s)
+        drawn_s, drawn = watched.drawn.get(key, (0.0, {}))
+        watched.feed.watch()
+        if time.monotonic() - drawn_s > FRESH_S:
+            drawn = _drawn(watched, span_s, text)
+            watched.drawn[key] = (time.monotonic(), drawn)
+    return drawn
 
 
-def begin(workbench: Workbench, source: str, rate_per_s: float) -> None:
-    """Start a feed in place of the one that ran. Raises FeedError without a model or for an odd rate."""
-    model = workbench.model
-    if model.state != "ready":
-        raise FeedError(
-            "No model is loaded, so there is nothing to classify with. Train one, or wait for it to load."
-        )
-    if source not in SOURCES:
-        raise FeedError(f"There is no source {source!r}. Known: {', '.join(SOURCES)}.")
-    feed = Feed(
-        SOURCES[source](held_out_posts(workbench), rate_per_s=rate_per_s),
-        model.tuned.predict,
-        labels=model.tuned.labels,
-    )
-    workbench.stop_feed()
-    workbench.feed = feed
-    feed.start()
-
-
-def control(workbench: Workbench, action: str) -> None:
-    """Pause, resume or stop the feed. Raises FeedError when none runs."""
-    feed = workbench.feed
-    if feed is None:
-        raise FeedError("No feed is running. Start one first.")
-    {"pause": feed.pause, "resume": feed.resume, "stop": feed.stop}[action]()
-
-
-def set_rate(workbench: Workbench, rate_per_s: float) -> None:
-    """Change the rate of the running feed, where its source has one."""
-    feed = workbench.feed
-    change = getattr(feed.source, "set_rate", None) if feed else None
-    if change:
-        change(rate_per_s)
-
-
-def draw(workbench: Workbench, text: Texts) -> tuple[str, str, str]:
-    """Return the HTML of the numbers and of the posts, and the feed's state."""
-    if workbench.feed is None:
-        return nothing_yet(workbench.model.state == "ready", text), "", "none"
-    shot = workbench.feed.snapshot()
-    return numbers(shot, text), posts(shot, text), shot.state
+def _drawn(watched: Watched, span_s: float, text: Texts) -> dict[str, str]:
+    shot, seen, tape = watched.feed.snapshot(), watched.statistics.view(span_s), watched.recording.view()
+    models = (watched.first_model, watched.second_model)
+    return {
+        "numbers": numbers(
+            shot, text, source=watched.source, title=watched.title, private=bool(watched.owner),
+            cap_usd=watched.cap_usd, models=models, now=time.time(),
+        ),
+        "charts": charts(seen.line, shot.labels, span_s, text),
+        "posts": posts(shot, text, second_model=watched.second_model),
+        "words": words(seen.words, text),
+        "watch": statistics(seen, text),
+        "record": recording_line(tape, text),
+        "state": shot.state,
+        "recording": tape.state,
+    }  # fmt: skip
 
 
 def build_live(workbench: Workbench) -> LiveTab:
     """Draw the tab inside the current Blocks."""
     timer = gr.Timer(1.0, active=False)
-    shown = gr.State(["", "", ""])
-    with (
-        gr.Column(elem_classes=["tt-panel", "tt-controls-box"]),
-        gr.Row(equal_height=False, elem_classes="tt-controls"),
-    ):
-        source = gr.Dropdown(
-            [(I18N(f"source.{name}"), name) for name in SOURCES], value="replay", label=I18N("live.source"),
-            min_width=200, scale=3,
+    stored = gr.BrowserState(NEW, storage_key=_STORED, secret=_SCRAMBLE)
+    view, shown = gr.State(NEW), gr.State({})
+    with gr.Column(elem_classes=["tt-panel", "tt-controls-box"]):
+        form = LiveForm.build(second_models(workbench))
+        buttons = _buttons()
+    parts = {name: html(elem_id=f"live-{name}", actions=name == "others") for name in ("others", "numbers")}
+    with gr.Column(elem_classes="tt-panel", elem_id="live-chart-panel"):
+        span = gr.Radio(
+            [(I18N(f"live.span_{name}"), name) for name in SPANS], value="10", label=I18N("live.span"),
+            elem_id="live-span",
         )  # fmt: skip
-        rate = gr.Slider(
-            0.5, _FASTEST_ON_SLIDER, value=2, step=0.5, label=I18N("live.wanted_rate"), min_width=220,
-            scale=4, elem_id="rate",
-        )  # fmt: skip
-        with gr.Column(scale=3, min_width=260), gr.Row(elem_classes="tt-buttons"):
-            start = gr.Button(I18N("live.start"), variant="primary", min_width=80, elem_id="live-start")
-            pause = gr.Button(I18N("live.pause"), min_width=80, interactive=False, elem_id="live-pause")
-            stop = gr.Button(I18N("live.stop"), min_width=80, interactive=False, elem_id="live-stop")
-    panel = html(elem_id="live-numbers")
-    feed = html(html_template='<div class="tt-slot"></div>', js_on_load=LIST_JS, elem_id="live-posts")
-    outputs = [panel, feed, pause, stop, shown]
-
-    def refresh(shown: list[str], request: gr.Request) -> tuple[Any, ...]:
-        drawn = draw(workbench, texts_for(request))
-        old = shown or ["", "", ""]
-        parts = [gr.skip() if old[i] == drawn[i] else drawn[i] for i in (0, 1)]
-        buttons = [gr.skip(), gr.skip()] if old[2] == drawn[2] else _buttons(drawn[2])
-        return (*parts, *buttons, list(drawn))
-
-    _wire(
-        workbench,
-        {"source": source, "rate": rate, "start": start, "pause": pause, "stop": stop},
-        refresh,
+        parts["charts"] = html(elem_id="live-charts")
+    with gr.Row(elem_classes="tt-columns", elem_id="live-columns"):
+        with gr.Column(scale=3, min_width=320, elem_id="live-left"):
+            parts["posts"] = html(html_template=SLOT, js_on_load=LIST_JS, elem_id="live-posts")
+        with gr.Column(scale=2, min_width=320):
+            duel = DuelPanel.build(workbench, view)
+            parts["words"] = html(elem_id="live-words")
+            parts["watch"] = html(elem_id="live-watch")
+            tape = _record_row(parts)
+    controls = {**buttons, **tape}
+    targets = [*(parts[name] for name in _PARTS), duel.card, duel.numbers]
+    outputs = [
+        *targets,
+        controls["pause"],
+        controls["stop"],
+        controls["record"],
+        controls["save"],
+        view,
         shown,
-        outputs,
-    )
+    ]
+    inputs = [view, shown]
+
+    def refresh(view: dict[str, str], shown: dict[str, str], request: gr.Request) -> Any:
+        text = texts_for(request)
+        watched = following(workbench, view)
+        drawn = dict(draw(workbench, watched, SPANS[view["span"]], text))
+        visible = workbench.live.visible(view["owner"])
+        drawn["others"] = others(visible, watched.id if watched else "", text)
+        drawn["card"], drawn["told"] = duel.draw(view, str(request.session_hash), text)
+        new = {name: _digest(each) for name, each in drawn.items()}
+        names = [*_PARTS, "card", "told"]
+        pieces = [gr.skip() if shown.get(name) == new[name] else drawn[name] for name in names]
+        changed = any(shown.get(name) != new[name] for name in ("state", "recording"))
+        return (*pieces, *_states(drawn, changed), view if view["owner"] else gr.skip(), new)
+
+    wiring = Wiring(workbench, refresh, view, shown, outputs, stored)
+    wiring.start(form, buttons["start"])
+    wiring.pause_and_stop(controls["pause"], controls["stop"])
+    wiring.recording(controls)
+    wiring.others(parts["others"])
+    wiring.rate_and_span(form.fields["rate"], span)
     timer.tick(
-        refresh,
-        shown,
-        outputs,
-        api_name="live",
-        api_visibility="undocumented",
-        show_progress="hidden",
+        refresh, inputs, outputs, api_name="live", api_visibility="undocumented", show_progress="hidden",
         queue=False,
-    )
-    return LiveTab(timer, refresh, [shown], outputs)
+    )  # fmt: skip
+
+    def adopt(stored: dict[str, str] | None, view: dict[str, str]) -> dict[str, str]:
+        kept = stored if isinstance(stored, dict) else {}
+        ours = {name: str(kept.get(name) or "")[:64] for name in ("owner", "feed")}
+        return known({**view, **{name: value for name, value in ours.items() if value}})
+
+    def choices() -> Any:
+        return gr.update(choices=second_models(workbench))
+
+    return LiveTab(timer, refresh, inputs, outputs, adopt, stored, view, choices, form.fields["second"])
 
 
-def _buttons(state: str) -> list[Any]:
-    alive = state in ("running", "paused")
-    name = I18N("live.resume") if state == "paused" else I18N("live.pause")
-    return [gr.update(interactive=alive, value=name), gr.update(interactive=alive)]
+def second_models(workbench: Workbench) -> list[tuple[Any, str]]:
+    """Return the second models to choose from, as (name, value) pairs."""
+    runs = workbench.duels.choices(workbench.model.run)
+    return [(I18N("live.no_second"), ""), (I18N("live.base"), BASE), *((run.id, run.id) for run in runs)]
 
 
-def _wire(
-    workbench: Workbench, parts: dict[str, Any], refresh: Any, shown: gr.State, outputs: list[Any]
-) -> None:
-    def live_start(
-        source: str, rate_per_s: float, shown: list[str], request: gr.Request
-    ) -> Iterator[tuple[Any, ...]]:
-        yield busy(texts_for(request)("live.loading")), gr.skip(), gr.skip(), gr.skip(), ["", "", ""]
-        with as_gradio_error():
-            try:
-                begin(workbench, source, rate_per_s)
-            finally:
-                yield refresh(["", "", ""], request)
+def _buttons() -> dict[str, Any]:
+    with gr.Row(elem_classes="tt-buttons"):
+        start = gr.Button(I18N("live.start"), variant="primary", min_width=90, elem_id="live-start")
+        pause = gr.Button(I18N("live.pause"), min_width=90, interactive=False, elem_id="live-pause")
+        stop = gr.Button(I18N("live.stop"), min_width=90, interactive=False, elem_id="live-stop")
+    return {"start": start, "pause": pause, "stop": stop}
 
-    def live_pause(shown: list[str], request: gr.Request) -> tuple[Any, ...]:
-        with as_gradio_error():
-            paused = workbench.feed is not None and workbench.feed.snapshot().state == "paused"
-            control(workbench, "resume" if paused else "pause")
-        return refresh(shown, request)
 
-    def live_stop(shown: list[str], request: gr.Request) -> tuple[Any, ...]:
-        with as_gradio_error():
-            control(workbench, "stop")
-        return refresh(shown, request)
+def _record_row(parts: dict[str, Any]) -> dict[str, Any]:
+    with gr.Column(elem_classes="tt-panel", elem_id="live-record-panel"):
+        with gr.Row(elem_classes="tt-buttons"):
+            button = gr.Button(
+                I18N("live.record"), size="sm", min_width=110, interactive=False, elem_id="live-record-start"
+            )
+            save = gr.Button(
+                I18N("live.save"), size="sm", min_width=110, interactive=False, elem_id="live-save"
+            )
+        texts = gr.Checkbox(False, label=I18N("live.with_texts"), elem_id="live-with-texts")
+        parts["record"] = html(elem_id="live-record")
+        file = gr.DownloadButton("JSONL", visible="hidden", elem_id="live-save-file")
+    return {"record": button, "save": save, "texts": texts, "file": file}
 
-    def live_rate(rate_per_s: float) -> None:
-        with as_gradio_error():
-            set_rate(workbench, min(rate_per_s, MAX_RATE_PER_S))
 
-    shared: dict[str, Any] = {"concurrency_id": "live", "concurrency_limit": 2}
-    start_inputs = [parts["source"], parts["rate"], shown]
-    parts["start"].click(
-        live_start, start_inputs, outputs, api_name="live_start", show_progress="hidden", **shared
-    )
-    parts["pause"].click(live_pause, shown, outputs, api_name="live_pause", show_progress="hidden", **shared)
-    parts["stop"].click(live_stop, shown, outputs, api_name="live_stop", show_progress="hidden", **shared)
-    parts["rate"].input(
-        live_rate,
-        parts["rate"],
-        api_name="live_rate",
-        show_progress="hidden",
-        trigger_mode="always_last",
-        **shared,
-    )
+def _states(drawn: dict[str, str], changed: bool) -> list[Any]:
+    """Return the updates of pause, stop, record and save; nothing when nothing changed."""
+    if not changed:
+        return [gr.skip()] * 4
+    alive, recording = drawn["state"] in ("running", "paused"), drawn["recording"] == "recording"
+    pause = I18N("live.resume") if drawn["state"] == "paused" else I18N("live.pause")
+    record = I18N("live.record_stop") if recording else I18N("live.record")
+    return [
+        gr.update(interactive=alive, value=pause),
+        gr.update(interactive=alive),
+        gr.update(interactive=alive or recording, value=record),
+        gr.update(interactive=drawn["recording"] == "recorded"),
+    ]
+
+
+def _digest(drawn: str) -> str:
+    return hashlib.blake2b(drawn.encode("utf-8", "replace"), digest_size=12).hexdigest()

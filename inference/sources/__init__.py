@@ -2,19 +2,57 @@
 
     source = SOURCES["replay"](posts, rate_per_s=2.0)
     for post in source.posts(stop):      # blocks until the next post is due; ends when `stop` is set
-        ...
+        source.status.sentence(now)      # "Connected."
+
+    SOURCES["bluesky"]()
+    SOURCES["mastodon"]("mastodon.social", tag="cats")
+    SOURCES["x"]("#python", token="…", cap_usd=0.50)
 
 A source only delivers: it knows nothing about models, about who watches, or about what becomes of a post.
+Live sources reconnect by themselves; what they can't mend they raise as a `SourceError` (`errors.py`).
 """
 
 from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Protocol
 
+from inference.sources.bluesky import Bluesky
+from inference.sources.errors import (
+    SourceBadQuery,
+    SourceError,
+    SourceRateLimited,
+    SourceUnauthorised,
+    SourceUnavailable,
+)
+from inference.sources.filter import Filter, Sieve
+from inference.sources.mastodon import Mastodon
 from inference.sources.post import Post
+from inference.sources.recording import Recorder, recorded_posts
 from inference.sources.replay import Replay
+from inference.sources.status import Status
+from inference.sources.x import XSearch
+from inference.sources.x_stream import XStream
 
-__all__ = ["SOURCES", "Post", "Replay", "Source"]
+__all__ = [
+    "SOURCES",
+    "Bluesky",
+    "Filter",
+    "Mastodon",
+    "Post",
+    "Recorder",
+    "Replay",
+    "Sieve",
+    "Source",
+    "SourceBadQuery",
+    "SourceError",
+    "SourceRateLimited",
+    "SourceUnauthorised",
+    "SourceUnavailable",
+    "Status",
+    "XSearch",
+    "XStream",
+    "recorded_posts",
+]
 
 
 class Source(Protocol):
@@ -22,9 +60,20 @@ class Source(Protocol):
 
     name: str
 
+    @property
+    def status(self) -> Status:
+        """How it is doing; any thread may ask."""
+        ...
+
     def posts(self, stop: Event) -> Iterator[Post]:
         """Yield posts as they come, waiting between them; return when `stop` is set or none are left."""
         ...
 
 
-SOURCES: dict[str, Callable[..., Source]] = {"replay": Replay}
+SOURCES: dict[str, Callable[..., Source]] = {
+    "replay": Replay,
+    "bluesky": Bluesky,
+    "mastodon": Mastodon,
+    "x": XSearch,
+    "x-stream": XStream,
+}

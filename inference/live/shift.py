@@ -1,0 +1,123 @@
+"""Tell when sentiment shifts beyond chance.
+
+    detector = ShiftDetector(classifier.labels)
+    shift = detector.add("negative")       # -> None, or a Shift at the post at which one is noticed
+
+The test is a self-starting two-sided CUSUM (Page 1954, doi 10.1093/biomet/41.1-2.100; Hawkins 1987, doi
+10.2307/2348827). A post counts +1, 0 or -1 (`inference.live.intervals.poles`). Each is compared with the
+mean and spread of the posts before it, so no target need be known; what lies above the mean by more than an
+allowance is summed up, and so is what lies below. A sum that passes the threshold is a shift. It is told
+once: the posts since the sum last stood at zero become the new reference. A shift that comes after few posts
+may become part of the reference before it is noticed.
+
+The threshold is high, since a busy stream has a hundred thousand posts in an hour: `python -m benchmarks
+shift` measures how often it is passed when posts come in random order, and the delay to a true shift. Posts
+on one event are not in random order, and a slow tide of opinion is no chance either: an alarm says that
+sentiment moved, not why. Call it from one thread, or under a lock.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference.live.intervals import Interval, net, poles
+
+ALLOWANCE = 0.0625
+"""In standard deviations of a post; half of the least shift to be found: about 10 points of net sentiment."""
+THRESHOLD = 80.0
+"""At 70 a stream of 50 posts a second would cry wolf every two and a half hours."""
+WARM_UP = 200
+MEMORY = 10_000
+_LEAST_SPREAD = 0.2  # standard deviation; keeps the first post of another kind from ending a calm stream
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Sentiment has moved. Net sentiment goes from -1 to 1."""
+
+    post: int
+    """The number of the post at which it was noticed, the first being 1."""
+    since: int
+    """The number of the post from which on sentiment seems to be another."""
+    before: float
+    """Net sentiment of the posts up to there."""
+    after: Interval
+    """Net sentiment since then. The span was chosen for being extreme, so this is somewhat too far out."""
+
+    @property
+    def rises(self) -> bool:
+        """Whether sentiment became better."""
+        return self.after.value > self.before
+
+    @property
+    def sentence(self) -> str:
+        """The shift in words, with its numbers in points."""
+        before, after, low, high = (
+            round(100 * x) for x in (self.before, self.after.value, self.after.low, self.after.high)
+        )
+        return (
+            f"Net sentiment has {'risen' if self.rises else 'fallen'} from {before:+d} to {after:+d} points "
+            f"(95 % interval {low:+d} to {high:+d}) over the last {self.post - self.since + 1:,} posts."
+        )
+
+
+class _Sum:
+    """One side of the CUSUM, with the posts since it last stood at zero."""
+
+    def __init__(self, sign: int) -> None:
+        self.sign, self.value, self.since, self.before = sign, 0.0, 1, 0.0
+        self.ups = self.downs = 0
+
+    def add(self, x: int, residual: float, *, post: int, mean: float) -> None:
+        if self.value == 0:
+            self.since, self.before, self.ups, self.downs = post, mean, 0, 0
+        self.value = max(0.0, self.value + self.sign * residual - ALLOWANCE)
+        self.ups += x > 0
+        self.downs += x < 0
+
+
+class ShiftDetector:
+    """Watches net sentiment, post by post, and needs the same little memory for ever.
+
+    `threshold`: the larger, the fewer false alarms and the later true ones. No alarm comes within the first
+    `warm_up` posts. The reference is the mean since the last alarm, of the last `memory` posts or so.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        *,
+        threshold: float = THRESHOLD,
+        warm_up: int = WARM_UP,
+        memory: int = MEMORY,
+    ) -> None:
+        negative, positive = poles(labels)
+        self._value = {label: (label == positive) - (label == negative) for label in labels}
+        self._threshold, self._warm_up, self._memory = threshold, warm_up, memory
+        self._posts = self._n = 0
+        self._mean = self._square = 0.0
+        self._sums = (_Sum(1), _Sum(-1))
+
+    def add(self, label: str) -> Shift | None:
+        """Take the label of one post. Raises KeyError for a label that is not known."""
+        x = self._value[label]
+        self._posts += 1
+        if self._n >= self._warm_up:
+            spread = max(math.sqrt(max(0.0, self._square - self._mean**2)), _LEAST_SPREAD)
+            residual = (x - self._mean) / spread * math.sqrt(self._n / (self._n + 1))
+            for one in self._sums:
+                one.add(x, residual, post=self._posts, mean=self._mean)
+                if one.value > self._threshold:
+                    return self._noticed(one)
+        self._n = min(self._n + 1, self._memory)
+        self._mean += (x - self._mean) / self._n
+        self._square += (x * x - self._square) / self._n
+        return None
+
+    def _noticed(self, one: _Sum) -> Shift:
+        n = self._posts - one.since + 1
+        after = net(positive=one.ups, negative=one.downs, n=n)
+        assert after is not None  # n is at least 1
+        self._n, self._mean, self._square = min(n, self._memory), after.value, (one.ups + one.downs) / n
+        self._sums = (_Sum(1), _Sum(-1))
+        return Shift(self._posts, one.since, one.before, after)
