@@ -6,9 +6,18 @@ anew from those files. Run it on an idle machine: the figures are times.
 
 import argparse
 
-from benchmarks import quality, speed, startup, tables
+from benchmarks import live, push, quality, serving, shift, speed, startup, tables, under_load
 
-BENCHMARKS = {"startup": startup.main, "speed": speed.main, "quality": quality.main}
+BENCHMARKS = {
+    "startup": startup.main,
+    "speed": speed.main,
+    "serving": serving.main,
+    "load": under_load.main,
+    "live": live.main,
+    "shift": shift.main,
+    "push": push.main,
+    "quality": quality.main,
+}
 
 
 def main() -> None:

@@ -19,12 +19,10 @@ from typing import Any
 
 import numpy as np
 import psutil
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline, make_union
 
 from benchmarks import results
 from inference.artifact import PROVENANCE, read_record
+from training.baselines import bag_of_words
 from training.data import load_splits
 from training.estimate import gflops
 from training.jobs import find_run
@@ -91,22 +89,10 @@ def _majority(splits: Any) -> dict[str, Any]:
 
 def _bag_of_words(splits: Any) -> dict[str, Any]:
     """Choose C on the validation split, as `quick` chooses its epoch there."""
-    started, tried = time.perf_counter(), []
-    for strength in (0.3, 1.0, 3.0, 10.0):
-        model = make_pipeline(
-            make_union(
-                TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
-                TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-            ),
-            LogisticRegression(C=strength, max_iter=1000),
-        )
-        model.fit(splits.train["text"], splits.train["label"])
-        tried.append((model.score(splits.validation["text"], splits.validation["label"]), -strength, model))
-    found = max(tried, key=lambda one: one[:2])[2].predict_proba(splits.test["text"])
-    minutes = round((time.perf_counter() - started) / 60, 2)
+    bag = bag_of_words(splits)
     return {
-        "name": "TF-IDF, logistic regression", "labels_used": len(splits.train), "minutes": minutes,
-        **_scored(splits, found),
+        "name": "TF-IDF, logistic regression", "labels_used": len(splits.train),
+        "minutes": round(bag.seconds / 60, 2), **_scored(splits, bag.probabilities),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Write the tables of README.md: measured ones from `benchmarks/results/`, the others from the code.
+"""Write the tables of the documents: measured ones from `benchmarks/results/`, the others from the code.
 
     python -m benchmarks.tables
 
@@ -10,6 +10,7 @@ score is `{"value", "low", "high"}`, and what they were measured with. Knows not
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +21,12 @@ from inference import cli as inference_cli
 from training import cli as training_cli
 from training.recipes import available_recipes, settings
 from training.wording import percent
+from ui.space_settings import settings as owners_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "scoring-at-scale.md")
+CORE_HOUR_PRICE = 0.04  # US dollars, assumed
 NOT_MEASURED = "*Not measured yet: `make bench` fills this table.*"
 _MARKED = re.compile(r"(<!-- table:(?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 _SHARES = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
@@ -35,17 +39,19 @@ _TITLES = {
     "macro_recall": "macro-recall, %",
     "expected_calibration_error": "calibration error, %",
     "seconds_per_example": "seconds per training tweet",
+    "p50_ms": "p50 of one tweet, ms",
+    "posts_per_s": "tweets a second",
 }
 
 
 def main() -> int:
-    """Rewrite the tables of README.md. Returns the exit status."""
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    new = rendered(text)
-    if new != text:
-        path.write_text(new, encoding="utf-8")
-    sys.stdout.write(f"README.md {'was up to date' if new == text else 'has new tables'}.\n")
+    """Rewrite the tables of README.md and of docs/. Returns the exit status."""
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        new = rendered(text)
+        if new != text:
+            path.write_text(new, encoding="utf-8")
+        sys.stdout.write(f"{path.name} {'was up to date' if new == text else 'has new tables'}.\n")
     return 0
 
 
@@ -64,7 +70,7 @@ def measured(path: Path) -> str:
     if not path.is_file():
         return NOT_MEASURED
     record = json.loads(path.read_text(encoding="utf-8"))
-    parts = [_rows(record[key]) for key in ("rows", "ratios") if record.get(key)]
+    parts = [_rows(record[key]) for key in ("rows", "ratios", "delays") if record.get(key)]
     return "\n\n".join([*parts, " ".join(_sentences(record))]) if parts else NOT_MEASURED
 
 
@@ -145,6 +151,15 @@ def _default(value: Any) -> str:
     return f"`{json.dumps(value)}`" if value not in ("", ()) else ""
 
 
+def space_settings() -> str:
+    """Return the table of what a Space's owner can set."""
+    rows = [
+        [f"`{s.name.upper()}`", _default(s.default), _escaped(str(s.metadata["help"]))]
+        for s in owners_settings()
+    ]
+    return markdown(["Space variable", "default", "what it sets"], rows)
+
+
 def options() -> str:
     """Return the table of all commands' arguments and options, those with the same help in one row."""
     found: dict[tuple[str, str], list[str]] = {}
@@ -191,10 +206,33 @@ def _escaped(text: str) -> str:
     return text.replace("|", r"\|")
 
 
+def scale() -> str:
+    """Return what scoring so many posts costs, from the measured rate on all cores."""
+    path = RESULTS / "serving.json"
+    if not path.is_file():
+        return NOT_MEASURED
+    record = json.loads(path.read_text(encoding="utf-8"))
+    [row] = [r for r in record["rows"] if r["name"] == "Classifier" and r["base"].startswith("embedded")]
+    cores = record["machine"]["cores"]
+    rows = []
+    for posts in (10**6, 10**7, 10**9):
+        hours = posts / (row["posts_per_s"] / cores) / 3600
+        figures = (hours, math.ceil(hours / 24), hours * CORE_HOUR_PRICE)
+        rows.append([f"{posts:,}", *(f"{figure:,.0f}" for figure in figures)])
+    table = markdown(["posts", "core-hours", "one-core workers to be done in 24 h", "US dollars"], rows)
+    return (
+        f"{table}\n\nFrom {row['posts_per_s']:,.0f} posts a second on {cores} cores (the embedded base, "
+        f"fine-tuned; {record['machine']['gemm_gflops']:.0f} GFLOP/s), at an assumed "
+        f"{CORE_HOUR_PRICE:.2f} dollars a core-hour."
+    )
+
+
 FROM_CODE: dict[str, Callable[[], str]] = {
     "recipes": recipes,
     "settings": recipe_settings,
     "options": options,
+    "space": space_settings,
+    "scale": scale,
 }
 
 if __name__ == "__main__":

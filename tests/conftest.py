@@ -2,6 +2,7 @@
 
 import csv
 import os
+import pty
 import random
 import signal
 import subprocess
@@ -17,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny matrices: a second thread 
 
 import pytest
 import torch
+from hub_fixtures import hub, large, online  # noqa: F401  (fixtures)
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -136,6 +138,25 @@ def command(module: str, *arguments: object, **options) -> subprocess.CompletedP
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=200, **options,
     )  # fmt: skip
+
+
+def at_a_terminal(module: str, *arguments: object) -> bytes:
+    """Run `python -m MODULE …` to its end as a person at a terminal does; return what they see."""
+    ours, theirs = pty.openpty()
+    watching = subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=REPOSITORY, stdout=subprocess.DEVNULL,
+        stderr=theirs, env={**os.environ, "CI": "", "TERM": "xterm", "COLUMNS": "100"},
+    )  # fmt: skip
+    os.close(theirs)
+    said = b""
+    try:
+        while part := os.read(ours, 65536):
+            said += part
+    except OSError:
+        pass  # the other end is closed
+    os.close(ours)
+    assert watching.wait(timeout=60) == 0
+    return said
 
 
 def wait_for(condition, *, seconds: float = 120.0, every: float = 0.005):

@@ -56,7 +56,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def app(home: Path, *arguments: str, **environment: str):
+def app(home: Path, *arguments: str, cwd: Path = ROOT, **environment: str):
     """Run `python app.py` and yield its URL; its output goes to app.log in its home."""
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -64,7 +64,7 @@ def app(home: Path, *arguments: str, **environment: str):
     known.pop("MODEL", None)
     with (home / "app.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "app.py", *arguments], cwd=ROOT, env=known, stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, "app.py", *arguments], cwd=cwd, env=known, stdout=log, stderr=subprocess.STDOUT
         )
     try:
         url = f"http://127.0.0.1:{port}"

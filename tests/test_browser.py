@@ -186,8 +186,8 @@ def test_the_list_of_posts_holds_still_under_the_pointer(opened, url):
     expect(first).to_be_visible()
     page.locator("#live-posts").hover()
     before = first.inner_text()
-    received = page.locator("#live-numbers .tt-tile").nth(1).inner_text()
-    wait_for(lambda: page.locator("#live-numbers .tt-tile").nth(1).inner_text() != received)
+    received = page.locator("#live-numbers .tt-tile").first.inner_text()
+    wait_for(lambda: page.locator("#live-numbers .tt-tile").first.inner_text() != received)
     page.wait_for_timeout(1500)
     assert first.inner_text() == before
     page.mouse.move(5, 5)

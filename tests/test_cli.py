@@ -2,14 +2,13 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from conftest import REPOSITORY, command, train_arguments, wait_for
+from conftest import REPOSITORY, at_a_terminal, command, train_arguments, wait_for
 
 from inference.cli import main as classify
 from training import jobs
@@ -114,20 +113,7 @@ def test_ctrl_c_cancels_the_run_reuse_and_resume_go_on_with_it(trained_gpt2, tmp
 
 def test_a_person_at_a_terminal_sees_a_bar_and_ci_sees_lines(trained_gpt2, tmp_path):
     arguments = ("train", "smoke", "--run-dir", str(trained_gpt2.run.path), "--reuse")
-    ours, theirs = pty.openpty()
-    watching = subprocess.Popen(
-        [sys.executable, "-m", "training", *arguments], cwd=REPOSITORY, stdout=subprocess.DEVNULL,
-        stderr=theirs, env={**os.environ, "CI": "", "TERM": "xterm", "COLUMNS": "100"},
-    )  # fmt: skip
-    os.close(theirs)
-    said = b""
-    try:
-        while part := os.read(ours, 65536):
-            said += part
-    except OSError:
-        pass  # the other end is closed
-    os.close(ours)
-    assert watching.wait(timeout=60) == 0
+    said = at_a_terminal("training", *arguments)
     assert "━".encode() in said and b"%" in said
     again = command("training", *arguments, env={**os.environ, "CI": "true"})
     assert "This will take about" not in again.stderr  # a finished run is not told as if it were news

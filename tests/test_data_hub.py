@@ -1,25 +1,23 @@
-"""Data sets of the Hub, against a server on loopback that speaks its wire format.
+"""Data sets of the Hub, from the local Hub with the real clients.
 
 HF_ENDPOINT is read at import and these tests run offline, so a process of its own does the loading.
 """
 
 import io
 import json
-import os
 import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hub_fixtures import ADA
+from servers.hub import LocalHub
 
-REVISION = "a" * 40
 SCENARIOS = """
 import dataclasses, json, sys, time
+from inference import hub_client
 from inference.errors import DataError
 from training import data
 from training.data import DataSpec, load_splits
@@ -41,6 +39,11 @@ tried("hub", "owner/tweets")
 tried("unknown", "owner/nothing")
 tried("gated", "owner/gated")
 tried("failing", "owner/failing")
+tried("private", "owner/private")
+tried("mine", "ada/private")
+hub_client.ANSWER_S = 0.5
+tried("stuck", "owner/stuck")
+hub_client.ANSWER_S = 15.0
 tried("no train", "owner/untrained")
 tried("closed", "owner/other", Hub(endpoint=closed))
 tried("silent", "owner/other", Hub(endpoint=silent, timeout_s=0.3))
@@ -62,80 +65,46 @@ def parquet():
     return buffer.getvalue()
 
 
-class HubHandler(BaseHTTPRequestHandler):
-    """Serves owner/tweets (train.parquet), owner/untrained (test.parquet) and errors for the rest."""
-
-    file = parquet()
-    files: ClassVar = {"owner/tweets": "train.parquet", "owner/untrained": "test.parquet"}
-
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        path = self.path.split("?")[0]
-        repository = next((name for name in self.files if f"/{name}" in path), None)
-        if repository and "/resolve/" in path and path.endswith(self.files[repository]):
-            return self.answer(200, self.file, {"X-Repo-Commit": REVISION, "ETag": f'"{repository[-3:]}"'})
-        if repository and path.endswith(f"/tree/{REVISION}"):
-            entry = {"type": "file", "path": self.files[repository], "size": len(self.file), "oid": "b" * 40}
-            return self.answer(200, json.dumps([entry]).encode())
-        if repository and path.startswith("/api/datasets/") and "/tree/" not in path:
-            siblings = [{"rfilename": self.files[repository]}]
-            info = {"id": repository, "sha": REVISION, "siblings": siblings, "cardData": {"license": "mit"}}
-            return self.answer(200, json.dumps(info).encode())
-        if "gated" in path:
-            return self.answer(403, b"", {"X-Error-Code": "GatedRepo"})
-        if "failing" in path or "mteb" in path:
-            return self.answer(500, b"")
-        return self.answer(404, b"", {"X-Error-Code": "EntryNotFound" if repository else "RepoNotFound"})
-
-    def answer(self, status, body, headers=None):
-        self.send_response(status)
-        for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with socket.socket() as closed, socket.socket() as silent:
+    with LocalHub() as hub, socket.socket() as closed, socket.socket() as silent:
+        hub.add_user("ada", token=ADA)
+        card, file = b"---\nlicense: mit\n---\n", parquet()
+        hub.lfs_over = 1000  # the storage sends the tables
+        revision = hub.create_repo(
+            "owner/tweets", kind="dataset", files={"README.md": card, "train.parquet": file}
+        )
+        hub.create_repo("owner/untrained", kind="dataset", files={"test.parquet": file})
+        hub.create_repo("owner/gated", kind="dataset", gated=True, files={"train.parquet": file})
+        hub.create_repo("owner/private", kind="dataset", private=True, files={"train.parquet": file})
+        hub.create_repo("ada/private", kind="dataset", private=True, files={"train.parquet": file})
+        hub.create_repo("owner/stuck", kind="dataset", files={"train.parquet": file})
+        for pattern in ("* /api/datasets/owner/failing*", "* /api/datasets/mteb/*"):
+            hub.fail(pattern, status=500, times=None)
+        hub.silence("* /api/datasets/owner/stuck/*", times=None)
         closed.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         silent.bind(("127.0.0.1", 0))
         silent.listen(8)
         urls = [f"http://127.0.0.1:{s.getsockname()[1]}" for s in (closed, silent)]
-        env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-        env |= {
-            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-            "HF_HOME": str(tmp_path_factory.mktemp("hf")),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-        }
         run = subprocess.run(
             [sys.executable, "-c", SCENARIOS, *urls],
-            env=env,
+            env=hub.environment(ADA, home=tmp_path_factory.mktemp("hf")),
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
-    server.shutdown()
-    server.server_close()
-    assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads(run.stdout)
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert not [request for request in hub.requests if ADA in request.path]
+        return json.loads(run.stdout) | {"revision": revision}
 
 
 def test_a_hub_data_set_is_loaded_with_its_revision_and_licence(results):
     found = results["hub"]
     assert found["labels"] == ["negative", "neutral", "positive"] and found["n"] == 30
     source = found["source"]
-    assert (source["kind"], source["revision"], source["licence"]) == ("hub", REVISION, "mit")
+    assert (source["kind"], source["licence"]) == ("hub", "mit")
+    assert source["revision"] == results["revision"]
     assert source["reason"] == "because the Hub answers"
 
 
@@ -143,7 +112,8 @@ def test_a_hub_data_set_is_loaded_with_its_revision_and_licence(results):
     ("name", "why"),
     [
         ("unknown", "and the Hub has no public data set of this name; check the spelling"),
-        ("gated", "and it is gated on the Hub: accept its terms there and log in with `hf auth login`"),
+        ("gated", "access); accept its terms on the Hub and log in with `hf auth login`."),
+        ("private", "no public data set of this name; check the spelling, log in if it is private"),
         ("failing", "and the Hub answers with an error (500); check the network"),
         ("closed", "and the Hub can't be reached; check the network"),
         ("silent", "and the Hub gave no answer in 0.3 s; check the network"),
@@ -155,6 +125,15 @@ def test_an_explicit_id_that_cannot_be_had_is_an_error_and_soon(results, name, w
     assert results[name]["seconds"] < 4
 
 
+def test_a_hub_that_falls_silent_after_the_preflight_is_an_error_too(results):
+    assert results["stuck"]["error"].startswith("The data set owner/stuck can't be loaded (")
+    assert results["stuck"]["seconds"] < 20
+
+
+def test_a_private_data_set_is_loaded_with_a_login_that_may_see_it(results):
+    assert results["mine"]["n"] == 30
+
+
 def test_a_data_set_without_train_split(results):
     assert results["no train"]["error"] == (
         "The data set owner/untrained has no train split (found: test); take another."
@@ -163,7 +142,7 @@ def test_a_data_set_without_train_split(results):
 
 def test_what_was_loaded_once_is_had_from_the_cache(results):
     assert results["cached"]["source"]["reason"] == "from the local cache, since the Hub can't be reached"
-    assert results["cached"]["source"]["revision"] == REVISION
+    assert results["cached"]["source"]["revision"] == results["revision"]
     assert results["cached"]["labels"] == results["hub"]["labels"]
 
 

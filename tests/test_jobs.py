@@ -253,7 +253,7 @@ def test_a_finished_run_has_all_its_records(trained):
     assert status.started_at < status.finished_at
     assert sorted(path.name for path in run.path.iterdir()) == [
         "artifact", "disagreements.jsonl", "evaluation.json", "events.jsonl", "log.txt", "recipe.toml",
-        "status.json", "worker.json",
+        "status.json", "validation.jsonl", "worker.json",
     ]  # fmt: skip
     assert run.recipe.base == str(trained.base)
     order = list(dict.fromkeys(event["kind"] for event in run.events()))

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ from training.jobs import Run, Status, create_run
 from training.preview import preview
 from training.recipes import load_recipe
 from training.records import append_event
-from ui import render_compare, render_live, render_preview, render_train
+from ui import render_compare, render_live, render_posts, render_preview, render_train
 from ui.plots import Series, histogram, line_chart, nice_ticks, share_chart
 from ui.render import esc, label_class
 from ui.render_header import header
@@ -112,13 +113,14 @@ def everything(text):
     yield render_compare.scoreboard(odd, text)
     yield render_compare.disagreements([row], (EVIL, "b"), text, only="all", most=9)
     yield render_live.numbers(snapshot(message=EVIL, labels=(EVIL, "b", "c")), text)
-    yield render_live.posts(snapshot(), text)
+    yield render_posts.posts(snapshot(), text)
     for state in ("queued", "running", "finished", "failed", "cancelled", "interrupted"):
         yield render_train.run_panel(
             view(state, message=EVIL, notes=(EVIL,), scores=scores()), text, now=2_000.0
         )
+    tuned = SimpleNamespace(engine=SimpleNamespace(name=EVIL), folder=None)
     for model in ("none", "loading", "ready", "failed"):
-        yield header(Model(state=model, source=EVIL, message=EVIL), text)
+        yield header(Model(state=model, source=EVIL, message=EVIL, tuned=tuned), text)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -229,10 +231,10 @@ def test_what_can_be_done_with_a_run_depends_on_its_state(state, loaded, action)
 
 def test_a_live_snapshot_shows_all_its_counts_and_who_was_right():
     drawn = render_live.numbers(snapshot(), Texts())
-    for name in ("Received", "Classified", "Dropped", "Pending"):
+    for name in ("Received", "Classified", "Dropped", "Waiting for the model"):
         assert name in drawn
     assert "2.0" in drawn and "70.0\u00a0%" in drawn and "(39.7 – 89.2)" in drawn
-    assert "true: neutral" in render_live.posts(snapshot(), Texts())
+    assert "true: neutral" in render_posts.posts(snapshot(), Texts())
 
 
 def test_charts_are_named_images_and_survive_odd_numbers():

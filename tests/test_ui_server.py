@@ -2,6 +2,8 @@
 
 import json
 import time
+import urllib.request
+from urllib.error import HTTPError
 
 import pytest
 from gradio_client import Client, handle_file
@@ -167,8 +169,29 @@ def test_a_browser_in_portuguese_is_answered_in_portuguese(url):
         client.close()
 
 
+def posted(url, body):
+    """Return the JSON that a route answers to a JSON body."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_the_servers_routes_stand_beside_the_page(url):
+    """The same address answers a browser with the page and an API client with labels."""
+    assert "<html" in answers(url)
+    wait_for(lambda: json.loads(answers(f"{url}/version"))["models"][1:])  # the base comes after the model
+    [[best, *others]] = posted(url, {"inputs": "I love this sunny day"})
+    assert {best["label"], *(other["label"] for other in others)} == {"negative", "neutral", "positive"}
+    compared = posted(f"{url}/v1/compare", {"inputs": ["I love this sunny day", "awful"]})
+    assert compared["models"] == ["fine-tuned", "base"]
+    assert compared["results"][0]["predictions"]["fine-tuned"]["label"] == best["label"]
+    assert "tweettune_" in answers(f"{url}/metrics")
+
+
 def test_without_any_run_the_app_says_so(tmp_path):
     with app(tmp_path / "empty") as url:
+        with pytest.raises(HTTPError, match="503"):
+            posted(url, {"inputs": "hello"})
         assert json.loads(answers(f"{url}/healthz"))["model"] == "none"
         client = Client(url, verbose=False)
         try:

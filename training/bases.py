@@ -100,7 +100,7 @@ def _wheel_file() -> Path:
 def _convert(gguf: Path, path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415  (seconds, needed once)
 
-    from inference.classifier import quiet_loading  # noqa: PLC0415
+    from inference.engine.pytorch import quiet_loading  # noqa: PLC0415
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

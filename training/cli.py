@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from inference.errors import RunError, TweetTuneError
-from training import jobs
+from training import cli_publish, jobs
 from training.recipes import Recipe, available_recipes, change, load_recipe, settings
+from training.rented.record import load as load_rental
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_add_train, _add_evaluate, _add_data, _add_runs, _add_resume, _add_cancel, _add_run):
         add(commands)
+    cli_publish.add_push(_command, commands)
+    cli_publish.add_push_data(_command, commands)
     return top
 
 
@@ -85,21 +88,47 @@ def _add_train(commands: Any) -> None:
         action="store_true",
         help="take the run that --run-dir holds already, and finish it if need be",
     )
+    sub.add_argument(
+        "--on", metavar="jobs[:MACHINE]",
+        help="train on a rented machine of the Hub, such as jobs:l4x1; says first what it takes and costs",
+    )  # fmt: skip
+    sub.add_argument(
+        "--job-timeout", metavar="TIME", default="",
+        help="stop the rented machine after this time, such as 90m or 2h (default: three times the estimate)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--yes", action="store_true",
+        help="agree to what --on says, unasked: its cost, and sending a local data file to the Hub, private",
+    )  # fmt: skip
+    cli_publish.add_push_options(sub)
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def _train(given: argparse.Namespace) -> int:
     recipe = _recipe(given)
+    cli_publish.check_before_training(given)
     if given.reuse and given.run_dir and (given.run_dir / "recipe.toml").is_file():
         run = jobs.find_run(given.run_dir)
         state = run.status().state
         if state in jobs.RESUMABLE or (state == "queued" and not run.was_started):
             sys.stderr.write(f"Run {run.id} is {state}: going on with it.\n")
             jobs.start(run)
+    elif given.on:
+        run = _rent(recipe, given)
     else:
         run = jobs.create_run(recipe, run_dir=given.run_dir)
         jobs.start(run)
     return _watch(run, given)
+
+
+def _rent(recipe: Recipe, given: argparse.Namespace) -> jobs.Run:
+    from training.rented.command import rent, yes_or_no  # noqa: PLC0415  (torch takes seconds)
+
+    return rent(
+        recipe, given.on, run_dir=given.run_dir, job_timeout=given.job_timeout,
+        ask=(lambda question: True) if given.yes else yes_or_no,
+        say=lambda sentence: print(sentence, file=sys.stderr),  # noqa: T201
+    )  # fmt: skip
 
 
 def _recipe(given: argparse.Namespace) -> Recipe:
@@ -127,11 +156,13 @@ def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
         status = follow(run, quiet=given.json)
     if status.state != "finished":
         raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
-    if given.json:
-        _print_json({"run": run.id, "artifact": str(run.artifact), **(run.evaluation() or {})})
-    else:
+    if not given.json:
         print_result(run)
         sys.stderr.write(f"The model is in {run.artifact}\n")
+    pushed = cli_publish.push_after_training(given, run.artifact)
+    if given.json:
+        result = {"run": run.id, "artifact": str(run.artifact), **(run.evaluation() or {})}
+        _print_json(result | ({"pushed": pushed} if pushed else {}))
     return 0
 
 
@@ -171,22 +202,33 @@ def _add_data(commands: Any) -> None:
         "dataset", nargs="?", default="auto", help="auto, embedded, a Hub id, a file or a folder"
     )
     _add_data_options(sub)
+    sub.add_argument(
+        "--more-data", type=Path, metavar="FILE",
+        help="add a file of labelled texts to the training rows, as the setting more_data does, and show its "
+        "duplicates and conflicts",
+    )  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print it as one JSON object")
 
 
 def _data(given: argparse.Namespace) -> int:
-    from training.data import DataSpec  # noqa: PLC0415
-    from training.preview import preview  # noqa: PLC0415
-    from training.terminal import print_preview  # noqa: PLC0415
+    # All of these take seconds.
+    from training.data import DataSpec, load_splits  # noqa: PLC0415
+    from training.labelled import add_labelled  # noqa: PLC0415
+    from training.preview import preview_of  # noqa: PLC0415
+    from training.terminal import print_labelled, print_preview  # noqa: PLC0415
 
     spec = DataSpec(
         dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""
     )
-    found = preview(spec)
+    added = add_labelled(spec, given.more_data) if given.more_data else None
+    found = preview_of(added.splits if added else load_splits(spec))
     if given.json:
-        _print_json(found.to_json())
-    else:
-        print_preview(found)
+        more = {"more_data": added.report.to_json(texts=True)} if added else {}
+        _print_json({**found.to_json(), **more})
+        return 0
+    print_preview(found)
+    if added:
+        print_labelled(added.report)
     return 0
 
 
@@ -236,6 +278,9 @@ def _add_cancel(commands: Any) -> None:
 def _cancel(given: argparse.Namespace) -> int:
     run = jobs.find_run(given.run)
     jobs.cancel(run)
+    if load_rental(run.path):
+        sys.stdout.write(f"{run.id} stops its job on the Hub; see it with `python -m training runs`.\n")
+        return 0
     sys.stdout.write(
         f"{run.id} stops at its next step; resume it with `python -m training resume {run.id}`.\n"
     )
@@ -248,6 +293,10 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
+    if load_rental(jobs.find_run(given.run).path):
+        from training.rented.follow import main as follow_job  # noqa: PLC0415  (not for a local run)
+
+        return follow_job(given.run)
     from training.worker import main as work  # noqa: PLC0415  (torch takes seconds)
 
     return work(given.run)

@@ -12,15 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.errors import DataError
+from inference.files.columns import TEXT_COLUMNS
+from inference.files.columns import find_column as first_of
 from training.tables import RawTable
 from training.texts import mend
 
 # fmt: off
 CANDIDATES = {
-    "text": (
-        "text", "tweet", "tweet_text", "full_text", "sentence", "content", "message", "post", "review",
-        "comment", "body", "utterance", "document", "headline", "title", "input", "inputs",
-    ),
+    "text": TEXT_COLUMNS,
     "label": (
         "label", "labels", "sentiment", "target", "class", "category", "emotion", "polarity",
         "airline_sentiment", "label_text", "label_name", "gold_label", "intent", "stance", "y",
@@ -49,20 +48,12 @@ def find_column(table: RawTable, kind: str, *, given: str, where: str) -> str:
 
     Case, spaces and hyphens don't matter. Raises DataError, with the columns that were found.
     """
-    plain = {_plain(name): name for name in reversed(table.names)}
-    wanted = [given] if given else CANDIDATES[kind]
-    if given in table.names:
-        return given
-    for candidate in wanted:
-        if _plain(candidate) in plain:
-            return plain[_plain(candidate)]
+    name = first_of(table.names, [given] if given else CANDIDATES[kind])
+    if name is not None:
+        return name
     found = ", ".join(name or '""' for name in table.names[:20])
     what = f"column {given!r}" if given else f"{kind} column"
     raise DataError(f"{where} has no {what} (found: {found}); name the right one with --{kind}-column.")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def read_labels(

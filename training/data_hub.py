@@ -8,8 +8,7 @@ The preflight is there because the Hub's clients wait up to 23 s before they adm
 Respects HF_HUB_OFFLINE, HF_ENDPOINT and HF_DATASETS_CACHE. Knows nothing about columns or labels.
 """
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from huggingface_hub.errors import (
 )
 
 from inference.errors import DataError
+from inference.hub_client import GaveUp, within
 from training.data_files import split_of
 from training.tables import RawTable
 
@@ -37,6 +37,11 @@ _LOADING_FAILED = (
     datasets.exceptions.DatasetsError, HfHubHTTPError, httpx2.HTTPError, pa.ArrowException, OSError,
     ValueError, RuntimeError, NotImplementedError,
 )  # fmt: skip
+_HINTS = {
+    "onfig": "choose one as --dataset ID:CONFIG",
+    "gated": "accept its terms on the Hub and log in with `hf auth login`",
+}
+"""What to do, by a word of what the loader says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +77,7 @@ class Hub:
         cached = any(path.is_dir() for path in self._cache_folder(dataset_id).glob("*/*/*"))
         api = HfApi(endpoint=self.endpoint)
         try:
-            info = _within(self.timeout_s, lambda: api.dataset_info(dataset_id, timeout=self.timeout_s))
+            info = within(self.timeout_s, lambda: api.dataset_info(dataset_id, timeout=self.timeout_s))
         except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError) as error:
             unknown = isinstance(error, RepositoryNotFoundError | HFValidationError)
             return Look(reachable=False, cached=cached, why=self._why_not(error), unknown=unknown)
@@ -98,7 +103,7 @@ class Hub:
             case httpx2.TimeoutException() | TimeoutError():
                 return f"the Hub gave no answer in {self.timeout_s:g} s"
             case _:
-                return "the Hub can't be reached"
+                return str(error) if isinstance(error, GaveUp) else "the Hub can't be reached"
 
     def load(self, dataset_id: str, *, config: str = "", look: Look) -> Loaded:
         """Load a data set's splits, from the local cache when the Hub is out of reach.
@@ -124,8 +129,8 @@ class Hub:
                 raise _out_of_reach(dataset_id, look)
         except _LOADING_FAILED as error:
             reason = " ".join(str(error).split())[:300].rstrip(".")
-            hint = (
-                "choose one as --dataset ID:CONFIG" if "onfig" in reason else "check the id, or take another"
+            hint = next(
+                (todo for word, todo in _HINTS.items() if word in reason), "check the id, or take another"
             )
             raise DataError(f"The data set {dataset_id} can't be loaded ({reason}); {hint}.") from error
         return Loaded(_tables(dataset_id, splits), revision)
@@ -137,32 +142,11 @@ class Hub:
 
 
 def _out_of_reach(dataset_id: str, look: Look) -> DataError:
-    todo = "check the spelling" if look.unknown else "check the network"
+    todo = "check the spelling, log in if it is private" if look.unknown else "check the network"
     return DataError(
         f"The data set {dataset_id} can't be had: no file or folder has this name, and {look.why}; {todo}, "
         "or take --dataset embedded or a file of your own."
     )
-
-
-def _within(seconds: float, work: Callable[[], Any]) -> Any:
-    """Do the work in a thread that is left behind after `seconds`: looking a name up knows no time-out."""
-    done: list[Any] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except BaseException as error:  # noqa: BLE001 - carried over and raised in the caller's thread
-            failed.append(error)
-
-    thread = threading.Thread(target=run, daemon=True, name="hub-preflight")
-    thread.start()
-    thread.join(seconds + 0.5)
-    if failed:
-        raise failed[0]
-    if not done:
-        raise TimeoutError(f"no answer in {seconds} s")
-    return done[0]
 
 
 def _tables(dataset_id: str, splits: Any) -> dict[str, RawTable]:

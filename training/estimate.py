@@ -103,7 +103,12 @@ def phases(pace: Pace, recipe: Recipe, sizes: Sizes) -> dict[str, float]:
     return {
         "cache": unit * (sizes.train_tokens + sizes.validation_tokens) * sizes.trunk,
         "train": train,
-        "export": sizes.parameters * COPY_S_PER_PARAMETER,
+        "export": sizes.parameters * COPY_S_PER_PARAMETER + (_onnx(unit, sizes) if recipe.onnx else 0),
         "evaluate": unit * sizes.test_tokens * (sizes.trunk + top + base_top)
         + sizes.parameters * COPY_S_PER_PARAMETER,
     }
+
+
+def _onnx(unit: float, sizes: Sizes) -> float:
+    """Seconds of the export to ONNX: the validation split 2.5 times through the network, and the files."""
+    return unit * sizes.validation_tokens * sizes.depth * 2.5 + 10 * sizes.parameters * COPY_S_PER_PARAMETER

@@ -7,26 +7,24 @@ Scores through the serving code, so what is measured is what is served. Where ba
 layers in common to the bit, those are computed once for both. Knows nothing about training or files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.batches import Progress, like_length_batches, no_progress
 from inference.classifier import Classifier, softmax
 from inference.errors import DataError
 from inference.trunk import (
-    Progress,
-    like_length_batches,
-    no_progress,
     same_leading_layers,
     share_leading_layers,
     top_logits,
     trunk_batch,
     trunk_skipped,
 )
-from training.metrics import compare, scores
+from training.metrics import calibration, compare, scores
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,8 @@ class Evaluation:
     """evaluation.json: the fine-tuned model's scores, "base" and "comparison" beside them."""
     disagreements: list[dict[str, Any]] = field(default_factory=list)
     """Rows on which base and fine-tuned disagree, with both predictions."""
+    confidences: tuple[float, ...] = ()
+    """The fine-tuned model's probability of the label that it gave, by row."""
     shared_layers: int = 0
     """Lower layers that were computed once for both."""
 
@@ -50,10 +50,13 @@ def evaluate(
     split: str,
     seed: int = 42,
     progress: Progress = no_progress,
+    rivals: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Evaluation:
     """Score a classifier, and the base beside it when one is given, on labelled texts.
 
-    References are numbers in the classifier's label order. Raises DataError when there is no text.
+    References are numbers in the classifier's label order. `rivals`: probabilities of others on the same
+    texts, shape (texts, labels), by name; they are scored and compared too, under "rivals". Raises DataError
+    when there is no text.
     """
     if not texts:
         raise DataError(f"The {split} split has no rows, so there is nothing to evaluate. Give one that has.")
@@ -61,13 +64,44 @@ def evaluate(
     record = {"split": split, "labels": list(tuned.labels), "truncated": sum(encoded.truncated)}
     if base is None:
         mine = softmax(tuned.logits(encoded.token_ids, progress=progress))
-        return Evaluation({**record, **scores(references, mine, tuned.labels, seed=seed)})
+        record |= _scored(references, mine, tuned.labels, seed, rivals or {})
+        return Evaluation(record, confidences=_confidences(mine))
     shared, tuned_logits, base_logits = _both(tuned, base, texts, encoded.token_ids, progress)
     mine, theirs = softmax(tuned_logits), softmax(base_logits)
-    record |= scores(references, mine, tuned.labels, seed=seed)
-    record["base"] = {"name": base.source, **scores(references, theirs, tuned.labels, seed=seed)}
+    record |= _scored(references, mine, tuned.labels, seed, rivals or {})
+    record["base"] = {
+        "name": base.source,
+        **scores(references, theirs, tuned.labels, seed=seed),
+        "calibration": calibration(references, theirs),
+    }
     record["comparison"] = compare(references, theirs, mine, seed=seed)
-    return Evaluation(record, _disagreements(texts, references, theirs, mine, tuned.labels), shared)
+    rows = _disagreements(texts, references, theirs, mine, tuned.labels)
+    return Evaluation(record, rows, _confidences(mine), shared)
+
+
+def _confidences(probabilities: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in probabilities.max(axis=1))
+
+
+def _scored(
+    references: Sequence[int],
+    mine: NDArray[np.float64],
+    labels: Sequence[str],
+    seed: int,
+    rivals: Mapping[str, NDArray[np.float64]],
+) -> dict[str, Any]:
+    record = {**scores(references, mine, labels, seed=seed), "calibration": calibration(references, mine)}
+    if rivals:
+        record["rivals"] = {
+            name: {
+                **scores(references, theirs, labels, seed=seed),
+                "comparison": compare(
+                    references, theirs, mine, names=(f"the {name}", "fine-tuning"), seed=seed
+                ),
+            }
+            for name, theirs in rivals.items()
+        }
+    return record
 
 
 def _both(

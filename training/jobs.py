@@ -14,6 +14,7 @@
               artifact/             the servable folder, when it is finished
               evaluation.json       base and fine-tuned on the test split
               disagreements.jsonl   the test rows on which they disagree
+              rented.json           the job that trains it elsewhere: see `training.rented`
 
 The folder is the record: whoever reads it later (the app after a restart, the CLI) finds every run again.
 Knows nothing about what a training does.
@@ -36,8 +37,10 @@ import psutil
 from inference.artifact import EVALUATION, read_record
 from inference.errors import RecipeError, RunError
 from inference.paths import runs_dir
+from training.limits import NotEnoughRoom, check_room
 from training.recipes import Recipe, load_recipe, save_recipe
 from training.records import append_event, read_jsonl, write_json
+from training.rented.record import load as load_rental
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("cancelled", "failed", "interrupted")
@@ -94,6 +97,11 @@ class Run:
         state, message = "interrupted", "Its process ended without a word"
         if worker and worker.get("cancelled"):
             state, message = "cancelled", "Cancelled"
+        if (rental := load_rental(self.path)) and rental.open:
+            message = (
+                f"Nobody follows its job {rental.job_url}, which may go on and cost (stop it with "
+                f"`python -m training cancel {self.id}`)"
+            )
         return replace(
             status, state=state, time_left_s=None, pid=None,
             message=f"{message}; resume it with `python -m training resume {self.id}`.",
@@ -143,10 +151,20 @@ def _new_folder(runs: Path, recipe: Recipe) -> Path:
 
 
 def start(run: Run) -> None:
-    """Start a run's process, which outlives this one. Raises RunError if it runs already or is finished."""
+    """Start a run's process, which outlives this one.
+
+    Raises RunError if it runs already, is finished, or if memory or disk are too small for it.
+    """
     state = run.status().state
     if state == "finished" or (state in ACTIVE and run.was_started):
         raise RunError(f"The run {run.id} is {state} already. See it with `python -m training runs`.")
+    if (rental := load_rental(run.path)) and rental.lost:
+        raise RunError(
+            f"The job of the run {run.id} has ended ({rental.ended}), and a rented run has no checkpoint "
+            "here. Train again with `--on jobs`."
+        )
+    if not rental:
+        _check_room(run, state)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not take a core from the app
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")]))
@@ -168,9 +186,23 @@ def start(run: Run) -> None:
         ) from error
 
 
+def _check_room(run: Run, state: str) -> None:
+    try:
+        if unchecked := check_room(run.recipe, run.path):
+            append_event(run.path / "events.jsonl", "note", text=unchecked)
+    except NotEnoughRoom as error:
+        if state == "queued":  # else it stays what it was, and can be resumed
+            write_json(run.path / "status.json", {"state": "failed", "message": str(error)})
+        raise
+
+
 def cancel(run: Run) -> None:
     """Ask a run to stop at its next step and leave a checkpoint. Raises RunError when it is not running."""
     worker = read_record(run.path, "worker.json")
+    if run.status().state not in ACTIVE and (rental := load_rental(run.path)) and rental.open:
+        from training.rented.follow import cancel_now  # noqa: PLC0415  (it needs this module)
+
+        return cancel_now(run)
     if run.status().state not in ACTIVE or worker is None:
         raise RunError(f"The run {run.id} is not running ({run.status().state}): there is nothing to cancel.")
     append_event(run.path / "events.jsonl", "note", text="Cancelling: it stops at the next step.")

@@ -9,14 +9,13 @@ The time left is the running phase's own pace plus what is planned for the rest,
 held so far. Knows nothing about models or data.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.records import append_event, write_json
+from training.records import append_event, write_status
 
 _QUIET_S = 0.5  # progress is written no more often than this
 
@@ -99,17 +98,7 @@ class Journal:
         self._status(state, message)
 
     def _status(self, state: str, message: str = "") -> None:
-        ended = state != "running"
-        write_json(
-            self.run / "status.json",
-            {
-                "state": state,
-                "phase": self._phase,
-                "progress": 1.0 if state == "finished" else round(self.overall(), 4),
-                "time_left_s": None if ended else self.time_left_s(),
-                "message": message,
-                "pid": None if ended else os.getpid(),
-                "started_at": self.started,
-                "finished_at": self.clock() if ended else None,
-            },
-        )
+        write_status(
+            self.run, state, message, phase=self._phase, progress=self.overall(),
+            time_left_s=self.time_left_s(), started_at=self.started, now=self.clock(),
+        )  # fmt: skip

@@ -136,6 +136,27 @@ def expected_calibration_error(
     return float(np.abs(np.bincount(bin_of, weights=gap, minlength=bins)).sum() / len(truth))
 
 
+def calibration(references: Sequence[int] | Ints, probabilities: ArrayLike) -> list[dict[str, float]]:
+    """Return what a reliability diagram shows: for each bin that has rows, how sure and how right.
+
+    Bins are those of the expected calibration error: {"low", "high", "n", "confidence", "accuracy"}, the
+    last two as means over the bin's rows. Raises what `scores` raises.
+    """
+    truth, chances = _checked(references, probabilities)
+    bin_of, gap = _calibration_gaps(truth, chances)
+    confidence = chances.max(axis=1)
+    return [
+        {
+            "low": place / ECE_BINS,
+            "high": (place + 1) / ECE_BINS,
+            "n": int((rows := bin_of == place).sum()),
+            "confidence": float(confidence[rows].mean()),
+            "accuracy": float((gap + confidence)[rows].mean()),
+        }
+        for place in sorted(set(bin_of.tolist()))
+    ]
+
+
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p-value of McNemar's test for the counts of rows that only one gets right.
 

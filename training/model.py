@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from inference.artifact import BASE_HEAD, PROVENANCE, read_record
-from inference.classifier import Classifier, quiet_loading
+from inference.classifier import Classifier
+from inference.engine.pytorch import TorchEngine, quiet_loading
 from inference.errors import ArtifactError, BaseError, RecipeError
-from inference.labels import label_words
+from inference.labels import label_words, labels_of
 from inference.prompt import Prompt, install_prompt
 from inference.trunk import FAMILIES, backbone_of, layers_of
 from training.bases import EMBEDDED, EMBEDDED_NAME, Base, resolve_base
@@ -249,7 +250,19 @@ def load_base_classifier(artifact: Path, *, base: Base | None = None) -> Classif
         model.score.weight.copy_(load_file(artifact / BASE_HEAD)["score.weight"])
     if torch.cuda.is_available():
         model = model.to("cuda")
-    return Classifier(model, tokenizer, source=base.name)
+    return torch_classifier(model, tokenizer, source=base.name)
+
+
+def torch_classifier(model: Any, tokenizer: Any, *, source: str) -> Classifier:
+    """Return a Classifier of a Transformers model in memory and its fast tokenizer."""
+    return Classifier(
+        TorchEngine(model, reason="It is in memory."),
+        tokenizer.backend_tokenizer,
+        labels=labels_of(model.config),
+        max_length=int(min(tokenizer.model_max_length, model.config.max_position_embeddings)),
+        pad_id=model.config.pad_token_id,
+        source=source,
+    )
 
 
 def _base_again(record: dict[str, str]) -> Base:

@@ -18,29 +18,33 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from inference.artifact import ADAPTER, EVALUATION, read_record
+from inference.artifact import ADAPTER, EVALUATION, VALIDATION, read_record
 from inference.classifier import Classifier
+from inference.engine.export import export_onnx
+from inference.errors import ArtifactError, DataError
+from inference.live.reference import reference_of, save_reference
 from inference.prompt import Prompt
 from inference.trunk import trunk_skipped
 from training import model as models
+from training.baselines import bag_of_words
 from training.bases import Base, resolve_base
 from training.data import DataSpec, Splits, load_splits
+from training.ending import Cancelled
 from training.estimate import Pace, Sizes, measure, phases
 from training.evaluation import evaluate
 from training.jobs import Run
 from training.journal import Journal
+from training.labelled import LabelledReport, add_labelled
 from training.noise import noisy_states
-from training.provenance import write_card, write_provenance
+from training.provenance import write_provenance
+from training.publish.card import write_card
+from training.publish.card_examples import EXAMPLES_FILE, classify_examples
 from training.recipes import Recipe
-from training.records import write_json, write_lines
+from training.records import read_jsonl, write_json, write_lines
 from training.rows import EncodedRows, Rows, TrunkRows, cache_trunk, encoded_rows
 from training.trainer import fit
 
 CALIBRATION_TEXTS = 256
-
-
-class Cancelled(Exception):  # noqa: N818  (it is no error)
-    """The run was told to stop."""
 
 
 class Stopping(Protocol):
@@ -58,6 +62,8 @@ class Work:
     run: Run
     journal: Journal
     splits: Splits
+    labelled: LabelledReport | None
+    """What became of the file of added labels, where there is one."""
     base: Base
     lm: models.LanguageModel
     tokenizer: Any
@@ -100,6 +106,8 @@ def train_run(run: Run, journal: Journal, stop: Stopping) -> None:
         _export(work, tuned, artifact)
         models.save_base_head(base_head, artifact)
         write_provenance(artifact, record)
+        if run.recipe.onnx:
+            _export_onnx(work, artifact)
     splits, base = work.splits, work.base
     del work, tuned, train, validation  # the evaluation loads what was written, and needs the memory
     gc.collect()
@@ -116,11 +124,13 @@ def data_spec(recipe: Recipe) -> DataSpec:
 
 def _prepare(run: Run, journal: Journal) -> Work:
     recipe = run.recipe
-    splits = load_splits(data_spec(recipe))
-    journal.event("data", **splits.report.to_json(), sentences=splits.report.sentences())
+    splits, labelled = _data(recipe)
+    _check_unchanged(run, labelled)
+    journal.event("data", **_told(splits, labelled))
     base = resolve_base(recipe.base)
     journal.note(f"Base: {base.name} ({base.reason}).")
     lm = models.load_language_model(base)
+    write_lines(run.path / VALIDATION, _labelled(splits))
     trunk = models.trunk_depth(recipe, lm.model.config)
     tokenizer = models.prompted_tokenizer(lm, recipe)
     classifier = models.build_classifier(lm, recipe, splits.labels, tokenizer)
@@ -146,9 +156,38 @@ def _prepare(run: Run, journal: Journal) -> Work:
     journal.plan(plan)
     journal.event("estimate", seconds=round(sum(plan.values()), 1), gflops=round(pace.gflops, 1))
     return Work(
-        run=run, journal=journal, splits=splits, base=base, lm=lm, tokenizer=tokenizer, classifier=classifier,
-        train=train, validation=validation, trunk=trunk, pace=pace, plan=plan,
+        run=run, journal=journal, splits=splits, labelled=labelled, base=base, lm=lm, tokenizer=tokenizer,
+        classifier=classifier, train=train, validation=validation, trunk=trunk, pace=pace, plan=plan,
     )  # fmt: skip
+
+
+def _data(recipe: Recipe) -> tuple[Splits, LabelledReport | None]:
+    if not recipe.more_data.strip():
+        return load_splits(data_spec(recipe)), None
+    added = add_labelled(data_spec(recipe), Path(recipe.more_data.strip()).expanduser())
+    return added.splits, added.report
+
+
+def _check_unchanged(run: Run, labelled: LabelledReport | None) -> None:
+    """Raise DataError when a run is resumed and its file of labels has changed: other rows, another model."""
+    first = next((event["more_data"] for event in run.events("data") if event.get("more_data")), None)
+    if labelled and first and first["sha256"] != labelled.sha256:
+        raise DataError(
+            f"{labelled.name} has changed since the run began ({first['read']:,} rows then, "
+            f"{labelled.read:,} now). Start a new run."
+        )
+
+
+def _told(splits: Splits, labelled: LabelledReport | None) -> dict[str, Any]:
+    """Return the account of the data for events.jsonl and provenance.json: no text."""
+    report = splits.report
+    record = {**report.to_json(), "sentences": report.sentences()}
+    return {**record, "more_data": labelled.to_json()} if labelled else record
+
+
+def _labelled(splits: Splits) -> Iterator[dict[str, str]]:
+    for text, label in zip(splits.validation["text"], splits.validation["label"], strict=True):
+        yield {"text": text, "label": splits.labels[label]}
 
 
 def _cached(work: Work) -> tuple[Rows, Rows]:
@@ -232,14 +271,14 @@ def _on_states(work: Work, tuned: Any) -> Iterator[None]:
 def _record(work: Work) -> dict[str, Any]:
     """Return what provenance.json says."""
     return {
-        "recipe": dataclasses.asdict(work.recipe),
+        "recipe": dataclasses.asdict(work.recipe) | {"more_data": Path(work.recipe.more_data).name},
         "base": {
             "name": work.base.name, "revision": work.base.revision,
             "reason": work.base.reason, "wanted": work.recipe.base,
         },
         "base_prompt": dataclasses.asdict(base_prompt(work.recipe)),
         "labels": list(work.splits.labels),
-        "data": {**work.splits.report.to_json(), "sentences": work.splits.report.sentences()},
+        "data": _told(work.splits, work.labelled),
         "sizes": {
             "train": len(work.train), "validation": len(work.validation), "test": len(work.splits.test),
         },
@@ -264,25 +303,50 @@ def _export(work: Work, tuned: Any, artifact: Path) -> None:
     work.tokenizer.save_pretrained(artifact)
 
 
+def _export_onnx(work: Work, artifact: Path) -> None:
+    """Export to ONNX; a model that can't be is served by PyTorch, and the run says so."""
+    rows = list(read_jsonl(work.run.path / VALIDATION))
+    try:
+        record = export_onnx(artifact, [row["text"] for row in rows], [row["label"] for row in rows])
+        work.journal.note(f"ONNX: {record['why']}")
+    except ArtifactError as error:
+        work.journal.note(f"ONNX: not exported. {error}")
+
+
 def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits: Splits) -> None:
     """Read the locked test split, once: everything that is chosen has been chosen."""
-    tuned = Classifier.load(artifact)
+    tuned = Classifier.load(artifact, engine="torch")
     untouched = models.load_base_classifier(artifact, base=base)
+    bag, told = _plain_rival(splits)
     result = evaluate(
         tuned, untouched, splits.test["text"], splits.test["label"],
-        split="test", seed=run.recipe.seed, progress=journal.progress,
+        split="test", seed=run.recipe.seed, progress=journal.progress, rivals=bag,
     )  # fmt: skip
-    write_json(artifact / EVALUATION, result.scores)
+    write_json(artifact / EVALUATION, {**result.scores, "bag_of_words": told})
+    write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched))
+    texts = list(splits.train["text"])
+    token_ids = tuned.encode(texts).token_ids
+    reference = reference_of(texts, token_ids, confidences=result.confidences, seed=run.recipe.seed)
+    save_reference(reference, artifact)
     write_lines(run.path / "disagreements.jsonl", result.disagreements)
     if result.shared_layers:
         journal.note(f"Base and fine-tuned share {result.shared_layers} layers, computed once for both.")
+
+
+def _plain_rival(splits: Splits) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a bag of words' answers on the test split, by name, and what is told of it."""
+    try:
+        bag = bag_of_words(splits)
+    except ValueError as error:  # scikit-learn's: one class alone, or no word at all
+        return {}, {"left_out": f"it can't learn from this data ({str(error).split('.')[0]})"}
+    return {"bag of words": bag.probabilities}, {"words": bag.words, "seconds": bag.seconds}
 
 
 def _complete(run: Run, journal: Journal, artifact: Path, record: dict[str, Any]) -> None:
     scores = read_record(artifact, EVALUATION) or {}
     record["duration_s"] = {name: round(seconds, 1) for name, seconds in journal.seconds.items()}
     write_provenance(artifact, record)
-    write_card(artifact, scores, record)
+    write_card(artifact, run=run.path)
     shutil.rmtree(run.artifact, ignore_errors=True)
     artifact.rename(run.artifact)
     journal.event("result", **scores)

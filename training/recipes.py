@@ -41,6 +41,9 @@ class Recipe:
     label_words: tuple[str, ...] = _setting((), "word in the prompt for each label; empty: the label's name")
     prompt_prefix: str = _setting("Tweet:", "what stands before the text")
     prompt_suffix: str = _setting("\nSentiment:", "what stands after the text")
+    more_data: str = _setting(
+        "", "file of labelled texts that is added to the training rows, through the leak gate; empty: none"
+    )
     n_train: int = _setting(0, "training rows; 0: all", low=0)
     n_validation: int = _setting(0, "validation rows; 0: all", low=0)
     n_test: int = _setting(0, "test rows; 0: all", low=0)
@@ -78,6 +81,7 @@ class Recipe:
     like_length_batches: bool = _setting(True, "put texts of like length into one batch")
     evals_per_epoch: int = _setting(1, "looks at the validation split in an epoch", low=1)
     patience: int = _setting(0, "looks without gain after which training stops; 0: never", low=0)
+    onnx: bool = _setting(False, "export the model to ONNX too, in float32 and int8, for fast serving")
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):

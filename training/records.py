@@ -40,6 +40,34 @@ def _by_rename(path: Path) -> Iterator[IO[str]]:
         raise
 
 
+def write_status(
+    run: Path,
+    state: str,
+    message: str,
+    *,
+    phase: str,
+    progress: float,
+    time_left_s: float | None,
+    started_at: float,
+    now: float,
+) -> None:
+    """Write a run's status.json; in any state but "running" it has ended now. Times are Unix seconds."""
+    ended = state != "running"
+    write_json(
+        run / "status.json",
+        {
+            "state": state,
+            "phase": phase,
+            "progress": 1.0 if state == "finished" else round(progress, 4),
+            "time_left_s": None if ended else time_left_s,
+            "message": message,
+            "pid": None if ended else os.getpid(),
+            "started_at": started_at,
+            "finished_at": now if ended else None,
+        },
+    )
+
+
 def append_event(path: Path, kind: str, **content: Any) -> None:
     """Append one event, with its time in seconds since the epoch, to a JSONL file."""
     line = json.dumps({"time": round(time.time(), 3), "kind": kind, **content}, ensure_ascii=False) + "\n"

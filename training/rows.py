@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from inference.trunk import Progress, like_length_batches, no_progress, pad_ids, pad_states, trunk_batch
+from inference.batches import Progress, like_length_batches, no_progress
+from inference.trunk import pad_ids, pad_states, trunk_batch
 from training.recipes import Recipe
 from training.records import write_json
 

@@ -28,7 +28,7 @@ def evaluate_artifact(
     label_column: str | None = None,
 ) -> dict[str, Any]:
     """Return the scores as evaluation.json has them. Raises ArtifactError, BaseError or DataError."""
-    tuned = Classifier.load(artifact)
+    tuned = Classifier.load(artifact, engine="torch")
     record = read_record(artifact, PROVENANCE) or {}
     recipe = record.get("recipe", {})
     if dataset is None and not recipe:

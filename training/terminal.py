@@ -21,6 +21,7 @@ from training.jobs import ACTIVE, Run, Status
 from training.wording import in_words, percent
 
 if TYPE_CHECKING:
+    from training.labelled import LabelledReport
     from training.preview import Preview  # it imports datasets, which following a run can do without
 
 LINE_EVERY_S = 10.0
@@ -113,8 +114,25 @@ def print_preview(seen: "Preview") -> None:
         console.print(f"{part.low:>6}-{part.high:<6} {bar} {part.n:,}", markup=False)
     table = Table("label", "text")
     for row in seen.rows:
-        table.add_row(Text(row.label), Text(" ".join(row.text.split())[:200]))
+        table.add_row(Text(row.label), Text(_line(row.text)))
     console.print(table)
+
+
+def print_labelled(report: "LabelledReport") -> None:
+    """Print the texts of a file of labels that are not added: conflicts with their labels, and duplicates."""
+    table = Table("left out", "labels", "text")
+    for conflict in report.shown_conflicts:
+        why = "contradicts train" if conflict.with_train else "contradicts itself"
+        table.add_row(why, Text(", ".join(conflict.labels)), Text(_line(conflict.text)))
+    for text in report.shown_duplicates:
+        table.add_row("is there already", "", Text(_line(text)))
+    if table.row_count:
+        Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
+
+
+def _line(text: str) -> str:
+    """Return the start of a text as one line that a terminal shows and does not obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:1000]).split())[:200]
 
 
 def print_result(run: Run) -> None:

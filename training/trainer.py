@@ -212,7 +212,7 @@ def _arguments(recipe: Recipe, checkpoints: Path, *, every: int) -> TrainingArgu
         seed=recipe.seed,
         data_seed=recipe.seed,
         use_cpu=not on_gpu,
-        bf16=on_gpu and torch.cuda.is_bf16_supported(),
+        bf16=on_gpu and torch.cuda.is_bf16_supported(including_emulation=False),  # a T4 only pretends
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=on_gpu,

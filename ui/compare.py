@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from inference.errors import PredictionError
+from ui.gpu import predict
 from ui.parts import HEADING, as_gradio_error, html, into_view
 from ui.render import empty, page
 from ui.render_compare import answers, disagreements, scoreboard
@@ -50,8 +51,8 @@ def ask(model: Model, tweet: str, text: Texts) -> str:
     tweet = (tweet or "")[:_MOST_CHARACTERS]
     if not tweet.strip():
         raise PredictionError(text("compare.no_text"))
-    tuned = model.tuned.predict([tweet], with_latency=True)[0]
-    base = model.base.predict([tweet], with_latency=True)[0] if model.base else None
+    tuned = predict(model.tuned, [tweet])[0]
+    base = predict(model.base, [tweet])[0] if model.base else None
     return answers(
         (model.name, model.tuned.labels, tuned),
         (model.base.source, model.base.labels, base) if base else None,

@@ -66,7 +66,11 @@ def build(workbench: Workbench) -> gr.Blocks:
         )
         demo.load(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
         compare_tab.select(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
-        live_tab.select(live.refresh, live.inputs, live.outputs, **_QUIET)
+        # What the browser keeps is there once the tab is open; at the page's own load it is not.
+        live_tab.select(live.adopt, [live.stored, live.view], live.view, **_QUIET).then(
+            live.refresh, live.inputs, live.outputs, **_QUIET
+        )
+        live_tab.select(live.choices, None, live.second, **_QUIET)
         boot.tick(follow, None, [head, boot], **_QUIET).then(
             compare.refresh, compare.inputs, compare.outputs, **_QUIET
         )

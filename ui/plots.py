@@ -17,6 +17,15 @@ _WIDTH, _HEIGHT = 1000.0, 100.0  # units of the drawing, not pixels: it is stret
 
 
 @dataclass(frozen=True)
+class Band:
+    """A value with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Series:
     """A line: its name, its class in theme.css (tt-s-…), its points, and how it is drawn."""
 
@@ -78,6 +87,54 @@ def share_chart(
     ticks = "".join(_y_tick(y, text.percent(y, 0)) for y in (0.0, 0.5, 1.0))
     ticks += _x_tick(0.0, ago) + _x_tick(1.0, text("live.now"))
     return _frame(grid + body, ticks, name=title)
+
+
+def band_chart(
+    bands: Sequence[Band | None], *, slots: int, low: float, high: float, text: Texts, title: str, ago: str
+) -> str:
+    """Draw values of shares with their intervals over time, newest at the right; None leaves a gap.
+
+    `low` and `high` are the ends of the y axis, written as points; `ago` names the left end.
+    """
+    width = _WIDTH / slots
+
+    def height(value: float) -> float:
+        return _HEIGHT * (1 - (min(max(value, low), high) - low) / (high - low))
+
+    body, dots = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0)), ""
+    for run in _runs(list(reversed(bands[-slots:]))):
+        across = [_WIDTH - (back + 0.5) * width for back, _ in run]
+        upper = [f"{x:.1f},{height(b.high):.2f}" for x, (_, b) in zip(across, run, strict=True)]
+        lower = [f"{x:.1f},{height(b.low):.2f}" for x, (_, b) in zip(across, run, strict=True)]
+        line = " ".join(f"{x:.1f},{height(b.value):.2f}" for x, (_, b) in zip(across, run, strict=True))
+        if len(run) > 1:
+            body += f'<polygon class="band" points="{" ".join([*upper, *reversed(lower)])}"/>'
+            body += f'<polyline class="line tt-s-validation" points="{line}"/>'
+        else:
+            x, band = across[0], run[0][1]
+            ends = f'y1="{height(band.high):.2f}" y2="{height(band.low):.2f}"'
+            body += f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" {ends}/>'
+            dots += _dot(x / _WIDTH, 1 - height(band.value) / _HEIGHT, "validation")
+    places = [(share, low + share * (high - low)) for share in (0.0, 0.5, 1.0)]
+    ticks = "".join(_y_tick(y, _points(value, text)) for y, value in places)
+    ticks += _x_tick(0.0, ago) + _x_tick(1.0, text("live.now"))
+    return _frame(body, ticks + dots, name=title)
+
+
+def _runs(bands: Sequence[Band | None]) -> list[list[tuple[int, Band]]]:
+    """Return the stretches without a gap, each as (place, band) pairs."""
+    runs: list[list[tuple[int, Band]]] = [[]]
+    for place, band in enumerate(bands):
+        if band:
+            runs[-1].append((place, band))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _points(value: float, text: Texts) -> str:
+    written = text.number(100 * value).replace("-", "−")
+    return f"+{written}" if value > 0 else written
 
 
 def histogram(counts: Sequence[int], edges: Sequence[float], *, text: Texts, title: str) -> str:

@@ -17,7 +17,9 @@ import gradio as gr
 from training.recipes import Recipe, change, load_recipe, settings
 from ui.translations import I18N
 
-ELSEWHERE = ("name", "description", "base", "dataset", "text_column", "label_column", "label_names")
+ELSEWHERE = (
+    "name", "description", "base", "dataset", "text_column", "label_column", "label_names", "more_data",
+)  # fmt: skip
 FREQUENT = ("n_train", "epochs", "learning_rate", "batch_size", "depth", "method")
 
 

@@ -30,7 +30,7 @@ def _model(model: Model, text: Texts) -> str:
     link = ""
     if model.run and model.run.path.parent == runs_dir():
         link = f'<a href="?run={quote(model.run.id)}">{esc(text("header.run"))}</a>'
-    return _fact(text("header.model"), model.name, "", link)
+    return _fact(text("header.model"), model.name, model.tuned.engine.name, link)
 
 
 def _base(model: Model, text: Texts) -> str:

@@ -26,21 +26,28 @@ from ui.translations import Texts
 _LONGEST_LIST = 50
 
 
-def run_panel(view: RunView | None, text: Texts, *, now: float, loaded: str = "") -> str:
+def run_panel(view: RunView | None, text: Texts, *, now: float, loaded: str = "", may: bool = True) -> str:
     """Draw the chosen run: where it stands, its curves, its result and what can be done with it.
 
-    `loaded` is the id of the run whose model is in use.
+    `loaded` is the id of the run whose model is in use; `may`: whether the visitor may do anything with it.
     """
     if view is None:
         return page(empty(text("train.no_run"), text("train.no_run_next")))
-    parts = [_title(view, text, loaded), _standing(view, text, now), _curves(view, text), _result(view, text)]
+    parts = [
+        _title(view, text, loaded, may),
+        _standing(view, text, now),
+        _curves(view, text),
+        _result(view, text),
+    ]
     parts.append(notes(view.notes))
     return page(f'<div class="tt-card"><div class="tt-stack">{"".join(parts)}</div></div>')
 
 
-def _title(view: RunView, text: Texts, loaded: str) -> str:
+def _title(view: RunView, text: Texts, loaded: str, may: bool) -> str:
     run_id, actions = view.run.id, ""
-    if view.active:
+    if not may:
+        actions = f'<span class="muted">{esc(text("train.in_use"))}</span>' if run_id == loaded else ""
+    elif view.active:
         actions = button(text("train.cancel"), action="cancel", value=run_id)
     elif view.resumable:
         actions = button(text("train.resume"), action="resume", value=run_id, css="go")
@@ -144,26 +151,35 @@ def _result(view: RunView, text: Texts) -> str:
     return table(head, rows, caption=text("train.result"))
 
 
-def runs_table(runs: Sequence[Any], chosen: str, text: Texts, *, now: float, loaded: str = "") -> str:
-    """Draw the list of runs, newest first; `loaded` is the id of the run whose model is in use."""
+def runs_table(
+    runs: Sequence[Any], chosen: str, text: Texts, *, now: float, loaded: str = "", may: bool = True
+) -> str:
+    """Draw the list of runs, newest first; `loaded` and `may` as for `run_panel`."""
     if not runs:
         return ""
     names = ("run", "state", "recipe", "data", "accuracy", "when")
     head = [(text(f"runs.{name}"), "num" if name == "accuracy" else "") for name in names] + [("", "")]
-    rows = [_run_row(run, run.id == chosen, run.id == loaded, text, now) for run in runs[:_LONGEST_LIST]]
+    rows = [
+        _run_row(run, run.id == chosen, text, now, _action(run, run.id == loaded, may, text))
+        for run in runs[:_LONGEST_LIST]
+    ]
     title = f'<div class="tt-row" style="margin:4px 0 8px"><h2>{esc(text("runs.title"))}</h2></div>'
     return page(title + table(head, rows, caption=text("runs.title"), css="tall"))
 
 
-def _run_row(run: Any, chosen: bool, loaded: bool, text: Texts, now: float) -> str:
-    status, scores = run.status(), read_scores(run)
-    action = ""
+def _action(run: Any, loaded: bool, may: bool, text: Texts) -> str:
+    state = run.status().state
     if loaded:
-        action = f'<span class="muted">{esc(text("train.in_use"))}</span>'
-    elif status.state == "finished":
-        action = button(text("train.use_short"), action="use", value=run.id, about=run.id)
-    elif status.state in ("cancelled", "failed", "interrupted"):
-        action = button(text("train.resume"), action="resume", value=run.id, about=run.id)
+        return f'<span class="muted">{esc(text("train.in_use"))}</span>'
+    if may and state == "finished":
+        return button(text("train.use_short"), action="use", value=run.id, about=run.id)
+    if may and state in ("cancelled", "failed", "interrupted"):
+        return button(text("train.resume"), action="resume", value=run.id, about=run.id)
+    return ""
+
+
+def _run_row(run: Any, chosen: bool, text: Texts, now: float, action: str) -> str:
+    status, scores = run.status(), read_scores(run)
     accuracy = score_text(scores["accuracy"], text) if scores else "–"
     show = button(run.id, action="show", value=run.id, css="link")
     state = state_chip(status.state, text)

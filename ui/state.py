@@ -1,24 +1,28 @@
-"""What the app holds in memory: the loaded model with its base, and the one live feed. All else is files.
+"""What the app holds in memory: the loaded model with its base, and the live feeds. All else is files.
 
     workbench = Workbench(model="runs/demo/artifact")
     workbench.load_in_background()       # torch is imported there, not before the first page
     workbench.model.state                # "none" | "loading" | "ready" | "failed"
 
-Everybody who opens the app sees the same model and the same feed. Knows nothing about Gradio.
+Everybody who opens the app sees the same model; `live_feeds` says who sees which feed. Knows nothing about
+Gradio.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from inference.artifact import EVALUATION, PROVENANCE, read_record
+from inference.artifact import BASE_HEAD, EVALUATION, PROVENANCE, read_record
 from inference.errors import RunError, TweetTuneError
-from inference.feed import Feed
-from inference.sources import Post
+from inference.sources import SOURCES, Post, Source
 from training.jobs import Run, find_run, list_runs
+from ui.live_duel import Duels
+from ui.live_feeds import LiveFeeds
+from ui.publishing import Publications
+from ui.space_settings import SpaceSettings, read_settings
 
 Stage = Literal["none", "loading", "ready", "failed"]
 
@@ -38,15 +42,17 @@ class Model:
 
     @property
     def folder(self) -> Path | None:
-        """The artifact's folder, None when the model came from the Hub."""
-        return Path(self.source) if self.source and Path(self.source).is_dir() else None
+        """The artifact's folder; of a model from the Hub its place in the cache, None before it is loaded."""
+        if self.source and Path(self.source).is_dir():
+            return Path(self.source)
+        return self.tuned.folder if self.tuned else None
 
     @property
     def name(self) -> str:
         """What the model is called in the header: its run, its folder or its repository."""
         if self.run:
             return self.run.id
-        return self.folder.name if self.folder else self.source
+        return Path(self.source).name if Path(self.source).is_dir() else self.source
 
     def evaluation(self) -> dict[str, Any] | None:
         """Return the scores on the test split, None when there are none."""
@@ -84,16 +90,24 @@ class Workbench:
         self,
         *,
         model: str | None = None,
+        settings: SpaceSettings | None = None,
         load_tuned: Callable[[str], Any] = load_tuned,
         load_base: Callable[[Path], Any] = load_base,
+        on_loaded: Callable[[str, Any], None] = lambda name, classifier: None,
+        sources: Mapping[str, Callable[..., Source]] = SOURCES,
     ) -> None:
-        """Plan to load `model`, or else the newest finished run, or nothing when there is none."""
-        self._load_tuned, self._load_base = load_tuned, load_base
+        """Plan to load `model`, or else the newest finished run, or nothing when there is none.
+
+        `on_loaded` is told "fine-tuned" or "base" and the Classifier that answers from now on, None for none.
+        """
+        self.settings = settings or read_settings()
+        self._load_tuned, self._load_base, self._on_loaded = load_tuned, load_base, on_loaded
         self._loading = threading.Lock()  # one load at a time: two would need twice the memory
         self.starting = threading.Lock()  # one training at a time
+        self.publications = Publications()
         source = model or newest_artifact()
         self.model = Model(state="loading", source=source, run=run_of(source)) if source else Model()
-        self.feed: Feed | None = None
+        self.live, self.duels = LiveFeeds(sources), Duels(load_tuned)
         self.held_out: dict[Any, list[Post]] = {}
 
     def load_in_background(self) -> None:
@@ -117,28 +131,27 @@ class Workbench:
             except TweetTuneError:
                 self.model = former
                 raise
+            self._on_loaded("base", None)
+            self._on_loaded("fine-tuned", tuned)
             loaded = replace(self.model, state="ready", tuned=tuned, base_state="loading")
             self.model = loaded
-        self.stop_feed()
+        self.live.stop_all()
         threading.Thread(target=self._add_base, args=(loaded,), name="load-base", daemon=True).start()
 
     def _add_base(self, loaded: Model) -> None:
         folder = loaded.folder
         try:
-            if folder is None:
+            if folder is None or not (folder / BASE_HEAD).is_file():
                 raise RunError(
                     "This model came without its base's head, so there is nothing to compare with."
                 )
             done = replace(loaded, base=self._load_base(folder), base_state="ready")
         except TweetTuneError as error:
             done = replace(loaded, base_state="failed", base_message=str(error))
-        if self.model is loaded:  # else another model was chosen meanwhile
-            self.model = done
-
-    def stop_feed(self) -> None:
-        """End the live feed, if one runs."""
-        if self.feed:
-            self.feed.stop(timeout_s=1.0)
+        with self._loading:
+            if self.model is loaded:  # else another model was chosen meanwhile
+                self.model = done
+                self._on_loaded("base", done.base)
 
 
 def newest_artifact() -> str:

@@ -1,9 +1,10 @@
-"""The Train tab: choose base, data and recipe, look at the data, start, watch, cancel, resume, use.
+"""The Train tab: choose base, data and recipe, look at the data, start, watch, cancel, resume, use, publish.
 
     tab = build_train(workbench)
     tab.timer            # ticks while the tab is open; the page switches it on and off
 
-All state lives in runs/: whoever opens the page later, or after a restart, sees every run again.
+All state lives in runs/: whoever opens the page later, or after a restart, sees every run again. Each handler
+that changes something asks first whether this visitor may.
 Knows nothing about how training is done.
 """
 
@@ -23,17 +24,22 @@ from inference.errors import DataError, RunError
 from inference.paths import cache_dir
 from training.jobs import Run, cancel, create_run, list_runs, resume, running, start
 from training.recipes import Recipe, available_recipes, load_recipe
+from ui.login import build_login, standing
 from ui.parts import HEADING, REMARK, as_gradio_error, html, into_view
+from ui.publish import build_publish
 from ui.recipe_form import RecipeForm
 from ui.render import busy, esc
 from ui.render_preview import preview_panel
 from ui.render_train import run_panel, runs_table
+from ui.rights import check_may_train, may_train, visitor_of
 from ui.run_view import read_run
+from ui.space_settings import SpaceSettings
 from ui.state import Workbench, known_run
 from ui.translations import I18N, Texts, texts_for
 
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
+ACTIONS = ("cancel", "resume", "use")
 _UPLOADS = (".csv", ".tsv", ".jsonl", ".parquet")
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
 
@@ -79,6 +85,7 @@ def look_at(recipe: Recipe) -> Any:
 
 def begin(workbench: Workbench, recipe: Recipe) -> Run:
     """Start a new run. Raises RunError while another one is at work."""
+    _refuse_more(recipe, workbench.settings)
     with workbench.starting:
         _refuse_second()
         run = create_run(recipe)
@@ -101,6 +108,21 @@ def act(workbench: Workbench, action: str, run_id: str) -> None:
         workbench.use(str(run.artifact))
 
 
+def _refuse_more(recipe: Recipe, settings: SpaceSettings) -> None:
+    most = settings.max_train_rows
+    if most and not 0 < recipe.n_train <= most:
+        wanted = f"{recipe.n_train:,}" if recipe.n_train else "all"
+        raise RunError(
+            f"A run may have {most:,} training rows here, and {wanted} were asked for. "
+            f"Set Training rows to {most} or fewer."
+        )
+
+
+def _allow(workbench: Workbench, request: gr.Request, profile: gr.OAuthProfile | None) -> None:
+    """Raise NotAllowed for a visitor who may not change anything here."""
+    check_may_train(workbench.settings, visitor_of(request, profile))
+
+
 def _refuse_second() -> None:
     if busy := running():
         raise RunError(
@@ -108,43 +130,60 @@ def _refuse_second() -> None:
         )
 
 
-def draw(workbench: Workbench, chosen: str, text: Texts) -> tuple[str, str]:
-    """Return the HTML of the chosen run (or the running, or the newest one) and of the list of runs."""
+def draw(workbench: Workbench, chosen: str, text: Texts, *, may: bool = True) -> tuple[str, str]:
+    """Return the HTML of the chosen run (or the running, or the newest one) and of the list of runs.
+
+    `may`: whether there are buttons to do something with them.
+    """
     runs, now = list_runs(), time.time()
     by_id = {run.id: run for run in runs}
     run = by_id.get(chosen) or running() or (runs[0] if runs else None)
     model = workbench.model
     loaded = model.run.id if model.run and model.state == "ready" else ""
-    panel = run_panel(read_run(run) if run else None, text, now=now, loaded=loaded)
-    return panel, runs_table(runs, run.id if run else "", text, now=now, loaded=loaded)
+    panel = run_panel(read_run(run) if run else None, text, now=now, loaded=loaded, may=may)
+    return panel, runs_table(runs, run.id if run else "", text, now=now, loaded=loaded, may=may)
 
 
 def build_train(workbench: Workbench) -> TrainTab:
     """Draw the tab inside the current Blocks."""
     first = load_recipe("quick")
-    chosen, shown = gr.State(""), gr.State(["", ""])
+    chosen, shown = gr.State(""), gr.State([])
     timer = gr.Timer(1.0, active=False)
+    strip = build_login()
     with gr.Row(elem_classes="tt-columns"):
         with gr.Column(scale=1, min_width=320):
-            data = _data_form()
-            recipe_name, base, form = _recipe_form(first)
+            data = _data_form(workbench.settings.dataset)
+            recipe_name, base, form = _recipe_form(first, workbench.settings.base)
             go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
         with gr.Column(scale=2, min_width=320):
             preview = html(elem_id="data-preview", actions=True)
             panel = html(elem_id="run-panel", actions=True)
             runs = html(elem_id="run-list", actions=True)
-    outputs = [panel, runs, shown]
+            publish = build_publish(workbench)
+    outputs = [panel, runs, strip, go, publish.run, publish.panel, shown]
     inputs = [*data.inputs, base, recipe_name, *form.components]
-    _wire_preview(data, recipe_name, form, inputs, preview)
+    _wire_preview(workbench, data, form, inputs, preview)
 
-    def refresh(chosen: str, shown: list[str], request: gr.Request) -> tuple[Any, ...]:
+    def refresh(
+        chosen: str, shown: list[str], request: gr.Request, profile: gr.OAuthProfile | None
+    ) -> tuple[Any, ...]:
         """Draw again; what has not changed is not sent, so that nothing flickers or loses focus."""
-        drawn = draw(workbench, chosen, texts_for(request))
-        parts = [gr.skip() if old == new else new for old, new in zip(shown or ["", ""], drawn, strict=True)]
-        return (*parts, list(drawn))
+        visitor, text = visitor_of(request, profile), texts_for(request)
+        may = may_train(workbench.settings, visitor)
+        drawn = [
+            *draw(workbench, chosen, text, may=may), standing(workbench.settings, visitor, text), may,
+            *publish.draw(visitor, text),
+        ]  # fmt: skip
+        new = [*drawn[:3], gr.update(interactive=may), gr.update(choices=drawn[4]), drawn[5]]
+        old = shown or [None] * len(drawn)
+        return (
+            *(gr.skip() if was == now else to for was, now, to in zip(old, drawn, new, strict=True)),
+            drawn,
+        )
 
-    def start_training(request: gr.Request, *values: Any) -> tuple[Any, ...]:
+    def start_training(request: gr.Request, profile: gr.OAuthProfile | None, *values: Any) -> tuple[Any, ...]:
         with as_gradio_error():
+            _allow(workbench, request, profile)
             run = begin(workbench, _recipe(form, values))
         return (run.id, "", *draw(workbench, run.id, texts_for(request)))
 
@@ -167,14 +206,18 @@ class _DataForm:
     look: gr.Button
 
 
-def _data_form() -> _DataForm:
+def _data_form(proposed: str) -> _DataForm:
+    kind_first = proposed if proposed in ("auto", "embedded") else "hub"
     with gr.Column(elem_classes="tt-panel"):
         html(I18N("train.data_title"), html_template=HEADING)
         kind = gr.Radio(
-            [(I18N(f"train.data_{name}"), name) for name in SOURCES], value="auto", label=I18N("train.data"),
-            info=I18N("train.data_help"), container=False, elem_id="data-kind",
+            [(I18N(f"train.data_{name}"), name) for name in SOURCES], value=kind_first,
+            label=I18N("train.data"), info=I18N("train.data_help"), container=False, elem_id="data-kind",
         )  # fmt: skip
-        hub_id = gr.Textbox(label=I18N("train.hub_id"), placeholder="owner/name", visible=False, max_lines=1)
+        hub_id = gr.Textbox(
+            proposed if kind_first == "hub" else "", label=I18N("train.hub_id"), placeholder="owner/name",
+            visible=kind_first == "hub", max_lines=1,
+        )  # fmt: skip
         file = gr.File(
             label=I18N("train.file"),
             file_types=list(_UPLOADS),
@@ -199,14 +242,14 @@ def _data_form() -> _DataForm:
     return _DataForm([kind, hub_id, file, *columns, names], look)
 
 
-def _recipe_form(first: Recipe) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm]:
+def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm]:
     recipes = available_recipes()
     with gr.Column(elem_classes="tt-panel"):
         html(I18N("train.recipe_title"), html_template=HEADING)
         with gr.Row():
             base = gr.Dropdown(
-                list(BASES), value="auto", label=I18N("setting.base"), info=I18N("help.base"),
-                allow_custom_value=True, min_width=140, elem_id="base",
+                list(dict.fromkeys([proposed, *BASES])), value=proposed, label=I18N("setting.base"),
+                info=I18N("help.base"), allow_custom_value=True, min_width=140, elem_id="base",
             )  # fmt: skip
             name = gr.Dropdown(
                 list(recipes), value=first.name, label=I18N("setting.name"), info=I18N("train.recipe_help"),
@@ -235,9 +278,13 @@ def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
     )  # fmt: skip
 
 
-def _wire_preview(data: _DataForm, name: Any, form: RecipeForm, inputs: list[Any], preview: gr.HTML) -> None:
-    def preview_data(request: gr.Request, *values: Any) -> Iterator[str]:
+def _wire_preview(
+    workbench: Workbench, data: _DataForm, form: RecipeForm, inputs: list[Any], preview: gr.HTML
+) -> None:
+    def preview_data(request: gr.Request, profile: gr.OAuthProfile | None, *values: Any) -> Iterator[str]:
         text, drawn = texts_for(request), ""
+        with as_gradio_error():
+            _allow(workbench, request, profile)
         yield busy(text("preview.loading"))
         with as_gradio_error():
             try:
@@ -256,15 +303,20 @@ def _wire_preview(data: _DataForm, name: Any, form: RecipeForm, inputs: list[Any
 def _wire_actions(
     workbench: Workbench, source: gr.HTML, chosen: gr.State, panel: gr.HTML, runs: gr.HTML
 ) -> Any:
-    def on_action(current: str, request: gr.Request, event: gr.EventData) -> tuple[str, str, str]:
+    def on_action(
+        current: str, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
+    ) -> tuple[str, str, str]:
         action, run_id, text = event.action, event.value, texts_for(request)
+        may = may_train(workbench.settings, visitor_of(request, profile))
         with as_gradio_error():
+            if action in ACTIONS:
+                _allow(workbench, request, profile)
             if action == "use":
                 gr.Info(text("train.loading", run=run_id), duration=4)
             act(workbench, action, run_id)
             if action == "use":
                 gr.Info(text("train.loaded", run=run_id), duration=4)
-        return (run_id, *draw(workbench, run_id, text))
+        return (run_id, *draw(workbench, run_id, text, may=may))
 
     return source.select(
         on_action, chosen, [chosen, panel, runs], api_visibility="private", show_progress="hidden",
@@ -275,10 +327,11 @@ def _wire_actions(
 def _api(workbench: Workbench) -> None:
     """The same as the buttons in the lists, for clients: they name the run."""
 
-    def run_action(action: str, run_id: str) -> str:
+    def run_action(action: str, run_id: str, request: gr.Request, profile: gr.OAuthProfile | None) -> str:
         with as_gradio_error():
-            if action not in ("cancel", "resume", "use"):
+            if action not in ACTIONS:
                 raise RunError(f"{action!r} is no action. Choose cancel, resume or use.")
+            _allow(workbench, request, profile)
             act(workbench, action, run_id)
         return f"{action}: {run_id}"
 

@@ -4,10 +4,13 @@
     text = texts_for(request)                    # by the request's Accept-Language
     text("train.left", time=text.duration(90))   # HTML that is made on the server
 
+APP_LANGUAGE sets one language for everybody.
+
 Numbers, shares and times are written here too, since their form is the language's.
 Knows nothing about HTML: nothing here is escaped.
 """
 
+import os
 import tomllib
 from datetime import datetime
 from functools import cache
@@ -41,7 +44,18 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-I18N = gr.I18n(**{language: texts(language) for language in LANGUAGES}, pt=texts("pt-BR"))
+def forced() -> str:
+    """Return the language that the owner has set for everybody, "" for each browser's own."""
+    return os.environ.get("APP_LANGUAGE", "").strip()
+
+
+def _in_browsers() -> dict[str, dict[str, str]]:
+    return {language: texts(forced() or language) for language in LANGUAGES} | {
+        "pt": texts(forced() or "pt-BR")
+    }
+
+
+I18N = gr.I18n(**_in_browsers())
 
 
 def language_of(accepted: str) -> str:
@@ -130,6 +144,8 @@ def _texts_in(language: str) -> Texts:
 
 def texts_for(request: gr.Request | None) -> Texts:
     """Return the texts in the language that a request asks for; English for one without a preference."""
+    if language := forced():
+        return _texts_in(language)
     headers = getattr(request, "headers", None) or {}
     return _texts_in(language_of(headers.get("accept-language", "") or ""))
 

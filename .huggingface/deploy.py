@@ -1,0 +1,337 @@
+"""Create or update a Space with this repository: one commit, then wait until the app answers.
+
+    python .huggingface/deploy.py OWNER/NAME --dry-run
+    python .huggingface/deploy.py OWNER/NAME --private --variable MODEL_ID=owner/model --bucket owner/runs
+    HF_TOKEN=… X_BEARER_TOKEN=… python .huggingface/deploy.py OWNER/NAME --secret X_BEARER_TOKEN
+
+Sent are the files of an allow-list and no others. Values of secrets come from the environment, never from the
+command line, and are never printed. Files of the Space's owner that are not this project's stay. It can be
+run again at any time: what is equal already is not sent. Needs `huggingface_hub` alone.
+Knows nothing about what the app does, except that `/healthz` says that it is up.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import huggingface_hub
+from hub_calls import TIMEOUT_S, DeployError, ask, use_timeouts
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Volume
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from space_files import TOKEN, Changes, collect, compare
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = "/data"
+LOG_LINES = 20
+BUILDING = ("BUILDING", "RUNNING_BUILDING", "APP_STARTING", "RUNNING_APP_STARTING")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(description="Create or update a Space with this repository.")
+    top.add_argument("space", metavar="OWNER/NAME", help="the Space")
+    top.add_argument("--private", action="store_true", help="create it private; refuse one that is public")
+    top.add_argument("--hardware", metavar="FLAVOR", help="such as cpu-basic, t4-small, zero-a10g")
+    top.add_argument(
+        "--secret", action="append", default=[], metavar="NAME", help="set a secret to $NAME; repeatable"
+    )
+    top.add_argument(
+        "--variable", action="append", default=[], metavar="NAME=VALUE", help="set a variable; repeatable"
+    )
+    top.add_argument(
+        "--bucket", metavar="OWNER/NAME", help=f"mount a bucket at {DATA}: runs survive a restart"
+    )
+    top.add_argument("--dry-run", action="store_true", help="show files, sizes and settings; send nothing")
+    top.add_argument("--no-wait", action="store_true", help="do not wait until the app answers")
+    top.add_argument(
+        "--timeout-s", type=float, default=1800, metavar="S", help="longest wait (default: 1800)"
+    )
+    top.add_argument("--poll-s", type=float, default=3, metavar="S", help="pause between looks (default: 3)")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Deploy, or say in one sentence why not. Returns the exit status."""
+    given = parser().parse_args(arguments)
+    try:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", given.space):
+            raise DeployError(f"{given.space!r} is not the name of a Space. Write it as owner/name.")
+        files, secrets, variables = collect(ROOT), _secrets(given.secret), _variables(given.variable)
+        token = huggingface_hub.get_token()
+        api = HfApi(token=token)
+        use_timeouts()
+        if given.dry_run:
+            return _show(api, given, files, variables, logged_in=bool(token))
+        if not token:
+            raise DeployError("Nobody is logged in to the Hub. Run `hf auth login`, or set HF_TOKEN.")
+        deploy(api, given, files, secrets, variables)
+    except DeployError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _say(sentence: str) -> None:
+    sys.stdout.write(f"{sentence}\n")
+    sys.stdout.flush()
+
+
+def _secrets(names: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise DeployError(
+                f"--secret takes a name alone, not {name.partition('=')[0]}=…: a command line can be read. "
+                "Put the value into the environment variable of that name."
+            )
+        if not os.environ.get(name):
+            raise DeployError(f"The secret {name} is not in the environment. Run `export {name}=…` first.")
+        found[name] = os.environ[name]
+    return found
+
+
+def _variables(pairs: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not _NAME.fullmatch(name):
+            raise DeployError(f"--variable {name} has no value. Write --variable NAME=VALUE.")
+        if TOKEN.search(value):
+            raise DeployError(
+                f"The value of {name} looks like a token, and variables are public. Use --secret."
+            )
+        found[name] = value
+    return found
+
+
+def deploy(
+    api: HfApi,
+    given: argparse.Namespace,
+    files: dict[str, bytes],
+    secrets: dict[str, str],
+    variables: dict[str, str],
+) -> None:
+    """Create or update the Space, and wait for the app. Raises DeployError."""
+    space = given.space
+    user = ask("Logging in", lambda: api.whoami())["name"]
+    info = _info(api, space)
+    if info is None:
+        _say(f"Creating the Space {space}, as {user}.")
+        ask(
+            f"Creating the Space {space}",
+            lambda: api.create_repo(
+                space, repo_type="space", space_sdk="gradio", private=given.private or None, exist_ok=True,
+                space_hardware=given.hardware,
+            ),
+        )  # fmt: skip
+        info = _info(api, space)
+    if info is None:
+        raise DeployError(f"The Space {space} was created but can't be read. Check the token's rights.")
+    if given.private and not info.private:
+        raise DeployError(
+            f"{space} exists and is public. Make it private in its settings, or leave out --private."
+        )
+    changes = compare(files, _remote(api, space, info.sha), space)
+    _settle(api, given, secrets, variables)
+    commit = _commit(api, space, files, changes, info.sha)
+    _tell(changes)
+    _say(f"Commit: {api.endpoint}/spaces/{space}/commit/{commit}")
+    if not given.no_wait:
+        _wait(api, given, commit, private=bool(info.private), hide=tuple(secrets.values()))
+
+
+def _info(api: HfApi, space: str) -> Any:
+    def look() -> Any:
+        try:
+            return api.space_info(space, timeout=TIMEOUT_S)
+        except RepositoryNotFoundError:
+            return None
+
+    return ask(f"Looking at {space}", look)
+
+
+def _remote(api: HfApi, space: str, revision: str) -> dict[str, str]:
+    """Return the Space's files with the SHA-256 (LFS) or git's SHA-1 of each."""
+    tree = ask(
+        f"Listing the files of {space}",
+        lambda: list(api.list_repo_tree(space, recursive=True, revision=revision, repo_type="space")),
+    )
+    found = {}
+    for entry in tree:
+        if hasattr(entry, "blob_id"):  # else a folder
+            found[entry.path] = entry.lfs.sha256 if entry.lfs else entry.blob_id
+    return found
+
+
+def _settle(
+    api: HfApi, given: argparse.Namespace, secrets: dict[str, str], variables: dict[str, str]
+) -> None:
+    """Set hardware, bucket, variables and secrets, before the files: the build then starts with them."""
+    space = given.space
+    runtime = ask("Asking for the Space's state", lambda: api.get_space_runtime(space))
+    if given.hardware and given.hardware not in (runtime.hardware, runtime.requested_hardware):
+        ask(f"Asking for {given.hardware}", lambda: api.request_space_hardware(space, given.hardware))
+        _say(f"Hardware: {given.hardware}")
+    if given.bucket:
+        _mount(api, given, runtime.volumes or [])
+    known = ask("Reading the variables", lambda: api.get_space_variables(space)) if variables else {}
+    for name, value in variables.items():
+        if name not in known or known[name].value != value:
+            ask(f"Setting {name}", lambda n=name, v=value: api.add_space_variable(space, n, v))
+            _say(f"Variable {name}={value}")
+    for name, value in secrets.items():
+        ask(f"Setting the secret {name}", lambda n=name, v=value: api.add_space_secret(space, n, v))
+        _say(f"Secret {name}: set")
+
+
+def _mount(api: HfApi, given: argparse.Namespace, volumes: list[Volume]) -> None:
+    if any(v.source == given.bucket and v.mount_path == DATA for v in volumes):
+        return
+    others = [volume for volume in volumes if volume.mount_path != DATA]  # the call replaces the whole list
+    ask("Creating the bucket", lambda: api.create_bucket(given.bucket, private=True, exist_ok=True))
+    volume = Volume(type="bucket", source=given.bucket, mount_path=DATA)
+    ask("Mounting the bucket", lambda: api.set_space_volumes(given.space, [*others, volume]))
+    _say(f"Bucket {given.bucket} at {DATA}")
+
+
+def _commit(api: HfApi, space: str, files: dict[str, bytes], changes: Changes, parent: str) -> str:
+    """Make one commit of all changes. Returns the Space's newest commit; none is made for no change."""
+    if not changes:
+        return parent
+    operations = [
+        *(CommitOperationAdd(name, files[name]) for name in (*changes.add, *changes.change)),
+        *(CommitOperationDelete(name) for name in changes.remove),
+    ]
+
+    def send() -> str:
+        try:
+            made = api.create_commit(
+                space, operations, commit_message="Deploy TweetTune", repo_type="space", parent_commit=parent
+            )
+        except HfHubHTTPError as error:
+            if error.response is None or error.response.status_code != 412:
+                raise
+            now = _info(api, space).sha  # perhaps it is our own commit, whose answer was lost
+            if compare(files, _remote(api, space, now), space):
+                raise DeployError(
+                    f"{space} was changed while this ran; nothing was overwritten. Run it again."
+                ) from error
+            return str(now)
+        return str(made.oid)
+
+    return ask("Sending the files", send)
+
+
+def _tell(changes: Changes) -> None:
+    counts = f"{len(changes.add)} new, {len(changes.change)} changed, {len(changes.remove)} removed"
+    _say(f"Files: {counts}, {len(changes.same)} equal already.")
+    if changes.foreign:
+        _say(f"Left alone: {', '.join(changes.foreign)}")
+
+
+def _wait(api: HfApi, given: argparse.Namespace, commit: str, *, private: bool, hide: Sequence[str]) -> None:
+    """Wait until the Space runs this commit and its `/healthz` answers. Raises DeployError with its log."""
+    until, shown = time.monotonic() + given.timeout_s, ""
+    while True:
+        runtime = ask("Asking for the Space's state", lambda: api.get_space_runtime(given.space))
+        stage, running = str(runtime.stage), runtime.raw.get("sha")
+        old = running is not None and running != commit
+        if stage != shown:
+            _say(f"Stage: {stage}")
+            shown = stage
+        if stage not in (*BUILDING, "RUNNING") and not old:
+            raise DeployError(
+                f"The Space is {stage}. Look at {api.endpoint}/spaces/{given.space}?logs=build."
+                + _logs(api, given.space, build="BUILD" in stage or "CONFIG" in stage, hide=hide)
+            )
+        if stage == "RUNNING" and not old and (said := _health(api, runtime, private=private)):
+            return _say(f"The app answers (model: {said.get('model', 'unknown')}): {_address(api, runtime)}")
+        if time.monotonic() > until:
+            raise DeployError(
+                f"After {given.timeout_s:.0f} s the Space is {stage} and its app does not answer yet. "
+                f"Look at {api.endpoint}/spaces/{given.space}?logs=container, or run this again."
+            )
+        time.sleep(given.poll_s)
+
+
+def _address(api: HfApi, runtime: Any) -> str:
+    """Return the app's own address; a Hub that speaks plain http has apps that do so too."""
+    domains = [each["domain"] for each in runtime.raw.get("domains") or [] if each.get("domain")]
+    return f"{urlsplit(api.endpoint).scheme}://{domains[0]}" if domains else ""
+
+
+def _health(api: HfApi, runtime: Any, *, private: bool) -> dict[str, Any] | None:
+    """Return what `/healthz` says, None while it does not answer; the token goes to the Hub's hosts alone."""
+    address = _address(api, runtime)
+    if not address:
+        return None
+    headers = {}
+    if private and may_have_the_token(address, api.endpoint):
+        headers["Authorization"] = f"Bearer {api.token}"
+    try:
+        answer = httpx2.get(f"{address}/healthz", headers=headers, timeout=10)
+        said = answer.json() if answer.status_code == 200 else None
+    except (httpx2.HTTPError, ValueError):
+        return None
+    return said if isinstance(said, dict) and said.get("status") == "ok" else None
+
+
+def may_have_the_token(address: str, endpoint: str) -> bool:
+    """Whether an address is the Hub's own: a Space may have a domain of anybody."""
+    host = urlsplit(address).hostname or ""
+    return host.endswith(".hf.space") or host == urlsplit(endpoint).hostname
+
+
+def _logs(api: HfApi, space: str, *, build: bool, hide: Sequence[str]) -> str:
+    try:
+        lines = "".join(api.fetch_space_logs(space, build=build)).splitlines()[-LOG_LINES:]
+    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError):
+        return " Its log can't be read."
+    text = "\n".join(lines)
+    for value in hide:
+        text = text.replace(value, "***")
+    return f" The end of its log:\n{TOKEN.sub('***', text)}" if lines else " Its log is empty."
+
+
+def _show(
+    api: HfApi,
+    given: argparse.Namespace,
+    files: dict[str, bytes],
+    variables: dict[str, str],
+    *,
+    logged_in: bool,
+) -> int:
+    """Print what would be sent, and what that would change where the Hub can be asked."""
+    for name, content in files.items():
+        _say(f"{len(content):>9,}  {name}")
+    _say(f"{sum(map(len, files.values())):>9,}  bytes in {len(files)} files")
+    for name, value in variables.items():
+        _say(f"Variable {name}={value}")
+    for name in given.secret:
+        _say(f"Secret {name}: from the environment")
+    if given.hardware or given.bucket:
+        _say(json.dumps({"hardware": given.hardware, "bucket": given.bucket}))
+    try:
+        if not logged_in:
+            raise DeployError("Nobody is logged in.")
+        if (info := _info(api, given.space)) is None:
+            _say(f"The Space {given.space} would be created.")
+        else:
+            _tell(compare(files, _remote(api, given.space, info.sha), given.space))
+    except DeployError as error:
+        _say(f"Not compared with the Hub: {error}")
+    _say("Nothing was sent.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

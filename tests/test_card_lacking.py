@@ -1,0 +1,172 @@
+"""A card of an artifact that lacks records, has other labels or odd names says less, and never breaks."""
+
+import json
+import re
+import shutil
+
+import pytest
+from cards import EVIL, artifact, changed, provenance, write
+from markdown_it import MarkdownIt
+
+from training.publish.card import render_card
+
+SENTIMENT = ("negative", "neutral", "positive")
+EMOTIONS = ("anger", "joy", "optimism", "sadness", "fear")
+
+
+@pytest.fixture
+def copy(trained_gpt2, tmp_path):
+    """Return a copy of a finished run's folder, to be changed."""
+    return shutil.copytree(trained_gpt2.run.path, tmp_path / "run") / "artifact"
+
+
+# --- fewer records
+
+
+@pytest.mark.parametrize("record", ["evaluation.json", "provenance.json", "examples.json"])
+def test_an_artifact_without_a_record_has_a_card_that_says_so(copy, record):
+    (copy / record).unlink()
+    text = render_card(copy, repo_id="ada/tweets").text
+    assert_whole(text)
+    missing = {"evaluation.json": "scores", "provenance.json": "recipe, data and machine",
+               "examples.json": "answers to the sentences that show limits"}[record]  # fmt: skip
+    assert re.search(rf"Not recorded by the version that trained this model: .*{missing}", text)
+
+
+def test_a_model_with_nothing_but_its_config(tmp_path):
+    card = render_card(artifact(tmp_path / "bare", SENTIMENT, with_records=False))
+    assert_whole(card.text)
+    assert card.files == {}
+    assert "No scores were recorded" in card.text
+    assert "What the model was trained on was not recorded." in card.text
+    assert "model-index" not in card.text
+
+
+def test_every_key_of_the_records_may_be_missing(tmp_path):
+    """A run of an older version lacks keys that nobody can name today: take out each in turn."""
+    folder = artifact(tmp_path / "old", SENTIMENT)
+    scores = json.loads((folder / "evaluation.json").read_text())
+    for place in _places(scores, depth=2):
+        write(folder, "evaluation.json", _without(scores, place))
+        assert_whole(render_card(folder, repo_id="ada/old").text)
+    changed(folder, "evaluation.json", confusion_matrix=None, calibration=None)  # no pictures: it is quicker
+    told = json.loads((folder / "provenance.json").read_text())
+    places = _places(told, depth=5)
+    assert len(places) > 50
+    for place in places:
+        write(folder, "provenance.json", _without(told, place))
+        assert_whole(render_card(folder, repo_id="ada/old").text)
+
+
+def _places(record: dict, *, depth: int) -> list[tuple[str, ...]]:
+    found = []
+    for key, value in record.items():
+        found.append((key,))
+        if isinstance(value, dict) and depth > 1 and not {"value", "low", "high"} <= value.keys():
+            found += [(key, *rest) for rest in _places(value, depth=depth - 1)]
+    return found
+
+
+def _without(record: dict, place: tuple[str, ...]) -> dict:
+    key, *rest = place
+    return {
+        k: _without(v, tuple(rest)) if rest and k == key else v for k, v in record.items() if rest or k != key
+    }
+
+
+def test_curves_stay_when_the_runs_events_are_gone(copy):
+    kept = (copy / "assets" / "curves.png").read_bytes()
+    (copy.parent / "events.jsonl").unlink()
+    card = render_card(copy)
+    assert card.files["assets/curves.png"] == kept
+    assert "Kept are the weights" not in card.text
+
+
+def test_a_resumed_run_says_that_its_time_is_of_the_last_start(copy):
+    with (copy.parent / "events.jsonl").open("a") as events:
+        events.write(json.dumps({"kind": "progress", "phase": "prepare", "done": 0, "total": 1}) + "\n")
+    assert "of the last of 2 starts, since the run was interrupted" in render_card(copy).text
+
+
+def test_a_graphics_card_makes_no_estimate(tmp_path):
+    folder = artifact(tmp_path / "gpu", SENTIMENT)
+    changed(folder, "provenance.json", machine={"cores": 8, "gpu": "NVIDIA T4", "memory_gb": 30.0})
+    text = render_card(folder).text
+    assert "Not estimated: a graphics card took part, and nothing measured what it drew." in text
+    assert "co2_eq_emissions" not in text
+
+
+# --- other labels, hostile names
+
+
+def assert_whole(text: str) -> None:
+    """Check that nothing of the template or of Python is left, and that the Markdown is well formed."""
+    told = text.replace("top_k=None", "")
+    assert not re.search(r"\{\{|\{%|\bNone\b|\bnan\b|Undefined|\bdict_", told)
+    body = text.split("\n---\n", 1)[1]
+    shown = MarkdownIt("commonmark").enable("table").render(body)
+    for tag in ("table", "details", "summary"):
+        assert shown.count(f"<{tag}>") == shown.count(f"</{tag}>")
+    assert shown.count("<h2>") == 6
+    assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize("labels", [("spam", "ham"), EMOTIONS, tuple(f"intent {i}" for i in range(40))])
+def test_other_label_sets(tmp_path, labels):
+    folder = artifact(tmp_path / "other", labels)
+    card = render_card(folder, repo_id="ada/other")
+    assert_whole(card.text)
+    assert "sentiment" not in card.text.split("---")[1]
+    assert labels[0] in card.text and "assets/confusion.png" in card.files
+    if len(labels) > 20:
+        assert "| true | predicted instead | rows |" in card.text
+        assert "or one of 32 more labels" in card.text
+
+
+def test_sentences_for_other_labels_are_shown_without_a_verdict(tmp_path):
+    folder = artifact(tmp_path / "other", EMOTIONS)
+    answer = {"label": "joy", "probabilities": [0.1, 0.6, 0.1, 0.1, 0.1]}
+    rows = [{"group": "plain", "text": "it rains", "sentiment": "negative", "tuned": answer, "base": answer}]
+    write(folder, "examples.json", {"labels": list(EMOTIONS), "examples": rows, "swaps": []})
+    text = render_card(folder).text
+    assert "| plain | it rains | joy 0.60 | joy 0.60 |" in text
+    assert "❌" not in text and "As expected" not in text
+
+
+def test_scores_of_other_labels_than_the_models_are_not_told(tmp_path):
+    folder = artifact(tmp_path / "mixed", SENTIMENT)
+    changed(folder, "evaluation.json", labels=["a", "b", "c"])
+    assert "No scores were recorded for these labels" in render_card(folder).text
+
+
+def test_names_from_the_data_stay_text(tmp_path):
+    folder = artifact(tmp_path / "evil", EVIL, name=EVIL[0], licence=EVIL[1])
+    record = provenance(EVIL, name=EVIL[0])
+    record["recipe"] |= {"name": EVIL[5], "prompt_prefix": EVIL[2], "schedule": EVIL[6]}
+    record["data"]["sentences"] = [f"Data {evil}" for evil in EVIL]
+    record["base"] |= {"name": EVIL[4], "revision": EVIL[6]}
+    record["machine"]["processor"] = EVIL[0]
+    record["versions"] = {EVIL[0]: EVIL[1]}
+    write(folder, "provenance.json", record)
+    text = render_card(folder, repo_id="ada/evil").text
+    metadata, body = text.split("\n---\n", 1)
+    assert "license: evil" not in metadata.splitlines()
+    rendered = MarkdownIt("commonmark").enable("table")
+    tokens = [inner for token in rendered.parse(body) for inner in (token.children or [token])]
+    raw_html = {token.content for token in tokens if token.type in ("html_inline", "html_block")}
+    image = r'<img src="assets/\w+.png" width="\d+" alt=".*">'
+    ours = rf"</?(?:code|details|summary)>|<details><summary>.*</summary>|{image}"
+    assert all(re.fullmatch(ours, piece.strip()) for piece in raw_html), raw_html
+    links = {token.attrs["href"] for token in tokens if token.type == "link_open"}
+    assert all(link.startswith(("#", "https://huggingface.co/")) for link in links), links
+    assert not [token for token in tokens if token.type == "image"]
+    assert len([piece for piece in raw_html if piece.startswith("<img")]) == 2
+    assert "**bold** | <img src=x onerror=alert(1)>" in [t.content for t in tokens if t.type == "text"], (
+        "it reads as written"
+    )
+    assert "71 \\* 73" in body and "5183" not in text
+    blocks = [token for token in tokens if token.type == "fence"]
+    assert [block.info for block in blocks] == ["python", "python", "sh", "python", "toml"]
+    outside = re.sub(r"^```.*?^```$", "", body, flags=re.DOTALL | re.MULTILINE)
+    for raw in ("http://evil", "www.evil", "@everyone", "<script", "\u202e", "\x00"):
+        assert raw not in outside

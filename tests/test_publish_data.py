@@ -1,0 +1,170 @@
+"""Labelled texts as a data set: what becomes public is shown first, and is text and label alone."""
+
+import json
+import subprocess
+
+import pytest
+from conftest import command, tweets
+from hub_fixtures import ADA
+from publishing import HASTY
+
+from inference.errors import DataError
+from training.publish import HubBusy, HubSilent, NotLoggedIn, NotPublishable, RepoConflict
+from training.publish.dataset import prepare_data, push_data
+
+REPO = "ada/my-labels"
+ROWS = [
+    {
+        "text": "what a lovely morning @anna.b",
+        "label": "positive",
+        "id": "17",
+        "author": "carl",
+        "source": "bluesky",
+    },
+    {"text": "so it rains again, @bob@social.example", "label": "negative", "id": "18", "source": "mastodon"},
+    {"text": "the shop opens at nine", "label": "neutral", "id": "19", "source": "bluesky"},
+    {"text": "the shop opens at nine", "label": "neutral", "id": "20", "source": "bluesky"},
+    {"text": "", "label": "neutral", "id": "21"},
+    {"text": "nobody labelled me", "label": None, "id": "22"},
+]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_text("\n".join([*map(json.dumps, ROWS), '{"torn": ']) + "\n")
+    return path
+
+
+def push(hub, file, repo_id=REPO, **options):
+    plan = prepare_data(file, repo_id, **options)
+    return push_data(plan, token=ADA, endpoint=hub.endpoint, patience=HASTY)
+
+
+def test_the_plan_shows_what_will_be_public(file):
+    plan = prepare_data(file, REPO)
+    assert plan.n == 3 and plan.labels == {"positive": 1, "negative": 1, "neutral": 1}
+    assert plan.sentences[0] == (
+        "3 texts with their labels (1 positive, 1 negative, 1 neutral) go to ada/my-labels, "
+        "readable by everybody, for good."
+    )
+    assert "1 rows could not be read: left out." in plan.notes
+    assert "2 rows had no text or no label: left out." in plan.notes
+    assert "1 rows were duplicates: left out." in plan.notes
+    assert "2 names of people in the texts became @user." in plan.notes
+    assert "Other columns stay here: author, id, source." in plan.notes
+    assert "For example, positive: what a lovely morning @user" in plan.sentences
+    assert (
+        prepare_data(file, REPO, private=True).sentences[0].endswith("readable by you and your organization.")
+    )
+
+
+def test_only_text_and_label_leave(online, file):
+    done = push(online, file)
+    files = online.files(REPO, kind="dataset")
+    assert set(files) == {"README.md", "train.jsonl"}
+    rows = [json.loads(line) for line in files["train.jsonl"].decode().splitlines()]
+    assert rows[0] == {"text": "what a lovely morning @user", "label": "positive"}
+    assert rows[1]["text"] == "so it rains again, @user"
+    assert b"carl" not in files["train.jsonl"] + files["README.md"]
+    assert done.commit_url == f"{online.endpoint}/datasets/{REPO}/commit/{done.commit}"
+    assert "3 posts with a label each" in files["README.md"].decode()
+
+
+def test_again_unchanged_nothing_is_sent_and_more_rows_are_one_commit(online, file):
+    first = push(online, file)
+    again = push(online, file)
+    assert (again.changed, again.commit) == (False, first.commit)
+    with file.open("a") as more:
+        more.write(json.dumps({"text": "and one more", "label": "neutral"}) + "\n")
+    assert push(online, file).changed
+    assert len(online.commits(REPO, kind="dataset")) == 3
+
+
+def test_the_datasets_library_reads_it_and_training_takes_it(hub, file, tmp_path):
+    with file.open("a") as more:
+        more.writelines(json.dumps({"text": text, "label": label}) + "\n" for text, label in tweets(60))
+    done = command("training", "push-data", file, REPO, "--yes", "--json", env=hub.environment(ADA))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == 63
+    assert "For example, positive: what a lovely morning @user" in done.stderr
+    read = command("training", "data", REPO, "--json", env=hub.environment(ADA))
+    assert read.returncode == 0, read.stderr
+    assert set(json.loads(read.stdout)["class_balance"]) == {"negative", "neutral", "positive"}
+
+
+def test_nothing_is_sent_without_a_yes(hub, file):
+    done = command("training", "push-data", file, REPO, env=hub.environment(ADA), stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and hub.repo(REPO, kind="dataset") is None
+    assert "readable by everybody, for good" in done.stderr and "Nobody is there to agree" in done.stderr
+    dry = command("training", "push-data", file, REPO, "--dry-run", "--json", env=hub.environment(ADA))
+    assert dry.returncode == 0 and json.loads(dry.stdout)["n"] == 3
+    assert not hub.requests
+
+
+def test_another_repository_of_the_same_name_stays(online, file):
+    online.create_repo(REPO, kind="dataset", files={"data.parquet": b"theirs"})
+    with pytest.raises(
+        RepoConflict, match=r"holds other files than labels from here \(found: data.parquet\)"
+    ):
+        push(online, file)
+
+
+FAULTS = {
+    "POST /api/datasets/*/commit/main": 503,
+    "POST /api/repos/create": 500,
+    "POST /api/datasets/*/preupload/*": 429,
+}
+
+
+@pytest.mark.parametrize("pattern", FAULTS)
+def test_trouble_leaves_nothing_half_and_the_next_push_completes(online, file, pattern):
+    online.fail(pattern, status=FAULTS[pattern], times=None)
+    with pytest.raises(
+        HubBusy, match=r"^The Hub (has trouble of its own|asks to slow down) \(\d+\). Start the same"
+    ):
+        push(online, file)
+    assert online.repo(REPO, kind="dataset") is None or online.files(REPO, kind="dataset") == {}
+    online.faults.clear()
+    assert push(online, file).changed
+
+
+def test_a_silent_hub(online, file):
+    online.silence("POST /api/datasets/*/commit/main", times=None)
+    with pytest.raises(
+        HubSilent, match=r"^The Hub does not answer, so it was not possible to write to ada/my-labels"
+    ):
+        push(online, file)
+
+
+def test_nobody_is_logged_in(online, file):
+    with pytest.raises(NotLoggedIn, match="Nobody is logged in"):
+        push_data(prepare_data(file, REPO), token=None, endpoint=online.endpoint)
+
+
+BAD = {
+    "": "holds no JSON object a line. Give a JSONL file of labelled texts.",
+    '{"body": "x", "label": "a"}': r"has no column text \(found: body, label\). Name it so.",
+    '{"text": "", "label": "a"}': "has no row with a text and a label. Label some posts first.",
+    "\n".join(
+        json.dumps({"text": f"t{n}", "label": f"l{n}"}) for n in range(101)
+    ): "has 101 different labels.",
+}
+
+
+@pytest.mark.parametrize("content", BAD)
+def test_a_file_that_is_no_such_data_is_said(file, content):
+    file.write_text(content)
+    with pytest.raises(DataError, match=BAD[content]):
+        prepare_data(file, REPO)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(DataError, match=r"gone.jsonl can't be read \(.*\). Give a JSONL file"):
+        prepare_data(tmp_path / "gone.jsonl", REPO)
+
+
+def test_a_token_in_a_text_stops_it(file):
+    file.write_text(json.dumps({"text": f"look: {ADA}", "label": "neutral"}))
+    with pytest.raises(NotPublishable, match=r"train.jsonl holds what looks like a token"):
+        prepare_data(file, REPO)

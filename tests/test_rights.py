@@ -1,0 +1,261 @@
+"""Who may train: the owner's settings, who somebody is, and every door of the app, from the outside."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+
+import gradio as gr
+import pytest
+from conftest import REPOSITORY
+from gradio_client.exceptions import AppError
+from served import answers, app, recipe_form, trained, wait_for
+from space_app import ENVIRONMENT, session, space, visitor
+
+from inference.errors import RunError
+from training.recipes import load_recipe
+from ui.rights import NotAllowed, Visitor, check_may_train, login_offered, may_train, visitor_of
+from ui.space_settings import SettingsError, SpaceSettings, read_settings, settings
+from ui.train import _refuse_more
+
+ADA, BOB, NOBODY = Visitor("Ada"), Visitor("bob"), Visitor()
+
+
+# --- settings
+
+
+def test_without_variables_all_is_open_at_home_and_signed_in_on_a_space():
+    assert read_settings({}).trainers == "everyone"
+    on_space = read_settings({"SPACE_ID": "ada/x"})
+    assert on_space.trainers == "signed-in"
+    assert (read_settings({}).texts_per_s, on_space.texts_per_s) == (0, 20)
+
+
+def test_every_setting_is_read_from_the_variable_of_its_name():
+    given = {
+        "MODEL_ID": "ada/tweets", "BASE": "distilbert/distilgpt2", "DATASET": "ada/data",
+        "APP_LANGUAGE": "pt-BR", "WHO_MAY_TRAIN": " Ada , bob ", "MAX_TRAIN_ROWS": "500",
+        "MAX_RUN_MINUTES": "30", "MAX_UPLOAD_MB": "9", "RATE_LIMIT": "5",
+    }  # fmt: skip
+    assert sorted(given) == sorted(each.name.upper() for each in settings())
+    found = read_settings(given)
+    assert (found.model_id, found.base, found.dataset) == ("ada/tweets", "distilbert/distilgpt2", "ada/data")
+    assert found.trainers == {"ada", "bob"}
+    assert (found.max_train_rows, found.max_run_minutes, found.max_upload_mb) == (500, 30, 9)
+    assert (found.texts_per_s, found.app_language) == (5.0, "pt-BR")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [("WHO_MAY_TRAIN", "singed-in", "Did you mean signed-in?"), ("WHO_MAY_TRAIN", "a b", "names of users"),
+     ("WHO_MAY_TRAIN", ",", "Give nobody, signed-in, everyone"), ("MAX_TRAIN_ROWS", "lots", "a whole number"),
+     ("MAX_UPLOAD_MB", "0", "Give 1 or more"), ("RATE_LIMIT", "-2", "Give -1 or more"),
+     ("APP_LANGUAGE", "de", "Give en or pt-BR")],
+)  # fmt: skip
+def test_a_value_that_means_nothing_is_one_sentence_that_names_the_variable(variable, value, says):
+    with pytest.raises(SettingsError, match=f"^{variable} is .*{re.escape(says)}"):
+        read_settings({variable: value})
+
+
+def test_the_app_does_not_start_with_settings_that_it_does_not_understand():
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=REPOSITORY, env={**os.environ, "WHO_MAY_TRAIN": "noboby"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith("WHO_MAY_TRAIN is 'noboby'. Did you mean nobody?")
+    assert "Traceback" not in done.stderr
+
+
+# --- rights
+
+
+@pytest.mark.parametrize(
+    ("who", "allowed"),
+    [("everyone", [ADA, BOB, NOBODY]), ("signed-in", [ADA, BOB]), ("ada, carl", [ADA]), ("nobody", [])],
+)
+def test_who_may_train(who, allowed):
+    given = SpaceSettings(who_may_train=who)
+    assert [each for each in (ADA, BOB, NOBODY) if may_train(given, each)] == allowed
+
+
+def test_a_refusal_says_what_to_do(monkeypatch):
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    for who, visitor_, says in [
+        ("nobody", ADA, "switched off here.*train in a copy of your own"),
+        ("signed-in", NOBODY, "Press Sign in with Hugging Face first"),
+        ("carl", BOB, "bob is not among them. Ask the owner"),
+    ]:
+        with pytest.raises(NotAllowed, match=says):
+            check_may_train(SpaceSettings(who_may_train=who), visitor_)
+    monkeypatch.delenv("OAUTH_CLIENT_SECRET")
+    with pytest.raises(NotAllowed, match=r"has no sign-in\. Its owner can set hf_oauth"):
+        check_may_train(SpaceSettings(who_may_train="signed-in"), NOBODY)
+
+
+@pytest.mark.parametrize("missing", ["SYSTEM", "SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"])
+def test_a_sign_in_is_offered_only_where_it_is_a_real_one(monkeypatch, missing):
+    """Without one of these Gradio signs everybody in as the machine's owner, or with a key that all know."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    assert login_offered()
+    monkeypatch.delenv(missing)
+    assert not login_offered()
+
+
+def test_a_name_counts_only_where_a_sign_in_is_offered(monkeypatch):
+    profile = gr.OAuthProfile({"name": "Ada", "preferred_username": "ada", "profile": "", "picture": ""})
+    assert visitor_of(None, profile).name == ""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    assert visitor_of(None, profile).name == "ada"
+
+
+def test_more_rows_than_the_owner_allows_are_refused():
+    quick = load_recipe("quick")
+    _refuse_more(quick, SpaceSettings())
+    _refuse_more(quick, SpaceSettings(max_train_rows=1000))
+    with pytest.raises(RunError, match="may have 999 training rows here, and 1,000 were asked for"):
+        _refuse_more(quick, SpaceSettings(max_train_rows=999))
+    with pytest.raises(RunError, match=r"and all were asked for\. Set Training rows to 999"):
+        _refuse_more(load_recipe("lora"), SpaceSettings(max_train_rows=999))
+
+
+# --- every door, from the outside
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_gpt2, tiny_tweets):
+    """Return a home with one finished run."""
+    home = tmp_path_factory.mktemp("space")
+    trained(tiny_gpt2, tiny_tweets, home / "runs" / "first")
+    return home
+
+
+FORM = dict(zip((form := recipe_form("smoke")).fields, form.values(load_recipe("smoke")), strict=True))
+START = ["embedded", "", None, "", "", "", "auto", "smoke", *({**FORM, "trunk_layers": "odd"}).values()]
+NO_DATA = ["hub", "no id at all", None, "", "", "", "auto", "smoke", *FORM.values()]
+PUSH = ["first", "ada/x", False, False, False]
+DOORS = {
+    "/start_training": (START, "trunk_layers is 'odd'"), "/preview": (NO_DATA, "is not the id of a data set"),
+    "/run_action": (["resume", "first"], "first is finished"),
+    "/publish": (["second", *PUSH[1:]], "There is no run 'second'"),
+    "/publish_preview": (["second", *PUSH[1:]], "There is no run 'second'"),
+}  # fmt: skip
+"""What each door answers to somebody who may pass, to a question that leads to nothing."""
+
+
+def knock(client, door):
+    with pytest.raises(AppError) as refused:
+        client.predict(*DOORS[door][0], api_name=door)
+    return str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def url(place):
+    """Return the address of a Space whose owner has set nothing."""
+    with space(place) as url:
+        wait_for(lambda: json.loads(answers(f"{url}/healthz"))["model"] == "ready")
+        yield url
+
+
+def every_door(url, refusals):
+    for name, refusal in refusals.items():
+        with visitor(url, session(name) if name else "") as client:
+            for door, (_, passed) in DOORS.items():
+                assert (refusal or passed) in knock(client, door), (name, door)
+            assert client.predict(api_name="/runs")[0]["id"] == "first", "all may watch"
+
+
+def test_every_door_asks_on_the_server(url):
+    every_door(url, {"": "Press Sign in", "ada": None, "bob": None})
+    assert '"variant":"huggingface"' in answers(f"{url}/config")
+
+
+def test_every_door_is_open_to_those_whom_the_owner_names(place):
+    with space(place, WHO_MAY_TRAIN="ada") as url:
+        every_door(url, {"": "Press Sign in", "ada": None, "bob": "bob is not among them"})
+
+
+def test_no_door_is_open_where_nobody_may_train(place):
+    with space(place, WHO_MAY_TRAIN="nobody") as url:
+        every_door(url, {"": "switched off", "ada": "switched off"})
+
+
+def test_the_buttons_of_the_page_ask_too_and_a_token_that_is_sent_along_proves_nothing(url):
+    config = json.loads(answers(f"{url}/config"))
+    by_id = {each["id"]: each["props"].get("elem_id") for each in config["components"]}
+    doors = [
+        (each["id"], target)
+        for each in config["dependencies"]
+        for target, event in each["targets"]
+        if event == "select" and by_id.get(target) in ("run-panel", "run-list", "publish-panel")
+    ]
+    assert len(doors) == 3
+    for door, target in doors:
+        for action in ("use", "resume", "cancel"):
+            said = pressed(url, door, target, {"action": action, "value": "first"})
+            assert "signed in" in said or "Nothing of yours" in said, said
+    publish = next(each for each in config["dependencies"] if each["api_name"] == "publish")
+    said = pressed(url, publish["id"], None, None, data=PUSH, oauth_token="hf_oauth_" + "a" * 34)
+    assert "Press Sign in with Hugging Face first" in said
+
+
+def pressed(url, door, target, event, *, data=("",), **more):
+    """Return what the page hears when a button is pressed, by the queue that pages use."""
+    body = {"data": list(data), "fn_index": door, "session_hash": f"s{door}", "event_data": event,
+            "trigger_id": target, **more}  # fmt: skip
+    request = urllib.request.Request(
+        f"{url}/gradio_api/queue/join", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30):
+        pass
+    with urllib.request.urlopen(f"{url}/gradio_api/queue/data?session_hash=s{door}", timeout=30) as stream:
+        for line in stream:
+            said = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+            if said.get("msg") == "process_completed":
+                assert said["success"] is False, said
+                return said["output"]["error"]
+    raise AssertionError("it was never completed")
+
+
+def test_a_forged_or_old_session_is_nobodys(url):
+    for cookie in (
+        session("ada", secret="guessed"), session("ada", secret=""), session("ada", expires_in_s=-5),
+    ):  # fmt: skip
+        with visitor(url, cookie) as client:
+            assert "Press Sign in" in knock(client, "/run_action")
+
+
+def test_a_space_without_a_sign_in_is_up_and_says_so(place):
+    with space(place, OAUTH_CLIENT_SECRET="") as url:
+        assert '"variant":"huggingface"' not in answers(f"{url}/config")
+        with visitor(url, session("ada", secret="")) as client:
+            assert "has no sign-in" in knock(client, "/run_action")
+            drawn = str(client.predict(api_name="/refresh_runs"))
+    assert "its owner can set hf_oauth" in drawn
+    assert 'data-action="use"' not in drawn
+
+
+def test_at_home_everybody_may_train_and_the_owners_proposals_are_in_the_form(place):
+    with app(place, BASE="some/base", DATASET="ada/posts", APP_LANGUAGE="pt-BR") as url:
+        config = answers(f"{url}/config")
+        assert '"variant":"huggingface"' not in config
+        assert '"some/base"' in config and '"ada/posts"' in config
+        assert '"Treinar"' in config and '"Train"' not in config
+        with visitor(url) as client:
+            assert "first is finished" in knock(client, "/run_action")
+            assert "acurácia" in str(client.predict(api_name="/refresh_runs")).lower()
+
+
+def test_the_page_says_who_is_signed_in_and_shows_no_buttons_to_others(url):
+    with visitor(url, session("ada")) as client:
+        drawn = str(client.predict(api_name="/refresh_runs"))
+        assert "You are signed in as ada" in drawn
+    with visitor(url) as client:
+        drawn = str(client.predict(api_name="/refresh_runs"))
+        assert "Sign in with Hugging Face to train and publish" in drawn and "data-action" in drawn
+        assert 'data-action="use"' not in drawn

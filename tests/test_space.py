@@ -1,0 +1,146 @@
+"""The app as a Space: its model from the Hub or a sentence why not, and runs that outlive a restart."""
+
+import importlib
+import json
+import sys
+import time
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+from conftest import wait_for
+from gradio_client.exceptions import AppError
+from hub_fixtures import ADA
+from served import answers, app, recipe_form, trained
+from space_app import session, space, visitor
+
+from training.jobs import find_run
+from training.recipes import load_recipe
+from ui import gpu as gpu_module
+
+GOAL_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_gpt2, tiny_tweets):
+    """Return a home with one finished run."""
+    home = tmp_path_factory.mktemp("made")
+    trained(tiny_gpt2, tiny_tweets, home / "runs" / "first")
+    return home
+
+
+def online(hub, token=None):
+    return {name: value for name, value in hub.environment(token).items() if name.startswith("HF_")}
+
+
+def model_state(url):
+    return json.loads(answers(f"{url}/healthz") or '{"model": "loading"}')["model"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [("silent", "gave no answer in 3 s"), ("down", "can't be reached"),
+     ("missing", "nor a public model on the Hub"), ("gated", "it is gated")],
+)  # fmt: skip
+def test_without_its_model_the_app_is_up_and_says_so_within_ten_seconds(hub, tmp_path, fault, says):
+    model = "ada/tweets"
+    environment = online(hub)
+    if fault == "silent":
+        hub.silence("*", times=None)
+    elif fault == "down":
+        environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    elif fault == "gated":
+        hub.create_repo(model, gated=True, files={"config.json": b"{}"})
+    began = time.monotonic()
+    with space(tmp_path / "home", MODEL_ID=model, **environment) as url:
+        wait_for(lambda: model_state(url) == "failed", seconds=60)
+        seconds = time.monotonic() - began
+        with visitor(url) as client, pytest.raises(AppError, match=says):
+            client.predict("hello", api_name="/compare")
+    print(f"{fault}: {seconds:.1f} s")
+    assert seconds < GOAL_S
+
+
+def test_the_model_of_the_hub_is_loaded_with_its_scores_and_its_base(hub, tmp_path, place, tiny_gpt2):
+    files = {
+        path.name: path.read_bytes() for path in (place / "runs/first/artifact").iterdir() if path.is_file()
+    }
+    record = json.loads(files["provenance.json"])
+    record["base"] |= {"name": "ada/tiny", "wanted": "ada/tiny"}
+    files["provenance.json"] = json.dumps(record).encode()
+    hub.create_repo("ada/tweets", private=True, files=files)
+    hub.create_repo("ada/tiny", files={path.name: path.read_bytes() for path in tiny_gpt2.iterdir()})
+    with app(tmp_path / "home", MODEL_ID="ada/tweets", **online(hub, ADA)) as url:
+        wait_for(lambda: model_state(url) == "ready", seconds=60)
+        with visitor(url) as client:
+            ask = lambda: client.predict("I love this", api_name="/compare")  # noqa: E731
+            drawn = wait_for(lambda: (d := ask()).count("ms</span>") == 2 and d, seconds=60, every=0.3)
+            scores, _ = client.predict("all", api_name="/scoreboard")
+    assert "ada/tweets" in drawn and "ada/tiny" in drawn
+    assert "95 % intervals" in scores
+
+
+def test_a_run_that_a_restart_broke_off_is_found_and_resumed(tmp_path, tiny_gpt2):
+    home = tmp_path / "bucket"
+    form = recipe_form("smoke")
+    values = dict(zip(form.fields, form.values(load_recipe("smoke")), strict=True)) | {"epochs": 60}
+    ada = session("ada")
+    with space(home) as url, visitor(url, ada) as client:
+        start = ["embedded", "", None, "", "", "", str(tiny_gpt2), "smoke", *values.values()]
+        client.predict(*start, api_name="/start_training")
+        [known] = client.predict(api_name="/runs")
+        run = find_run(home / "runs" / known["id"])
+        with pytest.raises(AppError, match="is still"):
+            client.predict(*start, api_name="/start_training")
+        wait_for(lambda: run.status().pid and (run.path / "events.jsonl").exists(), seconds=60)
+        psutil.Process(run.status().pid).kill()  # a restart ends all processes of a Space
+    with space(home) as url, visitor(url, ada) as client:
+        assert client.predict(api_name="/runs")[0]["state"] == "interrupted"
+        assert client.predict("resume", run.id, api_name="/run_action") == f"resume: {run.id}"
+        assert client.predict(api_name="/runs")[0]["state"] in ("queued", "running")
+        client.predict("cancel", run.id, api_name="/run_action")
+        wait_for(lambda: run.status().state in ("cancelled", "failed"), seconds=60)
+
+
+# --- ZeroGPU: `spaces` is stood in for, since it is only there
+
+
+@pytest.fixture
+def zero_gpu(monkeypatch):
+    """Return `ui.gpu` as it is imported on ZeroGPU, and the list of functions that ask for a GPU."""
+    asking = []
+
+    def gpu(duration):
+        return lambda function: asking.append((function.__name__, duration)) or (lambda *given: "from a GPU")
+
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=gpu))
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    yield importlib.reload(gpu_module), asking
+    monkeypatch.undo()
+    importlib.reload(gpu_module)
+
+
+class Network(torch.nn.Module):
+    """So many parameters, in no memory."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(count, device="meta"))
+
+
+def answering(count):
+    return SimpleNamespace(model=Network(count), predict=lambda texts, with_latency: ["from here"])
+
+
+def test_on_zerogpu_a_large_network_borrows_a_gpu_and_a_small_one_does_not(zero_gpu):
+    module, asking = zero_gpu
+    assert asking == [("_on_a_gpu", module.LONGEST_S)], "seen when the app starts"
+    assert module.predict(answering(module.WORTH_IT), ["a"]) == "from a GPU"
+    assert module.predict(answering(module.WORTH_IT - 1), ["a"]) == ["from here"]
+    assert module.predict(SimpleNamespace(**vars(answering(1)) | {"model": None}), ["a"]) == ["from here"]
+
+
+def test_elsewhere_nothing_asks_for_a_gpu():
+    assert gpu_module.predict(answering(gpu_module.WORTH_IT), ["a"]) == ["from here"]
+    assert "spaces" not in sys.modules

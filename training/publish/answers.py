@@ -1,0 +1,117 @@
+"""How a model answers the probes, in a process of its own.
+
+    python -m training.publish.answers      # started by `verify`, which writes one JSON order to its input:
+    {"model": "ada/tweets", "revision": "<commit>", "adapter": false, "texts": ["what a day", ...]}
+    {"labels": ["negative", ...], "probabilities": [[0.1, ...], ...], "seconds": 4.2}        # its answer
+
+The libraries are loaded before the order comes, while the push is still uploading. Its cache, HF_HOME, is a
+new folder and is gone when it ends; it ends too when whoever started it does. A whole model is loaded by
+plain `pipeline`; an adapter as its card says. None of TweetTune's own code answers.
+"""
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from training.publish.errors import PublishError
+from training.publish.session import Patience, hub_client, translated
+
+
+def main() -> int:
+    """Load the libraries, take an order, answer it. Returns the exit status."""
+    home = Path(os.environ["HF_HOME"])  # made for this process
+    (place := home / "here").mkdir()
+    os.chdir(place)  # a folder that is called like the repository must not take its place
+    orders: list[str] = []
+    arrived = threading.Event()
+    threading.Thread(target=_listen, args=(orders, arrived, home), daemon=True).start()
+    try:
+        answer = loader()
+        arrived.wait()
+        order = json.loads(orders[0])
+        with hub_client(Patience(timeout_s=float(order.get("timeout_s", 60.0)))):
+            said = answer(order)
+    except Exception as error:
+        raise _told(error) from error
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    _say(said)
+    return 0
+
+
+def _listen(orders: list[str], arrived: threading.Event, home: Path) -> None:
+    """Take the order; end the process when whoever gave it is gone."""
+    for line in sys.stdin:
+        orders.append(line)
+        arrived.set()
+    shutil.rmtree(home, ignore_errors=True)
+    os._exit(3)
+
+
+def _told(error: Exception) -> SystemExit:
+    """Say what went wrong, by kind."""
+    found = translated(error, "download the model again", "the repository")
+    network = type(found) is not PublishError
+    text = str(found) if network else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    _say({"error": type(found).__name__ if network else "VerificationFailed", "message": text})
+    return SystemExit(1)
+
+
+def _say(record: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+def loader() -> Any:
+    """Import the libraries; return the function that answers."""
+    import torch  # noqa: PLC0415
+    from transformers import pipeline  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+    def answer(order: dict[str, Any]) -> dict[str, Any]:
+        start = time.perf_counter()
+        if order["adapter"]:
+            classify = pipeline("text-classification", **_adapter(order), top_k=None)
+        else:
+            classify = pipeline(
+                "text-classification", model=order["model"], revision=order["revision"], top_k=None
+            )
+        with torch.no_grad():
+            rows = classify(list(order["texts"]), truncation=True)
+        names = classify.model.config.id2label
+        labels = [names[place] for place in range(len(names))]
+        by_name = [{one["label"]: one["score"] for one in row} for row in rows]
+        return {
+            "labels": labels,
+            "probabilities": [[row[label] for label in labels] for row in by_name],
+            "seconds": round(time.perf_counter() - start, 2),
+        }
+
+    return answer
+
+
+def _adapter(order: dict[str, Any]) -> dict[str, Any]:
+    """Load an adapter onto its base, which has to be told what the adapter does not say."""
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415
+    from peft import AutoPeftModelForSequenceClassification  # noqa: PLC0415
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    repo, revision = order["model"], order["revision"]
+    facts = json.loads(Path(hf_hub_download(repo, "classifier_config.json", revision=revision)).read_text())
+    facts["id2label"] = {int(number): name for number, name in facts["id2label"].items()}
+    model = AutoPeftModelForSequenceClassification.from_pretrained(
+        repo, revision=revision, dtype="float32", **facts
+    )
+    return {"model": model.eval(), "tokenizer": AutoTokenizer.from_pretrained(repo, revision=revision)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Which files of an artifact leave the machine: an allow-list, by name; the rest stays, and is counted.
+
+    files, left_out = collect(Path("runs/demo/artifact"), adapter_only=False)
+
+No optimizer state, no pickle and no data is on the list. provenance.json goes with names in place of this
+machine's paths. Knows nothing about what is inside weights; `scan` looks at every byte.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from inference.artifact import ADAPTER, BASE_HEAD, EVALUATION, ONNX_FOLDER, PROVENANCE, read_record
+from training.publish.errors import NotPublishable
+
+CARD = "README.md"
+VERIFICATION = "verification.json"
+LOADING = "classifier_config.json"
+"""What an adapter does not say of itself: labels, pad token, depth."""
+TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt",
+)  # fmt: skip
+_RECORDS = (EVALUATION, PROVENANCE, "examples.json")
+_WHOLE = (
+    "config.json", "model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", BASE_HEAD,
+    f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors",
+    f"{ONNX_FOLDER}/*.onnx", f"{ONNX_FOLDER}/parity.json",
+)  # fmt: skip
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+_MADE = (CARD, VERIFICATION, LOADING, "assets/*.png", ".eval_results/*.yaml")
+ALLOWED = (*TOKENIZER, *_RECORDS, *_WHOLE, *_ADAPTER, *_MADE)
+"""All that a push may ever write, as patterns of paths in the repository."""
+_LOCAL = re.compile(r"(?:[/~\\]|[A-Za-z]:[\\/]|file:)")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One file of a push."""
+
+    path_in_repo: str
+    source: Path | bytes
+    size: int
+
+    @classmethod
+    def of(cls, path_in_repo: str, source: Path | bytes) -> "Outgoing":
+        """Return it with its size in bytes."""
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        return cls(path_in_repo, source, size)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the content, piece by piece."""
+        if isinstance(self.source, bytes):
+            yield self.source
+            return
+        with self.source.open("rb") as file:
+            while piece := file.read(1 << 24):
+                yield piece
+
+    @cached_property
+    def git_sha1(self) -> str:
+        """The name that git gives to it."""
+        found = hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
+        for piece in self.pieces():
+            found.update(piece)
+        return found.hexdigest()
+
+    @cached_property
+    def sha256(self) -> str:
+        """The name that the large storage gives to it."""
+        found = hashlib.sha256()
+        for piece in self.pieces():
+            found.update(piece)
+        return found.hexdigest()
+
+
+def allowed(path_in_repo: str) -> bool:
+    """Whether a push may write, or remove, a file of this name."""
+    path = PurePosixPath(path_in_repo)
+    return any(
+        path.match(pattern) and len(path.parts) == len(PurePosixPath(pattern).parts) for pattern in ALLOWED
+    )
+
+
+def collect(artifact: Path, *, adapter_only: bool) -> tuple[list[Outgoing], list[str]]:
+    """Return what goes, without the card, and the names of what stays.
+
+    Raises NotPublishable when there is no adapter to push alone, or a file is not what its name says.
+    """
+    patterns = [*TOKENIZER, *_RECORDS, *(() if adapter_only else _WHOLE)]
+    found = {path for pattern in patterns for path in artifact.glob(pattern) if path.is_file()}
+    files = {path.relative_to(artifact).as_posix(): path for path in found}
+    if adapter_only:
+        files |= _adapter_files(artifact)
+    made = {name: Outgoing.of(name, path) for name, path in files.items()}
+    for name in made:
+        _check_content(made[name])
+    base = read_record(artifact, PROVENANCE)
+    if base:
+        made[PROVENANCE] = _json(PROVENANCE, without_paths(base))
+    if adapter_only:
+        made["adapter_config.json"] = _json("adapter_config.json", _pinned(artifact, base or {}))
+        made[LOADING] = _json(LOADING, loading_facts(artifact))
+    everything = {path.relative_to(artifact).as_posix() for path in artifact.rglob("*") if path.is_file()}
+    taken = {path.relative_to(artifact).as_posix() for path in files.values()}
+    stays = {name for name in everything - taken if name != CARD and not name.startswith("assets/")}
+    return [made[name] for name in sorted(made)], sorted(stays)
+
+
+def _adapter_files(artifact: Path) -> dict[str, Path]:
+    files = {name: artifact / ADAPTER / name for name in _ADAPTER}
+    missing = [name for name, path in files.items() if not path.is_file()]
+    if missing:
+        raise NotPublishable(
+            f"{artifact} has no {ADAPTER}/{missing[0]}, so there is no adapter to push alone. "
+            "Leave out --adapter-only, or train with method = lora."
+        )
+    return files
+
+
+def _pinned(artifact: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the adapter's config with the base's commit. Raises NotPublishable without one."""
+    base = provenance.get("base") or {}
+    name, revision = str(base.get("name", "")), str(base.get("revision", ""))
+    if len(name.split("/")) != 2 or not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise NotPublishable(
+            f"An adapter needs the very base that it was trained on, and this one ({name or 'unknown'}, "
+            f"{revision or 'unknown'}) is no commit of the Hub, so nobody could load it alone. "
+            "Leave out --adapter-only."
+        )
+    config = read_record(artifact / ADAPTER, "adapter_config.json") or {}
+    return {**config, "base_model_name_or_path": name, "revision": revision}
+
+
+def loading_facts(artifact: Path) -> dict[str, Any]:
+    """Return what the base's config has to be told so that an adapter fits onto it."""
+    config = read_record(artifact, "config.json") or {}
+    names = config.get("id2label") or {}
+    depth = "n_layer" if "n_layer" in config else "num_hidden_layers"
+    facts = {
+        "num_labels": len(names), "id2label": names, "label2id": config.get("label2id"),
+        "pad_token_id": config.get("pad_token_id"), depth: config.get(depth),
+        "problem_type": "single_label_classification",
+    }  # fmt: skip
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _json(name: str, record: Mapping[str, Any]) -> Outgoing:
+    return Outgoing.of(name, (json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def _check_content(file: Outgoing) -> None:
+    """Raise NotPublishable for weights that are something else: a pickle, say."""
+    suffix = PurePosixPath(file.path_in_repo).suffix
+    start = next(file.pieces(), b"")[:1024]
+    wrong = (
+        (suffix == ".safetensors" and start[8:9] != b"{")
+        or (suffix == ".onnx" and start[:1] != b"\x08")  # the first field of ONNX's protobuf: its version
+        or (suffix == ".json" and start.lstrip()[:1] not in (b"{", b"["))
+    )
+    if wrong:
+        raise NotPublishable(
+            f"{file.path_in_repo} is not what its name says, so it is not pushed. Write the model again."
+        )
+
+
+def without_paths(record: Any) -> Any:
+    """Return a provenance record whose paths have become names: /data/mine.csv is mine.csv."""
+    places = sorted(_paths_in(record), key=len, reverse=True)
+    return _renamed(record, places)
+
+
+def _paths_in(record: Mapping[str, Any]) -> set[str]:
+    recipe, base = record.get("recipe") or {}, record.get("base") or {}
+    source = (record.get("data") or {}).get("source") or {}
+    found = {value for value in _strings(record) if _LOCAL.match(value) and "\n" not in value}
+    if base.get("revision") == "local":
+        found |= {str(recipe.get("base")), str(base.get("wanted"))}
+    if source.get("kind") == "file":
+        found |= {str(recipe.get("dataset")), str(source.get("location"))}
+    return {path for path in found if "/" in path or "\\" in path}
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner)
+
+
+def _renamed(value: Any, places: list[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _renamed(inner, places) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_renamed(inner, places) for inner in value]
+    if isinstance(value, str):
+        for place in places:
+            value = value.replace(place, re.split(r"[/\\]", place.rstrip("/\\"))[-1])
+    return value

@@ -1,0 +1,261 @@
+"""Push a model to the Hub: one commit, verified, stamped; a push that was cut off goes on when started again.
+
+    pushed = push(prepare("demo", "ada/tweets"), token=token)
+    pushed.commit_url, pushed.verified.largest_difference
+
+In order: may the token write there; what has changed; one commit of it, on the parent it was compared with;
+the repository is downloaded by that commit into an empty cache in a new process, and has to answer as the
+model here; a second, small commit writes that into the card and verification.json. Large files that the Hub
+has already are not sent again. Nothing changed: nothing is sent. Knows nothing about terminals or pages.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+
+from training.provenance import versions
+from training.publish.errors import Interrupted, NotLoggedIn, RepoConflict
+from training.publish.files import CARD, VERIFICATION, Outgoing
+from training.publish.plan import Plan, stamped_card
+from training.publish.probes import PROBES
+from training.publish.remote import Changes, Remote, compare, read_remote
+from training.publish.rights import Rights, check_rights
+from training.publish.scan import check, check_secret
+from training.publish.session import Patience, hub_client, hub_errors
+from training.publish.verify import Answers, Verified, Verifier
+
+TITLE = "TweetTune: push of"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a push is."""
+
+    phase: str
+    """rights, compare, upload, commit, verify, stamp or done."""
+    text: str = ""
+    """A sentence for people."""
+    done: int | None = None
+    """Bytes that have gone out, while uploading."""
+    total: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """A push that succeeded."""
+
+    repo_id: str
+    commit: str
+    """The commit that was verified."""
+    commit_url: str
+    pr_url: str | None
+    changed: bool
+    """False when the Hub had it all, and nothing was sent."""
+    verified: Verified
+    notes: tuple[str, ...] = ()
+
+
+class Verifying(Protocol):
+    """What downloads a commit again and compares; see `Verifier`."""
+
+    def __enter__(self) -> "Verifying": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def verify(self, repo_id: str, commit: str, *, adapter_only: bool) -> tuple[Verified, Answers]:
+        """Compare. Raises VerificationFailed, HubSilent or HubBusy."""
+
+
+Progress = Callable[[Step], None]
+
+
+def push(
+    plan: Plan,
+    *,
+    token: str | None,
+    endpoint: str | None = None,
+    progress: Progress = lambda step: None,
+    stopped: Callable[[], bool] = lambda: False,
+    patience: Patience | None = None,
+    verifier: Callable[..., Verifying] = Verifier,
+) -> Pushed:
+    """Push a plan. Raises a PublishError, in one sentence with the next step.
+
+    It sets time-outs for the Hub's client of the whole process while it works. `stopped` is asked now and
+    then; when it says True, Interrupted is raised. Whatever ends it, the repository holds all of it or none.
+    """
+    patience = patience or Patience()
+    destination = plan.destination
+    endpoint = endpoint or constants.ENDPOINT
+    progress(Step("rights", f"Asking the Hub whether the token may write to {destination.repo_id}."))
+    rights = check_rights(destination.repo_id, token=token, endpoint=endpoint, pr=destination.pr)
+    if not token:
+        raise NotLoggedIn("Nobody is logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.")
+    check_secret(plan.files, token)
+    counter = _Counter(progress, stopped)
+
+    def verifying() -> Verifying:
+        return verifier(
+            plan.artifact, endpoint=endpoint, token=token, timeout_s=patience.timeout_s, stopped=stopped
+        )
+
+    with hub_client(patience, sent=counter.sent):
+        api = HfApi(endpoint=endpoint, token=token)
+        return _Push(plan, api, rights, counter, verifying).run()
+
+
+class _Counter:
+    """Tells how much has gone out, and ends the upload when it is to stop."""
+
+    def __init__(self, progress: Progress, stopped: Callable[[], bool]) -> None:
+        self.progress, self.stopped = progress, stopped
+        self.total = self.done = 0
+
+    def sent(self, count: int) -> None:
+        self.check()
+        self.done += count
+        self.step("upload", done=min(self.done, self.total), total=self.total)
+
+    def step(self, phase: str, text: str = "", *, done: int | None = None, total: int | None = None) -> None:
+        self.check()
+        self.progress(Step(phase, text, done, total))
+
+    def check(self) -> None:
+        if self.stopped():
+            raise Interrupted("The push was stopped. Start it again to go on; nothing is sent twice.")
+
+
+class _Push:
+    def __init__(
+        self, plan: Plan, api: HfApi, rights: Rights, counter: _Counter, verifying: Callable[[], Verifying]
+    ) -> None:
+        self.plan, self.api, self.rights, self.counter = plan, api, rights, counter
+        self.verifying = verifying
+        self.to = plan.destination
+        self.notes: list[str] = []
+        place = plan.artifact.absolute()
+        self.title = f"{TITLE} {place.parent.name if place.name == 'artifact' else place.name}"
+        self.branch = "main"
+        self.pr_url = self._open_pr() if self.to.pr else None
+
+    def run(self) -> Pushed:
+        self._create()
+        self.counter.step("compare", f"Comparing {len(self.plan.files)} files with {self.to.repo_id}.")
+        with hub_errors(f"read {self.to.repo_id}", repo_id=self.to.repo_id):
+            remote = read_remote(self.api, self.to.repo_id, revision=self.branch)
+        changes, verified = self._changes(remote)
+        if verified and not changes:
+            self.counter.step("done", f"{self.to.repo_id} has it all already: nothing was sent.")
+            return self._pushed(verified.commit, verified, changed=False)
+        with self.verifying() as verifier:
+            commit = self._commit(changes, remote.head) if changes else remote.head
+            self.counter.step("verify", f"Downloading commit {commit[:7]} again, in a new process.")
+            found, answers = verifier.verify(self.to.repo_id, commit, adapter_only=self.to.adapter_only)
+        self._stamp(commit, found, answers)
+        self.counter.step("done", f"Verified at commit {commit[:7]}.")
+        return self._pushed(commit, found, changed=True)
+
+    def _pushed(self, commit: str, verified: Verified, *, changed: bool) -> Pushed:
+        url = f"{self.api.endpoint}/{self.to.repo_id}/commit/{commit}"
+        return Pushed(
+            repo_id=self.to.repo_id, commit=commit, commit_url=url, pr_url=self.pr_url, changed=changed,
+            verified=verified, notes=tuple(self.notes),
+        )  # fmt: skip
+
+    def _create(self) -> None:
+        repo_id, private = self.to.repo_id, self.to.private
+        if self.rights.exists:
+            if private and not self.rights.private:
+                raise RepoConflict(
+                    f"{repo_id} is public, but --private was asked for. Make it private in its settings, "
+                    "give another name, or leave out --private."
+                )
+            if self.rights.private and not private:
+                self.notes.append(f"{repo_id} is private and stays so; its settings can make it public.")
+            return
+        with hub_errors(f"create {repo_id}", repo_id=repo_id):
+            self.api.create_repo(repo_id, private=private, exist_ok=True)
+        self.counter.step("compare", f"Created {repo_id}, {'private' if private else 'public'}.")
+
+    def _open_pr(self) -> str | None:
+        """Go on with the pull request that an earlier push of this user has opened, if it is still open."""
+        with hub_errors(f"read the pull requests of {self.to.repo_id}", repo_id=self.to.repo_id):
+            found = self.api.get_repo_discussions(
+                self.to.repo_id, author=self.rights.user, discussion_type="pull_request",
+                discussion_status="open",
+            )  # fmt: skip
+            ours = [one for one in found if one.title == self.title and one.author == self.rights.user]
+        if not ours:
+            return None
+        self.branch = f"refs/pr/{ours[0].num}"
+        return f"{self.api.endpoint}/{self.to.repo_id}/discussions/{ours[0].num}"
+
+    def _changes(self, remote: Remote) -> tuple[Changes, Verified | None]:
+        """Return what has to be sent, and the verification that holds when that is nothing.
+
+        The card on the Hub carries the stamp of the last verification, so it is compared with that in it.
+        """
+        verified = remote.verified
+        files = self.plan.files
+        if verified:
+            stamped = stamped_card(self.plan, verified)
+            changes = compare([stamped if f.path_in_repo == CARD else f for f in files], remote)
+            if not changes:
+                return changes, verified
+        changes = compare(files, remote)
+        if changes.foreign:
+            self.notes.append(
+                f"{len(changes.foreign)} files of {self.to.repo_id} are not ours and stay as they are."
+            )
+        return changes, None
+
+    def _commit(self, changes: Changes, parent: str) -> str:
+        """Send what has changed, in one commit on `parent`. Returns its id."""
+        self.counter.total = sum(file.size for file in changes.add)
+        self.counter.step("upload", f"Sending {len(changes.add)} files.", done=0, total=self.counter.total)
+        gone = [CommitOperationDelete(name) for name in changes.remove]
+        description = f"{len(changes.add)} files, {len(gone)} removed; by TweetTune."
+        commit = self._send([*_adds(changes.add), *gone], parent, title=self.title, description=description)
+        self.counter.step(
+            "upload", f"Committed {commit[:7]}.", done=self.counter.total, total=self.counter.total
+        )
+        return commit
+
+    def _send(
+        self, operations: Sequence[CommitOperationAdd | CommitOperationDelete], parent: str, *, title: str,
+        description: str = "",
+    ) -> str:  # fmt: skip
+        opens = self.to.pr and self.branch == "main"
+        with hub_errors(f"write to {self.to.repo_id}", repo_id=self.to.repo_id):
+            made = self.api.create_commit(
+                self.to.repo_id, operations, commit_message=title, commit_description=description,
+                parent_commit=parent, revision=self.branch, create_pr=opens,
+            )  # fmt: skip
+        if opens and made.pr_url:
+            self.pr_url, self.branch = made.pr_url, f"refs/pr/{made.pr_url.rstrip('/').split('/')[-1]}"
+        return str(made.oid)
+
+    def _stamp(self, commit: str, verified: Verified, answers: Answers) -> None:
+        self.counter.step("stamp", "Writing the verification into the card.")
+        record = {
+            "verified": dataclasses.asdict(verified),
+            "texts": list(PROBES),
+            "labels": list(answers.labels),
+            "probabilities": [[round(chance, 6) for chance in row] for row in answers.probabilities],
+            "versions": versions(),
+        }
+        content = (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode()
+        files = [stamped_card(self.plan, verified), Outgoing.of(VERIFICATION, content)]
+        check(files)
+        self._send(_adds(files), commit, title=f"Verified at commit {commit[:7]}")
+
+
+def _adds(files: Sequence[Outgoing]) -> list[CommitOperationAdd]:
+    return [
+        CommitOperationAdd(f.path_in_repo, f.source if isinstance(f.source, bytes) else str(f.source))
+        for f in files
+    ]

@@ -1,0 +1,210 @@
+"""Does a pushed model answer, downloaded again by its commit, as it did at home?
+
+    with Verifier(artifact, endpoint=endpoint, token=token) as verifier:      # two processes warm up
+        ...upload and commit...
+        verified = verifier.verify("ada/tweets", commit, adapter_only=False)
+
+A new process with an empty cache loads the repository with plain `pipeline` and answers the 32 probes; label
+names, labels and probabilities must be those of the artifact, loaded by a process of the same kind. Knows
+nothing about how files got there.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.publish.errors import (
+    HubBusy,
+    HubSilent,
+    Interrupted,
+    NotAllowed,
+    NotLoggedIn,
+    PublishError,
+    VerificationFailed,
+)
+from training.publish.probes import PROBES
+
+TOLERANCE = 1e-4
+TOLERANCE_ADAPTER = 1e-3
+"""An adapter beside its base rounds otherwise than the merged weights do."""
+LONGEST_S = 1800.0
+_NETWORK: tuple[type[PublishError], ...] = (HubBusy, HubSilent, NotAllowed, NotLoggedIn)
+"""What may go wrong on the way, and says nothing about the model."""
+_ALONE = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE"}
+"""For two processes on few cores: threads that spin while they wait made each three times slower."""
+_CODE = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What a verification has found."""
+
+    commit: str
+    """The commit that was downloaded."""
+    n_texts: int
+    largest_difference: float
+    """Of any probability of any text, between home and Hub."""
+    seconds: float
+    """From the commit to the comparison: download, loading, answers."""
+    date: str
+    """Day of the verification, UTC, as 2026-11-23."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model makes of the probes."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+
+
+class Verifier:
+    """Two processes that load the libraries while the upload is under way."""
+
+    def __init__(
+        self, artifact: Path, *, endpoint: str, token: str, timeout_s: float = 60.0,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        self.artifact, self.timeout_s, self.stopped = artifact, timeout_s, stopped
+        online = {
+            "HF_ENDPOINT": endpoint, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0",
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0", "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_ETAG_TIMEOUT": str(max(int(timeout_s), 1)),
+            "HF_HUB_DOWNLOAD_TIMEOUT": str(max(int(timeout_s), 1)),
+        }  # fmt: skip
+        self._here = _Child({"HF_HUB_OFFLINE": "1", "HF_TOKEN": ""})
+        self._there = _Child(online)
+        self._here.order({"model": str(artifact.absolute()), "revision": None, "adapter": False})
+
+    def __enter__(self) -> "Verifier":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._here.end()
+        self._there.end()
+
+    def verify(self, repo_id: str, commit: str, *, adapter_only: bool) -> tuple[Verified, Answers]:
+        """Compare. Raises VerificationFailed with what differs, HubSilent or HubBusy."""
+        start = time.perf_counter()
+        self._there.order(
+            {"model": repo_id, "revision": commit, "adapter": adapter_only, "timeout_s": self.timeout_s}
+        )
+        there = self._there.answer(f"{repo_id} at commit {commit[:7]}", self.stopped)
+        here = self._here.answer(str(self.artifact.name), self.stopped)
+        tolerance = TOLERANCE_ADAPTER if adapter_only else TOLERANCE
+        difference = compare(here, there, where=f"{repo_id} at commit {commit[:7]}", tolerance=tolerance)
+        verified = Verified(
+            commit=commit, n_texts=len(PROBES), largest_difference=difference,
+            seconds=round(time.perf_counter() - start, 1), date=time.strftime("%Y-%m-%d", time.gmtime()),
+        )  # fmt: skip
+        return verified, there
+
+
+def compare(here: Answers, there: Answers, *, where: str, tolerance: float) -> float:
+    """Return the largest difference of a probability. Raises VerificationFailed when they are not alike."""
+    again = "The model is not verified. Train or export it again, then push again."
+    if here.labels != there.labels:
+        raise VerificationFailed(
+            f"{where} names its labels {', '.join(there.labels)}, but they are {', '.join(here.labels)}. "
+            f"{again}"
+        )
+    differences = [
+        max(abs(a - b) for a, b in zip(mine, theirs, strict=True))
+        for mine, theirs in zip(here.probabilities, there.probabilities, strict=True)
+    ]
+    place = max(range(len(differences)), key=differences.__getitem__)
+    if not differences[place] <= tolerance:
+        raise VerificationFailed(
+            f"{where} answers otherwise than the model that was pushed: a probability of "
+            f"{PROBES[place][:40]!r} is off by {differences[place]:.4f} (allowed: {tolerance:g}). {again}"
+        )
+    return differences[place]
+
+
+class _Child:
+    """A process of `answers`. Nothing of its order is seen in a list of processes."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CODE), kept.get("PYTHONPATH")]))
+        for name in ("HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE"):
+            kept.pop(name, None)
+        self._home = tempfile.mkdtemp(prefix="tweettune-verify-")
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "training.publish.answers"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            start_new_session=True,  # it ends when its input does, and removes its cache: no signal is needed
+            env={**kept, **_ALONE, "HF_HOME": self._home, **environment},
+        )  # fmt: skip
+        self._said = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        self._said = self._process.stdout.read()
+
+    def order(self, order: Mapping[str, Any]) -> None:
+        """Tell it which model to load; a process that is gone shows when its answer is asked for."""
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps({**order, "texts": PROBES}) + "\n")
+            self._process.stdin.flush()
+
+    def answer(self, what: str, stopped: Callable[[], bool]) -> Answers:
+        """Wait for its answer. Raises what went wrong there."""
+        end = time.monotonic() + LONGEST_S
+        while self._reader.is_alive():
+            self._reader.join(0.05)
+            if stopped():
+                raise Interrupted("The push was stopped. Start it again to go on; nothing is sent twice.")
+            if time.monotonic() > end:
+                raise HubSilent(
+                    f"{what} took more than {LONGEST_S / 60:.0f} minutes to load. Push again later."
+                )
+        lines = [line for line in self._said.splitlines() if line.startswith("{")]
+        if not lines:
+            raise VerificationFailed(f"{what} could not be loaded ({self._last_error()}). Push it again.")
+        return _answers(json.loads(lines[-1]), what)
+
+    def _last_error(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:200] if lines else f"its process ended with {self._process.poll()}"
+
+    def end(self) -> None:
+        """End it, whatever it is doing. Closing its input makes it remove its cache and go."""
+        with contextlib.suppress(BrokenPipeError):
+            assert self._process.stdin
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(5)
+        assert self._process.stdout
+        self._process.stdout.close()
+        self._errors.close()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+def _answers(said: Mapping[str, Any], what: str) -> Answers:
+    if "error" in said:
+        kinds = {kind.__name__: kind for kind in _NETWORK}
+        if kind := kinds.get(str(said["error"])):
+            raise kind(str(said["message"]))
+        raise VerificationFailed(f"{what} could not be loaded ({said['message']}). Push it again.")
+    rows: Sequence[Sequence[float]] = said["probabilities"]
+    return Answers(tuple(said["labels"]), tuple(tuple(row) for row in rows))
