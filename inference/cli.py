@@ -1,4 +1,4 @@
-"""The command line of inference: `python -m inference classify MODEL [TEXT …]`.
+"""The command line of inference: `python -m inference classify MODEL [TEXT …]`, `export`, `score`, `live` …
 
 With `--json`, standard output holds one JSON object and nothing else.
 """
@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from inference import live_command as live
+from inference.engine import command as export
 from inference.errors import PredictionError, TweetTuneError
+from inference.files import command as score
+from inference.serving import command as serve
+from inference.serving import mcp_command as mcp
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 0 when it did what was asked."""
+    """Run a command. Returns the exit status: 0 when it did what was asked, 130 when Ctrl-C ended it."""
     given = parser().parse_args(arguments)
     try:
         status: int = given.command(given)
@@ -24,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        return 130  # as shells say it
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,9 +44,12 @@ def parser() -> argparse.ArgumentParser:
         "text", nargs="*", metavar="TEXT", help="texts (default: standard input, one a line)"
     )
     classify.add_argument("--file", type=Path, metavar="F", help="a file of texts, one a line, in UTF-8")
+    classify.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
     classify.add_argument("--json", action="store_true", help="print one JSON object")
     classify.add_argument("--debug", action="store_true", help="show the traceback of an error")
     classify.set_defaults(command=_classify)
+    for command in (export, score, live, serve, mcp):
+        command.add_parser(commands)
     return top
 
 
@@ -46,7 +57,7 @@ def _classify(given: argparse.Namespace) -> int:
     texts = _texts(given)
     from inference.classifier import Classifier  # noqa: PLC0415  (torch takes seconds; errors come first)
 
-    classifier = Classifier.load(given.model)
+    classifier = Classifier.load(given.model, engine=given.engine)
     predictions = classifier.predict(texts)
     if given.json:
         rows = [{"text": text, **asdict(found)} for text, found in zip(texts, predictions, strict=True)]

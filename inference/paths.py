@@ -1,15 +1,24 @@
 """Where TweetTune keeps its things: `TWEETTUNE_HOME` moves all of them, the current folder is the default.
 
+On a Space with a bucket mounted at /data they are there, and outlive a restart without a setting.
 Paths are asked for at each use, never stored at import, so that a test (or a Space) can move them.
 """
 
 import os
 from pathlib import Path
 
+BUCKET = Path("/data")
+
 
 def home() -> Path:
     """The folder that holds `runs/` and `.cache/`."""
-    return Path(os.environ.get("TWEETTUNE_HOME", ".")).resolve()
+    given = os.environ.get("TWEETTUNE_HOME") or (str(BUCKET) if has_bucket() else ".")
+    return Path(given).resolve()
+
+
+def has_bucket(mount: Path = BUCKET) -> bool:
+    """Whether this is a Space with a mount that can be written to, where runs outlive a restart."""
+    return bool(os.environ.get("SPACE_ID")) and mount.is_mount() and os.access(mount, os.W_OK)
 
 
 def runs_dir() -> Path:
