@@ -52,14 +52,17 @@ def url(place):
 
 @pytest.fixture
 def opened(browser):
-    """Return a function that opens pages; at the end no page may have had an error or called another host."""
+    """Return a function that opens pages; at the end no page may have had an error or called another host.
+
+    With `hold`, a list, the server gets the page's requests only when the test lets them go on.
+    """
     contexts, problems = [], []
 
     def seen(message):
         if message.type == "error":
             problems.append(message.text)
 
-    def open_page(url, *, width=1440, dark=False, locale="en-US"):
+    def open_page(url, *, width=1440, dark=False, locale="en-US", hold=None):
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", locale=locale
         )
@@ -69,8 +72,10 @@ def opened(browser):
         page.on("console", seen)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: inside(request.url) or problems.append(f"outside: {request.url}"))
+        if hold is not None:
+            page.route("**/gradio_api/run/**", hold.append)
         page.goto(url)
-        page.wait_for_selector("#header h1")
+        page.wait_for_selector("#header h1" if hold is None else "[role=tab]")
         return page
 
     yield open_page
@@ -175,6 +180,21 @@ def test_it_opens_on_compare_with_a_model_and_on_the_run_of_an_address(opened, u
     page.get_by_role("link", name="its run").click()
     expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.locator("#run-panel h2")).to_have_text("first")
+
+
+def test_a_tab_pressed_before_the_server_has_answered_stays_open(opened, url):
+    held = []
+    page = opened(url, hold=held)
+    expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
+    tab(page, "Live")
+    wait_for(lambda: page.wait_for_timeout(50) or held)
+    page.unroute("**/gradio_api/run/**")
+    for request in held:
+        request.continue_()
+    expect(page.locator("#header")).to_contain_text("first")
+    expect(page.locator("#live-start")).to_be_visible()
+    page.wait_for_timeout(1000)
+    expect(page.get_by_role("tab", name="Live", exact=True)).to_have_attribute("aria-selected", "true")
 
 
 def test_the_list_of_posts_holds_still_under_the_pointer(opened, url):

@@ -22,6 +22,8 @@ from ui.train import build_train
 from ui.translations import I18N, texts_for
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+# Who has pressed a tab before the page's first answer came stays there; ui/theme.py's script notes it.
+_FIRST_TAB_JS = "(tab) => ({__type__: 'update', ...(window.ttTabPressed ? {} : {selected: tab})})"
 
 
 def build(workbench: Workbench) -> gr.Blocks:
@@ -29,6 +31,7 @@ def build(workbench: Workbench) -> gr.Blocks:
     with gr.Blocks(title="TweetTune", analytics_enabled=False, fill_width=True) as demo:
         head = html(elem_id="header")
         boot = gr.Timer(1.0, active=False)  # ticks while a model is being loaded
+        first_tab = gr.Textbox(visible="hidden")
         with gr.Tabs(selected="train", elem_id="tabs") as tabs:
             with gr.Tab(
                 I18N("tab.train"), id="train", elem_id="tab-train", render_children=True
@@ -48,7 +51,7 @@ def build(workbench: Workbench) -> gr.Blocks:
             run_id = request.query_params.get("run", "")
             tab = "train" if run_id or not workbench.model.source else "compare"
             return (
-                header(workbench.model, texts_for(request)), gr.Tabs(selected=tab),
+                header(workbench.model, texts_for(request)), tab,
                 gr.Timer(active=loading()), gr.Timer(active=tab == "train"), run_id,
             )  # fmt: skip
 
@@ -61,9 +64,9 @@ def build(workbench: Workbench) -> gr.Blocks:
         for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):
             tab.select(timers(name), None, [train.timer, live.timer], **_QUIET)
             tab.select(follow, None, [head, boot], **_QUIET)  # somebody else may have chosen another model
-        demo.load(open_page, None, [head, tabs, boot, train.timer, train.chosen], **_QUIET).then(
-            train.refresh, train.inputs, train.outputs, **_QUIET
-        )
+        opened = demo.load(open_page, None, [head, first_tab, boot, train.timer, train.chosen], **_QUIET)
+        opened.then(None, first_tab, tabs, js=_FIRST_TAB_JS, **_QUIET)
+        opened.then(train.refresh, train.inputs, train.outputs, **_QUIET)
         demo.load(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
         compare_tab.select(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
         # What the browser keeps is there once the tab is open; at the page's own load it is not.

@@ -28,14 +28,18 @@ _SANS = (
     "sans-serif",
 )
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
-# Gradio 6 translates labels by the browser's language; the document has to say which one it is in.
+# Gradio 6 translates labels by the browser's language; the document has to say which one it is in. A tab that
+# was pressed before the page knew where to open must stay open: see ui/page.py.
 _SCRIPT = """
 document.documentElement.lang = /^pt/i.test(navigator.language) ? 'pt-BR' : 'en';
+document.addEventListener('click', (event) => {
+  if (event.isTrusted && event.target.closest('#tabs [role=tab]')) window.ttTabPressed = true;
+}, true);
 """
 
 
 def head() -> str:
-    """Return what the page's <head> gets: style sheet, icon and language."""
+    """Return what the page's <head> gets: style sheet, icon, language and what notes a pressed tab."""
     css = (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
     icon = MARK.format(fill="#0f766e", stroke="#ffffff").replace(
         "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '
