@@ -47,7 +47,8 @@ check: $(VENV)/installed-dev
 	@$(BIN)/mypy
 
 test: check browser
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not alone"
+	@$(BIN)/pytest -m alone
 
 bench: $(VENV)/installed-dev
 	@$(BIN)/python -m benchmarks

@@ -24,6 +24,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, LlamaConfig
 
 from training.jobs import ACTIVE, Run, Status, find_run
 
+# A script's background jobs ignore Ctrl-C and so would all that the tests start from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORDS = {
     "negative": ["hate", "awful", "sad", "worst", "angry", "broken", "terrible", "lost"],

@@ -30,6 +30,7 @@ URLS = (
 )  # fmt: skip
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
     # Gradio's server, which runs in this process here, asks pandas for things by their old names

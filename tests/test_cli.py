@@ -54,6 +54,7 @@ def test_train_with_json_prints_one_object_with_scores_and_intervals(trained_gpt
     assert record["comparison"]["sentence"]
 
 
+@pytest.mark.alone
 def test_reuse_of_a_finished_run_takes_seconds_and_trains_nothing(trained_gpt2, capsys):
     before = (trained_gpt2.run.path / "events.jsonl").read_bytes()
     arguments = train_arguments(trained_gpt2.base, trained_gpt2.data, trained_gpt2.run.path)

@@ -14,6 +14,8 @@ from inference.sources import Filter, Post
 from inference.sources.bluesky import Bluesky
 from inference.sources.live import World
 
+pytestmark = pytest.mark.alone
+
 
 class Chaos:
     """Ten minutes of posts, at 10 a second with a burst of 500 a second in each minute, and what they are."""

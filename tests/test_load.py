@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks import load
 
+pytestmark = pytest.mark.alone
+
 SERVER = """
 import http.server, itertools, json, os, signal, sys, time
 

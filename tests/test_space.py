@@ -38,6 +38,7 @@ def model_state(url):
     return json.loads(answers(f"{url}/healthz") or '{"model": "loading"}')["model"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "says"),
     [("silent", "gave no answer in 3 s"), ("down", "can't be reached"),

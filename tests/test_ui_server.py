@@ -35,6 +35,7 @@ def client(url):
     client.close()
 
 
+@pytest.mark.alone
 def test_healthz_answers_and_the_page_comes_within_eight_seconds(place):
     began = time.monotonic()
     with app(place) as url:
