@@ -58,7 +58,7 @@ def url(place):
 def opened(browser):
     """Return a function that opens pages; at the end no page may have had an error or called another host.
 
-    With `hold`, a list, the server gets the page's requests only when the test lets them go on.
+    With `hold`, a Gate, the server gets the page's requests only when the test opens it.
     """
     contexts, problems = [], []
 
@@ -77,7 +77,7 @@ def opened(browser):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: inside(request.url) or problems.append(f"outside: {request.url}"))
         if hold is not None:
-            page.route("**/gradio_api/run/**", hold.append)
+            page.route("**/gradio_api/run/**", hold.take)
         page.goto(url)
         page.wait_for_selector("#header h1" if hold is None else "[role=tab]")
         return page
@@ -86,6 +86,21 @@ def opened(browser):
     for context in contexts:
         context.close()
     assert problems == []
+
+
+class Gate:
+    """Holds a page's requests back until it is opened."""
+
+    def __init__(self):
+        self.held, self.is_open = [], False
+
+    def take(self, route):
+        route.continue_() if self.is_open else self.held.append(route)
+
+    def open(self):
+        self.is_open = True
+        for route in self.held:
+            route.continue_()
 
 
 def inside(url):
@@ -187,14 +202,12 @@ def test_it_opens_on_compare_with_a_model_and_on_the_run_of_an_address(opened, u
 
 
 def test_a_tab_pressed_before_the_server_has_answered_stays_open(opened, url):
-    held = []
-    page = opened(url, hold=held)
+    gate = Gate()
+    page = opened(url, hold=gate)
     expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
     tab(page, "Live")
-    wait_for(lambda: page.wait_for_timeout(50) or held)
-    page.unroute("**/gradio_api/run/**")
-    for request in held:
-        request.continue_()
+    wait_for(lambda: page.wait_for_timeout(50) or gate.held)
+    gate.open()
     expect(page.locator("#header")).to_contain_text("first")
     expect(page.locator("#live-start")).to_be_visible()
     page.wait_for_timeout(1000)
