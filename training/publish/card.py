@@ -9,6 +9,7 @@ The prose is in .huggingface/model_card.md. The same artifact gives the same car
 taken from the clock or the network. Knows nothing about the Hub's wire format.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,7 @@ from training.publish.card_tables import (
 )
 from training.publish.markdown import plain, text
 
+_SEAL = re.compile(r"<!-- Written by TweetTune, sum ([0-9a-f]{16}) -->\n\Z")
 TEMPLATES = Path(__file__).resolve().parent.parent.parent / ".huggingface"
 _STAMP = re.compile(
     r"Verified at commit \[`([0-9a-f]{40})`\].*?on (\d+) stored texts.*?at most ([0-9.]+e[+-][0-9]+)",
@@ -138,6 +140,16 @@ def read_stamp(card: str) -> Stamp | None:
     return Stamp(found[1], int(found[2]), float(found[3])) if found else None
 
 
+def is_untouched(card: str) -> bool:
+    """Whether a card is, to the letter, one that TweetTune has written: its last line carries its sum."""
+    found = _SEAL.search(card)
+    return bool(found) and _sum(card[: found.start()]) == found[1]  # type: ignore[index,union-attr]
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def check_repo(repo_id: str) -> None:
     """Raise ArtifactError, in one sentence, for what can't be a repository's name."""
     try:
@@ -162,8 +174,8 @@ def _render(
         data, template_path=str(TEMPLATES / "model_card.md"), name=text(plain(name, limit=96)),
         stamp=stamp, repo_id=repo_id, **values,
     )  # fmt: skip
-    body = re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n"
-    return Card(body, files)
+    body = re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n\n"
+    return Card(f"{body}<!-- Written by TweetTune, sum {_sum(body)} -->\n", files)
 
 
 def _fitting(facts: Facts) -> Facts:

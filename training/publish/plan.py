@@ -16,7 +16,7 @@ from inference.errors import ArtifactError, RunError, TweetTuneError
 from training import jobs
 from training.publish.card import render_card
 from training.publish.errors import PublishError
-from training.publish.files import CARD, Outgoing, collect
+from training.publish.files import CARD, Outgoing, collect, name_all
 from training.publish.rights import check_name
 from training.publish.scan import Scanned, check
 from training.publish.verify import Verified
@@ -81,7 +81,7 @@ def prepare(
     card = render_card(artifact, repo_id=repo_id, adapter_only=adapter_only)
     files += [Outgoing.of(CARD, card.text.encode())]
     files += [Outgoing.of(name, content) for name, content in card.files.items()]
-    files.sort(key=lambda file: file.path_in_repo)
+    files = name_all(files)
     texts, note = known_texts(artifact)
     scanned = check(files, texts=texts)
     notes = [note] if note else []

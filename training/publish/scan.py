@@ -8,12 +8,15 @@ punctuation and case; texts of fewer than six words are too common to tell and a
 never repeats the secret. Knows nothing about where the texts came from.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from inference.artifact import REFERENCE
+from inference.live.reference import Reference
 from training.publish.errors import NotPublishable
 from training.publish.files import Outgoing
 
@@ -76,9 +79,19 @@ def check_secret(files: Iterable[Outgoing], secret: str) -> None:
 def _overlapping(file: Outgoing) -> Iterator[bytes]:
     """Yield the content in pieces, each with the end of the one before it, where a token may have begun."""
     end = b""
-    for piece in file.pieces():
+    for piece in [_without_bits(file)] if file.path_in_repo == REFERENCE else file.pieces():
         yield end + piece
         end = (end + piece)[-_OVERLAP:]
+
+
+def _without_bits(file: Outgoing) -> bytes:
+    """Return reference.json without its bit for each token: in base64, zeros look like one of X's tokens."""
+    content = b"".join(file.pieces())
+    try:
+        record = Reference.from_json(json.loads(content))
+    except ValueError:
+        return content
+    return json.dumps(record.to_json() | {"known_tokens": ""}).encode()
 
 
 def _needles() -> list[Needle]:
