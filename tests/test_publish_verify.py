@@ -5,6 +5,7 @@ import os
 import shutil
 from typing import ClassVar
 
+import psutil
 import pytest
 from conftest import REPOSITORY
 from hub_fixtures import ADA
@@ -60,8 +61,21 @@ def check_nothing_leaked(hub, artifact) -> None:
 
 
 def test_a_private_repository_is_verified_with_the_token(online, artifact):
-    done = push_to(online, artifact, private=True, patience=None)
+    """The token is in no process's environment: whoever shares the machine's user could read it there."""
+    seen = []
+
+    def look(step):
+        if step.phase == "verify":
+            children = [
+                child
+                for child in psutil.Process().children()
+                if "training.publish.answers" in child.cmdline()
+            ]
+            seen.extend(str(child.environ()) for child in children)
+
+    done = push_to(online, artifact, private=True, patience=None, progress=look)
     assert online.repo(REPO).private and done.verified.n_texts == 32
+    assert len(seen) == 2 and not any(ADA in environment for environment in seen)
 
 
 def test_an_adapter_alone_loads_and_answers_as_the_merged_model(online, artifact, trained_gpt2):

@@ -258,7 +258,7 @@ class _Push:
         }
         content = (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode()
         files = [stamped_card(self.plan, verified), Outgoing.of(VERIFICATION, content)]
-        check(files)
+        check(files, secrets=self.plan.secrets)
         try:
             self._send(_adds(files), commit, title=f"Verified at commit {commit[:7]}")
         except RepoConflict as error:

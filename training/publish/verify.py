@@ -76,13 +76,14 @@ class Verifier:
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         self.artifact, self.timeout_s, self.stopped = artifact, timeout_s, stopped
+        self._token = token
         online = {
-            "HF_ENDPOINT": endpoint, "HF_TOKEN": token, "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0",
+            "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0",
             "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0", "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_ETAG_TIMEOUT": str(max(int(timeout_s), 1)),
             "HF_HUB_DOWNLOAD_TIMEOUT": str(max(int(timeout_s), 1)),
         }  # fmt: skip
-        self._here = _Child({"HF_HUB_OFFLINE": "1", "HF_TOKEN": ""})
+        self._here = _Child({"HF_HUB_OFFLINE": "1"})
         self._there = _Child(online)
         self._here.order({"model": str(artifact.absolute()), "revision": None, "adapter": False})
 
@@ -96,9 +97,10 @@ class Verifier:
     def verify(self, repo_id: str, commit: str, *, adapter_only: bool) -> tuple[Verified, Answers]:
         """Compare. Raises VerificationFailed with what differs, HubSilent or HubBusy."""
         start = time.perf_counter()
-        self._there.order(
-            {"model": repo_id, "revision": commit, "adapter": adapter_only, "timeout_s": self.timeout_s}
-        )
+        self._there.order({
+            "model": repo_id, "revision": commit, "adapter": adapter_only, "timeout_s": self.timeout_s,
+            "token": self._token,
+        })  # fmt: skip
         there = self._there.answer(f"{repo_id} at commit {commit[:7]}", self.stopped)
         here = self._here.answer(str(self.artifact.name), self.stopped)
         tolerance = TOLERANCE_ADAPTER if adapter_only else TOLERANCE
@@ -132,12 +134,12 @@ def compare(here: Answers, there: Answers, *, where: str, tolerance: float) -> f
 
 
 class _Child:
-    """A process of `answers`. Nothing of its order is seen in a list of processes."""
+    """A process of `answers`. Nothing of its order is seen in a list of processes, or in its environment."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CODE), kept.get("PYTHONPATH")]))
-        for name in ("HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE"):
+        for name in ("HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HUGGING_FACE_HUB_TOKEN"):
             kept.pop(name, None)
         self._home = tempfile.mkdtemp(prefix="tweettune-verify-")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
