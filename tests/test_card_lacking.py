@@ -115,6 +115,17 @@ def test_a_known_graphics_card_counts_with_its_boards_power(tmp_path):
     assert "one T4" in text.split("---")[1] and "graphics card and memory" in text.split("---")[1]
 
 
+def test_the_adapters_snippet_names_the_very_base_that_was_verified(tmp_path):
+    folder = artifact(tmp_path / "lora", SENTIMENT)
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter_config.json").write_text("{}")
+    pinned = f'"openai-community/gpt2",\n    revision="{"c" * 40}",'
+    for alone in (True, False):
+        assert pinned in render_card(folder, repo_id="ada/x", adapter_only=alone).text
+    changed(folder, "provenance.json", base={"name": "openai-community/gpt2", "revision": "wheel 1, Q4_1"})
+    assert "revision=" not in render_card(folder, repo_id="ada/x").text
+
+
 def test_the_recipe_names_base_and_data_that_others_can_get(tmp_path):
     plain = render_card(artifact(tmp_path / "file", SENTIMENT)).text
     assert (

@@ -148,6 +148,8 @@ def _do_push(plan: Any) -> dict[str, Any]:
         sys.stderr.write(f"{note}\n")
     verified = pushed.verified
     apart = f"{verified.n_texts} texts, probabilities at most {verified.largest_difference:.1e} apart"
+    if verified.onnx_equal is not None:
+        apart += f"; onnx/ gives the same label on {verified.onnx_equal}"
     sys.stderr.write(f"{'Pushed' if pushed.changed else 'Nothing had changed'}, and verified: {apart}.\n")
     sys.stderr.write(f"{pushed.pr_url or pushed.commit_url}\n")
     return dataclasses.asdict(pushed)

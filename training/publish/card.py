@@ -83,6 +83,10 @@ class Verified(Protocol):
     def largest_difference(self) -> float:
         """The largest difference of a probability."""
 
+    @property
+    def onnx_equal(self) -> int | None:
+        """Texts to which onnx/ gives the label of the weights, None without one."""
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -91,6 +95,8 @@ class Stamp:
     commit: str
     n_texts: int
     largest_difference: float
+    onnx_equal: int | None = None
+    """Texts to which onnx/ gives the label of the weights; `read_stamp` does not read it."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,9 @@ def _render(
     data = metadata(facts, name=name, adapter_only=adapter_only)
     files = {**_pictures(facts), **eval_results(facts, repo_id=repo_id)}
     values = _values(facts, files, repo_id=repo_id, adapter_only=adapter_only)
-    stamp = verified and Stamp(verified.commit, verified.n_texts, verified.largest_difference)
+    stamp = verified and Stamp(
+        verified.commit, verified.n_texts, verified.largest_difference, verified.onnx_equal
+    )  # fmt: skip
     card = ModelCard.from_template(
         data, template_path=str(TEMPLATES / "model_card.md"), name=text(plain(name, limit=96)),
         stamp=stamp, repo_id=repo_id, **values,
