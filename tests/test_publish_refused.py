@@ -15,7 +15,7 @@ from publishing import (
     pushed,
 )
 
-from training.publish import HubBusy, NotAllowed, NotLoggedIn, RepoConflict
+from training.publish import HubBusy, NotAllowed, NotLoggedIn, PublishError, RepoConflict
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_refused_pull_request_is_gone_on_with(large, artifact, status, at_the_
 
 def test_a_creation_that_says_it_is_there_and_is_not(large, artifact):
     large.fail(STEPS["create"], status=409, times=None)
-    with pytest.raises(NotAllowed) as caught:
+    with pytest.raises(PublishError, match=r"^It was not possible to create ada/tweets") as caught:
         pushed(large, artifact)
     check_one_sentence_and_a_step(str(caught.value))
     check_completes(large, artifact, again=False)

@@ -142,7 +142,7 @@ def compare(here: Answers, there: Answers, *, where: str, tolerance: float) -> f
     if there.onnx_equal is not None and there.onnx_equal < ONNX_LEAST:
         raise VerificationFailed(
             f"{where} answers otherwise by its onnx/ than by its weights: {there.onnx_equal} of "
-            f"{len(PROBES)} labels are the same (at least: {ONNX_LEAST}). Export the model again, then push again."
+            f"{len(PROBES)} labels are the same (at least: {ONNX_LEAST}). Export it again, then push again."
         )
     return differences[place]
 
