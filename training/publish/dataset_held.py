@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from huggingface_hub import DatasetCard, HfApi
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from training.publish.dataset_card import TAG
 from training.publish.errors import RepoConflict
@@ -58,7 +57,7 @@ def read_held(api: HfApi, remote: Remote) -> Held:
 def _metadata(card: bytes) -> dict[str, Any]:
     try:
         return dict(vars(DatasetCard(card.decode("utf-8", "replace"), ignore_metadata_errors=True).data))
-    except (ValueError, YAMLError):
+    except Exception:  # noqa: BLE001  (YAML that somebody wrote, and whose errors are another library's)
         return {}
 
 
