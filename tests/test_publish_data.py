@@ -110,6 +110,67 @@ def test_another_repository_of_the_same_name_stays(online, file):
         push(online, file)
 
 
+def held(hub) -> list[dict]:
+    return [json.loads(line) for line in hub.files(REPO, kind="dataset")["train.jsonl"].decode().splitlines()]
+
+
+def test_a_data_set_of_somebody_else_stays_as_it_is(online, file):
+    theirs = {
+        "README.md": b"---\nlicense: mit\n---\n# Mine\n",
+        "train.jsonl": b'{"text": "a", "label": "b"}\n' * 1000,
+    }
+    for name in ("ada/both", "ada/card", "ada/rows"):
+        files = {
+            path: c
+            for path, c in theirs.items()
+            if name == "ada/both" or (path == "README.md") == (name == "ada/card")
+        }
+        online.create_repo(name, kind="dataset", files=files)
+        with pytest.raises(
+            RepoConflict,
+            match=r"^\S+ holds a data set that TweetTune has not pushed \(found: .* Give another name.$",
+        ):
+            push(online, file, name)
+        assert online.files(name, kind="dataset") == files
+
+
+def test_labels_accumulate_whoever_pushes_them(online, file, tmp_path):
+    """Rows that are there stay, byte for byte; the card counts all, and keeps the licence."""
+    push(online, file, licence="cc-by-4.0")
+    before = online.files(REPO, kind="dataset")["train.jsonl"]
+    online.commit(REPO, {"train.jsonl": before + b'{"other": 1}'}, title="by hand", kind="dataset")
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in [
+        {"text": "the shop opens at nine", "label": "neutral", "source": "x"},
+        {"text": "the shop has closed", "label": "negative", "source": "x"},
+    ]))  # fmt: skip
+    done = push(online, other)
+    assert (done.changed, done.n, done.added) == (True, 2, 1)
+    rows = held(online)
+    assert len(rows) == 5 and rows[0]["label"] == "positive" and rows[3] == {"other": 1}
+    assert rows[4] == {"text": "the shop has closed", "label": "negative"}
+    card = online.files(REPO, kind="dataset")["README.md"].decode()
+    assert "license: cc-by-4.0" in card and "4 posts with a label each" in card
+    assert "| earlier pushes | 2 |" in card
+    again = push(online, file)
+    assert (again.changed, again.added) == (False, 0) and held(online) == rows
+    assert any("has already stay there" in one for one in prepare_data(file, REPO).sentences)
+
+
+def test_a_push_that_is_cut_off_in_its_middle_completes(online, file):
+    online.lfs_over, online.part_size = 10, 100
+    push(online, file)
+    with file.open("a") as more:
+        more.writelines(json.dumps({"text": f"row {n}", "label": "neutral"}) + "\n" for n in range(9))
+    before = online.files(REPO, kind="dataset")
+    online.cut("PUT /*", after_bytes=30, times=None)
+    with pytest.raises(HubSilent, match=r"^The connection to the Hub broke"):
+        push(online, file)
+    assert online.files(REPO, kind="dataset") == before
+    online.faults.clear()
+    assert push(online, file).added == 9 and len(held(online)) == 12
+
+
 FAULTS = {
     "POST /api/datasets/*/commit/main": 503,
     "POST /api/repos/create": 500,

@@ -3,8 +3,10 @@
 The verification runs in this process, see `publishing.Here`; in a new process: test_publish_push.
 """
 
+import re
+
 import pytest
-from publishing import REPO, STEPS, check_completes, copy_of, pushed
+from publishing import REPO, STEPS, check_completes, check_one_sentence_and_a_step, copy_of, pushed
 
 from training.publish import HubBusy, HubSilent, Interrupted, NotAllowed, Patience, RepoConflict
 
@@ -53,18 +55,22 @@ def test_an_answer_that_is_lost_after_the_commit(large, artifact):
     assert len(titles) == 3
 
 
-def test_trouble_at_the_stamp(large, artifact):
-    large.fail(STEPS["commit"], status=412, times=0)
-    steps = []
+DONE = r"The model is in ada/tweets, verified at commit [0-9a-f]{7}, but the repository has changed since"
+
+
+@pytest.mark.parametrize("refused", [(503, "The Hub has trouble"), (412, DONE), (409, DONE)])
+def test_trouble_at_the_stamp(large, artifact, refused):
+    status, words = refused
 
     def at_the_stamp(step):
-        steps.append(step.phase)
         if step.phase == "stamp":
-            large.fail(STEPS["commit"], status=503)
+            large.fail(STEPS["commit"], status=status, times=None)
 
-    with pytest.raises(HubBusy):
+    with pytest.raises(RepoConflict if status in (409, 412) else HubBusy) as caught:
         pushed(large, artifact, progress=at_the_stamp)
-    assert "verification.json" not in large.files(REPO)
+    check_one_sentence_and_a_step(str(caught.value))
+    assert re.match(words, str(caught.value)) and "nothing of this push" not in str(caught.value)
+    assert "verification.json" not in large.files(REPO) and "model.safetensors" in large.files(REPO)
     check_completes(large, artifact)
     assert len(large.commits(REPO)) == 3
 

@@ -1,5 +1,6 @@
 """What may leave the machine: the allow-list, the look at every byte, and what prepare says."""
 
+import base64
 import json
 import os
 import pickle
@@ -15,6 +16,7 @@ from training.publish import NotPublishable, Outgoing, PublishError, prepare
 from training.publish.files import ALLOWED, allowed, collect, loading_facts, without_paths
 from training.publish.probes import PROBES
 from training.publish.scan import check
+from training.recipes import change, load_recipe, save_recipe
 from training.records import read_jsonl
 
 TOKEN = "hf_" + "Ab3" * 11 + "x"
@@ -33,7 +35,8 @@ def test_a_plan_holds_what_serving_needs_and_the_card(artifact):
     plan = prepare(artifact, "ada/tweets")
     assert {
         "README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-        "provenance.json", "evaluation.json", "adapter/adapter_model.safetensors", "assets/confusion.png",
+        "provenance.json", "evaluation.json", "reference.json", "assets/confusion.png",
+        "adapter/adapter_model.safetensors",
     } <= names(plan)  # fmt: skip
     assert "ada/tweets" in plan.card
     assert plan.size == sum(len(b"".join(file.pieces())) for file in plan.files)
@@ -186,6 +189,52 @@ def test_a_real_training_or_validation_text_stops_the_push(artifact, trained_gpt
         change_json(artifact / "evaluation.json", worst=[text])
         with pytest.raises(NotPublishable, match=r"evaluation.json holds a text of the training data"):
             prepare(artifact, "ada/tweets")
+
+
+def with_added_labels(artifact, file) -> None:
+    recipe = json.loads((artifact / "provenance.json").read_text())["recipe"] | {"more_data": file.name}
+    change_json(artifact / "provenance.json", recipe=recipe)
+    save_recipe(change(load_recipe("smoke"), {"more_data": str(file)}), artifact.parent / "recipe.toml")
+
+
+def test_a_text_that_a_person_added_stops_the_push_and_a_file_that_is_gone_is_said(artifact, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text(json.dumps({"text": TEXT, "label": "negative"}) + "\n")
+    with_added_labels(artifact, file)
+    assert not [note for note in prepare(artifact, "ada/tweets").notes if "labelled texts" in note]
+    change_json(artifact / "evaluation.json", worst=[TEXT])
+    with pytest.raises(NotPublishable, match=r"evaluation.json holds a text of the training data"):
+        prepare(artifact, "ada/tweets")
+    file.unlink()
+    [said] = [note for note in prepare(artifact, "ada/tweets").notes if "labelled texts" in note]
+    assert said.startswith("The labelled texts that were added can't be read again (")
+    assert said.endswith("), so they were not looked for in the files.")
+
+
+def test_secrets_of_whoever_asks_are_looked_for_each_one_of_a_list(artifact):
+    change_json(artifact / "evaluation.json", note="key-of-the-second")
+    assert "key-of-the-second" not in repr(prepare(artifact, "ada/tweets", secrets=["another-secret-1"]))
+    with pytest.raises(NotPublishable, match=r"evaluation.json holds a secret of this machine"):
+        prepare(artifact, "ada/tweets", secrets=["key-of-the-first,key-of-the-second"])
+
+
+def test_the_reference_goes_along_and_its_bits_are_no_token(artifact):
+    record = json.loads((artifact / "reference.json").read_text())
+    bits = base64.b64encode(bytes(60) + b"some bits of tokens that follow them").decode()
+    assert "A" * 60 in bits
+    (artifact / "reference.json").write_text(json.dumps(record | {"known_tokens": bits}))
+    assert "reference.json" in names(prepare(artifact, "ada/tweets"))
+    (artifact / "reference.json").write_text(json.dumps(record | {"note": TOKEN}))
+    with pytest.raises(NotPublishable, match=r"reference.json holds what looks like a token"):
+        prepare(artifact, "ada/tweets")
+
+
+def test_a_plan_names_its_files_for_the_next_push(artifact):
+    plan = prepare(artifact, "ada/tweets")
+    [sent] = [b"".join(f.pieces()) for f in plan.files if f.path_in_repo == "provenance.json"]
+    assert set(json.loads(sent)["pushed"]) == names(plan)
+    (artifact / "provenance.json").unlink()
+    assert "provenance.json" in names(prepare(artifact, "ada/tweets"))
 
 
 def test_training_data_that_is_gone_is_said(artifact):

@@ -11,6 +11,7 @@ from training.publish import (
     NotAllowed,
     NotPublishable,
     RepoConflict,
+    VerificationFailed,
     prepare,
 )
 
@@ -79,6 +80,84 @@ def test_a_model_of_somebody_else_is_not_overwritten(online, artifact):
     ):
         push_to(online, artifact, verifier=Here)
     assert online.files(REPO)["model.safetensors"] == b"theirs"
+
+
+@pytest.mark.parametrize("name", ["tf_model.h5", "weights.pt", "flax_model.msgpack", "model.pkl"])
+def test_a_model_of_any_library_is_somebody_elses(online, artifact, name):
+    online.create_repo(REPO, files={name: b"theirs"})
+    with pytest.raises(RepoConflict, match=rf"holds a model that TweetTune has not pushed \({name}\)"):
+        push_to(online, artifact, verifier=Here)
+    assert online.files(REPO) == {name: b"theirs"}
+
+
+@pytest.mark.parametrize("name", ["assets/fig.png", "vocab.json", "config.json"])
+def test_files_that_a_push_would_write_or_remove_are_somebody_elses(online, artifact, name):
+    online.create_repo(REPO, files={name: b"theirs"})
+    with pytest.raises(RepoConflict, match=rf"holds files that TweetTune has not pushed \({name}\)"):
+        push_to(online, artifact, verifier=Here)
+    assert online.files(REPO) == {name: b"theirs"}
+
+
+def test_what_somebody_adds_to_our_repository_stays(online, artifact):
+    push_to(online, artifact, verifier=Here)
+    online.commit(REPO, {"assets/fig.png": b"theirs", "onnx/model.onnx": b"theirs"})
+    change_json(artifact / "evaluation.json", note="measured again")
+    done = push_to(online, artifact, verifier=Here)
+    files = online.files(REPO)
+    assert files["assets/fig.png"] == files["onnx/model.onnx"] == b"theirs"
+    assert any("2 files of ada/tweets are not ours and stay" in note for note in done.notes)
+    (artifact / "onnx").mkdir()
+    (artifact / "onnx" / "model.onnx").write_bytes(b"\x08 a network")
+    with pytest.raises(
+        RepoConflict, match=r"holds onnx/model.onnx, which no push of TweetTune's has written"
+    ):
+        push_to(online, artifact, verifier=Here)
+    assert online.files(REPO) == files
+
+
+def test_a_card_that_somebody_has_edited_is_not_overwritten(online, artifact):
+    push_to(online, artifact, verifier=Here)
+    mine = (
+        online.files(REPO)["README.md"].replace(b"language: en", b"language: en\nlicense: mit")
+        + b"My words.\n"
+    )
+    online.commit(REPO, {"README.md": mine})
+    with pytest.raises(RepoConflict, match=r"^The README.md of ada/tweets was written or edited by somebody"):
+        push_to(online, artifact, verifier=Here)
+    assert online.files(REPO)["README.md"] == mine
+    proposed = push_to(online, artifact, pr=True, verifier=Here)
+    assert proposed.pr_url and online.files(REPO)["README.md"] == mine
+
+
+def test_a_new_repository_may_have_a_card_of_metadata_but_no_more(online, artifact):
+    online.create_repo(REPO, files={"README.md": b"---\nlicense: mit\n---\n", ".gitattributes": b"*.bin\n"})
+    assert push_to(online, artifact, verifier=Here).changed
+    online.create_repo("ada/written", files={"README.md": b"---\nlicense: mit\n---\nA plan.\n"})
+    with pytest.raises(
+        RepoConflict, match=r"^The README.md of ada/written was written or edited by somebody"
+    ):
+        push_to(online, artifact, "ada/written", verifier=Here)
+
+
+class Failing(Here):
+    """A verification that finds something else than was pushed."""
+
+    def verify(self, repo_id, commit, *, adapter_only):
+        raise VerificationFailed("It answers otherwise. Push again.")
+
+
+def test_a_verification_goes_with_the_model_that_it_was_about(online, artifact):
+    push_to(online, artifact, verifier=Here)
+    weights = artifact / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-64] + content[-60:] + content[-64:-60])
+    with pytest.raises(VerificationFailed):
+        push_to(online, artifact, verifier=Failing)
+    files = online.files(REPO)
+    assert files["model.safetensors"] == weights.read_bytes()
+    assert "verification.json" not in files and b"Verified at commit" not in files["README.md"]
+    done = push_to(online, artifact, verifier=Here)
+    assert json.loads(online.files(REPO)["verification.json"])["verified"]["commit"] == done.commit
 
 
 def test_private_and_public(online, artifact):

@@ -1,12 +1,15 @@
 """A push is verified: downloaded by its commit by another process with an empty cache, compared, stamped."""
 
+import dataclasses
 import json
 import os
 import shutil
 from typing import ClassVar
 
+import psutil
 import pytest
 from conftest import REPOSITORY
+from exporting import exported
 from hub_fixtures import ADA
 from publishing import REPO, change_json, check_completes, copy_of, push_to
 
@@ -60,8 +63,21 @@ def check_nothing_leaked(hub, artifact) -> None:
 
 
 def test_a_private_repository_is_verified_with_the_token(online, artifact):
-    done = push_to(online, artifact, private=True, patience=None)
+    """The token is in no process's environment: whoever shares the machine's user could read it there."""
+    seen = []
+
+    def look(step):
+        if step.phase == "verify":
+            children = [
+                child
+                for child in psutil.Process().children()
+                if "training.publish.answers" in child.cmdline()
+            ]
+            seen.extend(str(child.environ()) for child in children)
+
+    done = push_to(online, artifact, private=True, patience=None, progress=look)
     assert online.repo(REPO).private and done.verified.n_texts == 32
+    assert len(seen) == 2 and not any(ADA in environment for environment in seen)
 
 
 def test_an_adapter_alone_loads_and_answers_as_the_merged_model(online, artifact, trained_gpt2):
@@ -113,6 +129,32 @@ def test_probabilities_that_differ_are_told():
     broken = Answers(("a", "b"), ((float("nan"), 0.7),) * 32)
     with pytest.raises(VerificationFailed, match="is off by nan"):
         compare(here, broken, where="x", tolerance=1e-4)
+
+
+def test_an_exported_network_is_asked_too(online, artifact, tmp_path):
+    online.lfs_over = 50_000
+    both = exported(artifact, tmp_path / "exported" / "artifact")
+    done = push_to(online, both, patience=None)
+    assert 30 <= done.verified.onnx_equal <= 32
+    card = online.files(REPO)["README.md"].decode()
+    assert f"`onnx/` gives the same label on {done.verified.onnx_equal} of them." in card
+    assert push_to(online, both, patience=None).changed is False  # the stamp tells all of it
+    network = both / "onnx" / "model.onnx"
+    network.write_bytes(network.read_bytes()[:-1] + b"?")
+    with pytest.raises(
+        VerificationFailed, match=r"could not be loaded \(ArtifactError: .*model.onnx"
+    ) as caught:
+        push_to(online, both, patience=None)
+    assert "\n" not in str(caught.value) and "verification.json" not in online.files(REPO)
+
+
+def test_an_exported_network_that_answers_otherwise_is_told():
+    here, there = (Answers(("a", "b"), ((0.3, 0.7),) * 32, equal) for equal in (None, 30))
+    assert compare(here, there, where="x", tolerance=1e-4) == 0
+    with pytest.raises(
+        VerificationFailed, match=r"x answers otherwise by its onnx/ than by its weights: 29 of 32"
+    ):
+        compare(here, dataclasses.replace(there, onnx_equal=29), where="x", tolerance=1e-4)
 
 
 def test_a_hub_that_falls_silent_while_it_is_verified(online, artifact):

@@ -1,6 +1,7 @@
 """The parts of a rented training: what it costs, what is sent, how it is told, and what is refused before."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -14,10 +15,15 @@ from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.utils._http import default_client_factory
 from hypothesis import given
 from hypothesis import strategies as st
+from publishing import change_json, copy_of
 from rented_jobs import wait_until_gone
 
 from inference.errors import BaseError, DataError, RecipeError
+from training import jobs
+from training.publish import NotPublishable
+from training.publish.files import without_paths
 from training.recipes import change, load_recipe
+from training.records import read_jsonl
 from training.rented import bootstrap, wire
 from training.rented.command import base_shape, rent, seconds_of
 from training.rented.crate import NOT_NEEDED, pack
@@ -26,6 +32,7 @@ from training.rented.flavors import find_flavor, flavors, parse_target
 from training.rented.hub import JobsHub, give_up_in_time
 from training.rented.plan import estimate_job
 from training.rented.record import Rental, dollars
+from training.rented.work import looked_at
 
 QUICK = load_recipe("quick")
 TEXTS = {"text": ["x" * 66] * 1000}
@@ -184,6 +191,15 @@ def test_a_folder_of_data_keeps_its_splits(tmp_path):
     assert b'dataset = "data/my-tweets"' in crate.files["recipe.toml"]
 
 
+def test_labels_that_are_added_to_the_data_go_along(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"text": "so late again", "label": "negative"}\n')
+    crate = pack(change(load_recipe("smoke"), {"more_data": str(tmp_path / "mine.jsonl")}))
+    assert crate.files["data/more-mine.jsonl"] == tmp_path / "mine.jsonl"
+    assert b'more_data = "data/more-mine.jsonl"' in crate.files["recipe.toml"]
+    assert str(tmp_path).encode() not in crate.files["recipe.toml"]
+    assert any("mine.jsonl" in sentence for sentence in crate.sentences())
+
+
 def test_a_token_in_what_is_sent_stops_everything(tmp_path):
     recipe = change(load_recipe("smoke"), {"prompt_prefix": "hf_" + "a" * 34})
     with pytest.raises(RentedError) as caught:
@@ -191,6 +207,25 @@ def test_a_token_in_what_is_sent_stops_everything(tmp_path):
     assert str(caught.value) == (
         "recipe.toml holds what looks like a token of the Hub, so nothing was sent. Take it out."
     )
+
+
+@pytest.mark.parametrize("token", ["hf_oauth_" + "a" * 34, "hf_" + "a" * 34])
+def test_a_token_in_the_data_file_stops_everything(tmp_path, token):
+    (tmp_path / "tweets.csv").write_text(f"text,label\nmy token is {token},neutral\n")
+    with pytest.raises(RentedError, match=r"^data/tweets.csv holds what looks like a token of the Hub, so"):
+        pack(change(load_recipe("smoke"), {"dataset": str(tmp_path / "tweets.csv")}))
+
+
+def test_what_a_job_pushes_is_looked_at_too(trained_gpt2, tmp_path):
+    run = jobs.Run(copy_of(trained_gpt2.artifact, tmp_path).parent, trained_gpt2.run.recipe)
+    record = json.loads((run.artifact / "provenance.json").read_text())
+    (run.artifact / "provenance.json").write_text(json.dumps(without_paths(record)))  # a job's are short
+    files, _ = looked_at(run)
+    assert "reference.json" in files
+    text = max((row["text"] for row in read_jsonl(run.path / "validation.jsonl")), key=len)
+    change_json(run.artifact / "evaluation.json", worst=[text])
+    with pytest.raises(NotPublishable, match=r"^evaluation.json holds a text of the training data"):
+        looked_at(run)
 
 
 def test_a_base_that_only_this_machine_has_is_refused(tiny_gpt2):

@@ -236,7 +236,8 @@ order = json.loads(sys.stdin.readline())
 print("a library's own words", flush=True)
 sys.stderr.write("it broke with " + str(order["token"]) + "\\n")
 found = [name for name in os.environ if name.endswith(("TOKEN", "TOKENS"))]
-print(json.dumps({"kind": "step", "phase": found}), flush=True)
+print(json.dumps({"kind": "step", "phase": found, "text": len(order["secrets"])}), flush=True)
+sys.stderr.write(" and with ".join(order["secrets"]))
 sys.exit(3)
 """
 
@@ -252,10 +253,35 @@ def test_the_child_gets_no_secret_by_its_environment_and_its_last_words_hide_the
     assert (found.state, found.step["phase"]) == ("failed", [])
     assert "ended without a word (exit status 3)" in found.error
     said = wait_for(lambda: capfd.readouterr().err, seconds=10)
-    assert "it broke with ***" in said and ADA not in said
+    assert "it broke with ***" in said and ADA not in said and BOB not in said
+    assert found.step["text"] == 3, "what must not be in the files comes by standard input"
     with pytest.raises(RunError, match="nothing to cancel"):
         publications.cancel("here")
     assert ADA not in repr(vars(publications))
+
+
+DONE = """
+import json, sys, time
+order = json.loads(sys.stdin.readline())
+if order["run_id"] == "late":
+    print(json.dumps({"kind": "step", "phase": "stamp"}), flush=True)
+    import signal
+    signal.signal(signal.SIGTERM, lambda *_: print(json.dumps({"kind": "done", "commit": "abc"}), flush=True))
+    signal.pause()
+print(json.dumps({"kind": "done", "commit": "abc"}), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("run_id", ["first", "late"])
+def test_a_push_that_is_done_is_not_shown_as_cancelled(run_id):
+    """A process takes seconds to end after its last word, and may say it just when it is told to end."""
+    publications = Publications(command=[sys.executable, "-c", DONE])
+    publications.start("here", Order(run_id=run_id, source="runs/first", repo_id="ada/x"), token=ADA)
+    wait_for(lambda: publications.look("here").result or publications.look("here").step, seconds=30)
+    publications.cancel("here")
+    found = publications.look("here")
+    assert (found.state, found.result) == ("done", {"commit": "abc"})
 
 
 def test_the_module_runs_by_its_name():

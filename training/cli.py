@@ -98,7 +98,8 @@ def _add_train(commands: Any) -> None:
     )  # fmt: skip
     sub.add_argument(
         "--yes", action="store_true",
-        help="agree to what --on says, unasked: its cost, and sending a local data file to the Hub, private",
+        help="agree, unasked: to what --on costs and sends to the Hub, private; to --push making a public "
+        "repository",
     )  # fmt: skip
     cli_publish.add_push_options(sub)
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -109,14 +110,22 @@ def _train(given: argparse.Namespace) -> int:
     cli_publish.check_before_training(given)
     if given.reuse and given.run_dir and (given.run_dir / "recipe.toml").is_file():
         run = jobs.find_run(given.run_dir)
+        if given.on and not load_rental(run.path):
+            raise RunError(
+                f"{run.path} holds a run on this machine, so --on {given.on} can't be done with --reuse. "
+                "Leave out --on, or give a new --run-dir."
+            )
+        cli_publish.keep_destination(run.path, given)
         state = run.status().state
         if state in jobs.RESUMABLE or (state == "queued" and not run.was_started):
             sys.stderr.write(f"Run {run.id} is {state}: going on with it.\n")
             jobs.start(run)
     elif given.on:
         run = _rent(recipe, given)
+        cli_publish.keep_destination(run.path, given)
     else:
         run = jobs.create_run(recipe, run_dir=given.run_dir)
+        cli_publish.keep_destination(run.path, given)
         jobs.start(run)
     return _watch(run, given)
 
@@ -159,7 +168,7 @@ def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
     if not given.json:
         print_result(run)
         sys.stderr.write(f"The model is in {run.artifact}\n")
-    pushed = cli_publish.push_after_training(given, run.artifact)
+    pushed = cli_publish.push_after_training(run.path, run.artifact)
     if given.json:
         result = {"run": run.id, "artifact": str(run.artifact), **(run.evaluation() or {})}
         _print_json(result | ({"pushed": pushed} if pushed else {}))
@@ -245,6 +254,7 @@ def _runs(given: argparse.Namespace) -> int:
             "run": run.id, "recipe": run.recipe.name, "dataset": run.recipe.dataset, "state": status.state,
             "progress": status.progress, "accuracy": evaluation["accuracy"] if evaluation else None,
             "n": evaluation["n"] if evaluation else None, "message": status.message,
+            "push_to": cli_publish.destination_of(run.path),
         })  # fmt: skip
     if given.json:
         _print_json({"runs": rows})
@@ -252,6 +262,7 @@ def _runs(given: argparse.Namespace) -> int:
         sys.stdout.write("There are no runs yet. Start one with `python -m training train quick`.\n")
     for row in [] if given.json else rows:
         score = f"accuracy {100 * row['accuracy']['value']:.1f} %" if row["accuracy"] else row["message"]
+        score += f", not pushed to {row['push_to']} yet" if row["push_to"] else ""
         sys.stdout.write(
             f"{row['run']:36} {row['recipe']:10} {row['state']:12} {row['progress']:>4.0%}  {score}\n"
         )
@@ -259,14 +270,20 @@ def _runs(given: argparse.Namespace) -> int:
 
 
 def _add_resume(commands: Any) -> None:
-    sub = _command(commands, "resume", _resume, "go on with a cancelled, failed or interrupted run")
+    sub = _command(
+        commands,
+        "resume",
+        _resume,
+        "go on with a cancelled, failed or interrupted run, and do the push that it was told to do",
+    )
     sub.add_argument("run", metavar="RUN", help="the run's name or folder")
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def _resume(given: argparse.Namespace) -> int:
     run = jobs.find_run(given.run)
-    jobs.resume(run)
+    if not (run.status().state == "finished" and cli_publish.destination_of(run.path)):
+        jobs.resume(run)
     return _watch(run, given)
 
 

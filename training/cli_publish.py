@@ -14,8 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from inference.artifact import read_record
 from inference.errors import RunError
+from training.records import write_json
 
+DESTINATION = "push.json"
+"""In a run's folder until its model is pushed: where `train --push` was told to put it."""
 Register = Callable[..., argparse.ArgumentParser]
 
 
@@ -65,7 +69,7 @@ def add_push_options(sub: argparse.ArgumentParser) -> None:
 
 
 def check_before_training(given: argparse.Namespace) -> None:
-    """Raise a PublishError, before hours are spent, when `--push` can't be done."""
+    """Raise a PublishError, before hours are spent, when `--push` can't be done; ask where it is public."""
     if given.private and not given.push:
         raise RunError("--private is for --push. Give --push OWNER/NAME too, or leave out --private.")
     if given.push:
@@ -76,17 +80,38 @@ def check_before_training(given: argparse.Namespace) -> None:
             raise RunError(
                 f"{given.push} is public already. Give --push another name, or leave out --private."
             )
+        if not rights.exists and not given.private:
+            _agree(f"{given.push} will be public, with the model as soon as it is trained.", given)
         sys.stderr.write(f"{rights.user} may write to {given.push}: the finished model goes there.\n")
 
 
-def push_after_training(given: argparse.Namespace, artifact: Path) -> dict[str, Any] | None:
-    """Push the finished model when `--push` asks for it. Returns what --json tells of it."""
-    if not getattr(given, "push", None):  # `resume` has no such option
-        return None
-    from training.publish import prepare  # noqa: PLC0415
+def keep_destination(run: Path, given: argparse.Namespace) -> None:
+    """Write down where a run's model goes, never with which token, so that `resume` can push it too."""
+    if given.push:
+        write_json(run / DESTINATION, {"repo_id": given.push, "private": given.private})
 
-    plan = prepare(artifact, given.push, private=given.private)
-    return _do_push(plan)
+
+def destination_of(run: Path) -> str | None:
+    """Return the repository that a run's model is still to be pushed to, None for none."""
+    record = read_record(run, DESTINATION)
+    return str(record["repo_id"]) if record else None
+
+
+def push_after_training(run: Path, artifact: Path) -> dict[str, Any] | None:
+    """Push the finished model where its run was told to. Returns what --json tells of it, None: nowhere."""
+    destination = read_record(run, DESTINATION)
+    if destination is None:
+        return None
+    from training.publish import PublishError, prepare  # noqa: PLC0415
+
+    try:
+        plan = prepare(artifact, str(destination["repo_id"]), private=bool(destination.get("private")))
+        pushed = _do_push(plan)
+    except PublishError:
+        sys.stderr.write(f"The model is not pushed yet: `python -m training resume {run}` tries again.\n")
+        raise
+    (run / DESTINATION).unlink()
+    return pushed
 
 
 def _token() -> str | None:
@@ -123,6 +148,8 @@ def _do_push(plan: Any) -> dict[str, Any]:
         sys.stderr.write(f"{note}\n")
     verified = pushed.verified
     apart = f"{verified.n_texts} texts, probabilities at most {verified.largest_difference:.1e} apart"
+    if verified.onnx_equal is not None:
+        apart += f"; onnx/ gives the same label on {verified.onnx_equal}"
     sys.stderr.write(f"{'Pushed' if pushed.changed else 'Nothing had changed'}, and verified: {apart}.\n")
     sys.stderr.write(f"{pushed.pr_url or pushed.commit_url}\n")
     return dataclasses.asdict(pushed)

@@ -14,6 +14,7 @@
               artifact/             the servable folder, when it is finished
               evaluation.json       base and fine-tuned on the test split
               disagreements.jsonl   the test rows on which they disagree
+              push.json             where `train --push` was told to put the model, until it is there
               rented.json           the job that trains it elsewhere: see `training.rented`
 
 The folder is the record: whoever reads it later (the app after a restart, the CLI) finds every run again.

@@ -5,7 +5,8 @@
     publications.look("ada")             # -> Publication: steps so far, plan, result or error
     publications.cancel("ada")
 
-The token goes to the child by its standard input and is not kept. Knows nothing about Gradio or the Hub.
+The token goes to the child by its standard input and is not kept; so do this process's own secrets, which the
+child looks for in what it sends. Knows nothing about Gradio or the Hub.
 """
 
 import contextlib
@@ -88,9 +89,11 @@ class Publications:
             for old in list(self._known)[: max(0, len(self._known) - _MOST_KEPT)]:
                 del self._known[old]
             self._known[who] = Publication(order)
-            line = json.dumps({**dataclasses.asdict(order), "token": token})
+            secrets = [os.environ[name] for name in _SECRETS if os.environ.get(name)]
+            line = json.dumps({**dataclasses.asdict(order), "token": token, "secrets": secrets})
+            hidden = (*filter(None, [token]), *secrets)
             self._follower = threading.Thread(
-                target=self._follow, args=(who, process, line, token or ""), name="publish", daemon=True
+                target=self._follow, args=(who, process, line, hidden), name="publish", daemon=True
             )
             self._follower.start()
 
@@ -108,7 +111,8 @@ class Publications:
             process, follower = self._process if self._busy == who else None, self._follower
             if process is None or follower is None:
                 raise RunError("Nothing of yours is being published, so there is nothing to cancel.")
-            self._put(who, state="cancelled")
+            if self._known[who].result is None:  # else all is done, and the process only has to end
+                self._put(who, state="cancelled")
         _end(process, follower)
 
     def stop(self) -> None:
@@ -120,7 +124,7 @@ class Publications:
     def _put(self, who: str, **changes: Any) -> None:
         self._known[who] = replace(self._known[who], **changes)
 
-    def _follow(self, who: str, process: subprocess.Popen[str], order: str, token: str) -> None:
+    def _follow(self, who: str, process: subprocess.Popen[str], order: str, hidden: Sequence[str]) -> None:
         assert process.stdin and process.stdout and process.stderr
         errors: list[str] = []
         reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
@@ -139,11 +143,13 @@ class Publications:
         with self._lock:
             self._process, self._busy = None, ""
             explained = bool(self._known[who].error)
-            if self._known[who].state == "running":
+            if self._known[who].state == "running" or self._known[who].result is not None:
                 self._finish(who, status)
         if status > 0 and not explained and errors:
             text = "".join(errors[-20:])
-            sys.stderr.write(text.replace(token, "***") if token else text)
+            for secret in hidden:
+                text = text.replace(secret, "***")
+            sys.stderr.write(text)
 
     def _hear(self, who: str, line: str) -> None:
         try:

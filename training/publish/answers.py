@@ -1,12 +1,13 @@
 """How a model answers the probes, in a process of its own.
 
     python -m training.publish.answers      # started by `verify`, which writes one JSON order to its input:
-    {"model": "ada/tweets", "revision": "<commit>", "adapter": false, "texts": ["what a day", ...]}
+    {"model": "ada/tweets", "revision": "<commit>", "adapter": false, "texts": ["what a day", ...], …}
     {"labels": ["negative", ...], "probabilities": [[0.1, ...], ...], "seconds": 4.2}        # its answer
 
 The libraries are loaded before the order comes, while the push is still uploading. Its cache, HF_HOME, is a
 new folder and is gone when it ends; it ends too when whoever started it does. A whole model is loaded by
-plain `pipeline`; an adapter as its card says. None of TweetTune's own code answers.
+plain `pipeline`; an adapter as its card says: none of TweetTune's own code answers. With "onnx" TweetTune's
+classifier answers by onnx/ too, and "onnx_equal" tells how many labels are those of the weights.
 """
 
 import json
@@ -34,6 +35,8 @@ def main() -> int:
         answer = loader()
         arrived.wait()
         order = json.loads(orders[0])
+        if order.get("token"):
+            os.environ["HF_TOKEN"] = order["token"]  # for the libraries here; nobody outside can read it
         with hub_client(Patience(timeout_s=float(order.get("timeout_s", 60.0)))):
             said = answer(order)
     except Exception as error:
@@ -89,13 +92,27 @@ def loader() -> Any:
         names = classify.model.config.id2label
         labels = [names[place] for place in range(len(names))]
         by_name = [{one["label"]: one["score"] for one in row} for row in rows]
+        best = [max(row, key=row.__getitem__) for row in by_name]
         return {
             "labels": labels,
             "probabilities": [[row[label] for label in labels] for row in by_name],
+            "onnx_equal": _onnx_equal(order, best) if order.get("onnx") else None,
             "seconds": round(time.perf_counter() - start, 2),
         }
 
     return answer
+
+
+def _onnx_equal(order: dict[str, Any], best: list[str]) -> int:
+    """Return on how many texts the exported network of a repository gives the label of its weights."""
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+
+    from inference.classifier import Classifier  # noqa: PLC0415
+
+    wanted = ["*.json", "*.safetensors", "onnx/*"]
+    folder = snapshot_download(order["model"], revision=order["revision"], allow_patterns=wanted)
+    found = Classifier.load(folder, engine="onnx").predict(list(order["texts"]))
+    return sum(one.label == label for one, label in zip(found, best, strict=True))
 
 
 def _adapter(order: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ The prose is in .huggingface/model_card.md. The same artifact gives the same car
 taken from the clock or the network. Knows nothing about the Hub's wire format.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,7 @@ from training.publish.card_tables import (
 )
 from training.publish.markdown import plain, text
 
+_SEAL = re.compile(r"<!-- Written by TweetTune, sum ([0-9a-f]{16}) -->\n\Z")
 TEMPLATES = Path(__file__).resolve().parent.parent.parent / ".huggingface"
 _STAMP = re.compile(
     r"Verified at commit \[`([0-9a-f]{40})`\].*?on (\d+) stored texts.*?at most ([0-9.]+e[+-][0-9]+)",
@@ -81,6 +83,10 @@ class Verified(Protocol):
     def largest_difference(self) -> float:
         """The largest difference of a probability."""
 
+    @property
+    def onnx_equal(self) -> int | None:
+        """Texts to which onnx/ gives the label of the weights, None without one."""
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -89,6 +95,8 @@ class Stamp:
     commit: str
     n_texts: int
     largest_difference: float
+    onnx_equal: int | None = None
+    """Texts to which onnx/ gives the label of the weights; `read_stamp` does not read it."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,16 @@ def read_stamp(card: str) -> Stamp | None:
     return Stamp(found[1], int(found[2]), float(found[3])) if found else None
 
 
+def is_untouched(card: str) -> bool:
+    """Whether a card is, to the letter, one that TweetTune has written: its last line carries its sum."""
+    found = _SEAL.search(card)
+    return bool(found) and _sum(card[: found.start()]) == found[1]  # type: ignore[index,union-attr]
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def check_repo(repo_id: str) -> None:
     """Raise ArtifactError, in one sentence, for what can't be a repository's name."""
     try:
@@ -157,13 +175,15 @@ def _render(
     data = metadata(facts, name=name, adapter_only=adapter_only)
     files = {**_pictures(facts), **eval_results(facts, repo_id=repo_id)}
     values = _values(facts, files, repo_id=repo_id, adapter_only=adapter_only)
-    stamp = verified and Stamp(verified.commit, verified.n_texts, verified.largest_difference)
+    stamp = verified and Stamp(
+        verified.commit, verified.n_texts, verified.largest_difference, verified.onnx_equal
+    )  # fmt: skip
     card = ModelCard.from_template(
         data, template_path=str(TEMPLATES / "model_card.md"), name=text(plain(name, limit=96)),
         stamp=stamp, repo_id=repo_id, **values,
     )  # fmt: skip
-    body = re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n"
-    return Card(body, files)
+    body = re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n\n"
+    return Card(f"{body}<!-- Written by TweetTune, sum {_sum(body)} -->\n", files)
 
 
 def _fitting(facts: Facts) -> Facts:

@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]  # not in its __all__
 
-from training.publish.card_energy import Energy, estimate
+from training.publish.card_energy import Energy, estimate, known_card
 from training.publish.card_examples import EXAMPLES, expected_label
 from training.publish.card_facts import Facts, at
 from training.publish.markdown import plain
@@ -111,19 +111,24 @@ def _emissions(facts: Facts) -> dict[str, Any] | None:
     machine = facts.at("machine") or {}
     return {
         "emissions": round(energy.grams_co2, 3),
-        "source": "estimated from the run's seconds, cores and memory; the card states the method",
+        "source": f"estimated from the run's seconds, cores{', graphics card' if energy.card else ''} and "
+        "memory; the card states the method",
         "training_type": "fine-tuning",
-        "hardware_used": plain(f"{machine['cores']} cores of {machine.get('processor') or 'a CPU'}"),
+        "hardware_used": plain(
+            f"{machine['cores']} cores of {machine.get('processor') or 'a CPU'}"
+            f"{f', one {energy.card}' if energy.card else ''}"
+        ),
     }
 
 
 def estimated_energy(facts: Facts) -> Energy | None:
-    """Return what the run took, None where its time or machine isn't known, or a graphics card was there."""
+    """Return what the run took, None where its time, machine or graphics card isn't known."""
     seconds, machine = facts.seconds, facts.at("machine") or {}
-    if seconds is None or not machine.get("cores") or machine.get("gpu"):
+    card = known_card(str(machine.get("gpu") or ""))
+    if seconds is None or not machine.get("cores") or (machine.get("gpu") and not card):
         return None
     memory = float(machine.get("memory_gb") or 0)
-    return estimate(seconds=seconds, cores=int(machine["cores"]), memory_gb=memory)
+    return estimate(seconds=seconds, cores=int(machine["cores"]), memory_gb=memory, card=card)
 
 
 def eval_results(facts: Facts, *, repo_id: str | None) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ about Markdown; nothing of the data's can leave the string literals here.
 """
 
 import json
+import re
 from dataclasses import dataclass
 
 from inference.artifact import ADAPTER, ONNX_FOLDER
@@ -15,6 +16,7 @@ from training.publish.card_facts import Facts
 
 TEXTS = 'texts = ["what a day", "the train is late again"]'
 PORT = 8000
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def _adapter(facts: Facts, where: str, *, folder: str) -> Snippet:
     depth = facts.config.get("num_hidden_layers") or facts.config.get("n_layer")
     recipe_depth = facts.at("recipe", "depth")
     layers = f"\n    num_hidden_layers={depth},  # the network ends early" if recipe_depth and depth else ""
+    commit = str(facts.at("base", "revision") or "")
+    pinned = f"\n    revision={_literal(commit)}," if facts.base_id and _COMMIT.fullmatch(commit) else ""
     inside = f", subfolder={_literal(folder)}" if folder else ""
     code = f"""
 import torch
@@ -132,7 +136,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained({_literal(where)})
 base = AutoModelForSequenceClassification.from_pretrained(
-    {_literal(base)},
+    {_literal(base)},{pinned}
     id2label={{{", ".join(f"{number}: {name}" for number, name in names.items())}}},
     label2id={{{", ".join(f"{name}: {number}" for number, name in names.items())}}},
     pad_token_id={facts.config.get("pad_token_id") or 0},{layers}

@@ -16,7 +16,7 @@ from training.wording import in_words
 
 MOST_NAMED = 8
 _ROWS = {"used": "used", "kept": "after cleaning and leak gate", "read": "in the source"}
-_NOT_TOLD = ("name", "description", "base", "dataset")  # said elsewhere; the last two may be paths
+_NOT_TOLD = ("name", "description")  # said elsewhere
 _LEAKS = (("train/test", "training", "test"), ("train/validation", "training", "validation"),
           ("validation/test", "validation", "test"))  # fmt: skip
 
@@ -210,8 +210,16 @@ def curve_sentence(facts: Facts) -> str:
 
 
 def recipe_block(facts: Facts) -> str:
-    """Return the recipe's settings as TOML, without what may be a path."""
-    recipe = facts.at("recipe") or {}
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=True)}" for key, value in recipe.items()
-             if key not in _NOT_TOLD]  # fmt: skip
+    """Return the recipe's settings as TOML; base and data set as they were taken, unless they were paths."""
+    recipe, source = facts.at("recipe") or {}, facts.at("data", "source") or {}
+    embedded = {
+        "base": "Q4" in str(facts.at("base", "revision")),
+        "dataset": source.get("kind") == "embedded",
+    }
+    config = f":{facts.dataset_config}" if facts.dataset_config else ""
+    ids = {"base": facts.base_id, "dataset": facts.dataset_id and f"{facts.dataset_id}{config}"}
+    taken = {name: "embedded" if embedded[name] else ids[name] for name in ids}
+    told = {key: taken.get(key, value) for key, value in recipe.items() if key not in _NOT_TOLD}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=True)}" for key, value in told.items()
+             if value is not None]  # fmt: skip
     return "\n".join(lines)

@@ -5,14 +5,15 @@
     push_data(plan, token=token)
 
 Of each row only the text and the label leave; ids, addresses, authors and times stay. "@somebody" becomes
-"@user". Exact duplicates are sent once. Knows nothing about how the labels came about.
+"@user". Exact duplicates are sent once; rows that are there already stay. Knows nothing about how the labels
+came about.
 """
 
 import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, constants
 
 from inference.errors import DataError
 from training.publish.dataset_card import DataSummary, render_dataset_card
+from training.publish.dataset_held import ROWS, Held, read_held
 from training.publish.errors import NotLoggedIn, RepoConflict, VerificationFailed
 from training.publish.files import CARD, Outgoing
 from training.publish.remote import read_remote
@@ -28,7 +30,6 @@ from training.publish.rights import check_name, check_rights
 from training.publish.scan import check, check_secret
 from training.publish.session import Patience, hub_client, hub_errors
 
-ROWS = "train.jsonl"
 SHOWN = 3
 _TEXTS, _LABELS = ("text", "tweet", "post", "content", "sentence"), ("label", "sentiment", "class", "target")
 _NAME = re.compile(r"(?<![\w@/])@[\w.-]*\w(?:@[\w.-]*\w)?")
@@ -42,6 +43,11 @@ class DataPlan:
     repo_id: str
     private: bool
     files: tuple[Outgoing, ...]
+    """The card and the rows, as a new repository gets them."""
+    rows: tuple[tuple[str, str], ...]
+    """All of them, (text, label)."""
+    summary: DataSummary
+    licence: str | None
     n: int
     labels: dict[str, int]
     """Rows of each label, the most frequent first."""
@@ -58,6 +64,7 @@ class DataPlan:
         return (
             f"{self.n} texts with their labels ({counts}) go to {self.repo_id}, readable by {who}.",
             *self.notes,
+            f"Rows that {self.repo_id} has already stay there; only those that it lacks are added.",
             "The texts were written by other people: publish them only where the service's terms allow it.",
             *(f"For example, {label}: {text[:100]}" for text, label in self.examples),
         )
@@ -73,6 +80,9 @@ class PushedData:
     changed: bool
     """False when the Hub had it all, and nothing was sent."""
     n: int
+    """Rows of the file that was pushed."""
+    added: int
+    """Those of them that were not there yet."""
 
 
 def prepare_data(path: Path, repo_id: str, *, private: bool = False, licence: str | None = None) -> DataPlan:
@@ -88,18 +98,29 @@ def prepare_data(path: Path, repo_id: str, *, private: bool = False, licence: st
             f"{path.name} has {len(labels)} different labels. Give one with at most {_FEW_LABELS}, or name "
             "its columns text and label."
         )
-    lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in read.rows]
     summary = DataSummary(
         rows=len(read.rows), labels=labels, file=ROWS, columns=("text", "label"),
         sources=read.counted("source"), languages=read.counted("language", "lang"), left_out=read.left_out,
     )  # fmt: skip
-    card = render_dataset_card(repo_id, summary, licence=licence)
-    files = (Outgoing.of(CARD, card.encode()), Outgoing.of(ROWS, ("\n".join(lines) + "\n").encode()))
-    check(files)
     return DataPlan(
-        repo_id=repo_id, private=private, files=files, n=len(read.rows), labels=labels,
+        repo_id=repo_id, private=private, files=_files(repo_id, summary, _lines(read.rows), licence),
+        rows=tuple(read.rows), summary=summary, licence=licence, n=len(read.rows), labels=labels,
         examples=tuple(read.rows[:SHOWN]), notes=read.notes,
     )  # fmt: skip
+
+
+def _lines(rows: Iterable[tuple[str, str]]) -> bytes:
+    return "".join(
+        json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in rows
+    ).encode()
+
+
+def _files(repo_id: str, summary: DataSummary, rows: bytes, licence: str | None) -> tuple[Outgoing, ...]:
+    """Return the files of a data set, looked at byte by byte."""
+    card = render_dataset_card(repo_id, summary, licence=licence)
+    files = (Outgoing.of(CARD, card.encode()), Outgoing.of(ROWS, rows))
+    check(files)
+    return files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,32 +234,46 @@ def push_data(
 
 def _send(plan: DataPlan, api: HfApi, progress: Callable[[str], None]) -> PushedData:
     remote = read_remote(api, plan.repo_id, revision="main", kind="dataset")
-    others = sorted(set(remote.files) - {ROWS, CARD, ".gitattributes"})
-    if others:
-        raise RepoConflict(
-            f"{plan.repo_id} holds other files than labels from here (found: {', '.join(others[:4])}). "
-            "Give another name."
-        )
-    changed = [file for file in plan.files if not remote.same(file)]
+    held = read_held(api, remote)
+    new = [row for row in plan.rows if row not in set(held.rows)]
     commit = remote.head
+    changed = bool(new) or (plan.licence or held.licence) != held.licence
     if changed:
-        progress(f"Sending {plan.n} rows.")
-        adds = [CommitOperationAdd(f.path_in_repo, b"".join(f.pieces())) for f in changed]
+        progress(f"Adding {len(new)} rows to the {len(held.rows)} that are there.")
+        files = _added(plan, held, new) if held.content else plan.files
+        check_secret(files, str(api.token))
         made = api.create_commit(
-            plan.repo_id, adds, commit_message=f"TweetTune: {plan.n} labelled texts", repo_type="dataset",
+            plan.repo_id, [CommitOperationAdd(f.path_in_repo, b"".join(f.pieces())) for f in files],
+            commit_message=f"TweetTune: {len(new)} labelled texts", repo_type="dataset",
             parent_commit=remote.head,
         )  # fmt: skip
         commit = str(made.oid)
         there = read_remote(api, plan.repo_id, revision=commit, kind="dataset")
-        if missing := [file.path_in_repo for file in plan.files if not there.same(file)]:
+        if missing := [file.path_in_repo for file in files if not there.same(file)]:
             raise VerificationFailed(
                 f"{plan.repo_id} does not have {missing[0]} as it was sent. Look at it, then push again."
             )
     url = f"{api.endpoint}/datasets/{plan.repo_id}/commit/{commit}"
-    return PushedData(repo_id=plan.repo_id, commit=commit, commit_url=url, changed=bool(changed), n=plan.n)
+    return PushedData(
+        repo_id=plan.repo_id, commit=commit, commit_url=url, changed=changed, n=plan.n, added=len(new)
+    )
+
+
+def _added(plan: DataPlan, held: Held, new: Sequence[tuple[str, str]]) -> tuple[Outgoing, ...]:
+    """Return the files with the new rows behind those that are there, and a card that counts them all."""
+    rows = [*held.rows, *new]
+    others = {"earlier pushes": len(rows) - plan.n} if len(rows) > plan.n else {}
+    sources, languages = (
+        {**counts, **others} if counts else {} for counts in (plan.summary.sources, plan.summary.languages)
+    )
+    summary = dataclasses.replace(
+        plan.summary, rows=len(rows), labels=dict(Counter(label for _, label in rows).most_common()),
+        sources=sources, languages=languages,
+    )  # fmt: skip
+    return _files(plan.repo_id, summary, held.content + _lines(new), plan.licence or held.licence)
 
 
 def as_json(plan: DataPlan) -> dict[str, Any]:
     """Return a plan as a JSON object, without the rows."""
-    found = dataclasses.asdict(dataclasses.replace(plan, files=()))
+    found = {name: getattr(plan, name) for name in ("repo_id", "private", "n", "labels", "examples", "notes")}
     return {**found, "files": [{"path": file.path_in_repo, "size": file.size} for file in plan.files]}

@@ -18,6 +18,8 @@ from training.publish.card import TEMPLATES, check_repo
 from training.publish.card_examples import expected_label
 from training.publish.markdown import code, plain, table, text
 
+TAG = "tweettune"
+"""Tells a data set that TweetTune has pushed."""
 _SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -104,6 +106,6 @@ def _metadata(name: str, summary: DataSummary, licence: str | None) -> DatasetCa
         task_categories=["text-classification"],
         task_ids=["sentiment-classification"] if sentiment else None,
         size_categories=[next((word for most, word in _SIZES if summary.rows < most), "other")],
-        tags=["tweettune", "social-media"],
+        tags=[TAG, "social-media"],
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": summary.file}]}],
     )

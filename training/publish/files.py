@@ -9,13 +9,13 @@ machine's paths. Knows nothing about what is inside weights; `scan` looks at eve
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from inference.artifact import ADAPTER, BASE_HEAD, EVALUATION, ONNX_FOLDER, PROVENANCE, read_record
+from inference.artifact import ADAPTER, BASE_HEAD, EVALUATION, ONNX_FOLDER, PROVENANCE, REFERENCE, read_record
 from training.publish.errors import NotPublishable
 
 CARD = "README.md"
@@ -26,14 +26,17 @@ TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt",
 )  # fmt: skip
-_RECORDS = (EVALUATION, PROVENANCE, "examples.json")
+PUSHED = "pushed"
+"""The key of provenance.json that names all files of a push."""
+_RECORDS = (EVALUATION, PROVENANCE, REFERENCE, "examples.json")
 _WHOLE = (
     "config.json", "model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", BASE_HEAD,
     f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors",
     f"{ONNX_FOLDER}/*.onnx", f"{ONNX_FOLDER}/parity.json",
 )  # fmt: skip
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-_MADE = (CARD, VERIFICATION, LOADING, "assets/*.png", ".eval_results/*.yaml")
+_SHOWN = (CARD, VERIFICATION, "assets/*.png", ".eval_results/*.yaml")
+_MADE = (*_SHOWN, LOADING)
 ALLOWED = (*TOKENIZER, *_RECORDS, *_WHOLE, *_ADAPTER, *_MADE)
 """All that a push may ever write, as patterns of paths in the repository."""
 _LOCAL = re.compile(r"(?:[/~\\]|[A-Za-z]:[\\/]|file:)")
@@ -81,10 +84,27 @@ class Outgoing:
 
 def allowed(path_in_repo: str) -> bool:
     """Whether a push may write, or remove, a file of this name."""
+    return _is_one_of(path_in_repo, ALLOWED)
+
+
+def tells(path_in_repo: str) -> bool:
+    """Whether a file only tells about the model: without it, or with another, the answers are the same."""
+    return _is_one_of(path_in_repo, (*_RECORDS, *_SHOWN))
+
+
+def _is_one_of(path_in_repo: str, patterns: Iterable[str]) -> bool:
     path = PurePosixPath(path_in_repo)
     return any(
-        path.match(pattern) and len(path.parts) == len(PurePosixPath(pattern).parts) for pattern in ALLOWED
+        path.match(pattern) and len(path.parts) == len(PurePosixPath(pattern).parts) for pattern in patterns
     )
+
+
+def name_all(files: Sequence[Outgoing]) -> list[Outgoing]:
+    """Return the files of a push, all named in its provenance.json, so that a later push knows them."""
+    known = {file.path_in_repo: file for file in files}
+    record = json.loads(b"".join(known[PROVENANCE].pieces())) if PROVENANCE in known else {}
+    known[PROVENANCE] = _json(PROVENANCE, {**record, PUSHED: sorted({*known, PROVENANCE})})
+    return [known[name] for name in sorted(known)]
 
 
 def collect(artifact: Path, *, adapter_only: bool) -> tuple[list[Outgoing], list[str]]:

@@ -7,8 +7,8 @@ Needs no network beyond what the training data may need to be read again. Knows 
 """
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.artifact import PROVENANCE, VALIDATION, check_artifact, read_record
@@ -16,11 +16,11 @@ from inference.errors import ArtifactError, RunError, TweetTuneError
 from training import jobs
 from training.publish.card import render_card
 from training.publish.errors import PublishError
-from training.publish.files import CARD, Outgoing, collect
+from training.publish.files import CARD, Outgoing, collect, name_all
 from training.publish.rights import check_name
 from training.publish.scan import Scanned, check
 from training.publish.verify import Verified
-from training.recipes import Recipe
+from training.recipes import Recipe, load_recipe
 from training.records import read_jsonl
 
 
@@ -49,6 +49,8 @@ class Plan:
     scanned: Scanned
     notes: tuple[str, ...]
     """What people should know, in sentences."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What was looked for beside this process's own secrets; the stamped card is looked at for it too."""
 
     @property
     def card(self) -> str:
@@ -68,8 +70,11 @@ def prepare(
     private: bool = False,
     pr: bool = False,
     adapter_only: bool = False,
+    secrets: Sequence[str] = (),
 ) -> Plan:
     """Return what a push of a run (name or folder) or of an artifact's folder will send.
+
+    `secrets`: values to look for in the files, beside the secrets of this process's environment.
 
     Raises PublishError when a file must not leave the machine, ArtifactError or RunError when there is no
     finished model.
@@ -81,10 +86,9 @@ def prepare(
     card = render_card(artifact, repo_id=repo_id, adapter_only=adapter_only)
     files += [Outgoing.of(CARD, card.text.encode())]
     files += [Outgoing.of(name, content) for name, content in card.files.items()]
-    files.sort(key=lambda file: file.path_in_repo)
-    texts, note = known_texts(artifact)
-    scanned = check(files, texts=texts)
-    notes = [note] if note else []
+    files = name_all(files)
+    texts, notes = known_texts(artifact)
+    scanned = check(files, texts=texts, secrets=secrets)
     if scanned.short:
         notes.append(
             f"{scanned.short} training texts of fewer than six words were not looked for in the files."
@@ -93,7 +97,7 @@ def prepare(
         notes.append(f"{len(left_out)} files of the artifact stay here: {', '.join(left_out[:6])}.")
     return Plan(
         artifact=artifact, destination=destination, files=tuple(files), left_out=tuple(left_out),
-        scanned=scanned, notes=tuple(notes),
+        scanned=scanned, notes=tuple(notes), secrets=tuple(secrets),
     )  # fmt: skip
 
 
@@ -120,24 +124,53 @@ def find_artifact(run_or_artifact: Path | str) -> Path:
     return run.artifact
 
 
-def known_texts(artifact: Path) -> tuple[list[str], str]:
-    """Return the texts that must not leave, and a sentence when not all of them are at hand.
+def known_texts(artifact: Path) -> tuple[list[str], list[str]]:
+    """Return the texts that must not leave, and a sentence for each kind of them that is not at hand.
 
-    Those are the rows the run has stored (validation, disagreements) and the data set's, read again.
+    Those are the rows the run has stored (validation, disagreements), the data set's, read again, and those
+    of the file of labelled texts that was added to them.
     """
-    texts = [*_stored(artifact.parent)]
+    stored = [*_stored(artifact.parent)]
     record = read_record(artifact, PROVENANCE) or {}
     recipe = record.get("recipe")
     if not isinstance(recipe, dict):
-        return texts, f"The model does not say what it was trained on: {len(texts)} texts were looked for."
+        return stored, [
+            f"The model does not say what it was trained on: {len(stored)} texts were looked for."
+        ]
+    texts, notes = [*stored], []
     try:
-        return [*texts, *_read_again(recipe, (record.get("data") or {}).get("source") or {})], ""
+        texts += _read_again(recipe, (record.get("data") or {}).get("source") or {})
     except (TweetTuneError, OSError, TypeError) as error:
-        why = " ".join(str(error).split())[:160].rstrip(".")
-        return texts, (
-            f"The training data can't be read again ({why}), so only {len(texts)} stored texts were looked "
-            "for in the files."
+        notes.append(
+            f"The training data can't be read again ({_why(error)}), so only {len(stored)} stored texts were "
+            "looked for in the files."
         )
+    try:
+        texts += _added(artifact, str(recipe.get("more_data") or ""))
+    except (TweetTuneError, OSError) as error:
+        notes.append(
+            f"The labelled texts that were added can't be read again ({_why(error)}), so they were not "
+            "looked for in the files."
+        )
+    return texts, notes
+
+
+def _why(error: Exception) -> str:
+    return " ".join(str(error).split())[:160].rstrip(".")
+
+
+def _added(artifact: Path, name: str) -> list[str]:
+    """Return the texts of the file that was added to the training rows; provenance has its name alone."""
+    if not name:
+        return []
+    from training.columns import find_column  # noqa: PLC0415  (datasets takes seconds)
+    from training.data_files import read_path  # noqa: PLC0415
+
+    own = artifact.parent / "recipe.toml"
+    place = Path((load_recipe(own).more_data if own.is_file() else "").strip() or name).expanduser()
+    table = read_path(place).tables["train"]
+    found = table.column(find_column(table, "text", given="", where=place.name))
+    return [str(text) for text in found if text is not None]
 
 
 def _stored(run: Path) -> Iterator[str]:

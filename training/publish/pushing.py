@@ -22,7 +22,7 @@ from training.publish.errors import Interrupted, NotLoggedIn, RepoConflict
 from training.publish.files import CARD, VERIFICATION, Outgoing
 from training.publish.plan import Plan, stamped_card
 from training.publish.probes import PROBES
-from training.publish.remote import Changes, Remote, compare, read_remote
+from training.publish.remote import Changes, Remote, check_card, compare, read_remote
 from training.publish.rights import Rights, check_rights
 from training.publish.scan import check, check_secret
 from training.publish.session import Patience, hub_client, hub_errors
@@ -152,7 +152,7 @@ class _Push:
             self.counter.step("done", f"{self.to.repo_id} has it all already: nothing was sent.")
             return self._pushed(verified.commit, verified, changed=False)
         with self.verifying() as verifier:
-            commit = self._commit(changes, remote.head) if changes else remote.head
+            commit = self._commit(changes, remote) if changes else remote.head
             self.counter.step("verify", f"Downloading commit {commit[:7]} again, in a new process.")
             found, answers = verifier.verify(self.to.repo_id, commit, adapter_only=self.to.adapter_only)
         self._stamp(commit, found, answers)
@@ -207,19 +207,27 @@ class _Push:
             if not changes:
                 return changes, verified
         changes = compare(files, remote)
+        if not self.to.pr and any(file.path_in_repo == CARD for file in changes.add):
+            check_card(remote)
         if changes.foreign:
             self.notes.append(
                 f"{len(changes.foreign)} files of {self.to.repo_id} are not ours and stay as they are."
             )
         return changes, None
 
-    def _commit(self, changes: Changes, parent: str) -> str:
-        """Send what has changed, in one commit on `parent`. Returns its id."""
+    def _commit(self, changes: Changes, remote: Remote) -> str:
+        """Send what has changed, in one commit on what it was compared with. Returns its id.
+
+        The record of an earlier verification goes with the model that it was about.
+        """
         self.counter.total = sum(file.size for file in changes.add)
         self.counter.step("upload", f"Sending {len(changes.add)} files.", done=0, total=self.counter.total)
-        gone = [CommitOperationDelete(name) for name in changes.remove]
+        stale = [VERIFICATION] if changes.of_the_model and VERIFICATION in remote.files else []
+        gone = [CommitOperationDelete(name) for name in (*changes.remove, *stale)]
         description = f"{len(changes.add)} files, {len(gone)} removed; by TweetTune."
-        commit = self._send([*_adds(changes.add), *gone], parent, title=self.title, description=description)
+        commit = self._send(
+            [*_adds(changes.add), *gone], remote.head, title=self.title, description=description
+        )
         self.counter.step(
             "upload", f"Committed {commit[:7]}.", done=self.counter.total, total=self.counter.total
         )
@@ -250,8 +258,14 @@ class _Push:
         }
         content = (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode()
         files = [stamped_card(self.plan, verified), Outgoing.of(VERIFICATION, content)]
-        check(files)
-        self._send(_adds(files), commit, title=f"Verified at commit {commit[:7]}")
+        check(files, secrets=self.plan.secrets)
+        try:
+            self._send(_adds(files), commit, title=f"Verified at commit {commit[:7]}")
+        except RepoConflict as error:
+            raise RepoConflict(
+                f"The model is in {self.to.repo_id}, verified at commit {commit[:7]}, but the repository has "
+                "changed since, so its card does not say so yet. Start the same push again to write that."
+            ) from error
 
 
 def _adds(files: Sequence[Outgoing]) -> list[CommitOperationAdd]:

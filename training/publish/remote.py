@@ -9,6 +9,7 @@ Knows nothing about how changes are sent.
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,11 +20,17 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import get_session, hf_raise_for_status
 
 from inference.artifact import PROVENANCE
+from training.publish.card import is_untouched
 from training.publish.errors import RepoConflict
-from training.publish.files import VERIFICATION, Outgoing, allowed
+from training.publish.files import CARD, PUSHED, VERIFICATION, Outgoing, allowed, tells
 from training.publish.verify import Verified
 
-_OF_THE_HUB = (".gitattributes", "README.md", "LICENSE", ".gitignore")
+_OF_THE_HUB = (".gitattributes", CARD, "LICENSE", ".gitignore")
+_WEIGHTS = (
+    ".safetensors", ".bin", ".gguf", ".ggml", ".onnx", ".h5", ".keras", ".pt", ".pth", ".ckpt", ".msgpack",
+    ".pkl", ".pickle", ".joblib", ".npz", ".pb", ".tflite", ".mlmodel", ".ot", ".nemo", ".pte",
+)  # fmt: skip
+"""How files end that hold a model, of any library."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,18 @@ class Remote:
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
     stamp: Mapping[str, Any] | None = None
     """What verification.json says, None where there is none."""
+    provenance: Mapping[str, Any] | None = None
+    """What provenance.json says, None where there is none."""
+    card: str = ""
+    """README.md, "" where there is none."""
+
+    @property
+    def ours(self) -> frozenset[str] | None:
+        """The files that earlier pushes wrote; None for a repository that TweetTune has not pushed to."""
+        if not self.provenance or not {"recipe", PUSHED} & self.provenance.keys():
+            return None
+        named = self.provenance.get(PUSHED)
+        return frozenset({PROVENANCE, VERIFICATION, *map(str, named if isinstance(named, list) else ())})
 
     @property
     def verified(self) -> Verified | None:
@@ -72,10 +91,15 @@ class Changes:
     remove: tuple[str, ...]
     """Files of an earlier push that this one does not have."""
     foreign: tuple[str, ...]
-    """Files that no push of ours writes; they stay."""
+    """Files that no push of ours has written; they stay."""
 
     def __bool__(self) -> bool:
         return bool(self.add or self.remove)
+
+    @property
+    def of_the_model(self) -> bool:
+        """Whether it may answer otherwise afterwards: not only what is told about it changes."""
+        return any(not tells(name) for name in (*(file.path_in_repo for file in self.add), *self.remove))
 
 
 def read_remote(api: HfApi, repo_id: str, *, revision: str, kind: str = "model") -> Remote:
@@ -87,36 +111,87 @@ def read_remote(api: HfApi, repo_id: str, *, revision: str, kind: str = "model")
         for entry in tree
         if isinstance(entry, RepoFile)
     }
-    stamp = _stamp(api, repo_id, head) if VERIFICATION in files and kind == "model" else None
-    return Remote(repo_id=repo_id, head=head, files=files, stamp=stamp)
+    remote = Remote(repo_id=repo_id, head=head, files=files)
+    if kind != "model":
+        return remote
+    return dataclasses.replace(
+        remote, stamp=_record(api, remote, VERIFICATION), provenance=_record(api, remote, PROVENANCE),
+        card=read_content(api, remote, CARD).decode("utf-8", "replace") if CARD in files else "",
+    )  # fmt: skip
 
 
-def _stamp(api: HfApi, repo_id: str, head: str) -> Mapping[str, Any] | None:
-    url = hf_hub_url(repo_id, VERIFICATION, revision=head, endpoint=api.endpoint)
+def read_content(api: HfApi, remote: Remote, name: str, *, kind: str = "model") -> bytes:
+    """Return a small file of a revision. Raises what the Hub's client raises."""
+    url = hf_hub_url(remote.repo_id, name, repo_type=kind, revision=remote.head, endpoint=api.endpoint)
     response = get_session().get(url, headers=build_hf_headers(token=api.token))
     hf_raise_for_status(response)
+    return response.content
+
+
+def _record(api: HfApi, remote: Remote, name: str) -> Mapping[str, Any] | None:
     try:
-        found = json.loads(response.content)
+        found = json.loads(read_content(api, remote, name)) if name in remote.files else None
     except ValueError:
         return None  # somebody has edited it: it is written anew
     return found if isinstance(found, dict) else None
 
 
 def compare(files: Iterable[Outgoing], remote: Remote) -> Changes:
-    """Say what has to change. Raises RepoConflict when the repository holds somebody else's model."""
+    """Say what has to change. Raises RepoConflict where that would touch what somebody else has put there.
+
+    Removed is only what an earlier push wrote, and nothing where provenance.json does not say what that was.
+    """
     wanted = {file.path_in_repo: file for file in files}
-    weights = [name for name in remote.files if name.endswith((".safetensors", ".bin", ".gguf", ".onnx"))]
-    if PROVENANCE not in remote.files and weights:
+    ours = remote.ours
+    if ours is None:
+        _refuse_others(remote)
+    elif taken := sorted(n for n in wanted if PUSHED in (remote.provenance or {}) and n in remote.files
+                         and n not in ours and not remote.same(wanted[n])):  # fmt: skip
         raise RepoConflict(
-            f"{remote.repo_id} holds a model that TweetTune has not pushed ({', '.join(weights[:4])}), "
-            "and a push would take its place. Give another name."
+            f"{remote.repo_id} holds {taken[0]}, which no push of TweetTune's has written, and this one "
+            "would take its place. Rename it there, or give another name, then push again."
         )
     return Changes(
         add=tuple(file for file in wanted.values() if not remote.same(file)),
         remove=tuple(
-            name
-            for name in remote.files
-            if name not in wanted and allowed(name) and name not in (VERIFICATION, *_OF_THE_HUB)
+            name for name in remote.files if name not in wanted and name in (ours or ()) and allowed(name)
+            and name != VERIFICATION
         ),
-        foreign=tuple(n for n in remote.files if n not in wanted and not allowed(n) and n not in _OF_THE_HUB),
+        foreign=tuple(
+            name for name in remote.files
+            if name not in wanted and name not in (ours or ()) and name not in _OF_THE_HUB
+        ),
+    )  # fmt: skip
+
+
+def _refuse_others(remote: Remote) -> None:
+    """Raise RepoConflict for a repository with a model, or with files that a push would write or remove."""
+    weights = [name for name in remote.files if name.lower().endswith(_WEIGHTS)]
+    if weights:
+        raise RepoConflict(
+            f"{remote.repo_id} holds a model that TweetTune has not pushed ({', '.join(weights[:4])}), "
+            "and a push would take its place. Give another name."
+        )
+    taken = sorted(name for name in remote.files if allowed(name) and name not in _OF_THE_HUB)
+    if taken:
+        raise RepoConflict(
+            f"{remote.repo_id} holds files that TweetTune has not pushed ({', '.join(taken[:4])}), "
+            "and a push would take their place. Give another name."
+        )
+
+
+def check_card(remote: Remote) -> None:
+    """Raise RepoConflict for a card that somebody has written or edited: a push would take its place.
+
+    A card of metadata alone, as the Hub makes one with a new repository, may go.
+    """
+    if not remote.card or is_untouched(remote.card) or not _body(remote.card):
+        return
+    raise RepoConflict(
+        f"The {CARD} of {remote.repo_id} was written or edited by somebody, and a push would take its place. "
+        f"Delete it there, its history keeps it, then push again; or propose the change with --pr."
     )
+
+
+def _body(card: str) -> str:
+    return re.sub(r"\A\s*---\s*\n.*?\n---\s*(?:\n|\Z)", "", card, flags=re.DOTALL).strip()

@@ -2,18 +2,22 @@
 
     check(files, texts=known_texts(artifact))     # raises NotPublishable, naming file and kind
     check_secret(files, token)                    # the one that a push is made with
+    check_tokens(files)                           # tokens and secrets alone: data may hold paths and texts
 
 A training text counts as found when its first words stand in a file one after the other, whatever the
 punctuation and case; texts of fewer than six words are too common to tell and are not looked for. The error
 never repeats the secret. Knows nothing about where the texts came from.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from inference.artifact import REFERENCE
+from inference.live.reference import Reference
 from training.publish.errors import NotPublishable
 from training.publish.files import Outgoing
 
@@ -27,10 +31,11 @@ _TOKENS = {
     b"hf_": rb"hf_(?:oauth_)?[A-Za-z0-9]{20,}",
     b"Bearer ": rb"Bearer [A-Za-z0-9%._~+/=-]{16,}",
     b"bearer ": rb"bearer [A-Za-z0-9%._~+/=-]{16,}",
-    b"AAAAAAAAAAAAAAAAAAAA": rb"A{20}[A-Za-z0-9%]{30,}",  # X's application tokens begin so
+    b"AAAAAAAAAAAAAAAAAAAA": rb"A{20,}[B-Zb-z0-9%][A-Za-z0-9%]{25,}",  # X's application tokens begin so
     b"ghp_": rb"ghp_\w{30,}", b"github_pat_": rb"github_pat_\w{30,}", b"sk-": rb"sk-[\w-]{40,}",
-    b"AKIA": rb"AKIA[A-Z0-9]{16}", b"PRIVATE KEY-----": rb"PRIVATE KEY-----",
+    b"AKIA": rb"AKIA[A-Z0-9]{16}", b"PRIVATE KEY": rb"PRIVATE KEY-{5}",
 }  # fmt: skip
+_SECRET_LEAST = 12
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY|BEARER", re.IGNORECASE)
 _HOMES = ("home", "root", "Users", "tmp", "var", "mnt", "opt", "srv", "private")
 _WINDOWS = re.compile(r"(?<![\w])[A-Za-z]:\\{1,2}(?:Users|Documents|Temp)\\")
@@ -51,9 +56,14 @@ class Scanned:
     """Texts of too few words to be told from chance; they were not looked for."""
 
 
-def check(files: Iterable[Outgoing], *, texts: Iterable[str] = ()) -> Scanned:
-    """Look at every byte of every file. Raises NotPublishable for the first find."""
-    needles = _needles()
+def check(
+    files: Iterable[Outgoing], *, texts: Iterable[str] = (), secrets: Iterable[str] = ()
+) -> Scanned:  # fmt: skip
+    """Look at every byte of every file. Raises NotPublishable for the first find.
+
+    `secrets`: those of whoever started this process, where they are not in its environment.
+    """
+    needles = [*_needles(secrets), *((place.encode(), None, "a path of this machine") for place in _places())]
     index, compared, short = _index(texts)
     count = size = 0
     for file in files:
@@ -63,6 +73,14 @@ def check(files: Iterable[Outgoing], *, texts: Iterable[str] = ()) -> Scanned:
             _check_text(file.path_in_repo, b"".join(file.pieces()).decode("utf-8", "replace"), index)
         count, size = count + 1, size + file.size
     return Scanned(count, size, compared, short)
+
+
+def check_tokens(files: Iterable[Outgoing]) -> None:
+    """Look for tokens and for this process's secrets, in every byte. Raises NotPublishable."""
+    needles = _needles()
+    for file in files:
+        for piece in _overlapping(file):
+            _check_bytes(file.path_in_repo, piece, needles)
 
 
 def check_secret(files: Iterable[Outgoing], secret: str) -> None:
@@ -76,20 +94,36 @@ def check_secret(files: Iterable[Outgoing], secret: str) -> None:
 def _overlapping(file: Outgoing) -> Iterator[bytes]:
     """Yield the content in pieces, each with the end of the one before it, where a token may have begun."""
     end = b""
-    for piece in file.pieces():
+    for piece in [_without_bits(file)] if file.path_in_repo == REFERENCE else file.pieces():
         yield end + piece
         end = (end + piece)[-_OVERLAP:]
 
 
-def _needles() -> list[Needle]:
+def _without_bits(file: Outgoing) -> bytes:
+    """Return reference.json without its bit for each token: in base64, zeros look like one of X's tokens."""
+    content = b"".join(file.pieces())
+    try:
+        record = Reference.from_json(json.loads(content))
+    except ValueError:
+        return content
+    return json.dumps(record.to_json() | {"known_tokens": ""}).encode()
+
+
+def _needles(secrets: Iterable[str] = ()) -> list[Needle]:
     """Return what to look for: how it begins, the whole of it (None: that was all), its kind."""
     found: list[Needle] = [
         (start, re.compile(pattern), "what looks like a token") for start, pattern in _TOKENS.items()
     ]
-    named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 12]
-    found += [(secret.encode(), None, "a secret of this machine") for secret in set(named)]
-    found += [(place.encode(), None, "a path of this machine") for place in _places()]
-    return found
+    named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
+    return found + [
+        (secret.encode(), None, "a secret of this machine") for secret in _each([*named, *secrets])
+    ]
+
+
+def _each(values: Iterable[str]) -> set[str]:
+    """Return secrets and, of lists of them, each one; short words would be found everywhere."""
+    found = {part for value in values for part in (value, *re.split(r"[\s,;:=]+", value))}
+    return {secret for secret in found if len(secret) >= _SECRET_LEAST}
 
 
 def _places() -> set[str]:

@@ -173,7 +173,8 @@ def hub_errors(doing: str, *, repo_id: str) -> Iterator[None]:
         raise
     except HFValidationError as error:
         raise bad_name(repo_id) from error
-    except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:  # the client's own are OSErrors
+    except (httpx2.HTTPError, OSError, RuntimeError, ValueError, KeyError) as error:
+        # The client's own are OSErrors; a KeyError is an answer that lacks what the Hub's have.
         raise translated(error, doing, repo_id) from error
 
 

@@ -1,11 +1,12 @@
 """The process that publishes for the app: `python -m training.publish.work`, one order on standard input.
 
     {"source": "runs/demo", "repo_id": "ada/tweets", "private": false, "pr": false, "adapter_only": false,
-     "dry_run": false, "token": "hf_…", "endpoint": null}
+     "dry_run": false, "token": "hf_…", "endpoint": null, "secrets": ["what must not be in the files"]}
 
 What happens goes to standard output as JSON objects, one a line: `step`s, then one `plan`, `done` or `error`.
-The token comes by standard input, so that no list of processes and no file shows it. Killing the process is
-safe at any moment: a commit is made whole or not at all. Knows nothing about who asked.
+The token, and the secrets of whoever asks, come by standard input, so that no list of processes and no file
+shows them. Killing the process is safe at any moment: a commit is made whole or not at all. Knows nothing
+about who asked.
 """
 
 import dataclasses
@@ -38,6 +39,7 @@ def _carry_out(order: dict[str, Any]) -> None:
     plan = prepare(
         Path(order["source"]), order["repo_id"], private=bool(order.get("private")),
         pr=bool(order.get("pr")), adapter_only=bool(order.get("adapter_only")),
+        secrets=order.get("secrets") or (),
     )  # fmt: skip
     tell("plan", **_shown(plan))
     if not order.get("dry_run"):

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.errors import RecipeError
+from training.publish.errors import NotPublishable
+from training.publish.files import Outgoing
+from training.publish.scan import check_tokens
 from training.recipes import Recipe, save_recipe
 from training.rented.errors import RentedError
 
@@ -29,7 +32,6 @@ NOT_NEEDED = {
     "requests", "urllib3", "plotly",
 }  # fmt: skip
 """Pins of requirements.txt that only the app and the server need."""
-_TOKEN = re.compile(rb"hf_[A-Za-z0-9]{30,}")
 
 
 @dataclass(frozen=True)
@@ -73,19 +75,37 @@ def pack(recipe: Recipe, *, root: Path = ROOT) -> Crate:
         )
     source = Path(recipe.dataset)
     local = source.exists() and recipe.dataset not in ("auto", "embedded")
-    data = [path for path in sorted(source.glob("*")) if path.is_file()] if source.is_dir() else [source]
-    code = _code(root)
+    data = _data_files(source) if local else {}
     remote = dataclasses.replace(recipe, dataset=_place(source)) if local else recipe
+    if recipe.more_data.strip():
+        added = _added_file(recipe.more_data)
+        remote = dataclasses.replace(remote, more_data=f"data/more-{_plain(added.name)}")
+        data[remote.more_data] = added
+    code = _code(root)
     alone = tuple(_pins(root / "requirements-embedded.txt")) if _embedded(recipe) else ()
-    files: dict[str, bytes | Path] = {"code.zip": code, "recipe.toml": _toml(remote)}
-    if local:
-        folder = _place(source) if source.is_dir() else "data"
-        files.update({f"{folder}/{_plain(path.name)}": path for path in data})
-    _refuse_tokens({name: content for name, content in files.items() if isinstance(content, bytes)})
+    files: dict[str, bytes | Path] = {"code.zip": code, "recipe.toml": _toml(remote), **data}
+    _refuse_tokens(files)
     return Crate(
-        files=files, requirements=_needed(root) + alone, alone=alone, data=tuple(data) if local else (),
+        files=files, requirements=_needed(root) + alone, alone=alone, data=tuple(data.values()),
         code_sha256=hashlib.sha256(code).hexdigest(),
     )  # fmt: skip
+
+
+def _data_files(source: Path) -> dict[str, Path]:
+    """Return the files of a local data set, by their path in the crate."""
+    if not source.is_dir():
+        return {_place(source): source}
+    found = [path for path in sorted(source.glob("*")) if path.is_file()]
+    return {f"{_place(source)}/{_plain(path.name)}": path for path in found}
+
+
+def _added_file(more_data: str) -> Path:
+    path = Path(more_data.strip()).expanduser()
+    if not path.is_file():
+        raise RecipeError(
+            f"The file of more_data, {path}, does not exist. Give one that does, or leave it out."
+        )
+    return path
 
 
 def _plain(name: str) -> str:
@@ -116,12 +136,14 @@ def _code(root: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _refuse_tokens(contents: Mapping[str, bytes]) -> None:
+def _refuse_tokens(contents: Mapping[str, bytes | Path]) -> None:
     for name, content in contents.items():
-        if _TOKEN.search(content):
+        try:
+            check_tokens([Outgoing.of(name, content)])
+        except NotPublishable as error:
             raise RentedError(
                 f"{name} holds what looks like a token of the Hub, so nothing was sent. Take it out."
-            )
+            ) from error
 
 
 def _embedded(recipe: Recipe) -> bool:

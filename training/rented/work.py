@@ -17,7 +17,9 @@ from typing import Any
 
 from inference.errors import TweetTuneError
 from training import jobs
-from training.publish.files import allowed
+from training.publish.files import Outgoing, allowed
+from training.publish.plan import known_texts
+from training.publish.scan import check
 from training.recipes import load_recipe
 from training.records import append_event, read_jsonl
 from training.rented import wire
@@ -103,9 +105,9 @@ def _train(run: jobs.Run, teller: Teller) -> bool:
 def _push(run: jobs.Run, task: dict[str, Any], teller: Teller) -> None:
     """Push the artifact in one commit, then what only the run needs to the crate."""
     hub = JobsHub.open()
-    files, left_out = pushable(run.artifact)
-    if left_out:
-        teller.note("note", text=f"Not on the list of what may be pushed, and lost: {', '.join(left_out)}.")
+    files, notes = looked_at(run)
+    for note in notes:
+        teller.note("note", text=note)
     teller.note("progress", phase="push", done=0, total=1, progress=1.0, time_left_s=None)
     hub.create(task["model"], "model")
     commit = hub.commit(task["model"], "model", files, message="Add the model of a training job")
@@ -113,6 +115,19 @@ def _push(run: jobs.Run, task: dict[str, Any], teller: Teller) -> None:
     teller.note("pushed", repo=task["model"], commit=commit, sha256=sha256)
     results = {f"result/{name}": run.path / name for name in RESULTS if (run.path / name).is_file()}
     hub.commit(task["crate"], "dataset", results, message="Add what the run needs at home")
+
+
+def looked_at(run: jobs.Run) -> tuple[dict[str, Path], list[str]]:
+    """Return the files to be pushed, looked at byte by byte, and what is to be said of that.
+
+    Raises NotPublishable, as a push from here does: see `training.publish.scan`.
+    """
+    files, left_out = pushable(run.artifact)
+    texts, notes = known_texts(run.artifact)
+    check([Outgoing.of(name, path) for name, path in files.items()], texts=texts)
+    if left_out:
+        notes.append(f"Not on the list of what may be pushed, and lost: {', '.join(left_out)}.")
+    return files, notes
 
 
 def pushable(artifact: Path) -> tuple[dict[str, Path], list[str]]:
