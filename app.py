@@ -14,12 +14,13 @@ import sys
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported: it must reach no other host
 
 import gradio as gr
-import uvicorn
 from fastapi import FastAPI
 
-from inference.serving.command import tokens
+from inference.serving.command import port_of, tokens, trusted_proxies
+from inference.serving.errors import ServingError
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
+from inference.serving.server import answer_errors
 from inference.serving.service import Service
 from inference.serving.settings import Settings
 from ui import Workbench, build
@@ -32,6 +33,7 @@ from ui.translations import I18N
 def create_app(workbench: Workbench, service: Service) -> FastAPI:
     """Return the server: the page at `/`, and the routes of `python -m inference serve`."""
     app = FastAPI(title="TweetTune", docs_url=None, redoc_url=None)
+    answer_errors(app, service)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -49,7 +51,11 @@ def main() -> None:
     """Read the command line and serve until interrupted."""
     try:
         owner = read_settings()
-    except SettingsError as error:
+        port = port_of("GRADIO_SERVER_PORT", "PORT", default=7860)
+        settings = Settings(
+            tokens=tokens(None), rate_limit=owner.texts_per_s, trusted_proxies=trusted_proxies()
+        )
+    except (SettingsError, ServingError) as error:
         sys.exit(str(error))
     parser = argparse.ArgumentParser(description="Train, Compare and Live in the browser.")
     parser.add_argument(
@@ -57,17 +63,14 @@ def main() -> None:
         default=owner.model_id or os.environ.get("MODEL"),
         help="artifact folder or Hub repository; default: the newest finished run",
     )
-    port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)
     parser.add_argument("--port", type=int, default=port, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
-    settings = Settings(tokens=tokens(None), rate_limit=owner.texts_per_s)
-    service = Service({"fine-tuned": "", "base": ""}, settings=settings)
-    workbench = Workbench(model=arguments.model, settings=owner, on_loaded=service.put)
-    config = uvicorn.Config(
-        create_app(workbench, service), host="0.0.0.0", port=arguments.port,
-        log_level="warning", timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    Server(config, workbench).run()
+    service = Service({"fine-tuned": "", "base": ""}, settings=settings, expected=())
+    workbench = Workbench(
+        model=arguments.model, settings=owner, on_loading=service.models.expect, on_loaded=service.put
+    )
+    app = create_app(workbench, service)
+    Server(service, app, workbench, host="0.0.0.0", port=arguments.port).run()
     workbench.publications.stop()
     workbench.live.stop_all()  # X keeps a stream's rule until its source takes it back
     service.close()

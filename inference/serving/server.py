@@ -1,9 +1,9 @@
-"""The server: an app of the routes alone, and the process that runs it until it is told to stop.
+"""The server's app: the routes alone, and what is answered where there is none.
 
     app = create_server(service)
-    serve(["demo=runs/demo/artifact"], settings=Settings(), host="127.0.0.1", port=8000)
+    answer_errors(app, service)          # for an app of other pages beside the routes
 
-Knows nothing about the command line.
+Knows nothing about the process that runs it: that is `inference.serving.process`.
 """
 
 from collections.abc import AsyncIterator
@@ -36,14 +36,7 @@ def create_server(service: Service) -> FastAPI:
         title="TweetTune", description=_DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
     )
     mount_mcp(app, add_routes(app, service))
-
-    async def not_served(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        service.metrics.requests.labels("none", str(error.status_code)).inc()
-        return _not_served(request, error)
-
-    app.add_exception_handler(HTTPException, not_served)
-    app.add_exception_handler(500, _failed)
+    answer_errors(app, service)
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -53,6 +46,18 @@ def create_server(service: Service) -> FastAPI:
             expose_headers=["Retry-After", "X-Request-ID", "X-Truncated-Texts"],
         )
     return app
+
+
+def answer_errors(app: FastAPI, service: Service) -> None:
+    """Let an app answer with JSON of one sentence where it has no route, or a route fails."""
+
+    async def not_served(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        service.metrics.requests.labels("none", str(error.status_code)).inc()
+        return _not_served(request, error)
+
+    app.add_exception_handler(HTTPException, not_served)
+    app.add_exception_handler(500, _failed)
 
 
 def _not_served(request: Request, error: HTTPException) -> Response:
