@@ -20,7 +20,7 @@ from inference.serving.command import port_of, tokens, trusted_proxies
 from inference.serving.errors import ServingError
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
-from inference.serving.server import answer_errors
+from inference.serving.server import answer_errors, refuse_other_methods
 from inference.serving.service import Service
 from inference.serving.settings import Settings
 from ui import Workbench, build
@@ -33,13 +33,14 @@ from ui.translations import I18N
 def create_app(workbench: Workbench, service: Service) -> FastAPI:
     """Return the server: the page at `/`, and the routes of `python -m inference serve`."""
     app = FastAPI(title="TweetTune", docs_url=None, redoc_url=None)
-    answer_errors(app, service)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         return {"status": "ok", "model": workbench.model.state}
 
     mount_mcp(app, add_routes(app, service))
+    answer_errors(app, service)
+    refuse_other_methods(app)
     return gr.mount_gradio_app(
         app, build(workbench), path="/", theme=theme(), head=head(), i18n=I18N, show_error=False,
         max_file_size=f"{workbench.settings.max_upload_mb}mb", enable_monitoring=False, footer_links=[],
@@ -67,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
     service = Service({"fine-tuned": "", "base": ""}, settings=settings, expected=())
     workbench = Workbench(
-        model=arguments.model, settings=owner, on_loading=service.models.expect, on_loaded=service.put
+        model=arguments.model, settings=owner, on_expected=service.models.expect, on_loaded=service.put
     )
     app = create_app(workbench, service)
     Server(service, app, workbench, host="0.0.0.0", port=arguments.port).run()

@@ -78,13 +78,7 @@ def run(given: argparse.Namespace) -> int:
     if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load again
     port = port_of("PORT", default=PORT) if given.port is None else given.port
-    settings = Settings(
-        **{name: getattr(given, name) for _, name, *_ in _OPTIONS},
-        cors_origins=tuple(given.cors_origin),
-        tokens=tokens(given.token_file),
-        trusted_proxies=given.trusted_proxies or trusted_proxies(),
-        log_texts=given.log_texts,
-    )
+    settings = settings_of(given)
     from inference.serving.models import sources_of  # noqa: PLC0415  (torch takes seconds; errors come first)
     from inference.serving.process import serve  # noqa: PLC0415
 
@@ -93,6 +87,17 @@ def run(given: argparse.Namespace) -> int:
         engine=given.engine, workers=given.workers,
     )  # fmt: skip
     return 0
+
+
+def settings_of(given: argparse.Namespace) -> Settings:
+    """Return the settings that the options make. Raises ServingError for one that makes no sense."""
+    return Settings(
+        **{name: getattr(given, name) for _, name, *_ in _OPTIONS},
+        cors_origins=tuple(given.cors_origin),
+        tokens=tokens(given.token_file),
+        trusted_proxies=given.trusted_proxies or trusted_proxies(),
+        log_texts=given.log_texts,
+    )
 
 
 def port_of(*variables: str, default: int) -> int:

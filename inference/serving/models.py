@@ -109,9 +109,9 @@ class Models:
         """Whether any model is there or on its way."""
         return bool(self._expected)
 
-    def expect(self, name: str) -> None:
-        """Note that a model is on its way: `put` brings it, or `drop` tells that it does not come."""
-        self._expected.add(name)
+    def expect(self, name: str, coming: bool) -> None:
+        """Note whether a model is on its way, or does not come: nobody is to wait for it then."""
+        (self._expected.add if coming else self._expected.discard)(name)
 
     def get(self, name: str | None = None) -> Model:
         """Return a model, the default when no name is given. Raises UnknownModel or NotReady."""
@@ -152,18 +152,16 @@ class Models:
                 batcher.close()
                 raise
             before = self._loaded.get(name)
-            self._expected.add(name)
             self._loaded[name] = Model(name, classifier, batcher, _about(name, classifier))
             if before is not None:
                 before.batcher.close()
 
     def drop(self, name: str) -> bool:
-        """Let a model answer what it has accepted, and go; none is expected under its name then.
+        """Let a model answer what it has accepted, and go; its name is then as if it were not loaded yet.
 
         Returns whether there was one.
         """
         with self._replacing:
-            self._expected.discard(name)
             before = self._loaded.pop(name, None)
             if before is None:
                 return False

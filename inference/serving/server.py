@@ -1,7 +1,7 @@
 """The server's app: the routes alone, and what is answered where there is none.
 
     app = create_server(service)
-    answer_errors(app, service)          # for an app of other pages beside the routes
+    answer_errors(app, service)          # and refuse_other_methods(app): for an app with pages beside them
 
 Knows nothing about the process that runs it: that is `inference.serving.process`.
 """
@@ -15,10 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from inference.serving import wire
+from inference.serving.mcp import PATH as MCP
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
 from inference.serving.service import Service
 
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _DESCRIPTION = "Classifies texts; speaks the Hub's text-classification API and text-embeddings-inference's."
 
 
@@ -49,7 +51,7 @@ def create_server(service: Service) -> FastAPI:
 
 
 def answer_errors(app: FastAPI, service: Service) -> None:
-    """Let an app answer with JSON of one sentence where it has no route, or a route fails."""
+    """Let an app answer with JSON of one sentence where a route has no such method, or fails, or is none."""
 
     async def not_served(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -58,6 +60,16 @@ def answer_errors(app: FastAPI, service: Service) -> None:
 
     app.add_exception_handler(HTTPException, not_served)
     app.add_exception_handler(500, _failed)
+
+
+def refuse_other_methods(app: FastAPI) -> None:
+    """Let an app's routes answer to a wrong method themselves; else a mount at "/" would be asked instead."""
+
+    async def refuse(request: Request) -> Response:
+        raise HTTPException(405)
+
+    for path in {*app.openapi()["paths"], MCP} - {"/"}:
+        app.add_route(path, refuse, methods=_METHODS, include_in_schema=False)
 
 
 def _not_served(request: Request, error: HTTPException) -> Response:
