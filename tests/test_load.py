@@ -92,7 +92,7 @@ def test_one_client_is_set_beside_the_bare_classifier(other):
 def test_what_lacks_is_said_before_anything_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["benchmarks", "load"])
-    with pytest.raises(SystemExit, match="needs wrk, and it is not installed. Run: make wrk"):
+    with pytest.raises(SystemExit, match=r"needs wrk, and it is not installed\. Run: make wrk"):
         main()
 
 
