@@ -52,7 +52,8 @@ def main() -> None:
     """Read the command line and serve until interrupted."""
     try:
         owner = read_settings()
-        port = port_of("GRADIO_SERVER_PORT", "PORT", default=7860)
+        gradios = os.environ.get("GRADIO_SERVER_PORT")
+        port = port_of(7860, GRADIO_SERVER_PORT=gradios, PORT=os.environ.get("PORT"))
         settings = Settings(
             tokens=tokens(None), rate_limit=owner.texts_per_s, trusted_proxies=trusted_proxies()
         )

@@ -145,7 +145,7 @@ def test_a_new_commit_is_taken(tweets_repo, files):
 
 
 def test_the_server_tells_where_a_model_by_its_id_comes_from(online, files):
-    record = {"recipe": {"name": "quick"}, "base": {"name": "/home/ada/gpt2"}, "seed": 42}
+    record = {"recipe": {"name": "quick"}, "base": {"name": "/srv/models/gpt2"}, "seed": 42}
     online.create_repo("ada/tweets", files={**files, "provenance.json": json.dumps(record).encode()})
     with Service({"tweets": "ada/tweets"}) as service:
         about = service.models.get().about

@@ -103,10 +103,8 @@ def test_a_port_that_is_none_is_an_error_of_serve_alone(monkeypatch, capsys):
     assert cli.main(["serve", "demo"]) == 1
     assert capsys.readouterr().err == "PORT is 'abc'. Give a number from 0 to 65535.\n"
     assert cli.parser().parse_args(["classify", "demo", "a day"]).text == ["a day"]
-    monkeypatch.setenv("PORT", "8123")
-    assert port_of("PORT", default=8000) == 8123
-    monkeypatch.delenv("PORT")
-    assert port_of("PORT", default=8000) == 8000
+    assert port_of(8000, GRADIO_SERVER_PORT="", PORT="8123") == 8123
+    assert port_of(8000, PORT=None) == 8000
 
 
 def test_options_are_kept_by_the_command_s_own_process(trained_gpt2, tmp_path):

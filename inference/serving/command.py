@@ -77,7 +77,7 @@ def run(given: argparse.Namespace) -> int:
     """Serve until a signal comes. Raises TweetTuneError when that is not possible."""
     if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load again
-    port = port_of("PORT", default=PORT) if given.port is None else given.port
+    port = port_of(PORT, PORT=os.environ.get("PORT")) if given.port is None else given.port
     settings = settings_of(given)
     from inference.serving.models import sources_of  # noqa: PLC0415  (torch takes seconds; errors come first)
     from inference.serving.process import serve  # noqa: PLC0415
@@ -100,10 +100,10 @@ def settings_of(given: argparse.Namespace) -> Settings:
     )
 
 
-def port_of(*variables: str, default: int) -> int:
-    """Return the port that the first of these variables gives. Raises ServingError for what is none."""
-    for name in variables:
-        if given := os.environ.get(name):
+def port_of(default: int, **variables: str | None) -> int:
+    """Return the port that the first variable with a value gives. Raises ServingError for what is none."""
+    for name, given in variables.items():
+        if given:
             if given.isdecimal() and int(given) < 65_536:
                 return int(given)
             raise ServingError(f"{name} is {given[:40]!r}. Give a number from 0 to 65535.")
