@@ -34,7 +34,7 @@ def create_app(workbench: Workbench, service: Service) -> FastAPI:
     """Return the server: the page at `/`, and the routes of `python -m inference serve`."""
     app = FastAPI(title="TweetTune", docs_url=None, redoc_url=None)
 
-    @app.get("/healthz")
+    @app.get("/healthz", include_in_schema=False)  # the routes have one of their own
     def healthz() -> dict[str, str]:
         return {"status": "ok", "model": workbench.model.state}
 
