@@ -7,7 +7,7 @@ MODEL ?= runs/demo/artifact
 export OMP_WAIT_POLICY ?= PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo install app test check bench browser clean help
+.PHONY: demo install app test check bench browser wrk clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +41,12 @@ browser:
 		  SUDO=$$(test $$(id -u) = 0 || echo sudo); \
 		  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
+wrk:
+	@command -v wrk >/dev/null || \
+		{ echo "Installing wrk, the load generator of the benchmarks."; \
+		  SUDO=$$(test $$(id -u) = 0 || echo sudo); \
+		  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends wrk >/dev/null; }
+
 check: $(VENV)/installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
@@ -50,7 +56,7 @@ test: check browser
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not alone"
 	@$(BIN)/pytest -m alone
 
-bench: $(VENV)/installed-dev
+bench: $(VENV)/installed-dev wrk
 	@$(BIN)/python -m benchmarks
 
 clean:

@@ -14,12 +14,13 @@ import sys
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported: it must reach no other host
 
 import gradio as gr
-import uvicorn
 from fastapi import FastAPI
 
-from inference.serving.command import tokens
+from inference.serving.command import port_of, tokens, trusted_proxies
+from inference.serving.errors import ServingError
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
+from inference.serving.server import answer_errors, refuse_other_methods
 from inference.serving.service import Service
 from inference.serving.settings import Settings
 from ui import Workbench, build
@@ -33,11 +34,13 @@ def create_app(workbench: Workbench, service: Service) -> FastAPI:
     """Return the server: the page at `/`, and the routes of `python -m inference serve`."""
     app = FastAPI(title="TweetTune", docs_url=None, redoc_url=None)
 
-    @app.get("/healthz")
+    @app.get("/healthz", include_in_schema=False)  # the routes have one of their own
     def healthz() -> dict[str, str]:
         return {"status": "ok", "model": workbench.model.state}
 
     mount_mcp(app, add_routes(app, service))
+    answer_errors(app, service)
+    refuse_other_methods(app)
     return gr.mount_gradio_app(
         app, build(workbench), path="/", theme=theme(), head=head(), i18n=I18N, show_error=False,
         max_file_size=f"{workbench.settings.max_upload_mb}mb", enable_monitoring=False, footer_links=[],
@@ -49,7 +52,12 @@ def main() -> None:
     """Read the command line and serve until interrupted."""
     try:
         owner = read_settings()
-    except SettingsError as error:
+        gradios = os.environ.get("GRADIO_SERVER_PORT")
+        port = port_of(7860, GRADIO_SERVER_PORT=gradios, PORT=os.environ.get("PORT"))
+        settings = Settings(
+            tokens=tokens(None), rate_limit=owner.texts_per_s, trusted_proxies=trusted_proxies()
+        )
+    except (SettingsError, ServingError) as error:
         sys.exit(str(error))
     parser = argparse.ArgumentParser(description="Train, Compare and Live in the browser.")
     parser.add_argument(
@@ -57,17 +65,14 @@ def main() -> None:
         default=owner.model_id or os.environ.get("MODEL"),
         help="artifact folder or Hub repository; default: the newest finished run",
     )
-    port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)
     parser.add_argument("--port", type=int, default=port, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
-    settings = Settings(tokens=tokens(None), rate_limit=owner.texts_per_s)
-    service = Service({"fine-tuned": "", "base": ""}, settings=settings)
-    workbench = Workbench(model=arguments.model, settings=owner, on_loaded=service.put)
-    config = uvicorn.Config(
-        create_app(workbench, service), host="0.0.0.0", port=arguments.port,
-        log_level="warning", timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    Server(config, workbench).run()
+    service = Service({"fine-tuned": "", "base": ""}, settings=settings, expected=())
+    workbench = Workbench(
+        model=arguments.model, settings=owner, on_expected=service.models.expect, on_loaded=service.put
+    )
+    app = create_app(workbench, service)
+    Server(service, app, workbench, host="0.0.0.0", port=arguments.port).run()
     workbench.publications.stop()
     workbench.live.stop_all()  # X keeps a stream's rule until its source takes it back
     service.close()

@@ -29,6 +29,7 @@ except ImportError:  # not installed everywhere
 
 Logits = Callable[[list[list[int]]], np.ndarray]
 BATCH = 32
+CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
 PROBE_TOLERANCE = 0.05  # logits; a CPU whose int8 kernels overflow is off by far more
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,13 @@ class EndpointHandler:
     def __init__(self, path: str = "") -> None:
         folder = Path(path or Path(__file__).parent)
         config = _json(folder / "config.json")
+        _check_weights(folder, config)
         self.labels = [config["id2label"][str(place)] for place in range(len(config["id2label"]))]
         self.pad_id = config.get("pad_token_id") or 0
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.enable_truncation(_max_length(folder, config))
+        max_length = _max_length(folder, config)
+        self.characters = CHARACTERS_A_TOKEN * max_length
+        self.tokenizer.enable_truncation(max_length)
         self.tokenizer.no_padding()
         self.engine, self.logits = _engine(folder, self.pad_id)
         log.info("The engine is %s", self.engine)
@@ -57,7 +61,7 @@ class EndpointHandler:
         top_k, function = _parameters(data.get("parameters") or {})
         if not texts:
             return []
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [text[: self.characters].encode("utf-8", "replace").decode("utf-8") for text in texts]
         token_ids = [found.ids or [self.pad_id] for found in self.tokenizer.encode_batch(clean)]
         result = np.zeros((len(texts), len(self.labels)))
         order = sorted(range(len(texts)), key=lambda row: -len(token_ids[row]))
@@ -106,6 +110,21 @@ def _parameters(given: Any) -> tuple[int | None, str]:
 
 def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _check_weights(folder: Path, config: dict[str, Any]) -> None:
+    """Raise ValueError where Transformers would read more than the safetensors files of this folder."""
+    index = folder / "model.safetensors.index.json"
+    shards = set(_json(index)["weight_map"].values()) if index.is_file() else set()
+    names = {entry.name for entry in folder.iterdir()}
+    elsewhere = [name for name in shards if not (name.endswith(".safetensors") and name in names)]
+    elsewhere += names & {"adapter_config.json"}
+    elsewhere += config.keys() & {"transformers_weights"}
+    if elsewhere:
+        raise ValueError(
+            f"{folder} may name weights elsewhere ({elsewhere[0]!r}). "
+            "Give a repository that holds its own model as safetensors."
+        )
 
 
 def _max_length(folder: Path, config: dict[str, Any]) -> int:
@@ -200,8 +219,10 @@ def _torch_logits(folder: Path, pad_id: int) -> Logits:
     from transformers import AutoModelForSequenceClassification  # noqa: PLC0415
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
-    model = model.float().eval().to(device)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+    )
+    model = model.eval().to(device)
 
     def logits(token_ids: list[list[int]]) -> np.ndarray:
         ids, mask = (torch.from_numpy(array).to(device) for array in _padded(token_ids, pad_id))

@@ -6,7 +6,7 @@ anew from those files. Run it on an idle machine: the figures are times.
 
 import argparse
 
-from benchmarks import live, push, quality, serving, shift, speed, startup, tables, under_load
+from benchmarks import live, load, push, quality, serving, shift, speed, startup, tables, under_load
 
 BENCHMARKS = {
     "startup": startup.main,
@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("name", nargs="*", choices=[[], *BENCHMARKS], help="default: all")
     parser.add_argument("--dataset", default="auto", help="data for the quality table (default: auto)")
     given = parser.parse_args()
+    if "load" in (given.name or BENCHMARKS):
+        load.wrk()  # what lacks is said before hours are spent
     for name in given.name or BENCHMARKS:
         print(f"== {name}", flush=True)
         BENCHMARKS[name](given.dataset)

@@ -33,12 +33,14 @@ from statistics import median, quantiles
 from typing import Any
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = Path(__file__).with_name("wrk.lua")
 READY_S = 300.0
 PATIENCE_S = 60
+BATCH = "tweettune_batch_seconds"
 RACE_S = 0.05
 """A request sent this shortly before the signal may still lie unread in a socket that the server closes."""
 
@@ -142,20 +144,24 @@ def _bare_p50(classifier: Any, texts: Sequence[str], seconds: float) -> float:
 def many_clients(
     running: Server, texts: Sequence[str], *, clients: int = 64, seconds: int = 60, settle_s: float = 10.0
 ) -> dict[str, Any]:
-    """Return what `drive` does, and the server's memory meanwhile: samples each second, slope in MB a minute.
+    """Return what `drive` does, the server's mean time of a batch, and its memory: slope in MB a minute.
 
-    The first `settle_s` seconds, in which buffers grow to their size, are left out of the slope.
+    Memory is looked at each second. The first `settle_s` seconds, in which buffers grow to their size, are
+    left out of the slope.
     """
     samples: list[tuple[float, float]] = []
     over = threading.Event()
     sampler = threading.Thread(target=_sample_memory, args=(running.process.pid, samples, over))
     sampler.start()
+    count, seconds_before = batches(running)
     try:
         found = drive(running, texts, clients=clients, seconds=seconds)
     finally:
         over.set()
         sampler.join()
-    return {**found, "memory": memory_slope(samples, settle_s=settle_s)}
+    now, seconds_now = batches(running)
+    batch_ms = round((seconds_now - seconds_before) / max(1, now - count) * 1000, 3)
+    return {**found, "batch_ms": batch_ms, "memory": memory_slope(samples, settle_s=settle_s)}
 
 
 def drive(running: Server, texts: Sequence[str], *, clients: int, seconds: int) -> dict[str, Any]:
@@ -170,7 +176,7 @@ def drive(running: Server, texts: Sequence[str], *, clients: int, seconds: int) 
         bodies.write_text("".join(f"{json.dumps({'inputs': text})}\n" for text in texts), encoding="utf-8")
         server_before, wrk_before, start = _cpu_s(tree), _children_cpu_s(), time.perf_counter()
         done = subprocess.run(
-            [_wrk(), "-t1", f"-c{clients}", f"-d{seconds}s", f"--timeout={PATIENCE_S}s", "-s", str(SCRIPT),
+            [wrk(), "-t1", f"-c{clients}", f"-d{seconds}s", f"--timeout={PATIENCE_S}s", "-s", str(SCRIPT),
              f"{running.url}/", "--", str(bodies)],
             capture_output=True, text=True, timeout=seconds + 2 * PATIENCE_S, check=False,
         )  # fmt: skip
@@ -190,10 +196,21 @@ def drive(running: Server, texts: Sequence[str], *, clients: int, seconds: int) 
     }
 
 
-def _wrk() -> str:
+def wrk() -> str:
+    """Return where wrk is. Raises SystemExit, with what to do, when it is not installed."""
     if path := shutil.which("wrk"):
         return path
-    raise RuntimeError("The load benchmark needs wrk, and it is not installed. Run: apt-get install wrk")
+    raise SystemExit("The load benchmark needs wrk, and it is not installed. Run: make wrk")
+
+
+def batches(running: Server) -> tuple[float, float]:
+    """Return how many batches the server has computed since it began, and their seconds, by its /metrics."""
+    with urllib.request.urlopen(f"{running.url}/metrics", timeout=PATIENCE_S) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    total: Counter[str] = Counter()
+    for sample in (sample for family in families for sample in family.samples):
+        total[sample.name] += sample.value
+    return float(total[f"{BATCH}_count"]), float(total[f"{BATCH}_sum"])
 
 
 def _tree(pid: int) -> list[psutil.Process]:

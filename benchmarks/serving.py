@@ -45,7 +45,7 @@ def main(dataset: str) -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     splits = load_splits(DataSpec(dataset=dataset, n_train=100, n_validation=1000, n_test=TOGETHER))
-    rows, ratios, parity = [], [], {}
+    rows, ratios, parity, agreement = [], [], {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, artifact in (
             (GPT2, gpt2_shape(Path(folder) / "gpt2")),
@@ -53,13 +53,14 @@ def main(dataset: str) -> None:
         ):
             parity[name] = _exported(artifact, splits)
             print(f"{name}: {parity[name]['why']}", flush=True)
-            found = _measure(artifact, list(splits.test["text"]))
+            found, agreement[name] = _measure(artifact, list(splits.test["text"]))
             rows += [{"base": name, "name": method, **_medians(rounds)} for method, rounds in found.items()]
             ratios += [{"base": name, **ratio} for ratio in _ratios(found)]
             for ratio in ratios[-len(GOALS) - 1 :]:
                 print(json.dumps(ratio), flush=True)
     results.write("serving", data=splits.report.to_json()["source"], rounds=ROUNDS, n_one_by_one=ONE_BY_ONE,
-                  n_together=TOGETHER, rows=rows, ratios=ratios, parity=parity)  # fmt: skip
+                  n_together=TOGETHER, rows=rows, ratios=ratios, parity=parity,
+                  same_label_as_pipeline=agreement)  # fmt: skip
 
 
 def copied(artifact: Path, folder: Path) -> Path:
@@ -92,8 +93,8 @@ def _exported(artifact: Path, splits: Splits) -> dict[str, Any]:
     return record
 
 
-def _measure(artifact: Path, texts: list[str]) -> dict[str, list[dict[str, float]]]:
-    """Return for each method what each round found."""
+def _measure(artifact: Path, texts: list[str]) -> tuple[dict[str, list[dict[str, float]]], float]:
+    """Return for each method what each round found, and on how many texts pipeline says the same, of 1."""
     stock = pipeline("text-classification", model=str(artifact), device="cpu", dtype=torch.float32)
     classifier = Classifier.load(artifact)
     print(f"engine: {classifier.engine.name}", flush=True)
@@ -116,7 +117,7 @@ def _measure(artifact: Path, texts: list[str]) -> dict[str, list[dict[str, float
     same = sum(a == b for a, b in zip(theirs, ours, strict=True)) / len(texts)
     print(f"same label as pipeline on {same:.1%} of {len(texts)} test tweets", flush=True)
     classifier.predict(few[:8])
-    return _turns(methods)
+    return _turns(methods), round(same, 4)
 
 
 def _turns(methods: Runs) -> dict[str, list[dict[str, float]]]:

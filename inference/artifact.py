@@ -17,6 +17,7 @@ Loading needs only the first two lines of files. Knows nothing about how an arti
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ PROVENANCE = "provenance.json"
 REFERENCE = "reference.json"
 BASE_HEAD = "base_head.safetensors"
 ADAPTER = "adapter"
+ADAPTER_CONFIG = "adapter_config.json"  # in the folder's root it would send Transformers to another folder
+SHARDS = "model.safetensors.index.json"
 ONNX_FOLDER = "onnx"
 PARITY = "parity.json"
 VALIDATION = "validation.jsonl"  # beside the artifact, in the run's folder: texts stay at home
@@ -47,10 +50,24 @@ def check_artifact(path: Path) -> None:
     if not any(name.endswith(".safetensors") and name != BASE_HEAD for name in names):
         raise ArtifactError(f"{path} has no safetensors weights (found: {', '.join(names[:6])}). {make_one}")
     config = read_record(path, "config.json") or {}
+    _check_weights(path, names, config)
     if not any("ForSequenceClassification" in name for name in config.get("architectures") or []):
         raise ArtifactError(
             f"{path} is not a classifier (its config names {config.get('architectures')}). {make_one}"
         )
+
+
+def _check_weights(path: Path, names: Sequence[str], config: dict[str, Any]) -> None:
+    """Raise ArtifactError where Transformers would read more than the safetensors files of this folder."""
+    where = "" if ADAPTER_CONFIG not in names else f"{ADAPTER_CONFIG}, which names another folder's model"
+    if "transformers_weights" in config:
+        where = "transformers_weights in its config.json, which names another file"
+    shards = (read_record(path, SHARDS) or {}).get("weight_map", {})
+    for shard in shards.values() if isinstance(shards, dict) else ["no shards"]:
+        if not (isinstance(shard, str) and shard.endswith(".safetensors") and shard in names):
+            where = f"{str(shard)[:80]!r} in its {SHARDS}, which is no safetensors file of the folder"
+    if where:
+        raise ArtifactError(f"{path} has {where}. Give a folder that holds its own weights.")
 
 
 def read_record(path: Path, name: str) -> dict[str, Any] | None:

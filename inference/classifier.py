@@ -69,7 +69,6 @@ class Classifier:
     ) -> None:
         """Put a classifier together. `folder`: where its artifact lies, with the records beside it."""
         self.engine = engine
-        self.folder = folder
         self.labels = tuple(labels)
         self.source = source
         self.folder = folder

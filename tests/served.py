@@ -58,6 +58,13 @@ def free_port() -> int:
 @contextlib.contextmanager
 def app(home: Path, *arguments: str, cwd: Path = ROOT, **environment: str):
     """Run `python app.py` and yield its URL; its output goes to app.log in its home."""
+    with app_process(home, *arguments, cwd=cwd, **environment) as (port, _):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def app_process(home: Path, *arguments: str, cwd: Path = ROOT, **environment: str):
+    """Run it and yield its port and its process."""
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
     known = {**os.environ, "TWEETTUNE_HOME": str(home), "GRADIO_SERVER_PORT": str(port), **environment}
@@ -67,10 +74,9 @@ def app(home: Path, *arguments: str, cwd: Path = ROOT, **environment: str):
             [sys.executable, "app.py", *arguments], cwd=cwd, env=known, stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: process.poll() is not None or answers(f"{url}/healthz"))
+        wait_for(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/healthz"))
         assert process.poll() is None, (home / "app.log").read_text()[-2000:]
-        yield url
+        yield port, process
     finally:
         process.terminate()
         try:

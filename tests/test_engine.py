@@ -5,7 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import command, tweets
+from conftest import command, tweets, write_csv
+from served import trained
 
 from inference import Classifier
 from inference.batches import budgeted_batches
@@ -334,3 +335,16 @@ def test_the_command_exports_by_labelled_texts(trained_llama, tmp_path):
     exact = command(*question, "torch").stdout.split()
     assert label == exact[0]
     assert float(probability.rstrip("%")) == pytest.approx(float(exact[1].rstrip("%")), abs=2)
+
+
+def test_a_run_that_is_asked_to_exports_at_its_end(tiny_gpt2, tmp_path):
+    data = write_csv(tmp_path / "tweets.csv", tweets(1200))  # the gate needs a hundred validation texts
+    run = trained(tiny_gpt2, data, tmp_path / "run", onnx="true", n_validation="100")
+    record = json.loads((run.artifact / "onnx" / "parity.json").read_text(encoding="utf-8"))
+    assert (run.artifact / "onnx" / "model.onnx").is_file()
+    assert f"ONNX: {record['why']}" in (run.path / "events.jsonl").read_text(encoding="utf-8")
+    served = Classifier.load(run.artifact)
+    assert served.engine.name in ("onnx", "onnx-int8") and served.engine.reason == record["why"]
+    reference = Classifier.load(run.artifact, engine="torch")
+    texts = [text for text, _ in tweets(30, seed=9)]
+    assert [p.label for p in served.predict(texts)] == [p.label for p in reference.predict(texts)]

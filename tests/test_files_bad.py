@@ -162,12 +162,35 @@ def test_a_file_cut_off_midway_is_an_error_and_not_a_short_result(tmp_path):
         converted(source, tmp_path / "out.csv")
 
 
-def test_lines_and_keys_have_a_limit(tmp_path):
-    (tmp_path / "in.jsonl").write_bytes(b'{"text": "' + b"x" * 16_000_000 + b'"}\n')
-    with pytest.raises(
-        ScoringError, match=r"has a line of over 16,000,000 characters; write one row a line\."
-    ):
-        open_source(tmp_path / "in.jsonl", text_column="", key="")
+@pytest.mark.parametrize(
+    ("name", "rows", "size"),
+    [
+        ("in.jsonl", (b'{"text": "a"}\n', b'{"text": "%s"}\n', b'{"text": "b"}\n'), 40_000_000),
+        ("in.csv", (b"text\na\n", b"%s\n", b"b\n"), 40_000_000),
+        ("in.csv", (b"text\na\n", b"%s\n", b"b\n"), 16_000_000),
+        ("in.tsv", (b"text\na\n", b'b " %s\r\n', b"b\n"), 20_000_000),
+    ],
+)
+def test_a_line_that_is_too_long_is_a_bad_row_and_the_rest_is_read(name, rows, size, tmp_path):
+    source = tmp_path / name
+    source.write_bytes(b"".join(rows).replace(b"%s", b"x" * size))
+    found = read_rows(converted(source, tmp_path / "out.jsonl"))
+    assert [row["error"] for row in found] == [
+        None, "the line has over 16,000,000 characters; its rest is left out", None,
+    ]  # fmt: skip
+    assert [row["text"] for row in (found[0], found[2])] == ["a", "b"]
+    assert 15_999_990 <= len(found[1]["text"]) <= 16_000_000
+
+
+def test_a_line_that_is_too_long_within_quotes_spoils_that_row_and_its_own(tmp_path):
+    (tmp_path / "in.csv").write_bytes(b'text\n"opens\n' + b"x" * 17_000_000 + b'\n"good"\n')
+    found = read_rows(converted(tmp_path / "in.csv", tmp_path / "out.jsonl"))
+    assert [row["text"][:6] for row in found] == ['"opens', "xxxxxx", "good"]
+    assert found[0]["error"].startswith("a quote that opens in it does not close (the line has over")
+    assert found[2]["error"] is None
+
+
+def test_keys_have_a_limit(tmp_path):
     write_rows(tmp_path / "in.jsonl", [{"text": "a", f"key {i}": i} for i in range(1_001)])
     with pytest.raises(ScoringError, match="over 1,000 different keys"):
         open_source(tmp_path / "in.jsonl", text_column="", key="")

@@ -14,7 +14,9 @@ import onnx
 import pytest
 from conftest import REPOSITORY
 from hostile import ask, fetch, shared_target
+from safetensors.torch import load_file, save_file
 
+from handler import EndpointHandler
 from inference import Classifier
 from inference.errors import ArtifactError
 
@@ -44,6 +46,14 @@ def refused(folder: Path) -> str:
         Classifier.load(folder)
     assert not (folder.parent / MARKER).exists(), "code of the folder was run"
     assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def refused_by_the_handler(folder: Path) -> str:
+    """Return why the handler of Inference Endpoints refuses a folder; no code was run either."""
+    with pytest.raises(ValueError, match="holds its own model") as caught:
+        EndpointHandler(str(folder))
+    assert not (folder.parent / MARKER).exists(), "code of the folder was run"
     return str(caught.value)
 
 
@@ -80,6 +90,63 @@ def test_a_pickle_behind_another_safetensors_file(folder):
     (folder / "model.safetensors").rename(folder / "other.safetensors")
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload()))
     refused(folder)
+
+
+def shard(folder: Path, name: str, weights: bytes) -> None:
+    """Let an index name one file of weights."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(weights)
+    index = {"metadata": {}, "weight_map": dict.fromkeys(tensors, name)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    save_file({"a": next(iter(tensors.values())).clone()}, folder / "decoy.safetensors")
+
+
+def test_an_index_that_names_a_pickle(folder):
+    shard(folder, "w.bin", pickle.dumps(Payload()))
+    assert "'w.bin' in its model.safetensors.index.json, which is no safetensors file" in refused(folder)
+    assert "w.bin" in refused_by_the_handler(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["../other/model.safetensors", "sub/model.safetensors", "{folder}/x.safetensors"]
+)
+def test_an_index_that_names_weights_elsewhere(folder, name):
+    shard(folder, name.format(folder=folder.parent), (folder / "model.safetensors").read_bytes())
+    assert "in its model.safetensors.index.json, which is no safetensors file of the folder" in refused(
+        folder
+    )
+    assert "may name weights elsewhere" in refused_by_the_handler(folder)
+
+
+@pytest.mark.parametrize("index", [{}, {"weight_map": []}, {"weight_map": {"a": 5}}, {"weight_map": None}])
+def test_an_index_that_is_none(folder, index):
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    refused(folder)
+
+
+def test_shards_of_the_folder_itself_are_loaded(folder):
+    expected = Classifier.load(folder).predict(["a day"])
+    shard(folder, "model-00001-of-00001.safetensors", (folder / "model.safetensors").read_bytes())
+    assert Classifier.load(folder).predict(["a day"]) == expected
+
+
+def test_an_adapter_that_would_send_the_loader_to_another_folder(folder):
+    shutil.copytree(folder, folder.parent / "other")
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(folder.parent / "other"), "r": 1}
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    shutil.copy(folder / "model.safetensors", folder / "adapter_model.safetensors")
+    assert "has adapter_config.json, which names another folder's model" in refused(folder)
+    assert "adapter_config.json" in refused_by_the_handler(folder)
+
+
+def test_a_config_that_names_a_file_of_weights(folder):
+    (folder / "w.bin").write_bytes(pickle.dumps(Payload()))
+    change(folder / "config.json", transformers_weights="w.bin")
+    assert "has transformers_weights in its config.json" in refused(folder)
+    assert "transformers_weights" in refused_by_the_handler(folder)
 
 
 @pytest.mark.parametrize("length", [2**62, 2**31, 10**9, 0])

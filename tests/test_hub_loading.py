@@ -4,6 +4,7 @@ What must hold: the answers are the folder's own, only safe files are fetched, a
 needed, what was fetched once is there when the Hub is away, and nothing waits for ever.
 """
 
+import json
 import time
 from pathlib import Path
 
@@ -18,7 +19,13 @@ from transformers import GPT2ForSequenceClassification, pipeline
 
 from inference import hub_client
 from inference.classifier import Classifier
+from inference.cli import main
 from inference.errors import ArtifactError, BaseError
+from inference.files.job import Job, open_input
+from inference.files.progress import Scored
+from inference.files.scoring import score
+from inference.files.source import CHUNK_ROWS
+from inference.serving.service import Service
 from training.bases import resolve_base
 from training.model import load_language_model
 
@@ -135,6 +142,37 @@ def test_a_new_commit_is_taken(tweets_repo, files):
     config = files["config.json"].replace(b"negative", b"unhappy")
     tweets_repo.commit("ada/tweets", {"config.json": config})
     assert "unhappy" in Classifier.load("ada/tweets").labels
+
+
+def test_the_server_tells_where_a_model_by_its_id_comes_from(online, files):
+    record = {"recipe": {"name": "quick"}, "base": {"name": "/srv/models/gpt2"}, "seed": 42}
+    online.create_repo("ada/tweets", files={**files, "provenance.json": json.dumps(record).encode()})
+    with Service({"tweets": "ada/tweets"}) as service:
+        about = service.models.get().about
+    assert about["provenance"] == {"recipe": "quick", "base": "gpt2", "seed": 42}
+
+
+def stop_in_the_second_chunk(share, sentence):
+    """Show how far a scoring is, as somebody would see it who presses Ctrl-C then."""
+    if sentence.startswith(f"{CHUNK_ROWS + 1:,} rows"):
+        raise KeyboardInterrupt
+
+
+def test_a_scoring_by_another_commit_of_the_model_is_told_apart(online, files, tmp_path, capsys):
+    online.create_repo("ada/tweets", files=files)
+    (tmp_path / "in.csv").write_text("text\n" + "a day\n" * (CHUNK_ROWS + 1))
+    job = Job(tmp_path / "in.csv", tmp_path / "out.csv", model="ada/tweets")
+    with pytest.raises(KeyboardInterrupt):
+        score(job, open_input(job), Scored(stop_in_the_second_chunk))
+    again = ["score", str(job.input), "--model", "ada/tweets", "--output", str(job.output)]
+    weights = bytearray(files["model.safetensors"])
+    weights[-1] ^= 1
+    online.commit("ada/tweets", {"model.safetensors": bytes(weights)})
+    assert main(again) == 1
+    assert "holds part of a scoring with another model" in capsys.readouterr().err
+    online.commit("ada/tweets", {"model.safetensors": files["model.safetensors"], "notes.md": b"back again"})
+    assert main(again) == 0
+    assert len(job.output.read_text().splitlines()) == CHUNK_ROWS + 2
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import tweets
+from hostile import ask
 
 from benchmarks import load
+from benchmarks.__main__ import main
+from benchmarks.under_load import claims
 
 pytestmark = pytest.mark.alone
 
@@ -85,6 +89,39 @@ def test_one_client_is_set_beside_the_bare_classifier(other):
     found = load.one_client(other, Slow(), ["a"], rounds=1, seconds=1)
     assert 5 <= found["bare_p50_ms"] < 50
     assert found["added_ms"] == pytest.approx(found["http_p50_ms"] - found["bare_p50_ms"], abs=0.002)
+
+
+def test_what_lacks_is_said_before_anything_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "load"])
+    with pytest.raises(SystemExit, match=r"needs wrk, and it is not installed\. Run: make wrk"):
+        main()
+
+
+def test_the_time_of_a_batch_is_what_the_server_counted(trained_gpt2):
+    texts = [text for text, _ in tweets(20)]
+    with load.server(trained_gpt2.artifact) as running:
+        count, seconds = load.batches(running)
+        assert count == seconds == 0
+        for text in texts:
+            ask(running.port, {"inputs": text})
+        count, seconds = load.batches(running)
+        assert count == 20 and 0 < seconds / count < 5
+        assert set(load.stopped(running, texts, clients=2, seconds=0.5)) >= {"lost", "raced"}
+
+
+def test_turns_become_claims_with_their_spread():
+    turns = [
+        {"offline_per_s": {"before": 100.0, "after": 80.0}, "per_second": rate, "p99_ms": 90.0,
+         "batch_ms": 30.0, "not_answered_200": 0, "wrk_cores": 0.01}
+        for rate in (72.0, 76.0)
+    ]  # fmt: skip
+    one = {"added_ms": 1.0, "added_quartiles_ms": [0.9, 1.1]}
+    long = {"not_answered_200": 0, "memory": {"mb_per_min": None}}
+    rows = {row["name"]: row["found"] for row in claims(one, turns, long, {"lost": 0, "raced": 3})}
+    assert rows["64 clients: share of the offline rate"] == {"value": 0.83, "low": 0.72, "high": 0.95}
+    assert rows["64 clients: p99 / mean time of a batch"]["value"] == 3.0
+    assert rows["SIGTERM under load: sent in the last 50 ms and not answered"] == 3
 
 
 def test_the_slope_of_memory_is_found_with_its_interval():

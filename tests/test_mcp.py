@@ -5,8 +5,10 @@ import contextlib
 import http.client
 import json
 import os
+import statistics
 import sys
 import threading
+import time
 
 import httpx
 import pytest
@@ -221,6 +223,33 @@ def test_http_keeps_the_limits_of_the_other_routes(two):
     after = service.metrics.exposition()
     assert b'route="/mcp",status="413"' not in before
     assert b'route="/mcp",status="413"' in after
+
+
+def test_large_messages_do_not_hold_up_the_others(two):
+    """The library reads them on the event loop, so they are bounded below other bodies."""
+    port, _ = two
+    status, _, answer = post(port, b" " * 300_000)
+    assert status == 413 and b"larger than 262144 bytes" in answer
+    params = {"name": "classify", "arguments": {"inputs": "a", "x": [[]] * 64_000}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.is_set():
+            assert post(port, body)[0] == 200
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    waited = []
+    for _ in range(30):
+        began = time.monotonic()
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read()
+        waited.append(time.monotonic() - began)
+    over.set()
+    flooding.join(30)
+    assert statistics.median(waited) < 0.3, waited
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import tweets, wait_for
-from serve import command, post, read, serving
+from serve import command, is_ready, post, read, serving
 
 from inference import Classifier
 from inference.cli import main
@@ -28,7 +29,9 @@ def logs_as_before():
     """A server's command sets the process's logging up: undo that, where the process is this one."""
     root, hook = logging.getLogger(), threading.excepthook
     handlers, level = list(root.handlers), root.level
+    hangup = signal.getsignal(signal.SIGHUP)
     yield
+    signal.signal(signal.SIGHUP, hangup)
     root.handlers, threading.excepthook = handlers, hook
     root.setLevel(level)
 
@@ -178,6 +181,35 @@ def test_several_workers_share_an_address_and_a_token(tmp_path, trained_gpt2):
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(30) == 0
     assert "second" not in running.log.read_text()
+
+
+def workers_of(running):
+    children = psutil.Process(running.process.pid).children()
+    return [child for child in children if "spawn_main" in str(child.cmdline())]
+
+
+def test_workers_share_cores_and_rate_and_outlive_a_sighup_at_their_start(tmp_path, trained_gpt2):
+    options = (trained_gpt2.artifact, "--workers", 2, "--rate-limit", 1)
+    with command(*options, folder=tmp_path, ready=False, OMP_NUM_THREADS="2") as running:
+        wait_for(lambda: "TweetTune serves at" in running.log.read_text())
+        for _ in range(10):
+            running.process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+        wait_for(lambda: running.process.poll() is not None or is_ready(running), every=0.1)
+        assert [worker.environ()["OMP_NUM_THREADS"] for worker in workers_of(running)] == ["1", "1"]
+        began = time.monotonic()
+        statuses = Counter(running.ask({"inputs": TEXTS[0]}).status for _ in range(40))
+        assert statuses[200] <= 11 + (time.monotonic() - began), statuses
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0
+    assert all(line["level"] in ("info", "warning") for line in running.lines())
+
+
+def test_a_worker_that_is_ended_by_a_signal_of_its_own_is_an_error(tmp_path, trained_gpt2):
+    with command(trained_gpt2.artifact, "--workers", 2, folder=tmp_path) as running:
+        workers_of(running)[0].kill()
+        assert running.process.wait(30) == 1
+    assert "A worker has ended with an error" in running.log.read_text()
 
 
 def test_a_worker_that_cannot_load_its_model_ends_them_all(tmp_path):

@@ -1,6 +1,8 @@
 """The service without HTTP: for threads, for tasks, and with models that come and go."""
 
 import asyncio
+import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -104,6 +106,53 @@ def test_loading_in_the_background_tells_how_it_went(trained_gpt2):
     broken.start()
     assert "nowhere does not exist" in str(wait_for(lambda: broken.error))
     broken.close()
+
+
+def test_reloads_come_one_at_a_time_and_what_was_there_last_wins(trained_gpt2, trained_llama):
+    """A slow load of what was there before must not take the place of a later one."""
+    there, at_once, most = [trained_gpt2.artifact], [], []
+
+    def load(source):
+        at_once.append(source)
+        most.append(len(at_once))
+        artifact = there[-1]
+        time.sleep(0.3 if artifact == trained_gpt2.artifact else 0)
+        classifier = Classifier.load(artifact)
+        at_once.pop()
+        return classifier
+
+    with Service({"demo": "anything"}, load=load) as service:
+        threads = [threading.Thread(target=service.reload) for _ in range(8)]
+        threads[0].start()
+        wait_for(lambda: len(most) == 2)  # it looks at the old model
+        there.append(trained_llama.artifact)
+        for thread in threads[1:]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert service.models.get().classifier.folder == trained_llama.artifact
+    assert max(most) == 1
+    assert len(most) == 3, "one at the start, one that was asked for, and one for all who asked since"
+
+
+def test_a_reload_that_is_asked_for_while_the_server_starts_follows_it(trained_gpt2, trained_llama):
+    entered, go_on, loaded = threading.Event(), threading.Event(), []
+
+    def load(source):
+        loaded.append(trained_llama.artifact if loaded else trained_gpt2.artifact)
+        entered.set()
+        assert go_on.wait(30)
+        return Classifier.load(loaded[-1])
+
+    service = Service({"demo": "anything"}, load=load)
+    service.start()
+    entered.wait(30)
+    again = threading.Thread(target=service.reload)
+    again.start()
+    go_on.set()
+    again.join(60)
+    assert service.models.get().classifier.folder == trained_llama.artifact and len(loaded) == 2
+    service.close()
 
 
 def test_a_model_whose_answers_are_no_numbers_is_refused_and_the_old_one_stays(service, trained_gpt2):

@@ -191,8 +191,9 @@ def test_the_servers_routes_stand_beside_the_page(url):
 
 def test_without_any_run_the_app_says_so(tmp_path):
     with app(tmp_path / "empty") as url:
-        with pytest.raises(HTTPError, match="503"):
+        with pytest.raises(HTTPError, match="503") as refused:
             posted(url, {"inputs": "hello"})
+        assert "No model is loaded" in refused.value.read().decode()
         assert json.loads(answers(f"{url}/healthz"))["model"] == "none"
         client = Client(url, verbose=False)
         try:
@@ -207,6 +208,9 @@ def test_without_any_run_the_app_says_so(tmp_path):
 def test_a_model_that_cannot_be_loaded_is_one_sentence_and_the_app_stays_up(tmp_path):
     with app(tmp_path / "home", "--model", str(tmp_path / "nothing")) as url:
         wait_for(lambda: json.loads(answers(f"{url}/healthz"))["model"] == "failed")
+        with pytest.raises(HTTPError, match="503") as not_ready:
+            urllib.request.urlopen(f"{url}/readyz", timeout=10)
+        assert json.load(not_ready.value)["status"] == "empty"
         client = Client(url, verbose=False)
         try:
             with pytest.raises(AppError, match="does not exist"):

@@ -1,31 +1,50 @@
 """The app's process: says where it is, opens a browser, and loads the model once the page can be had.
 
-    Server(config, workbench).run()
+    Server(service, app, workbench, host="0.0.0.0", port=7860).run()
 
-Knows nothing about what is served.
+It stops as `python -m inference serve` does: what was accepted is answered. Only the page's own streams,
+which an open page holds for ever, are cut after a moment. Knows nothing about what is served.
 """
 
+import asyncio
+import socket
 import webbrowser
+from typing import Any
 
-import uvicorn
-
+from inference.serving import process
+from inference.serving.service import Service
 from training.terminal import is_at_a_desktop
 from ui.state import Workbench
 
+_STREAMS = "/gradio_api/"
+_STREAMS_S = 1.0
+"""How long the streams of open pages may go on when the app stops."""
 
-class Server(uvicorn.Server):
+
+class Server(process.Server):
     """Says where the app is and begins to load the model once the page can be had."""
 
-    def __init__(self, config: uvicorn.Config, workbench: Workbench) -> None:
-        super().__init__(config)
+    def __init__(self, service: Service, app: Any, workbench: Workbench, *, host: str, port: int) -> None:
+        super().__init__(service, app, host=host, port=port)
         self.workbench = workbench
 
-    async def startup(self, *args: object, **kwargs: object) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Bind the port, then print the URL."""
-        await super().startup(*args, **kwargs)
+        await super().startup(sockets)
         if self.started:
             url = f"http://127.0.0.1:{self.config.port}"
             print(f"TweetTune is at {url}", flush=True)  # noqa: T201
             if is_at_a_desktop():
                 webbrowser.open(url)
             self.workbench.load_in_background()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what was accepted, and wait for no open page."""
+        asyncio.get_running_loop().call_later(_STREAMS_S, self._cut_streams)
+        await super().shutdown(sockets)
+
+    def _cut_streams(self) -> None:
+        for connection in list(self.server_state.connections):
+            cycle = connection.cycle
+            if cycle and not cycle.response_complete and cycle.scope["path"].startswith(_STREAMS):
+                connection.transport.close()

@@ -93,15 +93,18 @@ class Workbench:
         settings: SpaceSettings | None = None,
         load_tuned: Callable[[str], Any] = load_tuned,
         load_base: Callable[[Path], Any] = load_base,
+        on_expected: Callable[[str, bool], None] = lambda name, coming: None,
         on_loaded: Callable[[str, Any], None] = lambda name, classifier: None,
         sources: Mapping[str, Callable[..., Source]] = SOURCES,
     ) -> None:
         """Plan to load `model`, or else the newest finished run, or nothing when there is none.
 
-        `on_loaded` is told "fine-tuned" or "base" and the Classifier that answers from now on, None for none.
+        `on_expected` is told "fine-tuned" or "base", and whether that is on its way; `on_loaded` is told the
+        Classifier that answers under that name from now on, None for none.
         """
         self.settings = settings or read_settings()
-        self._load_tuned, self._load_base, self._on_loaded = load_tuned, load_base, on_loaded
+        self._load_tuned, self._load_base = load_tuned, load_base
+        self._on_expected, self._on_loaded = on_expected, on_loaded
         self._loading = threading.Lock()  # one load at a time: two would need twice the memory
         self.starting = threading.Lock()  # one training at a time
         self.publications = Publications()
@@ -126,12 +129,16 @@ class Workbench:
         with self._loading:
             former = self.model
             self.model = Model(state="loading", source=source, run=run_of(source))
+            self._on_expected("fine-tuned", True)
             try:
                 tuned = self._load_tuned(source)
             except TweetTuneError:
                 self.model = former
+                if former.tuned is None:
+                    self._on_expected("fine-tuned", False)
                 raise
             self._on_loaded("base", None)
+            self._on_expected("base", True)
             self._on_loaded("fine-tuned", tuned)
             loaded = replace(self.model, state="ready", tuned=tuned, base_state="loading")
             self.model = loaded
@@ -152,6 +159,7 @@ class Workbench:
             if self.model is loaded:  # else another model was chosen meanwhile
                 self.model = done
                 self._on_loaded("base", done.base)
+                self._on_expected("base", done.base is not None)
 
 
 def newest_artifact() -> str:

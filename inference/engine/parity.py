@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-ONNX_FOLDER = "onnx"
-PARITY = "parity.json"
 FLOAT32 = "model.onnx"
 INT8 = "model_int8.onnx"
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from inference.files.columns import find_key_column, find_text_column, unique
 from inference.files.errors import ScoringError
-from inference.files.source import BOM, Chunk, Source, bundled, kind_of, lines_of, read_head
+from inference.files.source import BOM, Chunk, Source, bundled, kind_of, lines_of, read_head, too_long
 
 HEAD_BYTES = 1_000_000
 MAX_CELL_CHARACTERS = 1_000_000  # where a quote never closes, reading on for more would not find its end
@@ -124,6 +124,10 @@ def _is_utf8(text: str) -> bool:
         return False
 
 
+class _TooLong(Exception):  # noqa: N818  (it names the problem of a row)
+    """A record has a line that is too long to be one."""
+
+
 class _Lines:
     """Lines for the csv reader, which can be given back when a record turns out to be broken."""
 
@@ -141,6 +145,8 @@ class _Lines:
         if not line:
             raise StopIteration
         self.record.append(line)
+        if problem := too_long(line):
+            raise _TooLong(problem)
         return line
 
     def keep_first(self) -> str:
@@ -153,7 +159,9 @@ def _rows(readline: Callable[[], str], dialect: Dialect) -> Iterator[Row]:
     """Yield the header and the rows."""
     if not dialect.quoted:
         for line in iter(readline, ""):
-            if bare := line.rstrip("\r\n"):
+            if problem := too_long(line):
+                yield Row([], line, problem)
+            elif bare := line.rstrip("\r\n"):
                 yield Row(bare.split(dialect.delimiter), line)
         return
     lines = _Lines(readline)
@@ -166,6 +174,10 @@ def _rows(readline: Callable[[], str], dialect: Dialect) -> Iterator[Row]:
             return
         except csv.Error as error:
             yield Row([], lines.keep_first(), f"the quotes of the line are broken ({error})")
+            continue
+        except _TooLong as error:
+            first = lines.keep_first()
+            yield Row([], first, too_long(first) or f"a quote that opens in it does not close ({error})")
             continue
         if cells:
             yield Row(cells, "".join(lines.record))

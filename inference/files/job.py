@@ -55,14 +55,17 @@ def open_input(job: Job) -> Source:
     return source
 
 
-def made_from(job: Job, source: Source, *, engine: str) -> dict[str, Any]:
-    """Return what an output depends on: parts made from anything else must not be mixed with it."""
+def made_from(job: Job, source: Source, *, engine: str, folder: Path | None) -> dict[str, Any]:
+    """Return what an output depends on: parts made from anything else must not be mixed with it.
+
+    `folder`: where the model lies; of one from the Hub the commit that was fetched.
+    """
     with readable(job.input), job.input.open("rb") as file:
         head = sha256(file.read(HEAD_BYTES)).hexdigest()
         told = job.input.stat()
     return {
         "input": {"bytes": told.st_size, "modified_ns": told.st_mtime_ns, "sha256_of_first_mib": head},
-        "model": _weights(job.model),
+        "model": _weights(folder) if folder else job.model,
         "engine": engine,
         "options": {
             "text_column": source.text_column,
@@ -74,10 +77,7 @@ def made_from(job: Job, source: Source, *, engine: str) -> dict[str, Any]:
     }
 
 
-def _weights(model: str) -> dict[str, list[int]] | str:
-    """Return sizes in bytes and times in ns of a model's files, or the name of a Hub repository."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
+def _weights(folder: Path) -> dict[str, list[int]]:
+    """Return sizes in bytes and times in ns of a model's files."""
     files = sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern))
     return {str(path.relative_to(folder)): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}

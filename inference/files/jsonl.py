@@ -18,7 +18,7 @@ import pyarrow as pa
 from inference.files.columns import find_key_column, find_text_column, unique
 from inference.files.delimited import readable_text
 from inference.files.errors import ScoringError
-from inference.files.source import Chunk, Source, bundled, lines_of, read_head, why_not_text
+from inference.files.source import Chunk, Source, bundled, lines_of, read_head, too_long, why_not_text
 
 MAX_COLUMNS = 1_000
 _TYPES = {
@@ -112,7 +112,9 @@ class JsonlSource(Source):
 def _lines(lines: Iterator[str]) -> Iterator[Line]:
     for line in lines:
         raw = line.strip(" \t\r\n")
-        if raw:
+        if problem := too_long(line):
+            yield Line(raw, {}, problem)
+        elif raw:
             yield _parsed(raw)
 
 

@@ -8,7 +8,7 @@ Knows nothing about predictions.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from inference.files.columns import find_key_column, find_text_column
 from inference.files.errors import ScoringError
-from inference.files.source import CHUNK_ROWS, Chunk, Source, readable, why_not_text
+from inference.files.source import CHUNK_ROWS, Chunk, Source, bundled, readable, why_not_text
 
 _NOT_UTF8 = "the text has bytes that are not UTF-8"
 
@@ -53,18 +53,24 @@ class ParquetSource(Source):
         done = 0
         with _sound(self.path), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(CHUNK_ROWS):
-                done += batch.num_rows
-                yield self._chunk(batch, done / max(1, self._rows))
+                for chunk in self._chunks(batch):
+                    done += chunk.batch.num_rows
+                    yield replace(chunk, share_read=done / max(1, self._rows))
 
     def schema(self) -> pa.Schema:
         """The file's own schema, its metadata included."""
         return pa.schema([self._schema.field(name) for name in self.columns], self._schema.metadata)
 
-    def _chunk(self, batch: pa.RecordBatch, share_read: float) -> ParquetChunk:
+    def _chunks(self, batch: pa.RecordBatch) -> Iterator[ParquetChunk]:
+        """Yield rows as chunks: bounded in characters, too, as those of the other formats are."""
         values = _text_values(batch.column(self.text_column))
         problems = [_NOT_UTF8 if isinstance(value, bytes) else why_not_text(value) for value in values]
         texts = [value if problem is None else None for value, problem in zip(values, problems, strict=True)]
-        return ParquetChunk(texts, problems, share_read, batch.select(list(self.columns)))
+        kept, start = batch.select(list(self.columns)), 0
+        for rows in bundled((text, len(text or "")) for text in texts):
+            end = start + len(rows)
+            yield ParquetChunk(rows, problems[start:end], 0.0, kept.slice(start, len(rows)))
+            start = end
 
 
 @contextmanager

@@ -67,7 +67,8 @@ def score(job: Job, source: Source, progress: Scored) -> Summary:
     engine = classifier.engine.name
     added = added_columns(source.columns, classifier.labels, probabilities=job.probabilities)
     sink = open_sink(job.output, source, added)
-    with open_parts(job.output, made_from(job, source, engine=engine), overwrite=job.overwrite) as parts:
+    made = made_from(job, source, engine=engine, folder=classifier.folder)
+    with open_parts(job.output, made, overwrite=job.overwrite) as parts:
         chunks, share = _after(source.chunks(), parts.done)
         before = parts.counts.rows
         progress.begin(rows=before, share=share)

@@ -124,23 +124,31 @@ class LineReader:
     """The lines of a text file in UTF-8, with their ends; bytes that are not UTF-8 are surrogate escapes."""
 
     def __init__(self, path: Path, raw: BinaryIO) -> None:
-        self._raw, self._size, self._path = raw, max(1, os.fstat(raw.fileno()).st_size), path
+        self._raw, self._size = raw, max(1, os.fstat(raw.fileno()).st_size)
         unpacked = _unpacked(path, raw)
         self._stream = io.TextIOWrapper(unpacked, "utf-8-sig", "surrogateescape", newline="")
 
     def line(self) -> str:
-        """Return the next line, "" at the end. U+2028 and its like end no line."""
-        line = self._stream.readline(MAX_LINE_CHARACTERS)
-        if len(line) == MAX_LINE_CHARACTERS:
-            raise ScoringError(
-                f"{self._path} has a line of over {MAX_LINE_CHARACTERS:,} characters; write one row a line."
-            )
+        """Return the next line, "" at the end. U+2028 and its like end no line.
+
+        Of a line that is too long only the beginning; see `too_long`.
+        """
+        line = rest = self._stream.readline(MAX_LINE_CHARACTERS)
+        while len(rest) == MAX_LINE_CHARACTERS and not rest.endswith("\n"):
+            rest = self._stream.readline(MAX_LINE_CHARACTERS)
         return line
 
     @property
     def share_read(self) -> float:
         """How much of the file has been read, from 0 to 1."""
         return min(1.0, self._raw.tell() / self._size)
+
+
+def too_long(line: str) -> str | None:
+    """Return why a line of a `LineReader` is no row, None unless it is too long."""
+    if len(line) < MAX_LINE_CHARACTERS:
+        return None
+    return f"the line has over {MAX_LINE_CHARACTERS:,} characters; its rest is left out"
 
 
 @contextmanager

@@ -5,13 +5,17 @@ Needs nothing heavy until it runs, so that `--help` comes at once.
 
 import argparse
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 from inference.serving.errors import ServingError
-from inference.serving.settings import Settings
+from inference.serving.settings import LOOPBACK, PRIVATE_NETWORKS, Settings
 
 TOKENS = "TWEETTUNE_TOKENS"
+PROXIES = "FORWARDED_ALLOW_IPS"
+PORT = 8000
 _OPTIONS = (
     ("--max-queue", "max_queue", int, "N", "texts that may wait for one model; more: 429"),
     ("--max-texts", "max_texts", int, "N", "texts of one request; more: 413"),
@@ -37,10 +41,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument(
-        "--port",
-        type=int,
-        default=int(os.environ.get("PORT") or 8000),
-        help="port; 0: a free one (default: %(default)s)",
+        "--port", type=int, help=f"port; 0: a free one (default: the variable PORT, else {PORT})"
     )
     serve.add_argument(
         "--workers", type=int, default=1, metavar="N",
@@ -61,6 +62,11 @@ def add_parser(commands: Any) -> None:
         "--cors-origin", action="append", default=[], metavar="URL",
         help="let web pages of this origin call the server; repeatable (default: none)",
     )  # fmt: skip
+    serve.add_argument(
+        "--trusted-proxies", metavar="IPS",
+        help="addresses and networks, with commas, whose X-Forwarded-For is believed "
+        f"(default: the variable {PROXIES}, else {LOOPBACK})",
+    )  # fmt: skip
     serve.add_argument("--token-file", type=Path, metavar="F", help="a file of bearer tokens, one a line")
     serve.add_argument("--log-texts", action="store_true", help="write the texts to the log")
     serve.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -69,20 +75,44 @@ def add_parser(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Serve until a signal comes. Raises TweetTuneError when that is not possible."""
-    settings = Settings(
-        **{name: getattr(given, name) for _, name, *_ in _OPTIONS},
-        cors_origins=tuple(given.cors_origin),
-        tokens=tokens(given.token_file),
-        log_texts=given.log_texts,
-    )
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load again
+    port = port_of(PORT, PORT=os.environ.get("PORT")) if given.port is None else given.port
+    settings = settings_of(given)
     from inference.serving.models import sources_of  # noqa: PLC0415  (torch takes seconds; errors come first)
     from inference.serving.process import serve  # noqa: PLC0415
 
     serve(
-        sources_of(given.model), settings=settings, host=given.host, port=given.port,
+        sources_of(given.model), settings=settings, host=given.host, port=port,
         engine=given.engine, workers=given.workers,
     )  # fmt: skip
     return 0
+
+
+def settings_of(given: argparse.Namespace) -> Settings:
+    """Return the settings that the options make. Raises ServingError for one that makes no sense."""
+    return Settings(
+        **{name: getattr(given, name) for _, name, *_ in _OPTIONS},
+        cors_origins=tuple(given.cors_origin),
+        tokens=tokens(given.token_file),
+        trusted_proxies=given.trusted_proxies or trusted_proxies(),
+        log_texts=given.log_texts,
+    )
+
+
+def port_of(default: int, **variables: str | None) -> int:
+    """Return the port that the first variable with a value gives. Raises ServingError for what is none."""
+    for name, given in variables.items():
+        if given:
+            if given.isdecimal() and int(given) < 65_536:
+                return int(given)
+            raise ServingError(f"{name} is {given[:40]!r}. Give a number from 0 to 65535.")
+    return default
+
+
+def trusted_proxies() -> str:
+    """Return whose X-Forwarded-For is believed: who the environment says; on a Space its proxy, too."""
+    return os.environ.get(PROXIES) or (PRIVATE_NETWORKS if os.environ.get("SPACE_ID") else LOOPBACK)
 
 
 def tokens(file: Path | None) -> tuple[str, ...]:

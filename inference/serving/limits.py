@@ -94,8 +94,10 @@ class Bodies:
 class Body:
     """One request's body. Its bytes count against the bound until `release`."""
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: Bodies, max_bytes: int | None = None) -> None:
+        """`max_bytes`: a bound below that of all bodies."""
         self._bodies = bodies
+        self._max_bytes = min(bodies.max_bytes, max_bytes or bodies.max_bytes)
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -105,7 +107,7 @@ class Body:
         The bytes are counted as they come in. What is too large is read to its end, and forgotten, so that
         its sender gets to read why it was refused; unless it asked beforehand (Expect: 100-continue).
         """
-        refused = announced > self._bodies.max_bytes
+        refused = announced > self._max_bytes
         if refused and waits_for_100:
             raise self._too_large()
         try:
@@ -113,7 +115,7 @@ class Body:
                 more = True
                 while more:
                     part, more = await _part(receive)
-                    refused = refused or self._size + len(part) > self._bodies.max_bytes
+                    refused = refused or self._size + len(part) > self._max_bytes
                     if refused:
                         self.release()
                     else:
@@ -138,8 +140,7 @@ class Body:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(
-            f"The body is larger than {self._bodies.max_bytes} bytes, the most a request may have. "
-            "Send it in parts."
+            f"The body is larger than {self._max_bytes} bytes, the most a request may have. Send it in parts."
         )
 
 

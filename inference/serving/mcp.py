@@ -3,9 +3,9 @@
     mount_mcp(app, door)                      # streamable HTTP at /mcp, through the door of all other routes
     asyncio.run(serve_stdio(service))         # `python -m inference mcp MODEL`: an agent's own process
 
-The tools take what `POST /` and `POST /v1/compare` take, within the same limits, and share their batches. An
-error is a tool error of one sentence. HTTP is stateless, a JSON answer for each request, so several workers
-may serve one client. Knows nothing about batches or logs.
+The tools take what `POST /` and `POST /v1/compare` take, within the same limits and in messages of 256 kB at
+most, and share their batches. An error is a tool error of one sentence. HTTP is stateless, a JSON answer for
+each request, so several workers may serve one client. Knows nothing about batches or logs.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +25,8 @@ from inference.serving.routes import Call, Door
 from inference.serving.service import Classified, Service
 
 PATH = "/mcp"
+MAX_BODY_BYTES = 262_144
+"""The library reads a message on the event loop: one of 4 MB would hold up everybody for a second."""
 _CALL = "tweettune.call"
 Classify = Callable[[list[str], str | None], Awaitable[Classified]]
 Tools = Server[Any, Request]
@@ -88,13 +90,14 @@ def mount_mcp(app: FastAPI, door: Door) -> None:
         origin = call.request.headers.get("origin")
         if origin is not None and origin not in door.settings.cors_origins:
             return Response(wire.encode({"error": "Web pages may not call this address."}), 403)
-        wire.decode(content)  # the library answers 500 to JSON that is nested too deeply or not UTF-8
+        await door.decode(content)  # the library answers 500 to JSON that is nested too deeply or not UTF-8
         return await _collected(managers[-1], {**call.request.scope, _CALL: call}, content)
 
     app.router.lifespan_context = _with_manager(app, server, managers, door)
     app.add_api_route(
-        PATH, door.raw(PATH, answer), methods=["POST"], include_in_schema=False, response_model=None
-    )
+        PATH, door.raw(PATH, answer, max_bytes=MAX_BODY_BYTES), methods=["POST"], include_in_schema=False,
+        response_model=None,
+    )  # fmt: skip
 
 
 def _with_manager(
@@ -107,7 +110,7 @@ def _with_manager(
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         manager = StreamableHTTPSessionManager(
             server, json_response=True, stateless=True,
-            max_request_body_size=int(door.settings.max_body_mb * 2**20),
+            max_request_body_size=MAX_BODY_BYTES,
         )  # fmt: skip
         async with inner(app) as state, manager.run():
             managers.append(manager)

@@ -11,7 +11,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,12 @@ class Models:
         *,
         load: Callable[[str], Any],
         make_batcher: Callable[[str, Any, threading.Lock], Batcher],
+        expected: Collection[str] | None = None,
     ) -> None:
-        """Take names with the folder or repository of each. The first is the default."""
+        """Take names with the folder or repository of each. The first is the default.
+
+        `expected`: the names whose models are on their way; by default all are.
+        """
         for name in sources:
             if not NAME.fullmatch(name):
                 raise ArtifactError(
@@ -87,6 +91,7 @@ class Models:
         self._turn = threading.Lock()  # each model uses all cores, so one computes at a time
         self._replacing = threading.Lock()
         self._loaded: dict[str, Model] = {}
+        self._expected = set(self._sources if expected is None else expected)
         self._closed = False
 
     @property
@@ -96,8 +101,17 @@ class Models:
 
     @property
     def ready(self) -> bool:
-        """Whether every model is loaded and warmed up."""
-        return len(self._loaded) == len(self._sources) and not self._closed
+        """Whether every model that is expected is loaded and warmed up, and one is."""
+        return self.expected and self._expected <= self._loaded.keys() and not self._closed
+
+    @property
+    def expected(self) -> bool:
+        """Whether any model is there or on its way."""
+        return bool(self._expected)
+
+    def expect(self, name: str, coming: bool) -> None:
+        """Note whether a model is on its way, or does not come: nobody is to wait for it then."""
+        (self._expected.add if coming else self._expected.discard)(name)
 
     def get(self, name: str | None = None) -> Model:
         """Return a model, the default when no name is given. Raises UnknownModel or NotReady."""
@@ -106,8 +120,16 @@ class Models:
             known = ", ".join(self._sources)
             raise UnknownModel(f"There is no model {name[:80]!r} here. Known: {known}.")
         if (model := self._loaded.get(name)) is None:
-            raise NotReady(f"Model {name} is currently loading", retry_after_s=_EXPECTED_LOAD_S)
+            raise self._not_loaded(name)
         return model
+
+    def _not_loaded(self, name: str) -> NotReady:
+        if name in self._expected:
+            return NotReady(f"Model {name} is currently loading", retry_after_s=_EXPECTED_LOAD_S)
+        there = ", ".join(model.name for model in self.loaded())
+        if not there:
+            return NotReady("No model is loaded. Load one, then ask again.")
+        return NotReady(f"No model is loaded as {name}. Loaded: {there}.")
 
     def loaded(self) -> list[Model]:
         """Return the models that answer, in the order of the names."""
@@ -135,7 +157,7 @@ class Models:
                 before.batcher.close()
 
     def drop(self, name: str) -> bool:
-        """Let a model answer what it has accepted, and go; its name is then as if it were being loaded.
+        """Let a model answer what it has accepted, and go; its name is then as if it were not loaded yet.
 
         Returns whether there was one.
         """
@@ -171,7 +193,8 @@ def _about(name: str, classifier: Any) -> dict[str, Any]:
         "engine_reason": classifier.engine.reason,
         "loaded_at": math.floor(time.time()),
     }
-    record = read_record(Path(classifier.source), PROVENANCE) or {}
+    folder = classifier.folder  # of a model from the Hub its place in the cache
+    record = (read_record(folder, PROVENANCE) if folder else None) or {}
     return {**about, "provenance": _public(record)}
 
 

@@ -19,12 +19,15 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from multiprocessing.connection import wait
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from inference.errors import TweetTuneError
+from inference.machine import cores
 from inference.serving.errors import ServingError
 from inference.serving.logs import LOGGING
 from inference.serving.protocol import bounded
@@ -91,31 +94,35 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _work(service: Service, listener: socket.socket) -> None:
+    _reload_at_sighup(service)
     Server(service).run(sockets=[listener])
     if service.error:
         raise service.error
 
 
+def _reload_at_sighup(service: Service) -> None:
+    def reload(sig: int, frame: FrameType | None) -> None:
+        threading.Thread(target=service.reload, name="reload", daemon=True).start()
+
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, reload)
+
+
 class Server(uvicorn.Server):
     """uvicorn's server of a service. Stops as the module says; ends, too, when a model can't be loaded."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(
+        self, service: Service, app: FastAPI | None = None, *, host: str = "127.0.0.1", port: int = 8000
+    ) -> None:
+        """Serve a service's own app, or another one that has its routes."""
         settings = service.settings
         super().__init__(uvicorn.Config(
-            create_server(service), log_config=None, access_log=False, server_header=False, lifespan="on",
-            http=bounded(settings.body_timeout_s), ws="none", timeout_keep_alive=_KEEP_ALIVE_S,
+            app or create_server(service), host=host, port=port, log_config=None, access_log=False,
+            server_header=False, lifespan="on", http=bounded(settings.body_timeout_s), ws="none",
+            timeout_keep_alive=_KEEP_ALIVE_S, forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=int(settings.body_timeout_s + settings.deadline_s + 1),
         ))  # fmt: skip
         self.service = service
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Bind, and listen for SIGHUP."""
-        await super().startup(sockets)
-        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, self._reload)
-
-    def _reload(self, sig: int, frame: FrameType | None) -> None:
-        threading.Thread(target=self.service.reload, name="reload", daemon=True).start()
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether it is time to stop."""
@@ -145,7 +152,12 @@ class Server(uvicorn.Server):
 def _share_work(
     sources: Mapping[str, str], settings: Settings, engine: str, listener: socket.socket, workers: int
 ) -> None:
-    """Run several processes on one address; signals reach them all. When one ends, all end."""
+    """Run several processes on one address; signals reach them all. When one ends, all end.
+
+    They share the cores and the rate that one client may ask at: a client's connections go to any of them.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
+    settings = replace(settings, rate_limit=settings.rate_limit / workers)
     spawn = multiprocessing.get_context("spawn")
     processes = [
         spawn.Process(target=_worker, args=(dict(sources), settings, engine, listener))
@@ -170,7 +182,7 @@ def _share_work(
         pass_on(signal.SIGTERM)
     for process in processes:
         process.join()
-    as_told = {0, *(-sig for sig in told)}  # a signal may come before a worker listens for it
+    as_told = {0, -signal.SIGTERM, -signal.SIGINT}  # it may come before a worker listens for it
     if any(process.exitcode not in as_told for process in processes):
         raise ServingError("A worker has ended with an error; the log says why.")
 
@@ -180,6 +192,7 @@ def _worker(sources: dict[str, str], settings: Settings, engine: str, listener: 
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     _log_as_json()
     service = Service(sources, settings=settings, engine=engine, on_ready=gc.freeze)
+    _reload_at_sighup(service)
     try:
         service.load()  # before it accepts anything: another worker may be ready, and this one not
         _work(service, listener)

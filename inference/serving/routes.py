@@ -45,6 +45,8 @@ class Call:
     request: Request
     id: str
     texts: list[str] = field(default_factory=list)
+    asked: int = 0
+    """Texts that models were asked for: one text compared by two models counts twice."""
     tokens: int = 0
     truncated: int = 0
     refusal: str = ""
@@ -70,21 +72,32 @@ class Door:
         """Return the endpoint of a route that takes JSON and answers JSON."""
 
         async def answer(call: Call, content: bytes) -> Response:
-            if len(content) <= _INLINE_BYTES:
-                body = wire.decode(content)
-            else:
-                body = await self.service.aside(wire.decode, content)
-            return _json_response(await handler(call, body))
+            return _json_response(await handler(call, await self.decode(content)))
 
         return self.raw(path, answer)
 
-    def raw(self, path: str, handler: Callable[[Call, bytes], Awaitable[Response]]) -> Endpoint:
-        """Return the endpoint of a route that takes a body of JSON and reads it itself."""
+    def raw(
+        self,
+        path: str,
+        handler: Callable[[Call, bytes], Awaitable[Response]],
+        *,
+        max_bytes: int | None = None,
+    ) -> Endpoint:
+        """Return the endpoint of a route that takes a body of JSON and reads it itself.
+
+        `max_bytes`: the most its body may have, if that is less than others may.
+        """
 
         async def endpoint(request: Request) -> Response:
-            return await self._answer(path, request, partial(self._with_body, handler))
+            return await self._answer(path, request, partial(self._with_body, handler, max_bytes))
 
         return endpoint
+
+    async def decode(self, content: bytes) -> dict[str, Any]:
+        """Return the JSON object of a body, a large one's without holding up the others."""
+        if len(content) <= _INLINE_BYTES:
+            return wire.decode(content)
+        return await self.service.aside(wire.decode, content)
 
     def get(self, path: str, handler: Callable[[], Response], *, guarded: bool) -> Endpoint:
         """Return the endpoint of a route without a body; `guarded` ones ask for a token."""
@@ -124,7 +137,9 @@ class Door:
             response.headers["X-Truncated-Texts"] = str(call.truncated)
         return response
 
-    async def _with_body(self, handler: Callable[[Call, bytes], Awaitable[Response]], call: Call) -> Response:
+    async def _with_body(
+        self, handler: Callable[[Call, bytes], Awaitable[Response]], max_bytes: int | None, call: Call
+    ) -> Response:
         request = call.request
         headers = request.headers
         host = request.client.host if request.client else ""
@@ -132,7 +147,7 @@ class Door:
         self._rates.check(client)
         self._rates.spend(client, 1)
         _check_type(headers.get("content-type", ""), headers.get("content-encoding", ""))
-        body = Body(self._bodies)
+        body = Body(self._bodies, max_bytes)
         try:
             announced = headers.get("content-length", "")
             content = await body.read(
@@ -145,11 +160,12 @@ class Door:
             raise BadRequest(str(error)) from error
         finally:
             body.release()
-            self._rates.spend(client, max(0, len(call.texts) - 1))
+            self._rates.spend(client, max(0, call.asked - 1))
 
     async def classify(self, call: Call, texts: list[str], model: str | None) -> Classified:
         """Classify a call's texts, and note what the log tells of them."""
         call.texts = texts
+        call.asked += len(texts)
         classified = await self.service.classify(texts, model=model)
         call.tokens += classified.tokens
         call.truncated = max(call.truncated, sum(classified.truncated))
@@ -294,7 +310,8 @@ def _healthy() -> Response:
 def _ready(service: Service) -> Response:
     loaded = {model.name for model in service.models.loaded()}
     models = {name: name in loaded for name in service.models.names}
-    status = "ready" if service.ready else "stopping" if service.stopping else "loading"
+    waiting = "loading" if service.models.expected else "empty"
+    status = "ready" if service.ready else "stopping" if service.stopping else waiting
     return _json_response({"status": status, "models": models}, 200 if service.ready else 503)
 
 

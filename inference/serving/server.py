@@ -1,9 +1,9 @@
-"""The server: an app of the routes alone, and the process that runs it until it is told to stop.
+"""The server's app: the routes alone, and what is answered where there is none.
 
     app = create_server(service)
-    serve(["demo=runs/demo/artifact"], settings=Settings(), host="127.0.0.1", port=8000)
+    answer_errors(app, service)          # and refuse_other_methods(app): for an app with pages beside them
 
-Knows nothing about the command line.
+Knows nothing about the process that runs it: that is `inference.serving.process`.
 """
 
 from collections.abc import AsyncIterator
@@ -15,10 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from inference.serving import wire
+from inference.serving.mcp import PATH as MCP
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
 from inference.serving.service import Service
 
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _DESCRIPTION = "Classifies texts; speaks the Hub's text-classification API and text-embeddings-inference's."
 
 
@@ -36,14 +38,7 @@ def create_server(service: Service) -> FastAPI:
         title="TweetTune", description=_DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
     )
     mount_mcp(app, add_routes(app, service))
-
-    async def not_served(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        service.metrics.requests.labels("none", str(error.status_code)).inc()
-        return _not_served(request, error)
-
-    app.add_exception_handler(HTTPException, not_served)
-    app.add_exception_handler(500, _failed)
+    answer_errors(app, service)
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -53,6 +48,28 @@ def create_server(service: Service) -> FastAPI:
             expose_headers=["Retry-After", "X-Request-ID", "X-Truncated-Texts"],
         )
     return app
+
+
+def answer_errors(app: FastAPI, service: Service) -> None:
+    """Let an app answer with JSON of one sentence where a route has no such method, or fails, or is none."""
+
+    async def not_served(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        service.metrics.requests.labels("none", str(error.status_code)).inc()
+        return _not_served(request, error)
+
+    app.add_exception_handler(HTTPException, not_served)
+    app.add_exception_handler(500, _failed)
+
+
+def refuse_other_methods(app: FastAPI) -> None:
+    """Let an app's routes answer to a wrong method themselves; else a mount at "/" would be asked instead."""
+
+    async def refuse(request: Request) -> Response:
+        raise HTTPException(405)
+
+    for path in {*app.openapi()["paths"], MCP} - {"/"}:
+        app.add_route(path, refuse, methods=_METHODS, include_in_schema=False)
 
 
 def _not_served(request: Request, error: HTTPException) -> Response:

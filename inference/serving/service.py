@@ -14,7 +14,7 @@ import asyncio
 import gc
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +59,13 @@ class Service:
         settings: Settings | None = None,
         engine: str = "auto",
         load: Callable[[str], Any] | None = None,
+        expected: Collection[str] | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         """Take names with an artifact's folder or Hub repository each; the first is the default.
 
-        `on_ready` is called each time that all models have been loaded.
+        `expected`: the names whose models are on their way; by default all are. `on_ready` is called each
+        time that all models have been loaded.
 
         Raises ArtifactError for a name that is none. Nothing is loaded before `start` or `load`.
         """
@@ -76,10 +78,13 @@ class Service:
         self._on_ready = on_ready
         self._aside = ThreadPoolExecutor(2, thread_name_prefix="aside")
         self._started = threading.Event()
+        self._loading = threading.Lock()  # one load at a time: several would need the memory of several
+        self._asked_again = threading.Event()
         self.models = Models(
             {name: str(source) for name, source in sources.items()},
             load=load or (lambda source: Classifier.load(source, engine=engine)),
             make_batcher=self._make_batcher,
+            expected=expected,
         )
 
     def _make_batcher(self, name: str, classifier: Any, turn: threading.Lock) -> Batcher:
@@ -119,18 +124,27 @@ class Service:
     def load(self) -> None:
         """Load and warm up the models that are not loaded yet. Raises ArtifactError."""
         self._started.set()
-        loaded = {model.name for model in self.models.loaded()}
-        for name in self.models.names:
-            if name not in loaded:
-                self.models.load(name)
-                self._tell(name)
-        self._on_ready()
+        with self._loading:
+            loaded = {model.name for model in self.models.loaded()}
+            for name in self.models.names:
+                if name not in loaded:
+                    self.models.load(name)
+                    self._tell(name)
+            self._on_ready()
 
     def reload(self) -> None:
         """Load every model again from where it came from, and replace it; what is in work is answered.
 
-        A model that can't be loaded stays as it was, and the log says why.
+        A model that can't be loaded stays as it was, and the log says why. However many ask while models are
+        being loaded, one more load follows: what was on the disk last, wins.
         """
+        self._asked_again.set()
+        with self._loading:
+            if self._asked_again.is_set():
+                self._asked_again.clear()
+                self._load_again()
+
+    def _load_again(self) -> None:
         for name in self.models.names:
             try:
                 self.models.load(name)

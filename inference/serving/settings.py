@@ -3,10 +3,14 @@
 Settings(max_texts=100, tokens=("a-long-secret",))
 """
 
+import ipaddress
 from dataclasses import dataclass, field
 
 from inference.serving.errors import ServingError
 
+LOOPBACK = "127.0.0.1"
+PRIVATE_NETWORKS = f"{LOOPBACK},10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+"""Where the proxy of a Space stands; nothing else reaches the app there."""
 _MAY_BE_ZERO = ("window_ms", "rate_limit")
 
 
@@ -38,6 +42,8 @@ class Settings:
     """Web pages that may call the server from a browser; none by default."""
     tokens: tuple[str, ...] = field(default=(), repr=False)
     """Bearer tokens, any one of which opens the server; none: it is open. Never printed."""
+    trusted_proxies: str = LOOPBACK
+    """Addresses and networks, with commas, whose X-Forwarded-For tells who the client is; `*`: anybody's."""
     log_texts: bool = False
     """Whether the log may hold the texts."""
 
@@ -47,3 +53,17 @@ class Settings:
                 0 < value < 1e12 or (value == 0 and name in _MAY_BE_ZERO)
             ):
                 raise ServingError(f"{name} is {value:g}. Give a number above 0.")
+        for item in self.trusted_proxies.split(","):
+            if item.strip() != "*" and not _is_network(item.strip()):
+                raise ServingError(
+                    f"trusted_proxies has {item.strip()!r}, which is no address. "
+                    "Give addresses or networks such as 10.0.0.0/8, with commas."
+                )
+
+
+def _is_network(given: str) -> bool:
+    try:
+        ipaddress.ip_network(given)
+        return True
+    except ValueError:
+        return False
