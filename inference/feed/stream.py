@@ -140,6 +140,7 @@ class Feed:
             if self._state == "running":
                 self._state = "paused"
                 self._paused_since = self._clock()
+                self._tell_source("pause")
 
     def resume(self) -> None:
         """Go on after `pause`; raise FeedError when the feed has ended."""
@@ -149,6 +150,7 @@ class Feed:
             if self._state == "paused":
                 self._state = "running"
                 self._paused_s += self._clock() - self._paused_since
+                self._tell_source("resume")
                 self._changed.notify_all()
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
@@ -235,6 +237,10 @@ class Feed:
     def _running_s(self) -> float:
         until = self._clock() if self._state == "running" else self._paused_since
         return max(0.0, until - self._started - self._paused_s)
+
+    def _tell_source(self, what: str) -> None:
+        if tell := getattr(self.source, what, None):  # a source that costs money, or holds a connection
+            tell()
 
     def _end(self, reason: Reason, message: str = "") -> None:
         with self._changed:
