@@ -97,7 +97,7 @@ def test_fifty_hostile_posts_a_second_run_nothing_and_leave_the_page_responsive(
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     tab(page, "Live")
     stream(page, file_of(tmp_path / "hostile.jsonl", count=3000, evil_every=10), rate=50)
-    [watched] = app.workbench.live.visible("")
+    [watched] = app.feeds()
     wait_for(lambda: watched.feed.snapshot().classified > 400, every=0.2)
     page.evaluate("""window.long = []; new PerformanceObserver((list) => list.getEntries().forEach(
         (entry) => window.long.push(entry.duration))).observe({entryTypes: ['longtask']})""")
@@ -219,7 +219,11 @@ def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tm
     tab(page, "Live")
     stream(page, file_of(tmp_path / "posts.jsonl", count=900), rate=20)
     tab(other, "Live")
-    expect(other.locator("#live-numbers")).to_contain_text("posts.jsonl")
+    other.wait_for_timeout(1500)
+    expect(other.locator("#live-numbers")).to_contain_text("Nothing is streaming")  # a file is its owner's
+    other.locator("#live-start").click()
+    expect(other.locator("#live-posts li").first).to_be_visible()
+    expect(page.locator("#live-others")).to_contain_text("Replay: held-out tweets")  # which all may watch
     page.locator("#live-record-start").click()
     expect(page.locator("#live-record")).to_contain_text(re.compile(r"Recording: [1-9]\d* posts"))
     page.locator("#live-record-start").click()

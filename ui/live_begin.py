@@ -31,13 +31,17 @@ def begin(workbench: Workbench, wish: Wish, *, owner: str) -> tuple[Watched, boo
     pair = Pair(model.name, model.tuned.labels, model.tuned.predict, second_name, second and second.predict)
     listeners = []
     if second:
-        queue = workbench.duels.queue(model.tuned.labels, owner=owner if wish.is_private else "")
-        listeners.append(queue.listener(model.name, second_name))
+        listeners.append(workbench.duels.listener(
+            model.tuned.labels, owner=owner if wish.is_private else "", models=(model.name, second_name)
+        ))  # fmt: skip
     running = {watched.id for watched in workbench.live.visible(owner)}
     watched = workbench.live.open(
         wish, owner=owner, pair=pair, held_out=lambda: held_out_posts(workbench),
         statistics=lambda: LiveStatistics.of(model.tuned), listeners=listeners,
     )  # fmt: skip
+    if workbench.model.tuned is not model.tuned:  # another one was loaded since, and has ended all feeds
+        watched.feed.stop()
+        raise FeedError("Another model was loaded just now. Press Start again.")
     joined = watched.id in running
     if joined:
         set_rate(watched, wish.rate_per_s)

@@ -77,7 +77,7 @@ def _lag(lags_s: Sequence[float]) -> Lag | None:
 
 
 class Speed:
-    """How fast the model is of late: posts, and their cost, in a second of its own time. 0: not known yet."""
+    """How fast the feed works of late: posts, and their cost, in a second of work. 0: not known yet."""
 
     def __init__(self) -> None:
         """Start with nothing."""
