@@ -1,6 +1,7 @@
 """What is a person's own in the Live tab, and what must not be lost or leak: files, money, labels."""
 
 import dataclasses
+import json
 import os
 import sqlite3
 import time
@@ -13,7 +14,9 @@ from test_ui_live import LABELS, PAIR, TOKEN, Answer, Loaded, opened
 from inference.live.labels import Counts, Disagreement
 from inference.sources import Post
 from inference.sources.x import XSearch
-from ui import live_duel
+from training.data import DataSpec, held_out_texts
+from ui import Workbench, live_duel
+from ui.live_begin import _told_spec, held_out_posts
 from ui.live_duel import Duels, PageDesk
 from ui.live_duel_panel import export_folder
 from ui.live_feeds import LiveFeeds
@@ -144,3 +147,35 @@ def test_exports_are_few_and_closed_to_others(home):
         folder = export_folder()
         folder.mkdir()
     assert len(list(folder.parent.iterdir())) == 8 and folder.parent.stat().st_mode & 0o077 == 0
+
+
+def loaded(folder, **source):
+    """Return a workbench whose model came without a run, as from the Hub, with this provenance."""
+    folder.mkdir()
+    record = {"recipe": {"dataset": "auto", "seed": 7, "label_names": []}, "data": {"source": source}}
+    (folder / "provenance.json").write_text(json.dumps(record))
+    return Workbench(model=str(folder))
+
+
+def test_a_model_without_a_run_replays_the_test_split_that_its_provenance_names(tmp_path):
+    posts = held_out_posts(loaded(tmp_path / "a", kind="embedded", location="tweets"))
+    expected = held_out_texts(DataSpec(dataset="embedded", seed=7))
+    assert [(post.text, post.label) for post in posts] == [(row.text, row.label) for row in expected]
+
+
+def test_where_it_names_none_that_can_be_had_it_is_the_default(tmp_path):
+    bench = loaded(tmp_path / "a", kind="hub", location="nobody/has-this-one")
+    assert len(held_out_posts(bench)) > 1000 and list(bench.held_out) == [DataSpec()]
+
+
+@pytest.mark.parametrize("source", [
+    {"kind": "hub", "location": "own/posts.csv"}, {"kind": "hub", "location": "../../etc/passwd"},
+    {"kind": "hub", "location": "/etc/passwd"}, {"kind": "file", "location": "own/posts.csv"}, {}, None,
+])  # fmt: skip
+def test_a_strangers_record_names_no_file_of_this_machine(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "posts.csv").write_text("text,label\na secret,positive\n")
+    assert _told_spec({"recipe": {}, "data": {"source": source}}, DataSpec) is None
+    hub = {"kind": "hub", "location": "owner/name:config"}
+    assert _told_spec({"recipe": {}, "data": {"source": hub}}, DataSpec).dataset == "owner/name:config"
