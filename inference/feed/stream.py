@@ -221,6 +221,11 @@ class Feed:
             lag_p95_s=lag.p95_s if lag else None,
         )
 
+    def lag_s(self, share: float) -> float | None:
+        """Return the seconds within which so large a share of the answers came; None above 1, or without any."""
+        with self._changed:
+            return self._counts.lags.within(share)
+
     # Its own business
 
     def _running_s(self) -> float:
