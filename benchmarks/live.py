@@ -3,13 +3,14 @@
     python -m benchmarks live --dataset DATA
 
 Every feed has what the app's feeds have: statistics and a recording. Three parts, a quarter of an hour:
-1. The ratio: stretches of Replay as fast as possible, and after each, while the feed is paused, the bare engine,
-   without feed and tokenizer, answers the newer half of the very posts that the feed has just classified. So a
-   slow minute of the machine falls on both.
+1. The ratio: stretches of Replay as fast as possible, and after each, while the feed is paused, the bare
+   engine, without feed and tokenizer, answers the newer half of the very posts that the feed has just
+   classified. So a slow minute of the machine falls on both.
 2. Five minutes of Replay as fast as possible without a break, for the rate that lasts, and for memory.
 3. Two minutes at 80 % of that rate, with the feed as it runs for a live source, for drops and lag. The lag's
    95 % are of all posts that came, one that was dropped being late for ever.
-Every post must be in one place in the end. The model is the embedded base fine-tuned by `make demo`, exported.
+Every post must be in one place in the end. The model is the embedded base fine-tuned by `make demo`, and
+exported.
 """
 
 import json
@@ -76,9 +77,9 @@ def main(dataset: str) -> None:
 def in_turns(
     classifier: Classifier, posts: Sequence[Post], *, stretches: int, stretch_s: float
 ) -> dict[str, Any]:
-    """Return the rates of a feed and of the bare engine in turns; `ratio` is of their posts and seconds in all.
+    """Return the rates of a feed and of the bare engine in turns.
 
-    Its 95 % interval is a bootstrap's over the stretches.
+    `ratio`: the feed's over the bare engine's, with its 95 % interval.
     """
     turns: list[dict[str, float]] = []
     with running_feed(classifier, posts) as (feed, told):
@@ -98,9 +99,9 @@ def in_turns(
 def ratio_with_interval(
     turns: Sequence[dict[str, float]], *, draws: int = 4000
 ) -> tuple[float, float, float]:
-    """Return the feed's time for a post over the bare engine's, turned about, and its 95 % interval (bootstrap).
+    """Return the feed's rate over the bare engine's, with its 95 % interval: a bootstrap over the stretches.
 
-    A post's mean time over the stretches is compared, so that each stretch weighs the same.
+    The mean times of a post are compared, so that each stretch weighs the same.
     """
     rng = random.Random(0)
 
@@ -190,7 +191,7 @@ def running_feed(
     rate_per_s: float | None = None,
     limit: int | None = None,
 ) -> Iterator[tuple[Feed, "Told"]]:
-    """Yield a feed as the app has it, with statistics and a recording, and what it told; stop it in the end."""
+    """Yield a feed as the app has it, with statistics and a recording, and what it told; stop it after."""
     with tempfile.TemporaryDirectory() as folder:
         told = Told()
         feed = Feed(

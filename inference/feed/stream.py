@@ -222,7 +222,7 @@ class Feed:
         )
 
     def lag_s(self, share: float) -> float | None:
-        """Return the seconds within which so large a share of the answers came; None above 1, or without any."""
+        """Return the seconds within which so large a share of the answers came; None above 1, or for none."""
         with self._changed:
             return self._counts.lags.within(share)
 
