@@ -2,10 +2,12 @@
 
     python -m benchmarks shift
 
-The stream is the embedded tweets' own labels (or those of `--dataset`; no model is asked) in random order, so
-nothing shifts, and every alarm is false. A shift is made by turning negative posts into positive ones, or the
-other way about, by lot, until net sentiment has moved by 10 or 20 points; an alarm in the wrong direction
-does not count. Each stream is drawn anew, with replacement, by one seed.
+The stream is the embedded tweets' own labels (or those of `--dataset`; no model is asked) in random order,
+so nothing shifts, and every alarm is false; the rate has nothing to do with any model. A second row has
+five equal labels in a row, as when people answer to one event: then it cries wolf more often. A shift is
+made by turning negative posts into positive ones, or the other way about, by lot, until net sentiment has
+moved by 10 or 20 points; an alarm in the wrong direction does not count. Each stream is drawn anew, with
+replacement, by one seed.
 """
 
 import random
@@ -20,6 +22,7 @@ from inference.live.shift import ALLOWANCE, MEMORY, THRESHOLD, WARM_UP, ShiftDet
 from training.data import DataSpec, load_splits
 
 QUIET_STREAMS, QUIET_POSTS = 250, 40_000
+RUN, RUN_STREAMS = 5, 50
 SHIFTED_STREAMS, LIMIT_POSTS = 60, 10_000
 POINTS = (10, 20)
 REFERENCE_POSTS = (2_000, 10_000)
@@ -32,8 +35,19 @@ def main(dataset: str) -> None:
     pool = [splits.labels[i] for i in splits.train["label"]]
     rng = random.Random(SEED)
     alarms = sum(_alarms(splits.labels, rng.choices(pool, k=QUIET_POSTS)) for _ in range(QUIET_STREAMS))
-    false_alarms = _rate(alarms, QUIET_STREAMS * QUIET_POSTS)
+    false_alarms = _rate(
+        alarms, QUIET_STREAMS * QUIET_POSTS, f"random order, {QUIET_STREAMS} streams of {QUIET_POSTS:,} posts"
+    )
     print(f"false alarms: {alarms} in {QUIET_STREAMS * QUIET_POSTS:,} posts", flush=True)
+    in_a_row = sum(
+        _alarms(splits.labels, [each for each in rng.choices(pool, k=QUIET_POSTS // RUN) for _ in range(RUN)])
+        for _ in range(RUN_STREAMS)
+    )
+    clustered = _rate(
+        in_a_row, RUN_STREAMS * QUIET_POSTS,
+        f"{RUN} equal labels in a row, {RUN_STREAMS} streams of {QUIET_POSTS:,} posts",
+    )  # fmt: skip
+    print(f"in a row: {in_a_row} in {RUN_STREAMS * QUIET_POSTS:,} posts", flush=True)
     delays = [
         _delays(splits.labels, pool, rng, points=points, reference=reference)
         for points in POINTS
@@ -44,7 +58,7 @@ def main(dataset: str) -> None:
         data=splits.report.to_json()["source"],
         seed=SEED,
         detector={"threshold": THRESHOLD, "allowance": ALLOWANCE, "warm_up": WARM_UP, "memory": MEMORY},
-        rows=[false_alarms],
+        rows=[false_alarms, clustered],
         delays=delays,
     )
 
@@ -54,14 +68,14 @@ def _alarms(labels: tuple[str, ...], stream: list[str]) -> int:
     return sum(detector.add(label) is not None for label in stream)
 
 
-def _rate(alarms: int, posts: int) -> dict[str, Any]:
+def _rate(alarms: int, posts: int, name: str) -> dict[str, Any]:
     """Return alarms per million posts with Garwood's exact 95 % interval (1936, doi 10.2307/2333958)."""
     per = 1_000_000 / posts
     low = float(chi2.ppf(0.025, 2 * alarms)) / 2 if alarms else 0.0
     high = float(chi2.ppf(0.975, 2 * alarms + 2)) / 2
     rate = {"value": alarms * per, "low": low * per, "high": high * per}
     return {
-        "name": f"random order, {QUIET_STREAMS} streams of {QUIET_POSTS:,} posts",
+        "name": name,
         "posts": posts,
         "false_alarms": alarms,
         "per_million_posts": {key: round(value, 2) for key, value in rate.items()},

@@ -29,6 +29,11 @@ class Running:
     url: str
     workbench: Workbench
 
+    def feeds(self) -> list[Any]:
+        """Return the feeds that run, whoever's they are, the newest first."""
+        known = list(self.workbench.live._known.values())
+        return [watched for watched in reversed(known) if watched.feed.state != "ended"]
+
 
 @contextlib.contextmanager
 def live_app(artifact: Path | None, *, sources: dict[str, Any] | None = None) -> Iterator[Running]:

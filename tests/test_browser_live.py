@@ -98,7 +98,7 @@ def test_fifty_hostile_posts_a_second_run_nothing_and_leave_the_page_responsive(
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     tab(page, "Live")
     stream(page, file_of(tmp_path / "hostile.jsonl", count=3000, evil_every=10), rate=50)
-    [watched] = app.workbench.live.visible("")
+    [watched] = app.feeds()
     wait_for(lambda: watched.feed.snapshot().classified > 400, every=0.2)
     page.evaluate("""window.long = []; new PerformanceObserver((list) => list.getEntries().forEach(
         (entry) => window.long.push(entry.duration))).observe({entryTypes: ['longtask']})""")
@@ -215,12 +215,38 @@ def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):  # noqa
     assert sorted(json.loads(line)["label"] for line in lines) == ["negative", "neutral", "positive"]
 
 
+def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(opened, app):  # noqa: F811
+    queue = app.workbench.duels.queue(app.workbench.model.tuned.labels, owner="")
+    queue.erase()
+    hostile = [text for text in EVIL if text.strip("\u0000\u2028\u2029\ufeff")]
+    queue.store.add([Disagreement(f"{n}", text, EVIL[0], "positive", EVIL[1], "negative")
+                     for n, text in enumerate(hostile)])  # fmt: skip
+    page = opened(app.url)
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    tab(page, "Live")
+    for left in range(len(hostile), 0, -1):
+        expect(page.locator("#live-duel-numbers")).to_contain_text(f"{left} waiting")
+        assert page.locator("#live-duel :is(script, img, h1)").count() == 0 and overflow(page) <= 0
+        assert not re.search("[\u202e\u2066\x1b]", page.locator("#live-duel").inner_text())
+        page.keyboard.press("1")
+    expect(page.locator("#live-duel")).to_contain_text("No disagreement waits")
+    assert page.title() == "TweetTune"
+    page.locator("#live-erase").click()
+    page.locator("#live-erase-all").click()
+    expect(page.locator("#live-train-review")).to_contain_text("were erased")
+    assert queue.store.counts().labelled == 0
+
+
 def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tmp_path):  # noqa: F811
     page, other = opened(app.url), opened(app.url)
     tab(page, "Live")
     stream(page, file_of(tmp_path / "posts.jsonl", count=900), rate=20)
     tab(other, "Live")
-    expect(other.locator("#live-numbers")).to_contain_text("posts.jsonl")
+    other.wait_for_timeout(1500)
+    expect(other.locator("#live-numbers")).to_contain_text("Nothing is streaming")  # a file is its owner's
+    other.locator("#live-start").click()
+    expect(other.locator("#live-posts li").first).to_be_visible()
+    expect(page.locator("#live-others")).to_contain_text("Replay: held-out tweets")  # which all may watch
     page.locator("#live-record-start").click()
     expect(page.locator("#live-record")).to_contain_text(re.compile(r"Recording: [1-9]\d* posts"))
     page.locator("#live-record-start").click()

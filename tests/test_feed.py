@@ -287,3 +287,37 @@ def test_replay_refuses_a_rate_out_of_reach(rate):
 def test_replay_refuses_to_replay_nothing():
     with pytest.raises(FeedError, match="nothing to replay"):
         SOURCES["replay"]([])
+
+
+def test_the_rate_is_of_the_time_that_it_worked_though_it_was_paused():
+    def slow(texts):
+        time.sleep(0.01 * len(texts))
+        return classify(texts)
+
+    feed = Feed(Replay(posts(5000), rate_per_s=None), slow, labels=LABELS, patient=True)
+    began, stood_s = time.monotonic(), 0.0
+    feed.start()
+    for _ in range(3):
+        time.sleep(0.6)
+        feed.pause()
+        wait_for(lambda: feed.snapshot().pending == 0)
+        paused_s = time.monotonic()
+        time.sleep(0.2)
+        stood_s += time.monotonic() - paused_s
+        feed.resume()
+    feed.stop()
+    worked_s = time.monotonic() - began - stood_s
+    shot = feed.snapshot()
+    assert shot.running_s == pytest.approx(worked_s, abs=0.3)
+    assert feed.summary().rate_per_s == pytest.approx(shot.classified / worked_s, rel=0.15)
+
+
+def test_what_a_feed_manages_counts_its_listeners_too():
+    def listen(told):
+        time.sleep(0.02 * len(told))
+
+    feed = Feed(Given(posts(40)), classify, labels=LABELS, listeners=[listen], patient=True)
+    feed.start()
+    assert feed.wait(10)
+    feed.stop()
+    assert 40 < feed.snapshot().capacity_per_s < 51

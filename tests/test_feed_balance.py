@@ -315,8 +315,8 @@ def test_lags_keep_a_fair_sample_of_everything_and_the_newest():
     assert lags.overall().p95_s == pytest.approx(47.5, abs=1.0)
 
 
-def test_the_queue_is_as_long_as_the_model_needs_a_second_for():
-    waiting = Waiting(rng=random.Random(0))
+def test_the_queue_is_as_long_as_the_model_needs_its_seconds_for():
+    waiting = Waiting(queue_s=1.0, rng=random.Random(0))
     for number in range(1000):
         waiting.add(Entry(Post(str(number), "x" * 60), 0.0))
     assert len(waiting) == 64, "until the model's speed is known"

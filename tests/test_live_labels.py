@@ -117,6 +117,39 @@ def test_a_text_is_kept_once_and_the_queue_is_bounded(opened):
     assert store.take().text == "post number 129"
 
 
+def test_a_post_on_somebodys_desk_is_not_lost_to_the_limit(opened):
+    now = [1_000.0]
+    store = opened(max_waiting=10, clock=lambda: now[0])
+    store.add([disagreement(n) for n in range(3)])
+    desk = Desk(store)
+    assert desk.next().text == "post number 2"
+    store.add([disagreement(n) for n in range(100, 130)])
+    assert store.counts().waiting == 11
+    assert desk.label("positive")
+    undone = desk.undo()
+    store.add([disagreement(n) for n in range(200, 230)])
+    assert undone.text == "post number 2" and desk.label("neutral")
+    desk.next()
+    now[0] += 121  # they walked away
+    store.add([disagreement(300)])
+    gone = desk.item.id
+    store.add([disagreement(n) for n in range(400, 430)])
+    assert not desk.label("positive") and not store.knows(gone)
+    assert store.counts() == Counts(waiting=10, labelled=1, skipped=0)
+
+
+@pytest.mark.parametrize("pages", [1, 8])
+def test_a_full_disk_is_told_as_such_and_what_was_there_stays(opened, pages):
+    store = opened()
+    store.add([disagreement(1)])
+    store._file.execute(f"PRAGMA max_page_count={pages}")  # SQLite then behaves as on a full disk
+    with pytest.raises(
+        LabelError, match=r"can't be written \(database or disk is full\)\. Make room on the disk"
+    ):
+        store.add([disagreement(n, "x" * 3000 + str(n)) for n in range(2, 40)])
+    assert store.counts() == Counts(1, 0, 0) and store.take().text == "post number 1"
+
+
 def test_hostile_texts_come_back_as_they_were(opened):
     store = opened()
     hostile = [

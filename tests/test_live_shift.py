@@ -1,10 +1,12 @@
 """The shift alert: silent by chance, awake when sentiment moves."""
 
+import json
 import random
 
 import pytest
+from conftest import REPOSITORY
 
-from inference.live.shift import WARM_UP, ShiftDetector
+from inference.live.shift import FALSE_ALARMS_PER_MILLION, WARM_UP, ShiftDetector
 
 LABELS = ("negative", "neutral", "positive")
 BEFORE = (0.4, 0.3, 0.3)
@@ -44,6 +46,16 @@ def test_a_shift_of_20_points_is_noticed_once_and_told_with_its_numbers(after, r
     assert f"over the last {shift.post - shift.since + 1:,} posts." in shift.sentence
 
 
+def test_one_shift_raises_one_alarm_however_the_posts_fall():
+    """With the posts that raised it as the new reference, one stream in 25 told the same shift twice."""
+    told = []
+    for seed in range(60):
+        detector = ShiftDetector(LABELS)
+        assert not alarms(detector, posts((0.3, 0.4, 0.3), 2_000, seed=seed))
+        told.append(len(alarms(detector, posts((0.5, 0.3, 0.2), 4_000, seed=1000 + seed))))
+    assert told == [1] * 60
+
+
 def test_a_larger_shift_is_noticed_sooner():
     delays = []
     for points in (0.1, 0.4):
@@ -73,3 +85,8 @@ def test_labels_without_sentiment_go_from_first_to_last():
     assert shift.rises
     with pytest.raises(KeyError):
         detector.add("positive")
+
+
+def test_the_false_alarms_that_the_page_tells_are_the_measured_ones():
+    rows = json.loads((REPOSITORY / "benchmarks/results/shift.json").read_text())["rows"]
+    assert tuple(row["per_million_posts"]["value"] for row in rows) == FALSE_ALARMS_PER_MILLION

@@ -45,10 +45,13 @@ def posts_file(path, count=400):
 
 
 def test_a_file_streams_pauses_goes_on_and_stops(client, app, tmp_path):
+    other = Client(app.url, verbose=False)
     start(client, "file", rate=20, file=posts_file(tmp_path / "my.jsonl"))
     wait_for(lambda: re.search(r"my\.jsonl.*running", numbers(client)), every=0.2)
+    assert "Nothing is streaming" in numbers(other), "a file is its owner's alone"
+    other.close()
     assert "paused" in str(client.predict(api_name="/live_pause"))
-    [watched] = app.workbench.live.visible("")
+    [watched] = app.feeds()
     assert watched.feed.state == "paused"
     client.predict(api_name="/live_pause")
     client.predict(50, api_name="/live_rate")
@@ -99,7 +102,7 @@ def test_nothing_to_pause_record_or_save_is_one_sentence(client):
 def test_a_recording_is_saved_and_replayed(client, app, tmp_path):
     start(client, "file", rate=50, file=posts_file(tmp_path / "posts.jsonl"))
     client.predict(True, api_name="/live_record")
-    [watched] = app.workbench.live.visible("")
+    [watched] = app.feeds()
     wait_for(lambda: watched.recording.view().posts >= 3)
     client.predict(True, api_name="/live_record")
     saved = Path(client.predict(api_name="/live_save"))
@@ -107,7 +110,7 @@ def test_a_recording_is_saved_and_replayed(client, app, tmp_path):
     assert len(rows) >= 3 and {"id", "at", "label", "probability", "text"} <= set(rows[0])
     client.predict(api_name="/live_stop")
     start(client, "file", rate=50, file=handle_file(str(saved)))
-    wait_for(lambda: app.workbench.live.visible("")[0].feed.snapshot().classified >= 3)
+    wait_for(lambda: app.feeds()[0].feed.snapshot().classified >= 3)
 
 
 def waiting(app, *texts):

@@ -8,7 +8,8 @@
     begin_training(...)
 
 The post to be labelled is shown without either model's answer: who knows what the models say tends to agree
-with one of them. Posts of a private feed go into a queue of its owner's, and so do its labels.
+with one of them. Posts of a private feed go into a queue of its owner's, and so do its labels; it is deleted
+when it holds no label and others take its place, or when it has not been used for 30 days.
 Knows nothing about Gradio, nor about how a model answers.
 """
 
@@ -18,6 +19,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -26,13 +28,17 @@ from typing import Any
 from inference.errors import FeedError, RunError
 from inference.feed import ClassifiedPost
 from inference.feed.stream import Listener
-from inference.live.labels import Agreement, Counts, Desk, Disagreement, Item, LabelStore
+from inference.live.labels import Agreement, Counts, Desk, Disagreement, Item, LabelError, LabelStore
 from inference.paths import home
 from training.jobs import Run, list_runs
 from training.recipes import Recipe, change, load_recipe
 
 NO_SECOND, BASE = "", "base"
 _MOST_DESKS = 200
+_MOST_QUEUES = 16  # open files; feeds that run need four, and pages that watch one that has ended as many
+_OWN = "own-"  # how the files of private feeds are called
+_KEPT_S = 30 * 86400.0  # such a file is deleted when nobody has labelled in it for so long
+_RETRY_S = 10.0  # how long a store that failed is left alone
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class DeskView:
     counts: Counts
     taken: bool = False
     """Whether the label just given was too late: another page was first."""
+    gone: bool = False
+    """Whether it was too late since the post is not kept any more."""
 
 
 class PageDesk:
@@ -80,11 +88,12 @@ class PageDesk:
                 return self._view()  # a key that was pressed twice
             done = self._desk.label(label) if action == "label" else self._desk.skip()
             self._last = Last(item, label if action == "label" else "") if done else None
-            return self._view(taken=not done)
+            known = done or self._desk.store.knows(item.id)
+            return self._view(taken=not done and known, gone=not known)
 
-    def _view(self, *, taken: bool = False) -> DeskView:
+    def _view(self, *, taken: bool = False, gone: bool = False) -> DeskView:
         item = self._desk.next()
-        return DeskView(item, self._last, self._desk.store.counts(), taken)
+        return DeskView(item, self._last, self._desk.store.counts(), taken, gone)
 
 
 class Queue:
@@ -93,6 +102,9 @@ class Queue:
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
         self.store = LabelStore(path, labels=labels)
+        self.problem = ""
+        """Why the newest disagreements could not be kept, "" while they are."""
+        self._tries_again_s = 0.0
         self._desks: OrderedDict[str, PageDesk] = OrderedDict()
         self._lock = threading.Lock()
         self._agreement: tuple[Counts | None, tuple[Agreement, ...]] = (None, ())
@@ -109,9 +121,34 @@ class Queue:
                 if one.disagrees
             ]
             if found:
-                self.store.add(found)
+                self._keep(found)
 
         return listen
+
+    def _keep(self, found: Sequence[Disagreement]) -> None:
+        """Put disagreements into the store. Where that fails the card tells, and the feed goes on."""
+        if self.problem and time.monotonic() < self._tries_again_s:
+            return  # a file that is locked would hold up each batch
+        try:
+            self.store.add(found)
+            self.problem = ""
+        except LabelError as error:
+            self.problem, self._tries_again_s = str(error), time.monotonic() + _RETRY_S
+
+    def erase(self) -> None:
+        """Forget every post and label, also those on the desks. Raises LabelError."""
+        with self._lock:
+            self.store.clear()
+            self._desks.clear()
+            self._agreement = (None, ())
+
+    def close(self) -> None:
+        """Close the file; one of a person's own that holds no label is deleted."""
+        with suppress(LabelError, OSError):
+            labelled = self.store.counts().labelled
+            self.store.close()
+            if self.store.path.name.startswith(_OWN) and not labelled:
+                _delete(self.store.path)
 
     def desk(self, page_id: str) -> PageDesk:
         """Return a page's desk; the one that was used longest ago makes room for a new one."""
@@ -139,14 +176,23 @@ class Queue:
         return path
 
 
+def _delete(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):  # with SQLite's files beside it
+        file.unlink(missing_ok=True)
+
+
 class Duels:
     """The app's queues and its second models. Thread-safe."""
 
     def __init__(self, load: Callable[[str], Any]) -> None:
         self._load = load
         self._lock = threading.Lock()
-        self._queues: dict[Path, Queue] = {}
+        self._queues: OrderedDict[Path, Queue] = OrderedDict()
         self._second: tuple[str, Any] = ("", None)  # one that is not the base is kept
+        with suppress(OSError):
+            for path in (home() / "labels").glob(f"{_OWN}*.sqlite"):
+                if time.time() - path.stat().st_mtime > _KEPT_S:
+                    _delete(path)
 
     def choices(self, loaded: Run | None) -> list[Run]:
         """Return the finished runs that the loaded model may be compared with."""
@@ -186,11 +232,23 @@ class Duels:
         """Return the queue of a set of labels: everybody's, or an owner's own. Raises LabelError."""
         name = "-".join(re.sub(r"[^a-z0-9]+", "", label.lower()) for label in labels)[:60]
         digest = hashlib.sha256("\n".join([owner, *labels]).encode()).hexdigest()[:8]
-        path = home() / "labels" / f"{name}-{digest}.sqlite"
+        path = home() / "labels" / f"{_OWN if owner else ''}{name}-{digest}.sqlite"
         with self._lock:
-            if path not in self._queues:
-                self._queues[path] = Queue(path, labels)
-            return self._queues[path]
+            queue = self._queues.pop(path, None) or Queue(path, labels)
+            self._queues[path] = queue
+            while len(self._queues) > _MOST_QUEUES:
+                self._queues.popitem(last=False)[1].close()
+            return queue
+
+    def listener(self, labels: Sequence[str], *, owner: str, models: tuple[str, str]) -> Listener:
+        """Return what puts a feed's disagreements into its queue, opened when the first one comes."""
+
+        def listen(told: Sequence[ClassifiedPost]) -> None:
+            if any(one.disagrees for one in told):
+                with suppress(LabelError):  # the card, which opens the same file, tells
+                    self.queue(labels, owner=owner).listener(*models)(told)
+
+        return listen
 
 
 def training_recipe(loaded: Run | None, file: Path) -> Recipe:

@@ -6,7 +6,8 @@
 Knows nothing about how labels are kept.
 """
 
-import tempfile
+import secrets
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from inference.errors import FeedError, TweetTuneError
-from inference.paths import home
+from inference.paths import cache_dir, home
 from ui.live_duel import Queue, look_at_labels, training_recipe
 from ui.live_scripts import DUEL_JS, SAVE_JS, SLOT
 from ui.live_wiring import NEW, following
@@ -28,6 +29,7 @@ from ui.translations import I18N, Texts, texts_for
 
 _ACTIONS = ("label", "skip", "undo")
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
+_MOST_EXPORTS = 8
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class DuelPanel:
             with gr.Row(elem_classes="tt-buttons"):
                 export = gr.Button(I18N("duel.export"), size="sm", min_width=120, elem_id="live-export")
                 look = gr.Button(I18N("duel.train"), size="sm", min_width=120, elem_id="live-train-look")
+                erase = gr.Button(I18N("duel.erase"), size="sm", min_width=120, elem_id="live-erase")
             file = gr.DownloadButton("JSONL", visible="hidden", elem_id="live-export-file")
             report = html(elem_id="live-train-review")
             with gr.Row(visible=False, elem_classes="tt-buttons") as confirm:
@@ -56,10 +59,14 @@ class DuelPanel:
                     I18N("duel.start_training"), variant="primary", size="sm", elem_id="live-train-start"
                 )
                 close = gr.Button(I18N("preview.close"), size="sm", elem_id="live-train-close")
+            with gr.Row(visible=False, elem_classes="tt-buttons") as sure:
+                yes = gr.Button(I18N("duel.erase_all"), variant="stop", size="sm", elem_id="live-erase-all")
+                no = gr.Button(I18N("preview.close"), size="sm", elem_id="live-erase-close")
         panel = cls(workbench, post, told)
         panel._wire_card(view)
         panel._wire_export(view, export, file)
         panel._wire_training(view, {"look": look, "go": go, "close": close}, report, confirm)
+        panel._wire_erasing(view, {"erase": erase, "yes": yes, "no": no}, report, sure)
         return panel
 
     def queue(self, view: dict[str, str]) -> Queue | None:
@@ -67,9 +74,11 @@ class DuelPanel:
         model = self.workbench.model
         if model.state != "ready":
             return None
+        return self.workbench.duels.queue(model.tuned.labels, owner=self._owner(view))
+
+    def _owner(self, view: dict[str, str]) -> str:
         watched = following(self.workbench, view)
-        owner = watched.owner if watched else ""
-        return self.workbench.duels.queue(model.tuned.labels, owner=owner)
+        return watched.owner if watched else ""
 
     def draw(self, view: dict[str, str], session: str, text: Texts) -> tuple[str, str]:
         """Return the HTML of the card and of the numbers."""
@@ -78,7 +87,9 @@ class DuelPanel:
             if queue is None:
                 return page(empty(text("live.no_model"), text("live.no_model_next"))), ""
             seen = queue.desk(session).look()
-            return card(seen, queue.labels, text), numbers(seen.counts, queue.agreement(), text)
+            problem = queue.problem and text("duel.not_kept", problem=queue.problem)
+            told = page(note(problem, "bad")) if problem else ""
+            return told + card(seen, queue.labels, text), numbers(seen.counts, queue.agreement(), text)
         except TweetTuneError as error:
             return page(note(str(error), "bad")), ""  # said where it matters: the feed goes on
 
@@ -119,7 +130,7 @@ class DuelPanel:
     def _wire_export(self, view: gr.State, export: Any, file: Any) -> None:
         def live_export(view: dict[str, str]) -> Any:
             with as_gradio_error():
-                return str(self._usable_queue(view).export(Path(tempfile.mkdtemp(prefix="tweettune-"))))
+                return str(self._usable_queue(view).export(export_folder()))
 
         export.click(live_export, view, file, api_name="live_export", **_QUIET).success(
             None, None, None, js=SAVE_JS.format("live-export-file")
@@ -163,3 +174,30 @@ class DuelPanel:
             queue=False,
             **_QUIET,
         )
+
+    def _wire_erasing(self, view: gr.State, buttons: dict[str, Any], report: Any, sure: Any) -> None:
+        def erase(view: dict[str, str], request: gr.Request, profile: gr.OAuthProfile | None) -> Any:
+            text = texts_for(request)
+            with as_gradio_error():
+                if not self._owner(view):  # everybody's labels are not any visitor's to erase
+                    check_may_train(self.workbench.settings, visitor_of(request, profile))
+                self._usable_queue(view).erase()
+            drawn = self.draw(view, str(request.session_hash), text)
+            return (*drawn, page(note(text("duel.erased"))), gr.update(visible=False))
+
+        hidden: dict[str, Any] = {"api_visibility": "private", "queue": False, **_QUIET}
+        buttons["erase"].click(lambda: gr.update(visible=True), None, sure, **hidden)
+        buttons["no"].click(lambda: gr.update(visible=False), None, sure, **hidden)
+        buttons["yes"].click(
+            erase, view, [self.card, self.numbers, report, sure], api_name="live_erase", **_QUIET
+        )
+
+
+def export_folder() -> Path:
+    """Return a new folder for one export, whose name nobody can guess; the oldest ones are removed."""
+    exports = cache_dir() / "exports"
+    exports.mkdir(mode=0o700, parents=True, exist_ok=True)
+    old = sorted(exports.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    for folder in old[: max(0, len(old) - _MOST_EXPORTS + 1)]:
+        shutil.rmtree(folder, ignore_errors=True)
+    return exports / secrets.token_hex(12)

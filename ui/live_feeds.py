@@ -6,10 +6,10 @@
     live.visible(owner)                     # those that run and that this person may join
 
 Whoever asks for the same source, query and filter shares a feed, and whoever sees it may pause or stop it. A
-feed on a token that somebody typed in is theirs alone: it is found only with their page's own id (`owner`,
-a random word that their browser keeps). The token itself is in the feed's source and nowhere else. What is
-read with the app's own token for X, by all visitors together, has a limit: X_BUDGET_USD, by default 5 dollars
-for each time that the app is started. Knows nothing about Gradio.
+feed on a token that somebody typed in, or of a file, is theirs alone: it is found only with their page's own
+id (`owner`, a random word that their browser keeps). The token itself is in the feed's source and nowhere
+else. What is read with the app's own token for X, by all visitors together, has a limit: X_BUDGET_USD, by
+default 5 dollars for each time that the app is started. Knows nothing about Gradio.
 """
 
 import os
@@ -77,8 +77,8 @@ class LiveFeeds:
         self._opening = threading.Lock()  # one at a time: two that wish alike are to share
         self._turn = threading.Lock()  # feeds take turns at the model: two at once would both be slow
         self._known: dict[str, Watched] = {}
-        self._on_app_token: list[tuple[Feed, float]] = []
-        self._spent_usd = 0.0  # by feeds on the app's token that have ended
+        self._on_app_token: list[tuple[Feed, float]] = []  # with their caps
+        self._spent_usd = 0.0  # by feeds on the app's token that are over
 
     def open(
         self,
@@ -155,12 +155,14 @@ class LiveFeeds:
         self._feeds.stop_all(timeout_s=1.0)
 
     def app_budget_left_usd(self) -> float:
-        """Return what may still be spent with the app's own token; a running feed may spend up to its cap."""
+        """Return what may still be spent with the app's own token; a running feed may spend up to its cap.
+
+        So may one that was just stopped, until its last request is answered, and counted.
+        """
         with self._lock:
-            for feed, _ in self._on_app_token:
-                if feed.state == "ended":
-                    self._spent_usd += feed.source.status.cost_usd or 0.0
-            self._on_app_token = [pair for pair in self._on_app_token if pair[0].state != "ended"]
+            over = [pair for pair in self._on_app_token if _is_over(pair[0])]
+            self._spent_usd += sum(feed.source.status.cost_usd or 0.0 for feed, _ in over)
+            self._on_app_token = [pair for pair in self._on_app_token if pair not in over]
             taken = self._spent_usd + sum(cap_usd for _, cap_usd in self._on_app_token)
         return max(0.0, _budget_usd() - taken)
 
@@ -183,6 +185,10 @@ class LiveFeeds:
             if self._feeds.find(watched.key) is not watched.feed:
                 watched.recording.stop()
                 del self._known[feed_id]
+
+
+def _is_over(feed: Feed) -> bool:
+    return feed.state == "ended" and not getattr(feed.source, "is_busy", False)
 
 
 def _budget_usd() -> float:

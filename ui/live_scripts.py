@@ -21,7 +21,8 @@ const paint = () => {
   const box = slot.querySelector('.tt-feedbox'), top = box ? box.scrollTop : 0;
   slot.innerHTML = props.value || '';
   slot.querySelectorAll('time').forEach(local);
-  if (top) slot.querySelector('.tt-feedbox').scrollTop = top;
+  const now = slot.querySelector('.tt-feedbox');
+  if (now) now.scrollTop = top;
 };
 const hold = (on) => { held = on; element.classList.toggle('held', on); paint(); };
 element.addEventListener('mouseenter', () => hold(true));

@@ -49,8 +49,9 @@ class Wish:
 
     @property
     def is_private(self) -> bool:
-        """Whether it has a token that somebody typed in: such a feed is that person's alone."""
-        return self.source in ("mastodon", *OF_X) and bool(self.token.strip())
+        """Whether it has a token that somebody typed in, or a file: such a feed is that person's alone."""
+        has_token = self.source in ("mastodon", *OF_X) and bool(self.token.strip())
+        return has_token or self.source == "file"
 
     @property
     def costs_the_app(self) -> bool:

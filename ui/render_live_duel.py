@@ -17,7 +17,8 @@ _KEYS = 9
 
 def card(view: DeskView, labels: tuple[str, ...], text: Texts) -> str:
     """Draw the post that waits for a label, and the answers to the one before."""
-    taken = note(text("duel.taken"), "warn") if view.taken else ""
+    late = "duel.taken" if view.taken else "duel.gone" if view.gone else ""
+    taken = note(text(late), "warn") if late else ""
     last = _last(view.last, labels, text) if view.last else ""
     undo = _button("undo", "", "u", text("duel.undo")) if view.counts.labelled + view.counts.skipped else ""
     if view.item is None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from inference.live.drift import MIN_POSTS, Drift, Finding
 from inference.live.intervals import Interval, poles
-from inference.live.shift import THRESHOLD, Shift
+from inference.live.shift import FALSE_ALARMS_PER_MILLION, THRESHOLD, Shift
 from inference.live.statistics import StatisticsView
 from inference.live.windows import Window
 from inference.live.words import Distinct, Word
@@ -62,7 +62,11 @@ def shifts(found: Sequence[tuple[float, Shift]], posts: int, text: Texts) -> str
         f'<li class="{"up" if shift.rises else "down"}">{_time(at_s)} {esc(_shift(shift, text))}</li>'
         for at_s, shift in found
     )
-    how = text("live.shift_how", posts=text.number(posts), threshold=text.short(THRESHOLD))
+    by_chance, in_a_row = map(text.short, FALSE_ALARMS_PER_MILLION)
+    how = text(
+        "live.shift_how", posts=text.number(posts), threshold=text.short(THRESHOLD), by_chance=by_chance,
+        in_a_row=in_a_row,
+    )  # fmt: skip
     told = (
         f'<ul class="tt-shifts" role="status">{items}</ul>'
         if items

@@ -8,13 +8,15 @@
     feeds = Feeds()      # one feed for everybody who looks at the same source and query
     feeds.open(("bluesky", "train"), make=lambda: Feed(Bluesky(), ...))
 
-`stream.py` has the feed and its threads, `waiting.py` the queue that samples, `meters.py` what is measured,
-`numbers.py` what is shown, `registry.py` the feeds that run. Knows nothing about who shows it.
+`stream.py` has the feed and its threads, `answers.py` what it asks of a model, `waiting.py` the queue that
+samples, `meters.py` what is measured, `numbers.py` what is shown, `registry.py` the feeds that run. Knows
+nothing about who shows it.
 """
 
+from inference.feed.answers import Answer, Classify
 from inference.feed.numbers import ClassifiedPost, FeedSnapshot, FeedSummary, Lag, Reason, State
 from inference.feed.registry import Feeds
-from inference.feed.stream import Answer, Classify, Feed
+from inference.feed.stream import Feed
 
 __all__ = [
     "Answer",

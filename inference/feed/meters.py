@@ -63,6 +63,12 @@ class Lags:
         """Return the lag of late, None before the first post."""
         return _lag(self._newest)
 
+    def within(self, share: float) -> float | None:
+        """Return the seconds within which so large a share of all posts was answered, None for none."""
+        ordered = sorted(self._sample)
+        place = math.ceil(share * len(ordered))
+        return ordered[max(place, 1) - 1] if ordered and place <= len(ordered) else None
+
     def overall(self) -> Lag | None:
         """Return the lag of all posts, None before the first."""
         return _lag(self._sample)
@@ -77,7 +83,7 @@ def _lag(lags_s: Sequence[float]) -> Lag | None:
 
 
 class Speed:
-    """How fast the model is of late: posts, and their cost, in a second of its own time. 0: not known yet."""
+    """How fast the feed works of late: posts, and their cost, in a second of work. 0: not known yet."""
 
     def __init__(self) -> None:
         """Start with nothing."""

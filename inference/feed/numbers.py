@@ -63,7 +63,7 @@ class FeedSnapshot:
     judged: int  # posts whose true label is known
     right: int  # and how many of these were classified so
     rate_in_per_s: float
-    capacity_per_s: float  # posts the model answers in a second of its own time; 0 before the first
+    capacity_per_s: float  # posts that models and listeners manage in a second of work; 0 before the first
     running_s: float
     window_s: float
     windows: tuple[tuple[int, ...], ...]

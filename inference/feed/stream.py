@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
-from inference.errors import FeedError, PredictionError, TweetTuneError
+from inference.errors import FeedError, TweetTuneError
+from inference.feed.answers import Classify, answers
 from inference.feed.counts import Counts
 from inference.feed.meters import Speed
 from inference.feed.numbers import ClassifiedPost, FeedSnapshot, FeedSummary, Reason, State
@@ -34,21 +35,6 @@ _POLL_S = 0.25  # how long a thread sleeps before it looks whether the feed has 
 _LONGEST_AGE_S = 3600.0  # a post that is older tells nothing about delays
 
 
-class Answer(Protocol):
-    """What the feed reads of a prediction."""
-
-    @property
-    def label(self) -> str:
-        """The label with the highest probability."""
-        ...
-
-    @property
-    def probabilities(self) -> tuple[float, ...]:
-        """One probability a label, in the order of the labels."""
-        ...
-
-
-Classify = Callable[[Sequence[str]], Sequence[Answer]]
 Listener = Callable[[Sequence[ClassifiedPost]], None]
 """Told each batch, by the feed's thread: the model waits meanwhile, so it is quick. Raises TweetTuneError."""
 
@@ -102,7 +88,7 @@ class Feed:
         rng = rng or random.Random()
         self._waiting = Waiting(
             batch_size=batch_size, queue_size=queue_size, batch_s=2.0 if patient else 0.4,
-            queue_s=2.0 if patient else 1.0, sampling=not patient, rng=rng,
+            queue_s=2.0 if patient else 1.4, sampling=not patient, rng=rng,
         )  # fmt: skip
         self._seen = Seen()
         self._counts = Counts(labels, window_s=window_s, keep_windows=keep_windows, keep=keep, rng=rng)
@@ -135,11 +121,15 @@ class Feed:
             thread.start()
 
     def pause(self) -> None:
-        """Take no further post from the source until `resume`; does nothing unless it runs."""
+        """Take no further post from the source until `resume`; does nothing unless it runs.
+
+        What waits already is classified all the same, and that time counts as running.
+        """
         with self._changed:
             if self._state == "running":
                 self._state = "paused"
                 self._paused_since = self._clock()
+                self._tell_source("pause")
 
     def resume(self) -> None:
         """Go on after `pause`; raise FeedError when the feed has ended."""
@@ -147,8 +137,9 @@ class Feed:
             if self._state == "ended":
                 raise FeedError("The feed has ended and can't be resumed. Start a new one.")
             if self._state == "paused":
+                self._paused_s = self._clock() - self._started - self._running_s()
                 self._state = "running"
-                self._paused_s += self._clock() - self._paused_since
+                self._tell_source("resume")
                 self._changed.notify_all()
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
@@ -230,16 +221,29 @@ class Feed:
             lag_p95_s=lag.p95_s if lag else None,
         )
 
+    def lag_s(self, share: float) -> float | None:
+        """Return the seconds within which so large a share of the answers came; None above 1, or for none."""
+        with self._changed:
+            return self._counts.lags.within(share)
+
     # Its own business
 
     def _running_s(self) -> float:
-        until = self._clock() if self._state == "running" else self._paused_since
+        until = self._clock() if self._state == "running" or self._drains() else self._paused_since
         return max(0.0, until - self._started - self._paused_s)
+
+    def _drains(self) -> bool:
+        """Whether it is paused and still classifies what waited then."""
+        return self._state == "paused" and bool(self._waiting or self._counts.in_hand)
+
+    def _tell_source(self, what: str) -> None:
+        if tell := getattr(self.source, what, None):  # a source that costs money, or holds a connection
+            tell()
 
     def _end(self, reason: Reason, message: str = "") -> None:
         with self._changed:
             if self._state != "ended":
-                if self._state == "running":
+                if self._state == "running" or self._drains():
                     self._paused_since = self._clock()
                 self._state, self._reason, self._message = "ended", reason, message
                 self._counts.dropped += self._waiting.clear()
@@ -294,8 +298,8 @@ class Feed:
         try:
             while batch := self._next_batch():
                 began = time.perf_counter()
-                told = self._told(batch)
-                self._pass_on(self._record(batch, told, busy_s=time.perf_counter() - began))
+                self._pass_on(self._record(batch, self._told(batch)))
+                self._set_pace(batch, busy_s=time.perf_counter() - began)
             reason = ""
         except TweetTuneError as error:
             message = str(error)
@@ -329,9 +333,9 @@ class Feed:
         """Return what the models say of each post, None where the first one can't tell."""
         texts = [entry.post.text for entry in batch]
         with self._turn:
-            answers = [_answers(model, texts) for model in self._models]
+            of_models = [answers(model, texts) for model in self._models]
         told: list[ClassifiedPost | None] = []
-        for entry, first, *rest in zip(batch, *answers, strict=True):
+        for entry, first, *rest in zip(batch, *of_models, strict=True):
             second = rest[0] if rest else None
             one = first and ClassifiedPost(entry.post, first.label, max(first.probabilities))
             if one and second:
@@ -340,15 +344,13 @@ class Feed:
             told.append(one)
         return told
 
-    def _record(
-        self, batch: Sequence[Entry], told: Sequence[ClassifiedPost | None], *, busy_s: float
-    ) -> list[ClassifiedPost]:
+    def _record(self, batch: Sequence[Entry], told: Sequence[ClassifiedPost | None]) -> list[ClassifiedPost]:
         """Count what was classified, and return it."""
         with self._changed:
             now_s, clock_s, unix_s, counts = self._running_s(), self._clock(), self._now(), self._counts
-            self._speed.add(len(batch), sum(entry.cost for entry in batch), busy_s)
+            if self._drains():
+                self._paused_since = clock_s  # until now it ran
             counts.in_hand = 0
-            counts.dropped += self._waiting.pace(self._speed.cost_per_s)
             counts.dropped += sum(one is None for one in told)
             for entry, one in zip(batch, told, strict=True):
                 if one:
@@ -356,6 +358,13 @@ class Feed:
                     counts.classified(one, now_s=now_s, lag_s=lag_s, age_s=_age_s(entry.post, unix_s))
             self._changed.notify_all()
         return [one for one in told if one]
+
+    def _set_pace(self, batch: Sequence[Entry], *, busy_s: float) -> None:
+        """Let the queue follow what the feed manages: the models, and those who listen."""
+        with self._changed:
+            self._speed.add(len(batch), sum(entry.cost for entry in batch), busy_s)
+            self._counts.dropped += self._waiting.pace(self._speed.cost_per_s)
+            self._changed.notify_all()
 
     def _pass_on(self, classified: Sequence[ClassifiedPost]) -> None:
         """Hand a batch to those who listen, and write it down."""
@@ -379,11 +388,3 @@ def _age_s(post: Post, unix_s: float) -> float | None:
     """Return how long ago a post was written; None when the clocks differ, or it is a replayed one."""
     age_s = unix_s - post.created.timestamp() if post.created else -1.0
     return age_s if 0 <= age_s <= _LONGEST_AGE_S else None
-
-
-def _answers(classify: Classify, texts: Sequence[str]) -> list[Answer | None]:
-    """Classify texts; when one of them can't be, each is tried alone and None stands for those that fail."""
-    try:
-        return list(classify(texts))
-    except PredictionError:
-        return [None] if len(texts) == 1 else [_answers(classify, [text])[0] for text in texts]

@@ -1,4 +1,4 @@
-"""The posts that wait for the model: a queue as long as the model needs a second for, which samples.
+"""The posts that wait for the model: a queue as long as the model needs 1.4 seconds for, which samples.
 
     waiting = Waiting()
     waiting.add(Entry(post, arrived_s=12.5))     # -> how many were dropped: 0, or 1 when it was full
@@ -44,7 +44,7 @@ class Waiting:
         batch_size: int = 256,
         queue_size: int = 1024,
         batch_s: float = 0.4,
-        queue_s: float = 1.0,
+        queue_s: float = 1.4,
         sampling: bool = True,
         rng: random.Random | None = None,
     ) -> None:

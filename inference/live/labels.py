@@ -23,7 +23,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,7 +180,8 @@ class LabelStore:
                 try:
                     yield self._file
                 except BaseException:
-                    self._file.execute("ROLLBACK")
+                    if self._file.in_transaction:  # SQLite ends it itself when the disk is full
+                        self._file.execute("ROLLBACK")
                     raise
                 self._file.execute("COMMIT")
             except sqlite3.Error as error:
@@ -191,8 +192,9 @@ class LabelStore:
     def add(self, found: Sequence[Disagreement]) -> int:
         """Put disagreements into the queue and return how many are new: a text is kept once.
 
-        Of those that wait, the newest `max_waiting` stay; older ones are forgotten.
+        Of those that wait, the newest `max_waiting` stay; older ones are forgotten, unless a page shows them.
         """
+        now = self._clock()
         rows = [
             tuple(
                 map(clean, (d.post_id, d.text, d.first_model, d.first_label, d.second_model, d.second_label))
@@ -209,8 +211,9 @@ class LabelStore:
             )  # fmt: skip
             new = file.total_changes - before
             file.execute(
-                f"DELETE FROM items WHERE {_WAITING} AND id NOT IN"
-                f" (SELECT id FROM items WHERE {_WAITING} ORDER BY id DESC LIMIT ?)", (self._max_waiting,),
+                f"DELETE FROM items WHERE {_WAITING} AND (shown <= ? OR shown > ?) AND id NOT IN"
+                f" (SELECT id FROM items WHERE {_WAITING} ORDER BY id DESC LIMIT ?)",
+                (now - LEASE_S, now, self._max_waiting),
             )  # fmt: skip
         return new
 
@@ -227,7 +230,7 @@ class LabelStore:
         return Item(*row) if row else None
 
     def label(self, item_id: int, label: str) -> bool:
-        """Keep a person's label. Returns False when the post is no longer open: another page was first."""
+        """Keep a person's label. Returns False when the post is no longer open: answered, or gone."""
         if label not in self.labels:
             raise LabelError(f"There is no label {label!r}. Give one of: {', '.join(self.labels)}.")
         return self._change("label = ?, shown = 0", f"id = ? AND {_WAITING}", label, item_id)
@@ -254,6 +257,10 @@ class LabelStore:
                 return self._file.execute(query, values).fetchall()
             except sqlite3.Error as error:
                 raise self._unusable(error) from error
+
+    def knows(self, item_id: int) -> bool:
+        """Tell whether a post is still there, answered or not."""
+        return bool(self._read("SELECT 1 FROM items WHERE id = ?", item_id))
 
     def counts(self) -> Counts:
         """Return how many posts wait, are labelled and were skipped."""
@@ -332,8 +339,8 @@ class LabelStore:
         """Forget every post and every label, and give their room on the disk back."""
         with self._writing() as file:
             file.execute("DELETE FROM items")
-        with self._lock, closing(self._file.execute("VACUUM")):
-            self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._read("VACUUM")
+        self._read("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 _COLUMNS = "id, post_id, text, first_model, first_label, second_model, second_label, label"

@@ -54,6 +54,12 @@ class Token:
     def __reduce__(self) -> str:
         raise TypeError("A token is not stored.")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Token) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
     def header(self) -> str:
         """Return the value of the Authorization header."""
         return f"Bearer {self._value}"

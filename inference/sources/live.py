@@ -89,6 +89,7 @@ class LiveSource:
         self._attempts = attempts
         self._failures = 0
         self._problem: SourceError | None = None
+        self._is_busy = False
         self._lock = Lock()
         self._status = Status()
 
@@ -97,8 +98,17 @@ class LiveSource:
         """How the source is doing. Any thread may ask."""
         return self._status
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether its thread runs: a request that is under way goes on after a stop, and may cost money."""
+        return self._is_busy
+
     def posts(self, stop: Event) -> Iterator[Post]:
         """Yield posts as they come; return when `stop` is set. Raises SourceError when it can't go on."""
+        self._is_busy = True  # before the look at `stop`: who sees it set and not busy knows that it is over
+        if stop.is_set():
+            self._is_busy = False
+            return
         box: Queue[Post] = Queue(self.box_size)
         halt, done = Event(), Event()
         worker = Thread(target=self._fill, args=(box, halt, done), name=f"source-{self.name}", daemon=True)
@@ -150,6 +160,7 @@ class LiveSource:
             try:
                 self._close()
             finally:
+                self._is_busy = False
                 done.set()
 
     def _put(self, post: Post, box: Queue[Post], halt: Event) -> None:

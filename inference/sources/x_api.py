@@ -162,9 +162,9 @@ class XApi:
 
     def __init__(self, token: str, *, base_url: str, connect_timeout_s: float, read_timeout_s: float) -> None:
         """Take the token, or "" for the environment's. Raises SourceUnauthorised without one."""
-        self._token = x_token(token)
+        self.token = x_token(token)
         self._options: dict[str, Any] = {
-            "token": self._token,
+            "token": self.token,
             "base_url": base_url,
             "connect_timeout_s": connect_timeout_s,
             "read_timeout_s": read_timeout_s,
@@ -222,7 +222,7 @@ class XApi:
 
     def short(self, words: object) -> str:
         """Return a stranger's words on one line, cut, and without the token."""
-        return self._token.hide(" ".join(clean(words).split()))[:200].rstrip(".")
+        return self.token.hide(" ".join(clean(words).split()))[:200].rstrip(".")
 
 
 def read_posts(data: object) -> tuple[list[Post], int]:
