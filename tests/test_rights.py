@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import urllib.request
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -124,6 +125,48 @@ def test_more_rows_than_the_owner_allows_are_refused():
         _refuse_more(load_recipe("lora"), SpaceSettings(max_train_rows=999))
 
 
+OWN = "ada-tweettune.hf.space"
+
+
+@pytest.mark.parametrize(
+    ("headers", "foreign"),
+    [({}, False), ({"origin": f"https://{OWN}"}, False), ({"origin": "https://evil.example"}, True),
+     ({"origin": f"https://{OWN}.evil.example"}, True), ({"origin": f"https://{OWN}:8443"}, True),
+     ({"origin": "null"}, True),
+     ({"origin": "https://evil.example", "x-forwarded-host": "evil.example"}, True),
+     ({"sec-fetch-site": "cross-site"}, True), ({"sec-fetch-site": "same-site"}, True),
+     ({"sec-fetch-site": "same-origin", "origin": "https://ada.example"}, False),
+     ({"host": "10.0.0.7:7860", "origin": f"https://{OWN}"}, False),
+     ({"host": "10.0.0.7:7860", "origin": "https://own.example"}, False)],
+)  # fmt: skip
+def test_a_page_of_another_site_has_no_rights_even_with_its_readers_session(monkeypatch, headers, foreign):
+    for name, value in {**ENVIRONMENT, "SPACE_HOST": f"{OWN}, own.example"}.items():
+        monkeypatch.setenv(name, value)
+    profile = gr.OAuthProfile({"name": "Ada", "preferred_username": "ada", "profile": "", "picture": ""})
+    found = visitor_of(SimpleNamespace(headers={"host": OWN, **headers}, client=None), profile)
+    assert (found.is_foreign, found.name) == (foreign, "" if foreign else "ada")
+    for who in ("everyone", "signed-in", "ada"):
+        assert may_train(SpaceSettings(who_may_train=who), found) is not foreign
+    if foreign:
+        with pytest.raises(NotAllowed, match=r"of another site.*\. Open the app at its own"):
+            check_may_train(SpaceSettings(), found)
+
+
+@pytest.mark.parametrize(
+    ("host", "client", "more", "here"),
+    [("localhost:7860", "127.0.0.1", {}, True), ("127.0.0.1:7860", "127.0.0.1", {}, True),
+     ("[::1]:7860", "::1", {}, True), ("localhost", "127.0.0.1", {"origin": "http://localhost"}, True),
+     ("evil.example:7860", "127.0.0.1", {"origin": "http://evil.example:7860"}, False),
+     ("localhost:7860", "10.0.0.7", {}, False), ("", "127.0.0.1", {}, False),
+     ("localhost:7860", "127.0.0.1", {"origin": "http://localhost:3000"}, False),
+     ("localhost:7860", "127.0.0.1", {"x-forwarded-for": "127.0.0.1"}, False),
+     ("localhost:7860", "127.0.0.1", {"forwarded": "for=10.0.0.7"}, False)],
+)  # fmt: skip
+def test_here_is_who_sits_at_the_machine_and_asked_for_it_by_its_own_name(host, client, more, here):
+    request = SimpleNamespace(headers={"host": host, **more}, client=SimpleNamespace(host=client))
+    assert visitor_of(request, None).is_here is here
+
+
 # --- every door, from the outside
 
 
@@ -220,6 +263,19 @@ def pressed(url, door, target, event, *, data=("",), **more):
                 assert said["success"] is False, said
                 return said["output"]["error"]
     raise AssertionError("it was never completed")
+
+
+EVIL = {"Origin": "https://evil.example"}
+
+
+def test_another_sites_page_opens_no_door_with_its_readers_session(url):
+    """A browser sends the session's cookie for such a page, as Gradio allows it, and the page's origin."""
+    with visitor(url, session("ada"), **EVIL) as client:
+        for door in DOORS:
+            assert "came from a page of another site" in knock(client, door), door
+        assert client.predict(api_name="/publication") == {}
+    with visitor(url, session("ada"), Origin=url) as client:
+        assert "first is finished" in knock(client, "/run_action"), "the app's own page"
 
 
 def test_a_forged_or_old_session_is_nobodys(url):
