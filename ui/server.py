@@ -10,6 +10,7 @@ import webbrowser
 import uvicorn
 
 from training.terminal import is_at_a_desktop
+from ui.gpu import announce
 from ui.state import Workbench
 
 
@@ -21,7 +22,8 @@ class Server(uvicorn.Server):
         self.workbench = workbench
 
     async def startup(self, *args: object, **kwargs: object) -> None:
-        """Bind the port, then print the URL."""
+        """Tell ZeroGPU where there is one, bind the port, then print the URL."""
+        announce()
         await super().startup(*args, **kwargs)
         if self.started:
             url = f"http://127.0.0.1:{self.config.port}"
