@@ -67,7 +67,8 @@ def _from_another_site(headers: Mapping[str, str]) -> bool:
         return site not in ("same-origin", "none")
     if not (origin := headers.get("origin")):
         return False  # no page sent it
-    own = f"{headers.get('host', '')},{os.environ.get('SPACE_HOST', '')}".lower().split(",")
+    own_names = os.environ.get("SPACE_HOST", "")
+    own = f"{headers.get('host', '')},{own_names}".lower().split(",")
     host = urlsplit(origin.lower()).netloc  # "" for "null": a file, or a frame without rights
     return not host or host not in [each.strip() for each in own]
 
