@@ -231,7 +231,7 @@ def test_labels_go_public_after_a_look_at_just_what_would_and_with_the_visitors_
     with visitor(on_space, session("ada", token=OAUTH)) as ada:
         with pytest.raises(AppError, match="Nothing was looked at yet"):
             ada.predict(api_name="/live_publish")
-        with pytest.raises(AppError, match="owner/name"):
+        with pytest.raises(AppError, match="Write OWNER/NAME"):
             ada.predict("labels", False, api_name="/live_publish_look")
         seen = str(ada.predict("ada/labels", False, api_name="/live_publish_look"))
         assert "2 texts with their labels (1 positive, 1 negative) go to ada/labels" in seen
