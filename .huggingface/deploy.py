@@ -178,11 +178,13 @@ def _settle(
     """Set hardware, bucket, variables and secrets, before the files: the build then starts with them."""
     space = given.space
     runtime = ask("Asking for the Space's state", lambda: api.get_space_runtime(space))
+    volumes = runtime.volumes or []
+    _refuse_another_bucket(given, volumes)
     if given.hardware and given.hardware not in (runtime.hardware, runtime.requested_hardware):
         ask(f"Asking for {given.hardware}", lambda: api.request_space_hardware(space, given.hardware))
         _say(f"Hardware: {given.hardware}")
     if given.bucket:
-        _mount(api, given, runtime.volumes or [])
+        _mount(api, given, volumes)
     known = ask("Reading the variables", lambda: api.get_space_variables(space)) if variables else {}
     for name, value in variables.items():
         if name not in known or known[name].value != value:
@@ -193,13 +195,23 @@ def _settle(
         _say(f"Secret {name}: set")
 
 
+def _refuse_another_bucket(given: argparse.Namespace, volumes: list[Volume]) -> None:
+    other = next((v.source for v in volumes if v.mount_path == DATA and v.source != given.bucket), None)
+    if given.bucket and other:
+        raise DeployError(
+            f"{other} is mounted at {DATA} of {given.space}, and the app would lose the runs in it. "
+            "Unmount it in the Space's settings first, or leave out --bucket."
+        )
+
+
 def _mount(api: HfApi, given: argparse.Namespace, volumes: list[Volume]) -> None:
     if any(v.source == given.bucket and v.mount_path == DATA for v in volumes):
         return
-    others = [volume for volume in volumes if volume.mount_path != DATA]  # the call replaces the whole list
     ask("Creating the bucket", lambda: api.create_bucket(given.bucket, private=True, exist_ok=True))
     volume = Volume(type="bucket", source=given.bucket, mount_path=DATA)
-    ask("Mounting the bucket", lambda: api.set_space_volumes(given.space, [*others, volume]))
+    ask(
+        "Mounting the bucket", lambda: api.set_space_volumes(given.space, [*volumes, volume])
+    )  # replaces the list
     _say(f"Bucket {given.bucket} at {DATA}")
 
 
@@ -248,6 +260,13 @@ def _wait(api: HfApi, given: argparse.Namespace, commit: str, *, private: bool, 
         if stage != shown:
             _say(f"Stage: {stage}")
             shown = stage
+        if stage == "PAUSED":  # a new commit does not wake it
+            raise DeployError(
+                f"The files are there, but the Space is paused. Press Restart at {api.endpoint}/spaces/"
+                f"{given.space}, then run this again."
+            )
+        if stage == "SLEEPING" and not old:
+            return _say("The Space sleeps, and wakes when somebody opens it.")
         if stage not in (*BUILDING, "RUNNING") and not old:
             raise DeployError(
                 f"The Space is {stage}. Look at {api.endpoint}/spaces/{given.space}?logs=build."

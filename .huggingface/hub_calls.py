@@ -71,8 +71,8 @@ def _reason(what: str, error: Exception) -> str:
     said = " ".join((getattr(error, "server_message", None) or str(error)).split())[:160]
     next_steps = {
         401: "the Hub does not accept this token (401). Log in again with `hf auth login`, or mend HF_TOKEN.",
-        402: "the Hub asks for a paid plan (402): free hardware needs PRO or Team. "
-        "Subscribe, or give --hardware a paid flavour.",
+        402: "the Hub asks for a paid plan (402): a new Gradio Space needs PRO or Team, except on ZeroGPU. "
+        "Subscribe, or give --hardware zero-a10g.",
         403: "this token may not do that (403). Use one that may write to this owner's repositories.",
         404: "the Hub does not find it (404). Check the name, and whether the token may see it.",
         409: f"the Hub reports a conflict (409: {said}). Wait a moment and run this again.",

@@ -1,6 +1,7 @@
-"""How many cores this process may use: a container's share, not the machine's count.
+"""What this process may use: a container's share of the cores, and no GPU that is lent for a call only.
 
-    cores()      # 2 in a two-core Space, whatever the host has
+    cores()            # 2 in a two-core Space, whatever the host has
+    is_zero_gpu()      # True on a Space whose GPU comes and goes
 
 Knows nothing about who uses them.
 """
@@ -9,6 +10,11 @@ import os
 from pathlib import Path
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def is_zero_gpu() -> bool:
+    """Return whether this is a Space on ZeroGPU, where PyTorch claims a GPU that is not there yet."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
 def cores(*, quota: Path = _QUOTA) -> int:

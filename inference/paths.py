@@ -21,6 +21,11 @@ def has_bucket(mount: Path = BUCKET) -> bool:
     return bool(os.environ.get("SPACE_ID")) and mount.is_mount() and os.access(mount, os.W_OK)
 
 
+def is_on_bucket(path: Path, mount: Path = BUCKET) -> bool:
+    """Whether a file is on a Space's bucket: object storage, whose files may not be mapped into memory."""
+    return has_bucket(mount) and path.resolve().is_relative_to(mount)
+
+
 def runs_dir() -> Path:
     """The folder of runs, one sub-folder each."""
     return home() / "runs"

@@ -165,6 +165,16 @@ def test_another_volume_of_the_space_stays(made):
     assert {v["mountPath"] for v in made.space(SPACE).volumes} == {"/models", "/data"}
 
 
+def test_a_bucket_that_is_mounted_is_not_put_aside_for_another(made):
+    volumes = [{"type": "bucket", "source": "ada/old", "mountPath": "/data"}]
+    made.space(SPACE).volumes = list(volumes)
+    done = run(made, "--bucket", "ada/new", "--variable", "A=b", "--no-wait")
+    assert done.returncode == 1
+    assert done.stderr.startswith("ada/old is mounted at /data of ada/tweettune, and the app would lose")
+    assert made.space(SPACE).volumes == volumes and not made.space(SPACE).variables
+    assert len(made.commits(SPACE, kind="space")) == 1
+
+
 def test_no_token_is_in_any_address_or_on_any_page(made):
     done = run(made)
     assert ADA not in done.stdout + done.stderr
@@ -216,7 +226,7 @@ def test_nobody_deploys_to_somebody_elses_space(made):
 def test_without_a_paid_plan_it_says_so(hub):
     hub.add_user("ada", token="hf_" + "poor" * 8 + "ab", paying=False)
     done = run(hub, token="hf_" + "poor" * 8 + "ab")
-    assert done.returncode == 1 and "asks for a paid plan (402)" in done.stderr
+    assert done.returncode == 1 and "asks for a paid plan (402): a new Gradio Space" in done.stderr
 
 
 # --- faults
@@ -286,6 +296,21 @@ def test_a_build_that_fails_shows_the_end_of_its_log_without_the_secrets(made):
     assert done.returncode == 1
     assert "The Space is BUILD_ERROR." in done.stderr and "No matching distribution" in done.stderr
     assert SECRET not in done.stderr and "token ***" in done.stderr
+
+
+def test_a_sleeping_space_that_has_it_all_is_done_and_a_paused_one_is_named(made):
+    assert run(made).returncode == 0
+    made.space(SPACE).stage = "SLEEPING"
+    done = run(made)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The Space sleeps, and wakes when somebody opens it." in done.stdout
+    made.space(SPACE).stage = "PAUSED"
+    done = run(made)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"The files are there, but the Space is paused\. Press Restart at \S+, then run this again\.\n",
+        done.stderr,
+    )
 
 
 def test_a_silent_hub_ends_with_a_sentence(online, monkeypatch):

@@ -1,6 +1,7 @@
 """Is there room for a run: what it needs, what is free, and one sentence before anything starts."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,9 +11,10 @@ import pytest
 from conftest import REPOSITORY, wait_until_ended
 
 from inference.paths import has_bucket, home
-from training.jobs import create_run, find_run, list_runs, running, start
+from training.jobs import create_run, find_run, list_runs, running, spent_s, start
 from training.limits import NotEnoughRoom, check_room, free_memory_bytes, need_of, parameters_of
 from training.recipes import change, load_recipe
+from training.records import append_event, write_json
 
 QUICK, FULL = load_recipe("quick"), load_recipe("full")
 GB = 1_000_000_000
@@ -129,6 +131,24 @@ def test_a_run_that_takes_too_long_is_stopped_with_a_checkpoint(
     assert status.state == "cancelled"
     assert status.message.startswith("Stopped after 2 min, the most allowed here (MAX_RUN_MINUTES).")
     assert list((run.path / "checkpoints").glob("checkpoint-*"))
+    write_json(run.path / "spent.json", {"seconds": 120})  # as `resume` notes it
+    again = subprocess.run(
+        [sys.executable, "-c", SHORT, str(run.path)], cwd=REPOSITORY, capture_output=True, timeout=120
+    )
+    assert again.returncode == 1
+    assert find_run(run.path).status().message.startswith("The run has had its 2 min, the most allowed here")
+
+
+def test_the_time_of_all_processes_of_a_run_counts(tmp_path):
+    run = create_run(load_recipe("smoke"))
+    assert spent_s(run) == 0
+    write_json(run.path / "worker.json", {"pid": 1, "created": 1000.0})
+    append_event(run.path / "events.jsonl", "note", text="at work")
+    for name in ("events.jsonl", "status.json"):
+        os.utime(run.path / name, (1090, 1090))
+    assert spent_s(run) == 90
+    write_json(run.path / "spent.json", {"seconds": 30.0})
+    assert spent_s(run) == 120
 
 
 def test_runs_are_on_the_bucket_of_a_space_without_a_setting(monkeypatch, tmp_path):

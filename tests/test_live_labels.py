@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 from hypothesis.strategies import sampled_from
 
 from inference.live.labels import Counts, Desk, Disagreement, LabelError, LabelStore
+from inference.paths import is_on_bucket
 from training.data import DataSpec, load_splits
 
 LABELS = ("negative", "neutral", "positive")
@@ -42,6 +43,33 @@ def opened(tmp_path):
     yield opening
     for store in stores:
         store.close()
+
+
+def test_where_wal_cant_be_had_a_plain_journal_keeps_the_labels(opened, tmp_path, monkeypatch):
+    shared = Path("/dev/shm")  # a mount, as a Space's bucket is
+    if not shared.is_mount():
+        pytest.skip("there is no mount here that can be written to")
+    assert not is_on_bucket(shared / "labels.sqlite", shared), "this is no Space"
+    monkeypatch.setenv("SPACE_ID", "ada/x")
+    assert is_on_bucket(shared / "a" / "labels.sqlite", shared) and not is_on_bucket(tmp_path, shared)
+    store = opened(wal=False)
+    store.add([disagreement(n) for n in range(3)])
+    assert store.label(1, "neutral") and opened(wal=False).label(2, "positive"), "two pages"
+    store.clear()
+    store.add([disagreement(7)])
+    assert [path.name for path in tmp_path.glob("labels.sqlite*")] == ["labels.sqlite"]
+    assert sqlite3.connect(tmp_path / "labels.sqlite").execute("PRAGMA journal_mode").fetchone() == (
+        "delete",
+    )
+    assert opened().counts().waiting == 1, "and back, on a disk that can"
+    assert (tmp_path / "labels.sqlite-wal").exists()
+
+
+def test_a_journal_that_is_not_to_be_had_is_replaced(monkeypatch):
+    """SQLite's files in memory have no WAL, and answer which journal they have instead."""
+    store = LabelStore(Path(":memory:"), labels=LABELS)
+    assert store._file.execute("PRAGMA synchronous").fetchone() == (2,), "full, as a plain journal needs"
+    store.close()
 
 
 def test_a_person_labels_skips_and_undoes(opened):

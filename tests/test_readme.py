@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, SpaceHardware
 
 from benchmarks import tables
 from benchmarks.__main__ import BENCHMARKS
@@ -214,6 +214,10 @@ def test_front_matter_fits_the_requirements():
     pins = dict(line.split("#")[0].strip().split("==") for line in requirements("requirements.txt"))
     assert space["sdk"] == "gradio"
     assert space["sdk_version"] == pins["gradio"]
+    assert space["suggested_hardware"] in {each.value for each in SpaceHardware}
+    assert re.fullmatch(r"[1-9]\d*(s|m|h)|[1-9]\d*", space["startup_duration_timeout"])
+    for entry in space["preload_from_hub"]:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+ [\w./-]+(,[\w./-]+)*( [0-9a-f]{40})?", entry), entry
     assert space["python_version"] == "3.11"
     assert (ROOT / space["app_file"]).is_file()
     assert {space["colorFrom"], space["colorTo"]} <= COLOURS

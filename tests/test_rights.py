@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -15,7 +17,7 @@ from served import answers, app, recipe_form, trained, wait_for
 from space_app import ENVIRONMENT, session, space, visitor
 
 from inference.errors import RunError
-from training.recipes import load_recipe
+from training.recipes import change, load_recipe
 from ui.rights import NotAllowed, Visitor, check_may_train, login_offered, may_train, visitor_of
 from ui.space_settings import SettingsError, SpaceSettings, read_settings, settings
 from ui.train import _refuse_more
@@ -45,6 +47,13 @@ def test_every_setting_is_read_from_the_variable_of_its_name():
     assert found.trainers == {"ada", "bob"}
     assert (found.max_train_rows, found.max_run_minutes, found.max_upload_mb) == (500, 30, 9)
     assert (found.texts_per_s, found.app_language) == (5.0, "pt-BR")
+
+
+@pytest.mark.parametrize("name", ["BASE", "DATASET"])
+def test_what_a_space_cant_install_is_not_proposed_there(name):
+    read_settings({name: "embedded"})
+    with pytest.raises(SettingsError, match=f"^{name} is 'embedded', but a Space can't install its package"):
+        read_settings({name: "embedded", "SPACE_ID": "ada/x"})
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,59 @@ def test_more_rows_than_the_owner_allows_are_refused():
         _refuse_more(load_recipe("lora"), SpaceSettings(max_train_rows=999))
 
 
+def test_labels_that_are_added_count_as_rows(tmp_path):
+    file = tmp_path / "labels.jsonl"
+    file.write_text('{"text": "a", "label": "positive"}\n\n{"text": "b", "label": "negative"}\n')
+    more = change(load_recipe("quick"), {"more_data": str(file)})
+    _refuse_more(more, SpaceSettings(max_train_rows=1002))
+    with pytest.raises(
+        RunError, match=r"1,000 and 2 labels on top were asked for\. Set Training rows to 999"
+    ):
+        _refuse_more(more, SpaceSettings(max_train_rows=1001))
+
+
+OWN = "ada-tweettune.hf.space"
+
+
+@pytest.mark.parametrize(
+    ("headers", "foreign"),
+    [({}, False), ({"origin": f"https://{OWN}"}, False), ({"origin": "https://evil.example"}, True),
+     ({"origin": f"https://{OWN}.evil.example"}, True), ({"origin": f"https://{OWN}:8443"}, True),
+     ({"origin": "null"}, True),
+     ({"origin": "https://evil.example", "x-forwarded-host": "evil.example"}, True),
+     ({"sec-fetch-site": "cross-site"}, True), ({"sec-fetch-site": "same-site"}, True),
+     ({"sec-fetch-site": "same-origin", "origin": "https://ada.example"}, False),
+     ({"host": "10.0.0.7:7860", "origin": f"https://{OWN}"}, False),
+     ({"host": "10.0.0.7:7860", "origin": "https://own.example"}, False)],
+)  # fmt: skip
+def test_a_page_of_another_site_has_no_rights_even_with_its_readers_session(monkeypatch, headers, foreign):
+    for name, value in {**ENVIRONMENT, "SPACE_HOST": f"{OWN}, own.example"}.items():
+        monkeypatch.setenv(name, value)
+    profile = gr.OAuthProfile({"name": "Ada", "preferred_username": "ada", "profile": "", "picture": ""})
+    found = visitor_of(SimpleNamespace(headers={"host": OWN, **headers}, client=None), profile)
+    assert (found.is_foreign, found.name) == (foreign, "" if foreign else "ada")
+    for who in ("everyone", "signed-in", "ada"):
+        assert may_train(SpaceSettings(who_may_train=who), found) is not foreign
+    if foreign:
+        with pytest.raises(NotAllowed, match=r"of another site.*\. Open the app at its own"):
+            check_may_train(SpaceSettings(), found)
+
+
+@pytest.mark.parametrize(
+    ("host", "client", "more", "here"),
+    [("localhost:7860", "127.0.0.1", {}, True), ("127.0.0.1:7860", "127.0.0.1", {}, True),
+     ("[::1]:7860", "::1", {}, True), ("localhost", "127.0.0.1", {"origin": "http://localhost"}, True),
+     ("evil.example:7860", "127.0.0.1", {"origin": "http://evil.example:7860"}, False),
+     ("localhost:7860", "10.0.0.7", {}, False), ("", "127.0.0.1", {}, False),
+     ("localhost:7860", "127.0.0.1", {"origin": "http://localhost:3000"}, False),
+     ("localhost:7860", "127.0.0.1", {"x-forwarded-for": "127.0.0.1"}, False),
+     ("localhost:7860", "127.0.0.1", {"forwarded": "for=10.0.0.7"}, False)],
+)  # fmt: skip
+def test_here_is_who_sits_at_the_machine_and_asked_for_it_by_its_own_name(host, client, more, here):
+    request = SimpleNamespace(headers={"host": host, **more}, client=SimpleNamespace(host=client))
+    assert visitor_of(request, None).is_here is here
+
+
 # --- every door, from the outside
 
 
@@ -144,6 +206,10 @@ DOORS = {
     "/run_action": (["resume", "first"], "first is finished"),
     "/publish": (["second", *PUSH[1:]], "There is no run 'second'"),
     "/publish_preview": (["second", *PUSH[1:]], "There is no run 'second'"),
+    "/live_train_look": ([], "There is no label to export"),
+    "/live_train": ([], "No labels were looked at yet"),
+    "/live_publish_look": (["ada/x", False], "There is no label to export"),
+    "/live_publish": ([], "Nothing was looked at yet"),
 }  # fmt: skip
 """What each door answers to somebody who may pass, to a question that leads to nothing."""
 
@@ -163,6 +229,7 @@ def url(place):
 
 
 def every_door(url, refusals):
+    wait_for(lambda: json.loads(answers(f"{url}/healthz"))["model"] == "ready")
     for name, refusal in refusals.items():
         with visitor(url, session(name) if name else "") as client:
             for door, (_, passed) in DOORS.items():
@@ -222,6 +289,19 @@ def pressed(url, door, target, event, *, data=("",), **more):
     raise AssertionError("it was never completed")
 
 
+EVIL = {"Origin": "https://evil.example"}
+
+
+def test_another_sites_page_opens_no_door_with_its_readers_session(url):
+    """A browser sends the session's cookie for such a page, as Gradio allows it, and the page's origin."""
+    with visitor(url, session("ada"), **EVIL) as client:
+        for door in DOORS:
+            assert "came from a page of another site" in knock(client, door), door
+        assert client.predict(api_name="/publication") == {}
+    with visitor(url, session("ada"), Origin=url) as client:
+        assert "first is finished" in knock(client, "/run_action"), "the app's own page"
+
+
 def test_a_forged_or_old_session_is_nobodys(url):
     for cookie in (
         session("ada", secret="guessed"), session("ada", secret=""), session("ada", expires_in_s=-5),
@@ -240,14 +320,33 @@ def test_a_space_without_a_sign_in_is_up_and_says_so(place):
     assert 'data-action="use"' not in drawn
 
 
-def test_at_home_everybody_may_train_and_the_owners_proposals_are_in_the_form(place):
-    with app(place, BASE="some/base", DATASET="ada/posts", APP_LANGUAGE="pt-BR") as url:
+def uploaded(url, size):
+    """Return the status that a file of so many bytes gets."""
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.csv"\r\n\r\n'
+    request = urllib.request.Request(
+        f"{url}/gradio_api/upload", body + b"a" * size + b"\r\n--x--\r\n",
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )  # fmt: skip
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_at_home_everybody_may_train_within_the_owners_limits_and_his_proposals_are_in_the_form(place):
+    limits = {"MAX_UPLOAD_MB": "1", "MAX_TRAIN_ROWS": "10"}
+    with app(place, BASE="some/base", DATASET="ada/posts", APP_LANGUAGE="pt-BR", **limits) as url:
+        assert (uploaded(url, 500_000), uploaded(url, 1_100_000)) == (200, 413)
         config = answers(f"{url}/config")
         assert '"variant":"huggingface"' not in config
         assert '"some/base"' in config and '"ada/posts"' in config
         assert '"Treinar"' in config and '"Train"' not in config
         with visitor(url) as client:
             assert "first is finished" in knock(client, "/run_action")
+            with pytest.raises(AppError, match="may have 10 training rows here, and 1,000 were asked for"):
+                start = [*START[:8], *{**FORM, "n_train": 1000}.values()]
+                client.predict(*start, api_name="/start_training")
             assert "acurácia" in str(client.predict(api_name="/refresh_runs")).lower()
 
 

@@ -2,8 +2,11 @@
 
 import importlib
 import json
+import os
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import psutil
@@ -15,9 +18,12 @@ from hub_fixtures import ADA
 from served import answers, app, recipe_form, trained
 from space_app import session, space, visitor
 
+from inference.engine import pytorch
 from training.jobs import find_run
 from training.recipes import load_recipe
 from ui import gpu as gpu_module
+from ui.space_settings import SpaceSettings
+from ui.state import Workbench
 
 GOAL_S = 10.0
 
@@ -104,7 +110,55 @@ def test_a_run_that_a_restart_broke_off_is_found_and_resumed(tmp_path, tiny_gpt2
         wait_for(lambda: run.status().state in ("cancelled", "failed"), seconds=60)
 
 
-# --- ZeroGPU: `spaces` is stood in for, since it is only there
+def test_a_hub_that_falls_silent_on_the_files_is_told_of(hub, tmp_path):
+    hub.create_repo("ada/tweets", files={"config.json": b"{}"})
+    hub.silence("* /ada/tweets/resolve/*", times=None)
+    with space(tmp_path / "home", MODEL_ID="ada/tweets", **online(hub)) as url, visitor(url) as client:
+        began = time.monotonic()
+        wait_for(lambda: "has not delivered ada/tweets yet" in refused(client), seconds=GOAL_S, every=0.5)
+        assert model_state(url) == "loading"
+    print(f"told after {time.monotonic() - began:.1f} s")
+
+
+def refused(client):
+    with pytest.raises(AppError) as said:
+        client.predict("hello", api_name="/compare")
+    return str(said.value)
+
+
+@pytest.fixture
+def published(online, place):
+    """Return the Hub of this process, which has the run's model."""
+    files = {
+        path.name: path.read_bytes() for path in (place / "runs/first/artifact").iterdir() if path.is_file()
+    }
+    online.create_repo("ada/tweets", files=files)
+    return online
+
+
+def test_a_hub_that_was_away_is_asked_again_until_the_model_is_here(published):
+    published.fail("GET /api/models/ada/tweets", status=500, times=None)
+    workbench = Workbench(model="ada/tweets", settings=SpaceSettings(), first_pause_s=0.1)
+    workbench.load_in_background()
+    wait_for(lambda: workbench.model.state == "failed", seconds=60)
+    assert "the Hub answers with an error (500)" in workbench.model.message
+    published.faults.clear()
+    wait_for(lambda: workbench.model.state == "ready", seconds=60)
+    assert workbench.model.name == "ada/tweets" and not workbench.model.message
+
+
+def test_a_model_that_somebody_chose_meanwhile_stays(published, place):
+    published.fail("GET /api/models/ada/tweets", status=500, times=None)
+    workbench = Workbench(model="ada/tweets", settings=SpaceSettings(), first_pause_s=0.3)
+    workbench.load_in_background()
+    wait_for(lambda: workbench.model.state == "failed", seconds=60)
+    workbench.use(str(place / "runs/first/artifact"))
+    published.faults.clear()
+    wait_for(lambda: not [t for t in threading.enumerate() if t.name == "load-model"], seconds=60)
+    assert workbench.model.name == "first"
+
+
+# --- ZeroGPU: what `spaces` lends is stood in for, since it is only there
 
 
 @pytest.fixture
@@ -113,9 +167,12 @@ def zero_gpu(monkeypatch):
     asking = []
 
     def gpu(duration):
-        return lambda function: asking.append((function.__name__, duration)) or (lambda *given: "from a GPU")
+        return lambda function: (
+            asking.append((function.__name__, duration)) or (lambda *given: function(*given))
+        )
 
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=gpu))
+    monkeypatch.setattr(pytorch.torch.cuda, "is_available", lambda: True)  # so says `spaces`
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     yield importlib.reload(gpu_module), asking
     monkeypatch.undo()
@@ -130,18 +187,70 @@ class Network(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.empty(count, device="meta"))
 
 
-def answering(count):
-    return SimpleNamespace(model=Network(count), predict=lambda texts, with_latency: ["from here"])
+def answering(count, says="from here"):
+    return SimpleNamespace(model=Network(count), predict=lambda texts, with_latency: [says])
 
 
 def test_on_zerogpu_a_large_network_borrows_a_gpu_and_a_small_one_does_not(zero_gpu):
     module, asking = zero_gpu
     assert asking == [("_on_a_gpu", module.LONGEST_S)], "seen when the app starts"
-    assert module.predict(answering(module.WORTH_IT), ["a"]) == "from a GPU"
-    assert module.predict(answering(module.WORTH_IT - 1), ["a"]) == ["from here"]
-    assert module.predict(SimpleNamespace(**vars(answering(1)) | {"model": None}), ["a"]) == ["from here"]
+    module.DEVICE = "meta"
+    made = []
+
+    def load(source):
+        made.append(answering(1, "from a GPU"))
+        return made[-1]
+
+    def ask(classifier):
+        return module.predict(classifier, ["a"], load=load, source="a folder")
+
+    assert [ask(answering(module.WORTH_IT)) for _ in range(2)] == [["from a GPU"]] * 2
+    assert len(made) == 1, "loaded by the process that has the GPU, once"
+    assert ask(answering(module.WORTH_IT - 1)) == ["from here"]
+    assert ask(SimpleNamespace(**vars(answering(1)) | {"model": None})) == ["from here"]
+    assert not pytorch.has_gpu(), "in the app's process there is none"
 
 
-def test_elsewhere_nothing_asks_for_a_gpu():
-    assert gpu_module.predict(answering(gpu_module.WORTH_IT), ["a"]) == ["from here"]
+def test_elsewhere_nothing_asks_for_a_gpu(monkeypatch):
+    assert gpu_module.predict(answering(gpu_module.WORTH_IT), ["a"], load=None, source="") == ["from here"]
+    gpu_module.announce()
     assert "spaces" not in sys.modules
+    monkeypatch.setattr(pytorch.torch.cuda, "is_available", lambda: True)
+    assert pytorch.has_gpu(), "a GPU of its own is used"
+
+
+class Service(BaseHTTPRequestHandler):
+    """ZeroGPU, as far as an app that starts needs it."""
+
+    heard: list
+
+    def do_POST(self):
+        self.heard.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+NO_TORCH = "import sys\nsys.modules['torch'] = None\n"
+"""`spaces` reaches into PyTorch's build for a GPU, and does without PyTorch where there is none."""
+
+
+def test_with_the_real_package_zerogpu_hears_that_the_app_comes_up(tmp_path):
+    pytest.importorskip("spaces", reason="requirements-dev.txt has it")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Heard", (Service,), {"heard": []}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "sitecustomize.py").write_text(NO_TORCH)
+    zero = {
+        "SPACES_ZERO_GPU": "true", "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{server.server_port}",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])),
+    }  # fmt: skip
+    try:
+        with space(tmp_path / "home", **zero) as url:
+            assert server.RequestHandlerClass.heard == ["/startup-report"]
+            assert model_state(url) == "none"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -11,11 +11,13 @@ import pytest
 from conftest import wait_for
 from gradio_client.exceptions import AppError
 from hub_fixtures import ADA, BOB
-from served import app, trained
+from served import answers, app, trained
 from servers.hub import LocalHub
 from space_app import ENVIRONMENT, session, space, visitor
 
 from inference.errors import RunError
+from inference.live.labels import Disagreement
+from ui.live_duel import Duels
 from ui.login import NotSignedIn, token_for
 from ui.publish import key_of
 from ui.publishing import Order, Publications
@@ -176,8 +178,12 @@ def working():
     ]
 
 
-def test_who_is_elsewhere_does_not_publish_with_this_machines_login(at_home):
-    elsewhere = {"X-Forwarded-For": "203.0.113.9"}
+REBOUND = {"Host": "evil.example:7860", "Origin": "http://evil.example:7860"}
+"""By DNS rebinding a page reaches this machine as its own site: its requests come from loopback."""
+
+
+@pytest.mark.parametrize("elsewhere", [{"X-Forwarded-For": "203.0.113.9"}, REBOUND])
+def test_who_is_elsewhere_does_not_publish_with_this_machines_login(at_home, elsewhere):
     with (
         visitor(at_home, **elsewhere) as client,
         pytest.raises(AppError, match="Only who sits at the machine"),
@@ -194,6 +200,51 @@ def test_who_is_elsewhere_does_not_publish_with_this_machines_login(at_home):
 def test_an_order_that_can_not_be_is_one_sentence(at_home, order, says):
     with visitor(at_home) as client, pytest.raises(AppError, match=says):
         client.predict(*order, api_name="/publish")
+
+
+# --- the duel's labels
+
+
+@pytest.fixture
+def labelled(place, monkeypatch):
+    """Put two labels into the queue that both apps show."""
+    monkeypatch.setenv("TWEETTUNE_HOME", str(place))
+    store = Duels(lambda source: None).queue(("negative", "neutral", "positive"), owner="").store
+    texts = ["@somebody what a day", "what a night"]
+    store.add([Disagreement(f"{n}", text, "a", "positive", "b", "negative") for n, text in enumerate(texts)])
+    for number, label in ((1, "positive"), (2, "negative")):
+        store.label(number, label)
+    yield
+    store.clear()
+    store.close()
+
+
+def test_labels_go_public_after_a_look_at_just_what_would_and_with_the_visitors_token(
+    on_space, shared_hub, labelled
+):
+    wait_for(lambda: '"ready"' in answers(f"{on_space}/healthz"), seconds=60, every=0.2)
+    before = len(shared_hub.requests)
+    with visitor(on_space) as nobody:
+        for door, given in (("/live_publish_look", ["ada/labels", False]), ("/live_publish", [])):
+            with pytest.raises(AppError, match="Press Sign in with Hugging Face first"):
+                nobody.predict(*given, api_name=door)
+    with visitor(on_space, session("ada", token=OAUTH)) as ada:
+        with pytest.raises(AppError, match="Nothing was looked at yet"):
+            ada.predict(api_name="/live_publish")
+        with pytest.raises(AppError, match="Write OWNER/NAME"):
+            ada.predict("labels", False, api_name="/live_publish_look")
+        seen = str(ada.predict("ada/labels", False, api_name="/live_publish_look"))
+        assert "2 texts with their labels (1 positive, 1 negative) go to ada/labels" in seen
+        assert "readable by everybody, for good" in seen and "positive: @user what a day" in seen
+        assert len(shared_hub.requests) == before, "for a look nothing leaves"
+        drawn = str(ada.predict(api_name="/live_publish"))
+        with pytest.raises(AppError, match="Nothing was looked at yet"):
+            ada.predict(api_name="/live_publish")
+    commit = shared_hub.commits("ada/labels", kind="dataset")[-1]
+    assert f"{shared_hub.endpoint}/datasets/ada/labels/commit/{commit.oid}" in drawn and "Published." in drawn
+    assert commit.author == "ada"
+    rows = shared_hub.files("ada/labels", kind="dataset")["train.jsonl"].decode()
+    assert "@user what a day" in rows and "somebody" not in rows
 
 
 # --- without an app

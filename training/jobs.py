@@ -9,6 +9,7 @@
               events.jsonl          what happened, append-only: see `worker`
               status.json           state and progress, written by rename
               worker.json           the process that runs it
+              spent.json            the seconds that earlier processes took
               log.txt               all that the process printed
               checkpoints/          to resume from
               artifact/             the servable folder, when it is finished
@@ -156,7 +157,7 @@ def start(run: Run) -> None:
 
     Raises RunError if it runs already, is finished, or if memory or disk are too small for it.
     """
-    state = run.status().state
+    state, spent = run.status().state, spent_s(run)
     if state == "finished" or (state in ACTIVE and run.was_started):
         raise RunError(f"The run {run.id} is {state} already. See it with `python -m training runs`.")
     if (rental := load_rental(run.path)) and rental.lost:
@@ -170,6 +171,8 @@ def start(run: Run) -> None:
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not take a core from the app
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")]))
     try:
+        if spent:
+            write_json(run.path / "spent.json", {"seconds": spent})
         write_json(run.path / "status.json", {"state": "queued", "started_at": time.time()})
         (run.path / "worker.json").unlink(missing_ok=True)
         with (run.path / "log.txt").open("ab") as log:
@@ -185,6 +188,15 @@ def start(run: Run) -> None:
         raise RunError(
             f"The run {run.id} can't be started ({error.strerror or error}). Free the disk."
         ) from error
+
+
+def spent_s(run: Run) -> float:
+    """Return for how many seconds a run's processes have worked so far, the one at work included."""
+    before = (read_record(run.path, "spent.json") or {}).get("seconds", 0.0)
+    worker = read_record(run.path, "worker.json") or {}
+    files = [run.path / name for name in ("status.json", "events.jsonl")]
+    last = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
+    return float(before + max(0.0, last - worker.get("created", last)))
 
 
 def _check_room(run: Run, state: str) -> None:

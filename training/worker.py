@@ -11,6 +11,8 @@ from types import FrameType
 import datasets
 from transformers.utils import logging as transformers_logging
 
+from inference.artifact import read_record
+from inference.errors import RunError
 from training.ending import Ending, Stop
 from training.jobs import find_run
 from training.journal import Journal
@@ -26,22 +28,33 @@ def main(path: str) -> int:
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
     with Ending(journal) as ending:
-        _limit(stop, ending)
+        _limit(stop, ending, journal)
         train_run(run, journal, stop)
     return ending.exit_status
 
 
-def _limit(stop: Stop, ending: Ending) -> None:
-    """Stop the run, with a checkpoint, after MAX_RUN_MINUTES, where that is set: the owner of a Space may."""
+def _limit(stop: Stop, ending: Ending, journal: Journal) -> None:
+    """Stop the run, with a checkpoint, after MAX_RUN_MINUTES, where that is set: the owner of a Space may.
+
+    What its earlier processes took counts too. Raises RunError when nothing is left.
+    """
     minutes = os.environ.get("MAX_RUN_MINUTES", "").strip()
     if not minutes.isdecimal() or minutes == "0":
         return
+    spent = read_record(journal.run, "spent.json") or {}
+    left_s = 60 * int(minutes) - spent.get("seconds", 0.0)
+    if left_s <= 0:
+        raise RunError(
+            f"The run has had its {minutes} min, the most allowed here (MAX_RUN_MINUTES). "
+            "Start one with fewer rows or epochs."
+        )
 
     def too_long(number: int, frame: FrameType | None) -> None:
         ending.cancelled = (
-            f"Stopped after {minutes} min, the most allowed here (MAX_RUN_MINUTES). It can be resumed."
+            f"Stopped after {minutes} min, the most allowed here (MAX_RUN_MINUTES). "
+            "Its last checkpoint is kept; start a run with fewer rows or epochs."
         )
         stop.on_signal(number, frame)
 
     signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, 60 * int(minutes))
+    signal.setitimer(signal.ITIMER_REAL, left_s)

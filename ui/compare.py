@@ -18,7 +18,7 @@ from ui.gpu import predict
 from ui.parts import HEADING, as_gradio_error, html, into_view
 from ui.render import empty, page
 from ui.render_compare import answers, disagreements, scoreboard
-from ui.state import Model, Workbench
+from ui.state import Model, Workbench, load_base, load_tuned
 from ui.translations import I18N, Texts, texts_for
 
 FILTERS = ("all", "tuned", "base", "neither")
@@ -47,12 +47,13 @@ class CompareTab:
 def ask(model: Model, tweet: str, text: Texts) -> str:
     """Return the answers of both as HTML. Raises PredictionError without a model or for an empty text."""
     if model.state != "ready":
-        raise PredictionError(model.message or text(f"compare.model_{model.state}"))
+        raise PredictionError(model.message or _why_no_answer(model, text))
     tweet = (tweet or "")[:_MOST_CHARACTERS]
     if not tweet.strip():
         raise PredictionError(text("compare.no_text"))
-    tuned = predict(model.tuned, [tweet])[0]
-    base = predict(model.base, [tweet])[0] if model.base else None
+    folder = model.folder
+    tuned = predict(model.tuned, [tweet], load=load_tuned, source=str(folder))[0]
+    base = predict(model.base, [tweet], load=load_base, source=folder)[0] if model.base else None
     return answers(
         (model.name, model.tuned.labels, tuned),
         (model.base.source, model.base.labels, base) if base else None,
@@ -61,13 +62,17 @@ def ask(model: Model, tweet: str, text: Texts) -> str:
     )
 
 
+def _why_no_answer(model: Model, text: Texts) -> str:
+    return text("compare.model_slow", name=model.name) if model.slow else text(f"compare.model_{model.state}")
+
+
 def draw(model: Model, only: str, most: int, text: Texts) -> tuple[str, str]:
     """Return the HTML of the scoreboard and of the disagreements."""
     if model.state in ("none", "failed"):
         message = model.message or text("compare.model_none")
         return page(empty(message, text("compare.no_model_next"))), ""
     if model.state == "loading":
-        return page(empty(text("compare.model_loading"), text("compare.loading_next"))), ""
+        return page(empty(_why_no_answer(model, text), text("compare.loading_next"))), ""
     scores = model.evaluation()
     labels = scores["labels"] if scores else model.tuned.labels
     return scoreboard(scores, text), disagreements(model.disagreements(), labels, text, only=only, most=most)

@@ -1,55 +1,85 @@
 """A GPU that is there only for the length of a call: ZeroGPU, and nothing where there is none.
 
-    predictions = predict(classifier, tweets)
+    predictions = predict(model.tuned, tweets, load=load_tuned, source=folder)
 
-On a ZeroGPU Space a network of PyTorch that is large enough to be worth the wait is run by `spaces.GPU`; all
-others answer on the CPU in less time than a GPU takes to be lent. The package `spaces` is on such a Space and
-nowhere else, so it is in no requirements file. A Space with a GPU of its own needs none of it. A training,
-being a process of its own, can't borrow one. Never run on the real service.
+On a ZeroGPU Space a network of PyTorch that is large enough to be worth the wait is run by `spaces.GPU`, in a
+forked process that loads the artifact itself: a network is too large to be sent there for each answer, and
+what a fork has of this process's memory grows old. All others answer on the CPU in less time than a GPU takes
+to be lent. The package `spaces` is on such a Space and nowhere else, so it is in no requirements file of the
+app. A Space with a GPU of its own needs none of it. A training, being a process of its own, can't borrow one.
+Never run on the real service.
 """
 
 import importlib
-import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
-LONGEST_S = 30
+from inference.errors import TweetTuneError
+from inference.machine import is_zero_gpu
+
+DEVICE = "cuda"
+LONGEST_S = 60
+"""Of a call: the first one in a process loads the network too."""
 WORTH_IT = 300_000_000
 """Parameters from which on a CPU takes longer for a tweet than a GPU does to come."""
 
-Predict = Callable[[Any, Sequence[str]], list[Any]]
+Load = Callable[[Any], Any]
+Borrow = Callable[[Load, Any, Sequence[str]], list[Any]]
 
 
-def is_zero_gpu() -> bool:
-    """Whether this is a Space on ZeroGPU."""
-    return os.environ.get("SPACES_ZERO_GPU") == "true"
-
-
-def _here(classifier: Any, texts: Sequence[str]) -> list[Any]:
+def _answer(classifier: Any, texts: Sequence[str]) -> list[Any]:
     return list(classifier.predict(texts, with_latency=True))
 
 
-def _on_a_gpu(classifier: Any, texts: Sequence[str]) -> list[Any]:
-    classifier.model.to("cuda")  # in the process that has the GPU; this one's network stays where it is
-    return _here(classifier, texts)
+@lru_cache(maxsize=2)
+def _on_device(load: Load, source: Any) -> Any:
+    classifier = load(source)
+    classifier.model.to(DEVICE)
+    return classifier
 
 
-def _lent() -> Predict:
-    """Return what asks for a GPU; `spaces` must see it at the app's start, before PyTorch is imported."""
-    if not is_zero_gpu():
-        return _here
-    lent: Predict = importlib.import_module("spaces").GPU(duration=LONGEST_S)(_on_a_gpu)
-    return lent
+def _on_a_gpu(load: Load, source: Any, texts: Sequence[str]) -> list[Any]:
+    """Load an artifact and answer, in the process that has the GPU."""
+    torch: Any = importlib.import_module("torch")
+    torch.set_num_threads(1)  # OpenMP's threads do not outlive a fork: whoever waits for them waits for ever
+    return _answer(_on_device(load, source), texts)
+
+
+def _lent() -> Borrow | None:
+    """Return what asks for a GPU; `spaces` must see it before the app is up."""
+    return importlib.import_module("spaces").GPU(duration=LONGEST_S)(_on_a_gpu) if is_zero_gpu() else None
 
 
 _BORROW = _lent()
 
 
-def predict(classifier: Any, texts: Sequence[str]) -> list[Any]:
-    """Return a timed Prediction of each text, from a borrowed GPU where that pays."""
-    return (_BORROW if _pays(classifier) else _here)(classifier, texts)
+def announce() -> None:
+    """Tell ZeroGPU that the app comes up, or it ends the Space. Raises TweetTuneError.
+
+    `spaces` itself does so in `Blocks.launch()`, which an app that is mounted on a server does not call.
+    """
+    if not is_zero_gpu():
+        return
+    startup = getattr(importlib.import_module("spaces.zero"), "startup", None)
+    if startup is None:
+        raise TweetTuneError(
+            "The package `spaces` here has no spaces.zero.startup, so ZeroGPU would end this app. "
+            "Choose other hardware in the Space's settings."
+        )
+    startup()
+
+
+def predict(classifier: Any, texts: Sequence[str], *, load: Load, source: Any) -> list[Any]:
+    """Return a timed Prediction of each text, from a borrowed GPU where that pays.
+
+    `load(source)` makes the classifier anew: a function of a module and what it is given.
+    """
+    if _BORROW is not None and _pays(classifier):
+        return _BORROW(load, source, texts)
+    return _answer(classifier, texts)
 
 
 def _pays(classifier: Any) -> bool:
-    model = classifier.model if is_zero_gpu() else None
+    model = classifier.model
     return model is not None and sum(each.numel() for each in model.parameters()) >= WORTH_IT

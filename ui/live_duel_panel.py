@@ -17,6 +17,7 @@ import gradio as gr
 from inference.errors import FeedError, TweetTuneError
 from inference.paths import cache_dir, home
 from ui.live_duel import Queue, look_at_labels, training_recipe
+from ui.live_publish import build_label_publishing
 from ui.live_scripts import DUEL_JS, SAVE_JS, SLOT
 from ui.live_wiring import NEW, following
 from ui.parts import HEADING, as_gradio_error, html
@@ -62,7 +63,8 @@ class DuelPanel:
             with gr.Row(visible=False, elem_classes="tt-buttons") as sure:
                 yes = gr.Button(I18N("duel.erase_all"), variant="stop", size="sm", elem_id="live-erase-all")
                 no = gr.Button(I18N("preview.close"), size="sm", elem_id="live-erase-close")
-        panel = cls(workbench, post, told)
+            panel = cls(workbench, post, told)
+            build_label_publishing(workbench, view, panel._usable_queue)
         panel._wire_card(view)
         panel._wire_export(view, export, file)
         panel._wire_training(view, {"look": look, "go": go, "close": close}, report, confirm)

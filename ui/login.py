@@ -53,6 +53,8 @@ def standing(settings: SpaceSettings, visitor: Visitor, text: Texts) -> str:
 
 
 def _why_not(settings: SpaceSettings, visitor: Visitor) -> str:
+    if visitor.is_foreign:
+        return "foreign"
     if settings.trainers == "nobody":
         return "nobody"
     if not login_offered():
@@ -66,7 +68,8 @@ def token_for(visitor: Visitor, token: gr.OAuthToken | None) -> str:
         return _session_token(visitor, token)
     if not visitor.is_here:
         raise NotSignedIn(
-            "Only who sits at the machine that runs this app can publish with its login. Open the app there."
+            "Only who sits at the machine that runs this app can publish with its login. Open the app "
+            "there, as http://localhost with its port."
         )
     found = huggingface_hub.get_token()
     if not found:

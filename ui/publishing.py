@@ -26,7 +26,10 @@ from inference.errors import RunError
 from ui.rights import on_space
 
 _CODE = Path(__file__).resolve().parent.parent
-_COMMAND = (sys.executable, "-m", "training.publish.work")
+_COMMANDS = {
+    "model": (sys.executable, "-m", "training.publish.work"),
+    "dataset": (sys.executable, "-m", "training.labels_work"),
+}
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OAUTH_CLIENT_SECRET", "X_BEARER_TOKEN", "TWEETTUNE_TOKENS")
 _MOST_KEPT = 64
 _END_S = 5.0
@@ -36,7 +39,10 @@ _END_S = 5.0
 class Order:
     """What is to be published, and where to."""
 
+    kind: str = "model"
+    """model, or dataset: a file of labelled texts."""
     run_id: str
+    """What it is called on the page."""
     source: str
     repo_id: str
     private: bool = False
@@ -61,7 +67,7 @@ class Publication:
 class Publications:
     """All orders, the newest of each person. Thread-safe."""
 
-    def __init__(self, *, command: Sequence[str] = _COMMAND) -> None:
+    def __init__(self, *, command: Sequence[str] = ()) -> None:
         self._command = tuple(command)
         self._lock = threading.Lock()
         self._known: dict[str, Publication] = {}
@@ -78,11 +84,13 @@ class Publications:
         self._end_what_is_done(who)
         with self._lock:
             if self._process is not None:
-                mine = "This model" if self._busy == who else "Another model"
+                what = {"model": "model", "dataset": "data set"}[self._known[self._busy].order.kind]
+                mine = f"This {what}" if self._busy == who else f"Another {what}"
                 raise RunError(f"{mine} is being published. Wait for its end, or cancel it if it is yours.")
             self._process = process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                text=True, encoding="utf-8", errors="replace", env=_environment(), start_new_session=True,
+                self._command or _COMMANDS[order.kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", env=_environment(),
+                start_new_session=True,
             )  # fmt: skip
             self._busy = who
             self._known.pop(who, None)

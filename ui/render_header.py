@@ -26,7 +26,8 @@ def _model(model: Model, text: Texts) -> str:
     if model.state == "failed":
         return _fact(text("header.model"), text("header.failed"), model.message)
     if model.state == "loading":
-        return _fact(text("header.model"), model.name, text("header.loading"))
+        why = text("header.loading_slow" if model.slow else "header.loading")
+        return _fact(text("header.model"), model.name, why)
     link = ""
     if model.run and model.run.path.parent == runs_dir():
         link = f'<a href="?run={quote(model.run.id)}">{esc(text("header.run"))}</a>'

@@ -14,6 +14,7 @@ from typing import Any
 from inference.serving import process
 from inference.serving.service import Service
 from training.terminal import is_at_a_desktop
+from ui.gpu import announce
 from ui.state import Workbench
 
 _STREAMS = "/gradio_api/"
@@ -29,7 +30,8 @@ class Server(process.Server):
         self.workbench = workbench
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Bind the port, then print the URL."""
+        """Tell ZeroGPU where there is one, bind the port, then print the URL."""
+        announce()
         await super().startup(sockets)
         if self.started:
             url = f"http://127.0.0.1:{self.config.port}"

@@ -38,15 +38,21 @@ class SpaceSettings:
         "",
         "the model at the start: `owner/name` on the Hub, or an artifact's folder; empty: the newest run's",
     )
-    base: str = _setting("auto", "the base that the Train tab proposes: auto, embedded or a Hub id")
-    dataset: str = _setting("auto", "the data that the Train tab proposes: auto, embedded or a Hub id")
+    base: str = _setting(
+        "auto",
+        "the base that the Train tab proposes: auto or a Hub id, or embedded, which a Space can't install",
+    )
+    dataset: str = _setting(
+        "auto",
+        "the data that the Train tab proposes: auto or a Hub id, or embedded, which a Space can't install",
+    )
     who_may_train: str = _setting(
         "",
         "who may train, cancel, resume, choose the model and publish: `nobody`, `signed-in`, `everyone`, or "
         "names of users with commas; empty: `signed-in` on a Space, `everyone` elsewhere",
     )
     max_train_rows: int = _setting(0, "the most training rows that a run may ask for; 0: any number")
-    max_run_minutes: int = _setting(0, "minutes after which a run is stopped, with a checkpoint; 0: no limit")
+    max_run_minutes: int = _setting(0, "minutes after which a run is stopped, resumed or not; 0: no limit")
     max_upload_mb: int = _setting(50, "the largest file that may be uploaded, in MB", low=1)
     rate_limit: int = _setting(
         -1,
@@ -68,6 +74,12 @@ class SpaceSettings:
             raise SettingsError(
                 f"APP_LANGUAGE is {self.app_language!r}. Give {' or '.join(LANGUAGES)}, or leave it empty."
             )
+        for name in ("base", "dataset"):
+            if self.on_space and getattr(self, name) == "embedded":
+                raise SettingsError(
+                    f"{name.upper()} is 'embedded', but a Space can't install its package. "
+                    "Give a Hub id, or leave it empty: auto takes what the Hub has."
+                )
         _check_who(self.who_may_train)
 
     @property

@@ -9,8 +9,9 @@ Gradio.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,10 @@ from ui.publishing import Publications
 from ui.space_settings import SpaceSettings, read_settings
 
 Stage = Literal["none", "loading", "ready", "failed"]
+SLOW_S = 6.0
+"""From then on a page says that a model of the Hub is still on its way."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 15.0, 600.0
+"""Between attempts to get the model at the start from the Hub; each pause is twice the one before."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,14 @@ class Model:
     base_state: Stage = "none"
     base_message: str = ""
     run: Run | None = None
+    since: float = field(default_factory=time.monotonic, compare=False)
+    """When its loading began."""
+
+    @property
+    def slow(self) -> bool:
+        """Whether it is a model of the Hub that is still being loaded after a while."""
+        late = self.state == "loading" and time.monotonic() - self.since > SLOW_S
+        return late and not Path(self.source).is_dir()
 
     @property
     def folder(self) -> Path | None:
@@ -96,6 +109,7 @@ class Workbench:
         on_expected: Callable[[str, bool], None] = lambda name, coming: None,
         on_loaded: Callable[[str, Any], None] = lambda name, classifier: None,
         sources: Mapping[str, Callable[..., Source]] = SOURCES,
+        first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         """Plan to load `model`, or else the newest finished run, or nothing when there is none.
 
@@ -105,6 +119,7 @@ class Workbench:
         self.settings = settings or read_settings()
         self._load_tuned, self._load_base = load_tuned, load_base
         self._on_expected, self._on_loaded = on_expected, on_loaded
+        self._first_pause_s = first_pause_s
         self._loading = threading.Lock()  # one load at a time: two would need twice the memory
         self.starting = threading.Lock()  # one training at a time
         self.publications = Publications()
@@ -119,10 +134,20 @@ class Workbench:
             threading.Thread(target=self._load_planned, name="load-model", daemon=True).start()
 
     def _load_planned(self) -> None:
-        try:
-            self.use(self.model.source)
-        except TweetTuneError as error:
-            self.model = replace(self.model, state="failed", message=str(error))
+        """Load it; from the Hub, which may be away for a while, until it or another model is there."""
+        source, pause_s = self.model.source, self._first_pause_s
+        while self.model.state != "ready":
+            try:
+                if self.model.source == source:  # else somebody is loading another one
+                    return self.use(source)
+            except TweetTuneError as error:
+                with self._loading:
+                    if self.model.source == source:
+                        self.model = replace(self.model, state="failed", message=str(error))
+                if Path(source).exists():
+                    return
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def use(self, source: str) -> None:
         """Load a model and, in a thread, its base. Raises ArtifactError; the former model stays then."""

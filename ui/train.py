@@ -110,12 +110,19 @@ def act(workbench: Workbench, action: str, run_id: str) -> None:
 
 def _refuse_more(recipe: Recipe, settings: SpaceSettings) -> None:
     most = settings.max_train_rows
-    if most and not 0 < recipe.n_train <= most:
+    added = _count(recipe.more_data) if most else 0
+    if most and not 0 < recipe.n_train <= most - added:
         wanted = f"{recipe.n_train:,}" if recipe.n_train else "all"
+        more = f" and {added:,} labels on top" if added else ""
         raise RunError(
-            f"A run may have {most:,} training rows here, and {wanted} were asked for. "
-            f"Set Training rows to {most} or fewer."
+            f"A run may have {most:,} training rows here, and {wanted}{more} were asked for. "
+            f"Set Training rows to {max(most - added, 0)} or fewer."
         )
+
+
+def _count(file: str) -> int:
+    """Return how many labelled texts a file of the duel adds at the most."""
+    return sum(1 for line in Path(file).read_bytes().splitlines() if line.strip()) if file else 0
 
 
 def _allow(workbench: Workbench, request: gr.Request, profile: gr.OAuthProfile | None) -> None:

@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from inference.errors import ArtifactError
-from inference.machine import cores
+from inference.machine import cores, is_zero_gpu
 from inference.trunk import pad_ids
 
 
@@ -43,8 +43,8 @@ class TorchEngine:
 
 
 def has_gpu() -> bool:
-    """Return whether PyTorch can use a GPU."""
-    return torch.cuda.is_available()
+    """Return whether PyTorch can use a GPU at any time."""
+    return not is_zero_gpu() and torch.cuda.is_available()
 
 
 def load(path: Path, *, reason: str) -> TorchEngine:

@@ -9,10 +9,10 @@
     store.review(key=twin_key)         # duplicates and conflicts, to be shown before
     store.export(Path("mine.jsonl"), key=twin_key)   # {"text", "label"} a line, as `--dataset` takes it
 
-The store is an SQLite file in WAL mode: what was labelled survives a kill at any moment, and several pages,
-threads and processes may use one file. A post that is shown on one page is not shown on another for two
-minutes; when both answer all the same, the first answer counts. Who labelled, and when, is not stored; posts'
-texts are, until `clear`. A page's own `undo` ends with the page.
+The store is an SQLite file, in WAL mode or, where the disk can't do that, with a plain journal: what was
+labelled survives a kill at any moment, and several pages, threads and processes may use one file. A post that
+is shown on one page is not shown on another for two minutes; when both answer, the first answer counts.
+Who labelled, and when, is not stored; posts' texts are, until `clear`. A page's own `undo` ends with it.
 
 Knows nothing about models, feeds or training.
 """
@@ -30,6 +30,7 @@ from typing import Any
 
 from inference.errors import TweetTuneError
 from inference.live.intervals import Interval, share
+from inference.paths import is_on_bucket
 from inference.sources.post import clean
 
 MAX_WAITING = 500
@@ -134,7 +135,10 @@ class LabelStore:
         labels: Sequence[str],
         max_waiting: int = MAX_WAITING,
         clock: Callable[[], float] = time.time,
+        wal: bool | None = None,
     ) -> None:
+        """Open the file, or make it. `wal`: None for whether it is not on a bucket."""
+        self._wal = not is_on_bucket(path) if wal is None else wal
         self.path, self.labels = path, tuple(labels)
         self._max_waiting, self._clock = max_waiting, clock
         self._lock = threading.RLock()
@@ -155,8 +159,11 @@ class LabelStore:
         )
 
     def _prepare(self) -> None:
-        self._file.execute("PRAGMA journal_mode=WAL")
-        self._file.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; only a power cut may
+        self._wal = self._wal and self._journal("WAL") == "wal"
+        if not self._wal:
+            self._journal("DELETE")
+        # In WAL mode a kill loses nothing, only a power cut may; a plain journal must reach the disk first.
+        self._file.execute(f"PRAGMA synchronous={'NORMAL' if self._wal else 'FULL'}")
         with self._writing() as file:
             [version] = file.execute("PRAGMA user_version").fetchone()
             if version > _VERSION:
@@ -165,6 +172,14 @@ class LabelStore:
                 for statement in _SCHEMA.split(";"):
                     file.execute(statement)
                 file.execute(f"PRAGMA user_version={_VERSION}")
+
+    def _journal(self, wanted: str) -> str:
+        """Ask for a journal and return which one there is now: a disk that can't have it is no error."""
+        try:
+            [mode] = self._file.execute(f"PRAGMA journal_mode={wanted}").fetchone()
+        except sqlite3.OperationalError:
+            return ""
+        return str(mode)
 
     def close(self) -> None:
         """Close the file; the store can't be used any more."""
