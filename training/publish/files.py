@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from inference.artifact import ADAPTER, BASE_HEAD, EVALUATION, ONNX_FOLDER, PROVENANCE, read_record
+from inference.artifact import ADAPTER, BASE_HEAD, EVALUATION, ONNX_FOLDER, PARITY, PROVENANCE, read_record
+from inference.engine.parity import FLOAT32, INT8, STANDARD
 from training.publish.errors import NotPublishable
 
 CARD = "README.md"
@@ -27,10 +28,11 @@ TOKENIZER = (
     "vocab.json", "merges.txt",
 )  # fmt: skip
 _RECORDS = (EVALUATION, PROVENANCE, "examples.json")
+ONNX_FILES = tuple(f"{ONNX_FOLDER}/{name}" for name in (FLOAT32, INT8, STANDARD, PARITY))
 _WHOLE = (
     "config.json", "model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", BASE_HEAD,
     f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors",
-    f"{ONNX_FOLDER}/*.onnx", f"{ONNX_FOLDER}/parity.json",
+    *ONNX_FILES,
 )  # fmt: skip
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 _MADE = (CARD, VERIFICATION, LOADING, "assets/*.png", ".eval_results/*.yaml")
