@@ -137,11 +137,11 @@ def _engine(folder: Path, pad_id: int) -> tuple[str, Logits]:
     record = _json(folder / "onnx" / "parity.json") if (folder / "onnx" / "parity.json").is_file() else {}
     if reason := _against_onnx(folder, record):
         return f"torch: {reason}", _torch_logits(folder, pad_id)
-    float32 = _onnx_logits(folder / "onnx" / "model.onnx")
+    float32 = _onnx_logits(folder / "onnx" / "packed.onnx")
     if record["choice"] != "int8":
         return "onnx: int8 did not pass its gate", float32
     gate = record["engines"]["int8"]
-    int8 = _onnx_logits(folder / "onnx" / "model_int8.onnx")
+    int8 = _onnx_logits(folder / "onnx" / "packed_int8.onnx")
     off = np.abs(int8(gate["probe_token_ids"]) - np.array(gate["probe_logits"])).max()
     if not off <= PROBE_TOLERANCE:
         return f"onnx: this CPU's int8 is off by {off:.2f} logits", float32
@@ -166,9 +166,9 @@ def _against_onnx(folder: Path, record: dict[str, Any]) -> str:
     if Path("/dev/nvidia0").exists():
         return "a GPU is there"
     engines = record["engines"]
-    needed = {"model.safetensors": record["weights_sha256"], "onnx/model.onnx": engines["float32"]["sha256"]}
+    needed = {"model.safetensors": record["weights_sha256"], "onnx/packed.onnx": engines["float32"]["sha256"]}
     if record["choice"] == "int8":
-        needed["onnx/model_int8.onnx"] = engines["int8"]["sha256"]
+        needed["onnx/packed_int8.onnx"] = engines["int8"]["sha256"]
     changed = [name for name, sha256 in needed.items() if _sha256(folder / name) != sha256]
     return f"{changed[0]} is not what was exported and checked" if changed else ""
 

@@ -90,7 +90,7 @@ class Classifier:
             try:
                 path, _ = snapshot(str(path_or_repo))
                 if (path / ONNX_FOLDER / PARITY).is_file():
-                    path, _ = snapshot(str(path_or_repo), also=[f"{ONNX_FOLDER}/*.onnx"])
+                    path, _ = snapshot(str(path_or_repo), also=[f"{ONNX_FOLDER}/packed*.onnx"])
             except HubError as error:
                 raise ArtifactError(
                     f"{path_or_repo} can't be had: {error}. Give an artifact's folder."

@@ -3,17 +3,19 @@
     tokenizer = install_prompt(tokenizer, Prompt("Tweet:", "\\nSentiment:"), max_length=128)
     tokenizer("what a day")      # -> ids of "Tweet: what a day\\nSentiment:"
 
-The two pieces are "special tokens" of a `TemplateProcessing` post-processor, so truncation shortens the
+The prompt's tokens are "special tokens" of a `TemplateProcessing` post-processor, so truncation shortens the
 text and never the prompt, and an empty text is never zero tokens. The text itself is tidied a little on its
 way in: a link becomes "http" (its letters say nothing and cost a dozen tokens), a backtick within a word
 becomes an apostrophe, white space around it is dropped and one space put before it, as the base saw words in
 its own training. An empty prompt leaves the text as it is. Knows nothing about labels or models.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 
@@ -40,7 +42,7 @@ def install_prompt(tokenizer: Any, prompt: Prompt, *, max_length: int) -> PreTra
     backend.no_truncation()
     backend.no_padding()
     if not prompt.empty:
-        _wrap(backend, prompt)
+        backend = _wrapped(backend, prompt)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token=tokenizer.bos_token,
@@ -54,9 +56,11 @@ def install_prompt(tokenizer: Any, prompt: Prompt, *, max_length: int) -> PreTra
     )
 
 
-def _wrap(backend: Tokenizer, prompt: Prompt) -> None:
-    pieces = {"[PROMPT]": prompt.prefix, "[ANSWER]": prompt.suffix}
-    ids = {name: backend.encode(text, add_special_tokens=False).ids for name, text in pieces.items() if text}
+def _wrapped(backend: Tokenizer, prompt: Prompt) -> Tokenizer:
+    before, after = (
+        list(zip(found.tokens, found.ids, strict=True))
+        for found in backend.encode_batch([prompt.prefix, prompt.suffix], add_special_tokens=False)
+    )
     tidy = [
         normalizers.Replace(Regex(r"https?://\S+"), "http"),
         normalizers.Replace(Regex(r"(?<=\w)`(?=\w)"), "'"),
@@ -65,12 +69,26 @@ def _wrap(backend: Tokenizer, prompt: Prompt) -> None:
     backend.normalizer = normalizers.Sequence([*([backend.normalizer] if backend.normalizer else []), *tidy])
     if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    template = " ".join(piece for piece in ("[PROMPT]", "$A", "[ANSWER]") if piece == "$A" or piece in ids)
-    backend.post_processor = processors.TemplateProcessing(
-        single=template,
-        pair=template + " $B:1",
-        special_tokens=[
-            {"id": name, "ids": piece, "tokens": [backend.id_to_token(i) or "" for i in piece]}
-            for name, piece in ids.items()
-        ],
+    return Tokenizer.from_str(
+        json.dumps(json.loads(backend.to_str()) | {"post_processor": _template(before, after)})
     )
+
+
+def _template(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Return the post-processor as tokenizer.json has it; its builder refuses tokens such as ":".
+
+    Each token of the prompt is a "special token" under its own name: transformers.js knows no other form.
+    """
+
+    def pieces(tokens: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+        return [{"SpecialToken": {"id": token, "type_id": 0}} for token, _ in tokens]
+
+    single = [*pieces(before), {"Sequence": {"id": "A", "type_id": 0}}, *pieces(after)]
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {
+            token: {"id": token, "ids": [number], "tokens": [token]} for token, number in [*before, *after]
+        },
+    }

@@ -143,7 +143,8 @@ def test_labels_with_quotes_and_newlines_are_still_python(tmp_path):
     for place in ("adapter", "onnx"):
         (folder / place).mkdir()
     (folder / "adapter" / "adapter_config.json").write_text("{}")
-    (folder / "onnx" / "model.onnx").write_bytes(b"")
+    for name in ("packed.onnx", "model_quantized.onnx"):
+        (folder / "onnx" / name).write_bytes(b"")
     python = code(render_card(folder, repo_id="ada/evil").text, "python")
     assert len(python) == 5
     for snippet in python:

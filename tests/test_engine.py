@@ -67,7 +67,7 @@ def logits(path, texts, engine):
 def sessions(path, texts):
     """Return both networks of an artifact, and the texts as token ids."""
     ids = Classifier.load(path, engine="torch").encode(texts).token_ids
-    return Session(path / "onnx" / "model.onnx"), Session(path / "onnx" / "model_int8.onnx"), ids
+    return Session(path / "onnx" / "packed.onnx"), Session(path / "onnx" / "packed_int8.onnx"), ids
 
 
 def test_float32_gives_pytorchs_logits(model):
@@ -104,9 +104,11 @@ def test_what_the_gate_found_stands_beside_the_files(model):
     assert 0 <= int8["close_calls"] <= 1
     assert record["choice"] in ("int8", "float32")
     assert sorted(file.name for file in (path / "onnx").iterdir()) == [
-        "model.onnx", "model_int8.onnx", "parity.json",
+        "packed.onnx", "packed_int8.onnx", "parity.json",
     ]  # fmt: skip
-    assert (path / "onnx" / "model_int8.onnx").stat().st_size < (path / "onnx" / "model.onnx").stat().st_size
+    assert (path / "onnx" / "packed_int8.onnx").stat().st_size < (
+        path / "onnx" / "packed.onnx"
+    ).stat().st_size
 
 
 def test_auto_takes_what_passed_and_says_why(model):
@@ -177,7 +179,7 @@ def test_smoothing_changes_no_answer_of_the_network(model):
     assert np.abs(Session(file).logits(ids) - classifier.logits(ids)).max() < 1e-3
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model_int8.onnx"])
+@pytest.mark.parametrize("name", ["packed.onnx", "packed_int8.onnx"])
 def test_a_torn_file_is_refused(copy, name):
     record = json.loads((copy / "onnx" / "parity.json").read_text())
     (copy / "onnx" / "parity.json").write_text(json.dumps(record | {"choice": "int8"}))

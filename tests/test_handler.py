@@ -241,7 +241,7 @@ def test_exported_it_answers_as_the_classifiers_engine(exported, tmp_path, choic
         same(answer, prediction, classifier.labels)
 
 
-@pytest.mark.parametrize("name", ["onnx/model_int8.onnx", "model.safetensors", None])
+@pytest.mark.parametrize("name", ["onnx/packed_int8.onnx", "model.safetensors", None])
 def test_what_was_not_checked_is_not_run(exported, tmp_path, name):
     """A changed file, or no ONNX Runtime: PyTorch answers, from the weights."""
     artifact = choose(exported, tmp_path, "int8")
@@ -267,5 +267,5 @@ def test_a_repository_without_the_large_files_still_answers(exported, tmp_path):
     for file in (artifact / "onnx").glob("*.onnx"):
         file.unlink()
     with endpoint(artifact, tmp_path) as url:
-        assert about(url)["engine"] == "torch: onnx/model.onnx is not what was exported and checked"
+        assert about(url)["engine"] == "torch: onnx/packed.onnx is not what was exported and checked"
         assert len(post(url, {"inputs": "a day"})[0]) == 3

@@ -213,7 +213,7 @@ def exported(exported_once, folder) -> Path:
 
 def onnx_file(folder: Path) -> Path:
     """Return the file that float32 runs from; it is in use whatever the gate said."""
-    return folder / "onnx" / "model.onnx"
+    return folder / "onnx" / "packed.onnx"
 
 
 def vouch_for(file: Path) -> None:

@@ -29,7 +29,7 @@ def test_what_has_arrived_is_not_sent_twice(large, artifact):
     large.part_size = None
     weights = [artifact / "model.safetensors"]
     (artifact / "onnx").mkdir()
-    for name in ("model.onnx", "model_int8.onnx"):
+    for name in ("packed.onnx", "packed_int8.onnx"):
         (artifact / "onnx" / name).write_bytes(b"\x08" + name.encode() * 8_000)
         weights.append(artifact / "onnx" / name)
     (artifact / "onnx" / "parity.json").write_text("{}")

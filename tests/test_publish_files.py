@@ -45,16 +45,18 @@ def test_a_plan_holds_what_serving_needs_and_the_card(artifact):
 
 def test_the_exported_network_goes_along(artifact):
     (artifact / "onnx").mkdir()
-    for name in ("model.onnx", "model_int8.onnx"):
+    for name in ("packed.onnx", "packed_int8.onnx"):
         (artifact / "onnx" / name).write_bytes(b"\x08\x0a rest of a network")
     (artifact / "onnx" / "parity.json").write_text('{"choice": "int8", "why": "int8 is as good."}')
-    assert {"onnx/model.onnx", "onnx/model_int8.onnx", "onnx/parity.json"} <= names(prepare(artifact, "a/b"))
+    assert {"onnx/packed.onnx", "onnx/packed_int8.onnx", "onnx/parity.json"} <= names(
+        prepare(artifact, "a/b")
+    )
 
 
 UNWANTED = (
     "optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "pytorch_model.bin", "model.pkl",
     "trainer_state.json", ".env", "token", "train.csv", "validation.jsonl", "checkpoint-3/model.safetensors",
-    "onnx/model.onnx.data.pkl", "assets/notes.txt", "handler.py", "adapter/optimizer.pt", ".git/config",
+    "onnx/packed.onnx.data.pkl", "assets/notes.txt", "handler.py", "adapter/optimizer.pt", ".git/config",
 )  # fmt: skip
 
 
@@ -77,7 +79,7 @@ def test_every_file_of_a_plan_is_on_the_list(artifact):
     assert "README.md" in ALLOWED
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "evaluation.json", "onnx/model.onnx"])
+@pytest.mark.parametrize("name", ["model.safetensors", "evaluation.json", "onnx/packed.onnx"])
 def test_a_pickle_under_another_name_is_refused(artifact, name):
     (artifact / name).parent.mkdir(exist_ok=True)
     (artifact / name).write_bytes(pickle.dumps({"weights": list(range(300))}))

@@ -37,6 +37,10 @@ def add_push(register: Register, commands: Any) -> None:
         "--adapter-only", action="store_true",
         help="push the LoRA weights alone; the base has to be on the Hub",
     )  # fmt: skip
+    sub.add_argument(
+        "--no-onnx", action="store_true",
+        help="do not export first, which takes minutes; what was exported before is pushed all the same",
+    )  # fmt: skip
     sub.add_argument("--dry-run", action="store_true", help="show files, sizes and the card; send nothing")
     sub.add_argument("--yes", action="store_true", help="do not ask before a public repository is made")
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -105,6 +109,7 @@ def push_after_training(run: Path, artifact: Path) -> dict[str, Any] | None:
     from training.publish import PublishError, prepare  # noqa: PLC0415
 
     try:
+        _export(artifact, dry_run=False)
         plan = prepare(artifact, str(destination["repo_id"]), private=bool(destination.get("private")))
         pushed = _do_push(plan)
     except PublishError:
@@ -122,10 +127,13 @@ def _token() -> str | None:
 
 def _push(given: argparse.Namespace) -> int:
     from training.publish import check_rights, prepare  # noqa: PLC0415
+    from training.publish.plan import find_artifact  # noqa: PLC0415
 
     rights = None
     if not given.dry_run:
         rights = check_rights(given.repo, token=_token(), pr=given.pr)  # before anything that takes time
+    if not (given.no_onnx or given.adapter_only):
+        _export(find_artifact(given.model), dry_run=given.dry_run)
     plan = prepare(
         given.model, given.repo, private=given.private, pr=given.pr, adapter_only=given.adapter_only
     )
@@ -138,6 +146,13 @@ def _push(given: argparse.Namespace) -> int:
     if given.json:
         _print_json(result)
     return 0
+
+
+def _export(artifact: Path, *, dry_run: bool) -> None:
+    from training.publish.exporting import export_for_push  # noqa: PLC0415
+
+    if note := export_for_push(artifact, dry_run=dry_run):
+        sys.stderr.write(f"{note}\n")
 
 
 def _do_push(plan: Any) -> dict[str, Any]:

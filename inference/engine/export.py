@@ -4,8 +4,9 @@
     record["choice"], record["why"]       # what "auto" will take
 
 The texts are the validation split. Every second one sets what int8 needs (the smoothing, and the margin below
-which float32 answers); the others are the gate. Writes onnx/model.onnx, onnx/model_int8.onnx and
-onnx/parity.json; what was there stays until all three are whole. Knows nothing about data sets.
+which float32 answers); the others are the gate. Writes onnx/packed.onnx and onnx/packed_int8.onnx, which
+TweetTune serves, onnx/model_quantized.onnx for other clients, and onnx/parity.json; what was there stays
+until all are whole. Knows nothing about data sets.
 """
 
 import json
@@ -24,8 +25,9 @@ from inference.batches import Progress, budgeted_batches, no_progress
 from inference.classifier import Classifier
 from inference.engine.network import Prefix, build_network
 from inference.engine.onnx import OnnxEngine, Session, file_sha256
-from inference.engine.parity import FLOAT32, INT8, PROBES, Array, Parity, parity
+from inference.engine.parity import FLOAT32, INT8, PROBES, STANDARD, Array, Parity, parity
 from inference.engine.smoothing import largest_inputs, smooth
+from inference.engine.standard import build_standard
 from inference.engine.weights import read_weights
 from inference.errors import ArtifactError
 from inference.trunk import backbone_of, pad_ids
@@ -33,7 +35,7 @@ from inference.trunk import backbone_of, pad_ids
 LEAST_TEXTS = 100
 CLOSE_CALL_QUANTILE = 0.95
 """The margin of a close call: int8 moves the lead of a label by less than this for 95 % of the texts."""
-_STEPS = 6
+_STEPS = 7
 
 
 def export_onnx(
@@ -117,7 +119,19 @@ class _Export:
             "float32": exact_record | {"sha256": file_sha256(self.folder / FLOAT32)},
             "int8": int8_record | {"sha256": file_sha256(self.folder / INT8)},
         }
-        return verdict(engines)
+        return verdict(engines) | {
+            "standard": self._standard(token_ids[gate], prefix, reference[gate], references[gate])
+        }
+
+    def _standard(
+        self, token_ids: Sequence[Sequence[int]], prefix: Prefix, reference: Array, labels: Sequence[int]
+    ) -> dict[str, Any]:
+        """Write the file for other clients; how alike it answers is told, whatever the gate says of it."""
+        self._write(build_standard(read_weights(self.model), prefix), STANDARD)
+        file = self.folder / STANDARD
+        record = self._measure(Session(file), token_ids, reference, labels) | {"sha256": file_sha256(file)}
+        self._step()
+        return {**record, "why": standard_in_words(record)}
 
     def _int8_network(self, token_ids: Sequence[Sequence[int]], prefix: Prefix) -> ModelProto:
         weights, values = read_weights(self.model), [value.copy() for value in prefix.values]
@@ -184,6 +198,16 @@ def verdict(engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
     else:
         choice, why = "float32", f"{found}: it fails the gate, so float32 answers."
     return {"choice": choice, "why": why, "engines": engines}
+
+
+def standard_in_words(record: dict[str, Any]) -> str:
+    """Return how alike the file for other clients answers, in a sentence."""
+    gate = "it passes the gate" if record["passes"] else "less than the gate asks for"
+    return (
+        f"{STANDARD}, int8 weights for other clients, gives the same label as PyTorch on "
+        f"{record['labels_equal']:.1%} of {record['n']} validation texts, macro-F1 "
+        f"{record['macro_f1_points']:.2f} points apart: {gate}."
+    )
 
 
 def prompt_prefix(classifier: Classifier) -> Prefix:

@@ -53,7 +53,8 @@ class Graph:
     def model(self, *, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> ModelProto:
         """Return the graph as a model."""
         graph = helper.make_graph(self._nodes, "classifier", list(inputs), list(outputs), self._tensors)
-        opsets = [helper.make_opsetid(domain, version) for domain, version in _OPSETS.items()]
+        used = sorted({node.domain for node in self._nodes})
+        opsets = [helper.make_opsetid(domain, _OPSETS[domain]) for domain in used]
         return helper.make_model(
             graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="tweettune"
         )

@@ -37,7 +37,7 @@ class Prefix:
 
 
 @dataclass(frozen=True)
-class _Tokens:
+class Tokens:
     """Names of what says where the packed tokens are."""
 
     places: str  # (tokens,): place of each packed token in (batch · length)
@@ -52,10 +52,12 @@ class _Tokens:
 
 def build_network(weights: Weights, prefix: Prefix, *, int8: bool) -> ModelProto:
     """Return the ONNX model of a classifier; `int8`: projections in int8, embeddings in float16."""
-    return _Network(weights, prefix, int8=int8).build()
+    return Network(weights, prefix, int8=int8).build()
 
 
-class _Network:
+class Network:
+    """Writes the graph in ONNX Runtime's operators; `standard` overrides what the standard has not."""
+
     def __init__(self, weights: Weights, prefix: Prefix, *, int8: bool) -> None:
         self.weights, self.prefix, self.int8 = weights, prefix, int8
         self.graph = Graph()
@@ -63,6 +65,7 @@ class _Network:
         self._one, self._zero = self.graph.constant(np.float32(1)), self.graph.constant(np.uint8(128))
 
     def build(self) -> ModelProto:
+        """Return the model."""
         graph, weights = self.graph, self.weights
         tokens = self._tokens()
         if weights.rotary:
@@ -80,7 +83,7 @@ class _Network:
     def _int(self, *values: int) -> str:
         return self.graph.constant(np.array(values, dtype=np.int64))
 
-    def _tokens(self) -> _Tokens:
+    def _tokens(self) -> Tokens:
         g, skip = self.graph, len(self.prefix.token_ids)
         one, everything = self._int(1), self._int(-1)
         body = [g.op("Slice", name, self._int(skip), self._int(1 << 30), one)
@@ -98,7 +101,7 @@ class _Network:
         everywhere = self._range(g.op("Add", g.op("Squeeze", length), g.constant(np.int64(skip))))
         limit = g.op("Add", g.op("Unsqueeze", columns, one), self._int(skip))
         ends = g.op("Add", lengths, self._int(skip))
-        return _Tokens(
+        return Tokens(
             places=places, sources=sources, batch=batch, length=length, last=last,
             positions=g.op("Unsqueeze", positions, one),
             causal=self._barred(g.op("Greater", everywhere, limit)),
@@ -113,19 +116,23 @@ class _Network:
         g = self.graph
         return g.op("Where", hidden, g.constant(_HIDDEN), g.constant(np.float32(0)))
 
-    def _embed(self, tokens: _Tokens) -> str:
+    def _embed(self, tokens: Tokens) -> str:
         g = self.graph
         ids = g.op("Gather", self.ids, tokens.places)
-        table = self.weights.embedding.astype(np.float16) if self.int8 else self.weights.embedding
-        state = g.op("Gather", g.constant(table, "embedding"), ids)
-        if self.int8:
-            state = g.op("Cast", state, to=TensorProto.FLOAT)
+        state = self._looked_up(ids)
         if self.weights.positions is None:
             return state
         positions = g.op("Squeeze", tokens.positions, self._int(1))
         return g.op("Add", state, g.op("Gather", g.constant(self.weights.positions, "positions"), positions))
 
-    def _layer(self, number: int, layer: Layer, state: str, tokens: _Tokens, *, last: bool) -> str:
+    def _looked_up(self, ids: str) -> str:
+        g, table = self.graph, self.weights.embedding
+        if not self.int8:
+            return g.op("Gather", g.constant(table, "embedding"), ids)
+        return g.op("Cast", g.op("Gather", g.constant(table.astype(np.float16), "embedding"), ids),
+                    to=TensorProto.FLOAT)  # fmt: skip
+
+    def _layer(self, number: int, layer: Layer, state: str, tokens: Tokens, *, last: bool) -> str:
         g = self.graph
         seen = self._norm(state, layer.before_attention)
         value = self._linear(seen, layer.value)
@@ -138,13 +145,11 @@ class _Network:
         inner = self._activation(self._linear(seen, layer.up))
         return g.op("Add", state, self._linear(inner, layer.down))
 
-    def _attention(self, number: int, query_key: str, value: str, tokens: _Tokens, *, last: bool) -> str:
+    def _attention(self, number: int, query_key: str, value: str, tokens: Tokens, *, last: bool) -> str:
         """Return (tokens or batch, hidden). The prefix's keys and values stand before the text's own."""
         g, w = self.graph, self.weights
         if w.rotary:
-            turned = g.op("RotaryEmbedding", g.op("Unsqueeze", query_key, self._int(1)), tokens.positions,
-                          *self.rotary, domain=ORT)  # fmt: skip
-            query_key = g.op("Squeeze", turned, self._int(1))
+            query_key = self._turned(query_key, tokens)
         sizes = self._int(w.heads * w.head_size, w.kv_heads * w.head_size)
         query, key = g.ops("Split", query_key, sizes, outputs=2, axis=1)
         key, value = (self._by_head(packed, tokens, w.kv_heads) for packed in (key, value))
@@ -160,7 +165,7 @@ class _Network:
             query = self._by_head(query, tokens, w.heads)  # (batch, heads, length, size)
             if group > 1:
                 query = g.op("Reshape", query, self._shape(tokens.batch, w.kv_heads, -1, w.head_size))
-        scores = g.op("FusedMatMul", query, key, domain=ORT, transB=1, alpha=w.head_size**-0.5)
+        scores = self._scores(query, key)
         if not last and group > 1:
             scores = g.op("Reshape", scores, self._shape(tokens.batch, w.heads, tokens.length, -1))
         scores = g.op("Add", scores, tokens.within if last else tokens.causal)
@@ -181,45 +186,65 @@ class _Network:
         mixed = g.op("Transpose", mixed, perm=[0, 2, 1, 3])
         return g.op("Gather", g.op("Reshape", mixed, self._int(-1, w.heads * w.head_size)), tokens.places)
 
+    def _turned(self, query_key: str, tokens: Tokens) -> str:
+        g = self.graph
+        turned = g.op("RotaryEmbedding", g.op("Unsqueeze", query_key, self._int(1)), tokens.positions,
+                      *self.rotary, domain=ORT)  # fmt: skip
+        return g.op("Squeeze", turned, self._int(1))
+
+    def _scores(self, query: str, key: str) -> str:
+        alpha = self.weights.head_size**-0.5
+        return self.graph.op("FusedMatMul", query, key, domain=ORT, transB=1, alpha=alpha)
+
     def _shape(self, *sizes: int | str) -> str:
         parts = [size if isinstance(size, str) else self._int(size) for size in sizes]
         return self.graph.op("Concat", *parts, axis=0)
 
-    def _by_head(self, packed: str, tokens: _Tokens, heads: int) -> str:
+    def _by_head(self, packed: str, tokens: Tokens, heads: int) -> str:
         """Return (batch, heads, length, head size) of packed tokens."""
         g = self.graph
         padded = g.op("Gather", packed, tokens.sources)
         shape = self._shape(tokens.batch, tokens.length, heads, self.weights.head_size)
         return g.op("Transpose", g.op("Reshape", padded, shape), perm=[0, 2, 1, 3])
 
-    def _behind(self, prefix: Array, states: str, tokens: _Tokens) -> str:
+    def _behind(self, prefix: Array, states: str, tokens: Tokens) -> str:
         g, shape = self.graph, self._shape(tokens.batch, 1, 1, 1)
         return g.op("Concat", g.op("Expand", g.constant(prefix[None], "prefix"), shape), states, axis=2)
 
     def _norm(self, state: str, norm: Norm) -> str:
         g, gain = self.graph, self.graph.constant(norm.gain, "gain")
         if norm.bias is None:
-            return g.op(
-                "SimplifiedLayerNormalization", state, gain, axis=-1, epsilon=norm.epsilon, stash_type=1
-            )
+            return self._root_mean_square(state, gain, norm.epsilon)
         return g.op(
             "LayerNormalization", state, gain, g.constant(norm.bias, "bias"), axis=-1, epsilon=norm.epsilon
+        )
+
+    def _root_mean_square(self, state: str, gain: str, epsilon: float) -> str:
+        return self.graph.op(
+            "SimplifiedLayerNormalization", state, gain, axis=-1, epsilon=epsilon, stash_type=1
         )
 
     def _activation(self, inner: str) -> str:
         g = self.graph
         if not self.weights.gated:
-            return g.op("FastGelu", inner, domain=ORT)
+            return self._gelu(inner)
         gate, up = g.ops("Split", inner, outputs=2, axis=1, num_outputs=2)
-        return g.op("Mul", g.op("QuickGelu", gate, domain=ORT, alpha=1.0), up)
+        return g.op("Mul", self._silu(gate), up)
+
+    def _gelu(self, x: str) -> str:
+        return self.graph.op("FastGelu", x, domain=ORT)
+
+    def _silu(self, x: str) -> str:
+        return self.graph.op("QuickGelu", x, domain=ORT, alpha=1.0)
 
     def _linear(self, x: str, linear: Linear) -> str:
-        g = self.graph
+        y = self._product(x, linear.weight)
+        return y if linear.bias is None else self.graph.op("Add", y, self.graph.constant(linear.bias, "bias"))
+
+    def _product(self, x: str, weight: Array) -> str:
         if self.int8:
-            y = self._int8(x, linear.weight)
-        else:
-            y = g.op("MatMul", x, g.constant(linear.weight, "weight"))
-        return y if linear.bias is None else g.op("Add", y, g.constant(linear.bias, "bias"))
+            return self._int8(x, weight)
+        return self.graph.op("MatMul", x, self.graph.constant(weight, "weight"))
 
     def _int8(self, x: str, weight: Array) -> str:
         """Return x · weight: a scale for each token, and one for each output channel."""

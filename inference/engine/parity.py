@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FLOAT32 = "model.onnx"
-INT8 = "model_int8.onnx"
+FLOAT32 = "packed.onnx"  # ours alone; other clients look for model*.onnx
+INT8 = "packed_int8.onnx"
+STANDARD = "model_quantized.onnx"  # the name that transformers.js gives to 8 bits
 
 LABELS_EQUAL_MIN = 0.99
 MACRO_F1_POINTS_MAX = 0.5

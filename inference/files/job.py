@@ -18,7 +18,7 @@ from inference.files.source import CHUNK_CHARACTERS, CHUNK_ROWS, Source, kind_of
 
 RAY = "ray"
 HEAD_BYTES = 1_048_576
-MODEL_FILES = ("config.json", "tokenizer.json", "*.safetensors", "onnx/*")
+MODEL_FILES = ("config.json", "tokenizer.json", "*.safetensors", "onnx/packed*", "onnx/parity.json")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from training.publish.card_facts import (
     CONFUSION,
     CURVES,
     Facts,
+    at,
     read_facts,
     without_scores,
 )
@@ -243,7 +244,11 @@ def _values(
         "curve_sentence": curve_sentence(facts),
         "energy": energy.sentence if energy else "",
         "no_energy": why_no_energy(facts) if not energy else "",
-        "onnx": text(facts.parity.get("why") or "", limit=500) if not adapter_only else "",
+        "onnx": ""
+        if adapter_only
+        else " ".join(
+            text(at(facts.parity, *path, "why") or "", limit=500) for path in ((), ("standard",))
+        ).strip(),
         "recipe": recipe_block(facts),
         "examples": examples_tables(facts),
         "examples_sentence": examples_sentence(facts),

@@ -12,11 +12,13 @@ import re
 from dataclasses import dataclass
 
 from inference.artifact import ADAPTER, ONNX_FOLDER
+from inference.engine.parity import FLOAT32, INT8, STANDARD
 from training.publish.card_facts import Facts
 
 TEXTS = 'texts = ["what a day", "the train is late again"]'
 PORT = 8000
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+MOST_CHARACTERS = 300  # at most three tokens each, so within the 1,024 of GPT-2
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ def snippets(facts: Facts, *, repo_id: str | None, adapter_only: bool = False) -
     found = [_pipeline(where), _classifier(where), *_served(where)]
     if facts.onnx_files:
         found.append(_onnx(facts, repo_id))
+    if STANDARD in facts.onnx_files:
+        found.append(_javascript(where))
     if facts.has_adapter:
         found.append(_adapter(facts, where, folder=ADAPTER))
     return found
@@ -86,7 +90,7 @@ for text in texts:
 
 def _onnx(facts: Facts, repo_id: str | None) -> Snippet:
     choice = str(facts.parity.get("choice", ""))
-    name = "model_int8.onnx" if choice == "int8" else "model.onnx"
+    name = INT8 if choice == "int8" else FLOAT32
     file = f"{ONNX_FOLDER}/{name if name in facts.onnx_files else facts.onnx_files[0]}"
     fetch = "from huggingface_hub import hf_hub_download\n" if repo_id else ""
 
@@ -110,7 +114,8 @@ for text in texts:
     print(text, dict(zip(labels, (probabilities / probabilities.sum()).round(3).tolist())))
 """
     before = (
-        "Without PyTorch. The network uses operators of ONNX Runtime's own, so other runtimes can't read it."
+        "Without PyTorch, by TweetTune's own file, in operators of ONNX Runtime's. Other runtimes take "
+        f"`{ONNX_FOLDER}/{STANDARD}`, with the same inputs and output."
     )
     if choice == "int8":
         before += (
@@ -118,6 +123,27 @@ for text in texts:
             " again where its two best labels are close."
         )
     return Snippet("ONNX Runtime", "python", code, before)
+
+
+def _javascript(where: str) -> Snippet:
+    code = f"""
+import {{ AutoTokenizer, PreTrainedModel, softmax }} from "@huggingface/transformers";
+
+const tokenizer = await AutoTokenizer.from_pretrained({json.dumps(where)});
+const model = await PreTrainedModel.from_pretrained({json.dumps(where)}, {{ dtype: "q8" }});
+const {TEXTS};
+for (const text of texts) {{
+  const {{ logits }} = await model(tokenizer(text.slice(0, {MOST_CHARACTERS})));
+  const scores = [...softmax(logits.data)].map((score, i) => [model.config.id2label[i], score]);
+  console.log(text, Object.fromEntries(scores));
+}}
+"""
+    before = (
+        f"In Node or a browser, by `{ONNX_FOLDER}/{STANDARD}`: int8 weights, computed in float32. Its "
+        "`pipeline` knows no classifier of this family, so tokenizer and network are asked one after the "
+        "other. Long texts are cut here, since its tokenizer would cut the prompt's end."
+    )
+    return Snippet("transformers.js", "js", code, before)
 
 
 def _adapter(facts: Facts, where: str, *, folder: str) -> Snippet:

@@ -15,7 +15,17 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from inference.artifact import ADAPTER, BASE_HEAD, EVALUATION, ONNX_FOLDER, PROVENANCE, REFERENCE, read_record
+from inference.artifact import (
+    ADAPTER,
+    BASE_HEAD,
+    EVALUATION,
+    ONNX_FOLDER,
+    PARITY,
+    PROVENANCE,
+    REFERENCE,
+    read_record,
+)  # fmt: skip
+from inference.engine.parity import FLOAT32, INT8, STANDARD
 from training.publish.errors import NotPublishable
 
 CARD = "README.md"
@@ -29,10 +39,11 @@ TOKENIZER = (
 PUSHED = "pushed"
 """The key of provenance.json that names all files of a push."""
 _RECORDS = (EVALUATION, PROVENANCE, REFERENCE, "examples.json")
+ONNX_FILES = tuple(f"{ONNX_FOLDER}/{name}" for name in (FLOAT32, INT8, STANDARD, PARITY))
 _WHOLE = (
     "config.json", "model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", BASE_HEAD,
     f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors",
-    f"{ONNX_FOLDER}/*.onnx", f"{ONNX_FOLDER}/parity.json",
+    *ONNX_FILES,
 )  # fmt: skip
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 _SHOWN = (CARD, VERIFICATION, "assets/*.png", ".eval_results/*.yaml")

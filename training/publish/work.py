@@ -17,6 +17,8 @@ from typing import Any
 
 from inference.errors import TweetTuneError
 from training.publish import Plan, check_rights, prepare, push
+from training.publish.exporting import export_for_push
+from training.publish.plan import find_artifact
 
 
 def main() -> int:
@@ -36,20 +38,23 @@ def _carry_out(order: dict[str, Any]) -> None:
         tell("step", phase="rights")
         check_rights(order["repo_id"], **access, pr=bool(order.get("pr")))
     tell("step", phase="prepare")
+    note = ""
+    if not order.get("adapter_only"):
+        note = export_for_push(find_artifact(order["source"]), dry_run=bool(order.get("dry_run")))
     plan = prepare(
         Path(order["source"]), order["repo_id"], private=bool(order.get("private")),
         pr=bool(order.get("pr")), adapter_only=bool(order.get("adapter_only")),
         secrets=order.get("secrets") or (),
     )  # fmt: skip
-    tell("plan", **_shown(plan))
+    tell("plan", **_shown(plan, note))
     if not order.get("dry_run"):
         pushed = push(plan, **access, progress=lambda step: tell("step", **dataclasses.asdict(step)))
         tell("done", **dataclasses.asdict(pushed))
 
 
-def _shown(plan: Plan) -> dict[str, Any]:
+def _shown(plan: Plan, note: str) -> dict[str, Any]:
     files = [{"name": file.path_in_repo, "size": file.size} for file in plan.files]
-    return {"files": files, "card": plan.card, "notes": list(plan.notes)}
+    return {"files": files, "card": plan.card, "notes": [*filter(None, [note]), *plan.notes]}
 
 
 def tell(kind: str, **more: Any) -> None:
