@@ -73,7 +73,7 @@ def opened(browser):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: inside(request.url) or problems.append(f"outside: {request.url}"))
         if hold is not None:
-            page.route("**/gradio_api/run/**", hold.append)
+            page.route("**/gradio_api/run/**", lambda route: hold.append(route))  # it takes no builtin
         page.goto(url)
         page.wait_for_selector("#header h1" if hold is None else "[role=tab]")
         return page
@@ -188,9 +188,9 @@ def test_a_tab_pressed_before_the_server_has_answered_stays_open(opened, url):
     expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
     tab(page, "Live")
     wait_for(lambda: page.wait_for_timeout(50) or held)
-    page.unroute("**/gradio_api/run/**")
     for request in held:
         request.continue_()
+    page.unroute("**/gradio_api/run/**")
     expect(page.locator("#header")).to_contain_text("first")
     expect(page.locator("#live-start")).to_be_visible()
     page.wait_for_timeout(1000)
