@@ -18,7 +18,11 @@ from test_browser import (  # noqa: F401  (fixtures)
 
 OAUTH = "hf_oauth_" + "b" * 40
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
+]
 
 
 @pytest.fixture(scope="module")

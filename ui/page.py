@@ -22,8 +22,11 @@ from ui.train import build_train
 from ui.translations import I18N, texts_for
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-# Who has pressed a tab before the page's first answer came stays there; ui/theme.py's script notes it.
-_FIRST_TAB_JS = "(tab) => ({__type__: 'update', ...(window.ttTabPressed ? {} : {selected: tab})})"
+# Who has pressed a tab before the page's first answer stays there, and its timer ticks on: see ui/theme.py.
+_FIRST_TAB_JS = """(tab) => {
+  const to = (more) => ({__type__: 'update', ...(window.ttTabPressed ? {} : more)});
+  return [to({selected: tab}), to({active: tab === 'train'})];
+}"""
 
 
 def build(workbench: Workbench) -> gr.Blocks:
@@ -52,7 +55,7 @@ def build(workbench: Workbench) -> gr.Blocks:
             tab = "train" if run_id or not workbench.model.source else "compare"
             return (
                 header(workbench.model, texts_for(request)), tab,
-                gr.Timer(active=loading()), gr.Timer(active=tab == "train"), run_id,
+                gr.Timer(active=loading()), run_id,
             )  # fmt: skip
 
         def follow(request: gr.Request) -> tuple[Any, ...]:
@@ -64,8 +67,8 @@ def build(workbench: Workbench) -> gr.Blocks:
         for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):
             tab.select(timers(name), None, [train.timer, live.timer], **_QUIET)
             tab.select(follow, None, [head, boot], **_QUIET)  # somebody else may have chosen another model
-        opened = demo.load(open_page, None, [head, first_tab, boot, train.timer, train.chosen], **_QUIET)
-        opened.then(None, first_tab, tabs, js=_FIRST_TAB_JS, **_QUIET)
+        opened = demo.load(open_page, None, [head, first_tab, boot, train.chosen], **_QUIET)
+        opened.then(None, first_tab, [tabs, train.timer], js=_FIRST_TAB_JS, **_QUIET)
         opened.then(train.refresh, train.inputs, train.outputs, **_QUIET)
         demo.load(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
         compare_tab.select(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
