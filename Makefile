@@ -7,7 +7,7 @@ MODEL ?= runs/demo/artifact
 export OMP_WAIT_POLICY ?= PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo install app test test-js check bench browser wrk clean help
+.PHONY: demo install app test js check bench browser wrk clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -57,7 +57,7 @@ test: check browser
 	@$(BIN)/pytest -m alone
 
 # The card's snippet in transformers.js, in Node; fetches 200 MB from npm, so it is no part of `make test`.
-test-js: $(VENV)/installed-dev
+js: $(VENV)/installed-dev
 	@npm install --prefix .cache/js --no-save --ignore-scripts --no-audit --no-fund --silent @huggingface/transformers@4.3.1
 	@NODE_MODULES=$(CURDIR)/.cache/js/node_modules $(BIN)/pytest tests/test_engine_standard.py -k transformers_js
 

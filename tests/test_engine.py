@@ -104,7 +104,7 @@ def test_what_the_gate_found_stands_beside_the_files(model):
     assert 0 <= int8["close_calls"] <= 1
     assert record["choice"] in ("int8", "float32")
     assert sorted(file.name for file in (path / "onnx").iterdir()) == [
-        "packed.onnx", "packed_int8.onnx", "parity.json",
+        "model_quantized.onnx", "packed.onnx", "packed_int8.onnx", "parity.json",
     ]  # fmt: skip
     assert (path / "onnx" / "packed_int8.onnx").stat().st_size < (
         path / "onnx" / "packed.onnx"
@@ -189,6 +189,11 @@ def test_a_torn_file_is_refused(copy, name):
         f"{file} is not the file that was exported and checked. "
         "Export again: `python -m inference export MODEL`."
     )
+
+
+def test_what_was_exported_under_the_former_names_has_to_be_exported_again(copy):
+    (copy / "onnx" / "packed.onnx").rename(copy / "onnx" / "model.onnx")
+    assert refusal(copy).endswith("Export again: `python -m inference export MODEL`.")
 
 
 def test_other_weights_than_those_exported_are_refused(copy, trained_gpt2):

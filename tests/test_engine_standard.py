@@ -84,7 +84,7 @@ def test_the_record_says_how_alike_it_answers(artifact):
 @pytest.mark.skipif(not shutil.which("node"), reason="Node is not installed")
 @pytest.mark.skipif(
     not (Path(MODULES) / "@huggingface" / "transformers").is_dir() or not MODULES,
-    reason="NODE_MODULES names no folder with @huggingface/transformers: `make test-js` fetches it",
+    reason="NODE_MODULES names no folder with @huggingface/transformers: `make js` fetches it",
 )
 def test_the_cards_snippet_runs_in_transformers_js(artifact, tmp_path):
     [code] = re.findall(r"^```js\n(.*?)^```$", render_card(artifact, repo_id="ada/tweets").text, re.S | re.M)

@@ -107,6 +107,9 @@ def test_bad_rows_of_parquet_stay_in_their_place_with_a_reason(tmp_path):
 # errors
 
 
+CUT_SHORT = gzip.compress(b"text\n" * 999, mtime=0)[:-9]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -120,7 +123,7 @@ def test_bad_rows_of_parquet_stay_in_their_place_with_a_reason(tmp_path):
         ("in.jsonl", b"[\n]\n", "in.jsonl holds no JSON object with a key; JSONL has one object a line."),
         ("in.jsonl", b'{"t": 1}', "in.jsonl has no text column (found: t); name the right one with"),
         ("in.jsonl.gz", b'{"t": 1}', "in.jsonl.gz can't be read (Not a gzipped file (b'{\"')); check the"),
-        ("in.csv.gz", gzip.compress(b"text\n" * 999, mtime=0)[:-9], "in.csv.gz is cut short (its gzip stream"),
+        ("in.csv.gz", CUT_SHORT, "in.csv.gz is cut short (its gzip stream"),
         ("in.parquet", b"PAR1", "in.parquet is not a sound Parquet file (Parquet file size is 4 bytes"),
         ("in.parquet.gz", b"", "in.parquet.gz is Parquet, which is packed inside already; leave out"),
         ("in.xlsx", b"", "in.xlsx has an ending that is not known (.xlsx); use .csv, .tsv, .jsonl"),

@@ -1,5 +1,7 @@
 """The prompt travels in the tokenizer, and truncation never cuts it."""
 
+import json
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -72,3 +74,10 @@ def test_a_text_of_100000_characters_is_cut(prompted):
     encoded = prompted("love " * 20_000, truncation=True)
     assert len(encoded["input_ids"]) == 24
     assert encoded.encodings[0].overflowing
+
+
+def test_each_token_of_the_prompt_stands_under_its_own_name(prompted):
+    """transformers.js looks these names up in the vocabulary, and knows no name for several ids."""
+    template = json.loads(prompted.backend_tokenizer.to_str())["post_processor"]
+    names = [piece["SpecialToken"]["id"] for piece in template["single"] if "SpecialToken" in piece]
+    assert prompted.convert_tokens_to_ids(names) == prompted("")["input_ids"]

@@ -2,16 +2,18 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY, command, train_arguments, wait_for
+from conftest import REPOSITORY, command, train_arguments, tweets, wait_for
 from hub_fixtures import ADA
 from publishing import REPO, copy_of
 
 from training.jobs import find_run
+from training.publish.exporting import export_for_push
 
 
 @pytest.fixture
@@ -43,6 +45,30 @@ def test_the_command_shows_what_it_would_send_and_sends_nothing(hub, artifact):
     assert shown["card"].startswith("---\n") and shown["size"] == sum(file["size"] for file in shown["files"])
     assert f"Nothing was sent to {REPO}." in run(hub, "push", artifact, REPO, "--dry-run", token=None).stderr
     assert not hub.requests
+
+
+def test_a_push_exports_first_or_says_why_not(hub, artifact):
+    """A dry run says it will; --no-onnx leaves it out; too few texts, and the push goes on without."""
+    look = run(hub, "push", artifact, REPO, "--dry-run", token=None)
+    assert "onnx/ is not there yet: the push exports it first, unless --no-onnx is given." in look.stderr
+    assert not (artifact / "onnx").exists() and "onnx/parity.json" not in look.stdout
+    rows = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in tweets(100))
+    (artifact.parent / "validation.jsonl").write_text(rows)
+    done = run(hub, "push", artifact, REPO, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "Exported to onnx/: int8 with float32" in done.stderr
+    assert {
+        f"onnx/{name}" for name in ("packed.onnx", "packed_int8.onnx", "model_quantized.onnx", "parity.json")
+    } <= (hub.files(REPO).keys())
+    assert export_for_push(artifact, dry_run=False) == ""
+    shutil.rmtree(artifact / "onnx")
+    look = run(hub, "push", artifact, REPO, "--dry-run", "--no-onnx", token=None)
+    assert "onnx/parity.json" not in look.stdout and "the push exports it first" not in look.stderr
+    (artifact.parent / "validation.jsonl").write_text(rows[:1000].rpartition("\n")[0])
+    note = export_for_push(artifact, dry_run=False)
+    assert note.startswith(
+        "It goes without onnx/. The parity gate needs at least 100 validation texts, found "
+    )
 
 
 def test_the_command_asks_before_anything_becomes_public(hub, artifact):
