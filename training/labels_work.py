@@ -7,25 +7,12 @@ Killing it is safe at any moment. Knows nothing about who asked.
 """
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from inference.errors import TweetTuneError
 from training.publish.dataset import prepare_data, push_data
-from training.publish.work import tell
-
-
-def main() -> int:
-    """Do what the order says. Returns the exit status."""
-    order = json.loads(sys.stdin.readline())
-    try:
-        _carry_out(order)
-    except TweetTuneError as error:
-        tell("error", text=str(error))
-        return 1
-    return 0
+from training.publish.work import obey, tell
 
 
 def _carry_out(order: dict[str, Any]) -> None:
@@ -36,4 +23,4 @@ def _carry_out(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(obey(_carry_out))

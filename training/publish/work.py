@@ -12,6 +12,7 @@ about who asked.
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from training.publish.exporting import export_for_push
 from training.publish.plan import find_artifact
 
 
-def main() -> int:
-    """Do what the order says. Returns the exit status."""
+def obey(carry_out: Callable[[dict[str, Any]], None]) -> int:
+    """Do what the order on standard input says. Returns the exit status."""
     order = json.loads(sys.stdin.readline())
     try:
-        _carry_out(order)
+        carry_out(order)
     except TweetTuneError as error:
         tell("error", text=str(error))
         return 1
@@ -64,4 +65,4 @@ def tell(kind: str, **more: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(obey(_carry_out))
