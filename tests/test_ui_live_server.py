@@ -62,6 +62,15 @@ def test_a_file_streams_pauses_goes_on_and_stops(client, app, tmp_path):
         client.predict(api_name="/live_pause")
 
 
+def test_a_file_as_fast_as_possible_waits_for_the_model_and_loses_no_post(client, app, tmp_path):
+    start(client, "file", rate=1, unpaced=True, file=posts_file(tmp_path / "fast.jsonl"))
+    [watched] = app.feeds()
+    assert watched.feed.wait(60)
+    summary = watched.feed.summary()
+    assert (summary.received, summary.classified, summary.dropped) == (400, 400, 0)
+    assert summary.rate_per_s > 20, "its rate is the model's, not the slider's"
+
+
 def test_two_people_share_a_feed_and_a_filter_makes_another(client, app):
     other = Client(app.url, verbose=False)
     try:

@@ -50,7 +50,8 @@ def begin(workbench: Workbench, wish: Wish, *, owner: str) -> tuple[Watched, boo
         raise FeedError("Another model was loaded just now. Press Start again.")
     joined = watched.id in running
     if joined:
-        set_rate(watched, wish.rate_per_s)
+        if not wish.is_unpaced:
+            set_rate(watched, wish.rate_per_s)
         if watched.feed.state == "paused":
             watched.feed.resume()
     return watched, joined

@@ -123,7 +123,7 @@ class LiveFeeds:
         told, recording = statistics(), Recording()
         feed = Feed(
             source, pair.predict, labels=pair.labels, second=pair.second, wanted=wish.filter,
-            listeners=[told, recording, *listeners], turn=self._turn,
+            patient=wish.is_unpaced, listeners=[told, recording, *listeners], turn=self._turn,
         )  # fmt: skip
         self._feeds.open(key, lambda: feed)
         watched = Watched(

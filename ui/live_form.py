@@ -31,12 +31,13 @@ from ui.translations import I18N, Texts, texts_for
 
 NAMES = (
     "source", "rate", "query", "instance", "token", "cap", "file", "second", "keywords", "languages",
-    "reposts", "replies",
+    "reposts", "replies", "unpaced",
 )  # fmt: skip
 UPLOADS = (".jsonl", ".csv", ".tsv", ".parquet", ".txt")
 _FASTEST_ON_SLIDER = 50.0
 _SHOWN_FOR = {
     "rate": ("replay", "file"),
+    "unpaced": ("replay", "file"),
     "query": ("bluesky", "mastodon", *OF_X),
     "instance": ("mastodon",),
     "token": ("mastodon", *OF_X),
@@ -68,6 +69,10 @@ class LiveForm:
             fields["rate"] = gr.Slider(
                 0.5, _FASTEST_ON_SLIDER, value=2, step=0.5, label=I18N("live.wanted_rate"), min_width=220,
                 scale=4, elem_id="rate",
+            )  # fmt: skip
+            fields["unpaced"] = gr.Checkbox(
+                False, label=I18N("live.unpaced"), info=I18N("live.unpaced_help"), min_width=180, scale=2,
+                elem_id="live-unpaced",
             )  # fmt: skip
             fields["instance"] = _box("instance", value=DEFAULT_INSTANCE, visible=False, scale=2)
             fields["query"] = _box("query", visible=False, scale=3, placeholder="")
@@ -116,6 +121,7 @@ class LiveForm:
             cap_usd=usable_cap(given["cap"]) if given["source"] in OF_X else DEFAULT_CAP_USD,
             keywords=split_words(given["keywords"]), languages=split_words(given["languages"]),
             reposts=bool(given["reposts"]), replies=bool(given["replies"]), second=given["second"] or "",
+            unpaced=bool(given["unpaced"]),
         )  # fmt: skip
 
     def _wire(self) -> None:

@@ -65,7 +65,7 @@ class Wiring:
             request: gr.Request, source: Any = "replay", rate: Any = 2.0, query: Any = "",
             instance: Any = "", token: Any = "", cap: Any = None, file: Any = None, second: Any = "",
             keywords: Any = "", languages: Any = "", reposts: Any = True, replies: Any = True,
-            view: View | None = None,
+            unpaced: Any = False, view: View | None = None,
         ) -> Iterator[Any]:  # fmt: skip
             values = (source, rate, query, instance, token, cap, file, second, keywords, languages)
             text, view = texts_for(request), known(view or NEW)
@@ -74,7 +74,7 @@ class Wiring:
             with as_gradio_error():
                 try:
                     watched, joined = begin(
-                        self.workbench, form.wish((*values, reposts, replies)), owner=view["owner"]
+                        self.workbench, form.wish((*values, reposts, replies, unpaced)), owner=view["owner"]
                     )
                     view = {**view, "feed": watched.id}
                     if joined:

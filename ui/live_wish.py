@@ -35,6 +35,8 @@ class Wish:
     file: str = ""
     """The path of an uploaded file, for the source "file"."""
     rate_per_s: float = 2.0
+    unpaced: bool = False
+    """Replay and file: as fast as the model answers, whatever `rate_per_s` says."""
     cap_usd: float = DEFAULT_CAP_USD
     keywords: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
@@ -52,6 +54,11 @@ class Wish:
         """Whether it has a token that somebody typed in, or a file: such a feed is that person's alone."""
         has_token = self.source in ("mastodon", *OF_X) and bool(self.token.strip())
         return has_token or self.source == "file"
+
+    @property
+    def is_unpaced(self) -> bool:
+        """Whether its source waits for the model, so that no post is dropped."""
+        return self.unpaced and self.source in ("replay", "file")
 
     @property
     def costs_the_app(self) -> bool:
@@ -85,6 +92,7 @@ class Wish:
             self.filter,
             model,
             self.second,
+            self.is_unpaced,
             owner if self.is_private else "",
         )
 
@@ -92,14 +100,15 @@ class Wish:
         self, sources: Mapping[str, Callable[..., Source]], held_out: Callable[[], Sequence[Post]]
     ) -> Source:
         """Return the source. Raises FeedError for settings that can't be used; nothing is asked yet."""
+        rate_per_s = None if self.is_unpaced else self.rate_per_s
         if self.source == "replay":
-            return sources["replay"](held_out(), rate_per_s=self.rate_per_s)
+            return sources["replay"](held_out(), rate_per_s=rate_per_s)
         if self.source == "file":
             if not self.file:
                 raise FeedError(
                     "No file was uploaded. Choose a recording or a file of texts, then press Start."
                 )
-            return Replay.of_file(self.file, rate_per_s=self.rate_per_s)
+            return Replay.of_file(self.file, rate_per_s=rate_per_s)
         if self.source == "bluesky":
             return sources["bluesky"]()
         if self.source == "mastodon":
