@@ -49,7 +49,7 @@ check: $(VENV)/installed-dev
 test: check browser
 	@$(BIN)/pytest
 
-# The card's snippet in transformers.js, in Node; fetches 200 MB from npm, so it is no part of `make test`.
+# The card's snippet in transformers.js, in Node; takes 500 MB from npm, so it is no part of `make test`.
 js: $(VENV)/installed-dev
 	@npm install --prefix .cache/js --no-save --ignore-scripts --no-audit --no-fund --silent @huggingface/transformers@4.3.1
 	@NODE_MODULES=$(CURDIR)/.cache/js/node_modules $(BIN)/pytest tests/test_engine_standard.py -k transformers_js
