@@ -182,8 +182,9 @@ def _until_the_end(feed: "Feed", note: Callable[[str], None]) -> "FeedSnapshot":
         _tell_states(feed, note)
     except KeyboardInterrupt:
         note("Stopped.")
+        former = {}  # who presses twice gets the numbers too, and no traceback from the process's last moment
     finally:
-        for number in _INTERRUPTS:  # who presses twice gets the numbers too: a stop takes seconds at most
+        for number in _INTERRUPTS:
             signal.signal(number, signal.SIG_IGN)
         feed.stop()
         for number, handler in former.items():

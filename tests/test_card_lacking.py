@@ -198,7 +198,8 @@ def test_names_from_the_data_stay_text(tmp_path):
     tokens = [inner for token in rendered.parse(body) for inner in (token.children or [token])]
     raw_html = {token.content for token in tokens if token.type in ("html_inline", "html_block")}
     image = r'<img src="assets/\w+.png" width="\d+" alt=".*">'
-    ours = rf"</?(?:code|details|summary)>|<details><summary>.*</summary>|{image}"
+    mark = "<!-- Written by TweetTune, sum [0-9a-f]{16,64} -->"
+    ours = rf"</?(?:code|details|summary)>|<details><summary>.*</summary>|{image}|{mark}"
     assert all(re.fullmatch(ours, piece.strip()) for piece in raw_html), raw_html
     links = {token.attrs["href"] for token in tokens if token.type == "link_open"}
     assert all(link.startswith(("#", "https://huggingface.co/")) for link in links), links

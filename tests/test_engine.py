@@ -348,7 +348,7 @@ def test_a_run_that_is_asked_to_exports_at_its_end(tiny_gpt2, tmp_path):
     data = write_csv(tmp_path / "tweets.csv", tweets(1200))  # the gate needs a hundred validation texts
     run = trained(tiny_gpt2, data, tmp_path / "run", onnx="true", n_validation="100")
     record = json.loads((run.artifact / "onnx" / "parity.json").read_text(encoding="utf-8"))
-    assert (run.artifact / "onnx" / "model.onnx").is_file()
+    assert (run.artifact / "onnx" / "packed.onnx").is_file()
     assert f"ONNX: {record['why']}" in (run.path / "events.jsonl").read_text(encoding="utf-8")
     served = Classifier.load(run.artifact)
     assert served.engine.name in ("onnx", "onnx-int8") and served.engine.reason == record["why"]

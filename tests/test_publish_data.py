@@ -134,6 +134,14 @@ def test_a_data_set_of_somebody_else_stays_as_it_is(online, file):
         assert online.files(name, kind="dataset") == files
 
 
+def test_a_card_that_nobody_can_read_is_one_sentence(online, file):
+    files = {"README.md": b"---\ntags: [\n---\n"}
+    online.create_repo(REPO, kind="dataset", files=files)
+    with pytest.raises(RepoConflict, match=r"can't be read \(\w+\), so nobody can tell whose data set it is"):
+        push(online, file)
+    assert online.files(REPO, kind="dataset") == files
+
+
 def test_labels_accumulate_whoever_pushes_them(online, file, tmp_path):
     """Rows that are there stay, byte for byte; the card counts all, and keeps the licence."""
     push(online, file, licence="cc-by-4.0")

@@ -100,16 +100,16 @@ def test_files_that_a_push_would_write_or_remove_are_somebody_elses(online, arti
 
 def test_what_somebody_adds_to_our_repository_stays(online, artifact):
     push_to(online, artifact, verifier=Here)
-    online.commit(REPO, {"assets/fig.png": b"theirs", "onnx/model.onnx": b"theirs"})
+    online.commit(REPO, {"assets/fig.png": b"theirs", "onnx/packed.onnx": b"theirs"})
     change_json(artifact / "evaluation.json", note="measured again")
     done = push_to(online, artifact, verifier=Here)
     files = online.files(REPO)
-    assert files["assets/fig.png"] == files["onnx/model.onnx"] == b"theirs"
+    assert files["assets/fig.png"] == files["onnx/packed.onnx"] == b"theirs"
     assert any("2 files of ada/tweets are not ours and stay" in note for note in done.notes)
     (artifact / "onnx").mkdir()
-    (artifact / "onnx" / "model.onnx").write_bytes(b"\x08 a network")
+    (artifact / "onnx" / "packed.onnx").write_bytes(b"\x08 a network")
     with pytest.raises(
-        RepoConflict, match=r"holds onnx/model.onnx, which no push of TweetTune's has written"
+        RepoConflict, match=r"holds onnx/packed.onnx, which no push of TweetTune's has written"
     ):
         push_to(online, artifact, verifier=Here)
     assert online.files(REPO) == files

@@ -139,10 +139,10 @@ def test_an_exported_network_is_asked_too(online, artifact, tmp_path):
     card = online.files(REPO)["README.md"].decode()
     assert f"`onnx/` gives the same label on {done.verified.onnx_equal} of them." in card
     assert push_to(online, both, patience=None).changed is False  # the stamp tells all of it
-    network = both / "onnx" / "model.onnx"
+    network = both / "onnx" / "packed.onnx"
     network.write_bytes(network.read_bytes()[:-1] + b"?")
     with pytest.raises(
-        VerificationFailed, match=r"could not be loaded \(ArtifactError: .*model.onnx"
+        VerificationFailed, match=r"could not be loaded \(ArtifactError: .*packed.onnx"
     ) as caught:
         push_to(online, both, patience=None)
     assert "\n" not in str(caught.value) and "verification.json" not in online.files(REPO)

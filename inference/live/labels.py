@@ -129,14 +129,9 @@ class LabelStore:
     """Disagreements and labels in a file. Safe to use from several threads; raises LabelError."""
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        labels: Sequence[str],
-        max_waiting: int = MAX_WAITING,
-        clock: Callable[[], float] = time.time,
-        wal: bool | None = None,
-    ) -> None:
+        self, path: Path, *, labels: Sequence[str], max_waiting: int = MAX_WAITING,
+        clock: Callable[[], float] = time.time, wal: bool | None = None,
+    ) -> None:  # fmt: skip
         """Open the file, or make it. `wal`: None for whether it is not on a bucket."""
         self._wal = not is_on_bucket(path) if wal is None else wal
         self.path, self.labels = path, tuple(labels)

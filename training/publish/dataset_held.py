@@ -42,7 +42,7 @@ def read_held(api: HfApi, remote: Remote) -> Held:
     there = sorted(set(remote.files) & {ROWS, CARD})
     if not there:
         return Held()
-    card = _metadata(read_content(api, remote, CARD, kind="dataset")) if CARD in there else {}
+    card = _metadata(read_content(api, remote, CARD, kind="dataset"), remote.repo_id) if CARD in there else {}
     if TAG not in (card.get("tags") or ()):
         raise RepoConflict(
             f"{remote.repo_id} holds a data set that TweetTune has not pushed (found: {', '.join(there)}, "
@@ -54,11 +54,14 @@ def read_held(api: HfApi, remote: Remote) -> Held:
     return Held(content, tuple(_rows(content)), licence if isinstance(licence, str) else None)
 
 
-def _metadata(card: bytes) -> dict[str, Any]:
+def _metadata(card: bytes, repo_id: str) -> dict[str, Any]:
     try:
         return dict(vars(DatasetCard(card.decode("utf-8", "replace"), ignore_metadata_errors=True).data))
-    except Exception:  # noqa: BLE001  (YAML that somebody wrote, and whose errors are another library's)
-        return {}
+    except Exception as error:  # YAML that somebody wrote, whose errors are another library's
+        raise RepoConflict(
+            f"The card of {repo_id} can't be read ({type(error).__name__}), so nobody can tell whose data "
+            "set it is. Mend its first lines on the Hub, or give another name."
+        ) from error
 
 
 def _rows(content: bytes) -> list[tuple[str, str]]:
