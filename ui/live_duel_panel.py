@@ -52,7 +52,7 @@ class DuelPanel:
             with gr.Row(elem_classes="tt-buttons"):
                 export = gr.Button(I18N("duel.export"), size="sm", min_width=120, elem_id="live-export")
                 look = gr.Button(I18N("duel.train"), size="sm", min_width=120, elem_id="live-train-look")
-                erase = gr.Button(I18N("duel.erase"), size="sm", min_width=120, elem_id="live-erase")
+                erase = gr.Button(I18N("duel.erase"), size="sm", min_width=160, elem_id="live-erase")
             file = gr.DownloadButton("JSONL", visible="hidden", elem_id="live-export-file")
             report = html(elem_id="live-train-review")
             with gr.Row(visible=False, elem_classes="tt-buttons") as confirm:

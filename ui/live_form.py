@@ -71,7 +71,7 @@ class LiveForm:
                 scale=4, elem_id="rate",
             )  # fmt: skip
             fields["unpaced"] = gr.Checkbox(
-                False, label=I18N("live.unpaced"), info=I18N("live.unpaced_help"), min_width=180, scale=2,
+                False, label=I18N("live.unpaced"), info=I18N("live.unpaced_help"), min_width=240, scale=3,
                 elem_id="live-unpaced",
             )  # fmt: skip
             fields["instance"] = _box("instance", value=DEFAULT_INSTANCE, visible=False, scale=2)
