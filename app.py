@@ -42,10 +42,19 @@ def create_app(workbench: Workbench, service: Service) -> FastAPI:
     answer_errors(app, service)
     refuse_other_methods(app)
     return gr.mount_gradio_app(
-        app, build(workbench), path="/", theme=theme(), head=head(), i18n=I18N, show_error=False,
-        max_file_size=f"{workbench.settings.max_upload_mb}mb", enable_monitoring=False, footer_links=[],
-        run_history=False, ssr_mode=False,
-    )  # fmt: skip
+        app,
+        build(workbench),
+        path="/",
+        theme=theme(),
+        head=head(),
+        i18n=I18N,
+        show_error=False,
+        max_file_size=f"{workbench.settings.max_upload_mb}mb",
+        enable_monitoring=False,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+    )
 
 
 def main() -> None:

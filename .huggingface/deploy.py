@@ -129,10 +129,14 @@ def deploy(
         ask(
             f"Creating the Space {space}",
             lambda: api.create_repo(
-                space, repo_type="space", space_sdk="gradio", private=given.private or None, exist_ok=True,
+                space,
+                repo_type="space",
+                space_sdk="gradio",
+                private=given.private or None,
+                exist_ok=True,
                 space_hardware=given.hardware,
             ),
-        )  # fmt: skip
+        )
         info = _info(api, space)
     if info is None:
         raise DeployError(f"The Space {space} was created but can't be read. Check the token's rights.")

@@ -14,10 +14,22 @@ from pathlib import Path
 from hub_calls import DeployError
 
 ALLOWED = (
-    "app.py", "README.md", "LICENSE", "CHANGELOG.md", "requirements.txt",
-    "ui/**/*.py", "ui/**/*.toml", "ui/**/*.css", "training/**/*.py", "training/**/*.toml",
-    "inference/**/*.py", ".huggingface/*.md", ".huggingface/*.py", "docs/*.md", "docs/*.png",
-)  # fmt: skip
+    "app.py",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "requirements.txt",
+    "ui/**/*.py",
+    "ui/**/*.toml",
+    "ui/**/*.css",
+    "training/**/*.py",
+    "training/**/*.toml",
+    "inference/**/*.py",
+    ".huggingface/*.md",
+    ".huggingface/*.py",
+    "docs/*.md",
+    "docs/*.png",
+)
 OUR_FOLDERS = ("ui/", "training/", "inference/", ".huggingface/", "docs/")
 """Files below them that this repository no longer has are removed from the Space."""
 OUR_MARK = "inference/artifact.py"

@@ -68,10 +68,17 @@ def main(dataset: str) -> None:
         rate_per_s = STEADY_SHARE * fast["posts_per_s"]["value"]
         steady = at_a_rate(classifier, posts, rate_per_s=rate_per_s, seconds=STEADY_S)
         gemm.append(gflops(seconds=1.0))
-    results.write("live", base={"name": TUNED}, data=splits.report.to_json()["source"], engine=engine,
-                  rows=rows(turns, fast, steady, gemm, engine=classifier.engine.name),
-                  turns=turns, fast=fast, steady=steady,
-                  gemm_gflops=[round(each, 1) for each in gemm])  # fmt: skip
+    results.write(
+        "live",
+        base={"name": TUNED},
+        data=splits.report.to_json()["source"],
+        engine=engine,
+        rows=rows(turns, fast, steady, gemm, engine=classifier.engine.name),
+        turns=turns,
+        fast=fast,
+        steady=steady,
+        gemm_gflops=[round(each, 1) for each in gemm],
+    )
 
 
 def in_turns(
@@ -195,11 +202,15 @@ def running_feed(
     with tempfile.TemporaryDirectory() as folder:
         told = Told()
         feed = Feed(
-            Replay(posts, rate_per_s=rate_per_s, rounds=_ENDLESS), classifier.predict,
-            labels=classifier.labels, patient=rate_per_s is None, limit=limit, idle_s=math.inf,
+            Replay(posts, rate_per_s=rate_per_s, rounds=_ENDLESS),
+            classifier.predict,
+            labels=classifier.labels,
+            patient=rate_per_s is None,
+            limit=limit,
+            idle_s=math.inf,
             listeners=[LiveStatistics.of(classifier), told],
             recorder=Recorder(Path(folder) / "posts.jsonl", texts=False),
-        )  # fmt: skip
+        )
         try:
             yield feed, told
         finally:

@@ -73,8 +73,18 @@ def server(artifact: Path | str, *arguments: str) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "inference", "serve", str(artifact), *arguments, "--host", "127.0.0.1",
-               "--port", str(port)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "inference",
+        "serve",
+        str(artifact),
+        *arguments,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "server.log"
         with log.open("wb") as output:
@@ -176,10 +186,23 @@ def drive(running: Server, texts: Sequence[str], *, clients: int, seconds: int) 
         bodies.write_text("".join(f"{json.dumps({'inputs': text})}\n" for text in texts), encoding="utf-8")
         server_before, wrk_before, start = _cpu_s(tree), _children_cpu_s(), time.perf_counter()
         done = subprocess.run(
-            [wrk(), "-t1", f"-c{clients}", f"-d{seconds}s", f"--timeout={PATIENCE_S}s", "-s", str(SCRIPT),
-             f"{running.url}/", "--", str(bodies)],
-            capture_output=True, text=True, timeout=seconds + 2 * PATIENCE_S, check=False,
-        )  # fmt: skip
+            [
+                wrk(),
+                "-t1",
+                f"-c{clients}",
+                f"-d{seconds}s",
+                f"--timeout={PATIENCE_S}s",
+                "-s",
+                str(SCRIPT),
+                f"{running.url}/",
+                "--",
+                str(bodies),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=seconds + 2 * PATIENCE_S,
+            check=False,
+        )
     wall_s = time.perf_counter() - start
     result = next((line[7:] for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
     if done.returncode or result is None:

@@ -66,9 +66,12 @@ def gpt2_shape(folder: Path, layers: int) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(DEMO)
     names = dict(enumerate(Classifier.load(DEMO, engine="torch").labels))
     config = GPT2Config(
-        num_labels=len(names), n_layer=layers, id2label=names, pad_token_id=tokenizer.pad_token_id,
+        num_labels=len(names),
+        n_layer=layers,
+        id2label=names,
+        pad_token_id=tokenizer.pad_token_id,
         label2id={name: number for number, name in names.items()},
-    )  # fmt: skip
+    )
     GPT2ForSequenceClassification(config).eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for name in ("evaluation.json", "provenance.json"):
@@ -84,19 +87,26 @@ def _round(hub: Any, artifact: Path, folder: Path) -> dict[str, float]:
         raise SystemExit("The first push has to change something, and the second nothing.")
     up_s, down_s = _bare(hub, artifact / "model.safetensors", folder)
     return {
-        "push_s": whole_s, "upload_s": up_s, "download_s": down_s,
-        "beyond_s": round(whole_s - up_s - down_s, 2), "again_s": again_s,
+        "push_s": whole_s,
+        "upload_s": up_s,
+        "download_s": down_s,
+        "beyond_s": round(whole_s - up_s - down_s, 2),
+        "again_s": again_s,
         "verification_s": pushed["verified"]["seconds"],
-    }  # fmt: skip
+    }
 
 
 def _push(hub: Any, artifact: Path) -> tuple[float, dict[str, Any]]:
     command = [sys.executable, "-m", "training", "push", str(artifact), "ada/benchmark", "--yes", "--json"]
     started = time.perf_counter()
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **hub.environment(TOKEN)}, capture_output=True, text=True,
+        command,
+        cwd=ROOT,
+        env={**os.environ, **hub.environment(TOKEN)},
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     seconds = round(time.perf_counter() - started, 2)
     if done.returncode:
         raise SystemExit(f"The push failed: {done.stderr}")
@@ -109,15 +119,18 @@ def _bare(hub: Any, weights: Path, folder: Path) -> tuple[float, float]:
     save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, other)  # not there yet
     file = Outgoing.of("model.safetensors", other)
     wanted = {
-        "operation": "upload", "transfers": ["basic"], "hash_algo": "sha256",
+        "operation": "upload",
+        "transfers": ["basic"],
+        "hash_algo": "sha256",
         "objects": [{"oid": file.sha256, "size": file.size}],
-    }  # fmt: skip
+    }
     hub.part_size = None
     with httpx2.Client(timeout=600.0) as client:
         batch = client.post(
-            f"{hub.endpoint}/ada/benchmark.git/info/lfs/objects/batch", json=wanted,
+            f"{hub.endpoint}/ada/benchmark.git/info/lfs/objects/batch",
+            json=wanted,
             headers={"authorization": f"Bearer {TOKEN}"},
-        )  # fmt: skip
+        )
         address = batch.json()["objects"][0]["actions"]["upload"]["href"]
         started = time.perf_counter()
         with other.open("rb") as content:

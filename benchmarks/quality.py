@@ -91,9 +91,11 @@ def _bag_of_words(splits: Any) -> dict[str, Any]:
     """Choose C on the validation split, as `quick` chooses its epoch there."""
     bag = bag_of_words(splits)
     return {
-        "name": "TF-IDF, logistic regression", "labels_used": len(splits.train),
-        "minutes": round(bag.seconds / 60, 2), **_scored(splits, bag.probabilities),
-    }  # fmt: skip
+        "name": "TF-IDF, logistic regression",
+        "labels_used": len(splits.train),
+        "minutes": round(bag.seconds / 60, 2),
+        **_scored(splits, bag.probabilities),
+    }
 
 
 def _scored(splits: Any, probabilities: Any) -> dict[str, Any]:
@@ -115,9 +117,10 @@ def _train(run_dir: Path, dataset: str) -> tuple[float, float]:
         "--json",
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "training", *command], stdout=subprocess.DEVNULL,
+        [sys.executable, "-m", "training", *command],
+        stdout=subprocess.DEVNULL,
         env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
-    )  # fmt: skip
+    )
     peak = 0.0
     while process.poll() is None:
         peak = max(peak, _memory_mb(run_dir / "worker.json"))

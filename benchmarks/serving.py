@@ -58,9 +58,17 @@ def main(dataset: str) -> None:
             ratios += [{"base": name, **ratio} for ratio in _ratios(found)]
             for ratio in ratios[-len(GOALS) - 1 :]:
                 print(json.dumps(ratio), flush=True)
-    results.write("serving", data=splits.report.to_json()["source"], rounds=ROUNDS, n_one_by_one=ONE_BY_ONE,
-                  n_together=TOGETHER, rows=rows, ratios=ratios, parity=parity,
-                  same_label_as_pipeline=agreement)  # fmt: skip
+    results.write(
+        "serving",
+        data=splits.report.to_json()["source"],
+        rounds=ROUNDS,
+        n_one_by_one=ONE_BY_ONE,
+        n_together=TOGETHER,
+        rows=rows,
+        ratios=ratios,
+        parity=parity,
+        same_label_as_pipeline=agreement,
+    )
 
 
 def copied(artifact: Path, folder: Path) -> Path:
@@ -162,8 +170,14 @@ def _ratios(found: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
         bare["posts_per_s"] / ours["posts_per_s"]
         for bare, ours in zip(found["bare loop over like-length batches"], found["Classifier"], strict=True)
     ]
-    return [*ratios, {"name": "throughput: bare loop / Classifier", "ratio": _spread(against_bare),
-                      "goal": "at most 1.25"}]  # fmt: skip
+    return [
+        *ratios,
+        {
+            "name": "throughput: bare loop / Classifier",
+            "ratio": _spread(against_bare),
+            "goal": "at most 1.25",
+        },
+    ]
 
 
 def _spread(rounds: list[float]) -> dict[str, float]:

@@ -44,9 +44,10 @@ def main(dataset: str) -> None:
         for _ in range(RUN_STREAMS)
     )
     clustered = _rate(
-        in_a_row, RUN_STREAMS * QUIET_POSTS,
+        in_a_row,
+        RUN_STREAMS * QUIET_POSTS,
         f"{RUN} equal labels in a row, {RUN_STREAMS} streams of {QUIET_POSTS:,} posts",
-    )  # fmt: skip
+    )
     print(f"in a row: {in_a_row} in {RUN_STREAMS * QUIET_POSTS:,} posts", flush=True)
     delays = [
         _delays(splits.labels, pool, rng, points=points, reference=reference)
@@ -107,6 +108,9 @@ def _delays(
         "their_median_delay_posts": median(found) if found else None,
         "their_p90_delay_posts": found[int(len(found) * 0.9)] if found else None,
     }
-    print(f"{points} points after {reference:,} posts: noticed {len(found)} of {SHIFTED_STREAMS}, "
-          f"median delay {record['their_median_delay_posts']} posts", flush=True)  # fmt: skip
+    print(
+        f"{points} points after {reference:,} posts: noticed {len(found)} of {SHIFTED_STREAMS}, "
+        f"median delay {record['their_median_delay_posts']} posts",
+        flush=True,
+    )
     return record

@@ -39,10 +39,17 @@ from training.trainer import fit
 EPOCHS = 3
 ROUNDS = 2
 WELL_TUNED = {
-    "prompt_prefix": "", "prompt_suffix": "", "head": "random", "method": "full", "trunk_layers": "0",
-    "batch_size": "16", "gradient_accumulation_steps": "1", "padding": "longest",
-    "like_length_batches": "true", "state_noise": "0",
-}  # fmt: skip
+    "prompt_prefix": "",
+    "prompt_suffix": "",
+    "head": "random",
+    "method": "full",
+    "trunk_layers": "0",
+    "batch_size": "16",
+    "gradient_accumulation_steps": "1",
+    "padding": "longest",
+    "like_length_batches": "true",
+    "state_noise": "0",
+}
 ROWS = {"tutorial": 8, "well-tuned Trainer": 96, "quick": 320}
 
 
@@ -84,8 +91,14 @@ def main(dataset: str) -> None:
             ]
             for other in ("tutorial", "well-tuned Trainer"):
                 print(f"{shape}: {other} / quick = {seconds[other] / seconds['quick']:.1f}", flush=True)
-    results.write("speed", epochs=EPOCHS, rounds=ROUNDS, data=splits.report.to_json()["source"], rows=rows,
-                  ratios=_ratios(rows))  # fmt: skip
+    results.write(
+        "speed",
+        epochs=EPOCHS,
+        rounds=ROUNDS,
+        data=splits.report.to_json()["source"],
+        rows=rows,
+        ratios=_ratios(rows),
+    )
 
 
 def _ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -47,9 +47,11 @@ def _first_page() -> float:
         port = free.getsockname()[1]
     started = time.perf_counter()
     app = subprocess.Popen(
-        [sys.executable, "app.py"], env={**os.environ, "GRADIO_SERVER_PORT": str(port)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "app.py"],
+        env={**os.environ, "GRADIO_SERVER_PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         while time.perf_counter() - started < LIMIT_S:
             try:

@@ -128,10 +128,16 @@ def _sentences(record: dict[str, Any]) -> Iterator[str]:
 def recipes() -> str:
     """Return the table of the recipes that come with TweetTune."""
     rows = [
-        [f"`{name}`", recipe.description, f"{recipe.n_train:,}" if recipe.n_train else "all",
-         recipe.method, _trunk(recipe.trunk_layers), f"{recipe.epochs:g}"]
+        [
+            f"`{name}`",
+            recipe.description,
+            f"{recipe.n_train:,}" if recipe.n_train else "all",
+            recipe.method,
+            _trunk(recipe.trunk_layers),
+            f"{recipe.epochs:g}",
+        ]
         for name, recipe in available_recipes().items()
-    ]  # fmt: skip
+    ]
     return markdown(["recipe", "what it is for", "training rows", "trains", "frozen layers", "epochs"], rows)
 
 

@@ -46,9 +46,16 @@ def main(dataset: str) -> None:
             print(f"{LONG_S} s: {long}", flush=True)
             end = load.stopped(running, texts, clients=CLIENTS)
             print(f"SIGTERM: {end}", flush=True)
-    results.write("load", base={"name": TUNED}, data=splits.report.to_json()["source"],
-                  rows=claims(one, turns, long, end), one_client=one,
-                  turns=turns, long=long, sigterm=end)  # fmt: skip
+    results.write(
+        "load",
+        base={"name": TUNED},
+        data=splits.report.to_json()["source"],
+        rows=claims(one, turns, long, end),
+        one_client=one,
+        turns=turns,
+        long=long,
+        sigterm=end,
+    )
 
 
 def _turn(

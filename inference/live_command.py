@@ -41,17 +41,21 @@ _LONGEST_MESSAGE = 1000  # characters of a sentence that may quote a service
 def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command `live` to a parser's commands."""
     live = commands.add_parser(
-        "live", help="classify posts as they come",
+        "live",
+        help="classify posts as they come",
         description="Classify posts as they come, from a file or a live service. Ctrl-C ends it. Posts that "
         "come faster than the model answers are sampled, and the rest is counted as dropped. X takes its "
         "token from X_BEARER_TOKEN and costs money; Mastodon needs none, or streams with the token in "
         f"{MASTODON_TOKEN}, which is sent to the instance.",
-    )  # fmt: skip
+    )
     live.add_argument("source", metavar="SOURCE", choices=SOURCES, help=", ".join(SOURCES))
     live.add_argument(
-        "query", metavar="QUERY", nargs="?", default="",
+        "query",
+        metavar="QUERY",
+        nargs="?",
+        default="",
         help="replay: a file; bluesky: words, separated by commas; mastodon: a tag; x, x-stream: X's query",
-    )  # fmt: skip
+    )
     live.add_argument("--model", metavar="M", required=True, help="an artifact's folder, or a Hub repository")
     live.add_argument(
         "--rate", metavar="N", type=float, help="replay so many posts a second (default: as fast as possible)"
@@ -73,9 +77,11 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         "--instance", metavar="HOST", help=f"Mastodon's instance (default: {_DEFAULT_INSTANCE})"
     )
     live.add_argument(
-        "--cap-usd", metavar="N", type=float,
+        "--cap-usd",
+        metavar="N",
+        type=float,
         help=f"stop reading X when so many dollars are spent (default: {_DEFAULT_CAP_USD:g})",
-    )  # fmt: skip
+    )
     live.add_argument(
         "--save", metavar="FILE", type=Path, help="save ids, times and labels as JSON lines, in a new file"
     )
@@ -118,10 +124,16 @@ def run(given: argparse.Namespace, make: "Callable[[argparse.Namespace, Filter],
     recorder = Recorder(given.save, texts=given.save_texts) if given.save else None
     classifier.predict(["the first text takes longer than the others"])
     feed = Feed(
-        source, classifier.predict, labels=classifier.labels, wanted=wanted, limit=given.limit,
-        patient=given.source == "replay" and given.rate is None, idle_s=math.inf, recorder=recorder,
+        source,
+        classifier.predict,
+        labels=classifier.labels,
+        wanted=wanted,
+        limit=given.limit,
+        patient=given.source == "replay" and given.rate is None,
+        idle_s=math.inf,
+        recorder=recorder,
         listeners=[printer(sys.stderr if given.json else sys.stdout)],
-    )  # fmt: skip
+    )
     shot = _until_the_end(feed, _note)
     summary = feed.summary()
     if given.json:

@@ -36,41 +36,67 @@ def evaluation(labels: tuple[str, ...], *, count: int = 300) -> dict:
     _, bag = answers(count, len(labels), skill=1.9, seed=2)
 
     def told(chances) -> dict:
-        return {
-            **scores(truth, chances, labels, resamples=200),
-            "calibration": calibration(truth, chances),
-        }
+        return {**scores(truth, chances, labels, resamples=200), "calibration": calibration(truth, chances)}
 
     return {
-        "split": "test", "truncated": 0, **told(mine),
+        "split": "test",
+        "truncated": 0,
+        **told(mine),
         "base": {"name": "some-base", **told(base)},
         "comparison": compare(truth, base, mine),
         "rivals": {"bag of words": {**told(bag), "comparison": compare(truth, bag, mine)}},
         "bag_of_words": {"words": "TF-IDF", "seconds": 1.0},
-    }  # fmt: skip
+    }
 
 
 def provenance(labels: tuple[str, ...], **source: object) -> dict:
     """Return what a run on 240 rows of a file would have recorded."""
     counts = dict.fromkeys(labels, 240 // len(labels))
-    told = {"name": "posts.csv", "kind": "file", "location": "somewhere/posts.csv", "reason": "",
-            "sha256": "ab" * 32, "revision": None, "licence": None, "bytes": 1, **source}  # fmt: skip
+    told = {
+        "name": "posts.csv",
+        "kind": "file",
+        "location": "somewhere/posts.csv",
+        "reason": "",
+        "sha256": "ab" * 32,
+        "revision": None,
+        "licence": None,
+        "bytes": 1,
+        **source,
+    }
     return {
-        "recipe": {"name": "mine", "base": "somewhere/base", "dataset": "somewhere/posts.csv",
-                   "method": "lora", "lora_r": 8, "epochs": 3.0, "learning_rate": 1e-3, "batch_size": 8,
-                   "max_length": 64, "depth": 0, "label_names": list(labels), "prompt_prefix": "Post:"},
+        "recipe": {
+            "name": "mine",
+            "base": "somewhere/base",
+            "dataset": "somewhere/posts.csv",
+            "method": "lora",
+            "lora_r": 8,
+            "epochs": 3.0,
+            "learning_rate": 1e-3,
+            "batch_size": 8,
+            "max_length": 64,
+            "depth": 0,
+            "label_names": list(labels),
+            "prompt_prefix": "Post:",
+        },
         "base": {"name": "openai-community/gpt2", "revision": "c" * 40, "reason": "", "wanted": "auto"},
         "data": {
-            "source": told, "labels": list(labels), "counts": {}, "class_balance": {"train": counts},
+            "source": told,
+            "labels": list(labels),
+            "counts": {},
+            "class_balance": {"train": counts},
             "rows": {"train": {"read": 300, "kept": 250, "used": 240}},
             "twins_removed": {"train/test": 56, "train/validation": 3, "validation/test": 1},
             "sentences": ["Data: posts.csv.", "Rows used: 240 train.", "12 rows had an empty text."],
         },
-        "sizes": {"train": 240, "validation": 40, "test": 300}, "truncated": {"train": 2, "validation": 0},
-        "seed": 42, "trunk_layers": 8, "depth": 12, "duration_s": {"prepare": 20.0, "train": 180.0},
+        "sizes": {"train": 240, "validation": 40, "test": 300},
+        "truncated": {"train": 2, "validation": 0},
+        "seed": 42,
+        "trunk_layers": 8,
+        "depth": 12,
+        "duration_s": {"prepare": 20.0, "train": 180.0},
         "versions": {"python": "3.11.7"},
         "machine": {"processor": "A CPU", "cores": 2, "memory_gb": 16.0, "gpu": None},
-    }  # fmt: skip
+    }
 
 
 def artifact(folder: Path, labels: tuple[str, ...], *, with_records: bool = True, **source: object) -> Path:

@@ -88,9 +88,14 @@ def tiny_gpt2(tmp_path_factory, tiny_tokenizer) -> Path:
     """Return the folder of a real GPT-2 of three layers."""
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=len(tiny_tokenizer), n_positions=256, n_embd=32, n_layer=3, n_head=2,
-        bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(tiny_tokenizer),
+        n_positions=256,
+        n_embd=32,
+        n_layer=3,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     return _save(GPT2LMHeadModel(config), tiny_tokenizer, tmp_path_factory.mktemp("bases") / "tiny-gpt2")
 
 
@@ -99,10 +104,17 @@ def tiny_llama(tmp_path_factory, tiny_tokenizer) -> Path:
     """Return the folder of a real Llama of three layers, with grouped-query attention."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tiny_tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=3,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
-        bos_token_id=0, eos_token_id=0, tie_word_embeddings=True,
-    )  # fmt: skip
+        vocab_size=len(tiny_tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=0,
+        eos_token_id=0,
+        tie_word_embeddings=True,
+    )
     return _save(LlamaForCausalLM(config), tiny_tokenizer, tmp_path_factory.mktemp("bases") / "tiny-llama")
 
 
@@ -139,17 +151,24 @@ def command(module: str, *arguments: object, **options) -> subprocess.CompletedP
     """Run `python -m MODULE …` to its end, as a user would."""
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=200, **options,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        **options,
+    )
 
 
 def at_a_terminal(module: str, *arguments: object) -> bytes:
     """Run `python -m MODULE …` to its end as a person at a terminal does; return what they see."""
     ours, theirs = pty.openpty()
     watching = subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, arguments)], cwd=REPOSITORY, stdout=subprocess.DEVNULL,
-        stderr=theirs, env={**os.environ, "CI": "", "TERM": "xterm", "COLUMNS": "100"},
-    )  # fmt: skip
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        env={**os.environ, "CI": "", "TERM": "xterm", "COLUMNS": "100"},
+    )
     os.close(theirs)
     said = b""
     try:
@@ -193,8 +212,13 @@ class Trained:
         return self.run.artifact
 
 
-LONGER = {"epochs": "6", "n_train": "200", "n_validation": "40", "learning_rate": "5e-3",
-          "evals_per_epoch": "1"}  # fmt: skip
+LONGER = {
+    "epochs": "6",
+    "n_train": "200",
+    "n_validation": "40",
+    "learning_rate": "5e-3",
+    "evals_per_epoch": "1",
+}
 """Changes to `smoke` that leave time to stop a run midway, and teach the tiny bases something."""
 
 

@@ -31,12 +31,17 @@ def online(hub, tmp_path, monkeypatch):
     """Return the Hub, as this process's own until the test ends: an empty cache, nobody logged in."""
     home = tmp_path / "hf-home"
     for name, value in {
-        "HF_HUB_OFFLINE": False, "ENDPOINT": hub.endpoint, "HUGGINGFACE_CO_URL_HOME": f"{hub.endpoint}/",
+        "HF_HUB_OFFLINE": False,
+        "ENDPOINT": hub.endpoint,
+        "HUGGINGFACE_CO_URL_HOME": f"{hub.endpoint}/",
         "HUGGINGFACE_CO_URL_TEMPLATE": hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-        "HF_HUB_DISABLE_XET": True, "HF_HOME": str(home),
-        "HF_HUB_CACHE": str(home / "hub"), "HF_TOKEN_PATH": str(home / "token"),
-        "HF_STORED_TOKENS_PATH": str(home / "stored_tokens"), "HF_HUB_DISABLE_TELEMETRY": True,
-    }.items():  # fmt: skip
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HOME": str(home),
+        "HF_HUB_CACHE": str(home / "hub"),
+        "HF_TOKEN_PATH": str(home / "token"),
+        "HF_STORED_TOKENS_PATH": str(home / "stored_tokens"),
+        "HF_HUB_DISABLE_TELEMETRY": True,
+    }.items():
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setattr(hf_api.api, "endpoint", hub.endpoint)  # the module's own functions use this one
     monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # kept with its first endpoint

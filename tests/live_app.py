@@ -46,9 +46,12 @@ def live_app(artifact: Path | None, *, sources: dict[str, Any] | None = None) ->
     )
     port = free_port()
     config = uvicorn.Config(
-        asyncio.run(_built(workbench, service)), host="127.0.0.1", port=port, log_level="warning",
+        asyncio.run(_built(workbench, service)),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
         timeout_graceful_shutdown=1,
-    )  # fmt: skip
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="app")
     thread.start()

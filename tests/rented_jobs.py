@@ -32,10 +32,14 @@ def wait_until_gone():
 def job_environment(spec: dict, folder: Path) -> dict[str, str]:
     """Return what a container would see: the spec's variables and secrets, and the machine's own."""
     bare = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(folder),
-        "HF_HOME": str(folder / "hf"), "HF_HUB_DISABLE_XET": "1", "OMP_NUM_THREADS": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_WAIT_POLICY": "PASSIVE",
-    }  # fmt: skip
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "HF_HOME": str(folder / "hf"),
+        "HF_HUB_DISABLE_XET": "1",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
     return bare | spec["environment"] | spec.get("secrets", {})
 
 
@@ -54,10 +58,15 @@ class Machine:
         assert REPOSITORY not in work.parents, "a job must not find the code that it is to be sent"
         work.mkdir(parents=True)
         with subprocess.Popen(
-            job.spec["command"], cwd=work, env=job_environment(job.spec, folder), text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            job.spec["command"],
+            cwd=work,
+            env=job_environment(job.spec, folder),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
-        ) as process:  # fmt: skip
+        ) as process:
             threading.Thread(target=self._stop, args=(job, process), daemon=True).start()
             job.logs.extend(line.rstrip("\n") for line in process.stdout)
         if process.returncode:
@@ -113,6 +122,7 @@ class Script:
         text = "".join(json.dumps(event) + "\n" for event in events)
         adds = [CommitOperationAdd("result/events.jsonl", text.encode())] + [
             CommitOperationAdd(f"result/{name}", str(self.run.path / name))
-            for name in RESULTS[1:] if (self.run.path / name).is_file()
-        ]  # fmt: skip
+            for name in RESULTS[1:]
+            if (self.run.path / name).is_file()
+        ]
         api.create_commit(task["crate"], adds, commit_message="Add", repo_type="dataset")

@@ -130,8 +130,10 @@ def command(*arguments: object, folder: Path, ready: bool = True, **environment:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "inference", "serve", *map(str, arguments), "--port", str(port)],
-            cwd=REPOSITORY, env={**os.environ, **environment}, stderr=output,
-        )  # fmt: skip
+            cwd=REPOSITORY,
+            env={**os.environ, **environment},
+            stderr=output,
+        )
     running = Running(port, process=process, log=log)
     try:
         if ready:

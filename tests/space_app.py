@@ -12,11 +12,14 @@ from served import app
 
 SECRET = "a-secret-of-the-sign-in-of-this-space"
 ENVIRONMENT = {
-    "SPACE_ID": "ada/tweettune", "SYSTEM": "spaces", "SPACE_AUTHOR_NAME": "ada",
-    "OAUTH_CLIENT_ID": "an-app", "OAUTH_CLIENT_SECRET": SECRET,
+    "SPACE_ID": "ada/tweettune",
+    "SYSTEM": "spaces",
+    "SPACE_AUTHOR_NAME": "ada",
+    "OAUTH_CLIENT_ID": "an-app",
+    "OAUTH_CLIENT_SECRET": SECRET,
     "OAUTH_SCOPES": "openid profile contribute-repos",
     "OPENID_PROVIDER_URL": "http://127.0.0.1:9",
-}  # fmt: skip
+}
 """Nothing listens on port 9: the Hub's sign-in page is asked for by nobody here."""
 
 
@@ -26,15 +29,20 @@ def space(home, *arguments, **environment):
 
 
 def session(
-    name: str, *, token: str = "", secret: str = SECRET, scope: str = "openid profile contribute-repos",
+    name: str,
+    *,
+    token: str = "",
+    secret: str = SECRET,
+    scope: str = "openid profile contribute-repos",
     expires_in_s: float = 3600,
-) -> str:  # fmt: skip
+) -> str:
     """Return the cookie that a browser has after signing in, as Gradio signs it."""
     info = {
-        "access_token": token or "hf_oauth_" + name * 10, "scope": scope,
+        "access_token": token or "hf_oauth_" + name * 10,
+        "scope": scope,
         "expires_at": int(time.time() + expires_in_s),
         "userinfo": {"name": name.title(), "preferred_username": name, "profile": "", "picture": ""},
-    }  # fmt: skip
+    }
     key = hashlib.sha256(f"{secret}-v4".encode()).hexdigest()
     data = base64.b64encode(json.dumps({"oauth_info": info}).encode())
     return "session=" + itsdangerous.TimestampSigner(key).sign(data).decode()

@@ -14,7 +14,7 @@ FILES = sorted(
     path
     for package in PACKAGES
     for path in [*REPOSITORY.glob(f"{package}.py"), *REPOSITORY.glob(f"{package}/**/*.py")]
-)  # fmt: skip
+)
 EVERY_FILE = (
     FILES
     + sorted((REPOSITORY / "tests").glob("**/*.py"))
@@ -64,11 +64,21 @@ def test_imports_point_one_way(path):
 
 
 HOME_OF = {
-    "gradio": ("app.py", "ui"), "fastapi": ("app.py", "inference"), "uvicorn": ("app.py", "ui", "inference"),
-    "onnx": ("inference",), "onnxruntime": ("inference",), "tweepy": ("inference",), "ray": ("inference",),
-    "websockets": ("inference",), "requests": ("inference",), "urllib3": ("inference",),
-    "peft": ("training",), "datasets": ("training",), "optuna": ("training",), "evaluate": ("training",),
-}  # fmt: skip
+    "gradio": ("app.py", "ui"),
+    "fastapi": ("app.py", "inference"),
+    "uvicorn": ("app.py", "ui", "inference"),
+    "onnx": ("inference",),
+    "onnxruntime": ("inference",),
+    "tweepy": ("inference",),
+    "ray": ("inference",),
+    "websockets": ("inference",),
+    "requests": ("inference",),
+    "urllib3": ("inference",),
+    "peft": ("training",),
+    "datasets": ("training",),
+    "optuna": ("training",),
+    "evaluate": ("training",),
+}
 
 
 @pytest.mark.parametrize("library", HOME_OF)

@@ -17,10 +17,19 @@ from inference.classifier import Classifier
 from inference.errors import ArtifactError
 
 NASTY = [
-    "", "   \n", "what a day", "😀😀🔥👨‍👩‍👧", "שלום עולם, איזה יום", "مرحبا", "nul \x00 inside",
-    "<b>love</b> &amp;", "@friend https://t.co/x #win", "happy " * 500, "\ufeffbom \u2028 line",
+    "",
+    "   \n",
+    "what a day",
+    "😀😀🔥👨‍👩‍👧",
+    "שלום עולם, איזה יום",
+    "مرحبا",
+    "nul \x00 inside",
+    "<b>love</b> &amp;",
+    "@friend https://t.co/x #win",
+    "happy " * 500,
+    "\ufeffbom \u2028 line",
     "ЁЖ你好\u200d\u0301",
-]  # fmt: skip
+]
 
 STRANGER = """
 import json, sys
@@ -48,8 +57,12 @@ json.dump({"one_by_one": one_by_one, "together": together, "piped": piped, "batc
 def test_a_stranger_gets_the_classifiers_probabilities(trained, tmp_path):
     done = subprocess.run(
         [sys.executable, "-I", "-c", STRANGER, str(trained.artifact)],
-        input=json.dumps(NASTY), cwd=tmp_path, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        input=json.dumps(NASTY),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     stranger = json.loads(done.stdout)
     assert stranger["ours"] == []
@@ -69,9 +82,11 @@ def test_the_adapter_alone_gives_the_same_answers(trained, monkeypatch):
     config = json.loads((trained.artifact / "config.json").read_text())
     classifier = Classifier.load(trained.artifact)
     adapted = AutoPeftModelForSequenceClassification.from_pretrained(
-        trained.artifact / "adapter", num_labels=3, pad_token_id=config["pad_token_id"],
+        trained.artifact / "adapter",
+        num_labels=3,
+        pad_token_id=config["pad_token_id"],
         id2label={int(number): name for number, name in config["id2label"].items()},
-    ).eval()  # fmt: skip
+    ).eval()
     ids = classifier.encode(NASTY).token_ids
     with torch.no_grad():
         found = [adapted(input_ids=torch.tensor([row])).logits[0] for row in ids]
@@ -84,12 +99,22 @@ def test_the_files_of_an_artifact(trained):
         str(path.relative_to(trained.artifact)) for path in trained.artifact.rglob("*") if path.is_file()
     }
     assert files == {
-        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md",
-        "evaluation.json", "provenance.json", "examples.json", "reference.json",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "README.md",
+        "evaluation.json",
+        "provenance.json",
+        "examples.json",
+        "reference.json",
         "base_head.safetensors",
-        "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
-        "assets/confusion.png", "assets/calibration.png", "assets/curves.png",
-    }  # fmt: skip
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "assets/confusion.png",
+        "assets/calibration.png",
+        "assets/curves.png",
+    }
 
 
 def test_no_file_tells_where_it_was_made(trained):

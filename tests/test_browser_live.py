@@ -18,16 +18,25 @@ from inference.sources.x import XSearch
 TOKEN = "AAAA%2Fmade-up-token-of-a-person"
 EVIL = (
     "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">",
-    "</div></li></ol><h1>broken</h1>", "\u202eevil, reversed\u202c and after it \u2066isolated\u2069",
-    "z" + "\u0310\u0321\u0489" * 400 + "algo", "A" * 100_000, "word " * 20_000,
-    "\x1b[31mred\x1b[0m\x1b]0;title\x07", "javascript:alert(1)", "\u0000nul", "${alert(1)} {{7*7}}",
-    "مرحبا بالعالم 123 hello", "\u2028\u2029\ufeff",
-)  # fmt: skip
+    "</div></li></ol><h1>broken</h1>",
+    "\u202eevil, reversed\u202c and after it \u2066isolated\u2069",
+    "z" + "\u0310\u0321\u0489" * 400 + "algo",
+    "A" * 100_000,
+    "word " * 20_000,
+    "\x1b[31mred\x1b[0m\x1b]0;title\x07",
+    "javascript:alert(1)",
+    "\u0000nul",
+    "${alert(1)} {{7*7}}",
+    "مرحبا بالعالم 123 hello",
+    "\u2028\u2029\ufeff",
+)
 URLS = (
-    "javascript:document.title='pwned'", "https://a.example/\" onmouseover=\"document.title='pwned'",
-    "data:text/html,<script>1</script>", "https://bsky.app/profile/did:plc:abc/post/3k",
+    "javascript:document.title='pwned'",
+    "https://a.example/\" onmouseover=\"document.title='pwned'",
+    "data:text/html,<script>1</script>",
+    "https://bsky.app/profile/did:plc:abc/post/3k",
     "https://u:p@a.example/",
-)  # fmt: skip
+)
 
 pytestmark = [
     pytest.mark.alone,
@@ -219,8 +228,12 @@ def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(open
     queue = app.workbench.duels.queue(app.workbench.model.tuned.labels, owner="")
     queue.erase()
     hostile = [text for text in EVIL if text.strip("\u0000\u2028\u2029\ufeff")]
-    queue.store.add([Disagreement(f"{n}", text, EVIL[0], "positive", EVIL[1], "negative")
-                     for n, text in enumerate(hostile)])  # fmt: skip
+    queue.store.add(
+        [
+            Disagreement(f"{n}", text, EVIL[0], "positive", EVIL[1], "negative")
+            for n, text in enumerate(hostile)
+        ]
+    )
     page = opened(app.url)
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     tab(page, "Live")

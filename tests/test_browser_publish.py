@@ -7,14 +7,7 @@ from hub_fixtures import BOB
 from playwright.sync_api import expect
 from servers.hub import LocalHub
 from space_app import session, space
-from test_browser import (  # noqa: F401  (fixtures)
-    CHROMIUM,
-    SLOW_MS,
-    browser,
-    overflow,
-    tab,
-    violations,
-)
+from test_browser import CHROMIUM, SLOW_MS, browser, overflow, tab, violations  # noqa: F401  (fixtures)
 
 OAUTH = "hf_oauth_" + "b" * 40
 

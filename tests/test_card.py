@@ -45,8 +45,11 @@ def test_the_results_are_those_of_the_evaluation(trained):
     text = (trained.artifact / "README.md").read_text()
     evaluation = trained.run.evaluation()
     keys = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
-    rows = {"base, zero-shot": evaluation["base"], "**fine-tuned**": evaluation,
-            "bag of words": evaluation["rivals"]["bag of words"]}  # fmt: skip
+    rows = {
+        "base, zero-shot": evaluation["base"],
+        "**fine-tuned**": evaluation,
+        "bag of words": evaluation["rivals"]["bag of words"],
+    }
     for start, record in rows.items():
         assert table_row(text, start)[1:] == [percent(record[key]) for key in keys]
     n = evaluation["n"]
@@ -64,8 +67,10 @@ def provenance_of(trained) -> dict:
 def test_the_verdicts_are_in_words_and_name_whom_they_are_against(trained):
     text = (trained.artifact / "README.md").read_text()
     evaluation = trained.run.evaluation()
-    compared = {"base": evaluation["comparison"],
-                "bag of words": evaluation["rivals"]["bag of words"]["comparison"]}  # fmt: skip
+    compared = {
+        "base": evaluation["comparison"],
+        "bag of words": evaluation["rivals"]["bag of words"]["comparison"],
+    }
     for name, found in compared.items():
         sentence = found["sentence"][:1].lower() + found["sentence"][1:]
         assert f"- Against the {name}: {sentence}" in html.unescape(text)

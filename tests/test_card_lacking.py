@@ -29,8 +29,11 @@ def test_an_artifact_without_a_record_has_a_card_that_says_so(copy, record):
     (copy / record).unlink()
     text = render_card(copy, repo_id="ada/tweets").text
     assert_whole(text)
-    missing = {"evaluation.json": "scores", "provenance.json": "recipe, data and machine",
-               "examples.json": "answers to the sentences that show limits"}[record]  # fmt: skip
+    missing = {
+        "evaluation.json": "scores",
+        "provenance.json": "recipe, data and machine",
+        "examples.json": "answers to the sentences that show limits",
+    }[record]
     assert re.search(rf"Not recorded by the version that trained this model: .*{missing}", text)
 
 
@@ -98,10 +101,18 @@ def test_an_unknown_graphics_card_makes_no_estimate(tmp_path):
 
 
 CARDS = {
-    "Tesla T4": "T4", "NVIDIA L4": "L4", "NVIDIA A10G": "A10G", "NVIDIA A10": "A10", "NVIDIA L40S": "L40S",
-    "NVIDIA A100-SXM4-80GB": "A100", "NVIDIA A100 80GB PCIe": "A100 PCIe", "NVIDIA H100 80GB HBM3": "H100",
-    "Tesla V100-SXM2-16GB": "V100", "NVIDIA GeForce RTX 4090": "RTX 4090", "NVIDIA T400": "",
-}  # fmt: skip
+    "Tesla T4": "T4",
+    "NVIDIA L4": "L4",
+    "NVIDIA A10G": "A10G",
+    "NVIDIA A10": "A10",
+    "NVIDIA L40S": "L40S",
+    "NVIDIA A100-SXM4-80GB": "A100",
+    "NVIDIA A100 80GB PCIe": "A100 PCIe",
+    "NVIDIA H100 80GB HBM3": "H100",
+    "Tesla V100-SXM2-16GB": "V100",
+    "NVIDIA GeForce RTX 4090": "RTX 4090",
+    "NVIDIA T400": "",
+}
 
 
 def test_a_known_graphics_card_counts_with_its_boards_power(tmp_path):

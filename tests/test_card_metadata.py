@@ -18,22 +18,38 @@ from training.publish.card import render_card
 SENTIMENT = ("negative", "neutral", "positive")
 TEXT = {"type": "string", "minLength": 1}
 METRIC = {
-    "type": "object", "required": ["type", "value"], "additionalProperties": False,
-    "properties": {"type": TEXT, "name": TEXT, "value": {"type": "number", "minimum": 0, "maximum": 1},
-                   "args": {"type": "object"}},
-}  # fmt: skip
-RESULT = {
-    "type": "object", "required": ["task", "dataset", "metrics"], "additionalProperties": False,
+    "type": "object",
+    "required": ["type", "value"],
+    "additionalProperties": False,
     "properties": {
-        "task": {"type": "object", "required": ["type"],
-                 "properties": {"type": {"const": "text-classification"}}},
-        "dataset": {"type": "object", "required": ["type", "name"], "additionalProperties": False,
-                    "properties": dict.fromkeys(("type", "name", "config", "split", "revision"), TEXT)},
+        "type": TEXT,
+        "name": TEXT,
+        "value": {"type": "number", "minimum": 0, "maximum": 1},
+        "args": {"type": "object"},
+    },
+}
+RESULT = {
+    "type": "object",
+    "required": ["task", "dataset", "metrics"],
+    "additionalProperties": False,
+    "properties": {
+        "task": {
+            "type": "object",
+            "required": ["type"],
+            "properties": {"type": {"const": "text-classification"}},
+        },
+        "dataset": {
+            "type": "object",
+            "required": ["type", "name"],
+            "additionalProperties": False,
+            "properties": dict.fromkeys(("type", "name", "config", "split", "revision"), TEXT),
+        },
         "metrics": {"type": "array", "minItems": 1, "items": METRIC},
     },
-}  # fmt: skip
+}
 SCHEMA = {
-    "type": "object", "additionalProperties": False,
+    "type": "object",
+    "additionalProperties": False,
     "required": ["library_name", "pipeline_tag", "tags", "widget"],
     "properties": {
         "language": {"type": "string", "pattern": "^[a-z]{2,3}$"},
@@ -45,31 +61,66 @@ SCHEMA = {
         "datasets": {"type": "array", "items": {"type": "string", "pattern": r"^[\w.-]+(/[\w.-]+)?$"}},
         "metrics": {"type": "array", "items": {"enum": ["accuracy", "f1", "recall"]}},
         "tags": {"type": "array", "items": TEXT, "uniqueItems": True},
-        "widget": {"type": "array", "minItems": 3, "items": {
-            "type": "object", "required": ["text", "example_title"], "additionalProperties": False,
-            "properties": {"text": TEXT, "example_title": TEXT}}},
-        "co2_eq_emissions": {"type": "object", "required": ["emissions", "source", "training_type"],
-                             "properties": {"emissions": {"type": "number", "minimum": 0},
-                                            "training_type": {"enum": ["pre-training", "fine-tuning"]}}},
-        "model-index": {"type": "array", "minItems": 1, "maxItems": 1, "items": {
-            "type": "object", "required": ["name", "results"], "additionalProperties": False,
-            "properties": {"name": TEXT, "results": {"type": "array", "minItems": 1, "items": RESULT}}}},
-    },
-    "dependentRequired": {"base_model_relation": ["base_model"]},
-}  # fmt: skip
-"""By hub-docs: modelcard.md, and docs/hub for widgets, emissions and base models."""
-ENTRY = {
-    "type": "array", "minItems": 1, "items": {
-        "type": "object", "required": ["dataset", "value"], "additionalProperties": False,
-        "properties": {
-            "dataset": {"type": "object", "required": ["id", "task_id"], "additionalProperties": False,
-                        "properties": {"id": TEXT, "task_id": TEXT, "revision": TEXT}},
-            "value": {"type": "number"}, "verifyToken": TEXT, "date": TEXT, "notes": TEXT,
-            "source": {"type": "object", "required": ["url"], "additionalProperties": False,
-                       "properties": dict.fromkeys(("url", "name", "user", "org"), TEXT)},
+        "widget": {
+            "type": "array",
+            "minItems": 3,
+            "items": {
+                "type": "object",
+                "required": ["text", "example_title"],
+                "additionalProperties": False,
+                "properties": {"text": TEXT, "example_title": TEXT},
+            },
+        },
+        "co2_eq_emissions": {
+            "type": "object",
+            "required": ["emissions", "source", "training_type"],
+            "properties": {
+                "emissions": {"type": "number", "minimum": 0},
+                "training_type": {"enum": ["pre-training", "fine-tuning"]},
+            },
+        },
+        "model-index": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["name", "results"],
+                "additionalProperties": False,
+                "properties": {"name": TEXT, "results": {"type": "array", "minItems": 1, "items": RESULT}},
+            },
         },
     },
-}  # fmt: skip
+    "dependentRequired": {"base_model_relation": ["base_model"]},
+}
+"""By hub-docs: modelcard.md, and docs/hub for widgets, emissions and base models."""
+ENTRY = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "required": ["dataset", "value"],
+        "additionalProperties": False,
+        "properties": {
+            "dataset": {
+                "type": "object",
+                "required": ["id", "task_id"],
+                "additionalProperties": False,
+                "properties": {"id": TEXT, "task_id": TEXT, "revision": TEXT},
+            },
+            "value": {"type": "number"},
+            "verifyToken": TEXT,
+            "date": TEXT,
+            "notes": TEXT,
+            "source": {
+                "type": "object",
+                "required": ["url"],
+                "additionalProperties": False,
+                "properties": dict.fromkeys(("url", "name", "user", "org"), TEXT),
+            },
+        },
+    },
+}
 """By hub-docs: eval_results.yaml and docs/hub/eval-results.md."""
 
 
@@ -164,9 +215,13 @@ def test_other_labels_are_not_called_sentiment(tmp_path):
 
 def test_eval_results_of_a_hub_data_set(tmp_path):
     folder = artifact(
-        tmp_path / "m", SENTIMENT, name="cardiffnlp/tweet_eval", kind="hub", revision="d" * 40,
+        tmp_path / "m",
+        SENTIMENT,
+        name="cardiffnlp/tweet_eval",
+        kind="hub",
+        revision="d" * 40,
         location="cardiffnlp/tweet_eval:sentiment",
-    )  # fmt: skip
+    )
     files = render_card(folder, repo_id="ada/x").files
     [path] = [name for name in files if name.startswith(".eval_results/")]
     assert re.fullmatch(r"\.eval_results/[\w.-]+\.yaml", path)

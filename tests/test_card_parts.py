@@ -146,17 +146,20 @@ ROWS = [
     {"text": "péssimo", "label": "negative", "source": "mastodon", "language": "pt"},
 ]
 DATA_SCHEMA = {
-    "type": "object", "additionalProperties": False,
+    "type": "object",
+    "additionalProperties": False,
     "required": ["pretty_name", "task_categories", "size_categories", "configs"],
     "properties": {
         "language": {"type": "array", "items": {"pattern": "^[a-z]{2,3}$"}},
-        "license": {"type": "string"}, "pretty_name": {"type": "string"}, "tags": {"type": "array"},
+        "license": {"type": "string"},
+        "pretty_name": {"type": "string"},
+        "tags": {"type": "array"},
         "task_categories": {"const": ["text-classification"]},
         "task_ids": {"const": ["sentiment-classification"]},
         "size_categories": {"type": "array", "items": {"enum": ["n<1K", "1K<n<10K", "10K<n<100K", "other"]}},
         "configs": {"type": "array", "items": {"type": "object", "required": ["config_name", "data_files"]}},
     },
-}  # fmt: skip
+}
 
 
 def test_a_data_card_counts_and_tells_no_text():

@@ -37,10 +37,14 @@ def code(card: str, language: str) -> list[str]:
 def run(snippets: list[str], folder, **environment: str) -> list[list[dict[str, float]]]:
     """Run each as a program of its own names, and return the probabilities that it printed, by text."""
     done = subprocess.run(
-        [sys.executable, "-W", "error::SyntaxWarning", "-c", RUNNER], input=json.dumps(snippets), cwd=folder,
+        [sys.executable, "-W", "error::SyntaxWarning", "-c", RUNNER],
+        input=json.dumps(snippets),
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
-        capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return [
         [printed(line) for line in text.splitlines()] for text in json.loads(done.stdout.splitlines()[-1])
@@ -104,8 +108,11 @@ def check(found: list[dict[str, float]], wanted: list[dict[str, float]], snippet
 def test_from_the_hub(named, hub, trained_gpt2, tmp_path):
     """The repository as a push leaves it; its base is on the Hub too."""
     card = render_card(named, repo_id="ada/tweets")
-    files = {str(p.relative_to(named)): p.read_bytes() for p in named.rglob("*")
-             if p.is_file() and p.parent.name != trained_gpt2.base.name}  # fmt: skip
+    files = {
+        str(p.relative_to(named)): p.read_bytes()
+        for p in named.rglob("*")
+        if p.is_file() and p.parent.name != trained_gpt2.base.name
+    }
     hub.create_repo("ada/tweets", files={**files, **card.files, "README.md": card.text.encode()})
     hub.create_repo("ada/base", files={p.name: p.read_bytes() for p in trained_gpt2.base.iterdir()})
     python = [snippet for snippet in code(card.text, "python") if "InferenceClient" not in snippet]

@@ -81,8 +81,12 @@ def test_ctrl_c_cancels_the_run_reuse_and_resume_go_on_with_it(trained_gpt2, tmp
     arguments += ["--set", "epochs=20"]  # time enough to be stopped twice, on a quick machine too
     terminal = subprocess.Popen(
         [sys.executable, "-m", "training", *arguments],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     wait_for(lambda: (folder / "events.jsonl").exists() and jobs.find_run(folder).events("step"), every=0.01)
     os.killpg(terminal.pid, signal.SIGINT)
     stdout, stderr = terminal.communicate(timeout=60)
@@ -96,8 +100,11 @@ def test_ctrl_c_cancels_the_run_reuse_and_resume_go_on_with_it(trained_gpt2, tmp
 
     again = subprocess.Popen(
         [sys.executable, "-m", "training", *arguments, "--reuse", "--json"],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     steps = len(run.events("step"))
     wait_for(lambda: len(run.events("step")) > steps + 5, every=0.01)
     assert main(["cancel", str(folder)]) == 0
@@ -147,9 +154,16 @@ def test_an_error_is_one_line_and_status_1(capsys, home, arguments, sentence):
 
 def test_a_base_that_cant_be_had_is_one_line(tiny_tweets, tmp_path):
     done = command(
-        "training", "train", "smoke", "--base", tmp_path / "none", "--dataset", tiny_tweets,
-        "--run-dir", tmp_path / "run",
-    )  # fmt: skip
+        "training",
+        "train",
+        "smoke",
+        "--base",
+        tmp_path / "none",
+        "--dataset",
+        tiny_tweets,
+        "--run-dir",
+        tmp_path / "run",
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         f"The base folder {tmp_path / 'none'} does not exist. Give a folder that does, or a Hub id."
@@ -300,8 +314,11 @@ def test_classify_refuses_what_is_not_utf8(trained_gpt2, tmp_path, capsys):
     assert said == "Texts and --file were both given. Give one of them."
     done = subprocess.run(
         [sys.executable, "-m", "inference", "classify", "m"],
-        input=b"caf\xe9", cwd=REPOSITORY, capture_output=True, timeout=60,
-    )  # fmt: skip
+        input=b"caf\xe9",
+        cwd=REPOSITORY,
+        capture_output=True,
+        timeout=60,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith(b"Standard input can't be read as UTF-8 text (")
 

@@ -251,8 +251,13 @@ def test_all_that_is_dropped_or_mended_is_counted(tmp_path):
     path.write_text(path.read_text() + "{broken\n[1, 2]\n\n")
     report = load(path).report
     assert vars(report.counts) == {
-        "empty": 1, "non_text": 3, "missing_label": 2, "broken_lines": 2, "mended": 1, "still_damaged": 1,
-    }  # fmt: skip
+        "empty": 1,
+        "non_text": 3,
+        "missing_label": 2,
+        "broken_lines": 2,
+        "mended": 1,
+        "still_damaged": 1,
+    }
     assert sum(rows.kept for rows in report.rows.values()) == 92
     for sentence in (
         "1 row had an empty text and is dropped.",

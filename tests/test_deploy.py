@@ -23,9 +23,13 @@ SECRET = "a-secret-value-that-nobody-may-see"
 def run(hub, *arguments, token=ADA, **environment):
     """Run the script to its end, as an owner would."""
     return subprocess.run(
-        [sys.executable, SCRIPT, SPACE, "--poll-s", "0.05", "--timeout-s", "20", *arguments], cwd=REPOSITORY,
-        env={**hub.environment(token), **environment}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, SCRIPT, SPACE, "--poll-s", "0.05", "--timeout-s", "20", *arguments],
+        cwd=REPOSITORY,
+        env={**hub.environment(token), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 class Page(BaseHTTPRequestHandler):
@@ -91,9 +95,12 @@ def test_the_files_of_the_allow_list_are_an_app_that_starts(tmp_path):
         assert json.loads(answers(f"{url}/healthz")) == {"status": "ok", "model": "none"}
         assert "TweetTune" in answers(url)
     done = subprocess.run(
-        [sys.executable, "-m", "training", "train", "--help"], cwd=tmp_path / "space", capture_output=True,
-        text=True, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "training", "train", "--help"],
+        cwd=tmp_path / "space",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "quick" in done.stdout
 
 
@@ -186,11 +193,13 @@ def test_no_token_is_in_any_address_or_on_any_page(made):
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["--secret", "KEY=abc"], "takes a name alone, not KEY="),
-     (["--secret", "NOT_THERE"], "export NOT_THERE="),
-     (["--variable", "MODEL_ID"], "Write --variable NAME=VALUE"),
-     (["--variable", f"HF={ADA}"], "looks like a token, and variables are public")],
-)  # fmt: skip
+    [
+        (["--secret", "KEY=abc"], "takes a name alone, not KEY="),
+        (["--secret", "NOT_THERE"], "export NOT_THERE="),
+        (["--variable", "MODEL_ID"], "Write --variable NAME=VALUE"),
+        (["--variable", f"HF={ADA}"], "looks like a token, and variables are public"),
+    ],
+)
 def test_a_wrong_command_line_sends_nothing(hub, arguments, says):
     done = run(hub, *arguments)
     assert done.returncode == 1 and says in done.stderr
@@ -234,9 +243,13 @@ def test_without_a_paid_plan_it_says_so(hub):
 
 @pytest.mark.parametrize(
     ("status", "says"),
-    [(401, "does not accept this token (401)"), (403, "may not do that (403)"), (409, "Wait a moment"),
-     (400, "the Hub refused it (400")],
-)  # fmt: skip
+    [
+        (401, "does not accept this token (401)"),
+        (403, "may not do that (403)"),
+        (409, "Wait a moment"),
+        (400, "the Hub refused it (400"),
+    ],
+)
 def test_a_refused_commit_is_one_sentence_and_the_next_run_completes(made, status, says):
     made.fail("POST /api/spaces/*/commit/*", status=status, message="Because.")
     done = run(made, "--no-wait")

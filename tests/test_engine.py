@@ -104,8 +104,11 @@ def test_what_the_gate_found_stands_beside_the_files(model):
     assert 0 <= int8["close_calls"] <= 1
     assert record["choice"] in ("int8", "float32")
     assert sorted(file.name for file in (path / "onnx").iterdir()) == [
-        "model_quantized.onnx", "packed.onnx", "packed_int8.onnx", "parity.json",
-    ]  # fmt: skip
+        "model_quantized.onnx",
+        "packed.onnx",
+        "packed_int8.onnx",
+        "parity.json",
+    ]
     assert (path / "onnx" / "packed_int8.onnx").stat().st_size < (
         path / "onnx" / "packed.onnx"
     ).stat().st_size
@@ -145,8 +148,10 @@ def test_without_a_prompt_there_is_no_prefix_and_the_answers_are_the_same(traine
     classifier = Classifier.load(model[0], engine="torch")
     prefix = prompt_prefix(classifier)
     assert prefix.token_ids
-    assert all(ids[: len(prefix.token_ids)] == list(prefix.token_ids)
-               for ids in classifier.encode(["", "a day", "1"]).token_ids)  # fmt: skip
+    assert all(
+        ids[: len(prefix.token_ids)] == list(prefix.token_ids)
+        for ids in classifier.encode(["", "a day", "1"]).token_ids
+    )
     shutil.copytree(model[0], tmp_path / "bare")
     content = json.loads((tmp_path / "bare" / "tokenizer.json").read_text())
     content["post_processor"] = None

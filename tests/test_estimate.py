@@ -12,9 +12,15 @@ from training.rows import EncodedRows
 from training.wording import in_words
 
 SIZES = Sizes(
-    train_tokens=20_000, validation_tokens=5_000, test_tokens=10_000, train_rows=1_000,
-    depth=30, base_depth=30, trunk=20, parameters=135_000_000,
-)  # fmt: skip
+    train_tokens=20_000,
+    validation_tokens=5_000,
+    test_tokens=10_000,
+    train_rows=1_000,
+    depth=30,
+    base_depth=30,
+    trunk=20,
+    parameters=135_000_000,
+)
 PACE = Pace(layer_token_s=1e-4, gflops=100.0)
 
 

@@ -84,10 +84,18 @@ def test_received_is_the_sum_whatever_happens(kinds, actions, queue_size, batch_
         return picky(texts)
 
     feed = Feed(
-        source, model, labels=LABELS, second=classify, wanted=Filter(reposts=False), limit=limit,
-        patient=patient, queue_size=queue_size, batch_size=batch_size, rng=random.Random(0),
+        source,
+        model,
+        labels=LABELS,
+        second=classify,
+        wanted=Filter(reposts=False),
+        limit=limit,
+        patient=patient,
+        queue_size=queue_size,
+        batch_size=batch_size,
+        rng=random.Random(0),
         listeners=[seen.extend],
-    )  # fmt: skip
+    )
     feed.start()
     for action in actions:
         if action == "let one batch go":
@@ -166,10 +174,13 @@ def test_a_summary_balances_even_when_the_model_does_not_come_back_in_time():
 
 def test_it_is_known_why_a_post_was_let_go():
     given = [
-        Post("1", "the bus is late", languages=("en",)), Post("2", "o ônibus", languages=("pt",)),
-        Post("3", "a bus?", languages=("en",), is_reply=True), Post("4", "a tram", languages=("en",)),
-        Post("5", "  ", languages=("en",)), Post("1", "the bus is late", languages=("en",)),
-    ]  # fmt: skip
+        Post("1", "the bus is late", languages=("en",)),
+        Post("2", "o ônibus", languages=("pt",)),
+        Post("3", "a bus?", languages=("en",), is_reply=True),
+        Post("4", "a tram", languages=("en",)),
+        Post("5", "  ", languages=("en",)),
+        Post("1", "the bus is late", languages=("en",)),
+    ]
     wanted = Filter(keywords=("bus",), languages=("en",), replies=False)
     feed = Feed(Given(given), lambda texts: [Told("neutral")] * len(texts), labels=LABELS, wanted=wanted)
     feed.start()
@@ -248,9 +259,12 @@ def test_two_models_are_asked_about_the_same_posts(tmp_path):
 def test_listeners_and_a_recording_get_every_post(tmp_path):
     seen = []
     feed = Feed(
-        Given(posts(40)), classify, labels=LABELS, listeners=[seen.extend],
+        Given(posts(40)),
+        classify,
+        labels=LABELS,
+        listeners=[seen.extend],
         recorder=Recorder(tmp_path / "feed.jsonl", texts=True),
-    )  # fmt: skip
+    )
     feed.start()
     assert feed.wait(10)
     feed.stop()

@@ -65,9 +65,15 @@ def test_ten_minutes_of_chaos_balance_to_the_post():
         world = World(clock=lambda: server.now_us / 1e6 + jump_s[0], wait=Waits())
         source = Bluesky(hosts=[server.url], world=world, stall_s=0.3, rewind_s=0.5, catch_up_s=1e6)
         feed = Feed(
-            source, model, labels=LABELS, wanted=Filter(languages=("en",)), queue_size=100,
-            listeners=[classified.extend], now=world.clock, rng=random.Random(1),
-        )  # fmt: skip
+            source,
+            model,
+            labels=LABELS,
+            wanted=Filter(languages=("en",)),
+            queue_size=100,
+            listeners=[classified.extend],
+            now=world.clock,
+            rng=random.Random(1),
+        )
         feed.start()
         wait_for(lambda: server.joined)
         chaos = Chaos(server, seed=3)

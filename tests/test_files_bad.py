@@ -129,7 +129,7 @@ CUT_SHORT = gzip.compress(b"text\n" * 999, mtime=0)[:-9]
         ("in.xlsx", b"", "in.xlsx has an ending that is not known (.xlsx); use .csv, .tsv, .jsonl"),
         ("in", b"", "in has an ending that is not known (none); use .csv, .tsv, .jsonl, .parquet."),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_can_not_be_used_is_one_sentence(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ScoringError) as found:
@@ -179,8 +179,10 @@ def test_a_line_that_is_too_long_is_a_bad_row_and_the_rest_is_read(name, rows, s
     source.write_bytes(b"".join(rows).replace(b"%s", b"x" * size))
     found = read_rows(converted(source, tmp_path / "out.jsonl"))
     assert [row["error"] for row in found] == [
-        None, "the line has over 16,000,000 characters; its rest is left out", None,
-    ]  # fmt: skip
+        None,
+        "the line has over 16,000,000 characters; its rest is left out",
+        None,
+    ]
     assert [row["text"] for row in (found[0], found[2])] == ["a", "b"]
     assert 15_999_990 <= len(found[1]["text"]) <= 16_000_000
 

@@ -83,14 +83,26 @@ def endpoint(artifact: Path, folder: Path, *missing: str):
     shutil.copytree(artifact, repository)
     shutil.copy(REPOSITORY / "handler.py", repository)
     tokenizer = json.loads((repository / "tokenizer.json").read_text(encoding="utf-8"))
-    tokenizer |= {"truncation": None, "padding": {"strategy": {"Fixed": 250}, "direction": "Left",
-                  "pad_to_multiple_of": None, "pad_id": 3, "pad_type_id": 0, "pad_token": "!"}}  # fmt: skip
+    tokenizer |= {
+        "truncation": None,
+        "padding": {
+            "strategy": {"Fixed": 250},
+            "direction": "Left",
+            "pad_to_multiple_of": None,
+            "pad_id": 3,
+            "pad_type_id": 0,
+            "pad_token": "!",
+        },
+    }
     (repository / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     log = (folder / "runtime.log").open("w")
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", RUNTIME, repository, *missing], cwd=folder, stdout=subprocess.PIPE,
-        stderr=log, text=True,
-    )  # fmt: skip
+        [sys.executable, "-I", "-c", RUNTIME, repository, *missing],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )
     try:
         port = process.stdout.readline().strip()
         assert port, (folder / "runtime.log").read_text()[-2000:]
@@ -173,18 +185,28 @@ NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a t
     [
         ({"inputs": 5}, NO_TEXTS),
         ({"inputs": ["a", None]}, NO_TEXTS),
-        ({"inputs": "a", "parameters": [1]},
-         '"parameters" is list, not an object. Send {"top_k": 1}, or none.'),
-        ({"inputs": "a", "parameters": {"top_k": 0}},
-         '"top_k" is 0, not a whole number from 1. Leave it out for all labels.'),
-        ({"inputs": "a", "parameters": {"top_k": True}},
-         '"top_k" is True, not a whole number from 1. Leave it out for all labels.'),
-        ({"inputs": "a", "parameters": {"function_to_apply": "tanh"}},
-         '"function_to_apply" is \'tanh\', not one of softmax, sigmoid, none.'),
-        ({"inputs": "a", "parameters": {"function_to_apply": ["tanh"]}},
-         '"function_to_apply" is [\'tanh\'], not one of softmax, sigmoid, none.'),
+        (
+            {"inputs": "a", "parameters": [1]},
+            '"parameters" is list, not an object. Send {"top_k": 1}, or none.',
+        ),
+        (
+            {"inputs": "a", "parameters": {"top_k": 0}},
+            '"top_k" is 0, not a whole number from 1. Leave it out for all labels.',
+        ),
+        (
+            {"inputs": "a", "parameters": {"top_k": True}},
+            '"top_k" is True, not a whole number from 1. Leave it out for all labels.',
+        ),
+        (
+            {"inputs": "a", "parameters": {"function_to_apply": "tanh"}},
+            "\"function_to_apply\" is 'tanh', not one of softmax, sigmoid, none.",
+        ),
+        (
+            {"inputs": "a", "parameters": {"function_to_apply": ["tanh"]}},
+            "\"function_to_apply\" is ['tanh'], not one of softmax, sigmoid, none.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_request_is_an_error_of_one_sentence_and_the_next_is_answered(gpt2, request_, sentence):
     assert error_of(gpt2, request_) == sentence
     assert len(post(gpt2, {"inputs": "fine"})[0]) == 3

@@ -185,7 +185,7 @@ GARBAGE = {
     "absolute address": b"GET http://127.0.0.1:1/healthz HTTP/1.1\r\nHost: a\r\n\r\n",
     "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
     "http 1.0": b"GET /healthz HTTP/1.0\r\n\r\n",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", GARBAGE)

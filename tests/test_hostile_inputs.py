@@ -32,12 +32,26 @@ def still_right(server):
 @pytest.mark.slow
 def test_schemathesis_finds_no_server_error_and_no_answer_that_openapi_does_not_describe(server, tmp_path):
     command = [
-        SCHEMATHESIS, "run", f"{server.running.url}/openapi.json", "--seed", "7", "--max-examples", "60",
-        "--phases", "examples,coverage,fuzzing", "--no-color", "--workers", "1",
-        "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
+        SCHEMATHESIS,
+        "run",
+        f"{server.running.url}/openapi.json",
+        "--seed",
+        "7",
+        "--max-examples",
+        "60",
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--no-color",
+        "--workers",
+        "1",
+        "--checks",
+        "not_a_server_error,status_code_conformance,content_type_conformance,"
         "response_schema_conformance,unsupported_method",
-        "--generation-database", "none", "--request-timeout", "20",
-    ]  # fmt: skip
+        "--generation-database",
+        "none",
+        "--request-timeout",
+        "20",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]
     assert "Seed: 7" in done.stdout
@@ -149,9 +163,16 @@ def test_lone_surrogates_are_answered_as_the_classifier_does(server):
 
 @pytest.mark.parametrize(
     "kind",
-    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml",
-     "", "application/jsonp", "application/json-patch+json"],
-)  # fmt: skip
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "",
+        "application/jsonp",
+        "application/json-patch+json",
+    ],
+)
 def test_a_wrong_content_type_is_refused(server, kind):
     status, answer = ask(server.port, {"inputs": TEXT}, **{"Content-Type": kind})
     assert status == 415
@@ -171,9 +192,11 @@ def test_other_methods_are_refused(server, method):
 
 def test_cross_origin_requests_are_not_allowed_by_default(server):
     status, _ = fetch(
-        server.port, "/predict", "OPTIONS",
+        server.port,
+        "/predict",
+        "OPTIONS",
         **{"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"},
-    )  # fmt: skip
+    )
     assert status in (400, 404, 405)
 
 

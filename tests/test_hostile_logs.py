@@ -70,10 +70,14 @@ def test_no_tool_call_writes_a_line_of_its_own(server):
         {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": 5, "arguments": INJECTED}},
         {"jsonrpc": "2.0", "method": INJECTED},
         {"jsonrpc": "2.0", "id": 1, "result": INJECTED},
-        {"jsonrpc": "2.0", "id": 1, "method": "tools/call",
-         "params": {"name": "classify", "arguments": {"inputs": "a", "model": INJECTED}}},
+        {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "classify", "arguments": {"inputs": "a", "model": INJECTED}},
+        },
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": INJECTED}},
-    ):  # fmt: skip
+    ):
         status, _ = ask(server.port, message, "/mcp", **headers)
         assert status < 500
         ask(server.port, message, "/mcp", **headers, **{"MCP-Protocol-Version": "\x85 what"})
@@ -117,10 +121,20 @@ def test_texts_and_tokens_are_not_in_the_log(guarded):
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN[:-1]}",
-     "Bearer \xff\xfe", f"Bearer {TOKEN}, Bearer x", "Bearer " + "a" * 50_000],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {TOKEN}x",
+        f"Basic {TOKEN}",
+        TOKEN,
+        f"Bearer {TOKEN[:-1]}",
+        "Bearer \xff\xfe",
+        f"Bearer {TOKEN}, Bearer x",
+        "Bearer " + "a" * 50_000,
+    ],
     ids=range(10),
-)  # fmt: skip
+)
 def test_a_wrong_token_opens_nothing(guarded, header):
     for path in ("/", "/predict", "/v1/compare", "/mcp", "/models/gpt2"):
         assert ask(guarded.port, {"inputs": "a"}, path, Authorization=header)[0] in (400, 401)

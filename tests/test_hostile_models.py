@@ -182,9 +182,11 @@ def test_code_in_the_folder_is_never_run(folder, auto):
 def test_a_model_that_is_only_code(folder):
     (folder / "own.py").write_text(CODE, encoding="utf-8")
     change(
-        folder / "config.json", model_type="own", architectures=["OwnForSequenceClassification"],
+        folder / "config.json",
+        model_type="own",
+        architectures=["OwnForSequenceClassification"],
         auto_map={"AutoConfig": "own.Own", "AutoModelForSequenceClassification": "own.Own"},
-    )  # fmt: skip
+    )
     refused(folder)
 
 
@@ -270,8 +272,12 @@ def test_a_server_on_a_broken_folder_ends_and_says_why(folder):
     (folder / "tokenizer.json").write_text("null", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "inference", "serve", str(folder), "--port", "0"],
-        cwd=folder.parent, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=folder.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 1, done.stderr[-1000:]
     assert "Traceback" not in done.stderr
     assert refused(folder) in done.stderr

@@ -252,9 +252,16 @@ def test_a_finished_run_has_all_its_records(trained):
     assert (status.state, status.progress, status.time_left_s, status.pid) == ("finished", 1.0, None, None)
     assert status.started_at < status.finished_at
     assert sorted(path.name for path in run.path.iterdir()) == [
-        "artifact", "disagreements.jsonl", "evaluation.json", "events.jsonl", "log.txt", "recipe.toml",
-        "status.json", "validation.jsonl", "worker.json",
-    ]  # fmt: skip
+        "artifact",
+        "disagreements.jsonl",
+        "evaluation.json",
+        "events.jsonl",
+        "log.txt",
+        "recipe.toml",
+        "status.json",
+        "validation.jsonl",
+        "worker.json",
+    ]
     assert run.recipe.base == str(trained.base)
     order = list(dict.fromkeys(event["kind"] for event in run.events()))
     assert set(order) == {"data", "note", "estimate", "progress", "step", "validation", "result"}
@@ -357,8 +364,11 @@ def test_a_full_disk_is_a_failed_run_with_one_sentence(trained_gpt2, tmp_path):
     run = create_run(longer(trained_gpt2.base, trained_gpt2.data), run_dir=tmp_path / "run")
     worker = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(run.path)],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert worker.returncode == 1
     status = run.status()
     assert status.state == "failed"

@@ -24,9 +24,7 @@ from inference.live_command import SOURCES, _live, _until_the_end, harmless, pri
 from inference.sources import SOURCES as KNOWN
 from inference.sources import Mastodon, Post, SourceUnavailable, Status, recorded_posts
 
-KEYS = {
-    "received", "classified", "filtered", "duplicates", "dropped", "rate_per_s", "lag_p50_s", "lag_p95_s",
-}  # fmt: skip
+KEYS = {"received", "classified", "filtered", "duplicates", "dropped", "rate_per_s", "lag_p50_s", "lag_p95_s"}
 EVIL = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe\u2066 a\u0300\u0301\u0302\u0303b\r\nnext\x9b2J 👩\u200d🚒"
 
 
@@ -52,9 +50,19 @@ def test_a_file_is_replayed_and_every_post_accounted_for(trained_gpt2, tmp_path)
     english = sum(row["languages"] == ["en"] for row in rows)
     again = rows[0]["languages"] == ["en"]
     done = command(
-        "inference", "live", "replay", tmp_path / "posts.jsonl", "--model", trained_gpt2.artifact, "--json",
-        "--languages", "en", "--save", tmp_path / "saved.jsonl", "--save-texts",
-    )  # fmt: skip
+        "inference",
+        "live",
+        "replay",
+        tmp_path / "posts.jsonl",
+        "--model",
+        trained_gpt2.artifact,
+        "--json",
+        "--languages",
+        "en",
+        "--save",
+        tmp_path / "saved.jsonl",
+        "--save-texts",
+    )
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record.keys() == KEYS and balanced(record)
@@ -83,8 +91,11 @@ def test_an_interrupt_ends_it_with_the_numbers(trained_gpt2, tmp_path, sent):
     words = ["live", "replay", tmp_path / "posts.jsonl", "--model", trained_gpt2.artifact, "--rate", "5"]
     with subprocess.Popen(
         [sys.executable, "-m", "inference", *map(str, words), "--json"],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stderr.readline().split()[0] in LABELS, "it streams"
         process.send_signal(sent)
         out, said = process.communicate(timeout=60)
@@ -98,8 +109,11 @@ def test_a_reader_that_leaves_ends_it_with_a_sentence(trained_gpt2, tmp_path):
     words = ["live", "replay", tmp_path / "posts.jsonl", "--model", trained_gpt2.artifact, "--rate", "20"]
     with subprocess.Popen(
         [sys.executable, "-m", "inference", *map(str, words)],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         process.stdout.readline()
         process.stdout.close()
         said = process.stderr.read()
@@ -112,8 +126,11 @@ def test_an_impatient_interrupt_does_not_lose_the_numbers(trained_gpt2, tmp_path
     words = ["live", "replay", tmp_path / "posts.jsonl", "--model", trained_gpt2.artifact, "--rate", "5"]
     with subprocess.Popen(
         [sys.executable, "-m", "inference", *map(str, words), "--json"],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stderr.readline().split()[0] in LABELS
         process.send_signal(signal.SIGINT)
         while "Stopped." not in (line := process.stderr.readline()):
@@ -129,10 +146,13 @@ def test_an_interrupt_before_the_first_post_is_no_traceback(tmp_path):
     with (
         subprocess.Popen(
             [sys.executable, "-m", "inference", *map(str, words)],
-            cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process,
         (tmp_path / "posts.jsonl").open("w"),  # opens when the command has begun to read
-    ):  # fmt: skip
+    ):
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60) == ("", "Stopped.\n")
     assert process.returncode == 130
@@ -143,10 +163,20 @@ def test_a_disk_that_fills_up_ends_it_with_a_sentence_and_a_whole_recording(trai
     write_posts(tmp_path / "posts.jsonl")
     saved = tmp_path / "saved.jsonl"
     done = command(
-        "inference", "live", "replay", tmp_path / "posts.jsonl", "--model", trained_gpt2.artifact, "--json",
-        "--save", saved, "--save-texts", "--engine", "torch",
+        "inference",
+        "live",
+        "replay",
+        tmp_path / "posts.jsonl",
+        "--model",
+        trained_gpt2.artifact,
+        "--json",
+        "--save",
+        saved,
+        "--save-texts",
+        "--engine",
+        "torch",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY)),
-    )  # fmt: skip
+    )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == f"{saved} can't be written (File too large). Choose another place."
     record = json.loads(done.stdout)

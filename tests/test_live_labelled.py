@@ -61,10 +61,14 @@ def test_every_row_that_is_left_out_is_counted_and_shown(spec, tmp_path):
         ("Wholly  NEW", "negative"),  # a duplicate of the row above
         (train[0][0].upper(), train[0][1]),  # a duplicate of a training row
         (train[1][0], other(train[1][1])),  # a conflict with a training row
-        ("disputed", "neutral"), ("Disputed", "positive"),  # a conflict in the file
-        test[0], (test[1][0].upper(), other(test[1][1])), validation[0],  # leaks, whatever their label
-        ("", "neutral"), ("no label", None),
-    ]  # fmt: skip
+        ("disputed", "neutral"),
+        ("Disputed", "positive"),  # a conflict in the file
+        test[0],
+        (test[1][0].upper(), other(test[1][1])),
+        validation[0],  # leaks, whatever their label
+        ("", "neutral"),
+        ("no label", None),
+    ]
     found = add_labelled(spec, write(tmp_path / "mine.jsonl", rows))
     report = found.report
     assert (report.read, report.added, report.duplicates) == (11, 1, 2)
@@ -97,8 +101,9 @@ def test_added_rows_come_on_top_of_n_train(spec, tmp_path):
     small = dataclasses.replace(spec, n_train=30)
     path = write(tmp_path / "mine.jsonl", [("quite new", "neutral")])
     assert named(add_labelled(small, path).splits, "train") == [
-        *named(load_splits(small), "train"), ("quite new", "neutral")
-    ]  # fmt: skip
+        *named(load_splits(small), "train"),
+        ("quite new", "neutral"),
+    ]
 
 
 def test_one_class_alone_may_be_added(spec, tmp_path):
@@ -160,17 +165,27 @@ def test_train_adds_the_labels_of_a_duel(tmp_path, tiny_gpt2, tiny_tweets):
     store.close()
     run, changes = tmp_path / "run", [f"more_data={private / 'mine.jsonl'}", "epochs=1", "n_train=60"]
     done = command(
-        "training", "train", "smoke", "--base", tiny_gpt2, "--dataset", tiny_tweets, "--run-dir", run,
+        "training",
+        "train",
+        "smoke",
+        "--base",
+        tiny_gpt2,
+        "--dataset",
+        tiny_tweets,
+        "--run-dir",
+        run,
         *(word for pair in changes for word in ("--set", pair)),
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert "12 of the 13 labelled texts of mine.jsonl are added to train" in done.stderr
     assert "Left out: 1 (exact twins of a row of validation or test, where they would leak)." in done.stderr
     record = json.loads((run / "artifact" / "provenance.json").read_text(encoding="utf-8"))
     assert record["sizes"]["train"] == 72
     assert {key: record["data"]["more_data"][key] for key in ("name", "added", "leaks")} == {
-        "name": "mine.jsonl", "added": 12, "leaks": 1,
-    }  # fmt: skip
+        "name": "mine.jsonl",
+        "added": 12,
+        "leaks": 1,
+    }
     assert record["recipe"]["more_data"] == "mine.jsonl"
     for path in (run / "artifact").glob("*.[jm][sd]*"):  # no record to be shared names the folder, or a text
         content = path.read_text(encoding="utf-8")
@@ -180,8 +195,12 @@ def test_train_adds_the_labels_of_a_duel(tmp_path, tiny_gpt2, tiny_tweets):
 def test_data_shows_duplicates_and_conflicts_before_anything_is_trained(tmp_path, tiny_tweets):
     splits = load_splits(DataSpec(dataset=str(tiny_tweets)))
     (text, label), (second, its_label) = named(splits, "train")[:2]
-    rows = [("\u202ered alert", "neutral"), ("\u202eRED alert", "positive"), (text, other(label)),
-            (second, its_label)]  # fmt: skip
+    rows = [
+        ("\u202ered alert", "neutral"),
+        ("\u202eRED alert", "positive"),
+        (text, other(label)),
+        (second, its_label),
+    ]
     arguments = ("data", tiny_tweets, "--more-data", write(tmp_path / "mine.jsonl", rows))
     shown = command("training", *arguments)
     assert shown.returncode == 0, shown.stderr

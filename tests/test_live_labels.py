@@ -12,13 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, tweets, write_csv
 from hypothesis import settings
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from hypothesis.strategies import sampled_from
 
 from inference.live.labels import Counts, Desk, Disagreement, LabelError, LabelStore
@@ -258,8 +252,18 @@ def test_who_and_when_are_not_stored(opened, tmp_path):
     names = {row[1] for row in file.execute("PRAGMA table_info(items)")}
     shown = file.execute("SELECT DISTINCT shown FROM items").fetchall()
     file.close()
-    assert names == {"id", "post_id", "text", "first_model", "first_label", "second_model", "second_label",
-                     "shown", "skipped", "label"}  # fmt: skip
+    assert names == {
+        "id",
+        "post_id",
+        "text",
+        "first_model",
+        "first_label",
+        "second_model",
+        "second_label",
+        "shown",
+        "skipped",
+        "label",
+    }
     assert shown == [(0.0,)]  # when it was shown would tell when it was labelled
 
 
@@ -280,8 +284,13 @@ def test_agreement_is_told_for_each_pair_of_models(opened):
 
 def test_duplicates_and_conflicts_are_listed_and_only_sound_rows_are_written(opened, tmp_path):
     store = opened()
-    given = [("Good day", "positive"), ("good  DAY", "positive"), ("well", "neutral"), ("Well", "negative"),
-             ("line\nbreak “ü” 😍", "negative")]  # fmt: skip
+    given = [
+        ("Good day", "positive"),
+        ("good  DAY", "positive"),
+        ("well", "neutral"),
+        ("Well", "negative"),
+        ("line\nbreak “ü” 😍", "negative"),
+    ]
     for number, (text, label) in enumerate(given):
         store.add([disagreement(number, text)])
         store.label(store.take().id, label)

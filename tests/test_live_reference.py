@@ -77,13 +77,29 @@ def test_it_is_saved_and_loaded_and_may_be_missing(small, tmp_path):
 
 
 BROKEN = [
-    {"n": 0}, {"n": "300"}, {"n": True}, {"lengths": [300]}, {"lengths": None}, {"letters": [1] * 7},
-    {"letters": [-1] * 4096}, {"letters": [1.5] * 4096}, {"letters_limit": float("nan")},
-    {"mean_length": "x"}, {"known_tokens": "é"}, {"known_tokens": "abc"}, {"known_tokens": 5},
+    {"n": 0},
+    {"n": "300"},
+    {"n": True},
+    {"lengths": [300]},
+    {"lengths": None},
+    {"letters": [1] * 7},
+    {"letters": [-1] * 4096},
+    {"letters": [1.5] * 4096},
+    {"letters_limit": float("nan")},
+    {"mean_length": "x"},
+    {"known_tokens": "é"},
+    {"known_tokens": "abc"},
+    {"known_tokens": 5},
     {"known_tokens": "A" * 10**5},
-    {"scripts": {}}, {"scripts": []}, {"scripts": {"LATIN": 7}}, {"confidence": "high"}, {"more": 1},
-    {"unknown_share": None}, {"letters": [10**400] * 4096}, {"mean_length": 10**400},
-]  # fmt: skip
+    {"scripts": {}},
+    {"scripts": []},
+    {"scripts": {"LATIN": 7}},
+    {"confidence": "high"},
+    {"more": 1},
+    {"unknown_share": None},
+    {"letters": [10**400] * 4096},
+    {"mean_length": 10**400},
+]
 
 
 @pytest.mark.parametrize("change", BROKEN, ids=lambda change: str(change)[:40])

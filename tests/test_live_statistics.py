@@ -39,9 +39,12 @@ def test_a_feed_fills_them(classifier):
     statistics = LiveStatistics.of(classifier)
     posts = [Post(id=str(n), text=text) for n, (text, _) in enumerate(tweets(360) * 10)]
     feed = Feed(
-        Replay(posts, rate_per_s=None), classifier.predict, labels=classifier.labels, patient=True,
+        Replay(posts, rate_per_s=None),
+        classifier.predict,
+        labels=classifier.labels,
+        patient=True,
         listeners=[statistics.add_batch],
-    )  # fmt: skip
+    )
     feed.start()
     wait_for(lambda: feed.wait(0.1))
     feed.stop()

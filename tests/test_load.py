@@ -112,10 +112,16 @@ def test_the_time_of_a_batch_is_what_the_server_counted(trained_gpt2):
 
 def test_turns_become_claims_with_their_spread():
     turns = [
-        {"offline_per_s": {"before": 100.0, "after": 80.0}, "per_second": rate, "p99_ms": 90.0,
-         "batch_ms": 30.0, "not_answered_200": 0, "wrk_cores": 0.01}
+        {
+            "offline_per_s": {"before": 100.0, "after": 80.0},
+            "per_second": rate,
+            "p99_ms": 90.0,
+            "batch_ms": 30.0,
+            "not_answered_200": 0,
+            "wrk_cores": 0.01,
+        }
         for rate in (72.0, 76.0)
-    ]  # fmt: skip
+    ]
     one = {"added_ms": 1.0, "added_quartiles_ms": [0.9, 1.1]}
     long = {"not_answered_200": 0, "memory": {"mb_per_min": None}}
     rows = {row["name"]: row["found"] for row in claims(one, turns, long, {"lost": 0, "raced": 3})}

@@ -87,9 +87,11 @@ def over_stdio(*arguments: object, calls=()) -> list:
 
     async def run() -> list:
         parameters = StdioServerParameters(
-            command=sys.executable, args=["-m", "inference", "mcp", *map(str, arguments)], cwd=REPOSITORY,
+            command=sys.executable,
+            args=["-m", "inference", "mcp", *map(str, arguments)],
+            cwd=REPOSITORY,
             env=dict(os.environ),
-        )  # fmt: skip
+        )
         with open(os.devnull, "w") as log:
             async with stdio_client(parameters, log) as streams, ClientSession(*streams) as session:
                 return await asked(session, calls)
@@ -142,11 +144,7 @@ def test_stdio_classifies_and_compares(trained_gpt2, trained_llama):
     tools, classified, compared, wrong = over_stdio(
         f"first={trained_gpt2.artifact}",
         f"second={trained_llama.artifact}",
-        calls=[
-            ("classify", {"inputs": TEXTS}),
-            ("compare", {"inputs": TEXTS}),
-            ("classify", {"inputs": 5}),
-        ],
+        calls=[("classify", {"inputs": TEXTS}), ("compare", {"inputs": TEXTS}), ("classify", {"inputs": 5})],
     )
     assert [tool.name for tool in tools] == ["classify", "compare"]
     check_classified(content(classified), trained_gpt2.artifact)
@@ -179,21 +177,36 @@ def test_one_text_top_k_and_a_text_that_is_cut(two):
     [
         ("classify", {}, 'inputs is missing. Give a text, or a list of texts: {"inputs": "…"}.'),
         ("classify", {"inputs": ["a", 5]}, "Item 1 of inputs is a number, not a text."),
-        ("classify", {"inputs": ["a"] * 51},
-         "51 texts are more than the 50 one request may hold. Send them in parts."),
+        (
+            "classify",
+            {"inputs": ["a"] * 51},
+            "51 texts are more than the 50 one request may hold. Send them in parts.",
+        ),
         ("classify", {"inputs": "a", "top_k": 0}, "top_k is 0. Give a whole number from 1 to 1000."),
-        ("classify", {"inputs": "a", "model": "../etc"},
-         "There is no model '../etc' here. Known: first, second."),
+        (
+            "classify",
+            {"inputs": "a", "model": "../etc"},
+            "There is no model '../etc' here. Known: first, second.",
+        ),
         ("classify", {"inputs": "a", "model": 5}, "model is not a name. Known: first, second."),
-        ("classify", {"inputs": "a", "text": "b"},
-         "classify has no argument 'text'. Known: inputs, model, top_k."),
-        ("compare", {"inputs": "a", "models": ["first"]},
-         "models must name two models or more, each once. Known: first, second."),
-        ("compare", {"inputs": "a", "models": ["first", "third"]},
-         "There is no model 'third' here. Known: first, second."),
+        (
+            "classify",
+            {"inputs": "a", "text": "b"},
+            "classify has no argument 'text'. Known: inputs, model, top_k.",
+        ),
+        (
+            "compare",
+            {"inputs": "a", "models": ["first"]},
+            "models must name two models or more, each once. Known: first, second.",
+        ),
+        (
+            "compare",
+            {"inputs": "a", "models": ["first", "third"]},
+            "There is no model 'third' here. Known: first, second.",
+        ),
         ("train", {}, "There is no tool 'train'. Known: classify, compare."),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_call_is_a_tool_error_of_one_sentence(two, name, arguments, sentence):
     port, _ = two
     _, wrong, right = over_http(port, (name, arguments), ("classify", {"inputs": "a"}))
@@ -254,9 +267,18 @@ def test_large_messages_do_not_hold_up_the_others(two):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[" * 100_000, b'{"jsonrpc": "2.0", "id": NaN, "method": "ping"}', b"\xff\xfe", b"[]",
-     b'{"jsonrpc": "2.0", "id": 1, "method": "\\ud800"}', b'{"a": 1, "a": 1}', b'{"jsonrpc": "1.0"}']
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b'{"jsonrpc": "2.0", "id": NaN, "method": "ping"}',
+        b"\xff\xfe",
+        b"[]",
+        b'{"jsonrpc": "2.0", "id": 1, "method": "\\ud800"}',
+        b'{"a": 1, "a": 1}',
+        b'{"jsonrpc": "1.0"}',
+    ],
+)
 def test_what_is_no_message_is_refused_without_a_server_error(two, body):
     port, _ = two
     status, _, answer = post(port, body)
@@ -309,8 +331,12 @@ def test_calls_share_the_batches_of_the_rest_routes(two):
             answers.append(connection.getresponse().status)
 
     def tool(inputs) -> None:
-        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call",
-                "params": {"name": "classify", "arguments": {"inputs": inputs}}}  # fmt: skip
+        body = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "classify", "arguments": {"inputs": inputs}},
+        }
         status, _, answer = post(port, json.dumps(body).encode())
         answers.append(status if json.loads(answer)["result"]["structuredContent"]["results"] else 0)
 

@@ -123,9 +123,13 @@ def test_a_push_is_not_forgotten_when_the_command_is_killed(hub, tiny_gpt2, tiny
     folder = tmp_path / "run"
     words = [*train_arguments(tiny_gpt2, tiny_tweets, folder), "--push", REPO, "--yes"]
     first = subprocess.Popen(
-        [sys.executable, "-m", "training", *map(str, words)], cwd=REPOSITORY, env=hub.environment(ADA),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-m", "training", *map(str, words)],
+        cwd=REPOSITORY,
+        env=hub.environment(ADA),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     wait_for((folder / "worker.json").is_file, seconds=120)
     first.kill()
     first.wait()
@@ -152,9 +156,14 @@ def test_a_killed_push_leaves_nothing_half_and_the_next_one_completes(hub, artif
     order = {"source": str(artifact), "repo_id": REPO, "token": ADA, "endpoint": hub.endpoint}
     environment = {**hub.environment(), "TMPDIR": str(lone_process)}
     child = subprocess.Popen(
-        [sys.executable, "-m", "training.publish.work"], cwd=REPOSITORY, env=environment, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "training.publish.work"],
+        cwd=REPOSITORY,
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
     child.stdin.write(json.dumps(order) + "\n")
     child.stdin.flush()
     wait_for(lambda: any(r.method == "PUT" for r in hub.requests))
@@ -167,9 +176,14 @@ def test_a_killed_push_leaves_nothing_half_and_the_next_one_completes(hub, artif
     wait_for(lambda: not list(lone_process.glob("tweettune-verify-*")), seconds=30)
     hub.faults.clear()
     done = subprocess.run(
-        [sys.executable, "-m", "training.publish.work"], cwd=REPOSITORY, env=environment, text=True,
-        input=json.dumps(order) + "\n", capture_output=True, timeout=200,
-    )  # fmt: skip
+        [sys.executable, "-m", "training.publish.work"],
+        cwd=REPOSITORY,
+        env=environment,
+        text=True,
+        input=json.dumps(order) + "\n",
+        capture_output=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["kind"] == "done" and last["changed"]

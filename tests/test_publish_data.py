@@ -148,10 +148,15 @@ def test_labels_accumulate_whoever_pushes_them(online, file, tmp_path):
     before = online.files(REPO, kind="dataset")["train.jsonl"]
     online.commit(REPO, {"train.jsonl": before + b'{"other": 1}'}, title="by hand", kind="dataset")
     other = tmp_path / "other.jsonl"
-    other.write_text("".join(json.dumps(row) + "\n" for row in [
-        {"text": "the shop opens at nine", "label": "neutral", "source": "x"},
-        {"text": "the shop has closed", "label": "negative", "source": "x"},
-    ]))  # fmt: skip
+    other.write_text(
+        "".join(
+            json.dumps(row) + "\n"
+            for row in [
+                {"text": "the shop opens at nine", "label": "neutral", "source": "x"},
+                {"text": "the shop has closed", "label": "negative", "source": "x"},
+            ]
+        )
+    )
     done = push(online, other)
     assert (done.changed, done.n, done.added) == (True, 2, 1)
     rows = held(online)

@@ -34,10 +34,17 @@ def names(plan) -> set[str]:
 def test_a_plan_holds_what_serving_needs_and_the_card(artifact):
     plan = prepare(artifact, "ada/tweets")
     assert {
-        "README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-        "provenance.json", "evaluation.json", "reference.json", "assets/confusion.png",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "provenance.json",
+        "evaluation.json",
+        "reference.json",
+        "assets/confusion.png",
         "adapter/adapter_model.safetensors",
-    } <= names(plan)  # fmt: skip
+    } <= names(plan)
     assert "ada/tweets" in plan.card
     assert plan.size == sum(len(b"".join(file.pieces())) for file in plan.files)
     assert plan.scanned.texts > 200  # the training split was read again, and compared
@@ -54,10 +61,24 @@ def test_the_exported_network_goes_along(artifact):
 
 
 UNWANTED = (
-    "optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "pytorch_model.bin", "model.pkl",
-    "trainer_state.json", ".env", "token", "train.csv", "validation.jsonl", "checkpoint-3/model.safetensors",
-    "onnx/packed.onnx.data.pkl", "assets/notes.txt", "handler.py", "adapter/optimizer.pt", ".git/config",
-)  # fmt: skip
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+    "training_args.bin",
+    "pytorch_model.bin",
+    "model.pkl",
+    "trainer_state.json",
+    ".env",
+    "token",
+    "train.csv",
+    "validation.jsonl",
+    "checkpoint-3/model.safetensors",
+    "onnx/packed.onnx.data.pkl",
+    "assets/notes.txt",
+    "handler.py",
+    "adapter/optimizer.pt",
+    ".git/config",
+)
 
 
 def test_what_is_not_on_the_list_stays_and_is_named(artifact):
@@ -108,7 +129,7 @@ def test_paths_within_sentences_become_names_too():
             "source": {"kind": "file", "location": "/srv/secret/some/folder/mine.csv"},
             "notes": ["12 rows of /srv/secret/some/folder/mine.csv were empty, some/folder/mine.csv has 90."],
         },
-    }  # fmt: skip
+    }
     clean = without_paths(record)
     assert clean["data"]["notes"] == ["12 rows of mine.csv were empty, mine.csv has 90."]
     assert clean["recipe"]["dataset"] == clean["data"]["source"]["location"] == "mine.csv"

@@ -7,13 +7,7 @@ import pytest
 from hub_fixtures import BOB
 from publishing import REPO, Here, change_json, copy_of, push_to
 
-from training.publish import (
-    NotAllowed,
-    NotPublishable,
-    RepoConflict,
-    VerificationFailed,
-    prepare,
-)
+from training.publish import NotAllowed, NotPublishable, RepoConflict, VerificationFailed, prepare
 
 
 @pytest.fixture

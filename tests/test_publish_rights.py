@@ -65,16 +65,22 @@ ROLES = {
     "a token that reads": ({"role": "read"}, "ada/new", "^The token may only read, so ada/new can't be"),
     "a token that reads, and a repository": ({"role": "read"}, "ada/old", "^The token may only read"),
     "fine-grained for another": (
-        {"role": "fine-grained", "scopes": {"ada/x": ["repo.write"]}}, "ada/new",
+        {"role": "fine-grained", "scopes": {"ada/x": ["repo.write"]}},
+        "ada/new",
         "^The fine-grained token may not create repositories for ada. Give it write access",
     ),
     "fine-grained without write": (
-        {"role": "fine-grained", "scopes": {"ada": ["repo.content.read"]}}, "ada/old",
+        {"role": "fine-grained", "scopes": {"ada": ["repo.content.read"]}},
+        "ada/old",
         "^ada may not write to ada/old with this token. Take a token that may",
     ),
-    "somebody else's name": ({}, "bob/new", r"^ada may not create repositories for bob \(but for ada, crew\)"),  # noqa: E501
+    "somebody else's name": (
+        {},
+        "bob/new",
+        r"^ada may not create repositories for bob \(but for ada, crew\)",
+    ),
     "somebody else's repository": ({}, "bob/old", "^ada may not write to bob/old with this token."),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ROLES)

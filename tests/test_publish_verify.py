@@ -37,8 +37,10 @@ def test_a_push_is_verified_by_a_new_process_and_stamped(online, artifact, lone_
     steps = []
     done = push_to(online, artifact, progress=lambda step: steps.append(step.phase), patience=None)
     assert [c.title for c in online.commits(REPO)] == [
-        "initial commit", "TweetTune: push of mine", f"Verified at commit {done.commit[:7]}",
-    ]  # fmt: skip
+        "initial commit",
+        "TweetTune: push of mine",
+        f"Verified at commit {done.commit[:7]}",
+    ]
     assert (done.changed, done.pr_url, done.verified.commit) == (True, None, done.commit)
     assert done.commit_url == f"{online.endpoint}/{REPO}/commit/{done.commit}"
     assert done.verified.n_texts == 32 and done.verified.largest_difference <= 1e-4
@@ -124,7 +126,9 @@ def test_probabilities_that_differ_are_told():
     here = Answers(("a", "b"), ((0.3, 0.7),) * 32)
     there = Answers(("a", "b"), (*((0.3, 0.7),) * 31, (0.3003, 0.6997)))
     assert compare(here, here, where="x", tolerance=1e-4) == 0
-    with pytest.raises(VerificationFailed, match=r"x answers otherwise than the model that was pushed: a probab.* is off by 0.0003 \(allowed: 0.0001\)"):  # fmt: skip  # noqa: E501
+    with pytest.raises(
+        VerificationFailed, match=r"x answers otherwise .*: a probab.* is off by 0.0003 \(allowed: 0.0001\)"
+    ):
         compare(here, there, where="x", tolerance=1e-4)
     broken = Answers(("a", "b"), ((float("nan"), 0.7),) * 32)
     with pytest.raises(VerificationFailed, match="is off by nan"):

@@ -37,9 +37,20 @@ def with_base(hub, tiny_gpt2):
 def train_on(hub, machine, data, folder, *more, token=ADA, base="ada/tiny-base"):
     """Run `train smoke --on MACHINE` as a user would."""
     return command(
-        "training", "train", "smoke", "--on", machine, "--base", base, "--dataset", data, "--run-dir", folder,
-        *more, env=hub.environment(token) | {"TWEETTUNE_HOME": str(folder.parent)},
-    )  # fmt: skip
+        "training",
+        "train",
+        "smoke",
+        "--on",
+        machine,
+        "--base",
+        base,
+        "--dataset",
+        data,
+        "--run-dir",
+        folder,
+        *more,
+        env=hub.environment(token) | {"TWEETTUNE_HOME": str(folder.parent)},
+    )
 
 
 def test_a_recipe_trained_by_a_job_looks_as_if_it_had_been_trained_here(with_base, tiny_tweets, tmp_path):
@@ -51,9 +62,19 @@ def test_a_recipe_trained_by_a_job_looks_as_if_it_had_been_trained_here(with_bas
     rental = load(run.path)
     # The record is that of a local run, and three files more.
     assert sorted(path.name for path in folder.iterdir()) == [
-        "artifact", "disagreements.jsonl", "evaluation.json", "events.jsonl", "job-training.log", "job.log",
-        "log.txt", "recipe.toml", "rented.json", "status.json", "validation.jsonl", "worker.json",
-    ]  # fmt: skip
+        "artifact",
+        "disagreements.jsonl",
+        "evaluation.json",
+        "events.jsonl",
+        "job-training.log",
+        "job.log",
+        "log.txt",
+        "recipe.toml",
+        "rented.json",
+        "status.json",
+        "validation.jsonl",
+        "worker.json",
+    ]
     status = run.status()
     assert (status.state, status.progress, status.pid) == ("finished", 1.0, None)
     assert json.loads(done.stdout)["accuracy"] == run.evaluation()["accuracy"]
@@ -135,11 +156,21 @@ def rented(online, trained_gpt2, tmp_path, monkeypatch):
         hub.on_job = played = Script(hub, trained_gpt2.run, **script)
         recipe = change(load_recipe("smoke"), {"base": "ada/tiny-base", "dataset": str(trained_gpt2.data)})
         run = jobs.create_run(recipe, run_dir=tmp_path / "run")
-        keep(run.path, Rental(
-            flavor="cpu-basic", gpu=False, usd_per_hour=0.01, price_source="a test", namespace="ada",
-            nonce="abcd1234", crate="ada/tweettune-job-abcd1234", model="ada/tweettune-abcd1234",
-            estimated_s=60.0, timeout_s=1800,
-        ))  # fmt: skip
+        keep(
+            run.path,
+            Rental(
+                flavor="cpu-basic",
+                gpu=False,
+                usd_per_hour=0.01,
+                price_source="a test",
+                namespace="ada",
+                nonce="abcd1234",
+                crate="ada/tweettune-job-abcd1234",
+                model="ada/tweettune-abcd1234",
+                estimated_s=60.0,
+                timeout_s=1800,
+            ),
+        )
         jobs.start(run)
         return run, played
 

@@ -157,9 +157,17 @@ def test_the_estimate_grows_with_the_work_and_bounds_the_cost(online):
 
 def test_each_minute_that_was_begun_is_paid():
     rental = Rental(
-        flavor="l4x1", gpu=True, usd_per_hour=0.8, price_source="", namespace="ada", nonce="n", crate="c",
-        model="m", estimated_s=1, timeout_s=60,
-    )  # fmt: skip
+        flavor="l4x1",
+        gpu=True,
+        usd_per_hour=0.8,
+        price_source="",
+        namespace="ada",
+        nonce="n",
+        crate="c",
+        model="m",
+        estimated_s=1,
+        timeout_s=60,
+    )
     assert rental.cost_usd(61) == pytest.approx(2 * 0.8 / 60)
     assert not rental.open and not rental.lost
 
@@ -312,11 +320,14 @@ def test_all_that_a_yes_agrees_to_is_said_before(logged_in, tiny_tweets):
     text = "\n".join(said)
     for part in (
         r"The Hub's account ada rents a machine to train from ada/base\.",
-        r"Machine: cpu-basic \(2 vCPU\)", r"Time: about ", r"Cost: ",
+        r"Machine: cpu-basic \(2 vCPU\)",
+        r"Time: about ",
+        r"Cost: ",
         r"Sent, to the private data set ada/tweettune-job-smoke-\w{8}: the code \(\d+ files, \d+ kB\), "
         r"the recipe; your data file tweets\.csv \(18 kB\)\. It is deleted when the job has ended\.",
-        r"The job gets your token as the secret HF_TOKEN", r"private repository ada/tweettune-smoke-\w{8}",
-    ):  # fmt: skip
+        r"The job gets your token as the secret HF_TOKEN",
+        r"private repository ada/tweettune-smoke-\w{8}",
+    ):
         assert re.search(part, text), part
 
 

@@ -37,10 +37,16 @@ def test_without_variables_all_is_open_at_home_and_signed_in_on_a_space():
 
 def test_every_setting_is_read_from_the_variable_of_its_name():
     given = {
-        "MODEL_ID": "ada/tweets", "BASE": "distilbert/distilgpt2", "DATASET": "ada/data",
-        "APP_LANGUAGE": "pt-BR", "WHO_MAY_TRAIN": " Ada , bob ", "MAX_TRAIN_ROWS": "500",
-        "MAX_RUN_MINUTES": "30", "MAX_UPLOAD_MB": "9", "RATE_LIMIT": "5",
-    }  # fmt: skip
+        "MODEL_ID": "ada/tweets",
+        "BASE": "distilbert/distilgpt2",
+        "DATASET": "ada/data",
+        "APP_LANGUAGE": "pt-BR",
+        "WHO_MAY_TRAIN": " Ada , bob ",
+        "MAX_TRAIN_ROWS": "500",
+        "MAX_RUN_MINUTES": "30",
+        "MAX_UPLOAD_MB": "9",
+        "RATE_LIMIT": "5",
+    }
     assert sorted(given) == sorted(each.name.upper() for each in settings())
     found = read_settings(given)
     assert (found.model_id, found.base, found.dataset) == ("ada/tweets", "distilbert/distilgpt2", "ada/data")
@@ -58,11 +64,16 @@ def test_what_a_space_cant_install_is_not_proposed_there(name):
 
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
-    [("WHO_MAY_TRAIN", "singed-in", "Did you mean signed-in?"), ("WHO_MAY_TRAIN", "a b", "names of users"),
-     ("WHO_MAY_TRAIN", ",", "Give nobody, signed-in, everyone"), ("MAX_TRAIN_ROWS", "lots", "a whole number"),
-     ("MAX_UPLOAD_MB", "0", "Give 1 or more"), ("RATE_LIMIT", "-2", "Give -1 or more"),
-     ("APP_LANGUAGE", "de", "Give en or pt-BR")],
-)  # fmt: skip
+    [
+        ("WHO_MAY_TRAIN", "singed-in", "Did you mean signed-in?"),
+        ("WHO_MAY_TRAIN", "a b", "names of users"),
+        ("WHO_MAY_TRAIN", ",", "Give nobody, signed-in, everyone"),
+        ("MAX_TRAIN_ROWS", "lots", "a whole number"),
+        ("MAX_UPLOAD_MB", "0", "Give 1 or more"),
+        ("RATE_LIMIT", "-2", "Give -1 or more"),
+        ("APP_LANGUAGE", "de", "Give en or pt-BR"),
+    ],
+)
 def test_a_value_that_means_nothing_is_one_sentence_that_names_the_variable(variable, value, says):
     with pytest.raises(SettingsError, match=f"^{variable} is .*{re.escape(says)}"):
         read_settings({variable: value})
@@ -70,9 +81,13 @@ def test_a_value_that_means_nothing_is_one_sentence_that_names_the_variable(vari
 
 def test_the_app_does_not_start_with_settings_that_it_does_not_understand():
     done = subprocess.run(
-        [sys.executable, "app.py"], cwd=REPOSITORY, env={**os.environ, "WHO_MAY_TRAIN": "noboby"},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "app.py"],
+        cwd=REPOSITORY,
+        env={**os.environ, "WHO_MAY_TRAIN": "noboby"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 1
     assert done.stderr.strip().startswith("WHO_MAY_TRAIN is 'noboby'. Did you mean nobody?")
     assert "Traceback" not in done.stderr
@@ -149,15 +164,21 @@ OWN = "ada-tweettune.hf.space"
 
 @pytest.mark.parametrize(
     ("headers", "foreign"),
-    [({}, False), ({"origin": f"https://{OWN}"}, False), ({"origin": "https://evil.example"}, True),
-     ({"origin": f"https://{OWN}.evil.example"}, True), ({"origin": f"https://{OWN}:8443"}, True),
-     ({"origin": "null"}, True),
-     ({"origin": "https://evil.example", "x-forwarded-host": "evil.example"}, True),
-     ({"sec-fetch-site": "cross-site"}, True), ({"sec-fetch-site": "same-site"}, True),
-     ({"sec-fetch-site": "same-origin", "origin": "https://ada.example"}, False),
-     ({"host": "10.0.0.7:7860", "origin": f"https://{OWN}"}, False),
-     ({"host": "10.0.0.7:7860", "origin": "https://own.example"}, False)],
-)  # fmt: skip
+    [
+        ({}, False),
+        ({"origin": f"https://{OWN}"}, False),
+        ({"origin": "https://evil.example"}, True),
+        ({"origin": f"https://{OWN}.evil.example"}, True),
+        ({"origin": f"https://{OWN}:8443"}, True),
+        ({"origin": "null"}, True),
+        ({"origin": "https://evil.example", "x-forwarded-host": "evil.example"}, True),
+        ({"sec-fetch-site": "cross-site"}, True),
+        ({"sec-fetch-site": "same-site"}, True),
+        ({"sec-fetch-site": "same-origin", "origin": "https://ada.example"}, False),
+        ({"host": "10.0.0.7:7860", "origin": f"https://{OWN}"}, False),
+        ({"host": "10.0.0.7:7860", "origin": "https://own.example"}, False),
+    ],
+)
 def test_a_page_of_another_site_has_no_rights_even_with_its_readers_session(monkeypatch, headers, foreign):
     for name, value in {**ENVIRONMENT, "SPACE_HOST": f"{OWN}, own.example"}.items():
         monkeypatch.setenv(name, value)
@@ -173,14 +194,19 @@ def test_a_page_of_another_site_has_no_rights_even_with_its_readers_session(monk
 
 @pytest.mark.parametrize(
     ("host", "client", "more", "here"),
-    [("localhost:7860", "127.0.0.1", {}, True), ("127.0.0.1:7860", "127.0.0.1", {}, True),
-     ("[::1]:7860", "::1", {}, True), ("localhost", "127.0.0.1", {"origin": "http://localhost"}, True),
-     ("evil.example:7860", "127.0.0.1", {"origin": "http://evil.example:7860"}, False),
-     ("localhost:7860", "10.0.0.7", {}, False), ("", "127.0.0.1", {}, False),
-     ("localhost:7860", "127.0.0.1", {"origin": "http://localhost:3000"}, False),
-     ("localhost:7860", "127.0.0.1", {"x-forwarded-for": "127.0.0.1"}, False),
-     ("localhost:7860", "127.0.0.1", {"forwarded": "for=10.0.0.7"}, False)],
-)  # fmt: skip
+    [
+        ("localhost:7860", "127.0.0.1", {}, True),
+        ("127.0.0.1:7860", "127.0.0.1", {}, True),
+        ("[::1]:7860", "::1", {}, True),
+        ("localhost", "127.0.0.1", {"origin": "http://localhost"}, True),
+        ("evil.example:7860", "127.0.0.1", {"origin": "http://evil.example:7860"}, False),
+        ("localhost:7860", "10.0.0.7", {}, False),
+        ("", "127.0.0.1", {}, False),
+        ("localhost:7860", "127.0.0.1", {"origin": "http://localhost:3000"}, False),
+        ("localhost:7860", "127.0.0.1", {"x-forwarded-for": "127.0.0.1"}, False),
+        ("localhost:7860", "127.0.0.1", {"forwarded": "for=10.0.0.7"}, False),
+    ],
+)
 def test_here_is_who_sits_at_the_machine_and_asked_for_it_by_its_own_name(host, client, more, here):
     request = SimpleNamespace(headers={"host": host, **more}, client=SimpleNamespace(host=client))
     assert visitor_of(request, None).is_here is here
@@ -202,7 +228,8 @@ START = ["embedded", "", None, "", "", "", "auto", "smoke", *({**FORM, "trunk_la
 NO_DATA = ["hub", "no id at all", None, "", "", "", "auto", "smoke", *FORM.values()]
 PUSH = ["first", "ada/x", False, False, False]
 DOORS = {
-    "/start_training": (START, "trunk_layers is 'odd'"), "/preview": (NO_DATA, "is not the id of a data set"),
+    "/start_training": (START, "trunk_layers is 'odd'"),
+    "/preview": (NO_DATA, "is not the id of a data set"),
     "/run_action": (["resume", "first"], "first is finished"),
     "/publish": (["second", *PUSH[1:]], "There is no run 'second'"),
     "/publish_preview": (["second", *PUSH[1:]], "There is no run 'second'"),
@@ -210,7 +237,7 @@ DOORS = {
     "/live_train": ([], "No labels were looked at yet"),
     "/live_publish_look": (["ada/x", False], "There is no label to export"),
     "/live_publish": ([], "Nothing was looked at yet"),
-}  # fmt: skip
+}
 """What each door answers to somebody who may pass, to a question that leads to nothing."""
 
 
@@ -273,8 +300,14 @@ def test_the_buttons_of_the_page_ask_too_and_a_token_that_is_sent_along_proves_n
 
 def pressed(url, door, target, event, *, data=("",), **more):
     """Return what the page hears when a button is pressed, by the queue that pages use."""
-    body = {"data": list(data), "fn_index": door, "session_hash": f"s{door}", "event_data": event,
-            "trigger_id": target, **more}  # fmt: skip
+    body = {
+        "data": list(data),
+        "fn_index": door,
+        "session_hash": f"s{door}",
+        "event_data": event,
+        "trigger_id": target,
+        **more,
+    }
     request = urllib.request.Request(
         f"{url}/gradio_api/queue/join", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -304,8 +337,10 @@ def test_another_sites_page_opens_no_door_with_its_readers_session(url):
 
 def test_a_forged_or_old_session_is_nobodys(url):
     for cookie in (
-        session("ada", secret="guessed"), session("ada", secret=""), session("ada", expires_in_s=-5),
-    ):  # fmt: skip
+        session("ada", secret="guessed"),
+        session("ada", secret=""),
+        session("ada", expires_in_s=-5),
+    ):
         with visitor(url, cookie) as client:
             assert "Press Sign in" in knock(client, "/run_action")
 
@@ -324,9 +359,10 @@ def uploaded(url, size):
     """Return the status that a file of so many bytes gets."""
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.csv"\r\n\r\n'
     request = urllib.request.Request(
-        f"{url}/gradio_api/upload", body + b"a" * size + b"\r\n--x--\r\n",
+        f"{url}/gradio_api/upload",
+        body + b"a" * size + b"\r\n--x--\r\n",
         {"Content-Type": "multipart/form-data; boundary=x"},
-    )  # fmt: skip
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status

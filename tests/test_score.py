@@ -57,8 +57,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(read, written, stop, many, train
     given = arguments(many[read], trained_gpt2.artifact, out)
     running = subprocess.Popen(
         [sys.executable, "-m", "inference", *given],
-        cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
     wait_for(lambda: len(list(tmp_path.glob("out*.partial/part-*[0-9]"))) >= 1 or running.poll() is not None)
     running.send_signal(stop)
     _, said = running.communicate(timeout=60)
@@ -119,10 +122,15 @@ def test_the_summary_is_a_sentence_or_one_json_object(trained_gpt2, tmp_path, ca
         "model": str(trained_gpt2.artifact),
         "text_column": "text",
         "new_columns": [
-            "tweettune_label", "score", "probability_negative", "probability_neutral",
-            "probability_positive", "truncated", "error",
+            "tweettune_label",
+            "score",
+            "probability_negative",
+            "probability_neutral",
+            "probability_positive",
+            "truncated",
+            "error",
         ],
-    }  # fmt: skip
+    }
     assert list(read_rows(out)[0]) == ["text", "label", *summary["new_columns"]]
     assert main([*arguments(source, trained_gpt2.artifact, out), "--overwrite"]) == 0
     assert capsys.readouterr().out.startswith(f"{out}: 3 rows, 1 bad, 1 truncated; ")

@@ -58,9 +58,12 @@ def test_a_cluster_gives_the_rows_of_this_machine_though_a_worker_is_killed(
     on_ray = ("--engine", "ray", "--workers", "2")
     running = subprocess.Popen(
         [sys.executable, "-m", "inference", *map(str, given), "--output", str(there), "--json", *on_ray],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "HOME": str(tmp_path)},
-    )  # fmt: skip
+    )
     wait_for(lambda: list(tmp_path.glob("there*.partial/part-*[0-9]")) or running.poll() is not None)
     wait_for(lambda: len(workers_of(running.pid)) == 2 or running.poll() is not None)
     workers_of(running.pid)[0].kill()

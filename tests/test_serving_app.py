@@ -35,10 +35,17 @@ def slow_model(tmp_path_factory, tiny_tokenizer):
     """Return a classifier that needs a while for a hundred long texts: a real GPT-2 with random weights."""
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=len(tiny_tokenizer), n_positions=256, n_embd=192, n_layer=6, n_head=4, pad_token_id=0,
-        bos_token_id=0, eos_token_id=0, id2label=dict(enumerate(WORDS)),
+        vocab_size=len(tiny_tokenizer),
+        n_positions=256,
+        n_embd=192,
+        n_layer=6,
+        n_head=4,
+        pad_token_id=0,
+        bos_token_id=0,
+        eos_token_id=0,
+        id2label=dict(enumerate(WORDS)),
         label2id={name: place for place, name in enumerate(WORDS)},
-    )  # fmt: skip
+    )
     folder = tmp_path_factory.mktemp("slow") / "artifact"
     GPT2ForSequenceClassification(config).save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)

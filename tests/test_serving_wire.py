@@ -44,7 +44,7 @@ def classified(*rows, model="demo", labels=LABELS):
         (b"null", r"The body is null, not an object"),
         (b"7", r"The body is a number, not an object"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_json_object_is_refused_in_a_sentence(body, sentence):
     with pytest.raises(BadRequest, match=sentence):
         wire.decode(body)
@@ -100,11 +100,13 @@ def test_any_bytes_are_read_or_refused(content):
         ({"inputs": "a", "parameters": {"top_k": True}}, r"top_k is true\."),
         ({"inputs": "a", "parameters": {"top_k": 1.0}}, r"top_k is 1\.0\."),
         ({"inputs": "a", "parameters": {"top_k": [[1]]}}, r"top_k is a list\."),
-        ({"inputs": "a", "parameters": {"function_to_apply": "tanh"}},
-         r'function_to_apply is "tanh"\. Give softmax, sigmoid or none\.'),
+        (
+            {"inputs": "a", "parameters": {"function_to_apply": "tanh"}},
+            r'function_to_apply is "tanh"\. Give softmax, sigmoid or none\.',
+        ),
         ({"inputs": "a", "parameters": {"function_to_apply": ["none"]}}, r"function_to_apply is a list\."),
     ],
-)  # fmt: skip
+)
 def test_a_hub_request_that_is_wrong_is_refused_in_a_sentence(body, sentence):
     with pytest.raises(BadRequest, match=sentence):
         wire.hub_request(body, max_texts=9)
@@ -171,7 +173,7 @@ def test_predict_takes_a_text_or_a_batch_as_text_embeddings_inference(inputs, te
         ({"inputs": "a", "truncate": "yes"}, r'truncate is "yes"\. Give true or false\.'),
         ({"inputs": "a", "raw_scores": 1}, r"raw_scores is 1\."),
     ],
-)  # fmt: skip
+)
 def test_a_predict_request_that_is_wrong_is_refused_in_a_sentence(body, sentence):
     with pytest.raises(BadRequest, match=sentence):
         wire.predict_request(body, max_texts=9)

@@ -65,13 +65,20 @@ def test_other_events_and_garbage_are_counted_and_nothing_ends(server):
         server.post("gone", operation="delete")
         server.event(kind="a kind of tomorrow")
         for frame in (
-            "{nonsense", "[]", "null", '"text"', "{}", "[" * 50_000, b"\xff\xfe", "",
+            "{nonsense",
+            "[]",
+            "null",
+            '"text"',
+            "{}",
+            "[" * 50_000,
+            b"\xff\xfe",
+            "",
             json.dumps({"did": "did:plc:abc", "time_us": "soon", "kind": "commit"}),
             json.dumps({"did": "did:plc:abc", "time_us": START_US, "kind": "commit", "commit": []}),
             json.dumps({"did": "did:plc:abc", "time_us": START_US, "kind": "commit"}),
             json.dumps({"did": "did:plc:abc", "time_us": True, "kind": "identity"}),
             json.dumps({"did": "did:plc:abc", "time_us": 10**30, "kind": "identity"}),
-        ):  # fmt: skip
+        ):
             server.frame(frame)
         server.post(None)
         server.post("odd author", rkey="../../evil")

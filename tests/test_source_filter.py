@@ -45,10 +45,16 @@ def test_blank_keywords_are_none():
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        (("en",), None), (("en-GB",), None), (("EN",), None), (("de", "en"), None), (("de",), "language"),
-        ((), "language unknown"), (("und",), "language unknown"), (("",), "language unknown"),
+        (("en",), None),
+        (("en-GB",), None),
+        (("EN",), None),
+        (("de", "en"), None),
+        (("de",), "language"),
+        ((), "language unknown"),
+        (("und",), "language unknown"),
+        (("",), "language unknown"),
     ],
-)  # fmt: skip
+)
 def test_languages(given, reason):
     assert Filter(languages=("en-US", "pt")).against(Post("1", "a", languages=given)) == reason
     assert Filter().against(Post("1", "a", languages=given)) is None
@@ -71,8 +77,13 @@ def test_what_is_let_go_is_counted_by_reason():
     ]
     assert kept == [True] + [False] * 7
     assert sieve.let_go == {
-        "repost": 1, "reply": 1, "sensitive": 1, "language": 1, "language unknown": 1, "keyword": 2,
-    }  # fmt: skip
+        "repost": 1,
+        "reply": 1,
+        "sensitive": 1,
+        "language": 1,
+        "language unknown": 1,
+        "keyword": 2,
+    }
     assert hash(sieve.filter) == hash(Filter(**vars(sieve.filter))), "viewers can share a feed by its filter"
 
 

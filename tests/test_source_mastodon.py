@@ -48,9 +48,13 @@ def test_posts_come_oldest_first_each_once_and_only_newer_ones_are_asked_for(ser
     with Listener(mastodon(server)) as heard:
         heard.wait(2)
         server.status(
-            "<p>three<br>lines</p><p>&lt;3</p>", spoiler_text="careful", sensitive=True, language="pt-BR",
-            in_reply_to_id="1", local=False,
-        )  # fmt: skip
+            "<p>three<br>lines</p><p>&lt;3</p>",
+            spoiler_text="careful",
+            sensitive=True,
+            language="pt-BR",
+            in_reply_to_id="1",
+            local=False,
+        )
         [first, _, third] = heard.wait(3)
         assert heard.source.status.state == "connected"
         wait_for(lambda: len(server.asked) >= 5)
@@ -107,10 +111,16 @@ def test_what_is_not_public_boosts_and_garbage(server):
     boosted = server.status("<p>boosted</p>", local=False)
     server.statuses.clear()
     server.statuses += [
-        {}, 3, None, {"id": "../x"}, dict(boosted, id="1", content=None), dict(boosted, id="2", account=None),
-        dict(boosted, id="3", visibility="unlisted"), dict(boosted, id="4", reblog=dict(boosted, id="77")),
+        {},
+        3,
+        None,
+        {"id": "../x"},
+        dict(boosted, id="1", content=None),
+        dict(boosted, id="2", account=None),
+        dict(boosted, id="3", visibility="unlisted"),
+        dict(boosted, id="4", reblog=dict(boosted, id="77")),
         dict(boosted, id="5", created_at="yesterday", language=7, url="javascript:alert(1)"),
-    ]  # fmt: skip
+    ]
     server._timeline = lambda request, tag: Answer(200, server.statuses[::-1])
     with Listener(mastodon(server)) as heard:
         boost, odd = heard.wait(2)
@@ -164,10 +174,13 @@ def test_limits_are_obeyed(server):
 def test_errors_and_nonsense_are_tried_again_with_growing_waits(server):
     server.status("<p>after all</p>")
     for answer in (
-        Answer(503, b"oops"), Answer(200, b"<html>"), Answer(200, {"error": "no list"}),
-        Answer(200, pieces=[b"[", Web.DROP]), Answer(200, pieces=[b"[" + b" " * 5_000_000]),
+        Answer(503, b"oops"),
+        Answer(200, b"<html>"),
+        Answer(200, {"error": "no list"}),
+        Answer(200, pieces=[b"[", Web.DROP]),
+        Answer(200, pieces=[b"[" + b" " * 5_000_000]),
         Answer(200, pieces=[b"[", Web.STALL]),
-    ):  # fmt: skip
+    ):
         server.script.append(answer)
     waits = Waits()
     with Listener(mastodon(server, waits=waits, timeout_s=0.3)) as heard:
@@ -349,15 +362,39 @@ def test_addresses_that_can_be_typed(typed, address):
 @pytest.mark.parametrize(
     "typed",
     [
-        "", " ", "http://mastodon.social", "ftp://mastodon.social", "file:///etc/passwd", "javascript:x",
-        "https://user:secret@mastodon.social", "https://mastodon.social@evil.example", "mastodon.social/@a",
-        "https://mastodon.social?x=1", "https://mastodon.social#x", "https://mastodon.social:8443",
-        "https://mastodon.social:99999", "localhost", "https://localhost", "127.0.0.1", "https://127.0.0.1:8000",
-        "https://[::1]", "https://[::1", "10.0.0.1", "169.254.169.254", "https://2130706433", "0x7f.1",
-        "1.1.1.1", "intranet", "a..b", "-a.example", "mastodon.social.", "a b.example", "a" * 300,
+        "",
+        " ",
+        "http://mastodon.social",
+        "ftp://mastodon.social",
+        "file:///etc/passwd",
+        "javascript:x",
+        "https://user:secret@mastodon.social",
+        "https://mastodon.social@evil.example",
+        "mastodon.social/@a",
+        "https://mastodon.social?x=1",
+        "https://mastodon.social#x",
+        "https://mastodon.social:8443",
+        "https://mastodon.social:99999",
+        "localhost",
+        "https://localhost",
+        "127.0.0.1",
+        "https://127.0.0.1:8000",
+        "https://[::1]",
+        "https://[::1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "https://2130706433",
+        "0x7f.1",
+        "1.1.1.1",
+        "intranet",
+        "a..b",
+        "-a.example",
+        "mastodon.social.",
+        "a b.example",
+        "a" * 300,
         "mastodon.social\r\nHost: x",
     ],
-)  # fmt: skip
+)
 def test_addresses_that_are_refused(typed):
     with pytest.raises(SourceBadQuery, match="is not the address of an instance"):
         instance_url(typed)

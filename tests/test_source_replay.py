@@ -15,10 +15,17 @@ from inference.sources.files import posts_of_file
 
 WHEN = datetime(2026, 7, 4, 14, 38, tzinfo=UTC)
 POST = Post(
-    "at://did:plc:abc/app.bsky.feed.post/3mpt", "so\nhappy \u2028 \U0001f600", label="positive",
-    author="me.example", url="https://bsky.app/profile/did:plc:abc/post/3mpt", source="bluesky",
-    created=WHEN, languages=("en", "pt"), is_reply=True, sensitive=True,
-)  # fmt: skip
+    "at://did:plc:abc/app.bsky.feed.post/3mpt",
+    "so\nhappy \u2028 \U0001f600",
+    label="positive",
+    author="me.example",
+    url="https://bsky.app/profile/did:plc:abc/post/3mpt",
+    source="bluesky",
+    created=WHEN,
+    languages=("en", "pt"),
+    is_reply=True,
+    sensitive=True,
+)
 
 
 def record(path, *posts, texts):
@@ -32,11 +39,18 @@ def record(path, *posts, texts):
 def test_a_recording_holds_ids_times_and_labels_and_no_text_unless_asked(tmp_path):
     [line] = record(tmp_path / "ids.jsonl", POST, texts=False)
     assert json.loads(line) == {
-        "id": POST.id, "source": "bluesky", "created": "2026-07-04T14:38:00+00:00",
-        "at": "2026-07-04T14:38:02+00:00", "label": "negative", "probability": 0.876543,
-        "true_label": "positive", "languages": ["en", "pt"], "is_reply": True,
-        "is_repost": False, "sensitive": True,
-    }  # fmt: skip
+        "id": POST.id,
+        "source": "bluesky",
+        "created": "2026-07-04T14:38:00+00:00",
+        "at": "2026-07-04T14:38:02+00:00",
+        "label": "negative",
+        "probability": 0.876543,
+        "true_label": "positive",
+        "languages": ["en", "pt"],
+        "is_reply": True,
+        "is_repost": False,
+        "sensitive": True,
+    }
     [line] = record(tmp_path / "texts.jsonl", POST, texts=True)
     assert {"text", "author", "url"} <= set(json.loads(line))
 
@@ -121,10 +135,11 @@ def test_json_lines_of_others_serve_too(tmp_path):
     ("content", "message"),
     [
         (b'{"text": "a"}\n{nonsense\n', "Line 2 of .* is not a JSON object. Mend or remove it"),
-        (b"[1]\n", "Line 1 of .* is not a JSON object"), (b"[" * 100_000, "Line 1 of"),
+        (b"[1]\n", "Line 1 of .* is not a JSON object"),
+        (b"[" * 100_000, "Line 1 of"),
         (b"\xff\xfe\x00", "can't be read .* Give a file of JSON lines"),
     ],
-)  # fmt: skip
+)
 def test_odd_json_lines_are_refused(tmp_path, content, message):
     (tmp_path / "a.jsonl").write_bytes(content)
     with pytest.raises(SourceBadQuery, match=message):
@@ -138,8 +153,10 @@ def test_files_of_other_kinds(tmp_path):
     (tmp_path / "a.tsv").write_text("label\ttext\nneutral\tat work\n")
     (tmp_path / "a.txt").write_text("one\n\ntwo \u2028 lines\n", encoding="utf-8")
     pq.write_table(pa.table({"text": ["from parquet", None], "label": [2, 1]}), tmp_path / "a.parquet")
-    rows = {kind: [(p.id, p.text, p.label) for p in posts_of_file(tmp_path / f"a.{kind}")]
-            for kind in ("csv", "tsv", "txt", "parquet")}  # fmt: skip
+    rows = {
+        kind: [(p.id, p.text, p.label) for p in posts_of_file(tmp_path / f"a.{kind}")]
+        for kind in ("csv", "tsv", "txt", "parquet")
+    }
     assert rows == {
         "csv": [("a-1", "so, happy\nday", "positive"), ("a-3", "late again", None)],
         "tsv": [("a-1", "at work", "neutral")],

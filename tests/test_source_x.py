@@ -222,8 +222,11 @@ def test_a_state_can_be_shown_while_it_waits(server):
 
 def test_when_no_request_is_left_it_waits_before_it_is_told_to(server):
     server.tweet("one")
-    server.headers = {"x-rate-limit-limit": "450", "x-rate-limit-remaining": "0",
-                      "x-rate-limit-reset": str(int(NOW) + 500)}  # fmt: skip
+    server.headers = {
+        "x-rate-limit-limit": "450",
+        "x-rate-limit-remaining": "0",
+        "x-rate-limit-reset": str(int(NOW) + 500),
+    }
     waits = Waits()
     with Listener(search(server, waits=waits, attempts=1000)) as heard:
         heard.wait(1)
@@ -234,10 +237,15 @@ def test_when_no_request_is_left_it_waits_before_it_is_told_to(server):
 def test_servers_errors_are_tried_again_with_growing_waits(server):
     server.tweet("after all")
     for answer in (
-        problem(503, "Service Unavailable"), Answer(500, b"<html>oops"), Answer(502, b"[]"), Answer(503, [3]),
-        Answer(503, {"errors": [3]}), Answer(200, b"{nonsense"), Answer(200, b"[1]"),
+        problem(503, "Service Unavailable"),
+        Answer(500, b"<html>oops"),
+        Answer(502, b"[]"),
+        Answer(503, [3]),
+        Answer(503, {"errors": [3]}),
+        Answer(200, b"{nonsense"),
+        Answer(200, b"[1]"),
         Answer(302, b"", {"Location": "http://127.0.0.1:1/"}),
-    ):  # fmt: skip
+    ):
         server.script.append(answer)
     waits = Waits()
     with Listener(search(server, waits=waits)) as heard:

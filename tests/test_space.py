@@ -47,9 +47,13 @@ def model_state(url):
 @pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "says"),
-    [("silent", "gave no answer in 3 s"), ("down", "can't be reached"),
-     ("missing", "nor a public model on the Hub"), ("gated", "it is gated")],
-)  # fmt: skip
+    [
+        ("silent", "gave no answer in 3 s"),
+        ("down", "can't be reached"),
+        ("missing", "nor a public model on the Hub"),
+        ("gated", "it is gated"),
+    ],
+)
 def test_without_its_model_the_app_is_up_and_says_so_within_ten_seconds(hub, tmp_path, fault, says):
     model = "ada/tweets"
     environment = online(hub)
@@ -243,10 +247,11 @@ def test_with_the_real_package_zerogpu_hears_that_the_app_comes_up(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     (tmp_path / "sitecustomize.py").write_text(NO_TORCH)
     zero = {
-        "SPACES_ZERO_GPU": "true", "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{server.server_port}",
+        "SPACES_ZERO_GPU": "true",
+        "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{server.server_port}",
         "HOME": str(tmp_path),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])),
-    }  # fmt: skip
+    }
     try:
         with space(tmp_path / "home", **zero) as url:
             assert server.RequestHandlerClass.heard == ["/startup-report"]

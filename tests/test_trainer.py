@@ -84,9 +84,14 @@ def trained(made, folder, *, cached=False, stop_at=0):
     steps = iter(range(1, 10_000))
     with inside:
         whole = fit(
-            made.model, train, validation, made.recipe, checkpoints=folder / "checkpoints", journal=journal,
+            made.model,
+            train,
+            validation,
+            made.recipe,
+            checkpoints=folder / "checkpoints",
+            journal=journal,
             stop_asked=lambda: next(steps) == stop_at,
-        )  # fmt: skip
+        )
     assert whole is not bool(stop_at)
     weights = {n: p.detach().clone() for n, p in made.model.named_parameters() if p.requires_grad}
     return weights, list(read_jsonl(folder / "events.jsonl"))
@@ -125,8 +130,17 @@ def calm_base(tiny_base, tmp_path):
 
 def one_step(trainer_class, base, folder, *, batch_size, steps):
     """Take one step of plain gradient descent over 16 texts; return the loss it logs and the weights."""
-    made = make(base, n_train=16, method="full", batch_size=batch_size, gradient_accumulation_steps=steps,
-                epochs=1.0, warmup=0.0, schedule="constant", weight_decay=0.0)  # fmt: skip
+    made = make(
+        base,
+        n_train=16,
+        method="full",
+        batch_size=batch_size,
+        gradient_accumulation_steps=steps,
+        epochs=1.0,
+        warmup=0.0,
+        schedule="constant",
+        weight_decay=0.0,
+    )
     arguments = _arguments(made.recipe, folder, every=1)
     arguments.optim, arguments.max_grad_norm, arguments.learning_rate = "sgd", 0.0, 0.1
     arguments.eval_strategy = arguments.save_strategy = "no"
@@ -157,8 +171,14 @@ def test_four_steps_of_four_are_one_step_of_sixteen(calm_base, tmp_path):
 def test_fit_logs_the_same_loss_however_the_batch_is_split(calm_base, tmp_path):
     logged = []
     for batch_size, steps in ((16, 1), (4, 4)):
-        made = make(calm_base, n_train=32, batch_size=batch_size, gradient_accumulation_steps=steps,
-                    epochs=1.0, like_length_batches=False)  # fmt: skip
+        made = make(
+            calm_base,
+            n_train=32,
+            batch_size=batch_size,
+            gradient_accumulation_steps=steps,
+            epochs=1.0,
+            like_length_batches=False,
+        )
         _, events = trained(made, tmp_path / str(steps))
         logged.append([event["loss"] for event in kind(events, "step")])
     assert len(logged[0]) == 2
@@ -170,9 +190,13 @@ def test_like_length_batches_pad_less_and_hold_every_row_once(tiny_gpt2, tmp_pat
 
     def padded(like_length):
         trainer = TweetTrainer(
-            model=made.model, args=_arguments(made.recipe, tmp_path, every=1), train_dataset=made.train,
-            eval_dataset=made.validation, data_collator=made.train.collate, like_length=like_length,
-        )  # fmt: skip
+            model=made.model,
+            args=_arguments(made.recipe, tmp_path, every=1),
+            train_dataset=made.train,
+            eval_dataset=made.validation,
+            data_collator=made.train.collate,
+            like_length=like_length,
+        )
         masks = [batch["attention_mask"] for batch in trainer.get_train_dataloader()]
         assert sorted(n for mask in masks for n in mask.sum(1).tolist()) == sorted(made.train.lengths)
         return sum(int((mask == 0).sum()) for mask in masks)
@@ -243,8 +267,14 @@ def test_a_resumed_training_keeps_its_patience(tiny_gpt2, tmp_path):
 def test_a_stopped_training_goes_on_to_the_same_weights(
     tiny_base, tmp_path, like_length, accumulation, stop_at
 ):
-    options = {"like_length_batches": like_length, "gradient_accumulation_steps": accumulation, "rotate": 1,
-               "batch_size": 8 // accumulation, "epochs": 3.0, "lora_dropout": 0.1}  # fmt: skip
+    options = {
+        "like_length_batches": like_length,
+        "gradient_accumulation_steps": accumulation,
+        "rotate": 1,
+        "batch_size": 8 // accumulation,
+        "epochs": 3.0,
+        "lora_dropout": 0.1,
+    }
     weights, events = trained(make(tiny_base, **options), tmp_path / "whole")
     best = max(kind(events, "validation"), key=lambda event: event["macro_f1"])
     assert best["step"] > stop_at, (

@@ -6,22 +6,9 @@ import pytest
 import torch
 
 from inference.batches import like_length_batches
-from inference.trunk import (
-    pad_ids,
-    pad_states,
-    same_leading_layers,
-    top_logits,
-    trunk_batch,
-    trunk_skipped,
-)
+from inference.trunk import pad_ids, pad_states, same_leading_layers, top_logits, trunk_batch, trunk_skipped
 from training.bases import resolve_base
-from training.model import (
-    add_lora,
-    build_classifier,
-    freeze_trunk,
-    load_language_model,
-    prompted_tokenizer,
-)
+from training.model import add_lora, build_classifier, freeze_trunk, load_language_model, prompted_tokenizer
 from training.recipes import Recipe
 
 LABELS = ("negative", "neutral", "positive")

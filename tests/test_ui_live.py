@@ -42,9 +42,13 @@ def opened(live, wish, *, owner="me", pair=PAIR, posts=(), **options):
     """Open a feed whose replay holds the posts, slowly enough to be looked at."""
     held_out = [Post(f"{n}", f"text {n}") for n in range(1000)] if not posts else list(posts)
     return live.open(
-        wish, owner=owner, pair=pair, held_out=lambda: held_out,
-        statistics=lambda: LiveStatistics(LABELS), **options,
-    )  # fmt: skip
+        wish,
+        owner=owner,
+        pair=pair,
+        held_out=lambda: held_out,
+        statistics=lambda: LiveStatistics(LABELS),
+        **options,
+    )
 
 
 @pytest.fixture
@@ -258,14 +262,19 @@ def queue(**options):
 
 def test_disagreements_of_a_feed_wait_for_a_label_and_agreement_does_not(live):
     duel = Duels(lambda source: Loaded()).queue(LABELS, owner="")
-    pair = dataclasses.replace(PAIR, second_name="base", second=lambda texts: [
-        Answer("positive" if text.endswith("1") else "neutral") for text in texts
-    ])  # fmt: skip
+    pair = dataclasses.replace(
+        PAIR,
+        second_name="base",
+        second=lambda texts: [Answer("positive" if text.endswith("1") else "neutral") for text in texts],
+    )
     posts = [Post(f"{n}", f"text {n}") for n in range(20)]
     watched = opened(
-        live, Wish(source="replay", rate_per_s=200.0, second="base"), pair=pair, posts=posts,
+        live,
+        Wish(source="replay", rate_per_s=200.0, second="base"),
+        pair=pair,
+        posts=posts,
         listeners=[duel.listener("run", "base")],
-    )  # fmt: skip
+    )
     wait_for(lambda: watched.feed.state == "ended")
     assert duel.store.counts() == Counts(waiting=2, labelled=0, skipped=0)
     assert watched.feed.snapshot().agreed == 18

@@ -24,9 +24,9 @@ from ui.live_wish import Wish
 from ui.render_live_duel import card
 from ui.translations import Texts
 
-PAIR_OF_TWO = dataclasses.replace(PAIR, second_name="base", second=lambda texts: [
-    Answer("positive") for _ in texts
-])  # fmt: skip
+PAIR_OF_TWO = dataclasses.replace(
+    PAIR, second_name="base", second=lambda texts: [Answer("positive") for _ in texts]
+)
 
 
 @pytest.fixture
@@ -93,9 +93,12 @@ def test_a_full_or_locked_label_disk_is_told_on_the_card_and_the_feed_goes_on(li
     queue.store._file.execute("PRAGMA max_page_count=1")
     posts = [Post(f"{n}", f"text {n} " + "x" * 300) for n in range(2000)]
     watched = opened(
-        live, Wish(source="replay", rate_per_s=100.0, second="base"), pair=PAIR_OF_TWO, posts=posts,
+        live,
+        Wish(source="replay", rate_per_s=100.0, second="base"),
+        pair=PAIR_OF_TWO,
+        posts=posts,
         listeners=[duels.listener(LABELS, owner="", models=("run", "base"))],
-    )  # fmt: skip
+    )
     wait_for(lambda: queue.problem)
     assert "can't be written (database or disk is full)" in queue.problem
     before = watched.feed.snapshot().classified
@@ -168,10 +171,17 @@ def test_where_it_names_none_that_can_be_had_it_is_the_default(tmp_path):
     assert len(held_out_posts(bench)) > 1000 and list(bench.held_out) == [DataSpec()]
 
 
-@pytest.mark.parametrize("source", [
-    {"kind": "hub", "location": "own/posts.csv"}, {"kind": "hub", "location": "../../etc/passwd"},
-    {"kind": "hub", "location": "/etc/passwd"}, {"kind": "file", "location": "own/posts.csv"}, {}, None,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"kind": "hub", "location": "own/posts.csv"},
+        {"kind": "hub", "location": "../../etc/passwd"},
+        {"kind": "hub", "location": "/etc/passwd"},
+        {"kind": "file", "location": "own/posts.csv"},
+        {},
+        None,
+    ],
+)
 def test_a_strangers_record_names_no_file_of_this_machine(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own").mkdir()

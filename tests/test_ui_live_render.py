@@ -25,8 +25,11 @@ from ui.translations import LANGUAGES, Texts
 
 TOLD = ClassifiedPost(
     Post("1", EVIL, url="https://bsky.app/p/1", created=datetime(2026, 11, 23, 12, 0, 7, tzinfo=UTC)),
-    "positive", 0.7, "neutral", 0.6,
-)  # fmt: skip
+    "positive",
+    0.7,
+    "neutral",
+    0.6,
+)
 NET = Interval(-0.2, -0.4, 0.05)
 
 
@@ -34,24 +37,37 @@ def drawn_everything(text):
     """Draw all there is in the tab, with hostile texts wherever one comes from outside."""
     told = dataclasses.replace(TOLD, label=EVIL, second_label=EVIL)
     shot = snapshot(
-        recent=(TOLD, told), filtered={"keyword": 2, EVIL: 1}, duplicates=3, lag=Lag(0.004, 1.2),
-        age=Lag(2.0, 3.0), agreed=5, disagreed=5, message=EVIL,
+        recent=(TOLD, told),
+        filtered={"keyword": 2, EVIL: 1},
+        duplicates=3,
+        lag=Lag(0.004, 1.2),
+        age=Lag(2.0, 3.0),
+        agreed=5,
+        disagreed=5,
+        message=EVIL,
         source_status=Status("reconnecting", EVIL, until=5.0, cost_usd=0.5, gaps=2),
-    )  # fmt: skip
+    )
     yield render_live.numbers(shot, text, title=EVIL, private=True, cap_usd=1.0, models=(EVIL, EVIL), now=1.0)
     yield render_posts.posts(shot, text, second_model=EVIL)
     yield render_live.recording_line(RecordingView("recorded", 5, True, None, EVIL), text)
     counts = RollingCounts(LABELS)
     counts.add("positive", 4)
     view = StatisticsView(
-        counts.windows(), counts.line(10.0),
+        counts.windows(),
+        counts.line(10.0),
         {EVIL: Distinct((Word(EVIL, 3, 4, 2.0),), (Word("#a", 3, 3, 3.0),))},
         ((1.0, Shift(900, 700, 0.1, NET)), (2.0, Shift(900, 700, -0.5, NET))),
-        Drift(900, "different", (
-            Finding("length", 10, 20.5, 0.4, 0.1, "different", ""),
-            Finding("tokens", 0, 0.5, 0.5, 0, "alike", ""),
-        )), EVIL, 900,
-    )  # fmt: skip
+        Drift(
+            900,
+            "different",
+            (
+                Finding("length", 10, 20.5, 0.4, 0.1, "different", ""),
+                Finding("tokens", 0, 0.5, 0.5, 0, "alike", ""),
+            ),
+        ),
+        EVIL,
+        900,
+    )
     yield render_live_stats.charts(view.line, LABELS, 10.0, text)
     yield render_live_stats.words(view.words, text)
     yield render_live_stats.statistics(view, text)
@@ -73,10 +89,20 @@ def test_nothing_from_outside_becomes_markup(language):
         assert "\x00" not in drawn
 
 
-@pytest.mark.parametrize("url", [
-    "javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "https://a.example/\"onclick=\"x",
-    "//a.example", "https://user:password@a.example/", "file:///etc/passwd", " https://a.example", "",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "JaVaScRiPt:alert(1)",
+        "data:text/html,x",
+        'https://a.example/"onclick="x',
+        "//a.example",
+        "https://user:password@a.example/",
+        "file:///etc/passwd",
+        " https://a.example",
+        "",
+    ],
+)
 def test_only_a_web_address_becomes_a_link(url):
     assert render_posts.source_link(Post("1", "x", url=url), Texts()) == ""
 
@@ -97,8 +123,14 @@ def test_what_a_line_of_text_would_obey_is_left_out():
 
 
 def test_every_post_has_its_place_in_the_table():
-    shot = snapshot(received=30, classified=10, filtered={"keyword": 7, "language unknown": 2}, duplicates=3,
-                    dropped=5, pending=3)  # fmt: skip
+    shot = snapshot(
+        received=30,
+        classified=10,
+        filtered={"keyword": 7, "language unknown": 2},
+        duplicates=3,
+        dropped=5,
+        pending=3,
+    )
     drawn = render_live.numbers(shot, Texts())
     numbers = [int(n) for n in re.findall(r'<td class="num">(\d+)</td>', drawn)]
     assert numbers == [10, 7, 2, 3, 5, 3, 30] and sum(numbers[:-1]) == numbers[-1]

@@ -83,16 +83,19 @@ def test_two_people_share_a_feed_and_a_filter_makes_another(client, app):
         other.close()
 
 
-@pytest.mark.parametrize(("source", "options", "sentence"), [
-    ("file", {}, "No file was uploaded"),
-    ("mastodon", {"instance": "localhost"}, "is not the address of an instance"),
-    ("mastodon", {"query": "two words"}, "is not a tag"),
-    ("x", {"query": "#a"}, "X needs a bearer token"),
-    ("x-stream", {"token": "a-token-of-mine"}, "X needs something to search for"),
-    ("x", {"query": "#a", "token": "bad token"}, "holds characters that no token has"),
-    ("x", {"query": "#a", "token": "a-token-of-mine", "cap": 0.02}, "is too low for X's search"),
-    ("replay", {"second": "nope"}, "There is no other finished run"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "options", "sentence"),
+    [
+        ("file", {}, "No file was uploaded"),
+        ("mastodon", {"instance": "localhost"}, "is not the address of an instance"),
+        ("mastodon", {"query": "two words"}, "is not a tag"),
+        ("x", {"query": "#a"}, "X needs a bearer token"),
+        ("x-stream", {"token": "a-token-of-mine"}, "X needs something to search for"),
+        ("x", {"query": "#a", "token": "bad token"}, "holds characters that no token has"),
+        ("x", {"query": "#a", "token": "a-token-of-mine", "cap": 0.02}, "is too low for X's search"),
+        ("replay", {"second": "nope"}, "There is no other finished run"),
+    ],
+)
 def test_what_cannot_be_started_is_one_sentence(client, monkeypatch, source, options, sentence):
     monkeypatch.delenv("X_BEARER_TOKEN", raising=False)
     with pytest.raises(AppError, match=sentence) as told:
@@ -156,8 +159,9 @@ def test_labels_are_given_taken_back_exported_and_trained_on(client, app, tmp_pa
     assert queue.store.counts().labelled == 2
     exported = Path(client.predict(api_name="/live_export")).read_text()
     assert [json.loads(line) for line in exported.splitlines()] == [
-        {"text": "another new text", "label": "negative"}, {"text": "a third one", "label": "positive"}
-    ]  # fmt: skip
+        {"text": "another new text", "label": "negative"},
+        {"text": "a third one", "label": "positive"},
+    ]
     review = str(client.predict(api_name="/live_train_look"))
     assert "Added to train" in review and "leak gate" in review
     assert "has started: see Train" in str(client.predict(api_name="/live_train"))

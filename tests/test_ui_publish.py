@@ -68,8 +68,9 @@ def ended(url, cookie="") -> str:
     with visitor(url, cookie) as client:
         wait_for(
             lambda: client.predict(api_name="/publication").get("state") not in (None, "running"),
-            seconds=180, every=0.3,
-        )  # fmt: skip
+            seconds=180,
+            every=0.3,
+        )
         return shown(client)
 
 
@@ -193,10 +194,12 @@ def test_who_is_elsewhere_does_not_publish_with_this_machines_login(at_home, els
 
 @pytest.mark.parametrize(
     ("order", "says"),
-    [(["", "ada/x", False, False, False], "No run was chosen"),
-     (["../first", "ada/x", False, False, False], "There is no run '../first'"),
-     (["first", "  ", False, False, False], "No repository was named")],
-)  # fmt: skip
+    [
+        (["", "ada/x", False, False, False], "No run was chosen"),
+        (["../first", "ada/x", False, False, False], "There is no run '../first'"),
+        (["first", "  ", False, False, False], "No repository was named"),
+    ],
+)
 def test_an_order_that_can_not_be_is_one_sentence(at_home, order, says):
     with visitor(at_home) as client, pytest.raises(AppError, match=says):
         client.predict(*order, api_name="/publish")
@@ -337,8 +340,12 @@ def test_a_push_that_is_done_is_not_shown_as_cancelled(run_id):
 
 def test_the_module_runs_by_its_name():
     done = subprocess.run(
-        [sys.executable, "-m", "training.publish.work"], capture_output=True, text=True, timeout=120,
-        input='{"source": "runs/none", "repo_id": "no name", "token": null}\n', env=dict(os.environ),
-    )  # fmt: skip
+        [sys.executable, "-m", "training.publish.work"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        input='{"source": "runs/none", "repo_id": "no name", "token": null}\n',
+        env=dict(os.environ),
+    )
     assert done.returncode == 1
     assert '"kind": "error"' in done.stdout and "Traceback" not in done.stderr

@@ -67,25 +67,49 @@ def scores(**others):
     score = {"value": 0.745, "low": 0.71, "high": 0.78}
     matrix = [[5, 1, 0], [1, 4, 1], [0, 2, 6]]
     one = {
-        "n": 20, "labels": list(LABELS), "accuracy": score, "macro_f1": score, "macro_recall": score,
-        "expected_calibration_error": score, "per_class_f1": dict.fromkeys(LABELS, score),
+        "n": 20,
+        "labels": list(LABELS),
+        "accuracy": score,
+        "macro_f1": score,
+        "macro_recall": score,
+        "expected_calibration_error": score,
+        "per_class_f1": dict.fromkeys(LABELS, score),
         "confusion_matrix": matrix,
-    }  # fmt: skip
+    }
     comparison = {
-        "n": 20, "only_base_right": 2, "only_tuned_right": 9, "mcnemar_p": 0.03, "real": True,
-        "accuracy_difference": {"value": 0.35, "low": 0.1, "high": 0.6}, "sentence": "Fine-tuning is better.",
-    }  # fmt: skip
+        "n": 20,
+        "only_base_right": 2,
+        "only_tuned_right": 9,
+        "mcnemar_p": 0.03,
+        "real": True,
+        "accuracy_difference": {"value": 0.35, "low": 0.1, "high": 0.6},
+        "sentence": "Fine-tuning is better.",
+    }
     return {"split": "test", **one, "base": one, "comparison": comparison, **others}
 
 
 def snapshot(**changes):
     told = ClassifiedPost(Post("1", EVIL, label="neutral"), "positive", 0.7)
     values = {
-        "state": "running", "reason": "", "message": "", "source": "replay", "labels": LABELS, "received": 12,
-        "classified": 10, "dropped": 1, "pending": 1, "counts": (5, 3, 2), "judged": 10, "right": 7,
-        "rate_in_per_s": 2.0, "capacity_per_s": 80.0, "running_s": 65.0, "window_s": 5.0,
-        "windows": ((1, 2, 0), (0, 0, 0), (3, 1, 3)), "recent": (told,),
-    }  # fmt: skip
+        "state": "running",
+        "reason": "",
+        "message": "",
+        "source": "replay",
+        "labels": LABELS,
+        "received": 12,
+        "classified": 10,
+        "dropped": 1,
+        "pending": 1,
+        "counts": (5, 3, 2),
+        "judged": 10,
+        "right": 7,
+        "rate_in_per_s": 2.0,
+        "capacity_per_s": 80.0,
+        "running_s": 65.0,
+        "window_s": 5.0,
+        "windows": ((1, 2, 0), (0, 0, 0), (3, 1, 3)),
+        "recent": (told,),
+    }
     return FeedSnapshot(**{**values, **changes})
 
 
@@ -93,10 +117,13 @@ def view(state="running", **changes):
     run = Run(Path("/nowhere/20260101-quick"), load_recipe("quick"))
     status = Status(state, "train", 0.42, 65.0, changes.pop("message", ""), 1, 1_000.0)
     values = {
-        "total_steps": 100, "step": 40, "epoch": 1.2, "loss": ((1, 1.0), (40, 0.5)),
+        "total_steps": 100,
+        "step": 40,
+        "epoch": 1.2,
+        "loss": ((1, 1.0), (40, 0.5)),
         "smooth_loss": ((1, 1.0), (40, 0.6)),
         "validation": ({"step": 30, "loss": 0.7, "accuracy": 0.6, "macro_f1": 0.5},),
-    }  # fmt: skip
+    }
     return RunView(run, status, **{**values, **changes})
 
 
@@ -104,9 +131,11 @@ def everything(text):
     """Draw all there is, with hostile texts wherever a text comes from outside."""
     side = (EVIL, LABELS, Told(truncated=True))
     row = {
-        "text": EVIL, "label": EVIL, "base": {"label": "neutral", "probabilities": [0.1, 0.8, 0.1]},
+        "text": EVIL,
+        "label": EVIL,
+        "base": {"label": "neutral", "probabilities": [0.1, 0.8, 0.1]},
         "tuned": {"label": EVIL, "probabilities": [0.9, 0.1, 0]},
-    }  # fmt: skip
+    }
     odd = scores(labels=[EVIL, "b", "c"], per_class_f1={EVIL: scores()["accuracy"]})
     yield render_compare.answers(side, side, text)
     yield render_compare.answers(side, None, text, no_base=EVIL)
@@ -139,8 +168,10 @@ def test_escaping_serves_text_and_attributes():
 
 def test_the_sentiments_have_their_colours_by_name_and_others_by_place():
     assert [label_class(label, 7) for label in ("negative", "Neutral", "POSITIVE")] == [
-        "tt-l-negative", "tt-l-neutral", "tt-l-positive",
-    ]  # fmt: skip
+        "tt-l-negative",
+        "tt-l-neutral",
+        "tt-l-positive",
+    ]
     assert [label_class("joy", i) for i in (0, 7, 8)] == ["tt-l-0", "tt-l-7", "tt-l-0"]
     for name in ("negative", "neutral", "positive", *range(8)):
         assert f".tt-l-{name}" in CSS
@@ -193,9 +224,11 @@ def test_without_a_base_the_tuned_answer_stands_alone_and_says_why():
 def test_disagreements_can_be_filtered_by_who_is_right():
     def row(tuned, base):
         return {
-            "text": f"{tuned} {base}", "label": "positive", "tuned": {"label": tuned, "probabilities": [1]},
+            "text": f"{tuned} {base}",
+            "label": "positive",
+            "tuned": {"label": tuned, "probabilities": [1]},
             "base": {"label": base, "probabilities": [1]},
-        }  # fmt: skip
+        }
 
     rows = [row("positive", "neutral"), row("neutral", "positive"), row("negative", "neutral")]
     assert [render_compare.kind_of(told) for told in rows] == ["tuned", "base", "neither"]
@@ -221,9 +254,14 @@ def test_a_run_at_work_shows_percent_phase_time_left_and_cancel():
 
 @pytest.mark.parametrize(
     ("state", "loaded", "action"),
-    [("finished", "", "use"), ("cancelled", "", "resume"), ("interrupted", "", "resume"),
-     ("failed", "", "resume"), ("finished", "20260101-quick", None)],
-)  # fmt: skip
+    [
+        ("finished", "", "use"),
+        ("cancelled", "", "resume"),
+        ("interrupted", "", "resume"),
+        ("failed", "", "resume"),
+        ("finished", "20260101-quick", None),
+    ],
+)
 def test_what_can_be_done_with_a_run_depends_on_its_state(state, loaded, action):
     drawn = render_train.run_panel(view(state, message="Why."), Texts(), now=0, loaded=loaded)
     assert re.findall(r'data-action="(\w+)"', drawn) == ([action] if action else [])

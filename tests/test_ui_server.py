@@ -113,9 +113,17 @@ def test_preview_of_a_file_without_labels_is_one_sentence(client, tmp_path):
 def test_start_refuses_a_bad_setting_with_the_recipes_own_sentence(client):
     with pytest.raises(AppError, match="trunk_layers is 'many'"):
         client.predict(
-            "embedded", "", None, "", "", "", "auto", "smoke", *form_values(trunk_layers="many"),
+            "embedded",
+            "",
+            None,
+            "",
+            "",
+            "",
+            "auto",
+            "smoke",
+            *form_values(trunk_layers="many"),
             api_name="/start_training",
-        )  # fmt: skip
+        )
 
 
 def test_a_failed_run_tells_why_and_can_be_seen_by_name(client, tmp_path):

@@ -50,9 +50,17 @@ def test_every_key_that_the_code_names_exists():
 
 @pytest.mark.parametrize(
     ("accepted", "language"),
-    [("pt-BR,pt;q=0.9,en;q=0.8", "pt-BR"), ("pt", "pt-BR"), ("en-US,en", "en"), ("de,fr;q=0.5", "en"),
-     ("", "en"), ("en;q=0.2,pt-PT;q=0.9", "pt-BR"), ("pt;q=x", "en"), (";;,,", "en")],
-)  # fmt: skip
+    [
+        ("pt-BR,pt;q=0.9,en;q=0.8", "pt-BR"),
+        ("pt", "pt-BR"),
+        ("en-US,en", "en"),
+        ("de,fr;q=0.5", "en"),
+        ("", "en"),
+        ("en;q=0.2,pt-PT;q=0.9", "pt-BR"),
+        ("pt;q=x", "en"),
+        (";;,,", "en"),
+    ],
+)
 def test_the_language_is_the_best_that_the_browser_accepts(accepted, language):
     assert language_of(accepted) == language
 

@@ -35,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the parser; the README's table of commands is checked against it."""
     top = argparse.ArgumentParser(
-        prog="python -m training",
-        description="Fine-tune a base on labelled posts and see what that changed.",
+        prog="python -m training", description="Fine-tune a base on labelled posts and see what that changed."
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_add_train, _add_evaluate, _add_data, _add_runs, _add_resume, _add_cancel, _add_run):
@@ -67,10 +66,12 @@ def _add_train(commands: Any) -> None:
         f"  {s.name:28} {s.metadata['help']}" for s in settings() if s.name not in ("name", "description")
     )
     sub = _command(
-        commands, "train", _train,
+        commands,
+        "train",
+        _train,
         "fine-tune a base by a recipe, then score base and fine-tuned on the test split",
         epilog=f"recipes:\n{recipes}\n\nsettings, for --set and for your own recipe file:\n{known}",
-    )  # fmt: skip
+    )
     sub.add_argument("recipe", metavar="RECIPE", help="a recipe's name or the path of a .toml file")
     sub.add_argument("--base", help="auto, embedded, a Hub id or a folder (default: the recipe's, auto)")
     sub.add_argument(
@@ -89,18 +90,22 @@ def _add_train(commands: Any) -> None:
         help="take the run that --run-dir holds already, and finish it if need be",
     )
     sub.add_argument(
-        "--on", metavar="jobs[:MACHINE]",
+        "--on",
+        metavar="jobs[:MACHINE]",
         help="train on a rented machine of the Hub, such as jobs:l4x1; says first what it takes and costs",
-    )  # fmt: skip
+    )
     sub.add_argument(
-        "--job-timeout", metavar="TIME", default="",
+        "--job-timeout",
+        metavar="TIME",
+        default="",
         help="stop the rented machine after this time, such as 90m or 2h (default: three times the estimate)",
-    )  # fmt: skip
+    )
     sub.add_argument(
-        "--yes", action="store_true",
+        "--yes",
+        action="store_true",
         help="agree, unasked: to what --on costs and sends to the Hub, private; to --push making a public "
         "repository",
-    )  # fmt: skip
+    )
     cli_publish.add_push_options(sub)
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
@@ -134,10 +139,13 @@ def _rent(recipe: Recipe, given: argparse.Namespace) -> jobs.Run:
     from training.rented.command import rent, yes_or_no  # noqa: PLC0415  (torch takes seconds)
 
     return rent(
-        recipe, given.on, run_dir=given.run_dir, job_timeout=given.job_timeout,
+        recipe,
+        given.on,
+        run_dir=given.run_dir,
+        job_timeout=given.job_timeout,
         ask=(lambda question: True) if given.yes else yes_or_no,
         say=lambda sentence: print(sentence, file=sys.stderr),  # noqa: T201
-    )  # fmt: skip
+    )
 
 
 def _recipe(given: argparse.Namespace) -> Recipe:
@@ -193,9 +201,14 @@ def _evaluate(given: argparse.Namespace) -> int:
     from training.terminal import print_scores  # noqa: PLC0415
 
     scores = evaluate_artifact(
-        given.artifact, dataset=given.dataset, split=given.split, limit=given.limit,
-        with_base=given.with_base, text_column=given.text_column, label_column=given.label_column,
-    )  # fmt: skip
+        given.artifact,
+        dataset=given.dataset,
+        split=given.split,
+        limit=given.limit,
+        with_base=given.with_base,
+        text_column=given.text_column,
+        label_column=given.label_column,
+    )
     if given.json:
         _print_json(scores)
     else:
@@ -212,10 +225,12 @@ def _add_data(commands: Any) -> None:
     )
     _add_data_options(sub)
     sub.add_argument(
-        "--more-data", type=Path, metavar="FILE",
+        "--more-data",
+        type=Path,
+        metavar="FILE",
         help="add a file of labelled texts to the training rows, as the setting more_data does, and show its "
         "duplicates and conflicts",
-    )  # fmt: skip
+    )
     sub.add_argument("--json", action="store_true", help="print it as one JSON object")
 
 
@@ -250,12 +265,19 @@ def _runs(given: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     for run in jobs.list_runs():
         status, evaluation = run.status(), run.evaluation()
-        rows.append({
-            "run": run.id, "recipe": run.recipe.name, "dataset": run.recipe.dataset, "state": status.state,
-            "progress": status.progress, "accuracy": evaluation["accuracy"] if evaluation else None,
-            "n": evaluation["n"] if evaluation else None, "message": status.message,
-            "push_to": cli_publish.destination_of(run.path),
-        })  # fmt: skip
+        rows.append(
+            {
+                "run": run.id,
+                "recipe": run.recipe.name,
+                "dataset": run.recipe.dataset,
+                "state": status.state,
+                "progress": status.progress,
+                "accuracy": evaluation["accuracy"] if evaluation else None,
+                "n": evaluation["n"] if evaluation else None,
+                "message": status.message,
+                "push_to": cli_publish.destination_of(run.path),
+            }
+        )
     if given.json:
         _print_json({"runs": rows})
     elif not rows:

@@ -26,21 +26,25 @@ Register = Callable[..., argparse.ArgumentParser]
 def add_push(register: Register, commands: Any) -> None:
     """Add `push` to the parser."""
     sub = register(
-        commands, "push", _push,
+        commands,
+        "push",
+        _push,
         "put a model on the Hub in one commit, download it again and check that it answers the same",
-    )  # fmt: skip
+    )
     sub.add_argument("model", metavar="RUN_OR_ARTIFACT", help="a run's name or folder, or a model's folder")
     sub.add_argument("repo", metavar="OWNER/NAME", help="the repository; it is made when there is none")
     sub.add_argument("--private", action="store_true", help="make a new repository private")
     sub.add_argument("--pr", action="store_true", help="open a pull request instead of writing to main")
     sub.add_argument(
-        "--adapter-only", action="store_true",
+        "--adapter-only",
+        action="store_true",
         help="push the LoRA weights alone; the base has to be on the Hub",
-    )  # fmt: skip
+    )
     sub.add_argument(
-        "--no-onnx", action="store_true",
+        "--no-onnx",
+        action="store_true",
         help="do not export first, which takes minutes; what was exported before is pushed all the same",
-    )  # fmt: skip
+    )
     sub.add_argument("--dry-run", action="store_true", help="show files, sizes and the card; send nothing")
     sub.add_argument("--yes", action="store_true", help="do not ask before a public repository is made")
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -49,9 +53,11 @@ def add_push(register: Register, commands: Any) -> None:
 def add_push_data(register: Register, commands: Any) -> None:
     """Add `push-data` to the parser."""
     sub = register(
-        commands, "push-data", _push_data,
+        commands,
+        "push-data",
+        _push_data,
         "put labelled texts on the Hub as a data set with its card, after showing what will be public",
-    )  # fmt: skip
+    )
     sub.add_argument("file", type=Path, metavar="FILE.jsonl", help="texts and labels, such as those of Live")
     sub.add_argument("repo", metavar="OWNER/NAME", help="the repository; it is made when there is none")
     sub.add_argument("--private", action="store_true", help="make a new repository private")
@@ -66,9 +72,10 @@ def add_push_data(register: Register, commands: Any) -> None:
 def add_push_options(sub: argparse.ArgumentParser) -> None:
     """Add `--push` to `train`."""
     sub.add_argument(
-        "--push", metavar="OWNER/NAME",
+        "--push",
+        metavar="OWNER/NAME",
         help="put the finished model on the Hub; the right to write there is checked before training",
-    )  # fmt: skip
+    )
     sub.add_argument("--private", action="store_true", help="with --push: make a new repository private")
 
 
@@ -189,10 +196,16 @@ class _Shown:
 def _show_plan(plan: Any, *, as_json: bool) -> None:
     files = [{"path": file.path_in_repo, "size": file.size} for file in plan.files]
     if as_json:
-        _print_json({
-            "repo_id": plan.destination.repo_id, "files": files, "size": plan.size, "card": plan.card,
-            "left_out": list(plan.left_out), "notes": list(plan.notes),
-        })  # fmt: skip
+        _print_json(
+            {
+                "repo_id": plan.destination.repo_id,
+                "files": files,
+                "size": plan.size,
+                "card": plan.card,
+                "left_out": list(plan.left_out),
+                "notes": list(plan.notes),
+            }
+        )
         return
     for file in files:
         sys.stdout.write(f"{file['path']:44} {_size(int(file['size'])):>10}\n")

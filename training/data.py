@@ -88,9 +88,11 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
     source, tables = _open(spec.dataset.strip() or "auto", hub or Hub())
     columns = {split: _columns(spec, table, split, tables, source) for split, table in tables.items()}
     labels = read_labels(
-        tables, {split: label for split, (_, label) in columns.items()},
-        label_names=spec.label_names, where=source.name,
-    )  # fmt: skip
+        tables,
+        {split: label for split, (_, label) in columns.items()},
+        label_names=spec.label_names,
+        where=source.name,
+    )
     rows: dict[str, _Rows] = {}
     counts = Counts()
     for split, table in tables.items():

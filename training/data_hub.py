@@ -34,9 +34,15 @@ from training.tables import RawTable
 
 PREFLIGHT_TIMEOUT_S = 3.0
 _LOADING_FAILED = (
-    datasets.exceptions.DatasetsError, HfHubHTTPError, httpx2.HTTPError, pa.ArrowException, OSError,
-    ValueError, RuntimeError, NotImplementedError,
-)  # fmt: skip
+    datasets.exceptions.DatasetsError,
+    HfHubHTTPError,
+    httpx2.HTTPError,
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+)
 _HINTS = {
     "onfig": "choose one as --dataset ID:CONFIG",
     "gated": "accept its terms on the Hub and log in with `hf auth login`",
@@ -120,9 +126,13 @@ class Hub:
             elif look.cached:
                 name = dataset_id.split("/")[-1]
                 builder = Cache(
-                    cache_dir=cache, dataset_name=name, repo_id=dataset_id, config_name=config or None,
-                    version="auto", hash="auto",
-                )  # fmt: skip
+                    cache_dir=cache,
+                    dataset_name=name,
+                    repo_id=dataset_id,
+                    config_name=config or None,
+                    version="auto",
+                    hash="auto",
+                )
                 builder.download_and_prepare()
                 splits, revision = builder.as_dataset(), builder.hash
             else:

@@ -61,11 +61,15 @@ _COUNTED = {  # count: (after "1", after "2" and more)
     "empty": ("row had an empty text and is dropped", "rows had an empty text and are dropped"),
     "non_text": ("row had no text and is dropped", "rows had no text and are dropped"),
     "missing_label": ("row had no label and is dropped", "rows had no label and are dropped"),
-    "mended": ("text had a broken encoding or HTML entities and is mended",
-               "texts had a broken encoding or HTML entities and are mended"),
-    "still_damaged": ("text still shows a damage that could not be mended",
-                      "texts still show a damage that could not be mended"),
-}  # fmt: skip
+    "mended": (
+        "text had a broken encoding or HTML entities and is mended",
+        "texts had a broken encoding or HTML entities and are mended",
+    ),
+    "still_damaged": (
+        "text still shows a damage that could not be mended",
+        "texts still show a damage that could not be mended",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +115,11 @@ class DataReport:
             split, twin = pair.split("/")
             if n:
                 ending = f"with an exact twin in {twin}"
-                lines.append(_sentence(n, f"row {ending} is removed from {split}",
-                                       f"rows {ending} are removed from {split}"))  # fmt: skip
+                lines.append(
+                    _sentence(
+                        n, f"row {ending} is removed from {split}", f"rows {ending} are removed from {split}"
+                    )
+                )
         return lines
 
 

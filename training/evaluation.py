@@ -17,13 +17,7 @@ from numpy.typing import NDArray
 from inference.batches import Progress, like_length_batches, no_progress
 from inference.classifier import Classifier, softmax
 from inference.errors import DataError
-from inference.trunk import (
-    same_leading_layers,
-    share_leading_layers,
-    top_logits,
-    trunk_batch,
-    trunk_skipped,
-)
+from inference.trunk import same_leading_layers, share_leading_layers, top_logits, trunk_batch, trunk_skipped
 from training.metrics import calibration, compare, scores
 
 

@@ -105,9 +105,12 @@ class Run:
                 f"`python -m training cancel {self.id}`)"
             )
         return replace(
-            status, state=state, time_left_s=None, pid=None,
+            status,
+            state=state,
+            time_left_s=None,
+            pid=None,
             message=f"{message}; resume it with `python -m training resume {self.id}`.",
-        )  # fmt: skip
+        )
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return the events so far, all or of one kind; after a resume, the newer of two for one step."""
@@ -178,9 +181,12 @@ def start(run: Run) -> None:
         with (run.path / "log.txt").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "training", "run", str(run.path)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
                 start_new_session=True,  # Ctrl-C in a terminal and a closed app must not reach it
-            )  # fmt: skip
+            )
         _children.append(process)
         created = psutil.Process(process.pid).create_time()
         write_json(run.path / "worker.json", {"pid": process.pid, "created": created})

@@ -63,9 +63,13 @@ class Journal:
         self._written = now
         left = self.time_left_s()
         self.event(
-            "progress", phase=self._phase, done=done, total=total,
-            progress=round(self.overall(), 4), time_left_s=None if left is None else round(left, 1),
-        )  # fmt: skip
+            "progress",
+            phase=self._phase,
+            done=done,
+            total=total,
+            progress=round(self.overall(), 4),
+            time_left_s=None if left is None else round(left, 1),
+        )
         self._status("running")
 
     def time_left_s(self) -> float | None:
@@ -99,6 +103,12 @@ class Journal:
 
     def _status(self, state: str, message: str = "") -> None:
         write_status(
-            self.run, state, message, phase=self._phase, progress=self.overall(),
-            time_left_s=self.time_left_s(), started_at=self.started, now=self.clock(),
-        )  # fmt: skip
+            self.run,
+            state,
+            message,
+            phase=self._phase,
+            progress=self.overall(),
+            time_left_s=self.time_left_s(),
+            started_at=self.started,
+            now=self.clock(),
+        )

@@ -21,10 +21,15 @@ from inference.errors import RunError
 from training.recipes import Recipe
 
 PARAMETERS = {
-    "auto": 124_000_000, "embedded": 135_000_000, "openai-community/gpt2": 124_000_000, "gpt2": 124_000_000,
-    "distilbert/distilgpt2": 82_000_000, "openai-community/gpt2-medium": 355_000_000,
-    "openai-community/gpt2-large": 774_000_000, "openai-community/gpt2-xl": 1_558_000_000,
-}  # fmt: skip
+    "auto": 124_000_000,
+    "embedded": 135_000_000,
+    "openai-community/gpt2": 124_000_000,
+    "gpt2": 124_000_000,
+    "distilbert/distilgpt2": 82_000_000,
+    "openai-community/gpt2-medium": 355_000_000,
+    "openai-community/gpt2-large": 774_000_000,
+    "openai-community/gpt2-xl": 1_558_000_000,
+}
 """Parameters of the bases that are known without a look."""
 PROCESS_BYTES = 600_000_000
 """A training process with its libraries, before any model. Measured: 0.6 GB."""

@@ -94,9 +94,14 @@ def train_run(run: Run, journal: Journal, stop: Stopping) -> None:
     with journal.phase("train"), _on_states(work, tuned):
         stop.gently = True
         whole = fit(
-            tuned, train, validation, run.recipe,
-            checkpoints=run.path / "checkpoints", journal=journal, stop_asked=lambda: stop.asked,
-        )  # fmt: skip
+            tuned,
+            train,
+            validation,
+            run.recipe,
+            checkpoints=run.path / "checkpoints",
+            journal=journal,
+            stop_asked=lambda: stop.asked,
+        )
         stop.gently = False
         if not whole or stop.asked:
             raise Cancelled
@@ -156,9 +161,20 @@ def _prepare(run: Run, journal: Journal) -> Work:
     journal.plan(plan)
     journal.event("estimate", seconds=round(sum(plan.values()), 1), gflops=round(pace.gflops, 1))
     return Work(
-        run=run, journal=journal, splits=splits, labelled=labelled, base=base, lm=lm, tokenizer=tokenizer,
-        classifier=classifier, train=train, validation=validation, trunk=trunk, pace=pace, plan=plan,
-    )  # fmt: skip
+        run=run,
+        journal=journal,
+        splits=splits,
+        labelled=labelled,
+        base=base,
+        lm=lm,
+        tokenizer=tokenizer,
+        classifier=classifier,
+        train=train,
+        validation=validation,
+        trunk=trunk,
+        pace=pace,
+        plan=plan,
+    )
 
 
 def _data(recipe: Recipe) -> tuple[Splits, LabelledReport | None]:
@@ -197,9 +213,12 @@ def _cached(work: Work) -> tuple[Rows, Rows]:
 
     def cached(name: str, rows: EncodedRows, before: int) -> TrunkRows:
         return cache_trunk(
-            work.classifier, rows, layers=work.trunk, path=work.run.path / f"trunk-{name}",
+            work.classifier,
+            rows,
+            layers=work.trunk,
+            path=work.run.path / f"trunk-{name}",
             progress=lambda done, _: work.journal.progress(before + done, total),
-        )  # fmt: skip
+        )
 
     with work.journal.phase("cache"):
         train = cached("train", work.train, 0)
@@ -273,14 +292,18 @@ def _record(work: Work) -> dict[str, Any]:
     return {
         "recipe": dataclasses.asdict(work.recipe) | {"more_data": Path(work.recipe.more_data).name},
         "base": {
-            "name": work.base.name, "revision": work.base.revision,
-            "reason": work.base.reason, "wanted": work.recipe.base,
+            "name": work.base.name,
+            "revision": work.base.revision,
+            "reason": work.base.reason,
+            "wanted": work.recipe.base,
         },
         "base_prompt": dataclasses.asdict(base_prompt(work.recipe)),
         "labels": list(work.splits.labels),
         "data": _told(work.splits, work.labelled),
         "sizes": {
-            "train": len(work.train), "validation": len(work.validation), "test": len(work.splits.test),
+            "train": len(work.train),
+            "validation": len(work.validation),
+            "test": len(work.splits.test),
         },
         "truncated": {"train": work.train.truncated, "validation": work.validation.truncated},
         "seed": work.recipe.seed,
@@ -288,7 +311,7 @@ def _record(work: Work) -> dict[str, Any]:
         "depth": work.classifier.config.num_hidden_layers,
         "estimated_s": {name: round(seconds, 1) for name, seconds in work.plan.items()},
         "gflops": round(work.pace.gflops, 1),
-    }  # fmt: skip
+    }
 
 
 def _export(work: Work, tuned: Any, artifact: Path) -> None:
@@ -319,9 +342,15 @@ def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits:
     untouched = models.load_base_classifier(artifact, base=base)
     bag, told = _plain_rival(splits)
     result = evaluate(
-        tuned, untouched, splits.test["text"], splits.test["label"],
-        split="test", seed=run.recipe.seed, progress=journal.progress, rivals=bag,
-    )  # fmt: skip
+        tuned,
+        untouched,
+        splits.test["text"],
+        splits.test["label"],
+        split="test",
+        seed=run.recipe.seed,
+        progress=journal.progress,
+        rivals=bag,
+    )
     write_json(artifact / EVALUATION, {**result.scores, "bag_of_words": told})
     write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched))
     texts = list(splits.train["text"])

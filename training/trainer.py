@@ -16,13 +16,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import Sampler
-from transformers import (
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from inference.classifier import softmax
 from training.journal import Journal

@@ -83,23 +83,39 @@ def build_compare(workbench: Workbench) -> CompareTab:
     with gr.Column(elem_classes="tt-panel"):
         with gr.Row(equal_height=True, elem_classes="tt-ask"):
             tweet = gr.Textbox(
-                label=I18N("compare.tweet"), placeholder=I18N("compare.placeholder"), lines=2, max_lines=6,
-                scale=8, min_width=240, elem_id="tweet", submit_btn=False,
-            )  # fmt: skip
+                label=I18N("compare.tweet"),
+                placeholder=I18N("compare.placeholder"),
+                lines=2,
+                max_lines=6,
+                scale=8,
+                min_width=240,
+                elem_id="tweet",
+                submit_btn=False,
+            )
             go = gr.Button(I18N("compare.go"), variant="primary", scale=1, min_width=120, elem_id="compare")
         examples = gr.Dataset(
-            components=[tweet], samples=[[example] for example in EXAMPLES], label=I18N("compare.examples"),
-            layout="gallery", show_label=True, type="values", elem_id="examples",
-        )  # fmt: skip
+            components=[tweet],
+            samples=[[example] for example in EXAMPLES],
+            label=I18N("compare.examples"),
+            layout="gallery",
+            show_label=True,
+            type="values",
+            elem_id="examples",
+        )
         result = html(elem_id="answers")
     scores = html(elem_id="scoreboard")
     with gr.Column(visible=False) as section:
         with gr.Row(elem_classes="tt-filter"):
             html(I18N("compare.disagree"), html_template=HEADING, min_width=200)
             only = gr.Radio(
-                [(I18N(f"compare.only_{name}"), name) for name in FILTERS], value="all",
-                label=I18N("compare.filter"), show_label=False, container=False, elem_id="filter", scale=3,
-            )  # fmt: skip
+                [(I18N(f"compare.only_{name}"), name) for name in FILTERS],
+                value="all",
+                label=I18N("compare.filter"),
+                show_label=False,
+                container=False,
+                elem_id="filter",
+                scale=3,
+            )
         rows = html(elem_id="disagreements", actions=True)
         more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
     _wire_question(workbench, tweet, result, go=go, examples=examples, rows=rows)

@@ -73,8 +73,14 @@ def _drawn(watched: Watched, span_s: float, text: Texts) -> dict[str, str]:
     models = (watched.first_model, watched.second_model)
     return {
         "numbers": numbers(
-            shot, text, source=watched.source, title=watched.title, private=bool(watched.owner),
-            cap_usd=watched.cap_usd, models=models, now=time.time(),
+            shot,
+            text,
+            source=watched.source,
+            title=watched.title,
+            private=bool(watched.owner),
+            cap_usd=watched.cap_usd,
+            models=models,
+            now=time.time(),
         ),
         "charts": charts(seen.line, shot.labels, span_s, text),
         "posts": posts(shot, text, second_model=watched.second_model),
@@ -83,7 +89,7 @@ def _drawn(watched: Watched, span_s: float, text: Texts) -> dict[str, str]:
         "record": recording_line(tape, text),
         "state": shot.state,
         "recording": tape.state,
-    }  # fmt: skip
+    }
 
 
 def build_live(workbench: Workbench) -> LiveTab:
@@ -97,9 +103,11 @@ def build_live(workbench: Workbench) -> LiveTab:
     parts = {name: html(elem_id=f"live-{name}", actions=name == "others") for name in ("others", "numbers")}
     with gr.Column(elem_classes="tt-panel", elem_id="live-chart-panel"):
         span = gr.Radio(
-            [(I18N(f"live.span_{name}"), name) for name in SPANS], value="10", label=I18N("live.span"),
+            [(I18N(f"live.span_{name}"), name) for name in SPANS],
+            value="10",
+            label=I18N("live.span"),
             elem_id="live-span",
-        )  # fmt: skip
+        )
         parts["charts"] = html(elem_id="live-charts")
     with gr.Row(elem_classes="tt-columns", elem_id="live-columns"):
         with gr.Column(scale=3, min_width=320, elem_id="live-left"):
@@ -142,9 +150,14 @@ def build_live(workbench: Workbench) -> LiveTab:
     wiring.others(parts["others"])
     wiring.rate_and_span(form.fields["rate"], span)
     timer.tick(
-        refresh, inputs, outputs, api_name="live", api_visibility="undocumented", show_progress="hidden",
+        refresh,
+        inputs,
+        outputs,
+        api_name="live",
+        api_visibility="undocumented",
+        show_progress="hidden",
         queue=False,
-    )  # fmt: skip
+    )
 
     def adopt(stored: dict[str, str] | None, view: dict[str, str]) -> dict[str, str]:
         kept = stored if isinstance(stored, dict) else {}

@@ -37,14 +37,20 @@ def begin(workbench: Workbench, wish: Wish, *, owner: str) -> tuple[Watched, boo
     pair = Pair(model.name, model.tuned.labels, model.tuned.predict, second_name, second and second.predict)
     listeners = []
     if second:
-        listeners.append(workbench.duels.listener(
-            model.tuned.labels, owner=owner if wish.is_private else "", models=(model.name, second_name)
-        ))  # fmt: skip
+        listeners.append(
+            workbench.duels.listener(
+                model.tuned.labels, owner=owner if wish.is_private else "", models=(model.name, second_name)
+            )
+        )
     running = {watched.id for watched in workbench.live.visible(owner)}
     watched = workbench.live.open(
-        wish, owner=owner, pair=pair, held_out=lambda: held_out_posts(workbench),
-        statistics=lambda: LiveStatistics.of(model.tuned), listeners=listeners,
-    )  # fmt: skip
+        wish,
+        owner=owner,
+        pair=pair,
+        held_out=lambda: held_out_posts(workbench),
+        statistics=lambda: LiveStatistics.of(model.tuned),
+        listeners=listeners,
+    )
     if workbench.model.tuned is not model.tuned:  # another one was loaded since, and has ended all feeds
         watched.feed.stop()
         raise FeedError("Another model was loaded just now. Press Start again.")
@@ -133,7 +139,9 @@ def _told_spec(provenance: dict[str, Any], make: Any) -> Any:
     names = recipe.get("label_names")
     seed = recipe.get("seed")
     return make(
-        dataset=dataset, seed=seed if isinstance(seed, int) else 42,
+        dataset=dataset,
+        seed=seed if isinstance(seed, int) else 42,
         label_names=tuple(map(str, names)) if isinstance(names, list) else (),
-        text_column=str(recipe.get("text_column") or ""), label_column=str(recipe.get("label_column") or ""),
-    )  # fmt: skip
+        text_column=str(recipe.get("text_column") or ""),
+        label_column=str(recipe.get("label_column") or ""),
+    )

@@ -122,15 +122,29 @@ class LiveFeeds:
         source = wish.make(self._sources, held_out)
         told, recording = statistics(), Recording()
         feed = Feed(
-            source, pair.predict, labels=pair.labels, second=pair.second, wanted=wish.filter,
-            patient=wish.is_unpaced, listeners=[told, recording, *listeners], turn=self._turn,
-        )  # fmt: skip
+            source,
+            pair.predict,
+            labels=pair.labels,
+            second=pair.second,
+            wanted=wish.filter,
+            patient=wish.is_unpaced,
+            listeners=[told, recording, *listeners],
+            turn=self._turn,
+        )
         self._feeds.open(key, lambda: feed)
         watched = Watched(
-            id=secrets.token_urlsafe(9), key=key, feed=feed, source=wish.source, title=wish.title(),
-            owner=owner if wish.is_private else "", first_model=pair.name, second_model=pair.second_name,
-            cap_usd=cap_usd, statistics=told, recording=recording,
-        )  # fmt: skip
+            id=secrets.token_urlsafe(9),
+            key=key,
+            feed=feed,
+            source=wish.source,
+            title=wish.title(),
+            owner=owner if wish.is_private else "",
+            first_model=pair.name,
+            second_model=pair.second_name,
+            cap_usd=cap_usd,
+            statistics=told,
+            recording=recording,
+        )
         with self._lock:
             self._known[watched.id] = watched
             if wish.costs_the_app:

@@ -16,23 +16,26 @@ import gradio as gr
 
 from inference.errors import FeedError
 from inference.sources.x_api import PRICE_DATE, PRICE_PER_POST_USD, estimate
-from ui.live_wish import (
-    DEFAULT_CAP_USD,
-    DEFAULT_INSTANCE,
-    OF_X,
-    OFFERED,
-    Wish,
-    app_has_x_token,
-    split_words,
-)
+from ui.live_wish import DEFAULT_CAP_USD, DEFAULT_INSTANCE, OF_X, OFFERED, Wish, app_has_x_token, split_words
 from ui.parts import html
 from ui.render import esc, page
 from ui.translations import I18N, Texts, texts_for
 
 NAMES = (
-    "source", "rate", "query", "instance", "token", "cap", "file", "second", "keywords", "languages",
-    "reposts", "replies", "unpaced",
-)  # fmt: skip
+    "source",
+    "rate",
+    "query",
+    "instance",
+    "token",
+    "cap",
+    "file",
+    "second",
+    "keywords",
+    "languages",
+    "reposts",
+    "replies",
+    "unpaced",
+)
 UPLOADS = (".jsonl", ".csv", ".tsv", ".parquet", ".txt")
 _FASTEST_ON_SLIDER = 50.0
 _SHOWN_FOR = {
@@ -63,37 +66,72 @@ class LiveForm:
         fields: dict[str, Any] = {}
         with gr.Row(equal_height=False, elem_classes="tt-controls"):
             fields["source"] = gr.Dropdown(
-                [(I18N(f"source.{name}"), name) for name in OFFERED], value="replay",
-                label=I18N("live.source"), min_width=200, scale=3, elem_id="live-source",
-            )  # fmt: skip
+                [(I18N(f"source.{name}"), name) for name in OFFERED],
+                value="replay",
+                label=I18N("live.source"),
+                min_width=200,
+                scale=3,
+                elem_id="live-source",
+            )
             fields["rate"] = gr.Slider(
-                0.5, _FASTEST_ON_SLIDER, value=2, step=0.5, label=I18N("live.wanted_rate"), min_width=220,
-                scale=4, elem_id="rate",
-            )  # fmt: skip
+                0.5,
+                _FASTEST_ON_SLIDER,
+                value=2,
+                step=0.5,
+                label=I18N("live.wanted_rate"),
+                min_width=220,
+                scale=4,
+                elem_id="rate",
+            )
             fields["unpaced"] = gr.Checkbox(
-                False, label=I18N("live.unpaced"), info=I18N("live.unpaced_help"), min_width=240, scale=3,
+                False,
+                label=I18N("live.unpaced"),
+                info=I18N("live.unpaced_help"),
+                min_width=240,
+                scale=3,
                 elem_id="live-unpaced",
-            )  # fmt: skip
+            )
             fields["instance"] = _box("instance", value=DEFAULT_INSTANCE, visible=False, scale=2)
             fields["query"] = _box("query", visible=False, scale=3, placeholder="")
             fields["second"] = gr.Dropdown(
-                list(seconds), value="", label=I18N("live.second"), min_width=200, scale=3,
-                elem_id="live-second", allow_custom_value=True,  # runs come and go while a page is open
-            )  # fmt: skip
+                list(seconds),
+                value="",
+                label=I18N("live.second"),
+                min_width=200,
+                scale=3,
+                elem_id="live-second",
+                allow_custom_value=True,  # runs come and go while a page is open
+            )
         fields["file"] = gr.File(
-            label=I18N("live.file"), file_types=list(UPLOADS), file_count="single", visible=False,
-            height=110, elem_id="live-file",
-        )  # fmt: skip
+            label=I18N("live.file"),
+            file_types=list(UPLOADS),
+            file_count="single",
+            visible=False,
+            height=110,
+            elem_id="live-file",
+        )
         with gr.Row(equal_height=False, elem_classes="tt-controls"):
             fields["token"] = gr.Textbox(
-                "", label=I18N("live.token"), type="password", visible=False, max_lines=1, min_width=220,
-                scale=3, elem_id="live-token",
+                "",
+                label=I18N("live.token"),
+                type="password",
+                visible=False,
+                max_lines=1,
+                min_width=220,
+                scale=3,
+                elem_id="live-token",
                 html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
-            )  # fmt: skip
+            )
             fields["cap"] = gr.Number(
-                DEFAULT_CAP_USD, label=I18N("live.cap"), visible=False, minimum=0.01, step=0.5,
-                min_width=140, scale=1, elem_id="live-cap",
-            )  # fmt: skip
+                DEFAULT_CAP_USD,
+                label=I18N("live.cap"),
+                visible=False,
+                minimum=0.01,
+                step=0.5,
+                min_width=140,
+                scale=1,
+                elem_id="live-cap",
+            )
         cost = html(visible=False, elem_id="live-cost")
         about = html(I18N("live.about_replay"), html_template=_ABOUT, elem_id="live-about")
         with gr.Accordion(I18N("live.filters"), open=False, elem_id="live-filters"):
@@ -116,13 +154,20 @@ class LiveForm:
         """Return what the form asks for. Raises FeedError for a cap or a source that can't be used."""
         given = dict(zip(NAMES, values, strict=True))
         return Wish(
-            source=given["source"] or "replay", query=given["query"] or "", instance=given["instance"] or "",
-            token=given["token"] or "", file=given["file"] or "", rate_per_s=float(given["rate"] or 2.0),
+            source=given["source"] or "replay",
+            query=given["query"] or "",
+            instance=given["instance"] or "",
+            token=given["token"] or "",
+            file=given["file"] or "",
+            rate_per_s=float(given["rate"] or 2.0),
             cap_usd=usable_cap(given["cap"]) if given["source"] in OF_X else DEFAULT_CAP_USD,
-            keywords=split_words(given["keywords"]), languages=split_words(given["languages"]),
-            reposts=bool(given["reposts"]), replies=bool(given["replies"]), second=given["second"] or "",
+            keywords=split_words(given["keywords"]),
+            languages=split_words(given["languages"]),
+            reposts=bool(given["reposts"]),
+            replies=bool(given["replies"]),
+            second=given["second"] or "",
             unpaced=bool(given["unpaced"]),
-        )  # fmt: skip
+        )
 
     def _wire(self) -> None:
         fields, quiet = self.fields, {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -177,8 +222,13 @@ def cost_line(cap: float | None, text: Texts) -> str:
         return page(f'<p class="small">{esc(text("live.cost_no_cap"))}</p>')
     told = estimate(_ASSUMED_PER_S, cap_usd=cap)
     sentence = text(
-        "live.cost", price=text.number(PRICE_PER_POST_USD, 3), date=PRICE_DATE,
-        posts=text.number(told.cap_posts or 0), cap=text.number(cap, 2), rate=text.short(_ASSUMED_PER_S),
-        hour=text.number(told.usd_per_hour, 2), left=text.duration((told.hours or 0) * 3600),
-    )  # fmt: skip
+        "live.cost",
+        price=text.number(PRICE_PER_POST_USD, 3),
+        date=PRICE_DATE,
+        posts=text.number(told.cap_posts or 0),
+        cap=text.number(cap, 2),
+        rate=text.short(_ASSUMED_PER_S),
+        hour=text.number(told.usd_per_hour, 2),
+        left=text.duration((told.hours or 0) * 3600),
+    )
     return page(f'<p class="small tt-cost">{esc(sentence)}</p>')

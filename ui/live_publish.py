@@ -53,9 +53,13 @@ def build_label_publishing(workbench: Workbench, view: gr.State, queue_of: Queue
     with gr.Accordion(I18N("duel.publish"), open=False, elem_id="live-publish"):
         with gr.Row():
             repo = gr.Textbox(
-                label=I18N("duel.publish_repo"), info=I18N("publish.repo_help"), placeholder="owner/name",
-                max_lines=1, min_width=200, elem_id="live-publish-repo",
-            )  # fmt: skip
+                label=I18N("duel.publish_repo"),
+                info=I18N("publish.repo_help"),
+                placeholder="owner/name",
+                max_lines=1,
+                min_width=200,
+                elem_id="live-publish-repo",
+            )
             private = gr.Checkbox(
                 label=I18N("publish.private"), info=I18N("publish.private_help"), min_width=160
             )
@@ -71,9 +75,12 @@ def build_label_publishing(workbench: Workbench, view: gr.State, queue_of: Queue
 
 def _wire_look(workbench: Workbench, view: gr.State, queue_of: QueueOf, form: Form) -> None:
     def live_publish_look(
-        view: dict[str, str], repo_id: str, private: bool, request: gr.Request,
+        view: dict[str, str],
+        repo_id: str,
+        private: bool,
+        request: gr.Request,
         profile: gr.OAuthProfile | None,
-    ) -> tuple[str, Any, dict[str, Any]]:  # fmt: skip
+    ) -> tuple[str, Any, dict[str, Any]]:
         with as_gradio_error():
             check_may_train(workbench.settings, visitor_of(request, profile))
             path = queue_of(view).export(home() / "labels")
@@ -82,13 +89,22 @@ def _wire_look(workbench: Workbench, view: gr.State, queue_of: QueueOf, form: Fo
 
     outputs = [form.report, form.confirm, form.chosen]
     form.look.click(
-        live_publish_look, [view, form.repo, form.private], outputs, api_name="live_publish_look",
-        concurrency_id="publish", concurrency_limit=2, **_HIDDEN,
-    )  # fmt: skip
-    form.close.click(
-        lambda: ("", gr.update(visible=False), {}), None, outputs, api_visibility="private", queue=False,
+        live_publish_look,
+        [view, form.repo, form.private],
+        outputs,
+        api_name="live_publish_look",
+        concurrency_id="publish",
+        concurrency_limit=2,
         **_HIDDEN,
-    )  # fmt: skip
+    )
+    form.close.click(
+        lambda: ("", gr.update(visible=False), {}),
+        None,
+        outputs,
+        api_visibility="private",
+        queue=False,
+        **_HIDDEN,
+    )
 
 
 def look_at(order: dict[str, Any], text: Texts) -> str:
@@ -103,9 +119,11 @@ def look_at(order: dict[str, Any], text: Texts) -> str:
 
 def _wire_push(workbench: Workbench, form: Form) -> None:
     def live_publish(
-        order: dict[str, Any], request: gr.Request, profile: gr.OAuthProfile | None,
+        order: dict[str, Any],
+        request: gr.Request,
+        profile: gr.OAuthProfile | None,
         token: gr.OAuthToken | None,
-    ) -> Iterator[tuple[str, Any, dict[str, Any]]]:  # fmt: skip
+    ) -> Iterator[tuple[str, Any, dict[str, Any]]]:
         visitor, text = visitor_of(request, profile), texts_for(request)
         key = key_of(visitor)
         with as_gradio_error():
@@ -125,7 +143,12 @@ def _wire_push(workbench: Workbench, form: Form) -> None:
             workbench.publications.cancel(key_of(visitor_of(request, profile)))
 
     form.go.click(
-        live_publish, form.chosen, [form.report, form.confirm, form.chosen], api_name="live_publish",
-        concurrency_id="publish-labels", concurrency_limit=4, **_HIDDEN,
-    )  # fmt: skip
+        live_publish,
+        form.chosen,
+        [form.report, form.confirm, form.chosen],
+        api_name="live_publish",
+        concurrency_id="publish-labels",
+        concurrency_limit=4,
+        **_HIDDEN,
+    )
     form.report.select(live_publish_cancel, None, None, api_visibility="private", queue=False, **_HIDDEN)

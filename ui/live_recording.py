@@ -54,9 +54,13 @@ class Recording:
             try:
                 for one in told:
                     self._recorder.add(
-                        one.post, label=one.label, probability=one.probability, second_label=one.second_label,
-                        second_probability=one.second_probability, at=time.time(),
-                    )  # fmt: skip
+                        one.post,
+                        label=one.label,
+                        probability=one.probability,
+                        second_label=one.second_label,
+                        second_probability=one.second_probability,
+                        at=time.time(),
+                    )
                 if self._recorder.count >= MOST_POSTS:
                     self._end(f"A recording holds {MOST_POSTS:,} posts. Start another one to go on.")
             except SourceError as error:

@@ -62,11 +62,22 @@ class Wiring:
         """Start a feed, or join it."""
 
         def live_start(  # noqa: PLR0917  (Gradio passes them by place; their names are the API's)
-            request: gr.Request, source: Any = "replay", rate: Any = 2.0, query: Any = "",
-            instance: Any = "", token: Any = "", cap: Any = None, file: Any = None, second: Any = "",
-            keywords: Any = "", languages: Any = "", reposts: Any = True, replies: Any = True,
-            unpaced: Any = False, view: View | None = None,
-        ) -> Iterator[Any]:  # fmt: skip
+            request: gr.Request,
+            source: Any = "replay",
+            rate: Any = 2.0,
+            query: Any = "",
+            instance: Any = "",
+            token: Any = "",
+            cap: Any = None,
+            file: Any = None,
+            second: Any = "",
+            keywords: Any = "",
+            languages: Any = "",
+            reposts: Any = True,
+            replies: Any = True,
+            unpaced: Any = False,
+            view: View | None = None,
+        ) -> Iterator[Any]:
             values = (source, rate, query, instance, token, cap, file, second, keywords, languages)
             text, view = texts_for(request), known(view or NEW)
             # The token leaves the page at once, and with it what Gradio remembers of the field.
@@ -83,9 +94,12 @@ class Wiring:
                     yield "", *self.refresh(view, {}, request)
 
         button.click(
-            live_start, [*form.components, self.view], [form.fields["token"], *self.outputs],
-            api_name="live_start", **_SHARED,
-        ).success(lambda view: view, self.view, self.stored, **_QUIET)  # fmt: skip
+            live_start,
+            [*form.components, self.view],
+            [form.fields["token"], *self.outputs],
+            api_name="live_start",
+            **_SHARED,
+        ).success(lambda view: view, self.view, self.stored, **_QUIET)
 
     def _doing(self, act: Callable[[Watched], None]) -> Callable[..., Any]:
         """Return what does something to the feed that the page follows, and draws it."""

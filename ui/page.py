@@ -53,10 +53,7 @@ def build(workbench: Workbench) -> gr.Blocks:
         def open_page(request: gr.Request) -> tuple[Any, ...]:
             run_id = request.query_params.get("run", "")
             tab = "train" if run_id or not workbench.model.source else "compare"
-            return (
-                header(workbench.model, texts_for(request)), tab,
-                gr.Timer(active=loading()), run_id,
-            )  # fmt: skip
+            return (header(workbench.model, texts_for(request)), tab, gr.Timer(active=loading()), run_id)
 
         def follow(request: gr.Request) -> tuple[Any, ...]:
             return header(workbench.model, texts_for(request)), gr.Timer(active=loading())

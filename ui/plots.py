@@ -171,9 +171,11 @@ def nice_ticks(low: float, high: float, *, most: int) -> list[float]:
 def legend(entries: Sequence[tuple[str, str]], *, square: bool = False) -> str:
     """Name the colours of a chart: (class, name) pairs."""
     shape = ' class="square"' if square else ""
-    return '<div class="tt-legend">' + "".join(
-        f'<span class="{css}"><i{shape}></i>{esc(name)}</span>' for css, name in entries
-    ) + "</div>"  # fmt: skip
+    return (
+        '<div class="tt-legend">'
+        + "".join(f'<span class="{css}"><i{shape}></i>{esc(name)}</span>' for css, name in entries)
+        + "</div>"
+    )
 
 
 def titled(title: str, keys: str, chart: str) -> str:

@@ -47,13 +47,21 @@ def build_publish(workbench: Workbench) -> PublishPanel:
     ):
         with gr.Row():
             run = gr.Dropdown(
-                finished(), label=I18N("publish.run"), info=I18N("publish.run_help"), min_width=200,
-                elem_id="publish-run", allow_custom_value=True,  # the handler looks it up among the runs
-            )  # fmt: skip
+                finished(),
+                label=I18N("publish.run"),
+                info=I18N("publish.run_help"),
+                min_width=200,
+                elem_id="publish-run",
+                allow_custom_value=True,  # the handler looks it up among the runs
+            )
             repo = gr.Textbox(
-                label=I18N("publish.repo"), info=I18N("publish.repo_help"), placeholder="owner/name",
-                max_lines=1, min_width=200, elem_id="publish-repo",
-            )  # fmt: skip
+                label=I18N("publish.repo"),
+                info=I18N("publish.repo_help"),
+                placeholder="owner/name",
+                max_lines=1,
+                min_width=200,
+                elem_id="publish-repo",
+            )
         with gr.Row():
             options = [
                 gr.Checkbox(label=I18N(f"publish.{name}"), info=I18N(f"publish.{name}_help"), min_width=160)
@@ -136,9 +144,7 @@ def _wire(workbench: Workbench, inputs: list[Any], panel: gr.HTML, *, look: gr.B
         return dataclasses.asdict(found) if found else {}
 
     gr.api(publication_state, api_name="publication", queue=False)
-    shared: dict[str, Any] = {
-        "concurrency_id": "publish", "concurrency_limit": 2, "show_progress": "hidden",
-    }  # fmt: skip
+    shared: dict[str, Any] = {"concurrency_id": "publish", "concurrency_limit": 2, "show_progress": "hidden"}
     go.click(publish, inputs, panel, api_name="publish", **shared)
     look.click(publish_preview, inputs, panel, api_name="publish_preview", **shared)
     panel.select(publish_cancel, None, panel, api_name="publish_cancel", **shared)

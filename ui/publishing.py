@@ -88,10 +88,16 @@ class Publications:
                 mine = f"This {what}" if self._busy == who else f"Another {what}"
                 raise RunError(f"{mine} is being published. Wait for its end, or cancel it if it is yours.")
             self._process = process = subprocess.Popen(
-                self._command or _COMMANDS[order.kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", env=_environment(),
+                self._command or _COMMANDS[order.kind],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                env=_environment(),
                 start_new_session=True,
-            )  # fmt: skip
+            )
             self._busy = who
             self._known.pop(who, None)
             for old in list(self._known)[: max(0, len(self._known) - _MOST_KEPT)]:
@@ -182,10 +188,15 @@ class Publications:
         known = self._known[who]
         if known.result is not None:
             return self._put(who, state="done")
-        self._put(who, state="failed", error=known.error or (
-            f"The process that publishes ended without a word (exit status {status}). Publish again: what "
-            "has arrived already is not sent twice."
-        ))  # fmt: skip
+        self._put(
+            who,
+            state="failed",
+            error=known.error
+            or (
+                f"The process that publishes ended without a word (exit status {status}). Publish again: "
+                "what has arrived already is not sent twice."
+            ),
+        )
 
 
 def _end(process: subprocess.Popen[str], follower: threading.Thread) -> None:

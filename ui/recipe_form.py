@@ -18,8 +18,15 @@ from training.recipes import Recipe, change, load_recipe, settings
 from ui.translations import I18N
 
 ELSEWHERE = (
-    "name", "description", "base", "dataset", "text_column", "label_column", "label_names", "more_data",
-)  # fmt: skip
+    "name",
+    "description",
+    "base",
+    "dataset",
+    "text_column",
+    "label_column",
+    "label_names",
+    "more_data",
+)
 FREQUENT = ("n_train", "epochs", "learning_rate", "batch_size", "depth", "method")
 
 

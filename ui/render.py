@@ -69,11 +69,15 @@ def row(head: str, cells: Sequence[tuple[str, str]], *, css: str = "") -> str:
 
 def tiles(entries: Sequence[tuple[str, str, str]]) -> str:
     """Draw numbers side by side: (what it is, the number, its unit or interval)."""
-    return '<div class="tt-tiles">' + "".join(
-        f'<div class="tt-tile"><span class="k">{esc(name)}</span><span class="v">{esc(value)}</span>'
-        f' <span class="u">{esc(unit)}</span></div>'
-        for name, value, unit in entries
-    ) + "</div>"  # fmt: skip
+    return (
+        '<div class="tt-tiles">'
+        + "".join(
+            f'<div class="tt-tile"><span class="k">{esc(name)}</span><span class="v">{esc(value)}</span>'
+            f' <span class="u">{esc(unit)}</span></div>'
+            for name, value, unit in entries
+        )
+        + "</div>"
+    )
 
 
 def empty(title: str, next_step: str) -> str:

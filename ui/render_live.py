@@ -17,9 +17,16 @@ def nothing_yet(ready: bool, text: Texts) -> str:
 
 
 def numbers(
-    shot: FeedSnapshot, text: Texts, *, source: str = "", title: str = "", private: bool = False,
-    cap_usd: float | None = None, models: tuple[str, str] = ("", ""), now: float = 0.0,
-) -> str:  # fmt: skip
+    shot: FeedSnapshot,
+    text: Texts,
+    *,
+    source: str = "",
+    title: str = "",
+    private: bool = False,
+    cap_usd: float | None = None,
+    models: tuple[str, str] = ("", ""),
+    now: float = 0.0,
+) -> str:
     """Draw the state, the counts and the labels so far. `now`: Unix seconds, for a source that waits."""
     what = f'<span class="tt-query" dir="auto">{esc(title)}</span>' if title else ""
     mine = f'<span class="tt-tag">{esc(text("live.private"))}</span>' if private else ""
@@ -120,9 +127,13 @@ def _agreement(shot: FeedSnapshot, text: Texts, models: tuple[str, str]) -> str:
         return ""
     share, low, high = agreement
     sentence = text(
-        "live.agreement", first=models[0], second=models[1], share=text.percent(share),
-        interval=text.interval({"low": low, "high": high}), n=text.number(shot.agreed + shot.disagreed),
-    )  # fmt: skip
+        "live.agreement",
+        first=models[0],
+        second=models[1],
+        share=text.percent(share),
+        interval=text.interval({"low": low, "high": high}),
+        n=text.number(shot.agreed + shot.disagreed),
+    )
     return f'<p class="tt-agree">{esc(sentence)}</p>'
 
 

@@ -115,10 +115,7 @@ def review(report: Any, file: str, recipe: str, text: Texts) -> str:
     lists = _listed(text("duel.conflicts_shown"), conflicts) + _listed(text("duel.duplicates_shown"), doubles)
     how = text("duel.review_how" if report.added else "duel.nothing_added", recipe=recipe, file=file)
     done = note(how, "" if report.added else "warn")
-    return page(
-        f"<h2>{esc(text('duel.review'))}</h2>{account}{added}{lists}{done}",
-        "tt-card tt-stack",
-    )
+    return page(f"<h2>{esc(text('duel.review'))}</h2>{account}{added}{lists}{done}", "tt-card tt-stack")
 
 
 def _listed(title: str, lines: list[str]) -> str:

@@ -64,9 +64,12 @@ def shifts(found: Sequence[tuple[float, Shift]], posts: int, text: Texts) -> str
     )
     by_chance, in_a_row = map(text.short, FALSE_ALARMS_PER_MILLION)
     how = text(
-        "live.shift_how", posts=text.number(posts), threshold=text.short(THRESHOLD), by_chance=by_chance,
+        "live.shift_how",
+        posts=text.number(posts),
+        threshold=text.short(THRESHOLD),
+        by_chance=by_chance,
         in_a_row=in_a_row,
-    )  # fmt: skip
+    )
     told = (
         f'<ul class="tt-shifts" role="status">{items}</ul>'
         if items
@@ -78,9 +81,12 @@ def shifts(found: Sequence[tuple[float, Shift]], posts: int, text: Texts) -> str
 def _shift(shift: Shift, text: Texts) -> str:
     interval = text.interval({"low": shift.after.low, "high": shift.after.high}, points=True)
     return text(
-        "live.risen" if shift.rises else "live.fallen", before=points(shift.before, text),
-        after=points(shift.after.value, text), interval=interval, n=text.number(shift.post - shift.since + 1),
-    )  # fmt: skip
+        "live.risen" if shift.rises else "live.fallen",
+        before=points(shift.before, text),
+        after=points(shift.after.value, text),
+        interval=interval,
+        n=text.number(shift.post - shift.since + 1),
+    )
 
 
 def _time(at_s: float) -> str:

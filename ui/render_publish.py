@@ -61,9 +61,10 @@ def _result(push: Publication, result: dict[str, Any], text: Texts) -> str:
     said = text("publish.done" if result.get("changed", True) else "publish.unchanged")
     if verified:
         said += " " + text(
-            "publish.verified", n=verified.get("n_texts", 0),
+            "publish.verified",
+            n=verified.get("n_texts", 0),
             difference=f"{_number(verified.get('largest_difference')):.1g}",
-        )  # fmt: skip
+        )
     links = [
         f'<a href="{esc(url)}" target="_blank" rel="noopener">{esc(text(name))}</a>'
         for name, url in (

@@ -7,19 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ui.plots import Series, legend, line_chart, titled
-from ui.render import (
-    button,
-    empty,
-    esc,
-    note,
-    notes,
-    page,
-    row,
-    score_text,
-    state_chip,
-    table,
-    tiles,
-)
+from ui.render import button, empty, esc, note, notes, page, row, score_text, state_chip, table, tiles
 from ui.run_view import RunView, read_scores
 from ui.translations import Texts
 
@@ -113,8 +101,10 @@ def _curves(view: RunView, text: Texts) -> str:
             Series(train, "train", view.smooth_loss),
             Series(validation, "validation", view.curve("loss"), dots=True),
         ],
-        text=text, title=text("train.loss"), x_last=view.total_steps,
-    )  # fmt: skip
+        text=text,
+        title=text("train.loss"),
+        x_last=view.total_steps,
+    )
     keys = legend([("tt-s-train", train), ("tt-s-validation", validation)])
     drawn = titled(text("train.chart_loss"), keys, loss)
     if view.curve("accuracy"):
@@ -124,8 +114,11 @@ def _curves(view: RunView, text: Texts) -> str:
                 Series(names[0], "validation", view.curve("accuracy"), dots=True),
                 Series(names[1], "second", view.curve("macro_f1"), dots=True),
             ],
-            text=text, title=text("train.chart_validation"), x_last=view.total_steps, percent=True,
-        )  # fmt: skip
+            text=text,
+            title=text("train.chart_validation"),
+            x_last=view.total_steps,
+            percent=True,
+        )
         keys = legend([("tt-s-validation", names[0]), ("tt-s-second", names[1])])
         drawn += titled(text("train.chart_validation"), keys, right)
     else:

@@ -178,9 +178,11 @@ def build_train(workbench: Workbench) -> TrainTab:
         visitor, text = visitor_of(request, profile), texts_for(request)
         may = may_train(workbench.settings, visitor)
         drawn = [
-            *draw(workbench, chosen, text, may=may), standing(workbench.settings, visitor, text), may,
+            *draw(workbench, chosen, text, may=may),
+            standing(workbench.settings, visitor, text),
+            may,
             *publish.draw(visitor, text),
-        ]  # fmt: skip
+        ]
         new = [*drawn[:3], gr.update(interactive=may), gr.update(choices=drawn[4]), drawn[5]]
         old = shown or [None] * len(drawn)
         return (
@@ -195,13 +197,23 @@ def build_train(workbench: Workbench) -> TrainTab:
         return (run.id, "", *draw(workbench, run.id, texts_for(request)))
 
     go.click(
-        start_training, inputs, [chosen, preview, panel, runs], api_name="start_training",
-        concurrency_id="train", concurrency_limit=1, show_progress="hidden",
-    ).success(None, None, None, js=into_view("run-panel"))  # fmt: skip
+        start_training,
+        inputs,
+        [chosen, preview, panel, runs],
+        api_name="start_training",
+        concurrency_id="train",
+        concurrency_limit=1,
+        show_progress="hidden",
+    ).success(None, None, None, js=into_view("run-panel"))
     timer.tick(
-        refresh, [chosen, shown], outputs, api_name="refresh_runs", api_visibility="undocumented",
-        show_progress="hidden", queue=False,
-    )  # fmt: skip
+        refresh,
+        [chosen, shown],
+        outputs,
+        api_name="refresh_runs",
+        api_visibility="undocumented",
+        show_progress="hidden",
+        queue=False,
+    )
     changed = [_wire_actions(workbench, source, chosen, panel, runs) for source in (panel, runs)]
     _api(workbench)
     return TrainTab(timer, refresh, [chosen, shown], outputs, chosen, changed)
@@ -218,13 +230,20 @@ def _data_form(proposed: str) -> _DataForm:
     with gr.Column(elem_classes="tt-panel"):
         html(I18N("train.data_title"), html_template=HEADING)
         kind = gr.Radio(
-            [(I18N(f"train.data_{name}"), name) for name in SOURCES], value=kind_first,
-            label=I18N("train.data"), info=I18N("train.data_help"), container=False, elem_id="data-kind",
-        )  # fmt: skip
+            [(I18N(f"train.data_{name}"), name) for name in SOURCES],
+            value=kind_first,
+            label=I18N("train.data"),
+            info=I18N("train.data_help"),
+            container=False,
+            elem_id="data-kind",
+        )
         hub_id = gr.Textbox(
-            proposed if kind_first == "hub" else "", label=I18N("train.hub_id"), placeholder="owner/name",
-            visible=kind_first == "hub", max_lines=1,
-        )  # fmt: skip
+            proposed if kind_first == "hub" else "",
+            label=I18N("train.hub_id"),
+            placeholder="owner/name",
+            visible=kind_first == "hub",
+            max_lines=1,
+        )
         file = gr.File(
             label=I18N("train.file"),
             file_types=list(_UPLOADS),
@@ -244,8 +263,12 @@ def _data_form(proposed: str) -> _DataForm:
         look = gr.Button(I18N("train.preview"), size="md", elem_id="preview-data")
     kind.change(
         lambda kind: (gr.update(visible=kind == "hub"), gr.update(visible=kind == "file")),
-        kind, [hub_id, file], api_visibility="private", show_progress="hidden", queue=False,
-    )  # fmt: skip
+        kind,
+        [hub_id, file],
+        api_visibility="private",
+        show_progress="hidden",
+        queue=False,
+    )
     return _DataForm([kind, hub_id, file, *columns, names], look)
 
 
@@ -255,13 +278,22 @@ def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown
         html(I18N("train.recipe_title"), html_template=HEADING)
         with gr.Row():
             base = gr.Dropdown(
-                list(dict.fromkeys([proposed, *BASES])), value=proposed, label=I18N("setting.base"),
-                info=I18N("help.base"), allow_custom_value=True, min_width=140, elem_id="base",
-            )  # fmt: skip
+                list(dict.fromkeys([proposed, *BASES])),
+                value=proposed,
+                label=I18N("setting.base"),
+                info=I18N("help.base"),
+                allow_custom_value=True,
+                min_width=140,
+                elem_id="base",
+            )
             name = gr.Dropdown(
-                list(recipes), value=first.name, label=I18N("setting.name"), info=I18N("train.recipe_help"),
-                min_width=140, elem_id="recipe",
-            )  # fmt: skip
+                list(recipes),
+                value=first.name,
+                label=I18N("setting.name"),
+                info=I18N("train.recipe_help"),
+                min_width=140,
+                elem_id="recipe",
+            )
         about = html(I18N(f"recipe.{first.name}"), html_template=REMARK)
         form = RecipeForm.build(first)
 
@@ -280,9 +312,14 @@ def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
     """Return the recipe that the whole form asks for. Raises RecipeError or DataError."""
     kind, hub_id, file, text_column, label_column, label_names, base, name, *rest = values
     return form.recipe(
-        name, rest, base=(base or "auto").strip(), dataset=chosen_data(kind, hub_id, file),
-        text_column=text_column or "", label_column=label_column or "", label_names=label_names or "",
-    )  # fmt: skip
+        name,
+        rest,
+        base=(base or "auto").strip(),
+        dataset=chosen_data(kind, hub_id, file),
+        text_column=text_column or "",
+        label_column=label_column or "",
+        label_names=label_names or "",
+    )
 
 
 def _wire_preview(
@@ -300,9 +337,14 @@ def _wire_preview(
                 yield drawn  # after an error nothing is left of "loading"
 
     data.look.click(
-        preview_data, inputs, preview, api_name="preview", show_progress="hidden",
-        concurrency_id="preview", concurrency_limit=1,
-    )  # fmt: skip
+        preview_data,
+        inputs,
+        preview,
+        api_name="preview",
+        show_progress="hidden",
+        concurrency_id="preview",
+        concurrency_limit=1,
+    )
     data.look.click(None, None, None, js=into_view("data-preview"))
     preview.select(lambda: "", None, preview, api_visibility="private", show_progress="hidden", queue=False)
 
@@ -326,9 +368,14 @@ def _wire_actions(
         return (run_id, *draw(workbench, run_id, text, may=may))
 
     return source.select(
-        on_action, chosen, [chosen, panel, runs], api_visibility="private", show_progress="hidden",
-        concurrency_id="actions", concurrency_limit=2,
-    )  # fmt: skip
+        on_action,
+        chosen,
+        [chosen, panel, runs],
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_id="actions",
+        concurrency_limit=2,
+    )
 
 
 def _api(workbench: Workbench) -> None:

@@ -13,15 +13,18 @@ from inference.errors import ArtifactError
 def add_parser(commands: Any) -> None:
     """Add the command `export` to the parser of `python -m inference`."""
     export = commands.add_parser(
-        "export", help="export a model to ONNX, checked against PyTorch",
+        "export",
+        help="export a model to ONNX, checked against PyTorch",
         description="Export a model to ONNX, in float32 and int8, into its folder onnx/. A parity gate on "
         "the validation split says which of them --engine auto takes.",
-    )  # fmt: skip
+    )
     export.add_argument("artifact", type=Path, metavar="ARTIFACT", help="the artifact's folder")
     export.add_argument(
-        "--validation", type=Path, metavar="F",
+        "--validation",
+        type=Path,
+        metavar="F",
         help='labelled texts for the gate: JSON lines of {"text", "label"} (default: the run\'s own)',
-    )  # fmt: skip
+    )
     export.add_argument("--json", action="store_true", help="print one JSON object")
     export.add_argument("--debug", action="store_true", help="show the traceback of an error")
     export.set_defaults(command=run)

@@ -75,8 +75,10 @@ class Network:
             state = self._layer(number, layer, state, tokens, last=number == len(weights.layers) - 1)
         final = self._norm(state, weights.final_norm)
         graph.name(graph.op("MatMul", final, graph.constant(weights.head, "head")), "logits")
-        ids = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
-               for name in ("input_ids", "attention_mask")]  # fmt: skip
+        ids = [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+            for name in ("input_ids", "attention_mask")
+        ]
         logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", weights.head.shape[1]])
         return graph.model(inputs=ids, outputs=[logits])
 
@@ -86,8 +88,10 @@ class Network:
     def _tokens(self) -> Tokens:
         g, skip = self.graph, len(self.prefix.token_ids)
         one, everything = self._int(1), self._int(-1)
-        body = [g.op("Slice", name, self._int(skip), self._int(1 << 30), one)
-                for name in ("input_ids", "attention_mask")]  # fmt: skip
+        body = [
+            g.op("Slice", name, self._int(skip), self._int(1 << 30), one)
+            for name in ("input_ids", "attention_mask")
+        ]
         self.ids, mask = (g.op("Reshape", part, everything) for part in body)
         shape = g.op("Shape", body[0])
         batch, length = (g.op("Slice", shape, self._int(at), self._int(at + 1)) for at in (0, 1))
@@ -102,12 +106,17 @@ class Network:
         limit = g.op("Add", g.op("Unsqueeze", columns, one), self._int(skip))
         ends = g.op("Add", lengths, self._int(skip))
         return Tokens(
-            places=places, sources=sources, batch=batch, length=length, last=last,
+            places=places,
+            sources=sources,
+            batch=batch,
+            length=length,
+            last=last,
             positions=g.op("Unsqueeze", positions, one),
             causal=self._barred(g.op("Greater", everywhere, limit)),
-            within=self._barred(g.op("GreaterOrEqual", everywhere,
-                                     g.op("Reshape", ends, self._int(-1, 1, 1, 1)))),
-        )  # fmt: skip
+            within=self._barred(
+                g.op("GreaterOrEqual", everywhere, g.op("Reshape", ends, self._int(-1, 1, 1, 1)))
+            ),
+        )
 
     def _range(self, end: str) -> str:
         return self.graph.op("Range", self.graph.constant(np.int64(0)), end, self.graph.constant(np.int64(1)))
@@ -129,8 +138,11 @@ class Network:
         g, table = self.graph, self.weights.embedding
         if not self.int8:
             return g.op("Gather", g.constant(table, "embedding"), ids)
-        return g.op("Cast", g.op("Gather", g.constant(table.astype(np.float16), "embedding"), ids),
-                    to=TensorProto.FLOAT)  # fmt: skip
+        return g.op(
+            "Cast",
+            g.op("Gather", g.constant(table.astype(np.float16), "embedding"), ids),
+            to=TensorProto.FLOAT,
+        )
 
     def _layer(self, number: int, layer: Layer, state: str, tokens: Tokens, *, last: bool) -> str:
         g = self.graph
@@ -188,8 +200,13 @@ class Network:
 
     def _turned(self, query_key: str, tokens: Tokens) -> str:
         g = self.graph
-        turned = g.op("RotaryEmbedding", g.op("Unsqueeze", query_key, self._int(1)), tokens.positions,
-                      *self.rotary, domain=ORT)  # fmt: skip
+        turned = g.op(
+            "RotaryEmbedding",
+            g.op("Unsqueeze", query_key, self._int(1)),
+            tokens.positions,
+            *self.rotary,
+            domain=ORT,
+        )
         return g.op("Squeeze", turned, self._int(1))
 
     def _scores(self, query: str, key: str) -> str:

@@ -20,9 +20,15 @@ LABELS_EQUAL_MIN = 0.99
 MACRO_F1_POINTS_MAX = 0.5
 
 PROBES = (
-    "what a day", "I can't believe how good this is!", "the train is late again, of course", "ok",
-    "Meeting moved to 3 pm tomorrow, same room.", "worst. service. ever.", "", "😀 thank you all so much 🎉",
-)  # fmt: skip
+    "what a day",
+    "I can't believe how good this is!",
+    "the train is late again, of course",
+    "ok",
+    "Meeting moved to 3 pm tomorrow, same room.",
+    "worst. service. ever.",
+    "",
+    "😀 thank you all so much 🎉",
+)
 """Our own sentences, whose int8 logits are stored: a CPU whose int8 kernels overflow shows it on them."""
 
 Array = NDArray[np.float32]

@@ -87,9 +87,13 @@ class Feed:
         self._message = ""
         rng = rng or random.Random()
         self._waiting = Waiting(
-            batch_size=batch_size, queue_size=queue_size, batch_s=2.0 if patient else 0.4,
-            queue_s=2.0 if patient else 1.4, sampling=not patient, rng=rng,
-        )  # fmt: skip
+            batch_size=batch_size,
+            queue_size=queue_size,
+            batch_s=2.0 if patient else 0.4,
+            queue_s=2.0 if patient else 1.4,
+            sampling=not patient,
+            rng=rng,
+        )
         self._seen = Seen()
         self._counts = Counts(labels, window_s=window_s, keep_windows=keep_windows, keep=keep, rng=rng)
         self._accepted = 0
@@ -373,9 +377,13 @@ class Feed:
         if self._recorder:
             for one in classified:
                 self._recorder.add(
-                    one.post, label=one.label, probability=one.probability, second_label=one.second_label,
-                    second_probability=one.second_probability, at=self._now(),
-                )  # fmt: skip
+                    one.post,
+                    label=one.label,
+                    probability=one.probability,
+                    second_label=one.second_label,
+                    second_probability=one.second_probability,
+                    at=self._now(),
+                )
 
 
 def normalised(post: Post) -> Post:

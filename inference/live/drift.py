@@ -124,10 +124,14 @@ class DriftMeter:
         gap, chance = distance(dict(enumerate(self.reference.lengths)), bins)
         then, now = self.reference.mean_length, fmean(seen.length for seen in self._seen)
         return _finding(
-            "length", then, now, gap=gap, chance=chance,
+            "length",
+            then,
+            now,
+            gap=gap,
+            chance=chance,
             sentence=f"Posts are {now:.1f} tokens long on average, against {then:.1f} in training; "
             f"{gap:.0%} of them would have to be of another length to match (by chance: up to {chance:.0%}).",
-        )  # fmt: skip
+        )
 
     def _script(self) -> Finding:
         counts = Counter(seen.script for seen in self._seen)
@@ -137,38 +141,54 @@ class DriftMeter:
         shares = {name: count / len(self._seen) for name, count in counts.most_common(4) if name != usual}
         others = ", ".join(f"{name.capitalize()} {part:.0%}" for name, part in shares.items())
         return _finding(
-            "script", then, now, gap=gap, chance=chance,
+            "script",
+            then,
+            now,
+            gap=gap,
+            chance=chance,
             sentence=f"{now:.0%} of the posts are in {usual.capitalize()} script, against {then:.0%} in "
             f"training{'; others: ' if others else ''}{others}.",
-        )  # fmt: skip
+        )
 
     def _letters(self) -> Finding:
         now = sum(seen.foreign for seen in self._seen) / len(self._seen)
         chance = Z * math.sqrt(FOREIGN * (1 - FOREIGN) * (1 / len(self._seen) + 1 / self.reference.n))
         return _finding(
-            "letters", FOREIGN, now, gap=max(0.0, now - FOREIGN), chance=chance,
+            "letters",
+            FOREIGN,
+            now,
+            gap=max(0.0, now - FOREIGN),
+            chance=chance,
             sentence=f"{now:.0%} of the posts have letter patterns foreign to the training texts (another "
             f"language, or odd spelling), against {FOREIGN:.0%} of these texts themselves.",
-        )  # fmt: skip
+        )
 
     def _tokens(self) -> Finding:
         shares = [seen.unknown for seen in self._seen]
         then, now = self.reference.unknown_share, fmean(shares)
         chance = _chance(self.reference.unknown_spread, self.reference.n, pstdev(shares), len(shares))
         return _finding(
-            "tokens", then, now, gap=max(0.0, now - then), chance=chance,
+            "tokens",
+            then,
+            now,
+            gap=max(0.0, now - then),
+            chance=chance,
             sentence=f"{now:.1%} of a post's tokens were hardly seen in training, against {then:.1%} there.",
-        )  # fmt: skip
+        )
 
     def _confidence(self, then: float) -> Finding:
         values = [seen.confidence for seen in self._seen]
         now, reference = fmean(values), self.reference
         chance = _chance(reference.confidence_spread, reference.confidence_n, pstdev(values), len(values))
         return _finding(
-            "confidence", then, now, gap=abs(now - then), chance=chance,
+            "confidence",
+            then,
+            now,
+            gap=abs(now - then),
+            chance=chance,
             sentence=f"The model is {now:.0%} sure of its answers on average, against {then:.0%} on "
             "held-out texts.",
-        )  # fmt: skip
+        )
 
 
 def distance(then: Mapping[Any, int], now: Mapping[Any, int]) -> tuple[float, float]:

@@ -129,9 +129,14 @@ class LabelStore:
     """Disagreements and labels in a file. Safe to use from several threads; raises LabelError."""
 
     def __init__(
-        self, path: Path, *, labels: Sequence[str], max_waiting: int = MAX_WAITING,
-        clock: Callable[[], float] = time.time, wal: bool | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        path: Path,
+        *,
+        labels: Sequence[str],
+        max_waiting: int = MAX_WAITING,
+        clock: Callable[[], float] = time.time,
+        wal: bool | None = None,
+    ) -> None:
         """Open the file, or make it. `wal`: None for whether it is not on a bucket."""
         self._wal = not is_on_bucket(path) if wal is None else wal
         self.path, self.labels = path, tuple(labels)
@@ -217,14 +222,15 @@ class LabelStore:
             file.executemany(
                 "INSERT OR IGNORE INTO items"
                 " (post_id, text, first_model, first_label, second_model, second_label)"
-                " VALUES (?, ?, ?, ?, ?, ?)", rows,
-            )  # fmt: skip
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
             new = file.total_changes - before
             file.execute(
                 f"DELETE FROM items WHERE {_WAITING} AND (shown <= ? OR shown > ?) AND id NOT IN"
                 f" (SELECT id FROM items WHERE {_WAITING} ORDER BY id DESC LIMIT ?)",
                 (now - LEASE_S, now, self._max_waiting),
-            )  # fmt: skip
+            )
         return new
 
     def take(self) -> Item | None:
@@ -233,8 +239,9 @@ class LabelStore:
         with self._writing() as file:
             row = file.execute(
                 f"SELECT {_COLUMNS} FROM items WHERE {_WAITING} AND (shown <= ? OR shown > ?)"
-                " ORDER BY id DESC LIMIT 1", (now - LEASE_S, now),
-            ).fetchone()  # fmt: skip
+                " ORDER BY id DESC LIMIT 1",
+                (now - LEASE_S, now),
+            ).fetchone()
             if row:
                 file.execute("UPDATE items SET shown = ? WHERE id = ?", (now, row[0]))
         return Item(*row) if row else None

@@ -85,8 +85,14 @@ class Reference:
 
     def _is_sound(self) -> bool:
         counts = [self.n, *self.lengths, *self.scripts.values(), *self.letters, self.confidence_n]
-        figures = [self.mean_length, self.letters_limit, self.unknown_share, self.unknown_spread,
-                   self.confidence or 0.0, self.confidence_spread]  # fmt: skip
+        figures = [
+            self.mean_length,
+            self.letters_limit,
+            self.unknown_share,
+            self.unknown_spread,
+            self.confidence or 0.0,
+            self.confidence_spread,
+        ]
         return (
             all(type(count) is int and 0 <= count < 1 << 40 for count in counts)
             and all(math.isfinite(figure) and figure >= 0 for figure in figures)

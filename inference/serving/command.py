@@ -30,23 +30,30 @@ _OPTIONS = (
 def add_parser(commands: Any) -> None:
     """Add the command `serve` to the parser of `python -m inference`."""
     serve = commands.add_parser(
-        "serve", help="serve models over HTTP",
+        "serve",
+        help="serve models over HTTP",
         description="Serve models over HTTP, as the Hub's text-classification API and as "
         f"text-embeddings-inference. Tokens come from the environment variable {TOKENS} or a file. "
         "SIGTERM: answer what is accepted, then stop. SIGHUP: load the models again.",
-    )  # fmt: skip
+    )
     serve.add_argument(
-        "model", nargs="*", metavar="MODEL", default=os.environ.get("MODEL", "").split(),
+        "model",
+        nargs="*",
+        metavar="MODEL",
+        default=os.environ.get("MODEL", "").split(),
         help="an artifact's folder, or a Hub repository, or NAME=FOLDER; the first is the default",
-    )  # fmt: skip
+    )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument(
         "--port", type=int, help=f"port; 0: a free one (default: the variable PORT, else {PORT})"
     )
     serve.add_argument(
-        "--workers", type=int, default=1, metavar="N",
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
         help="processes, each with its own models and metrics; one uses two cores fully (default: 1)",
-    )  # fmt: skip
+    )
     serve.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
     for flag, name, kind, metavar, told in _OPTIONS:
         default = getattr(Settings, name)
@@ -59,14 +66,18 @@ def add_parser(commands: Any) -> None:
             help=f"{told} (default: {default:g})",
         )
     serve.add_argument(
-        "--cors-origin", action="append", default=[], metavar="URL",
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="URL",
         help="let web pages of this origin call the server; repeatable (default: none)",
-    )  # fmt: skip
+    )
     serve.add_argument(
-        "--trusted-proxies", metavar="IPS",
+        "--trusted-proxies",
+        metavar="IPS",
         help="addresses and networks, with commas, whose X-Forwarded-For is believed "
         f"(default: the variable {PROXIES}, else {LOOPBACK})",
-    )  # fmt: skip
+    )
     serve.add_argument("--token-file", type=Path, metavar="F", help="a file of bearer tokens, one a line")
     serve.add_argument("--log-texts", action="store_true", help="write the texts to the log")
     serve.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -83,9 +94,13 @@ def run(given: argparse.Namespace) -> int:
     from inference.serving.process import serve  # noqa: PLC0415
 
     serve(
-        sources_of(given.model), settings=settings, host=given.host, port=port,
-        engine=given.engine, workers=given.workers,
-    )  # fmt: skip
+        sources_of(given.model),
+        settings=settings,
+        host=given.host,
+        port=port,
+        engine=given.engine,
+        workers=given.workers,
+    )
     return 0
 
 

@@ -95,9 +95,12 @@ def mount_mcp(app: FastAPI, door: Door) -> None:
 
     app.router.lifespan_context = _with_manager(app, server, managers, door)
     app.add_api_route(
-        PATH, door.raw(PATH, answer, max_bytes=MAX_BODY_BYTES), methods=["POST"], include_in_schema=False,
+        PATH,
+        door.raw(PATH, answer, max_bytes=MAX_BODY_BYTES),
+        methods=["POST"],
+        include_in_schema=False,
         response_model=None,
-    )  # fmt: skip
+    )
 
 
 def _with_manager(
@@ -109,9 +112,8 @@ def _with_manager(
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         manager = StreamableHTTPSessionManager(
-            server, json_response=True, stateless=True,
-            max_request_body_size=MAX_BODY_BYTES,
-        )  # fmt: skip
+            server, json_response=True, stateless=True, max_request_body_size=MAX_BODY_BYTES
+        )
         async with inner(app) as state, manager.run():
             managers.append(manager)
             yield state

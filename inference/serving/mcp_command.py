@@ -12,14 +12,17 @@ from typing import Any
 def add_parser(commands: Any) -> None:
     """Add the command `mcp` to the parser of `python -m inference`."""
     mcp = commands.add_parser(
-        "mcp", help="serve models to an agent as tools (Model Context Protocol, standard input and output)",
+        "mcp",
+        help="serve models to an agent as tools (Model Context Protocol, standard input and output)",
         description="Serve models to an agent as the tools classify and compare of the Model Context "
         "Protocol, on standard input and output. `serve` offers the same tools over HTTP, at /mcp.",
-    )  # fmt: skip
+    )
     mcp.add_argument(
-        "model", nargs="+", metavar="MODEL",
+        "model",
+        nargs="+",
+        metavar="MODEL",
         help="an artifact's folder, or a Hub repository, or NAME=FOLDER; the first is the default",
-    )  # fmt: skip
+    )
     mcp.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
     mcp.add_argument("--debug", action="store_true", help="show the traceback of an error")
     mcp.set_defaults(command=run)

@@ -44,9 +44,11 @@ class Metrics:
             "tweettune_queue_tokens", "Tokens waiting or in work", ["model"], registry=own
         )
         self.close_calls = Gauge(
-            "tweettune_close_calls", "Texts that int8 left to float32, since the model was loaded", ["model"],
+            "tweettune_close_calls",
+            "Texts that int8 left to float32, since the model was loaded",
+            ["model"],
             registry=own,
-        )  # fmt: skip
+        )
         self.model = Info("tweettune_model", "The engine of a model", ["model"], registry=own)
 
     def on_batch(self, model: str) -> Callable[[int, int, float], None]:

@@ -38,7 +38,7 @@ _REFUSALS = {
     429: ("Too much at once.", "The queue is full (texts: 980, tokens: 24500). Try again in 9 s."),
     503: ("The model is being loaded.", "Model demo is currently loading"),
     504: ("Not ready in time.", "The answer was not ready within 60 s. Send fewer texts."),
-}  # fmt: skip
+}
 
 
 def _content(schema: dict[str, Any], example: Any) -> dict[str, Any]:
@@ -58,9 +58,12 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _BODY_REFUSALS = refusals(401, 408, 413, 415, 422, 429, 503, 504)
 _NAME = {
-    "name": "name", "in": "path", "required": True, "description": "One of the models that are served.",
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "One of the models that are served.",
     "schema": {"type": "string", "example": "demo"},
-}  # fmt: skip
+}
 
 
 def _body(properties: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
@@ -191,7 +194,7 @@ READY: dict[str, Any] = {
         200: {"description": "All are.", "content": _content(_OBJECT, {"status": "ready"})},
         503: {"description": "Not yet, or no more.", "content": _content(_OBJECT, {"status": "loading"})},
     },
-}  # fmt: skip
+}
 VERSION: dict[str, Any] = {
     "summary": "What is served: models, engines, provenance, versions",
     "responses": {

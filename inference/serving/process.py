@@ -116,12 +116,22 @@ class Server(uvicorn.Server):
     ) -> None:
         """Serve a service's own app, or another one that has its routes."""
         settings = service.settings
-        super().__init__(uvicorn.Config(
-            app or create_server(service), host=host, port=port, log_config=None, access_log=False,
-            server_header=False, lifespan="on", http=bounded(settings.body_timeout_s), ws="none",
-            timeout_keep_alive=_KEEP_ALIVE_S, forwarded_allow_ips=settings.trusted_proxies,
-            timeout_graceful_shutdown=int(settings.body_timeout_s + settings.deadline_s + 1),
-        ))  # fmt: skip
+        super().__init__(
+            uvicorn.Config(
+                app or create_server(service),
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="on",
+                http=bounded(settings.body_timeout_s),
+                ws="none",
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                forwarded_allow_ips=settings.trusted_proxies,
+                timeout_graceful_shutdown=int(settings.body_timeout_s + settings.deadline_s + 1),
+            )
+        )
         self.service = service
 
     async def on_tick(self, counter: int) -> bool:

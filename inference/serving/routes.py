@@ -181,9 +181,13 @@ class Door:
         if not log.isEnabledFor(level):
             return
         fields: dict[str, Any] = {
-            "id": call.id, "route": route, "status": status, "ms": round(seconds * 1000, 2),
-            "texts": len(call.texts), "tokens": call.tokens,
-        }  # fmt: skip
+            "id": call.id,
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "texts": len(call.texts),
+            "tokens": call.tokens,
+        }
         if call.refusal:
             fields["refused"] = call.refusal
         if self.settings.log_texts:

@@ -148,11 +148,16 @@ def compare_answer(answers: Sequence[Classified]) -> Answer:
     per_model = []
     for classified in answers:
         found = scores(classified, "softmax")
-        per_model.append([
-            {"label": classified.labels[row.argmax()], "score": float(row.max()),
-             "scores": dict(zip(classified.labels, row.tolist(), strict=True))}
-            for row in found
-        ])  # fmt: skip
+        per_model.append(
+            [
+                {
+                    "label": classified.labels[row.argmax()],
+                    "score": float(row.max()),
+                    "scores": dict(zip(classified.labels, row.tolist(), strict=True)),
+                }
+                for row in found
+            ]
+        )
     names = [classified.model for classified in answers]
     results = [
         {

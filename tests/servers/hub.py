@@ -197,11 +197,20 @@ class LocalHub(HttpServer):
         """Return the environment of a process that takes this Hub for the Hub, with a cache of its own."""
         home = home or Path(tempfile.mkdtemp(dir=self._folder, prefix="home-"))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        return kept | {
-            "HF_ENDPOINT": self.endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HUB_DISABLE_SYMLINKS_WARNING": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0",
-        } | ({"HF_TOKEN": token} if token else {})  # fmt: skip
+        return (
+            kept
+            | {
+                "HF_ENDPOINT": self.endpoint,
+                "HF_HOME": str(home),
+                "HF_HUB_OFFLINE": "0",
+                "HF_HUB_DISABLE_XET": "1",
+                "HF_HUB_DISABLE_TELEMETRY": "1",
+                "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+                "HF_HUB_DISABLE_SYMLINKS_WARNING": "1",
+                "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0",
+            }
+            | ({"HF_TOKEN": token} if token else {})
+        )
 
     # Faults: "METHOD /path" with *; they strike in the order they were added
 
@@ -245,10 +254,12 @@ class LocalHub(HttpServer):
             if match := found(asked.path):
                 return handler(asked, match)
         fixed = {
-            ("GET", "/api/whoami-v2"): self._whoami, ("POST", "/api/repos/create"): commits.create,
-            ("DELETE", "/api/repos/delete"): commits.delete, ("POST", "/api/validate-yaml"): _validate,
+            ("GET", "/api/whoami-v2"): self._whoami,
+            ("POST", "/api/repos/create"): commits.create,
+            ("DELETE", "/api/repos/delete"): commits.delete,
+            ("POST", "/api/validate-yaml"): _validate,
             ("GET", "/api/spaces/hardware"): self._jobs.hardware,
-        }  # fmt: skip
+        }
         if (asked.method, asked.path) in fixed:
             return fixed[asked.method, asked.path](self, asked)
         if asked.path.startswith("/api/jobs/"):

@@ -17,12 +17,23 @@ TEXTS = {
     "model": {"license", "license_name", "library_name", "pipeline_tag", "license_link"},
     "dataset": {"pretty_name", "license_name", "license_link"},
     "space": {"title", "emoji", "sdk", "app_file", "short_description", "license", "suggested_hardware"},
-}  # fmt: skip
+}
 LISTS = {"tags", "datasets", "metrics", "models", "preload_from_hub", "hf_oauth_scopes", "task_categories"}
 SCOPES = {
-    "email", "read-repos", "write-repos", "manage-repos", "contribute-repos", "inference-api", "jobs",
-    "read-billing", "webhooks", "read-collections", "write-collections", "openid", "profile",
-}  # fmt: skip
+    "email",
+    "read-repos",
+    "write-repos",
+    "manage-repos",
+    "contribute-repos",
+    "inference-api",
+    "jobs",
+    "read-billing",
+    "webhooks",
+    "read-collections",
+    "write-collections",
+    "openid",
+    "profile",
+}
 
 
 def check_card(readme: str, kind: str) -> tuple[list[str], list[str]]:

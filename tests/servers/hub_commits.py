@@ -80,8 +80,14 @@ def preupload(hub, asked: Asked, repo: Repo, revision: str) -> Reply:
         base64.b64decode(file["sample"], validate=True)
         old = now.get(file["path"])
         large = hub.lfs_over is not None and file["size"] > hub.lfs_over
-        files.append({"path": file["path"], "uploadMode": "lfs" if large else "regular",
-                      "shouldIgnore": False, "oid": old.etag if old else None})  # fmt: skip
+        files.append(
+            {
+                "path": file["path"],
+                "uploadMode": "lfs" if large else "regular",
+                "shouldIgnore": False,
+                "oid": old.etag if old else None,
+            }
+        )
     return Reply({"files": files, "commitOid": commit_of(repo, revision).oid})
 
 
@@ -117,7 +123,11 @@ def _blob(hub, key: str, value: dict) -> Blob:
         raise Refusal(400, f"Unknown operation: {key}")
     blob = hub.large.blob(value["oid"])
     if blob is None:
-        raise Refusal(400, f"Your push was rejected because an LFS pointer pointed to a file that does not exist: {value['path']}")  # noqa: E501  # fmt: skip
+        raise Refusal(
+            400,
+            "Your push was rejected because an LFS pointer pointed to a file that does not exist: "
+            f"{value['path']}",
+        )
     return blob
 
 
@@ -204,10 +214,14 @@ def discuss(hub, asked: Asked, repo: Repo) -> Reply:
 
 def _shown(repo: Repo, found: Discussion) -> dict:
     return {
-        "title": found.title, "num": found.num, "status": found.status, "author": {"name": found.author},
-        "createdAt": found.date.strftime(TIME), "isPullRequest": found.is_pull_request,
+        "title": found.title,
+        "num": found.num,
+        "status": found.status,
+        "author": {"name": found.author},
+        "createdAt": found.date.strftime(TIME),
+        "isPullRequest": found.is_pull_request,
         "repo": {"name": repo.name, "type": repo.kind},
-    }  # fmt: skip
+    }
 
 
 def discussions(hub, asked: Asked, repo: Repo) -> Reply:
@@ -227,11 +241,16 @@ def discussion(hub, asked: Asked, repo: Repo, num: str) -> Reply:
     """Answer get_discussion_details."""
     found = _discussion(repo, num)
     steps = [
-        {"id": oid, "type": "commit", "createdAt": commit.date.strftime(TIME),
-         "author": {"name": commit.author}, "data": {"subject": commit.title, "oid": oid}}
+        {
+            "id": oid,
+            "type": "commit",
+            "createdAt": commit.date.strftime(TIME),
+            "author": {"name": commit.author},
+            "data": {"subject": commit.title, "oid": oid},
+        }
         for oid, commit in repo.commits.items()
         if found.is_pull_request and commit in repo.history(found.branch) and commit not in repo.history()
-    ]  # fmt: skip
+    ]
     changes = {"changes": {"base": "refs/heads/main"}, "filesWithConflicts": [], "diff": ""}
     return Reply(_shown(repo, found) | {"events": steps} | (changes if found.is_pull_request else {}))
 
@@ -244,6 +263,11 @@ def act(hub, asked: Asked, repo: Repo, num: str, what: str) -> Reply:
         hub.spaces.rebuild(repo) if repo.kind == "space" else None
         return Reply(_told(hub, repo, made))
     found.status = wanted["status"]
-    event = {"id": f"status-{num}", "type": "status-change", "createdAt": found.date.strftime(TIME),
-             "author": {"name": found.author}, "data": {"status": found.status}}  # fmt: skip
+    event = {
+        "id": f"status-{num}",
+        "type": "status-change",
+        "createdAt": found.date.strftime(TIME),
+        "author": {"name": found.author},
+        "data": {"status": found.status},
+    }
     return Reply({"newStatus": event})

@@ -32,10 +32,16 @@ DEFAULT_TIMEOUT_S = 1800
 def _hardware(name, title, cpu, ram, micro_usd_a_minute, model=None, vram=None):
     accelerator = {"type": "gpu", "model": model, "quantity": "1", "vram": vram, "manufacturer": "Nvidia"}
     return {
-        "name": name, "prettyName": title, "cpu": cpu, "ram": ram, "ephemeralStorage": "50 GB",
-        "accelerator": accelerator if model else None, "unitCostMicroUSD": micro_usd_a_minute,
-        "unitCostUSD": micro_usd_a_minute / 1e6, "unitLabel": "minute",
-    }  # fmt: skip
+        "name": name,
+        "prettyName": title,
+        "cpu": cpu,
+        "ram": ram,
+        "ephemeralStorage": "50 GB",
+        "accelerator": accelerator if model else None,
+        "unitCostMicroUSD": micro_usd_a_minute,
+        "unitCostUSD": micro_usd_a_minute / 1e6,
+        "unitLabel": "minute",
+    }
 
 
 HARDWARE = [
@@ -81,12 +87,18 @@ class JobRecord:
         owner = {"id": "0" * 24, "name": self.namespace, "type": "user"}
         spec = {key: value for key, value in self.spec.items() if key not in ("secrets", "timeoutSeconds")}
         times = {"createdAt": self.created, "startedAt": self.started, "finishedAt": self.finished}
-        return spec | {
-            "id": self.id, "owner": owner, "initiator": owner | {"type": "user"},
-            "timeout": self.spec.get("timeoutSeconds", DEFAULT_TIMEOUT_S),
-            "secrets": dict.fromkeys(self.spec.get("secrets") or {}, ""),
-            "status": {"stage": self.status, "message": self.message},
-        } | {name: at.strftime(TIME) if at else None for name, at in times.items()}  # fmt: skip
+        return (
+            spec
+            | {
+                "id": self.id,
+                "owner": owner,
+                "initiator": owner | {"type": "user"},
+                "timeout": self.spec.get("timeoutSeconds", DEFAULT_TIMEOUT_S),
+                "secrets": dict.fromkeys(self.spec.get("secrets") or {}, ""),
+                "status": {"stage": self.status, "message": self.message},
+            }
+            | {name: at.strftime(TIME) if at else None for name, at in times.items()}
+        )
 
 
 def events(lines: list[str], over: Callable[[], bool], ending: threading.Event) -> Iterator[bytes]:
@@ -164,7 +176,9 @@ class Jobs:
         if not (spec.get("dockerImage") or spec.get("spaceId")) or not spec.get("command"):
             raise Refusal(400, "A job needs an image and a command")
         if not bearer.paying:
-            raise Refusal(402, "Pre-paid credit balance is insufficient - add more credits to your account to use Jobs.")  # noqa: E501  # fmt: skip
+            raise Refusal(
+                402, "Pre-paid credit balance is insufficient - add more credits to your account to use Jobs."
+            )
         job = JobRecord(f"{next(self._numbers):024x}", namespace, spec)
         self.records.append(job)
         for target in (self._run, self._watch):
@@ -191,11 +205,15 @@ class Jobs:
     def _list(self, asked: Asked, namespace: str) -> Reply:
         stages = asked.query.get("stage")
         labels = [label.split("=", 1) for label in asked.query.get("label", [])]
-        return Reply([
-            job.shown() for job in reversed(self.records)
-            if job.namespace == namespace and (not stages or job.status in stages)
-            and all((job.spec.get("labels") or {}).get(key) == value for key, value in labels)
-        ])  # fmt: skip
+        return Reply(
+            [
+                job.shown()
+                for job in reversed(self.records)
+                if job.namespace == namespace
+                and (not stages or job.status in stages)
+                and all((job.spec.get("labels") or {}).get(key) == value for key, value in labels)
+            ]
+        )
 
     def _logs(self, asked: Asked, job: JobRecord) -> Reply:
         lines = job.logs

@@ -51,10 +51,14 @@ class Large(HttpServer):
         check_write(repo, hub.rights.of(asked), proposing=True)
         wanted = asked.json()
         assert wanted["operation"] == "upload" and wanted["hash_algo"] == "sha256", wanted
-        return Reply({
-            "transfer": "multipart" if any(self._in_parts(o["size"]) for o in wanted["objects"]) else "basic",
-            "objects": [self._instructions(repo, o["oid"], o["size"]) for o in wanted["objects"]],
-        })  # fmt: skip
+        return Reply(
+            {
+                "transfer": "multipart"
+                if any(self._in_parts(o["size"]) for o in wanted["objects"])
+                else "basic",
+                "objects": [self._instructions(repo, o["oid"], o["size"]) for o in wanted["objects"]],
+            }
+        )
 
     def _in_parts(self, size: int) -> bool:
         return self.hub.part_size is not None and size > self.hub.part_size

@@ -47,15 +47,30 @@ def info(hub, asked: Asked, repo: Repo, revision: str = "main") -> Reply:
         for path, blob in sorted(commit.tree.items())
     ]
     said = {
-        "_id": f"{abs(hash(repo.path)):024x}"[:24], "id": repo.name, "author": repo.owner, "sha": commit.oid,
-        "lastModified": commit.date.strftime(TIME), "createdAt": repo.created.strftime(TIME),
-        "private": repo.private, "gated": repo.gated or False, "disabled": False, "downloads": 0, "likes": 0,
-        "tags": (card or {}).get("tags", []), "cardData": card, "siblings": siblings,
+        "_id": f"{abs(hash(repo.path)):024x}"[:24],
+        "id": repo.name,
+        "author": repo.owner,
+        "sha": commit.oid,
+        "lastModified": commit.date.strftime(TIME),
+        "createdAt": repo.created.strftime(TIME),
+        "private": repo.private,
+        "gated": repo.gated or False,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "tags": (card or {}).get("tags", []),
+        "cardData": card,
+        "siblings": siblings,
         "usedStorage": sum(blob.size for blob in commit.tree.values()),
-    }  # fmt: skip
+    }
     if repo.kind == "model":
-        said |= {"modelId": repo.name, "pipeline_tag": (card or {}).get("pipeline_tag"), "spaces": [],
-                 "library_name": (card or {}).get("library_name"), "config": {}}  # fmt: skip
+        said |= {
+            "modelId": repo.name,
+            "pipeline_tag": (card or {}).get("pipeline_tag"),
+            "spaces": [],
+            "library_name": (card or {}).get("library_name"),
+            "config": {},
+        }
         said |= {"model-index": card["model-index"]} if card and "model-index" in card else {}
     if repo.kind == "space":
         said |= hub.spaces.shown(repo)
@@ -148,11 +163,20 @@ def refs(hub, asked: Asked, repo: Repo) -> Reply:
 def commits(hub, asked: Asked, repo: Repo, revision: str) -> Reply:
     """Answer list_repo_commits, the newest first."""
     commit_of(repo, revision)
-    return _page(hub, asked, [
-        {"id": commit.oid, "title": commit.title, "message": commit.description,
-         "authors": [{"user": commit.author}], "date": commit.date.strftime(TIME)}
-        for commit in repo.history(revision)
-    ])  # fmt: skip
+    return _page(
+        hub,
+        asked,
+        [
+            {
+                "id": commit.oid,
+                "title": commit.title,
+                "message": commit.description,
+                "authors": [{"user": commit.author}],
+                "date": commit.date.strftime(TIME),
+            }
+            for commit in repo.history(revision)
+        ],
+    )
 
 
 def resolve(hub, asked: Asked, repo: Repo, revision: str, path: str) -> Reply:

@@ -90,15 +90,30 @@ class Bearer:
     def whoami(self) -> dict:
         """Return what /api/whoami-v2 says."""
         said = {
-            "type": "user", "id": f"{abs(hash(self.name)):024x}"[:24], "name": self.name,
-            "fullname": self.name.title(), "email": f"{self.name}@example.com", "emailVerified": True,
-            "canPay": self.paying, "isPro": self.paying, "periodEnd": None, "avatarUrl": "/avatar.svg",
+            "type": "user",
+            "id": f"{abs(hash(self.name)):024x}"[:24],
+            "name": self.name,
+            "fullname": self.name.title(),
+            "email": f"{self.name}@example.com",
+            "emailVerified": True,
+            "canPay": self.paying,
+            "isPro": self.paying,
+            "periodEnd": None,
+            "avatarUrl": "/avatar.svg",
             "orgs": [
-                {"type": "org", "id": f"{n:024x}", "name": org, "fullname": org, "roleInOrg": "write",
-                 "avatarUrl": "/avatar.svg", "isEnterprise": False, "canPay": False}
+                {
+                    "type": "org",
+                    "id": f"{n:024x}",
+                    "name": org,
+                    "fullname": org,
+                    "roleInOrg": "write",
+                    "avatarUrl": "/avatar.svg",
+                    "isEnterprise": False,
+                    "canPay": False,
+                }
                 for n, org in enumerate(self.orgs)
             ],
-        }  # fmt: skip
+        }
         if self.role == "oauth":
             return said | {"auth": {"type": "app_token_as_user", "expiresAt": "2099-01-01T00:00:00.000Z"}}
         role = "fineGrained" if self.role == "fine-grained" else self.role
@@ -106,13 +121,20 @@ class Bearer:
         if self.role == "fine-grained":
             scopes = self.scopes if isinstance(self.scopes, Mapping) else {self.name: self.scopes}
             shown["fineGrained"] = {
-                "canReadGatedRepos": False, "global": [],
+                "canReadGatedRepos": False,
+                "global": [],
                 "scoped": [
-                    {"entity": {"_id": "0" * 24, "type": "model" if "/" in place else "user", "name": place},
-                     "permissions": list(permissions)}
+                    {
+                        "entity": {
+                            "_id": "0" * 24,
+                            "type": "model" if "/" in place else "user",
+                            "name": place,
+                        },
+                        "permissions": list(permissions),
+                    }
                     for place, permissions in scopes.items()
                 ],
-            }  # fmt: skip
+            }
         return said | {"auth": {"type": "access_token", "accessToken": shown}}
 
 

@@ -133,8 +133,14 @@ class Spaces:
     def shown(self, repo: Repo) -> dict[str, Any]:
         """Return what space_info adds for a Space."""
         record = self.records[repo.name]
-        return {"sdk": record.sdk, "subdomain": _subdomain(repo), "host": record.url,
-                "runtime": self._said(record), "models": [], "datasets": []}  # fmt: skip
+        return {
+            "sdk": record.sdk,
+            "subdomain": _subdomain(repo),
+            "host": record.url,
+            "runtime": self._said(record),
+            "models": [],
+            "datasets": [],
+        }
 
     # The routes
 
@@ -143,10 +149,13 @@ class Spaces:
         said = {
             "stage": record.stage,
             "hardware": {"current": record.hardware if running else None, "requested": record.hardware},
-            "storage": None, "gcTimeout": record.sleep_time_s or 172800,
-            "replicas": {"current": int(running), "requested": 1}, "devMode": False,
-            "domains": [{"domain": record.url.split("://")[1], "stage": "READY"}], "sha": record.running_sha,
-        }  # fmt: skip
+            "storage": None,
+            "gcTimeout": record.sleep_time_s or 172800,
+            "replicas": {"current": int(running), "requested": 1},
+            "devMode": False,
+            "domains": [{"domain": record.url.split("://")[1], "stage": "READY"}],
+            "sha": record.running_sha,
+        }
         said |= {"volumes": record.volumes} if record.volumes else {}
         return said | ({"errorMessage": record.error} if record.error and "ERROR" in record.stage else {})
 
@@ -254,8 +263,13 @@ class Spaces:
             if full in self.buckets:
                 raise Refusal(409, "You already created this bucket", url=url)
             private = asked.json().get("visibility") == "private"
-            self.buckets[full] = {"id": full, "private": private, "size": 0, "totalFiles": 0,
-                                  "createdAt": datetime.now(UTC).strftime(TIME)}  # fmt: skip
+            self.buckets[full] = {
+                "id": full,
+                "private": private,
+                "size": 0,
+                "totalFiles": 0,
+                "createdAt": datetime.now(UTC).strftime(TIME),
+            }
             return Reply({"url": url, "id": full})
         if full not in self.buckets or not bearer.belongs_to(full.split("/")[0]):
             raise Refusal(404, "Bucket not found", "RepoNotFound")

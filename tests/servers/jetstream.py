@@ -68,12 +68,19 @@ class Jetstream:
         self.number += 1
         rkey = rkey or f"3mpt{self.number:09d}"
         record = {
-            "$type": collection, "createdAt": "2026-07-04T14:38:07.112Z", "langs": list(langs), "text": text,
-        } | record  # fmt: skip
+            "$type": collection,
+            "createdAt": "2026-07-04T14:38:07.112Z",
+            "langs": list(langs),
+            "text": text,
+        } | record
         commit = {
-            "rev": f"3rev{self.number:09d}", "operation": operation, "collection": collection,
-            "rkey": rkey, "record": record, "cid": f"bafyrei{self.number}",
-        }  # fmt: skip
+            "rev": f"3rev{self.number:09d}",
+            "operation": operation,
+            "collection": collection,
+            "rkey": rkey,
+            "record": record,
+            "cid": f"bafyrei{self.number}",
+        }
         self.event(kind="commit", commit=commit)
         return rkey
 

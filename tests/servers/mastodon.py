@@ -39,13 +39,22 @@ class Mastodon(Web):
         with self._lock:
             number = str(FIRST_ID + len(self.statuses))
             status = {
-                "id": number, "created_at": "2026-08-30T23:05:46.839Z", "in_reply_to_id": None,
-                "sensitive": False, "spoiler_text": "", "visibility": "public", "language": "en",
+                "id": number,
+                "created_at": "2026-08-30T23:05:46.839Z",
+                "in_reply_to_id": None,
+                "sensitive": False,
+                "spoiler_text": "",
+                "visibility": "public",
+                "language": "en",
                 "uri": f"https://example.social/users/a/statuses/{number}",
-                "url": f"https://example.social/@a/{number}", "content": content, "reblog": None,
+                "url": f"https://example.social/@a/{number}",
+                "content": content,
+                "reblog": None,
                 "account": {"id": "1", "username": "a", "acct": "a" if local else "a@else.where"},
-                "media_attachments": [], "mentions": [], "tags": [{"name": tag} for tag in tags],
-            } | rest  # fmt: skip
+                "media_attachments": [],
+                "mentions": [],
+                "tags": [{"name": tag} for tag in tags],
+            } | rest
             self.statuses.append(status)
         self.update(status)
         return status
@@ -89,10 +98,11 @@ class Mastodon(Web):
     def _timeline(self, request: Request, tag: str) -> Answer:
         with self._lock:
             found = [
-                status for status in self.statuses
+                status
+                for status in self.statuses
                 if (not tag or tag in {known["name"] for known in status["tags"]})
                 and ("local" not in request.query or "@" not in status["account"]["acct"])
-            ]  # fmt: skip
+            ]
         limit = min(40, int(request.query.get("limit", "20")))
         if "min_id" in request.query:
             page = [status for status in found if int(status["id"]) > int(request.query["min_id"])][:limit]

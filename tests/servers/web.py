@@ -141,9 +141,12 @@ class _Handler(TrackedHandler):
         web, parts = self.server.web, urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = Request(
-            self.command, parts.path, {name: values[0] for name, values in parse_qs(parts.query).items()},
-            {name.lower(): value for name, value in self.headers.items()}, json.loads(body) if body else None,
-        )  # fmt: skip
+            self.command,
+            parts.path,
+            {name: values[0] for name, values in parse_qs(parts.query).items()},
+            {name.lower(): value for name, value in self.headers.items()},
+            json.loads(body) if body else None,
+        )
         web.asked.append(request)
         answer = web.script.popleft() if web.script else web.answer(request)
         self.send_response_only(answer.status)

@@ -18,15 +18,17 @@ from servers.web import Answer, Request, Web
 
 FIRST_ID = 1_234_567_890_123_456_000
 DISCONNECT = {
-    "title": "operational-disconnect", "disconnect_type": "UpstreamOperationalDisconnect",
+    "title": "operational-disconnect",
+    "disconnect_type": "UpstreamOperationalDisconnect",
     "detail": "This stream has been disconnected upstream for operational reasons.",
     "type": "https://api.twitter.com/2/problems/operational-disconnect",
-}  # fmt: skip
+}
 TOO_MANY_CONNECTIONS = {
-    "title": "ConnectionException", "connection_issue": "TooManyConnections",
+    "title": "ConnectionException",
+    "connection_issue": "TooManyConnections",
     "detail": "This stream is currently at the maximum allowed connection limit.",
     "type": "https://api.twitter.com/2/problems/streaming-connection",
-}  # fmt: skip
+}
 
 
 def problem(status: int, title: str, detail: str = "", **rest) -> Answer:
@@ -59,10 +61,13 @@ class X(Web):
         """Publish a tweet."""
         with self._lock:
             tweet = {
-                "id": str(FIRST_ID + len(self.tweets)), "text": text, "lang": "en",
-                "created_at": "2026-01-15T10:30:00.000Z", "author_id": "9876543210",
+                "id": str(FIRST_ID + len(self.tweets)),
+                "text": text,
+                "lang": "en",
+                "created_at": "2026-01-15T10:30:00.000Z",
+                "author_id": "9876543210",
                 "edit_history_tweet_ids": [str(FIRST_ID + len(self.tweets))],
-            } | rest  # fmt: skip
+            } | rest
             self.tweets.append(tweet)
         rules = [{"id": rule["id"], "tag": rule.get("tag", "")} for rule in self.rules.values()]
         self.line(json.dumps({"data": tweet, "matching_rules": rules}).encode() + b"\r\n")

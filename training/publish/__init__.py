@@ -27,7 +27,24 @@ from training.publish.session import Patience
 from training.publish.verify import Verified
 
 __all__ = [
-    "Destination", "HubBusy", "HubSilent", "Interrupted", "NotAllowed", "NotLoggedIn", "NotPublishable",
-    "Outgoing", "Patience", "Plan", "PublishError", "Pushed", "RepoConflict", "Rights", "Step",
-    "VerificationFailed", "Verified", "check_rights", "prepare", "push",
-]  # fmt: skip
+    "Destination",
+    "HubBusy",
+    "HubSilent",
+    "Interrupted",
+    "NotAllowed",
+    "NotLoggedIn",
+    "NotPublishable",
+    "Outgoing",
+    "Patience",
+    "Plan",
+    "PublishError",
+    "Pushed",
+    "RepoConflict",
+    "Rights",
+    "Step",
+    "VerificationFailed",
+    "Verified",
+    "check_rights",
+    "prepare",
+    "push",
+]

@@ -168,9 +168,7 @@ def check_repo(repo_id: str) -> None:
         ) from error
 
 
-def _render(
-    facts: Facts, *, repo_id: str | None, verified: Verified | None, adapter_only: bool
-) -> Card:  # fmt: skip
+def _render(facts: Facts, *, repo_id: str | None, verified: Verified | None, adapter_only: bool) -> Card:
     facts = _fitting(facts)
     name = repo_id.split("/")[-1] if repo_id else f"tweettune-{facts.at('recipe', 'name') or 'model'}"
     data = metadata(facts, name=name, adapter_only=adapter_only)
@@ -178,11 +176,15 @@ def _render(
     values = _values(facts, files, repo_id=repo_id, adapter_only=adapter_only)
     stamp = verified and Stamp(
         verified.commit, verified.n_texts, verified.largest_difference, verified.onnx_equal
-    )  # fmt: skip
+    )
     card = ModelCard.from_template(
-        data, template_path=str(TEMPLATES / "model_card.md"), name=text(plain(name, limit=96)),
-        stamp=stamp, repo_id=repo_id, **values,
-    )  # fmt: skip
+        data,
+        template_path=str(TEMPLATES / "model_card.md"),
+        name=text(plain(name, limit=96)),
+        stamp=stamp,
+        repo_id=repo_id,
+        **values,
+    )
     body = re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n\n"
     return Card(f"{body}<!-- Written by TweetTune, sum {_sum(body)} -->\n", files)
 

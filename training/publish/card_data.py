@@ -21,9 +21,11 @@ from training.publish.markdown import plain
 LICENCES = {"openai-community/gpt2": "mit", "HuggingFaceTB/SmolLM2": "apache-2.0"}
 """Licences of the bases that this project knows, by the beginning of their names."""
 ENGLISH_DATA = ("mteb/tweet_sentiment_extraction", "tweet_eval", "cardiffnlp/tweet_eval")
-_METRICS: tuple[tuple[str, str, str, dict[str, str]], ...] = (("accuracy", "accuracy", "Accuracy", {}),
-            ("f1", "macro_f1", "Macro F1", {"average": "macro"}),
-            ("recall", "macro_recall", "Macro recall", {"average": "macro"}))  # fmt: skip
+_METRICS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    ("accuracy", "accuracy", "Accuracy", {}),
+    ("f1", "macro_f1", "Macro F1", {"average": "macro"}),
+    ("recall", "macro_recall", "Macro recall", {"average": "macro"}),
+)
 _WIDGET_GROUPS = ("plain", "negation", "emoji", "irony")
 
 

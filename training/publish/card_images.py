@@ -77,9 +77,13 @@ class _Chart:
     """Axes with ticks, and the way from values to pixels."""
 
     def __init__(
-        self, sheet: Sheet, box: tuple[float, float, float, float], *, x: tuple[float, float],
+        self,
+        sheet: Sheet,
+        box: tuple[float, float, float, float],
+        *,
+        x: tuple[float, float],
         y: tuple[float, float],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.sheet, self.box, self.x, self.y = sheet, box, x, y
 
     def at(self, x: float, y: float) -> Point:
@@ -89,9 +93,14 @@ class _Chart:
         return left + across * (right - left), bottom - up * (bottom - top)
 
     def axes(
-        self, *, across: Sequence[float], up: Sequence[float], shown: Show, name: str,
+        self,
+        *,
+        across: Sequence[float],
+        up: Sequence[float],
+        shown: Show,
+        name: str,
         shown_across: Show = "{:g}".format,
-    ) -> None:  # fmt: skip
+    ) -> None:
         left, _, right, bottom = self.box
         for value in up:
             _, y = self.at(self.x[0], value)
@@ -138,8 +147,10 @@ def draw_calibration(tuned: Sequence[Mapping[str, float]], base: Sequence[Mappin
 def draw_curves(history: History) -> bytes:
     """Return loss and validation scores over the epochs as a PNG of two charts, one above the other."""
     loss, check = history.loss, history.curve("loss")
-    scores = [(name, history.curve(key), colour) for name, key, colour in
-              (("accuracy", "accuracy", BLUE), ("macro-F1", "macro_f1", ORANGE))]  # fmt: skip
+    scores = [
+        (name, history.curve(key), colour)
+        for name, key, colour in (("accuracy", "accuracy", BLUE), ("macro-F1", "macro_f1", ORANGE))
+    ]
     shown = [(name, curve, colour) for name, curve, colour in scores if curve]
     last = max((x for curve in (loss, check) for x, _ in curve), default=1.0)
     across = _ticks(0.0, last)

@@ -17,8 +17,11 @@ from training.wording import in_words
 MOST_NAMED = 8
 _ROWS = {"used": "used", "kept": "after cleaning and leak gate", "read": "in the source"}
 _NOT_TOLD = ("name", "description")  # said elsewhere
-_LEAKS = (("train/test", "training", "test"), ("train/validation", "training", "validation"),
-          ("validation/test", "validation", "test"))  # fmt: skip
+_LEAKS = (
+    ("train/test", "training", "test"),
+    ("train/validation", "training", "validation"),
+    ("validation/test", "validation", "test"),
+)
 
 
 def what_it_is(facts: Facts) -> str:
@@ -131,8 +134,11 @@ def leak_sentences(facts: Facts) -> list[str]:
     removed = facts.at("data", "twins_removed")
     if not isinstance(removed, Mapping):
         return []
-    return [f"{removed[key]:,} {source} rows with a twin in {other}" for key, source, other in _LEAKS
-            if key in removed]  # fmt: skip
+    return [
+        f"{removed[key]:,} {source} rows with a twin in {other}"
+        for key, source, other in _LEAKS
+        if key in removed
+    ]
 
 
 def training_table(facts: Facts) -> str:
@@ -220,6 +226,7 @@ def recipe_block(facts: Facts) -> str:
     ids = {"base": facts.base_id, "dataset": facts.dataset_id and f"{facts.dataset_id}{config}"}
     taken = {name: "embedded" if embedded[name] else ids[name] for name in ids}
     told = {key: taken.get(key, value) for key, value in recipe.items() if key not in _NOT_TOLD}
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=True)}" for key, value in told.items()
-             if value is not None]  # fmt: skip
+    lines = [
+        f"{key} = {json.dumps(value, ensure_ascii=True)}" for key, value in told.items() if value is not None
+    ]
     return "\n".join(lines)

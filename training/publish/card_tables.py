@@ -15,8 +15,12 @@ from training.publish.card_facts import Facts, at
 from training.publish.markdown import table, text
 from training.wording import percent
 
-SCORES = (("accuracy", "accuracy"), ("macro_f1", "macro-F1"), ("macro_recall", "macro-recall"),
-          ("expected_calibration_error", "calibration error"))  # fmt: skip
+SCORES = (
+    ("accuracy", "accuracy"),
+    ("macro_f1", "macro-F1"),
+    ("macro_recall", "macro-recall"),
+    ("expected_calibration_error", "calibration error"),
+)
 MOST_LABELS = 20
 """Labels up to which a confusion matrix is written as a table too."""
 

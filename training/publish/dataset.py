@@ -99,14 +99,26 @@ def prepare_data(path: Path, repo_id: str, *, private: bool = False, licence: st
             "its columns text and label."
         )
     summary = DataSummary(
-        rows=len(read.rows), labels=labels, file=ROWS, columns=("text", "label"),
-        sources=read.counted("source"), languages=read.counted("language", "lang"), left_out=read.left_out,
-    )  # fmt: skip
+        rows=len(read.rows),
+        labels=labels,
+        file=ROWS,
+        columns=("text", "label"),
+        sources=read.counted("source"),
+        languages=read.counted("language", "lang"),
+        left_out=read.left_out,
+    )
     return DataPlan(
-        repo_id=repo_id, private=private, files=_files(repo_id, summary, _lines(read.rows), licence),
-        rows=tuple(read.rows), summary=summary, licence=licence, n=len(read.rows), labels=labels,
-        examples=tuple(read.rows[:SHOWN]), notes=read.notes,
-    )  # fmt: skip
+        repo_id=repo_id,
+        private=private,
+        files=_files(repo_id, summary, _lines(read.rows), licence),
+        rows=tuple(read.rows),
+        summary=summary,
+        licence=licence,
+        n=len(read.rows),
+        labels=labels,
+        examples=tuple(read.rows[:SHOWN]),
+        notes=read.notes,
+    )
 
 
 def _lines(rows: Iterable[tuple[str, str]]) -> bytes:
@@ -169,8 +181,10 @@ def _read(path: Path) -> _Read:
     if not found:
         raise DataError(f"{path.name} has no row with a text and a label. Label some posts first.")
     left_out = {
-        "could not be read": torn, "had no text or no label": empty, "were duplicates": usable - len(found)
-    }  # fmt: skip
+        "could not be read": torn,
+        "had no text or no label": empty,
+        "were duplicates": usable - len(found),
+    }
     others = tuple(sorted(set(names) - {text, label}))
     return _Read(rows=list(found), left_out=left_out, masked=masked, others=others, records=records)
 
@@ -243,10 +257,12 @@ def _send(plan: DataPlan, api: HfApi, progress: Callable[[str], None]) -> Pushed
         files = _added(plan, held, new) if held.content else plan.files
         check_secret(files, str(api.token))
         made = api.create_commit(
-            plan.repo_id, [CommitOperationAdd(f.path_in_repo, b"".join(f.pieces())) for f in files],
-            commit_message=f"TweetTune: {len(new)} labelled texts", repo_type="dataset",
+            plan.repo_id,
+            [CommitOperationAdd(f.path_in_repo, b"".join(f.pieces())) for f in files],
+            commit_message=f"TweetTune: {len(new)} labelled texts",
+            repo_type="dataset",
             parent_commit=remote.head,
-        )  # fmt: skip
+        )
         commit = str(made.oid)
         there = read_remote(api, plan.repo_id, revision=commit, kind="dataset")
         if missing := [file.path_in_repo for file in files if not there.same(file)]:
@@ -267,9 +283,12 @@ def _added(plan: DataPlan, held: Held, new: Sequence[tuple[str, str]]) -> tuple[
         {**counts, **others} if counts else {} for counts in (plan.summary.sources, plan.summary.languages)
     )
     summary = dataclasses.replace(
-        plan.summary, rows=len(rows), labels=dict(Counter(label for _, label in rows).most_common()),
-        sources=sources, languages=languages,
-    )  # fmt: skip
+        plan.summary,
+        rows=len(rows),
+        labels=dict(Counter(label for _, label in rows).most_common()),
+        sources=sources,
+        languages=languages,
+    )
     return _files(plan.repo_id, summary, held.content + _lines(new), plan.licence or held.licence)
 
 

@@ -61,9 +61,14 @@ def summarize(
             if row.get(key) not in (None, ""):
                 counter[str(row[key])] += 1
     return DataSummary(
-        rows=total, labels=counts["label"], file=file, columns=tuple(columns), sources=counts["source"],
-        languages=counts["language"], left_out=left_out or {},
-    )  # fmt: skip
+        rows=total,
+        labels=counts["label"],
+        file=file,
+        columns=tuple(columns),
+        sources=counts["source"],
+        languages=counts["language"],
+        left_out=left_out or {},
+    )
 
 
 def render_dataset_card(repo_id: str, summary: DataSummary, *, licence: str | None = None) -> str:
@@ -77,13 +82,18 @@ def render_dataset_card(repo_id: str, summary: DataSummary, *, licence: str | No
     card = DatasetCard.from_template(
         _metadata(name, summary, licence),
         template_path=str(TEMPLATES / "dataset_card.md"),
-        name=text(name), repo_id=repo_id, rows=f"{summary.rows:,}", labels=" · ".join(labels),
+        name=text(name),
+        repo_id=repo_id,
+        rows=f"{summary.rows:,}",
+        labels=" · ".join(labels),
         label_table=_counted(("label", "rows", "share"), summary.labels, summary.rows),
         source_table=_counted(("source", "rows", "share"), summary.sources, summary.rows),
         language_table=_counted(("language", "rows", "share"), summary.languages, summary.rows),
-        columns=", ".join(map(code, summary.columns)), file=code(summary.file), licence=licence,
+        columns=", ".join(map(code, summary.columns)),
+        file=code(summary.file),
+        licence=licence,
         left_out=[f"{n:,} rows {text(why)}" for why, n in summary.left_out.items() if n],
-    )  # fmt: skip
+    )
     return "\n".join(line.rstrip() for line in str(card).splitlines()).rstrip() + "\n"
 
 

@@ -24,7 +24,7 @@ from inference.artifact import (
     PROVENANCE,
     REFERENCE,
     read_record,
-)  # fmt: skip
+)
 from inference.engine.parity import FLOAT32, INT8, STANDARD
 from training.publish.errors import NotPublishable
 
@@ -33,18 +33,27 @@ VERIFICATION = "verification.json"
 LOADING = "classifier_config.json"
 """What an adapter does not say of itself: labels, pad token, depth."""
 TOKENIZER = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "merges.txt",
-)  # fmt: skip
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+)
 PUSHED = "pushed"
 """The key of provenance.json that names all files of a push."""
 _RECORDS = (EVALUATION, PROVENANCE, REFERENCE, "examples.json")
 ONNX_FILES = tuple(f"{ONNX_FOLDER}/{name}" for name in (FLOAT32, INT8, STANDARD, PARITY))
 _WHOLE = (
-    "config.json", "model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", BASE_HEAD,
-    f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors",
+    "config.json",
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "model.safetensors.index.json",
+    BASE_HEAD,
+    f"{ADAPTER}/adapter_config.json",
+    f"{ADAPTER}/adapter_model.safetensors",
     *ONNX_FILES,
-)  # fmt: skip
+)
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 _SHOWN = (CARD, VERIFICATION, "assets/*.png", ".eval_results/*.yaml")
 _MADE = (*_SHOWN, LOADING)
@@ -174,10 +183,13 @@ def loading_facts(artifact: Path) -> dict[str, Any]:
     names = config.get("id2label") or {}
     depth = "n_layer" if "n_layer" in config else "num_hidden_layers"
     facts = {
-        "num_labels": len(names), "id2label": names, "label2id": config.get("label2id"),
-        "pad_token_id": config.get("pad_token_id"), depth: config.get(depth),
+        "num_labels": len(names),
+        "id2label": names,
+        "label2id": config.get("label2id"),
+        "pad_token_id": config.get("pad_token_id"),
+        depth: config.get(depth),
         "problem_type": "single_label_classification",
-    }  # fmt: skip
+    }
     return {key: value for key, value in facts.items() if value is not None}
 
 

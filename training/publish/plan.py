@@ -96,9 +96,14 @@ def prepare(
     if left_out:
         notes.append(f"{len(left_out)} files of the artifact stay here: {', '.join(left_out[:6])}.")
     return Plan(
-        artifact=artifact, destination=destination, files=tuple(files), left_out=tuple(left_out),
-        scanned=scanned, notes=tuple(notes), secrets=tuple(secrets),
-    )  # fmt: skip
+        artifact=artifact,
+        destination=destination,
+        files=tuple(files),
+        left_out=tuple(left_out),
+        scanned=scanned,
+        notes=tuple(notes),
+        secrets=tuple(secrets),
+    )
 
 
 def find_artifact(run_or_artifact: Path | str) -> Path:

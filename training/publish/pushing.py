@@ -162,9 +162,14 @@ class _Push:
     def _pushed(self, commit: str, verified: Verified, *, changed: bool) -> Pushed:
         url = f"{self.api.endpoint}/{self.to.repo_id}/commit/{commit}"
         return Pushed(
-            repo_id=self.to.repo_id, commit=commit, commit_url=url, pr_url=self.pr_url, changed=changed,
-            verified=verified, notes=tuple(self.notes),
-        )  # fmt: skip
+            repo_id=self.to.repo_id,
+            commit=commit,
+            commit_url=url,
+            pr_url=self.pr_url,
+            changed=changed,
+            verified=verified,
+            notes=tuple(self.notes),
+        )
 
     def _create(self) -> None:
         repo_id, private = self.to.repo_id, self.to.private
@@ -185,9 +190,11 @@ class _Push:
         """Go on with the pull request that an earlier push of this user has opened, if it is still open."""
         with hub_errors(f"read the pull requests of {self.to.repo_id}", repo_id=self.to.repo_id):
             found = self.api.get_repo_discussions(
-                self.to.repo_id, author=self.rights.user, discussion_type="pull_request",
+                self.to.repo_id,
+                author=self.rights.user,
+                discussion_type="pull_request",
                 discussion_status="open",
-            )  # fmt: skip
+            )
             ours = [one for one in found if one.title == self.title and one.author == self.rights.user]
         if not ours:
             return None
@@ -234,15 +241,24 @@ class _Push:
         return commit
 
     def _send(
-        self, operations: Sequence[CommitOperationAdd | CommitOperationDelete], parent: str, *, title: str,
+        self,
+        operations: Sequence[CommitOperationAdd | CommitOperationDelete],
+        parent: str,
+        *,
+        title: str,
         description: str = "",
-    ) -> str:  # fmt: skip
+    ) -> str:
         opens = self.to.pr and self.branch == "main"
         with hub_errors(f"write to {self.to.repo_id}", repo_id=self.to.repo_id):
             made = self.api.create_commit(
-                self.to.repo_id, operations, commit_message=title, commit_description=description,
-                parent_commit=parent, revision=self.branch, create_pr=opens,
-            )  # fmt: skip
+                self.to.repo_id,
+                operations,
+                commit_message=title,
+                commit_description=description,
+                parent_commit=parent,
+                revision=self.branch,
+                create_pr=opens,
+            )
         if opens and made.pr_url:
             self.pr_url, self.branch = made.pr_url, f"refs/pr/{made.pr_url.rstrip('/').split('/')[-1]}"
         return str(made.oid)

@@ -27,9 +27,28 @@ from training.publish.verify import Verified
 
 _OF_THE_HUB = (".gitattributes", CARD, "LICENSE", ".gitignore")
 _WEIGHTS = (
-    ".safetensors", ".bin", ".gguf", ".ggml", ".onnx", ".h5", ".keras", ".pt", ".pth", ".ckpt", ".msgpack",
-    ".pkl", ".pickle", ".joblib", ".npz", ".pb", ".tflite", ".mlmodel", ".ot", ".nemo", ".pte",
-)  # fmt: skip
+    ".safetensors",
+    ".bin",
+    ".gguf",
+    ".ggml",
+    ".onnx",
+    ".h5",
+    ".keras",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".msgpack",
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".npz",
+    ".pb",
+    ".tflite",
+    ".mlmodel",
+    ".ot",
+    ".nemo",
+    ".pte",
+)
 """How files end that hold a model, of any library."""
 
 
@@ -115,9 +134,11 @@ def read_remote(api: HfApi, repo_id: str, *, revision: str, kind: str = "model")
     if kind != "model":
         return remote
     return dataclasses.replace(
-        remote, stamp=_record(api, remote, VERIFICATION), provenance=_record(api, remote, PROVENANCE),
+        remote,
+        stamp=_record(api, remote, VERIFICATION),
+        provenance=_record(api, remote, PROVENANCE),
         card=read_content(api, remote, CARD).decode("utf-8", "replace") if CARD in files else "",
-    )  # fmt: skip
+    )
 
 
 def read_content(api: HfApi, remote: Remote, name: str, *, kind: str = "model") -> bytes:
@@ -145,8 +166,14 @@ def compare(files: Iterable[Outgoing], remote: Remote) -> Changes:
     ours = remote.ours
     if ours is None:
         _refuse_others(remote)
-    elif taken := sorted(n for n in wanted if PUSHED in (remote.provenance or {}) and n in remote.files
-                         and n not in ours and not remote.same(wanted[n])):  # fmt: skip
+    elif taken := sorted(
+        n
+        for n in wanted
+        if PUSHED in (remote.provenance or {})
+        and n in remote.files
+        and n not in ours
+        and not remote.same(wanted[n])
+    ):
         raise RepoConflict(
             f"{remote.repo_id} holds {taken[0]}, which no push of TweetTune's has written, and this one "
             "would take its place. Rename it there, or give another name, then push again."
@@ -154,14 +181,16 @@ def compare(files: Iterable[Outgoing], remote: Remote) -> Changes:
     return Changes(
         add=tuple(file for file in wanted.values() if not remote.same(file)),
         remove=tuple(
-            name for name in remote.files if name not in wanted and name in (ours or ()) and allowed(name)
-            and name != VERIFICATION
+            name
+            for name in remote.files
+            if name not in wanted and name in (ours or ()) and allowed(name) and name != VERIFICATION
         ),
         foreign=tuple(
-            name for name in remote.files
+            name
+            for name in remote.files
             if name not in wanted and name not in (ours or ()) and name not in _OF_THE_HUB
         ),
-    )  # fmt: skip
+    )
 
 
 def _refuse_others(remote: Remote) -> None:

@@ -32,9 +32,12 @@ _TOKENS = {
     b"Bearer ": rb"Bearer [A-Za-z0-9%._~+/=-]{16,}",
     b"bearer ": rb"bearer [A-Za-z0-9%._~+/=-]{16,}",
     b"AAAAAAAAAAAAAAAAAAAA": rb"A{20,}[B-Zb-z0-9%][A-Za-z0-9%]{25,}",  # X's application tokens begin so
-    b"ghp_": rb"ghp_\w{30,}", b"github_pat_": rb"github_pat_\w{30,}", b"sk-": rb"sk-[\w-]{40,}",
-    b"AKIA": rb"AKIA[A-Z0-9]{16}", b"PRIVATE KEY": rb"PRIVATE KEY-{5}",
-}  # fmt: skip
+    b"ghp_": rb"ghp_\w{30,}",
+    b"github_pat_": rb"github_pat_\w{30,}",
+    b"sk-": rb"sk-[\w-]{40,}",
+    b"AKIA": rb"AKIA[A-Z0-9]{16}",
+    b"PRIVATE KEY": rb"PRIVATE KEY-{5}",
+}
 _SECRET_LEAST = 12
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY|BEARER", re.IGNORECASE)
 _HOMES = ("home", "root", "Users", "tmp", "var", "mnt", "opt", "srv", "private")
@@ -56,9 +59,7 @@ class Scanned:
     """Texts of too few words to be told from chance; they were not looked for."""
 
 
-def check(
-    files: Iterable[Outgoing], *, texts: Iterable[str] = (), secrets: Iterable[str] = ()
-) -> Scanned:  # fmt: skip
+def check(files: Iterable[Outgoing], *, texts: Iterable[str] = (), secrets: Iterable[str] = ()) -> Scanned:
     """Look at every byte of every file. Raises NotPublishable for the first find.
 
     `secrets`: those of whoever started this process, where they are not in its environment.

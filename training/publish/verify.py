@@ -79,17 +79,25 @@ class Verifier:
     """Two processes that load the libraries while the upload is under way."""
 
     def __init__(
-        self, artifact: Path, *, endpoint: str, token: str, timeout_s: float = 60.0,
+        self,
+        artifact: Path,
+        *,
+        endpoint: str,
+        token: str,
+        timeout_s: float = 60.0,
         stopped: Callable[[], bool] = lambda: False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.artifact, self.timeout_s, self.stopped = artifact, timeout_s, stopped
         self._token = token
         online = {
-            "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0",
-            "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0", "HF_HUB_DISABLE_XET": "1",
+            "HF_ENDPOINT": endpoint,
+            "HF_HUB_OFFLINE": "0",
+            "TRANSFORMERS_OFFLINE": "0",
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0",
+            "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_ETAG_TIMEOUT": str(max(int(timeout_s), 1)),
             "HF_HUB_DOWNLOAD_TIMEOUT": str(max(int(timeout_s), 1)),
-        }  # fmt: skip
+        }
         self._here = _Child({"HF_HUB_OFFLINE": "1"})
         self._there = _Child(online)
         self._here.order({"model": str(artifact.absolute()), "revision": None, "adapter": False})
@@ -104,20 +112,28 @@ class Verifier:
     def verify(self, repo_id: str, commit: str, *, adapter_only: bool) -> tuple[Verified, Answers]:
         """Compare. Raises VerificationFailed with what differs, HubSilent or HubBusy."""
         start = time.perf_counter()
-        self._there.order({
-            "model": repo_id, "revision": commit, "adapter": adapter_only, "timeout_s": self.timeout_s,
-            "token": self._token,
-            "onnx": not adapter_only and (self.artifact / ONNX_FOLDER / PARITY).is_file(),
-        })  # fmt: skip
+        self._there.order(
+            {
+                "model": repo_id,
+                "revision": commit,
+                "adapter": adapter_only,
+                "timeout_s": self.timeout_s,
+                "token": self._token,
+                "onnx": not adapter_only and (self.artifact / ONNX_FOLDER / PARITY).is_file(),
+            }
+        )
         there = self._there.answer(f"{repo_id} at commit {commit[:7]}", self.stopped)
         here = self._here.answer(str(self.artifact.name), self.stopped)
         tolerance = TOLERANCE_ADAPTER if adapter_only else TOLERANCE
         difference = compare(here, there, where=f"{repo_id} at commit {commit[:7]}", tolerance=tolerance)
         verified = Verified(
-            commit=commit, n_texts=len(PROBES), largest_difference=difference,
-            seconds=round(time.perf_counter() - start, 1), date=time.strftime("%Y-%m-%d", time.gmtime()),
+            commit=commit,
+            n_texts=len(PROBES),
+            largest_difference=difference,
+            seconds=round(time.perf_counter() - start, 1),
+            date=time.strftime("%Y-%m-%d", time.gmtime()),
             onnx_equal=there.onnx_equal,
-        )  # fmt: skip
+        )
         return verified, there
 
 
@@ -159,10 +175,13 @@ class _Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "training.publish.answers"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
             start_new_session=True,  # it ends when its input does, and removes its cache: no signal is needed
             env={**kept, **_ALONE, "HF_HOME": self._home, **environment},
-        )  # fmt: skip
+        )
         self._said = ""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

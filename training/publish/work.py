@@ -43,10 +43,13 @@ def _carry_out(order: dict[str, Any]) -> None:
     if not order.get("adapter_only"):
         note = export_for_push(find_artifact(order["source"]), dry_run=bool(order.get("dry_run")))
     plan = prepare(
-        Path(order["source"]), order["repo_id"], private=bool(order.get("private")),
-        pr=bool(order.get("pr")), adapter_only=bool(order.get("adapter_only")),
+        Path(order["source"]),
+        order["repo_id"],
+        private=bool(order.get("private")),
+        pr=bool(order.get("pr")),
+        adapter_only=bool(order.get("adapter_only")),
         secrets=order.get("secrets") or (),
-    )  # fmt: skip
+    )
     tell("plan", **_shown(plan, note))
     if not order.get("dry_run"):
         pushed = push(plan, **access, progress=lambda step: tell("step", **dataclasses.asdict(step)))

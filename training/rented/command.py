@@ -32,9 +32,14 @@ from training.rented.record import Rental, keep
 
 _GPT2_CONFIG = {"model_type": "gpt2"}  # its defaults are the 124M model's shape
 _SMOLLM2_CONFIG = {
-    "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-    "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "vocab_size": 49152,
+}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -61,11 +66,17 @@ def rent(
     stem = re.sub(r"[^\w-]+", "-", run_dir.name if run_dir else recipe.name)[:60].strip("-_") or "run"
     nonce = secrets.token_hex(4)
     rental = Rental(
-        flavor=flavor.name, gpu=bool(flavor.gpu), usd_per_hour=flavor.usd_per_hour,
-        price_source=flavor.price_source, namespace=user, nonce=nonce,
-        crate=f"{user}/tweettune-job-{stem}-{nonce}", model=f"{user}/tweettune-{stem}-{nonce}",
-        estimated_s=round(estimate.seconds, 1), timeout_s=estimate.timeout_s,
-    )  # fmt: skip
+        flavor=flavor.name,
+        gpu=bool(flavor.gpu),
+        usd_per_hour=flavor.usd_per_hour,
+        price_source=flavor.price_source,
+        namespace=user,
+        nonce=nonce,
+        crate=f"{user}/tweettune-job-{stem}-{nonce}",
+        model=f"{user}/tweettune-{stem}-{nonce}",
+        estimated_s=round(estimate.seconds, 1),
+        timeout_s=estimate.timeout_s,
+    )
     for sentence in what_will_happen(rental, estimate, crate, shape):
         say(sentence)
     if not ask("Rent it?"):
@@ -135,7 +146,9 @@ def _shape(name: str, config: Any, recipe: Recipe) -> Shape:
     key_heads = getattr(config, "num_key_value_heads", None) or heads
     layer = 2 * width * width * (1 + key_heads / heads) + gated * width * inner
     return Shape(
-        name=name, layers=config.num_hidden_layers, layer_parameters=round(layer),
+        name=name,
+        layers=config.num_hidden_layers,
+        layer_parameters=round(layer),
         parameters=round(layer * config.num_hidden_layers + width * config.vocab_size),
         trunk=trunk_depth(recipe, config),
-    )  # fmt: skip
+    )

@@ -25,12 +25,28 @@ from training.recipes import Recipe, save_recipe
 from training.rented.errors import RentedError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CODE = ("inference/**/*.py", "training/**/*.py", "training/recipes/*.toml", ".huggingface/*.md",
-        "requirements.txt", "requirements-embedded.txt")  # fmt: skip
+CODE = (
+    "inference/**/*.py",
+    "training/**/*.py",
+    "training/recipes/*.toml",
+    ".huggingface/*.md",
+    "requirements.txt",
+    "requirements-embedded.txt",
+)
 NOT_NEEDED = {
-    "gradio", "fastapi", "uvicorn", "httptools", "uvloop", "prometheus_client", "mcp", "tweepy", "websockets",
-    "requests", "urllib3", "plotly",
-}  # fmt: skip
+    "gradio",
+    "fastapi",
+    "uvicorn",
+    "httptools",
+    "uvloop",
+    "prometheus_client",
+    "mcp",
+    "tweepy",
+    "websockets",
+    "requests",
+    "urllib3",
+    "plotly",
+}
 """Pins of requirements.txt that only the app and the server need."""
 
 
@@ -86,9 +102,12 @@ def pack(recipe: Recipe, *, root: Path = ROOT) -> Crate:
     files: dict[str, bytes | Path] = {"code.zip": code, "recipe.toml": _toml(remote), **data}
     _refuse_tokens(files)
     return Crate(
-        files=files, requirements=_needed(root) + alone, alone=alone, data=tuple(data.values()),
+        files=files,
+        requirements=_needed(root) + alone,
+        alone=alone,
+        data=tuple(data.values()),
         code_sha256=hashlib.sha256(code).hexdigest(),
-    )  # fmt: skip
+    )
 
 
 def _data_files(source: Path) -> dict[str, Path]:

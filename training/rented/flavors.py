@@ -22,9 +22,14 @@ _CPU_CORE_GFLOPS = 40.0  # float32; measured: 80 to 120 on two cores
 _BUSY = 0.12  # share of a GPU's peak that small batches of short texts reach: an assumption
 _PEAK_GFLOPS = {
     # Dense peak in the precision that training takes there: bfloat16, or float32 where there is none (T4).
-    "t4": 8_100, "l4": 121_000, "a10g": 70_000, "l40s": 362_000, "a100": 312_000, "h200": 989_000,
+    "t4": 8_100,
+    "l4": 121_000,
+    "a10g": 70_000,
+    "l40s": 362_000,
+    "a100": 312_000,
+    "h200": 989_000,
     "rtx pro 6000": 500_000,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -53,17 +58,27 @@ class Flavor:
 
 
 _TABLE = [
-    Flavor("cpu-basic", 2, 0.01), Flavor("cpu-upgrade", 8, 0.03), Flavor("cpu-xl", 16, 1.00),
-    Flavor("cpu-performance", 32, 1.90), Flavor("t4-small", 4, 0.40, "t4", 1),
-    Flavor("t4-medium", 8, 0.60, "t4", 1), Flavor("l4x1", 8, 0.80, "l4", 1),
+    Flavor("cpu-basic", 2, 0.01),
+    Flavor("cpu-upgrade", 8, 0.03),
+    Flavor("cpu-xl", 16, 1.00),
+    Flavor("cpu-performance", 32, 1.90),
+    Flavor("t4-small", 4, 0.40, "t4", 1),
+    Flavor("t4-medium", 8, 0.60, "t4", 1),
+    Flavor("l4x1", 8, 0.80, "l4", 1),
     Flavor("l4x4", 48, 3.80, "l4", 4),
-    Flavor("a10g-small", 4, 1.00, "a10g", 1), Flavor("a10g-large", 12, 1.50, "a10g", 1),
-    Flavor("a10g-largex2", 24, 3.00, "a10g", 2), Flavor("a10g-largex4", 48, 5.00, "a10g", 4),
-    Flavor("l40sx1", 8, 1.80, "l40s", 1), Flavor("l40sx4", 48, 8.30, "l40s", 4),
-    Flavor("l40sx8", 192, 23.50, "l40s", 8), Flavor("a100-large", 12, 2.50, "a100", 1),
-    Flavor("a100x4", 48, 10.00, "a100", 4), Flavor("a100x8", 96, 20.00, "a100", 8),
-    Flavor("rtx-pro-6000", 23, 2.75, "rtx pro 6000", 1), Flavor("h200", 23, 5.00, "h200", 1),
-]  # fmt: skip
+    Flavor("a10g-small", 4, 1.00, "a10g", 1),
+    Flavor("a10g-large", 12, 1.50, "a10g", 1),
+    Flavor("a10g-largex2", 24, 3.00, "a10g", 2),
+    Flavor("a10g-largex4", 48, 5.00, "a10g", 4),
+    Flavor("l40sx1", 8, 1.80, "l40s", 1),
+    Flavor("l40sx4", 48, 8.30, "l40s", 4),
+    Flavor("l40sx8", 192, 23.50, "l40s", 8),
+    Flavor("a100-large", 12, 2.50, "a100", 1),
+    Flavor("a100x4", 48, 10.00, "a100", 4),
+    Flavor("a100x8", 96, 20.00, "a100", 8),
+    Flavor("rtx-pro-6000", 23, 2.75, "rtx pro 6000", 1),
+    Flavor("h200", 23, 5.00, "h200", 1),
+]
 
 
 def flavors(listed: Iterable[Any] | None = None) -> dict[str, Flavor]:
@@ -81,9 +96,12 @@ def _of_hub(hardware: Any, known: Flavor | None) -> Flavor:
         return dataclasses.replace(known, **price)
     gpu, digits = hardware.accelerator, "".join(c for c in hardware.cpu if c.isdigit())
     return Flavor(
-        hardware.name, int(digits or 1), gpu=gpu.model.lower() if gpu else "",
-        gpus=int(gpu.quantity) if gpu and str(gpu.quantity).isdigit() else int(bool(gpu)), **price,
-    )  # fmt: skip
+        hardware.name,
+        int(digits or 1),
+        gpu=gpu.model.lower() if gpu else "",
+        gpus=int(gpu.quantity) if gpu and str(gpu.quantity).isdigit() else int(bool(gpu)),
+        **price,
+    )
 
 
 def find_flavor(name: str, known: dict[str, Flavor]) -> Flavor:

@@ -89,16 +89,24 @@ class Follower:
         mirror.note(f"Sent to the private data set {rental.crate}: {'; '.join(crate.sentences())}.")
         mirror.phase("queue")
         task = {
-            "crate": rental.crate, "revision": revision, "files": list(crate.files), "model": rental.model,
-            "requirements": crate.requirements, "alone": crate.alone,
+            "crate": rental.crate,
+            "revision": revision,
+            "files": list(crate.files),
+            "model": rental.model,
+            "requirements": crate.requirements,
+            "alone": crate.alone,
             "gpu": rental.gpu,
-        }  # fmt: skip
+        }
         job = self.hub.submit(
-            namespace=rental.namespace, nonce=rental.nonce, image=IMAGE, flavor=rental.flavor,
-            command=["python", "-c", BOOTSTRAP.read_text(encoding="utf-8")], timeout=rental.timeout_s,
+            namespace=rental.namespace,
+            nonce=rental.nonce,
+            image=IMAGE,
+            flavor=rental.flavor,
+            command=["python", "-c", BOOTSTRAP.read_text(encoding="utf-8")],
+            timeout=rental.timeout_s,
             env={"TWEETTUNE_JOB": json.dumps(task), **endpoint_for_job()},
             secrets={"HF_TOKEN": self.hub.token},
-        )  # fmt: skip
+        )
         self._keep(job_id=job.id, job_url=job.url)
         mirror.note(
             f"Job: {job.url}. It goes on when this computer is switched off; it is stopped after "

@@ -140,8 +140,7 @@ class JobsHub:
     def create(self, repo: str, kind: str) -> None:
         """Create a private repository, or keep the one that is there."""
         self.again(
-            f"create {repo}",
-            lambda: self.api.create_repo(repo, repo_type=kind, private=True, exist_ok=True),
+            f"create {repo}", lambda: self.api.create_repo(repo, repo_type=kind, private=True, exist_ok=True)
         )
 
     def commit(self, repo: str, kind: str, files: Mapping[str, bytes | Path], *, message: str) -> str:
@@ -161,10 +160,16 @@ class JobsHub:
         self.again(
             f"read {repo}",
             lambda: snapshot_download(
-                repo, repo_type=kind, revision=revision, allow_patterns=patterns, local_dir=folder,
-                token=self.token, endpoint=self.api.endpoint, etag_timeout=TIMEOUT_S,
+                repo,
+                repo_type=kind,
+                revision=revision,
+                allow_patterns=patterns,
+                local_dir=folder,
+                token=self.token,
+                endpoint=self.api.endpoint,
+                etag_timeout=TIMEOUT_S,
             ),
-        )  # fmt: skip
+        )
 
     def delete(self, repo: str, kind: str) -> None:
         """Delete a repository; one that is gone already is fine."""

@@ -50,9 +50,12 @@ class Mirror:
         """Take over one of the job's events."""
         content = {key: value for key, value in event.items() if key not in ("kind", "time")}
         append_event(
-            self.run / "events.jsonl", str(event.get("kind", "note")),
-            **content, job_seq=number, job_time=event.get("time"),
-        )  # fmt: skip
+            self.run / "events.jsonl",
+            str(event.get("kind", "note")),
+            **content,
+            job_seq=number,
+            job_time=event.get("time"),
+        )
         if event.get("kind") == "progress":
             low, high = _TRAINING
             self._phase, self._left = str(event.get("phase", "")), event.get("time_left_s")
@@ -68,6 +71,12 @@ class Mirror:
 
     def _status(self, state: str, message: str = "") -> None:
         write_status(
-            self.run, state, message, phase=self._phase, progress=self._share, time_left_s=self._left,
-            started_at=self.started, now=self.clock(),
-        )  # fmt: skip
+            self.run,
+            state,
+            message,
+            phase=self._phase,
+            progress=self._share,
+            time_left_s=self._left,
+            started_at=self.started,
+            now=self.clock(),
+        )
