@@ -3,7 +3,7 @@
     python app.py                                  # the newest finished run's model, or none
     python app.py --model runs/demo/artifact       # or MODEL_ID=owner/name
 
-What an owner can set is in ui/space_settings.py. The port is GRADIO_SERVER_PORT, else PORT, else 7860. The
+What an owner can set is in ui/account/settings.py. The port is GRADIO_SERVER_PORT, else PORT, else 7860. The
 page is up before the model is: that is loaded behind it. Knows nothing about what the tabs do.
 """
 
@@ -24,8 +24,8 @@ from inference.serving.server import answer_errors, refuse_other_methods
 from inference.serving.service import Service
 from inference.serving.settings import Settings
 from ui import Workbench, build
+from ui.account.settings import SettingsError, read_settings
 from ui.server import Server
-from ui.space_settings import SettingsError, read_settings
 from ui.theme import head, theme
 from ui.translations import I18N
 

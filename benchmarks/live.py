@@ -31,13 +31,16 @@ from benchmarks import load, results
 from benchmarks.serving import DEMO, TUNED, copied
 from inference import Classifier
 from inference.batches import budgeted_batches
-from inference.engine.export import export_onnx
-from inference.feed import ClassifiedPost, Feed
+from inference.export.export import export_onnx
+from inference.live.feed import Feed
+from inference.live.numbers import ClassifiedPost
+from inference.live.post import Post
+from inference.live.recording import Recorder
+from inference.live.sources import Replay
+from inference.live.sources.live import IDS_REMEMBERED
 from inference.live.statistics import LiveStatistics
-from inference.sources import Post, Recorder, Replay
-from inference.sources.live import IDS_REMEMBERED
-from training.data import DataSpec, load_splits
-from training.estimate import gflops
+from training.data.load import DataSpec, load_splits
+from training.fit.estimate import gflops
 
 STRETCHES, STRETCH_S = 16, 10.0
 SUSTAINED_S, SPAN_S = 300.0, 30.0

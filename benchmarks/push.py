@@ -39,7 +39,7 @@ LARGE = 10_000_000
 def main(dataset: str, *, layers: int = LAYERS, rounds: int = ROUNDS) -> None:
     """Measure, and write results/push.json. `layers`: of a network of GPT-2's width; 12 make 498 MB."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from servers.hub import LocalHub  # noqa: PLC0415  (the tests' server; only here)
+    from tests.servers.hub import LocalHub  # noqa: PLC0415  (the tests' server; only here)
 
     with tempfile.TemporaryDirectory() as folder:
         artifact = gpt2_shape(Path(folder) / "artifact", layers)

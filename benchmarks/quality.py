@@ -22,13 +22,13 @@ import psutil
 
 from benchmarks import results
 from inference.artifact import PROVENANCE, read_record
-from training.baselines import bag_of_words
-from training.data import load_splits
-from training.estimate import gflops
-from training.jobs import find_run
-from training.metrics import scores
-from training.pipeline import data_spec
+from training.data.load import load_splits
+from training.evaluate.baselines import bag_of_words
+from training.evaluate.metrics import scores
+from training.fit.estimate import gflops
+from training.fit.run import data_spec
 from training.recipes import change, load_recipe
+from training.runs.run import find_run
 
 POLL_S = 0.2
 

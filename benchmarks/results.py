@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training.estimate import gflops
-from training.provenance import machine, versions
+from training.fit.estimate import gflops
+from training.runs.provenance import machine, versions
 
 FOLDER = Path(__file__).parent / "results"
 

@@ -24,8 +24,8 @@ from benchmarks import results
 from inference import Classifier
 from inference.artifact import EVALUATION
 from inference.batches import budgeted_batches
-from inference.engine.export import export_onnx
-from training.data import DataSpec, Splits, load_splits
+from inference.export.export import export_onnx
+from training.data.load import DataSpec, Splits, load_splits
 
 DEMO = Path("runs/demo/artifact")
 GPT2 = "GPT-2's shape, random weights"

@@ -17,9 +17,9 @@ from typing import Any
 from scipy.stats import chi2
 
 from benchmarks import results
-from inference.live.intervals import poles
+from inference.common.intervals import poles
 from inference.live.shift import ALLOWANCE, MEMORY, THRESHOLD, WARM_UP, ShiftDetector
-from training.data import DataSpec, load_splits
+from training.data.load import DataSpec, load_splits
 
 QUIET_STREAMS, QUIET_POSTS = 250, 40_000
 RUN, RUN_STREAMS = 5, 50

@@ -20,10 +20,12 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks import results
 from inference.trunk import trunk_skipped
-from training.bases import Base, embedded_base
-from training.data import load_splits
-from training.journal import Journal
-from training.model import (
+from training.data.load import load_splits
+from training.fit.rows import cache_trunk, encoded_rows
+from training.fit.run import data_spec
+from training.fit.trainer import fit
+from training.model.bases import Base, embedded_base
+from training.model.classifier import (
     add_lora,
     build_classifier,
     freeze_trunk,
@@ -31,10 +33,8 @@ from training.model import (
     prompted_tokenizer,
     trunk_depth,
 )
-from training.pipeline import data_spec
 from training.recipes import Recipe, change, load_recipe
-from training.rows import cache_trunk, encoded_rows
-from training.trainer import fit
+from training.runs.journal import Journal
 
 EPOCHS = 3
 ROUNDS = 2

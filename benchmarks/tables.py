@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from inference import cli as inference_cli
-from training import cli as training_cli
+from inference.common.wording import percent
+from training.cli import main as training_cli
 from training.recipes import available_recipes, settings
-from training.wording import percent
-from ui.space_settings import settings as owners_settings
+from ui.account.settings import settings as owners_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

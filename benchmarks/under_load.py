@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks import load, results
 from benchmarks.serving import DEMO, TUNED, copied
 from inference import Classifier
-from inference.engine.export import export_onnx
-from training.data import DataSpec, load_splits
+from inference.export.export import export_onnx
+from training.data.load import DataSpec, load_splits
 
 CLIENTS = 64
 TURNS = 3

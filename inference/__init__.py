@@ -6,7 +6,7 @@ from inference import Classifier
 from importlib import import_module
 from typing import Any
 
-from inference.errors import TweetTuneError
+from inference.common.errors import TweetTuneError
 
 _LAZY = ("Classifier", "Prediction")
 __all__ = ["Classifier", "Prediction", "TweetTuneError"]

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inference.errors import ArtifactError
+from inference.common.errors import ArtifactError
 
 EVALUATION = "evaluation.json"
 PROVENANCE = "provenance.json"

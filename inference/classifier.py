@@ -21,9 +21,9 @@ from tokenizers import Tokenizer
 
 from inference.artifact import ONNX_FOLDER, PARITY, check_artifact, read_record
 from inference.batches import Progress, budgeted_batches, no_progress
+from inference.common.errors import ArtifactError, PredictionError
+from inference.common.hub import HubError, snapshot
 from inference.engine import Engine, load_engine
-from inference.errors import ArtifactError, PredictionError
-from inference.hub import HubError, snapshot
 
 _CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
 

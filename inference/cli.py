@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from inference import live_command as live
-from inference.engine import command as export
-from inference.errors import PredictionError, TweetTuneError
-from inference.files import command as score
+from inference.common.errors import PredictionError, TweetTuneError
+from inference.export import command as export
+from inference.live import command as live
+from inference.scoring import command as score
 from inference.serving import command as serve
 from inference.serving import mcp_command as mcp
 
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _classify(given: argparse.Namespace) -> int:
     texts = _texts(given)
-    from inference.classifier import Classifier  # noqa: PLC0415  (torch takes seconds; errors come first)
+    from inference.classifier import Classifier
 
     classifier = Classifier.load(given.model, engine=given.engine)
     predictions = classifier.predict(texts)

@@ -1,14 +1,9 @@
 """Real, tiny models and data for the tests: nothing here is a mock, nothing needs the network."""
 
-import csv
 import os
-import pty
-import random
 import signal
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read at import: no test may reach for the Hub
@@ -18,45 +13,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny matrices: a second thread 
 
 import pytest
 import torch
-from hub_fixtures import hub, large, online  # noqa: F401  (fixtures)
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, LlamaConfig, LlamaForCausalLM
 
-from training.jobs import ACTIVE, Run, Status, find_run
+from tests.support import (
+    REPOSITORY,
+    Trained,
+    command,
+    train_arguments,
+    tweets,
+    wait_for,
+    wait_until_ended,
+    write_csv,
+)
+from tests.support.hub_fixtures import hub, large, online  # noqa: F401  (fixtures)
+from training.runs.run import find_run
 
 # A script's background jobs ignore Ctrl-C and so would all that the tests start from there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-WORDS = {
-    "negative": ["hate", "awful", "sad", "worst", "angry", "broken", "terrible", "lost"],
-    "neutral": ["table", "monday", "report", "train", "paper", "number", "meeting", "street"],
-    "positive": ["love", "great", "happy", "best", "thanks", "sunny", "wonderful", "win"],
-}
-FILLERS = ["the", "my", "this", "so", "today", "it", "is", "@friend", "really", "we", "at", "work", "#life"]
-
-
-def tweets(count: int, *, seed: int = 0, words_known: int = 8) -> list[tuple[str, str]]:
-    """Return made-up (text, label) pairs, a third of each label, no two texts alike."""
-    rng, rows, seen = random.Random(seed), [], set()
-    while len(rows) < count:
-        label = list(WORDS)[len(rows) % 3]
-        words = rng.choices(FILLERS, k=rng.randint(2, 9)) + rng.choices(
-            WORDS[label][:words_known], k=rng.randint(2, 3)
-        )
-        rng.shuffle(words)
-        text = " ".join(words)
-        if text not in seen:
-            seen.add(text)
-            rows.append((text, label))
-    return rows
-
-
-def write_csv(path: Path, rows: list[tuple[str, str]], header: tuple[str, str] = ("text", "label")) -> Path:
-    """Write (text, label) pairs as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -145,87 +119,6 @@ def _save(model, tokenizer, folder: Path) -> Path:
 def tiny_base(request) -> Path:
     """Return each tiny base in turn."""
     return request.getfixturevalue(f"tiny_{request.param}")
-
-
-def command(module: str, *arguments: object, **options) -> subprocess.CompletedProcess:
-    """Run `python -m MODULE …` to its end, as a user would."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        **options,
-    )
-
-
-def at_a_terminal(module: str, *arguments: object) -> bytes:
-    """Run `python -m MODULE …` to its end as a person at a terminal does; return what they see."""
-    ours, theirs = pty.openpty()
-    watching = subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-        env={**os.environ, "CI": "", "TERM": "xterm", "COLUMNS": "100"},
-    )
-    os.close(theirs)
-    said = b""
-    try:
-        while part := os.read(ours, 65536):
-            said += part
-    except OSError:
-        pass  # the other end is closed
-    os.close(ours)
-    assert watching.wait(timeout=60) == 0
-    return said
-
-
-def wait_for(condition, *, seconds: float = 120.0, every: float = 0.005):
-    """Return what the condition returns as soon as it is true; fail when that takes too long."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(every)
-    raise AssertionError(f"it did not happen within {seconds} s")
-
-
-def wait_until_ended(run: Run) -> Status:
-    """Wait for the end of a run, whatever it is."""
-    return wait_for(lambda: (s := run.status()).state not in ACTIVE and s, every=0.1)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished run of the tests' recipe on a tiny base, and how it was started."""
-
-    run: Run
-    base: Path
-    data: Path
-    stdout: str = ""
-    stderr: str = ""
-
-    @property
-    def artifact(self) -> Path:
-        """The servable folder."""
-        return self.run.artifact
-
-
-LONGER = {
-    "epochs": "6",
-    "n_train": "200",
-    "n_validation": "40",
-    "learning_rate": "5e-3",
-    "evals_per_epoch": "1",
-}
-"""Changes to `smoke` that leave time to stop a run midway, and teach the tiny bases something."""
-
-
-def train_arguments(base: Path, data: Path, run_dir: Path) -> list[str]:
-    """Return the command line of the tests' training."""
-    changes = [word for pair in LONGER.items() for word in ("--set", "=".join(pair))]
-    return ["train", "smoke", "--base", base, "--dataset", data, "--run-dir", run_dir, *changes]
 
 
 @pytest.fixture(scope="session")

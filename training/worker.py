@@ -12,11 +12,11 @@ import datasets
 from transformers.utils import logging as transformers_logging
 
 from inference.artifact import read_record
-from inference.errors import RunError
-from training.ending import Ending, Stop
-from training.jobs import find_run
-from training.journal import Journal
-from training.pipeline import train_run
+from inference.common.errors import RunError
+from training.fit.run import train_run
+from training.runs.ending import Ending, Stop
+from training.runs.journal import Journal
+from training.runs.run import find_run
 
 
 def main(path: str) -> int:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from inference.errors import TweetTuneError
-from inference.machine import is_zero_gpu
+from inference.common.errors import TweetTuneError
+from inference.common.machine import is_zero_gpu
 
 DEVICE = "cuda"
 LONGEST_S = 60

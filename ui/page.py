@@ -13,12 +13,12 @@ from typing import Any
 
 import gradio as gr
 
-from ui.compare import build_compare
-from ui.live import build_live
+from ui.compare.tab import build_compare
+from ui.header import header
+from ui.live.tab import build_live
 from ui.parts import html
-from ui.render_header import header
 from ui.state import Workbench
-from ui.train import build_train
+from ui.train.tab import build_train
 from ui.translations import I18N, texts_for
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}

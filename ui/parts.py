@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from inference.errors import TweetTuneError
+from inference.common.errors import TweetTuneError
 
 HEADING = '<div class="tt"><h2>${value}</h2></div>'
 REMARK = '<div class="tt"><p class="muted small">${value}</p></div>'
@@ -26,7 +26,7 @@ element.addEventListener('click', (event) => {
 
 
 def html(value: Any = "", *, actions: bool = False, **options: Any) -> gr.HTML:
-    """Return an HTML component for what `ui.render` draws; with `actions`, `select` tells which button."""
+    """Return an HTML component for what `ui.html` draws; with `actions`, `select` tells which button."""
     options.setdefault("js_on_load", ACTIONS_JS if actions else None)
     return gr.HTML(value, apply_default_css=False, **options)
 

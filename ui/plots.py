@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ui.render import esc, label_class
+from ui.html import esc, label_class
 from ui.translations import Texts
 
 _WIDTH, _HEIGHT = 1000.0, 100.0  # units of the drawing, not pixels: it is stretched

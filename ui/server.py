@@ -13,7 +13,7 @@ from typing import Any
 
 from inference.serving import process
 from inference.serving.service import Service
-from training.terminal import is_at_a_desktop
+from training.cli.terminal import is_at_a_desktop
 from ui.gpu import announce
 from ui.state import Workbench
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inference.artifact import BASE_HEAD, EVALUATION, PROVENANCE, read_record
-from inference.errors import RunError, TweetTuneError
-from inference.sources import SOURCES, Post, Source
-from training.jobs import Run, find_run, list_runs
-from ui.live_duel import Duels
-from ui.live_feeds import LiveFeeds
-from ui.publishing import Publications
-from ui.space_settings import SpaceSettings, read_settings
+from inference.common.errors import RunError, TweetTuneError
+from inference.live.post import Post
+from inference.live.sources import SOURCES, Source
+from training.runs.run import Run, find_run, list_runs
+from ui.account.settings import SpaceSettings, read_settings
+from ui.live.duel import Duels
+from ui.live.feeds import LiveFeeds
+from ui.pushes import Publications
 
 Stage = Literal["none", "loading", "ready", "failed"]
 SLOW_S = 6.0
@@ -93,7 +94,7 @@ def load_tuned(source: str) -> Any:
 
 def load_base(artifact: Path) -> Any:
     """Return the untouched base of an artifact as a Classifier. Raises BaseError or ArtifactError."""
-    return import_module("training.model").load_base_classifier(artifact)
+    return import_module("training.model.classifier").load_base_classifier(artifact)
 
 
 class Workbench:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.artifact import ONNX_FOLDER, PARITY
-from inference.errors import ArtifactError
+from inference.common.errors import ArtifactError
 
 
 class Engine(Protocol):

@@ -18,9 +18,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from inference.artifact import ONNX_FOLDER, PARITY, read_record
+from inference.common.errors import ArtifactError
+from inference.common.machine import cores
 from inference.engine.parity import FLOAT32, INT8
-from inference.errors import ArtifactError
-from inference.machine import cores
 
 _PROBE_TOLERANCE = 0.05  # logits; kernels round differently, but one that overflows is off by far more
 Array = NDArray[np.float32]

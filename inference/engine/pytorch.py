@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
-from inference.errors import ArtifactError
-from inference.machine import cores, is_zero_gpu
+from inference.common.errors import ArtifactError
+from inference.common.machine import cores, is_zero_gpu
 from inference.trunk import pad_ids
 
 

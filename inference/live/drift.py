@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Any, Literal
 
-from inference.live.intervals import Z
+from inference.common.intervals import Z
 from inference.live.reference import (
     FOREIGN,
     Reference,

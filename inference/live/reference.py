@@ -28,7 +28,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from inference.artifact import REFERENCE, read_record
-from inference.errors import ArtifactError
+from inference.common.errors import ArtifactError
 
 LENGTH_EDGES = (4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 256)
 """Tokens, prompt included: a bin ends below its edge, and the last has no end."""

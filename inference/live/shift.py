@@ -4,7 +4,7 @@
     shift = detector.add("negative")       # -> None, or a Shift at the post at which one is noticed
 
 The test is a self-starting two-sided CUSUM (Page 1954, doi 10.1093/biomet/41.1-2.100; Hawkins 1987, doi
-10.2307/2348827). A post counts +1, 0 or -1 (`inference.live.intervals.poles`). Each is compared with the
+10.2307/2348827). A post counts +1, 0 or -1 (`inference.common.intervals.poles`). Each is compared with the
 mean and spread of the posts before it, so no target need be known; what lies above the mean by more than an
 allowance is summed up, and so is what lies below. A sum that passes the threshold is a shift. Then all begins
 anew, with the posts that come after the alarm as the reference: those that raised it were chosen for being
@@ -21,7 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inference.live.intervals import Interval, net, poles
+from inference.common.intervals import Interval, net, poles
 
 ALLOWANCE = 0.0625
 """In standard deviations of a post; half of the least shift to be found: about 10 points of net sentiment."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inference.classifier import Classifier
-from inference.errors import ArtifactError
+from inference.common.errors import ArtifactError
 from inference.live.drift import Drift, DriftMeter
 from inference.live.reference import Reference, load_reference
 from inference.live.shift import Shift, ShiftDetector
@@ -42,7 +42,7 @@ class Text(Protocol):
 
 
 class Told(Protocol):
-    """A post and what the model says of it: `inference.feed.ClassifiedPost` is one."""
+    """A post and what the model says of it: `inference.live.feed.ClassifiedPost` is one."""
 
     @property
     def post(self) -> Text:

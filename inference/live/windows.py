@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from inference.live.intervals import Interval, net, poles, share
+from inference.common.intervals import Interval, net, poles, share
 
 SPANS_S = (10.0, 60.0, 300.0)
 _FINE_S = 1.0  # the rolling windows move on by this much
@@ -33,7 +33,7 @@ class Window:
     counts: tuple[int, ...]
     """Posts by label, in the classifier's order."""
     shares: tuple[Interval | None, ...]
-    """By label, with Wilson's interval; see `inference.live.intervals`."""
+    """By label, with Wilson's interval; see `inference.common.intervals`."""
     net: Interval | None
     """From -1 to 1, with the interval of Bonett and Price."""
 

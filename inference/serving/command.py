@@ -90,8 +90,8 @@ def run(given: argparse.Namespace) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to load again
     port = port_of(PORT, PORT=os.environ.get("PORT")) if given.port is None else given.port
     settings = settings_of(given)
-    from inference.serving.models import sources_of  # noqa: PLC0415  (torch takes seconds; errors come first)
-    from inference.serving.process import serve  # noqa: PLC0415
+    from inference.serving.models import sources_of
+    from inference.serving.process import serve
 
     serve(
         sources_of(given.model),

@@ -16,7 +16,7 @@ ServingError
 # ruff: noqa: N818  (what happened is the name; "Error" would add nothing to it)
 from typing import ClassVar
 
-from inference.errors import TweetTuneError
+from inference.common.errors import TweetTuneError
 
 
 class ServingError(TweetTuneError):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from inference.artifact import PROVENANCE, read_record
-from inference.errors import ArtifactError
+from inference.common.errors import ArtifactError
 from inference.serving.batcher import Batcher
 from inference.serving.errors import NotReady, UnknownModel
 

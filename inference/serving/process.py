@@ -26,8 +26,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from inference.errors import TweetTuneError
-from inference.machine import cores
+from inference.common.errors import TweetTuneError
+from inference.common.machine import cores
 from inference.serving.errors import ServingError
 from inference.serving.logs import LOGGING
 from inference.serving.protocol import bounded

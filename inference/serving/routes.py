@@ -24,7 +24,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from inference.errors import PredictionError
+from inference.common.errors import PredictionError
 from inference.serving import openapi, wire
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError, SlowClient, WrongType
 from inference.serving.limits import Bodies, Body, ClientGone, RateLimiter, check_token, network

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.classifier import Classifier, Prediction
-from inference.errors import TweetTuneError
+from inference.common.errors import TweetTuneError
 from inference.serving.batcher import Batcher, Job, Logits
 from inference.serving.errors import DeadlineExceeded, NotReady, ServingError
 from inference.serving.metrics import Metrics

@@ -11,7 +11,7 @@ All posts are made up. A test scripts what a server does next: refuse, stall, br
 import threading
 import time
 
-from inference.errors import TweetTuneError
+from inference.common.errors import TweetTuneError
 
 
 def wait_for(condition, timeout_s: float = 10.0):

@@ -22,16 +22,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from servers import hub_commits as commits
-from servers import hub_repos as repos
-from servers.hub_cards import check_card
-from servers.hub_faults import Fault, Faults
-from servers.hub_http import Asked, HttpServer, Refusal, Reply, Request
-from servers.hub_jobs import JobRecord, Jobs
-from servers.hub_lfs import Large
-from servers.hub_rights import Bearer, Rights, check_read, check_write
-from servers.hub_spaces import SpaceRecord, Spaces
-from servers.hub_store import Commit, Repo, Store
+from tests.servers import hub_commits as commits
+from tests.servers import hub_repos as repos
+from tests.servers.hub_cards import check_card
+from tests.servers.hub_faults import Fault, Faults
+from tests.servers.hub_http import Asked, HttpServer, Refusal, Reply, Request
+from tests.servers.hub_jobs import JobRecord, Jobs
+from tests.servers.hub_lfs import Large
+from tests.servers.hub_rights import Bearer, Rights, check_read, check_write
+from tests.servers.hub_spaces import SpaceRecord, Spaces
+from tests.servers.hub_store import Commit, Repo, Store
 
 __all__ = ["Commit", "JobRecord", "LocalHub", "Request", "SpaceRecord"]
 

@@ -10,7 +10,7 @@ import re
 
 import yaml
 
-from servers.hub_repos import front_matter
+from tests.servers.hub_repos import front_matter
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 TEXTS = {

@@ -8,11 +8,11 @@ import json
 import re
 from typing import Any
 
-from servers.hub_cards import check_card
-from servers.hub_http import Asked, Refusal, Reply
-from servers.hub_repos import TIME, commit_of
-from servers.hub_rights import check_write
-from servers.hub_store import KINDS, Blob, Commit, Discussion, ParentMovedError, Repo
+from tests.servers.hub_cards import check_card
+from tests.servers.hub_http import Asked, Refusal, Reply
+from tests.servers.hub_repos import TIME, commit_of
+from tests.servers.hub_rights import check_write
+from tests.servers.hub_store import KINDS, Blob, Commit, Discussion, ParentMovedError, Repo
 
 NAME = re.compile(r"[A-Za-z0-9_][\w.\-]{0,95}")
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from servers.hub_faults import Fault, Faults
-from servers.web import Connections, TrackedHandler
+from tests.servers.hub_faults import Fault, Faults
+from tests.servers.web import Connections, TrackedHandler
 
 PIECE = 1 << 20
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from servers.hub_http import Asked, Refusal, Reply
-from servers.hub_repos import TIME
-from servers.hub_rights import NO_TOKEN, Bearer
+from tests.servers.hub_http import Asked, Refusal, Reply
+from tests.servers.hub_repos import TIME
+from tests.servers.hub_rights import NO_TOKEN, Bearer
 
 OVER = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 DEFAULT_TIMEOUT_S = 1800

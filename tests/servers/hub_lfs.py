@@ -16,9 +16,9 @@ from math import ceil
 from pathlib import Path
 from urllib.parse import quote
 
-from servers.hub_http import Asked, HttpServer, Refusal, Reply
-from servers.hub_rights import check_write
-from servers.hub_store import Blob, Repo, Store
+from tests.servers.hub_http import Asked, HttpServer, Refusal, Reply
+from tests.servers.hub_rights import check_write
+from tests.servers.hub_store import Blob, Repo, Store
 
 
 class Large(HttpServer):

@@ -7,9 +7,9 @@ from urllib.parse import parse_qs
 
 import yaml
 
-from servers.hub_http import Asked, Refusal, Reply
-from servers.hub_rights import check_gate
-from servers.hub_store import Blob, Commit, Repo
+from tests.servers.hub_http import Asked, Refusal, Reply
+from tests.servers.hub_rights import check_gate
+from tests.servers.hub_store import Blob, Commit, Repo
 
 TIME = "%Y-%m-%dT%H:%M:%S.000Z"
 

@@ -13,8 +13,8 @@ or a plain list, which is for the user's own namespace), "oauth" (`scopes`: Sign
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from servers.hub_http import Asked, Refusal
-from servers.hub_store import Repo
+from tests.servers.hub_http import Asked, Refusal
+from tests.servers.hub_store import Repo
 
 BAD_TOKEN = "Invalid credentials in Authorization header"
 NO_TOKEN = "Invalid username or password."

@@ -17,11 +17,11 @@ from typing import Any
 
 import yaml
 
-from servers.hub_http import Asked, Refusal, Reply
-from servers.hub_jobs import HARDWARE, events
-from servers.hub_repos import TIME, front_matter
-from servers.hub_rights import Bearer
-from servers.hub_store import Repo
+from tests.servers.hub_http import Asked, Refusal, Reply
+from tests.servers.hub_jobs import HARDWARE, events
+from tests.servers.hub_repos import TIME, front_matter
+from tests.servers.hub_rights import Bearer
+from tests.servers.hub_store import Repo
 
 RUNNING = ("RUNNING", "RUNNING_BUILDING", "RUNNING_APP_STARTING")
 COMING_UP = ("BUILDING", "APP_STARTING", "RUNNING_BUILDING", "RUNNING_APP_STARTING")

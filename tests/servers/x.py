@@ -14,7 +14,7 @@ import json
 import threading
 from queue import Empty, Queue
 
-from servers.web import Answer, Request, Web
+from tests.servers.web import Answer, Request, Web
 
 FIRST_ID = 1_234_567_890_123_456_000
 DISCONNECT = {

@@ -19,7 +19,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # not in its __all__
 
-from inference.errors import ArtifactError
+from inference.common.errors import ArtifactError
 from training.publish.card_data import estimated_energy, eval_results, language, licence, metadata
 from training.publish.card_examples import SWAPS
 from training.publish.card_facts import (

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from inference.artifact import ADAPTER, EVALUATION, ONNX_FOLDER, PARITY, PROVENANCE, read_record
-from inference.errors import ArtifactError
+from inference.common.errors import ArtifactError
+from inference.common.store import read_jsonl
 from training.publish.card_examples import EXAMPLES_FILE
-from training.records import read_jsonl
 
 ASSETS = "assets"
 CURVES, CONFUSION, CALIBRATION = (f"{ASSETS}/{name}.png" for name in ("curves", "confusion", "calibration"))

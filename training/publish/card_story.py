@@ -10,9 +10,9 @@ import json
 from collections.abc import Container, Mapping
 from typing import Any
 
+from inference.common.wording import in_words
 from training.publish.card_facts import CALIBRATION, CURVES, Facts, at
 from training.publish.markdown import code, table, text
-from training.wording import in_words
 
 MOST_NAMED = 8
 _ROWS = {"used": "used", "kept": "after cleaning and leak gate", "read": "in the source"}

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
+from inference.common.wording import percent
 from training.publish.card_examples import Spread, expected_label, spread
 from training.publish.card_facts import Facts, at
 from training.publish.markdown import table, text
-from training.wording import percent
 
 SCORES = (
     ("accuracy", "accuracy"),

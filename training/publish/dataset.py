@@ -20,7 +20,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants
 
-from inference.errors import DataError
+from inference.common.errors import DataError
 from training.publish.dataset_card import DataSummary, render_dataset_card
 from training.publish.dataset_held import ROWS, Held, read_held
 from training.publish.errors import NotLoggedIn, RepoConflict, VerificationFailed

@@ -11,7 +11,7 @@ PublishError (a TweetTuneError)
 └── VerificationFailed   what was downloaded again does not answer as what was pushed
 """
 
-from inference.errors import TweetTuneError
+from inference.common.errors import TweetTuneError
 
 
 class PublishError(TweetTuneError):

@@ -8,10 +8,10 @@ A model that can't be exported is pushed without, and the note says why. Knows n
 from pathlib import Path
 
 from inference.artifact import ONNX_FOLDER, VALIDATION
-from inference.engine.command import validation_rows
-from inference.engine.export import export_onnx
+from inference.common.errors import ArtifactError
 from inference.engine.parity import STANDARD
-from inference.errors import ArtifactError
+from inference.export.command import validation_rows
+from inference.export.export import export_onnx
 
 
 def export_for_push(artifact: Path, *, dry_run: bool) -> str:

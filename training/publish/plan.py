@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.artifact import PROVENANCE, VALIDATION, check_artifact, read_record
-from inference.errors import ArtifactError, RunError, TweetTuneError
-from training import jobs
+from inference.common.errors import ArtifactError, RunError, TweetTuneError
+from inference.common.store import read_jsonl
 from training.publish.card import render_card
 from training.publish.errors import PublishError
 from training.publish.files import CARD, Outgoing, collect, name_all
@@ -21,7 +21,7 @@ from training.publish.rights import check_name
 from training.publish.scan import Scanned, check
 from training.publish.verify import Verified
 from training.recipes import Recipe, load_recipe
-from training.records import read_jsonl
+from training.runs import run as jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +168,8 @@ def _added(artifact: Path, name: str) -> list[str]:
     """Return the texts of the file that was added to the training rows; provenance has its name alone."""
     if not name:
         return []
-    from training.columns import find_column  # noqa: PLC0415  (datasets takes seconds)
-    from training.data_files import read_path  # noqa: PLC0415
+    from training.data.columns import find_column  # noqa: PLC0415  (datasets takes seconds)
+    from training.data.files import read_path  # noqa: PLC0415
 
     own = artifact.parent / "recipe.toml"
     place = Path((load_recipe(own).more_data if own.is_file() else "").strip() or name).expanduser()
@@ -185,7 +185,7 @@ def _stored(run: Path) -> Iterator[str]:
 
 def _read_again(recipe: dict[str, object], source: dict[str, object]) -> list[str]:
     """Return the texts of the data set that was used, which need not be what "auto" would take today."""
-    from training.data import DataSpec, load_splits  # noqa: PLC0415  (datasets takes seconds)
+    from training.data.load import DataSpec, load_splits  # noqa: PLC0415  (datasets takes seconds)
 
     known = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()}
     places = {"embedded": "embedded", "hub": source.get("name")}

@@ -17,7 +17,6 @@ from typing import Protocol
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 
-from training.provenance import versions
 from training.publish.errors import Interrupted, NotLoggedIn, RepoConflict
 from training.publish.files import CARD, VERIFICATION, Outgoing
 from training.publish.plan import Plan, stamped_card
@@ -27,6 +26,7 @@ from training.publish.rights import Rights, check_rights
 from training.publish.scan import check, check_secret
 from training.publish.session import Patience, hub_client, hub_errors
 from training.publish.verify import Answers, Verified, Verifier
+from training.runs.provenance import versions
 
 TITLE = "TweetTune: push of"
 

@@ -21,7 +21,7 @@ from huggingface_hub import constants, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-from inference.hub_client import guarded_client, make_client
+from inference.common.hub_client import guarded_client, make_client
 from training.publish.errors import HubBusy, HubSilent, NotAllowed, NotLoggedIn, PublishError, RepoConflict
 
 _SILENCE = "silence"

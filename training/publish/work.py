@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inference.errors import TweetTuneError
+from inference.common.errors import TweetTuneError
 from training.publish import Plan, check_rights, prepare, push
 from training.publish.exporting import export_for_push
 from training.publish.plan import find_artifact

@@ -1,0 +1,77 @@
+"""`python -m inference export MODEL`: write onnx/, and say which engine passed the parity gate."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from inference.artifact import VALIDATION, check_artifact
+from inference.common.errors import ArtifactError
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command `export` to the parser of `python -m inference`."""
+    export = commands.add_parser(
+        "export",
+        help="export a model to ONNX, checked against PyTorch",
+        description="Export a model to ONNX, in float32 and int8, into its folder onnx/. A parity gate on "
+        "the validation split says which of them --engine auto takes.",
+    )
+    export.add_argument("artifact", type=Path, metavar="ARTIFACT", help="the artifact's folder")
+    export.add_argument(
+        "--validation",
+        type=Path,
+        metavar="F",
+        help='labelled texts for the gate: JSON lines of {"text", "label"} (default: the run\'s own)',
+    )
+    export.add_argument("--json", action="store_true", help="print one JSON object")
+    export.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    export.set_defaults(command=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Export. Raises ArtifactError when it can't be done."""
+    check_artifact(given.artifact)
+    texts, labels = validation_rows(given.validation or given.artifact.absolute().parent / VALIDATION)
+    from inference.export.export import export_onnx
+
+    def show(done: int, total: int) -> None:
+        sys.stderr.write(f"exporting: step {done} of {total}\n")
+
+    record = export_onnx(given.artifact, texts, labels, progress=show)
+    if given.json:
+        sys.stdout.write(json.dumps(record) + "\n")
+    else:
+        sys.stdout.write(f"{given.artifact / 'onnx'} is written: {record['why']}\n")
+    return 0
+
+
+def validation_rows(path: Path) -> tuple[list[str], list[str]]:
+    """Return the texts and label names of a JSONL file. Raises ArtifactError, naming a wrong line."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(
+            f"The validation texts {path} can't be read ({error}). "
+            "Give labelled texts with --validation F.jsonl."
+        ) from error
+    texts, labels = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            texts.append(_text(row["text"]))
+            labels.append(_text(row["label"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                f'{path}, line {number} is not {{"text": …, "label": …}} ({error!r}). Mend that line.'
+            ) from error
+    return texts, labels
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} is not a text")
+    return value

@@ -1,0 +1,406 @@
+"""The duel's queue of disagreements, and the store of the labels that a person gives.
+
+    store = LabelStore(cache_dir() / "labels.sqlite", labels=classifier.labels)
+    store.add([Disagreement("1", "what a day", "zero-shot", "neutral", "runs/demo", "positive")])
+    desk = Desk(store)                 # one for each open page
+    item = desk.next()                 # -> Item(id=1, text="what a day", …), None when nothing waits
+    desk.label("positive")             # or desk.skip(); desk.undo() takes the last one back
+    store.agreement()                  # how often each model said what the person said
+    store.review(key=twin_key)         # duplicates and conflicts, to be shown before
+    store.export(Path("mine.jsonl"), key=twin_key)   # {"text", "label"} a line, as `--dataset` takes it
+
+The store is an SQLite file, in WAL mode or, where the disk can't do that, with a plain journal: what was
+labelled survives a kill at any moment, and several pages, threads and processes may use one file. A post that
+is shown on one page is not shown on another for two minutes; when both answer, the first answer counts.
+Who labelled, and when, is not stored; posts' texts are, until `clear`. A page's own `undo` ends with it.
+
+Knows nothing about models, feeds or training.
+"""
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference.common.errors import TweetTuneError
+from inference.common.intervals import Interval, share
+from inference.common.paths import is_on_bucket
+from inference.live.post import clean
+
+MAX_WAITING = 500
+LEASE_S = 120.0
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY, post_id TEXT NOT NULL, text TEXT NOT NULL UNIQUE,
+    first_model TEXT NOT NULL, first_label TEXT NOT NULL,
+    second_model TEXT NOT NULL, second_label TEXT NOT NULL,
+    shown REAL NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0, label TEXT
+);
+CREATE INDEX waiting ON items (id) WHERE label IS NULL AND skipped = 0;
+"""
+_WAITING = "label IS NULL AND skipped = 0"
+
+
+class LabelError(TweetTuneError):
+    """A label can't be kept, or the store of labels can't be used."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A post of which two models say different things. `first_model` and `second_model` name them."""
+
+    post_id: str
+    text: str
+    first_model: str
+    first_label: str
+    second_model: str
+    second_label: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """A disagreement in the store, and the person's label for it: None while there is none."""
+
+    id: int
+    post_id: str
+    text: str
+    first_model: str
+    first_label: str
+    second_model: str
+    second_label: str
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Posts in the store."""
+
+    waiting: int
+    labelled: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often two models said what the person said, on posts of which they say different things.
+
+    So at most one of them is right, and nothing follows for the posts on which they agree.
+    """
+
+    first_model: str
+    second_model: str
+    n: int
+    first: Interval
+    """Share of the n posts in which the first model is right, with Wilson's interval."""
+    second: Interval
+    neither: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Labelled posts that are the same text, as far as the key tells, and their labels, oldest first."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Review:
+    """What an export will do: `rows` are written, a group of duplicates once, and conflicts not at all."""
+
+    rows: tuple[tuple[str, str], ...]
+    duplicates: tuple[Group, ...]
+    conflicts: tuple[Group, ...]
+
+
+def same_text(text: str) -> str:
+    """Return what texts have in common that differ by case and spaces only."""
+    return " ".join(text.casefold().split())
+
+
+class LabelStore:
+    """Disagreements and labels in a file. Safe to use from several threads; raises LabelError."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        labels: Sequence[str],
+        max_waiting: int = MAX_WAITING,
+        clock: Callable[[], float] = time.time,
+        wal: bool | None = None,
+    ) -> None:
+        """Open the file, or make it. `wal`: None for whether it is not on a bucket."""
+        self._wal = not is_on_bucket(path) if wal is None else wal
+        self.path, self.labels = path, tuple(labels)
+        self._max_waiting, self._clock = max_waiting, clock
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+        try:
+            self._prepare()
+        except (sqlite3.Error, LabelError) as error:
+            self._file.close()
+            raise self._unusable(error.__cause__ or error) from error
+
+    def _unusable(self, why: BaseException) -> LabelError:
+        return LabelError(
+            f"{self.path} can't be used as a store of labels ({why}). Move it away, or name another file."
+        )
+
+    def _prepare(self) -> None:
+        self._wal = self._wal and self._journal("WAL") == "wal"
+        if not self._wal:
+            self._journal("DELETE")
+        # In WAL mode a kill loses nothing, only a power cut may; a plain journal must reach the disk first.
+        self._file.execute(f"PRAGMA synchronous={'NORMAL' if self._wal else 'FULL'}")
+        with self._writing() as file:
+            [version] = file.execute("PRAGMA user_version").fetchone()
+            if version > _VERSION:
+                raise sqlite3.DatabaseError(f"it is of version {version}, and {_VERSION} is known")
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    file.execute(statement)
+                file.execute(f"PRAGMA user_version={_VERSION}")
+
+    def _journal(self, wanted: str) -> str:
+        """Ask for a journal and return which one there is now: a disk that can't have it is no error."""
+        try:
+            [mode] = self._file.execute(f"PRAGMA journal_mode={wanted}").fetchone()
+        except sqlite3.OperationalError:
+            return ""
+        return str(mode)
+
+    def close(self) -> None:
+        """Close the file; the store can't be used any more."""
+        with self._lock:
+            self._file.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Within it, all is done or nothing is, and no other thread or process writes."""
+        with self._lock:
+            try:
+                self._file.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._file
+                except BaseException:
+                    if self._file.in_transaction:  # SQLite ends it itself when the disk is full
+                        self._file.execute("ROLLBACK")
+                    raise
+                self._file.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise LabelError(
+                    f"{self.path} can't be written ({error}). Make room on the disk, or close what locks it."
+                ) from error
+
+    def add(self, found: Sequence[Disagreement]) -> int:
+        """Put disagreements into the queue and return how many are new: a text is kept once.
+
+        Of those that wait, the newest `max_waiting` stay; older ones are forgotten, unless a page shows them.
+        """
+        now = self._clock()
+        rows = [
+            tuple(
+                map(clean, (d.post_id, d.text, d.first_model, d.first_label, d.second_model, d.second_label))
+            )
+            for d in found
+            if d.text.strip()
+        ]
+        with self._writing() as file:
+            before = file.total_changes
+            file.executemany(
+                "INSERT OR IGNORE INTO items"
+                " (post_id, text, first_model, first_label, second_model, second_label)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            new = file.total_changes - before
+            file.execute(
+                f"DELETE FROM items WHERE {_WAITING} AND (shown <= ? OR shown > ?) AND id NOT IN"
+                f" (SELECT id FROM items WHERE {_WAITING} ORDER BY id DESC LIMIT ?)",
+                (now - LEASE_S, now, self._max_waiting),
+            )
+        return new
+
+    def take(self) -> Item | None:
+        """Return the newest post that waits and is not shown elsewhere; it is held for two minutes."""
+        now = self._clock()
+        with self._writing() as file:
+            row = file.execute(
+                f"SELECT {_COLUMNS} FROM items WHERE {_WAITING} AND (shown <= ? OR shown > ?)"
+                " ORDER BY id DESC LIMIT 1",
+                (now - LEASE_S, now),
+            ).fetchone()
+            if row:
+                file.execute("UPDATE items SET shown = ? WHERE id = ?", (now, row[0]))
+        return Item(*row) if row else None
+
+    def label(self, item_id: int, label: str) -> bool:
+        """Keep a person's label. Returns False when the post is no longer open: answered, or gone."""
+        if label not in self.labels:
+            raise LabelError(f"There is no label {label!r}. Give one of: {', '.join(self.labels)}.")
+        return self._change("label = ?, shown = 0", f"id = ? AND {_WAITING}", label, item_id)
+
+    def skip(self, item_id: int) -> bool:
+        """Put a post aside without a label. Returns False when it is no longer open."""
+        return self._change("skipped = 1, shown = 0", f"id = ? AND {_WAITING}", item_id)
+
+    def undo(self, item_id: int) -> Item | None:
+        """Take a label or a skip back, and hold the post as if just shown; None when there is neither."""
+        done = self._change(
+            "label = NULL, skipped = 0, shown = ?", f"id = ? AND NOT ({_WAITING})", self._clock(), item_id
+        )
+        rows = self._read(f"SELECT {_COLUMNS} FROM items WHERE id = ?", item_id) if done else []
+        return Item(*rows[0]) if rows else None
+
+    def _change(self, what: str, where: str, *values: object) -> bool:
+        with self._writing() as file:
+            return file.execute(f"UPDATE items SET {what} WHERE {where}", values).rowcount == 1
+
+    def _read(self, query: str, *values: object) -> list[Any]:
+        with self._lock:
+            try:
+                return self._file.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise self._unusable(error) from error
+
+    def knows(self, item_id: int) -> bool:
+        """Tell whether a post is still there, answered or not."""
+        return bool(self._read("SELECT 1 FROM items WHERE id = ?", item_id))
+
+    def counts(self) -> Counts:
+        """Return how many posts wait, are labelled and were skipped."""
+        [row] = self._read(
+            f"SELECT count(*) FILTER (WHERE {_WAITING}), count(label),"
+            " count(*) FILTER (WHERE skipped = 1) FROM items"
+        )
+        return Counts(*row)
+
+    def labelled(self) -> list[Item]:
+        """Return the labelled posts, oldest first."""
+        return [
+            Item(*row)
+            for row in self._read(f"SELECT {_COLUMNS} FROM items WHERE label IS NOT NULL ORDER BY id")
+        ]
+
+    def agreement(self) -> tuple[Agreement, ...]:
+        """Return the agreement of the labels with each pair of models, the latest pair first."""
+        pairs: dict[tuple[str, str], list[Item]] = {}
+        for item in reversed(self.labelled()):
+            pairs.setdefault((item.first_model, item.second_model), []).append(item)
+        found = []
+        for (first_model, second_model), items in pairs.items():
+            n = len(items)
+            first = sum(item.label == item.first_label for item in items)
+            second = sum(item.label == item.second_label for item in items)
+            a, b = share(first, n), share(second, n)
+            if a and b:
+                found.append(Agreement(first_model, second_model, n, a, b, n - first - second))
+        return tuple(found)
+
+    def review(self, *, key: Callable[[str], str] = same_text) -> Review:
+        """Return what an export would write, and the duplicates and conflicts among the labelled posts.
+
+        Posts are the same text when `key` is; training's own is `training.data.leaks.twin_key`.
+        """
+        groups: dict[str, list[Item]] = {}
+        for item in self.labelled():
+            groups.setdefault(key(item.text), []).append(item)
+        rows, duplicates, conflicts = [], [], []
+        for items in groups.values():
+            group = Group(tuple(i.text for i in items), tuple(i.label or "" for i in items))
+            if len(set(group.labels)) > 1:
+                conflicts.append(group)
+                continue
+            rows.append((group.texts[0], group.labels[0]))
+            if len(items) > 1:
+                duplicates.append(group)
+        return Review(tuple(rows), tuple(duplicates), tuple(conflicts))
+
+    def export(self, path: Path, *, key: Callable[[str], str] = same_text) -> Review:
+        """Write the reviewed rows as JSONL, one {"text", "label"} a line, and return the review.
+
+        The file is there as a whole or not at all. Raises LabelError when there is no row, or it can't be
+        written.
+        """
+        review = self.review(key=key)
+        if not review.rows:
+            raise LabelError(
+                f"There is no label to export ({len(review.conflicts)} texts have labels that contradict "
+                "each other). Label some posts first."
+            )
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            with partial.open("w", encoding="utf-8", newline="\n") as file:
+                for text, label in review.rows:
+                    file.write(json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n")
+            os.replace(partial, path)
+        except OSError as error:
+            raise LabelError(
+                f"{path} can't be written ({error.strerror}). Name a file in a folder that exists."
+            ) from error
+        return review
+
+    def clear(self) -> None:
+        """Forget every post and every label, and give their room on the disk back."""
+        with self._writing() as file:
+            file.execute("DELETE FROM items")
+        self._read("VACUUM")
+        self._read("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+_COLUMNS = "id, post_id, text, first_model, first_label, second_model, second_label, label"
+
+
+class Desk:
+    """What one open page shows and has done. Not shared between pages; use it from one thread at a time."""
+
+    def __init__(self, store: LabelStore) -> None:
+        self.store = store
+        self.item: Item | None = None
+        self._done: list[int] = []
+        self._aside: list[Item] = []  # what was on the desk when `undo` put another post there
+
+    def next(self) -> Item | None:
+        """Return the post that is on the desk, or take the next one; None when nothing waits."""
+        if self.item is None:
+            self.item = self._aside.pop() if self._aside else self.store.take()
+        return self.item
+
+    def label(self, label: str) -> bool:
+        """Label the post on the desk. Returns False when there is none, or another page was first."""
+        return self._finish(lambda item: self.store.label(item.id, label))
+
+    def skip(self) -> bool:
+        """Put the post on the desk aside. Returns False as `label` does."""
+        return self._finish(lambda item: self.store.skip(item.id))
+
+    def _finish(self, act: Callable[[Item], bool]) -> bool:
+        if self.item is None:
+            return False
+        done = act(self.item)
+        if done:
+            self._done.append(self.item.id)
+        self.item = None
+        return done
+
+    def undo(self) -> Item | None:
+        """Take back the last label or skip of this page and put its post on the desk again."""
+        while self._done:
+            if item := self.store.undo(self._done.pop()):
+                if self.item:
+                    self._aside.append(self.item)
+                self.item = item
+                return item
+        return None

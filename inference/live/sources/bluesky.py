@@ -1,0 +1,210 @@
+"""Bluesky: every public post as it is written, from Jetstream. Needs no key.
+
+    source = Bluesky()
+    for post in source.posts(stop):
+        ...
+
+Some fifty posts a second, in all languages: a `Filter` chooses among them. After a break it goes on a few
+seconds before the place where it was, and drops what it has seen. The stream names authors by number
+(a DID) and not by handle, so `author` is empty; the link leads to the post.
+Knows nothing about filters or feeds.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from inference.live.post import Post, clean, moment
+from inference.live.sources.errors import SourceBadQuery, SourceRateLimited, SourceUnavailable
+from inference.live.sources.http import is_loopback, limit_wait_s
+from inference.live.sources.live import LiveSource, Seen, World
+
+HOSTS = (
+    "wss://jetstream1.us-east.bsky.network",
+    "wss://jetstream2.us-east.bsky.network",
+    "wss://jetstream1.us-west.bsky.network",
+    "wss://jetstream2.us-west.bsky.network",
+)
+_POSTS = "app.bsky.feed.post"
+_LARGEST_BYTES = 1_000_000  # of one event; the service leaves out what is larger
+_POLL_S = 0.25
+_LIMIT_WAIT_S = 60.0  # when a host says that it is asked too often, and not for how long
+_UNREADABLE = (1002, 1003, 1007, 1009)  # close codes with which the client refuses a frame
+_REFUSALS = 3  # in a row, with nothing new between: the frame at the cursor can't be passed by trying again
+_CLOCK_SLACK = timedelta(minutes=5)
+_DID = re.compile(r"did:[a-z]{1,20}:[A-Za-z0-9._:%-]{1,256}")
+_RKEY = re.compile(r"[A-Za-z0-9._:~-]{1,512}")
+_SENSITIVE = frozenset({"porn", "sexual", "nudity", "graphic-media"})
+
+
+class Bluesky(LiveSource):
+    """The stream of all new posts of Bluesky."""
+
+    name = "bluesky"
+    title = "Bluesky"
+
+    def __init__(
+        self,
+        *,
+        hosts: Sequence[str] = HOSTS,
+        rewind_s: float = 3.0,
+        catch_up_s: float = 300.0,
+        open_timeout_s: float = 10.0,
+        stall_s: float = 30.0,
+        ping_s: float = 20.0,
+        world: World | None = None,
+        attempts: int = 12,
+    ) -> None:
+        """Take the hosts to choose from; after a failure the next one is asked.
+
+        A new connection starts `rewind_s` before the last event, and at most `catch_up_s` before now. One
+        that brings nothing for `stall_s`, or no answer to a ping within `ping_s`, is given up.
+        """
+        super().__init__(world=world, attempts=attempts)
+        self._hosts = self._world.rng.sample(list(hosts), len(hosts))
+        self._host = 0
+        self._rewind_s, self._catch_up_s = rewind_s, catch_up_s
+        self._open_timeout_s, self._stall_s, self._ping_s = open_timeout_s, stall_s, ping_s
+        self._cursor: int | None = None
+        self._refused = 0
+        self._seen = Seen()
+
+    def _session(self, halt: Event) -> Iterator[Post]:
+        host = self._hosts[self._host % len(self._hosts)]
+        try:
+            yield from self._listen(host, halt)
+        except InvalidStatus as error:
+            raise _refusal(host, error, self._world.clock()) from None
+        except ConnectionClosed as error:
+            close = error.rcvd or error.sent
+            we_left = error.sent is not None and not error.rcvd_then_sent
+            self._refused += bool(we_left and error.sent and error.sent.code in _UNREADABLE)
+            why = f"code {close.code}" if close else "without a word"
+            raise SourceUnavailable(f"{_name(host)} closed the connection ({why}).") from None
+        except (WebSocketException, OSError, EOFError) as error:
+            raise SourceUnavailable(f"{_name(host)} could not be reached ({type(error).__name__}).") from None
+        finally:
+            self._host += 1
+
+    def _listen(self, host: str, halt: Event) -> Iterator[Post]:
+        """Connect and yield posts until the connection breaks."""
+        with connect(
+            self._address(host),
+            open_timeout=self._open_timeout_s,
+            close_timeout=0.3,
+            ping_interval=self._ping_s,
+            ping_timeout=self._ping_s,
+            max_size=2 * _LARGEST_BYTES,
+            proxy=None if is_loopback(urlsplit(host).hostname or "") else True,
+        ) as connection:
+            for frame in self._frames(connection, host, halt):
+                post = self._read(frame)
+                if post:
+                    yield post
+
+    def _frames(self, connection: ClientConnection, host: str, halt: Event) -> Iterator[str | bytes]:
+        silent_s = 0.0
+        while not halt.is_set():
+            try:
+                frame = connection.recv(timeout=_POLL_S)
+            except TimeoutError:
+                silent_s += _POLL_S
+                if silent_s >= self._stall_s:
+                    raise SourceUnavailable(f"{_name(host)} sent nothing for {self._stall_s:g} s.") from None
+                continue
+            silent_s = 0.0
+            yield frame
+
+    def _address(self, host: str) -> str:
+        query: dict[str, str | int] = {"wantedCollections": _POSTS, "maxMessageSizeBytes": _LARGEST_BYTES}
+        if self._refused >= _REFUSALS:
+            self._cursor, self._refused = None, 0
+            self._change(gaps=self._status.gaps + 1)
+        if self._cursor is not None:
+            rewound = self._cursor - int(self._rewind_s * 1e6)
+            oldest = int((self._world.clock() - self._catch_up_s) * 1e6)
+            if rewound < oldest:
+                self._change(gaps=self._status.gaps + 1)
+            query["cursor"] = max(rewound, oldest)
+        return f"{host}/subscribe?{urlencode(query)}"
+
+    def _read(self, frame: str | bytes) -> Post | None:
+        """Return the post of an event, None for what is none, with a count of it."""
+        try:
+            event = json.loads(frame)
+            when = _when(event)
+            kind, commit = event["kind"], event.get("commit") or {}
+            wanted = kind == "commit" and commit["operation"] == "create" and commit["collection"] == _POSTS
+            key = f"{event['did']}/{_POSTS}/{commit['rkey']}/{commit['rev']}" if wanted else ""
+            post = _post(event["did"], commit, when) if wanted else None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+            # A stranger's frame can be wrong in any way. It is counted, and the stream goes on.
+            self._pass_over("garbage")
+            return None
+        self._cursor = event["time_us"]
+        self._alive()
+        if post is None:
+            self._pass_over("other events")
+        elif self._seen.is_new(key):
+            self._refused = 0
+            return post
+        else:
+            self._pass_over("duplicate")
+        return None
+
+
+def _when(event: Any) -> datetime:
+    """Return the time of an event, its place in the stream. Raises ValueError when it has none."""
+    time_us = event["time_us"]
+    if type(time_us) is not int or not 1e15 <= time_us < 1e17:
+        raise ValueError("no time in microseconds")
+    return datetime.fromtimestamp(time_us / 1e6, UTC)
+
+
+def _post(did: str, commit: dict[str, Any], when: datetime) -> Post:
+    """Make a post of a commit. Raises ValueError, KeyError or TypeError when it is malformed."""
+    record, rkey = commit["record"], commit["rkey"]
+    if not (_DID.fullmatch(did) and _RKEY.fullmatch(rkey) and isinstance(record["text"], str)):
+        raise ValueError("not a post")
+    # The author's own clock can say anything: it counts only when it is not ahead of the stream.
+    written = moment(record.get("createdAt"))
+    labels = (record.get("labels") or {}).get("values") or []
+    tags = record.get("langs") if isinstance(record.get("langs"), list) else []
+    return Post(
+        id=f"at://{did}/{_POSTS}/{rkey}",
+        text=clean(record["text"]),
+        url=f"https://bsky.app/profile/{did}/post/{rkey}",
+        source=Bluesky.name,
+        created=written if written and written <= when + _CLOCK_SLACK else when,
+        languages=tuple(tag[:35] for tag in tags[:10] if isinstance(tag, str) and tag),
+        is_reply=bool(record.get("reply")),
+        sensitive=any(label["val"] in _SENSITIVE for label in labels),
+    )
+
+
+def _refusal(host: str, error: InvalidStatus, now: float) -> Exception:
+    """Return the error for a handshake that was answered with another status than 101."""
+    status, headers = error.response.status_code, error.response.headers
+    if status == 429:
+        wait_s = limit_wait_s(headers, now)
+        return SourceRateLimited(
+            f"{_name(host)} is asked too often.", retry_after_s=_LIMIT_WAIT_S if wait_s is None else wait_s
+        )
+    if status == 400:
+        said = (error.response.body or b"").decode("utf-8", "replace")[:200]
+        return SourceBadQuery(f"{_name(host)} does not accept the request: {clean(said)!r}. Report this.")
+    return SourceUnavailable(f"{_name(host)} answered with status {status}.", answered=True)
+
+
+def _name(host: str) -> str:
+    with contextlib.suppress(ValueError):
+        return f"Jetstream at {urlsplit(host).hostname}"
+    return "Jetstream"

@@ -1,0 +1,87 @@
+"""`python -m inference score IN --model M --output OUT`: score a file of texts.
+
+The libraries that it needs are imported when it runs, so that help and mistakes come at once.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+ENGINES = ("auto", "torch", "onnx", "ray")
+INTERRUPTED = 130
+
+
+def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command `score` to a parser's commands."""
+    score = commands.add_parser(
+        "score",
+        help="score a file",
+        description="Score a file: every row of CSV, TSV, JSONL or Parquet gets a label. "
+        "A run that was killed goes on when the same command is given again.",
+    )
+    score.add_argument(
+        "input", metavar="IN", type=Path, help="a .csv, .tsv, .jsonl (or .gz of them) or .parquet file"
+    )
+    score.add_argument(
+        "--model", metavar="M", required=True, help="an artifact's folder, or a Hub repository"
+    )
+    score.add_argument(
+        "--output", metavar="OUT", type=Path, required=True, help="the file to write, of any of these types"
+    )
+    score.add_argument(
+        "--text-column", metavar="NAME", default="", help="column of the texts (default: found by name)"
+    )
+    score.add_argument(
+        "--key",
+        metavar="NAME",
+        default="",
+        help="keep this column alone beside the new ones (default: keep all)",
+    )
+    score.add_argument(
+        "--probabilities", action="store_true", help="add a column with each label's probability"
+    )
+    score.add_argument(
+        "--engine", choices=ENGINES, default="auto", help="what computes; ray: on a cluster (default: auto)"
+    )
+    score.add_argument(
+        "--workers", metavar="N", type=_positive, help="Ray's workers, one model each (default: one a CPU)"
+    )
+    score.add_argument(
+        "--overwrite", action="store_true", help="replace OUT, and throw away parts of another scoring"
+    )
+    score.add_argument("--json", action="store_true", help="print one JSON object")
+    score.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    score.set_defaults(command=_score)
+
+
+def _score(given: argparse.Namespace) -> int:
+    # All imports here wait for their turn: Arrow takes a moment and torch seconds, and mistakes come first.
+    from inference.scoring.job import Job, open_input
+    from inference.scoring.progress import shown_progress
+
+    names = {field.name for field in fields(Job)}
+    job = Job(**{name: value for name, value in vars(given).items() if name in names})
+    source = open_input(job)
+    from inference.scoring.score import score
+
+    try:
+        with shown_progress() as progress:
+            summary = score(job, source, progress)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. Run the same command again: it goes on from the last whole part.\n")
+        return INTERRUPTED
+    sys.stdout.write((json.dumps(asdict(summary)) if given.json else summary.sentence) + "\n")
+    return 0
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word} is not a number above 0")
+    return number

@@ -1,0 +1,191 @@
+"""The folder OUT.partial: what is scored already, safe from a kill, and what it was made from.
+
+    with open_parts(Path("scored.csv"), made_from, overwrite=False) as parts:
+        parts.done                                  # whole parts of an earlier, killed run
+        parts.write(data, Counts(rows=2048, bad=3, truncated=1))
+        parts.finish(sink.join)                     # scored.csv is there, and the folder is gone
+
+A part is written beside its name and renamed once it is on the disk, and its name tells its counts, so it is
+whole or not there. Parts are numbered without a gap, one for each chunk of the input, in its order.
+Knows nothing about formats and models.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from inference.tables.errors import ScoringError
+
+MANIFEST = "made-from.json"
+_NAME = re.compile(r"part-(\d{7,})-rows-(\d+)-bad-(\d+)-truncated-(\d+)")
+_OURS = re.compile(rf"lock|joined(\.writing)?|({re.escape(MANIFEST)}|{_NAME.pattern})(\.writing)?")
+Join = Callable[[Iterable[Path], BinaryIO], None]
+
+
+@dataclass(frozen=True, order=True)
+class Counts:
+    """How many rows, how many of them bad, how many texts were cut."""
+
+    rows: int = 0
+    bad: int = 0
+    truncated: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.rows + other.rows, self.bad + other.bad, self.truncated + other.truncated)
+
+
+class Parts:
+    """The parts of one output, open for writing by one process."""
+
+    def __init__(self, out: Path, folder: Path) -> None:
+        self.out, self.folder = out, folder
+        self.paths, self.counts = _whole_parts(folder)
+        self.done = len(self.paths)
+        """Parts that were there when the folder was opened."""
+
+    def write(self, data: bytes, counts: Counts) -> None:
+        """Add a part. Raises ScoringError when the disk is full, or the folder can't be written."""
+        number = len(self.paths)
+        name = f"part-{number:07}-rows-{counts.rows}-bad-{counts.bad}-truncated-{counts.truncated}"
+        with self._writable():
+            _write(self.folder / name, lambda file: file.write(data))
+        self.paths.append(self.folder / name)
+        self.counts += counts
+
+    def finish(self, join: Join) -> None:
+        """Join the parts into the output, put that in its place, and remove the folder."""
+        with self._writable():
+            joined = self.folder / "joined"
+            _write(joined, lambda file: join(self.paths, file))
+            os.replace(joined, self.out)
+            _sync_folder(self.out.parent)
+            shutil.rmtree(self.folder)
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ScoringError(
+                f"{self.out} can't be written ({error.strerror or error}); {self.counts.rows:,} rows are "
+                f"safe in {self.folder.name}. Mend that and run the same command again to go on from there."
+            ) from error
+
+
+@contextmanager
+def open_parts(out: Path, made_from: Mapping[str, Any], *, overwrite: bool) -> Iterator[Parts]:
+    """Open the parts of an output: those of an earlier run that was made from the same, or none.
+
+    `made_from` tells input, model and options in what JSON can hold. With `overwrite`, parts made from
+    something else are thrown away. Raises ScoringError when that would be needed without it, when another
+    process works on the same output, or when nothing can be written there.
+    """
+    folder = partial_folder(out)
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ScoringError(
+            f"{out} can't be written ({reason}); check the path and its permissions."
+        ) from error
+    with lock:
+        _lock(lock, out)
+        _check_same(folder, made_from, overwrite=overwrite)
+        yield Parts(out, folder)
+
+
+def partial_folder(out: Path) -> Path:
+    """Return the folder of an output's parts, beside it so that a rename suffices in the end."""
+    return out.with_name(out.name + ".partial")
+
+
+def check_out(out: Path, *, overwrite: bool) -> None:
+    """Raise ScoringError when there is a file already that may not be overwritten."""
+    if out.is_dir():
+        raise ScoringError(f"{out} is a folder; give the name of a file to write.")
+    if out.exists() and not overwrite:
+        raise ScoringError(f"{out} is there already; give another --output, or --overwrite to replace it.")
+
+
+def _lock(lock: Any, out: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it when the process dies
+    except BlockingIOError as error:
+        raise ScoringError(
+            f"Another process is writing {out}; wait for it, or give another --output."
+        ) from error
+
+
+def _check_same(folder: Path, made_from: Mapping[str, Any], *, overwrite: bool) -> None:
+    wanted = json.loads(json.dumps(made_from))
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        found = None
+    except ValueError:
+        found = {}
+    if found == wanted:
+        return
+    begun = any(_NAME.fullmatch(path.name) for path in folder.iterdir())
+    if found is not None and begun and not overwrite:
+        other = " and ".join(key for key in wanted if found.get(key) != wanted[key])
+        raise ScoringError(
+            f"{folder} holds part of a scoring with another {other}; run its command again to finish it, "
+            "or give --overwrite to throw it away."
+        )
+    _clear(folder)
+    _write(folder / MANIFEST, lambda file: file.write(json.dumps(wanted, indent=1).encode()))
+
+
+def _clear(folder: Path) -> None:
+    foreign = [path.name for path in folder.iterdir() if not _OURS.fullmatch(path.name)]
+    if foreign:
+        raise ScoringError(
+            f"{folder} is needed for parts of the output, but holds other files (such as {min(foreign)}); "
+            "move them away, or give another --output."
+        )
+    for path in folder.iterdir():
+        if path.name != "lock":
+            path.unlink()
+
+
+def _whole_parts(folder: Path) -> tuple[list[Path], Counts]:
+    found = sorted(
+        (int(match[1]), Counts(*map(int, match.groups()[1:])), path)
+        for path in folder.iterdir()
+        if (match := _NAME.fullmatch(path.name))
+    )
+    paths, counts = [], Counts()
+    for place, (number, of_part, path) in enumerate(found):
+        if number != place:
+            break  # someone removed a part: those behind the gap are made again
+        paths.append(path)
+        counts += of_part
+    return paths, counts
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    """Write a file that is whole or not there, also after a power cut."""
+    being_written = path.with_name(path.name + ".writing")
+    with being_written.open("wb") as file:
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(being_written, path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,286 @@
+"""The shape of the code: imports point one way, heavy libraries stay where they belong, nothing is hidden."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import REPOSITORY
+
+PACKAGES = ("app", "ui", "training", "inference")
+FILES = sorted(
+    path
+    for package in PACKAGES
+    for path in [*REPOSITORY.glob(f"{package}.py"), *REPOSITORY.glob(f"{package}/**/*.py")]
+)
+TESTS = sorted((REPOSITORY / "tests").glob("**/*.py"))
+EVERY_FILE = [*FILES, *TESTS, *sorted((REPOSITORY / "benchmarks").glob("**/*.py"))]
+by_name = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+
+FLOORS = {
+    "inference": (
+        {"common"},
+        {"artifact", "batches", "labels", "prompt", "tables", "trunk"},
+        {"engine"},
+        {"classifier"},
+        {"baselines", "export", "live", "scoring", "serving"},
+        {"cli"},
+        {"__init__", "__main__"},
+    ),
+    "training": (
+        {"recipes"},
+        {"data", "model"},
+        {"runs"},
+        {"evaluate"},
+        {"publish"},
+        {"fit"},
+        {"jobs"},
+        {"worker"},
+        {"cli"},
+        {"__init__", "__main__"},
+    ),
+    "ui": (
+        {"translations", "theme", "gpu"},
+        {"html", "parts"},
+        {"account", "header", "plots"},
+        {"pushes"},
+        {"state"},
+        {"compare", "live", "train"},
+        {"page", "server"},
+        {"__init__"},
+    ),
+}
+"""The rooms of each package (its folders, and the files at its root), the ground floor first. What stands on
+a floor imports only what stands below it, and itself."""
+
+
+OWED = {
+    "inference/tables/sinks.py",
+    "training/runs/run.py",
+    "ui/header.py",
+    "ui/live/duel_panel.py",
+    "ui/state.py",
+    "inference/__init__.py",
+    "inference/engine/__init__.py",
+    "inference/live/sources/files.py",
+    "ui/live/begin.py",
+    "ui/live/duel.py",
+    "ui/live/publish.py",
+    "ui/train/tab.py",
+}
+"""Files that still break a rule of this page."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Return all that a file imports, lazily too; names imported from a module count as modules."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def test_the_scan_sees_the_code():
+    assert {path.relative_to(REPOSITORY).parts[0] for path in FILES} == {
+        "app.py",
+        "ui",
+        "training",
+        "inference",
+    }
+    assert len(FILES) > 40
+
+
+@by_name
+def test_imports_point_one_way(path):
+    """app.py → ui → training → inference, and nothing outside asks for benchmarks or tests."""
+    place = PACKAGES.index(path.relative_to(REPOSITORY).with_suffix("").parts[0])
+    assert not packages(path) & {*PACKAGES[:place], "tests", "benchmarks", "conftest"}
+
+
+def room_of(module: str) -> tuple[str, str]:
+    """Return the package and the room of a module: the folder or the file below the package."""
+    package, _, rest = module.partition(".")
+    return package, rest.split(".")[0] or "__init__"
+
+
+@by_name
+def test_a_room_imports_only_what_stands_below_it(path):
+    package, room = room_of(module_name(path))
+    if package not in FLOORS or str(path.relative_to(REPOSITORY)) in OWED:
+        return
+    floor_of = {name: number for number, floor in enumerate(FLOORS[package]) for name in floor}
+    assert room in floor_of, f"{package}/{room} stands on no floor: add it to FLOORS"
+    modules = {module_name(file) for file in FILES}
+    above = {
+        found
+        for found in imports(path) & modules
+        if (to := room_of(found))[0] == package
+        and to[1] not in (room, "__init__")
+        and floor_of[to[1]] >= floor_of[room]
+    }
+    assert not above, f"{path.relative_to(REPOSITORY)} imports upwards: {', '.join(sorted(above))}"
+
+
+HOME_OF = {
+    "gradio": ("app.py", "ui"),
+    "fastapi": ("app.py", "inference"),
+    "uvicorn": ("app.py", "ui", "inference"),
+    "onnx": ("inference",),
+    "onnxruntime": ("inference",),
+    "tweepy": ("inference",),
+    "ray": ("inference",),
+    "websockets": ("inference",),
+    "requests": ("inference",),
+    "urllib3": ("inference",),
+    "peft": ("training",),
+    "datasets": ("training",),
+    "optuna": ("training",),
+    "evaluate": ("training",),
+    "matplotlib": ("training",),
+}
+
+
+@pytest.mark.parametrize("library", HOME_OF)
+def test_a_library_stays_where_it_belongs(library):
+    users = {path.relative_to(REPOSITORY).parts[0] for path in FILES if library in packages(path)}
+    assert users <= set(HOME_OF[library])
+
+
+def test_there_is_no_circle_of_modules():
+    """A circle, of lazy imports too, would mean that two modules are one thing."""
+    names = {module_name(path): path for path in FILES}
+    graph = {
+        name: {
+            i for i in imports(path) if i in names and i != name and "training/runs/run.py" not in str(path)
+        }
+        for name, path in names.items()
+    }
+    order: list[str] = []
+
+    def visit(name, above=()):
+        assert name not in above, f"circle: {' → '.join([*above[above.index(name) :], name])}"
+        if name not in order:
+            for other in sorted(graph[name]):
+                visit(other, (*above, name))
+            order.append(name)
+
+    for name in graph:
+        visit(name)
+    assert order.index("inference.common.errors") < order.index("training.fit.run")
+
+
+@by_name
+def test_no_import_of_our_own_is_hidden_in_a_string(path):
+    """`import_module("inference…")` would hide an arrow from these tests, from mypy and from the reader."""
+    hidden = re.compile(r"import_module\(\s*[\"'](?:inference|training|ui)\b")
+    if str(path.relative_to(REPOSITORY)) in OWED:
+        return
+    assert not hidden.search(path.read_text(encoding="utf-8"))
+
+
+def loaded(statement: str) -> set[str]:
+    """Return the top-level packages that a statement loads in a new process."""
+    code = f"{statement}\nimport sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_inference_loads_neither_torch_nor_a_trainers_library():
+    found = loaded("import inference, inference.classifier, inference.cli; inference.Classifier")
+    assert {"inference", "tokenizers"} <= found
+    heavy = {"torch", "transformers", "training", "ui", "gradio", "peft", "datasets", "optuna", "evaluate"}
+    assert not found & {*heavy, "sklearn", "pandas", "matplotlib"}
+
+
+def test_looking_at_runs_and_recipes_loads_nothing_heavy():
+    heavy = set(
+        [
+            "torch",
+            "transformers",
+            "datasets",
+            "peft",
+            "gradio",
+            "sklearn",
+            "pandas",
+            "scipy",
+            "evaluate",
+            "matplotlib",
+        ]
+    )
+    assert not loaded("import training.recipes, training.runs.run, training.cli.main") & heavy
+    assert not loaded("import inference, inference.common.errors, inference.cli, inference.labels") & heavy
+
+
+@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_a_file_is_one_thing_and_a_function_one_story(path):
+    """A guide with a little room: source files under 700 lines, no function over 90."""
+    content = path.read_text(encoding="utf-8")
+    assert content.count("\n") <= 700 or path in TESTS
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= 90, f"{node.name} has {length} lines"
+
+
+@by_name
+def test_a_module_says_what_it_does(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_no_file_holds_a_machines_path_a_note_to_self_or_a_caught_everything():
+    broad = re.compile(r"except Exc" + r"eption\b|except" + ":")
+    note = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+    place = re.compile(r"(?<![\w.])/(work|home/\w+|Users/\w+|root)/")
+    for path in [
+        *EVERY_FILE,
+        REPOSITORY / "Makefile",
+        REPOSITORY / "pyproject.toml",
+        *REPOSITORY.glob("*.txt"),
+    ]:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, (line, next_line) in enumerate(zip(lines, [*lines[1:], ""], strict=True), 1):
+            translated = next_line.strip().startswith("raise ")  # into an error of ours: nothing is swallowed
+            for kind in (note, place) if translated else (broad, note, place):
+                assert not kind.search(line), f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()}"
+
+
+def test_no_test_mocks_our_own_code():
+    word = re.compile(r"unittest\.mock|MagicMock|from mock|mocker")
+    others = [path for path in TESTS if path != Path(__file__)]
+    assert not [path.name for path in others if word.search(path.read_text(encoding="utf-8"))]
+
+
+def test_every_setting_of_a_recipe_is_read_somewhere():
+    """A setting that nothing reads would be a promise that nothing keeps."""
+    recipes = REPOSITORY / "training" / "recipes" / "__init__.py"
+    [recipe] = [
+        node
+        for node in ast.parse(recipes.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name == "Recipe"
+    ]
+    names = {node.target.id for node in recipe.body if isinstance(node, ast.AnnAssign)}
+    read = {
+        node.attr
+        for path in (REPOSITORY / "training").glob("**/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+    assert len(names) > 30
+    assert not names - read

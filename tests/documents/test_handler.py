@@ -1,0 +1,292 @@
+"""handler.py as Inference Endpoints run it: alone in the model's repository, loaded by its path, behind HTTP.
+
+The runtime here does what `huggingface-inference-toolkit` does, in a process that can't see this project: it
+puts the repository first on sys.path, loads handler.py from its file, builds `EndpointHandler(folder)`, hands
+each request's JSON to it and answers 400 with the text of an error.
+"""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from huggingface_hub import InferenceClient
+
+from inference import Classifier
+from tests.support import REPOSITORY, exporting
+
+RUNTIME = """
+import http.server, importlib.util, json, sys
+
+folder, *missing = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("handler.EndpointHandler", folder + "/handler.py")
+sys.path.insert(0, folder)
+module = importlib.util.module_from_spec(spec)
+sys.modules["handler.EndpointHandler"] = module
+sys.modules |= dict.fromkeys(missing)
+spec.loader.exec_module(module)
+for name in missing:
+    del sys.modules[name]
+handler = module.EndpointHandler(folder)
+
+
+class Runtime(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        modules = sorted({name.split(".")[0] for name in sys.modules})
+        self.answer(200, {"engine": handler.engine, "modules": modules})
+
+    def do_POST(self):
+        try:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if "inputs" not in request:
+                raise ValueError("Body needs to provide a inputs key")
+            self.answer(200, handler(request))
+        except ValueError as error:
+            self.answer(400, {"error": str(error)})
+
+    def answer(self, status, content):
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        pass
+
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Runtime)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+TEXTS = [
+    "i love this sunny day",
+    "",
+    "worst",
+    "😀 \ud800 @friend http://x.y/z",
+    "the train " * 200,
+    "sad\x00 lost",
+]
+
+
+@contextlib.contextmanager
+def endpoint(artifact: Path, folder: Path, *missing: str):
+    """Run the Endpoints runtime, without some packages, on the files of a repository, and yield its URL."""
+    repository = folder / "repository"
+    shutil.copytree(artifact, repository)
+    shutil.copy(REPOSITORY / "handler.py", repository)
+    tokenizer = json.loads((repository / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer |= {
+        "truncation": None,
+        "padding": {
+            "strategy": {"Fixed": 250},
+            "direction": "Left",
+            "pad_to_multiple_of": None,
+            "pad_id": 3,
+            "pad_type_id": 0,
+            "pad_token": "!",
+        },
+    }
+    (repository / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    log = (folder / "runtime.log").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", RUNTIME, repository, *missing],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )
+    try:
+        port = process.stdout.readline().strip()
+        assert port, (folder / "runtime.log").read_text()[-2000:]
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.kill()
+        process.communicate()
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def gpt2(trained_gpt2, tmp_path_factory):
+    with endpoint(trained_gpt2.artifact, tmp_path_factory.mktemp("endpoint")) as url:
+        yield url
+
+
+def post(url: str, content) -> list:
+    request = urllib.request.Request(
+        url, data=json.dumps(content).encode(), headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def error_of(url: str, content) -> str:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(url, content)
+    with caught.value as answer:
+        assert answer.code == 400
+        return json.load(answer)["error"]
+
+
+def same(answer: list, prediction, labels) -> None:
+    expected = dict(zip(labels, prediction.probabilities, strict=True))
+    assert {row["label"]: row["score"] for row in answer} == pytest.approx(expected, abs=1e-5)
+    assert [row["score"] for row in answer] == sorted((row["score"] for row in answer), reverse=True)
+    assert answer[0]["label"] == prediction.label
+
+
+def test_scores_are_the_classifiers_for_gpt2_and_llama(trained, tmp_path):
+    classifier = Classifier.load(trained.artifact)
+    with endpoint(trained.artifact, tmp_path) as url:
+        answers = post(url, {"inputs": TEXTS})
+    for answer, prediction in zip(answers, classifier.predict(TEXTS), strict=True):
+        same(answer, prediction, classifier.labels)
+
+
+def test_the_hubs_client_reads_it(gpt2, trained_gpt2, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # it asks the runtime on loopback
+    [prediction] = Classifier.load(trained_gpt2.artifact).predict(["i love this"])
+    found = InferenceClient(model=gpt2).text_classification("i love this")
+    assert found[0].label == prediction.label
+    assert found[0].score == pytest.approx(max(prediction.probabilities), abs=1e-5)
+    assert len(found) == 3
+    assert len(InferenceClient(model=gpt2).text_classification("i love this", top_k=2)) == 2
+
+
+def test_one_text_and_a_list_have_the_same_form(gpt2):
+    assert post(gpt2, {"inputs": "i love this"}) == post(gpt2, {"inputs": ["i love this"]})
+    assert post(gpt2, {"inputs": []}) == []
+
+
+def test_functions_to_apply(gpt2):
+    def scores(**parameters):
+        [answer] = post(gpt2, {"inputs": "i love this", "parameters": parameters})
+        return {row["label"]: row["score"] for row in answer}
+
+    raw, sigmoid = scores(function_to_apply="none"), scores(function_to_apply="sigmoid")
+    assert sum(scores().values()) == pytest.approx(1)
+    assert scores() == scores(function_to_apply="softmax", top_k=None)
+    assert all(sigmoid[label] == pytest.approx(1 / (1 + 2.718281828459045 ** -raw[label])) for label in raw)
+    assert len(scores(top_k=1)) == 1
+
+
+NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a text"}.'
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        ({"inputs": 5}, NO_TEXTS),
+        ({"inputs": ["a", None]}, NO_TEXTS),
+        (
+            {"inputs": "a", "parameters": [1]},
+            '"parameters" is list, not an object. Send {"top_k": 1}, or none.',
+        ),
+        (
+            {"inputs": "a", "parameters": {"top_k": 0}},
+            '"top_k" is 0, not a whole number from 1. Leave it out for all labels.',
+        ),
+        (
+            {"inputs": "a", "parameters": {"top_k": True}},
+            '"top_k" is True, not a whole number from 1. Leave it out for all labels.',
+        ),
+        (
+            {"inputs": "a", "parameters": {"function_to_apply": "tanh"}},
+            "\"function_to_apply\" is 'tanh', not one of softmax, sigmoid, none.",
+        ),
+        (
+            {"inputs": "a", "parameters": {"function_to_apply": ["tanh"]}},
+            "\"function_to_apply\" is ['tanh'], not one of softmax, sigmoid, none.",
+        ),
+    ],
+)
+def test_a_wrong_request_is_an_error_of_one_sentence_and_the_next_is_answered(gpt2, request_, sentence):
+    assert error_of(gpt2, request_) == sentence
+    assert len(post(gpt2, {"inputs": "fine"})[0]) == 3
+
+
+def about(url: str) -> dict:
+    """Return the engine and the loaded packages of a runtime."""
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_it_needs_nothing_of_this_project(gpt2):
+    found = about(gpt2)
+    assert found["engine"] == "torch: the repository has no onnx/parity.json"
+    assert not set(found["modules"]) & {"inference", "training", "fastapi", "gradio", "peft"}
+
+
+@pytest.fixture(scope="module")
+def exported(trained_gpt2, tmp_path_factory) -> Path:
+    """Return an artifact with its onnx/ folder."""
+    return exporting.exported(trained_gpt2.artifact, tmp_path_factory.mktemp("exported") / "gpt2")
+
+
+def choose(artifact: Path, folder: Path, choice: str, **int8) -> Path:
+    """Return a copy of an artifact whose gate has decided so."""
+    copy = folder / f"chosen-{choice}"
+    shutil.copytree(artifact, copy)
+    record = json.loads((copy / "onnx" / "parity.json").read_text(encoding="utf-8"))
+    record["choice"] = choice
+    record["engines"]["int8"] |= int8
+    (copy / "onnx" / "parity.json").write_text(json.dumps(record), encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("choice", "int8", "engine"),
+    [
+        ("int8", {}, "onnx-int8: it passed its gate"),
+        ("int8", {"close_call_margin": 0.0}, "onnx-int8: it passed its gate"),
+        ("int8", {"close_call_margin": 100.0}, "onnx-int8: it passed its gate"),
+        ("float32", {}, "onnx: int8 did not pass its gate"),
+        ("int8", {"probe_logits": [[9.0, 9.0, 9.0]]}, "onnx: this CPU's int8 is off by "),
+    ],
+)
+def test_exported_it_answers_as_the_classifiers_engine(exported, tmp_path, choice, int8, engine):
+    artifact = choose(exported, tmp_path, choice, **int8)
+    classifier = Classifier.load(artifact, engine="onnx")
+    with endpoint(artifact, tmp_path) as url:
+        found, answers = about(url), post(url, {"inputs": TEXTS})
+    assert found["engine"].startswith(engine)
+    assert found["engine"].split(":")[0] == classifier.engine.name
+    assert not set(found["modules"]) & {"torch", "transformers"}
+    for answer, prediction in zip(answers, classifier.predict(TEXTS), strict=True):
+        same(answer, prediction, classifier.labels)
+
+
+@pytest.mark.parametrize("name", ["onnx/packed_int8.onnx", "model.safetensors", None])
+def test_what_was_not_checked_is_not_run(exported, tmp_path, name):
+    """A changed file, or no ONNX Runtime: PyTorch answers, from the weights."""
+    artifact = choose(exported, tmp_path, "int8")
+    expected = Classifier.load(artifact, engine="torch")
+    missing = [] if name else ["onnxruntime"]
+    if name == "model.safetensors":
+        record = artifact / "onnx" / "parity.json"
+        content = json.loads(record.read_text(encoding="utf-8"))
+        record.write_text(json.dumps({**content, "weights_sha256": "another"}), encoding="utf-8")
+    elif name:
+        (artifact / name).write_bytes((artifact / name).read_bytes()[:-9])
+    with endpoint(artifact, tmp_path, *missing) as url:
+        found, answers = about(url), post(url, {"inputs": TEXTS})
+    reason = f"{name} is not what was exported and checked" if name else "onnxruntime is not installed"
+    assert found["engine"] == f"torch: {reason}"
+    for answer, prediction in zip(answers, expected.predict(TEXTS), strict=True):
+        same(answer, prediction, expected.labels)
+
+
+def test_a_repository_without_the_large_files_still_answers(exported, tmp_path):
+    """Some images leave *.onnx out when they fetch a repository."""
+    artifact = choose(exported, tmp_path, "int8")
+    for file in (artifact / "onnx").glob("*.onnx"):
+        file.unlink()
+    with endpoint(artifact, tmp_path) as url:
+        assert about(url)["engine"] == "torch: onnx/packed.onnx is not what was exported and checked"
+        assert len(post(url, {"inputs": "a day"})[0]) == 3

@@ -1,0 +1,324 @@
+"""The feed: nothing is lost uncounted, a flood is sampled, and nobody watching ends it."""
+
+import contextlib
+import queue
+import random
+import threading
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from inference.common.errors import FeedError, PredictionError
+from inference.live.feed import Feed
+from inference.live.post import Post
+from inference.live.sources import SOURCES, Replay, Status
+
+LABELS = ("negative", "neutral", "positive")
+
+
+@dataclass(frozen=True)
+class Told:
+    label: str
+    probabilities: tuple[float, ...] = (0.1, 0.2, 0.7)
+
+
+def posts(n, label=None):
+    return [Post(id=str(i), text=f"post {i}", label=label) for i in range(n)]
+
+
+def classify(texts):
+    return [Told(LABELS[int(text.split()[-1]) % 3]) for text in texts]
+
+
+def wait_for(condition, timeout_s=10.0):
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.01)
+
+
+class Given:
+    """A source that hands over its posts at once, then waits until it is told to stop."""
+
+    name = "given"
+    status = Status()
+
+    def __init__(self, given, *, stay=False):
+        self.given, self.stay = given, stay
+        self.handed_over = threading.Event()
+
+    def posts(self, stop):
+        yield from self.given
+        self.handed_over.set()
+        if self.stay:
+            stop.wait()
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def balanced(shot):
+    rest = sum(shot.filtered.values()) + shot.duplicates + shot.dropped + shot.pending
+    return shot.received == shot.classified + rest
+
+
+def test_every_post_is_classified_when_the_model_keeps_up():
+    feed = Feed(Given(posts(40, label="positive")), classify, labels=LABELS, queue_size=100)
+    feed.start()
+    wait_for(lambda: feed.snapshot().state == "ended")
+    shot = feed.snapshot()
+    assert (shot.received, shot.classified, shot.dropped, shot.pending) == (40, 40, 0, 0)
+    assert shot.counts == (14, 13, 13)
+    assert (shot.judged, shot.right) == (40, 13)
+    assert shot.accuracy() == pytest.approx((0.325, 0.2008, 0.4799), abs=1e-3)
+    assert shot.reason == "finished"
+    assert [told.post.id for told in shot.recent[:3]] == ["39", "38", "37"], "newest first"
+    assert sum(sum(window) for window in shot.windows) == 40
+
+
+def test_a_true_label_that_the_model_does_not_know_is_not_held_against_it():
+    feed = Feed(Given(posts(4, label="joy")), classify, labels=LABELS)
+    feed.start()
+    wait_for(lambda: feed.snapshot().state == "ended")
+    assert feed.snapshot().judged == 0 and feed.snapshot().accuracy() is None
+
+
+def test_a_flood_is_sampled_and_what_was_dropped_is_counted_to_the_post():
+    let_go = threading.Event()
+
+    def slow(texts):
+        let_go.wait(10)
+        return classify(texts)
+
+    source = Given(posts(1000), stay=True)
+    feed = Feed(source, slow, labels=LABELS, queue_size=50, batch_size=8, rng=random.Random(0), keep=1000)
+    feed.start()
+    assert source.handed_over.wait(10)
+    shot = feed.snapshot()
+    assert balanced(shot) and shot.received == 1000 and shot.pending <= 58 and shot.dropped >= 942
+    let_go.set()
+    wait_for(lambda: feed.snapshot().pending == 0)
+    shot = feed.snapshot()
+    assert balanced(shot)
+    kept = sorted(int(told.post.id) for told in shot.recent)
+    assert len(kept) == shot.classified
+    assert kept[len(kept) // 2] < 990, "a sample of the flood, not just its end"
+    feed.stop()
+    assert balanced(feed.snapshot()) and feed.snapshot().reason == "stopped"
+
+
+def test_counts_balance_at_every_moment():
+    source = Given(posts(3000), stay=True)
+    feed = Feed(source, classify, labels=LABELS, queue_size=20, batch_size=4)
+    feed.start()
+    while not source.handed_over.is_set():
+        assert balanced(feed.snapshot())
+    feed.stop()
+    assert balanced(feed.snapshot())
+
+
+def test_a_post_that_cannot_be_classified_is_dropped_alone():
+    def picky(texts):
+        if "post 3" in texts:
+            raise PredictionError("An input can't be classified.")
+        return classify(texts)
+
+    feed = Feed(Given(posts(6)), picky, labels=LABELS)
+    feed.start()
+    wait_for(lambda: feed.snapshot().state == "ended")
+    shot = feed.snapshot()
+    assert (shot.received, shot.classified, shot.dropped) == (6, 5, 1)
+
+
+def test_nobody_watching_for_a_minute_ends_it():
+    clock = Clock()
+    feed = Feed(Given(posts(1), stay=True), classify, labels=LABELS, clock=clock)
+    feed.start()
+    clock.now += 59
+    assert feed.snapshot().state == "running"
+    clock.now += 59
+    time.sleep(0.4)
+    assert feed.snapshot(watching=False).state == "running", "it was watched 59 seconds ago"
+    clock.now += 2
+    wait_for(lambda: feed.snapshot(watching=False).state == "ended")
+    assert feed.snapshot().reason == "unwatched"
+
+
+def test_pause_holds_the_stream_and_the_clock():
+    clock = Clock()
+    replay = Replay(posts(500), rate_per_s=100)
+    feed = Feed(replay, classify, labels=LABELS, clock=clock)
+    feed.start()
+    wait_for(lambda: feed.snapshot().classified >= 3)
+    clock.now += 7
+    feed.pause()
+    clock.now += 20
+    wait_for(lambda: feed.snapshot().pending == 0)
+    before = feed.snapshot()
+    time.sleep(0.2)
+    after = feed.snapshot()
+    assert after.state == "paused" and after.received == before.received
+    assert after.running_s == pytest.approx(7)
+    feed.resume()
+    wait_for(lambda: feed.snapshot().received > before.received)
+    assert feed.snapshot().running_s == pytest.approx(7)
+    feed.stop()
+
+
+def test_windows_hold_the_counts_of_their_time():
+    class Handed(Given):
+        def __init__(self):
+            self.queue = queue.Queue()
+
+        def posts(self, stop):
+            while not stop.is_set():
+                with contextlib.suppress(queue.Empty):
+                    yield self.queue.get(timeout=0.02)
+
+    clock, source = Clock(), Handed()
+    feed = Feed(source, classify, labels=LABELS, clock=clock, window_s=5, keep_windows=4)
+    feed.start()
+    number = 0
+    for count, step_s in ((3, 5), (6, 10)):
+        for _ in range(count):
+            number += 1
+            source.queue.put(Post(str(number), f"post {number}"))
+        wait_for(lambda: feed.snapshot().classified == number)  # noqa: B023  (it is called at once)
+        clock.now += step_s
+    assert [sum(window) for window in feed.snapshot().windows] == [3, 6, 0, 0]
+    clock.now += 5
+    assert [sum(window) for window in feed.snapshot().windows] == [6, 0, 0, 0]
+    feed.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FeedError("The stream of posts is closed."), "The stream of posts is closed."),
+        (ZeroDivisionError("of the source"), "The source broke off"),
+    ],
+)
+def test_a_source_that_breaks_ends_the_feed_with_a_sentence(error, message):
+    class Broken:
+        name = "broken"
+        status = Status()
+
+        def posts(self, stop):
+            yield Post("1", "post 1")
+            raise error
+
+    feed = Feed(Broken(), classify, labels=LABELS)
+    feed.start()
+    wait_for(lambda: feed.snapshot().state == "ended")
+    feed.stop()
+    shot = feed.snapshot()
+    assert shot.reason == "failed" and shot.message.startswith(message) and balanced(shot)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_model_that_breaks_ends_the_feed_with_a_sentence():
+    def broken(texts):
+        raise ZeroDivisionError
+
+    feed = Feed(Given(posts(3), stay=True), broken, labels=LABELS)
+    feed.start()
+    wait_for(lambda: feed.snapshot().state == "ended")
+    feed.stop()
+    assert feed.snapshot().message.startswith("The model broke off")
+    assert balanced(feed.snapshot())
+
+
+def test_a_feed_starts_once_and_does_not_come_back():
+    feed = Feed(Given(posts(1), stay=True), classify, labels=LABELS)
+    feed.start()
+    with pytest.raises(FeedError, match="running already"):
+        feed.start()
+    feed.stop()
+    with pytest.raises(FeedError, match="Start a new one"):
+        feed.resume()
+
+
+def test_replay_keeps_time_and_hears_a_change_of_rate():
+    class Time(Clock):
+        def wait(self, stop, seconds):
+            self.now += seconds
+            return stop.is_set()
+
+    clock = Time()
+    replay = Replay(posts(30), rate_per_s=2, clock=clock, wait=clock.wait)
+    stream = replay.posts(threading.Event())
+    began = clock.now
+    for _ in range(10):
+        next(stream)
+    assert clock.now - began == pytest.approx(5.0)
+    replay.set_rate(10)
+    began = clock.now
+    for _ in range(10):
+        next(stream)
+    assert clock.now - began == pytest.approx(1.0)
+    clock.now += 60  # a pause: what was missed is not made up for in a burst
+    began = clock.now
+    for _ in range(10):
+        next(stream)
+    assert clock.now - began > 0.6
+
+
+def test_replay_shows_each_post_once_in_a_shuffled_order_and_stops_when_told():
+    given = posts(50)
+    shown = list(Replay(given, rate_per_s=200, wait=lambda stop, s: time.sleep(s)).posts(threading.Event()))
+    assert sorted(shown, key=lambda post: int(post.id)) == given and shown != given
+    stop = threading.Event()
+    stop.set()
+    assert list(Replay(given).posts(stop)) == []
+
+
+@pytest.mark.parametrize("rate", [0, -1, 1e6, float("nan")])
+def test_replay_refuses_a_rate_out_of_reach(rate):
+    with pytest.raises(FeedError, match="posts a second can't be replayed"):
+        Replay(posts(1), rate_per_s=rate)
+
+
+def test_replay_refuses_to_replay_nothing():
+    with pytest.raises(FeedError, match="nothing to replay"):
+        SOURCES["replay"]([])
+
+
+def test_the_rate_is_of_the_time_that_it_worked_though_it_was_paused():
+    def slow(texts):
+        time.sleep(0.01 * len(texts))
+        return classify(texts)
+
+    feed = Feed(Replay(posts(5000), rate_per_s=None), slow, labels=LABELS, patient=True)
+    began, stood_s = time.monotonic(), 0.0
+    feed.start()
+    for _ in range(3):
+        time.sleep(0.6)
+        feed.pause()
+        wait_for(lambda: feed.snapshot().pending == 0)
+        paused_s = time.monotonic()
+        time.sleep(0.2)
+        stood_s += time.monotonic() - paused_s
+        feed.resume()
+    feed.stop()
+    worked_s = time.monotonic() - began - stood_s
+    shot = feed.snapshot()
+    assert shot.running_s == pytest.approx(worked_s, abs=0.3)
+    assert feed.summary().rate_per_s == pytest.approx(shot.classified / worked_s, rel=0.15)
+
+
+def test_what_a_feed_manages_counts_its_listeners_too():
+    def listen(told):
+        time.sleep(0.02 * len(told))
+
+    feed = Feed(Given(posts(40)), classify, labels=LABELS, listeners=[listen], patient=True)
+    feed.start()
+    assert feed.wait(10)
+    feed.stop()
+    assert 40 < feed.snapshot().capacity_per_s < 51

@@ -1,0 +1,182 @@
+"""The feed on a bad day: a Jetstream that breaks, stalls, repeats itself and floods; and the lag."""
+
+import random
+import threading
+import time
+
+import pytest
+
+from inference.live.feed import Feed
+from inference.live.filter import Filter
+from inference.live.post import Post
+from inference.live.sources.bluesky import Bluesky
+from inference.live.sources.live import World
+from tests.inference.live.test_feed import LABELS, Given, Told, balanced
+from tests.servers import Waits, wait_for
+from tests.servers.jetstream import Jetstream
+
+pytestmark = pytest.mark.alone
+
+
+class Chaos:
+    """Ten minutes of posts, at 10 a second with a burst of 500 a second in each minute, and what they are."""
+
+    def __init__(self, server, seed):
+        self.server, self.rng = server, random.Random(seed)
+        self.wanted, self.filtered, self.repeated = [], 0, 0
+
+    def minute(self):
+        for posts, step_us in ((295, 100_000), (500, 2_000), (295, 100_000)):
+            self.server.step_us = step_us
+            for _ in range(posts):
+                self.one()
+
+    def one(self):
+        kind = self.rng.random()
+        if kind < 0.15:
+            self.server.post("outra língua", langs=["pt"])
+            self.filtered += 1
+        elif kind < 0.25:
+            self.server.post("  ")
+            self.filtered += 1
+        elif kind < 0.30 and self.wanted:  # the same post once more, as another event
+            self.server.post("again", rkey=self.rng.choice(self.wanted[-2000:]))
+            self.repeated += 1
+        else:
+            self.wanted.append(self.server.post(f"post {len(self.wanted)}"))
+        if kind > 0.98:
+            self.server.frame(self.rng.choice(["{nonsense", "[]", b"\xff"]))
+        elif kind > 0.96:
+            self.rng.choice([self.server.identity, self.server.account])()
+
+    @property
+    def published(self):
+        return len(self.wanted) + self.filtered + self.repeated
+
+
+def test_ten_minutes_of_chaos_balance_to_the_post():
+    """In compressed time: what the service sent in ten minutes comes as fast as it can be read."""
+    jump_s, classified = [0.0], []
+
+    def model(texts):
+        time.sleep(0.002 * len(texts))
+        return [Told("neutral")] * len(texts)
+
+    with Jetstream() as server:
+        world = World(clock=lambda: server.now_us / 1e6 + jump_s[0], wait=Waits())
+        source = Bluesky(hosts=[server.url], world=world, stall_s=0.3, rewind_s=0.5, catch_up_s=1e6)
+        feed = Feed(
+            source,
+            model,
+            labels=LABELS,
+            wanted=Filter(languages=("en",)),
+            queue_size=100,
+            listeners=[classified.extend],
+            now=world.clock,
+            rng=random.Random(1),
+        )
+        feed.start()
+        wait_for(lambda: server.joined)
+        chaos = Chaos(server, seed=3)
+        chaos.wanted.append(server.post("post 0"))
+        wait_for(lambda: feed.snapshot().received == 1)  # else a break has no place to go back to
+        breaks = [server.drop, lambda: server.close(1012), server.stall, feed.pause, server.drop] * 2
+        for minute, accident in enumerate(breaks):
+            publisher = threading.Thread(target=chaos.minute)
+            publisher.start()
+            time.sleep(0.02)
+            wait_for(lambda: server.connections)
+            accident()
+            jump_s[0] = chaos.rng.choice([-86_400.0, -2.0, 0.0, 3600.0, 86_400.0])
+            while publisher.is_alive():
+                shot = feed.snapshot()
+                assert balanced(shot) and shot.pending <= 100 + 256
+                time.sleep(0.01)
+            if accident == server.stall:
+                joined = server.joined
+                wait_for(lambda joined=joined: server.joined > joined)
+                server.go_on()
+            feed.resume()
+            server.drop() if minute == 6 else None
+        wait_for(lambda: _unique(feed, chaos) == chaos.published, 60)
+        wait_for(lambda: feed.snapshot().pending == 0)
+        feed.stop()
+        shot, summary = feed.snapshot(), feed.summary()
+    found = shot.source_status.passed_over
+    assert shot.source_status.gaps == 0 and shot.source_status.reconnects >= 5 and found["garbage"] > 0
+    assert shot.pending == 0 and balanced(shot) and "unread at the end" not in found
+    assert summary.received == summary.classified + summary.filtered + summary.duplicates + summary.dropped
+    assert summary.received == chaos.published + found["duplicate"] and found["duplicate"] > 0
+    assert summary.filtered == chaos.filtered and shot.filtered.keys() == {"language", "no text"}
+    assert summary.duplicates == chaos.repeated + found["duplicate"]
+    assert summary.classified + summary.dropped == len(chaos.wanted)
+    ids = [told.post.id.rpartition("/")[2] for told in classified]
+    assert len(set(ids)) == len(ids) == summary.classified > 500 and set(ids) <= set(chaos.wanted)
+    assert summary.dropped > 500, "it was a flood"
+    assert summary.lag_p95_s < 2
+
+
+def _unique(feed, chaos):
+    """Return how many of the events that were published have come, each counted once."""
+    shot = feed.snapshot()
+    return shot.received - shot.source_status.passed_over.get("duplicate", 0)
+
+
+class Timed(Given):
+    """A source that hands over posts at random moments, so many a second on average."""
+
+    def __init__(self, per_s, seconds):
+        self.per_s, self.seconds = per_s, seconds
+
+    def posts(self, stop):
+        rng, began, due_s, number = random.Random(5), time.monotonic(), 0.0, 0
+        while (due_s := due_s + rng.expovariate(self.per_s)) < self.seconds:
+            time.sleep(max(0.0, began + due_s - time.monotonic()))
+            number += 1
+            yield Post(str(number), f"post {number}")
+
+
+def slow_model(texts):
+    """Answer about 100 posts a second in large batches, and fewer in small ones."""
+    time.sleep(0.02 + 0.01 * len(texts))
+    return [Told("neutral")] * len(texts)
+
+
+def test_the_lag_stays_short_at_part_load_and_nothing_is_dropped():
+    feed = Feed(Timed(75, 4), slow_model, labels=LABELS)
+    feed.start()
+    assert feed.wait(20)
+    summary = feed.summary()
+    assert summary.lag_p95_s < 1.5 and summary.dropped <= 0.02 * summary.received
+    assert summary.received == summary.classified + summary.dropped > 200
+
+
+def test_the_lag_does_not_grow_however_many_posts_come():
+    feed = Feed(Timed(1500, 4), slow_model, labels=LABELS)
+    feed.start()
+    time.sleep(2)
+    early = feed.snapshot().lag
+    assert feed.wait(20)
+    late, summary = feed.snapshot().lag, feed.summary()
+    assert early.p95_s < 2 and late.p95_s < 2 and summary.lag_p95_s < 2
+    assert summary.dropped > 3000 and summary.classified > 200
+    assert feed.snapshot().capacity_per_s == pytest.approx(95, rel=0.25)
+
+
+def test_a_few_long_posts_do_not_make_the_others_wait():
+    """Ten thousand characters take the model a hundred times as long as a hundred do."""
+
+    def model(texts):
+        time.sleep(sum(len(text) for text in texts) / 20_000)
+        return [Told("neutral")] * len(texts)
+
+    class Mixed(Timed):
+        def posts(self, stop):
+            for post in super().posts(stop):
+                long = int(post.id) % 25 == 0
+                yield Post(post.id, "x" * (4_000 if long else 60))
+
+    feed = Feed(Mixed(300, 4), model, labels=LABELS)
+    feed.start()
+    assert feed.wait(20)
+    assert feed.summary().lag_p95_s < 2 and feed.summary().dropped > 100

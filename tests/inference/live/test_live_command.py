@@ -1,0 +1,323 @@
+"""`python -m inference live`: posts as they come, one JSON object at the end, no harm by any post."""
+
+import io
+import json
+import logging
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from inference.cli import parser
+from inference.common.errors import FeedError
+from inference.live.command import SOURCES, _live, _until_the_end, harmless, printer, run
+from inference.live.feed import Feed
+from inference.live.numbers import ClassifiedPost
+from inference.live.post import Post
+from inference.live.recording import recorded_posts
+from inference.live.sources import SOURCES as KNOWN
+from inference.live.sources import Mastodon, SourceUnavailable, Status
+from tests.inference.live.test_feed import LABELS, Given, classify, posts
+from tests.servers import wait_for
+from tests.servers.mastodon import Mastodon as MastodonServer
+from tests.support import REPOSITORY, command, tweets
+
+KEYS = {"received", "classified", "filtered", "duplicates", "dropped", "rate_per_s", "lag_p50_s", "lag_p95_s"}
+EVIL = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe\u2066 a\u0300\u0301\u0302\u0303b\r\nnext\x9b2J 👩\u200d🚒"
+
+
+def write_posts(path, count=60):
+    rng = random.Random(4)
+    rows = [
+        {"id": f"p{n}", "text": text, "true_label": label, "languages": [rng.choice(["en", "pt"])]}
+        for n, (text, label) in enumerate(tweets(count, seed=5))
+    ]
+    rows += [rows[0], {"id": "evil", "text": EVIL, "languages": ["en"]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return rows
+
+
+def balanced(record):
+    return record["received"] == sum(
+        record[name] for name in ("classified", "filtered", "duplicates", "dropped")
+    )
+
+
+def test_a_file_is_replayed_and_every_post_accounted_for(trained_gpt2, tmp_path):
+    rows = write_posts(tmp_path / "posts.jsonl")
+    english = sum(row["languages"] == ["en"] for row in rows)
+    again = rows[0]["languages"] == ["en"]
+    done = command(
+        "inference",
+        "live",
+        "replay",
+        tmp_path / "posts.jsonl",
+        "--model",
+        trained_gpt2.artifact,
+        "--json",
+        "--languages",
+        "en",
+        "--save",
+        tmp_path / "saved.jsonl",
+        "--save-texts",
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record.keys() == KEYS and balanced(record)
+    assert record["received"] == 62 and record["filtered"] == 62 - english and record["dropped"] == 0
+    assert record["duplicates"] == again and record["classified"] == english - again
+    assert record["rate_per_s"] > 0 and 0 < record["lag_p50_s"] <= record["lag_p95_s"]
+    assert len(done.stderr.splitlines()) == record["classified"], "with --json posts go to standard error"
+    assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
+    assert len(recorded_posts(tmp_path / "saved.jsonl")) == record["classified"]
+
+
+def test_posts_are_lines_on_standard_output_without_json(trained_gpt2, tmp_path):
+    write_posts(tmp_path / "posts.jsonl")
+    arguments = ["live", "replay", tmp_path / "posts.jsonl", "--model", trained_gpt2.artifact]
+    done = command("inference", *arguments, "--limit", "5", "--rate", "100", "--debug")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5 and lines[0].split()[0] in LABELS and "%" in lines[0]
+    assert done.stderr.startswith("5 received, 5 classified, 0 filtered, 0 duplicates, 0 dropped. ")
+    assert "classified a second. Lag: p50 0." in done.stderr
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_it_with_the_numbers(trained_gpt2, tmp_path, sent):
+    write_posts(tmp_path / "posts.jsonl")
+    words = ["live", "replay", tmp_path / "posts.jsonl", "--model", trained_gpt2.artifact, "--rate", "5"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "inference", *map(str, words), "--json"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr.readline().split()[0] in LABELS, "it streams"
+        process.send_signal(sent)
+        out, said = process.communicate(timeout=60)
+    record = json.loads(out)
+    assert process.returncode == 0 and said.splitlines()[-1] == "Stopped."
+    assert balanced(record) and 1 <= record["classified"] < 62
+
+
+def test_a_reader_that_leaves_ends_it_with_a_sentence(trained_gpt2, tmp_path):
+    write_posts(tmp_path / "posts.jsonl")
+    words = ["live", "replay", tmp_path / "posts.jsonl", "--model", trained_gpt2.artifact, "--rate", "20"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "inference", *map(str, words)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(60) == 1
+    assert "The output can't be written" in said and "Traceback" not in said
+
+
+def test_an_impatient_interrupt_does_not_lose_the_numbers(trained_gpt2, tmp_path):
+    write_posts(tmp_path / "posts.jsonl")
+    words = ["live", "replay", tmp_path / "posts.jsonl", "--model", trained_gpt2.artifact, "--rate", "5"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "inference", *map(str, words), "--json"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr.readline().split()[0] in LABELS
+        process.send_signal(signal.SIGINT)
+        while "Stopped." not in (line := process.stderr.readline()):
+            assert line
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=60)
+    assert balanced(json.loads(out)) and "Traceback" not in said
+
+
+def test_an_interrupt_before_the_first_post_is_no_traceback(tmp_path):
+    os.mkfifo(tmp_path / "posts.jsonl")
+    words = ["live", "replay", tmp_path / "posts.jsonl", "--model", "any", "--json"]
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "inference", *map(str, words)],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+        (tmp_path / "posts.jsonl").open("w"),  # opens when the command has begun to read
+    ):
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == ("", "Stopped.\n")
+    assert process.returncode == 130
+
+
+def test_a_disk_that_fills_up_ends_it_with_a_sentence_and_a_whole_recording(trained_gpt2, tmp_path):
+    """The limit on a file's size makes the system fail a write in its middle, as a full disk does."""
+    write_posts(tmp_path / "posts.jsonl")
+    saved = tmp_path / "saved.jsonl"
+    done = command(
+        "inference",
+        "live",
+        "replay",
+        tmp_path / "posts.jsonl",
+        "--model",
+        trained_gpt2.artifact,
+        "--json",
+        "--save",
+        saved,
+        "--save-texts",
+        "--engine",
+        "torch",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY)),
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == f"{saved} can't be written (File too large). Choose another place."
+    record = json.loads(done.stdout)
+    assert balanced(record) and 1 <= len(recorded_posts(saved)) <= record["classified"]
+
+
+def test_words_of_a_service_do_not_reach_the_terminal_as_they_are(trained_gpt2, capsys):
+    class Hostile:
+        name = "replay"
+        status = Status()
+
+        def posts(self, stop):
+            yield Post("1", "fine")
+            raise SourceUnavailable("It said: \x1b]0;owned\x07\u202e and " + "went on, " * 500)
+
+    given = parser().parse_args(["live", "replay", "f", "--model", str(trained_gpt2.artifact), "--json"])
+    with pytest.raises(FeedError) as refused:
+        run(given, lambda given, wanted: Hostile())
+    said = str(refused.value)
+    assert said.startswith("It said: ]0;owned and went on") and len(said) == 1000 and said.endswith("…")
+    assert balanced(json.loads(capsys.readouterr().out))
+
+
+def test_a_service_is_read_with_a_token_that_is_in_nothing_printed_saved_or_asked(
+    trained_gpt2, capfd, tmp_path, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    words = ["live", "mastodon", "cats", "--model", str(trained_gpt2.artifact), "--json", "--limit", "3"]
+    given = parser().parse_args([*words, "--save", str(tmp_path / "a.jsonl"), "--save-texts"])
+    with MastodonServer() as server:
+
+        def make(given, wanted):
+            return Mastodon(server.url, tag=given.query, token=server.token, allow_loopback=True)
+
+        def publish():
+            wait_for(lambda: server.streams, 60)
+            for number in range(3):
+                server.status(f"<p>post {number} <script>evil()</script>#cats</p>", tags=["cats"])
+
+        publisher = threading.Thread(target=publish)
+        publisher.start()
+        assert run(given, make) == 0
+        publisher.join(10)
+        assert any("authorization" in request.headers for request in server.asked)
+        asked = [f"{request.path} {request.query}" for request in server.asked]
+    out, said = capfd.readouterr()
+    assert json.loads(out)["classified"] == 3 and "post 0 #cats" in said and "evil" not in said
+    seen = [out, said, caplog.text, (tmp_path / "a.jsonl").read_text(), *asked]
+    assert all(server.token not in text for text in seen)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["replay"],
+            "There is nothing to replay: no file was given. Write `python -m inference live replay FILE "
+            "--model M`. The app's Live tab replays held-out tweets without a file.",
+        ),
+        (["bluesky", "--rate", "5"], "--rate is for replay, not for bluesky. Leave it out."),
+        (["replay", "f", "--cap-usd", "5"], "--cap-usd is for x and x-stream, not for replay. Leave it out."),
+        (["x", "cats", "--instance", "a.b"], "--instance is for mastodon, not for x. Leave it out."),
+        (["bluesky", "--save-texts"], "--save-texts was given without --save FILE"),
+        (["replay", "nowhere.jsonl"], "nowhere.jsonl can't be read"),
+        (["x", "cats"], "X needs a bearer token. Set X_BEARER_TOKEN, or type one in."),
+        (["mastodon", "--instance", "127.0.0.1"], "'127.0.0.1' is not the address of an instance."),
+        (["bluesky", "--save", "."], ". exists already. Give the name of a new file."),
+        (
+            ["bluesky", "--save", "no/where.jsonl"],
+            "no is no folder, so no/where.jsonl can't be written. Make it first.",
+        ),
+    ],
+)
+def test_mistakes_are_told_before_a_model_is_loaded(words, sentence, monkeypatch):
+    monkeypatch.delenv("X_BEARER_TOKEN", raising=False)
+    given = parser().parse_args(["live", *words, "--model", "no model"])
+    with pytest.raises(FeedError) as refused:
+        _live(given)
+    assert str(refused.value).startswith(sentence)
+
+
+def test_a_library_that_is_missing_is_told():
+    code = (
+        "import sys; sys.modules['tweepy'] = None; from inference.cli import main; "
+        "sys.exit(main(['live', 'replay', 'a.jsonl', '--model', 'm']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    said = "`live` needs tweepy, which is not installed. Run: pip install -r requirements.txt\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_what_x_costs_is_told_before_it_is_read(monkeypatch, capsys):
+    monkeypatch.setenv("X_BEARER_TOKEN", "a-secret-token")
+    given = parser().parse_args(["live", "x", "cats", "--model", "nowhere/at/all", "--cap-usd", "0.5"])
+    with pytest.raises(Exception, match="nowhere/at/all"):
+        _live(given)
+    told = capsys.readouterr().err
+    assert "costs about $36.00 an hour" in told and "It stops at $0.50" in told and "secret" not in told
+
+
+def test_the_state_of_the_source_and_what_was_spent_are_told_as_it_runs():
+    class Told(Given):
+        status = Status("connected", cost_usd=0.105)
+
+    notes, source = [], Told(posts(3), stay=True)
+    feed = Feed(source, classify, labels=LABELS)
+    thread = threading.Timer(1.5, feed.stop)
+    thread.start()
+    later = Status("reconnecting", reason="\x1b[2JIt broke.", cost_usd=0.11)
+    threading.Timer(0.3, lambda: setattr(source, "status", later)).start()
+    shot = _until_the_end(feed, notes.append)
+    thread.join(10)
+    assert shot.reason == "stopped"
+    assert notes == ["Reconnecting: [2JIt broke.", "X: $0.11 spent, 3 posts received."]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_feed_that_fails_still_tells_its_numbers(trained_gpt2, tmp_path, monkeypatch, capsys):
+    write_posts(tmp_path / "posts.jsonl")
+    words = ["live", "replay", str(tmp_path / "posts.jsonl"), "--model", str(trained_gpt2.artifact), "--json"]
+    monkeypatch.setattr(sys, "stderr", closed := io.StringIO())
+    closed.close()
+    given = parser().parse_args(words)
+    with pytest.raises(FeedError, match="can't be written"):
+        _live(given)
+    record = json.loads(capsys.readouterr().out)
+    assert balanced(record) and record["classified"] > 0
+
+
+def test_a_post_is_one_harmless_line():
+    assert harmless(EVIL) == "[31mred]0;title gnp.exe a\u0300\u0301b next2J 👩\u200d🚒"
+    assert harmless("x" * 100_000) == "x" * 199 + "…"
+    assert harmless("زباله\u200cها 👨‍👩‍👧") == "زباله\u200cها 👨‍👩‍👧", "letters that hang together stay so"
+    assert harmless("\ud83d\x00\ufeff\u2028") == ""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    printer(out)([ClassifiedPost(Post("1", "olá\x1b\nmundo ☀"), "positive", 0.934)])
+    assert out.buffer.getvalue() == b"positive    93.4%  ol? mundo ?\n"
+
+
+def test_every_source_can_be_named():
+    assert set(SOURCES) == set(KNOWN)

@@ -1,0 +1,109 @@
+"""Live from end to end: the real clients against local servers, by the command and by the app's form."""
+
+import json
+import threading
+
+import pytest
+from gradio_client import Client
+
+from inference.cli import parser
+from inference.live.command import run
+from inference.live.sources import Bluesky, Mastodon, XSearch
+from tests.servers.jetstream import Jetstream
+from tests.servers.mastodon import Mastodon as MastodonServer
+from tests.servers.x import X
+from tests.support import tweets, wait_for
+from tests.support.live_app import live_app
+
+# Gradio's server, which runs in this process here, asks pandas for things by their old names
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def told(words, make, model, capsys):
+    """Run the command; return its numbers and what it printed."""
+    given = parser().parse_args(["live", *words, "--model", str(model), "--json", "--engine", "torch"])
+    assert run(given, make) == 0
+    out, said = capsys.readouterr()
+    return json.loads(out), said
+
+
+def test_bluesky_by_the_command(trained_gpt2, capsys):
+    with Jetstream() as server:
+
+        def publish():
+            wait_for(lambda: server.joined)
+            server.identity()
+            for text, languages in (("a late train", ["en"]), ("a bus", ["en"]), ("um train", ["pt"])):
+                server.post(text, langs=languages)
+            server.post("the train came", langs=["en"])
+
+        publisher = threading.Thread(target=publish)
+        publisher.start()
+        words = ["bluesky", "train", "--languages", "en", "--limit", "2"]
+        record, said = told(words, lambda *_: Bluesky(hosts=[server.url]), trained_gpt2.artifact, capsys)
+        publisher.join()
+    assert record["classified"] == 2 and record["filtered"] == 2 and record["received"] == 4
+    assert "a late train" in said and "the train came" in said and "a bus" not in said
+
+
+def test_x_by_the_command(trained_gpt2, capsys):
+    with X() as server:
+        for number in range(10):
+            server.tweet(f"cat {number}")
+
+        def make(given, wanted):
+            return XSearch(given.query, token=server.token, filter=wanted, base_url=server.url, cap_posts=10)
+
+        record, said = told(["x", "#cats", "--no-reposts"], make, trained_gpt2.artifact, capsys)
+        assert server.asked[0].query["query"] == "(#cats) -is:retweet" and server.token not in said
+    assert record["classified"] == 10 and "X: $0.05 spent, 10 posts received." in said
+
+
+@pytest.fixture(scope="module")
+def services():
+    with Jetstream() as bluesky, MastodonServer() as mastodon:
+        yield {"bluesky": bluesky, "mastodon": mastodon}
+
+
+@pytest.fixture(scope="module")
+def app(trained_gpt2, services):
+    sources = {
+        "bluesky": lambda: Bluesky(hosts=[services["bluesky"].url]),
+        "mastodon": lambda instance, **options: Mastodon(
+            services["mastodon"].url, allow_loopback=True, **options
+        ),
+    }
+    with live_app(trained_gpt2.artifact, sources=sources) as running:
+        yield running
+
+
+@pytest.fixture
+def client(app):
+    client = Client(app.url, verbose=False)
+    yield client
+    client.close()
+    app.workbench.live.stop_all()
+
+
+def test_mastodon_by_the_form(client, app, services):
+    services["mastodon"].status("<p>so happy about <b>cats</b></p>", tags=["cats"])
+    client.predict("mastodon", instance="a.example", query="#cats", api_name="/live_start")
+    [watched] = app.feeds()
+    wait_for(lambda: watched.feed.snapshot().classified)
+    assert watched.feed.snapshot().recent[0].post.text == "so happy about cats" and watched.owner == ""
+
+
+def test_a_duel_with_the_base_on_bluesky_ends_in_the_queue_of_disagreements(client, app, services):
+    client.predict("bluesky", second="base", languages="en", api_name="/live_start")
+    [watched] = app.feeds()
+    wait_for(lambda: services["bluesky"].joined)
+    for text, _ in tweets(80, seed=9):
+        services["bluesky"].post(text, langs=["en"])
+    wait_for(lambda: watched.feed.snapshot().classified >= 60)
+    shot = watched.feed.snapshot()
+    assert shot.disagreed and shot.agreed + shot.disagreed == shot.classified
+    queue = app.workbench.duels.queue(app.workbench.model.tuned.labels, owner="")
+    wait_for(lambda: queue.store.counts().waiting)
+    item = queue.store.take()
+    assert item.second_model == watched.second_model and item.first_label != item.second_label
+    assert client.predict("look", 0, "", api_name="/live_label")["waiting"] == queue.store.counts().waiting

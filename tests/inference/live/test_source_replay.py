@@ -1,0 +1,213 @@
+"""Replay, the files it reads, and recordings: what is saved, what is left out, what comes back."""
+
+import json
+import resource
+import threading
+import time
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from inference.live.post import Post
+from inference.live.recording import Recorder, recorded_posts
+from inference.live.sources import Replay, SourceBadQuery
+from inference.live.sources.files import posts_of_file
+
+WHEN = datetime(2026, 7, 4, 14, 38, tzinfo=UTC)
+POST = Post(
+    "at://did:plc:abc/app.bsky.feed.post/3mpt",
+    "so\nhappy \u2028 \U0001f600",
+    label="positive",
+    author="me.example",
+    url="https://bsky.app/profile/did:plc:abc/post/3mpt",
+    source="bluesky",
+    created=WHEN,
+    languages=("en", "pt"),
+    is_reply=True,
+    sensitive=True,
+)
+
+
+def record(path, *posts, texts):
+    with Recorder(path, texts=texts) as recorder:
+        for post in posts:
+            recorder.add(post, label="negative", probability=0.876543219, at=WHEN.timestamp() + 2)
+        assert recorder.count == len(posts)
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_recording_holds_ids_times_and_labels_and_no_text_unless_asked(tmp_path):
+    [line] = record(tmp_path / "ids.jsonl", POST, texts=False)
+    assert json.loads(line) == {
+        "id": POST.id,
+        "source": "bluesky",
+        "created": "2026-07-04T14:38:00+00:00",
+        "at": "2026-07-04T14:38:02+00:00",
+        "label": "negative",
+        "probability": 0.876543,
+        "true_label": "positive",
+        "languages": ["en", "pt"],
+        "is_reply": True,
+        "is_repost": False,
+        "sensitive": True,
+    }
+    [line] = record(tmp_path / "texts.jsonl", POST, texts=True)
+    assert {"text", "author", "url"} <= set(json.loads(line))
+
+
+def test_what_was_recorded_with_texts_comes_back_the_same(tmp_path):
+    posts = [
+        POST,
+        Post("2", "", source="x"),
+        Post("3", '"quoted"\r\n\x00\t\u202e', label="neutral", source="x"),
+    ]
+    assert len(record(tmp_path / "a.jsonl", *posts, texts=True)) == 3
+    assert recorded_posts(tmp_path / "a.jsonl") == posts, "a model's label does not become the truth"
+
+
+def test_a_recording_without_texts_can_not_be_replayed(tmp_path):
+    record(tmp_path / "ids.jsonl", POST, POST, texts=False)
+    with pytest.raises(SourceBadQuery, match=r"holds 2 posts and no text.* Record with texts to be able"):
+        Replay.of_file(tmp_path / "ids.jsonl")
+
+
+def test_a_recording_is_never_overwritten_and_each_line_is_on_disk_at_once(tmp_path):
+    path = tmp_path / "a.jsonl"
+    recorder = Recorder(path)
+    recorder.add(POST, at=0)
+    assert path.read_text().count("\n") == 1
+    with pytest.raises(SourceBadQuery, match="exists already"):
+        Recorder(path)
+    recorder.close()
+    with pytest.raises(SourceBadQuery, match=r"can't be written \(No such file or directory\)"):
+        Recorder(tmp_path / "none" / "a.jsonl")
+
+
+def test_many_threads_may_record(tmp_path):
+    with Recorder(tmp_path / "a.jsonl", texts=True) as recorder:
+        threads = [
+            threading.Thread(target=lambda: [recorder.add(POST, label="neutral", at=1) for _ in range(200)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert recorder.count == 800 and recorded_posts(tmp_path / "a.jsonl") == [POST] * 800
+
+
+def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path):
+    """The system's own limit on a file's size fails a write in its middle, as a full disk does."""
+    path, former = tmp_path / "a.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    recorder = Recorder(path, texts=True)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, former[1]))
+        with pytest.raises(SourceBadQuery) as refused:
+            for _ in range(20):
+                recorder.add(POST, label="positive", at=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+        recorder.close()
+    assert str(refused.value) == f"{path} can't be written (File too large). Choose another place."
+    assert recorded_posts(path) == [POST] * recorder.count and recorder.count >= 3
+
+
+def test_a_duel_is_recorded_with_both_labels(tmp_path):
+    with Recorder(tmp_path / "a.jsonl") as recorder:
+        recorder.add(
+            POST, label="neutral", probability=0.5, second_label="positive", second_probability=0.7, at=0
+        )
+    row = json.loads((tmp_path / "a.jsonl").read_text())
+    assert (row["label"], row["second_label"], row["second_probability"]) == ("neutral", "positive", 0.7)
+
+
+def test_json_lines_of_others_serve_too(tmp_path):
+    path = tmp_path / "b.jsonl"
+    path.write_text(
+        '\ufeff{"text": "a", "label": "joy"}\n\n{"text": "b", "url": "javascript:x", "languages": 3}\n'
+    )
+    first, second = recorded_posts(path)
+    assert (first.id, first.text, first.label, first.source) == ("b-1", "a", "joy", "replay")
+    assert (second.id, second.url, second.languages, second.label) == ("b-3", "", (), None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"text": "a"}\n{nonsense\n', "Line 2 of .* is not a JSON object. Mend or remove it"),
+        (b"[1]\n", "Line 1 of .* is not a JSON object"),
+        (b"[" * 100_000, "Line 1 of"),
+        (b"\xff\xfe\x00", "can't be read .* Give a file of JSON lines"),
+    ],
+)
+def test_odd_json_lines_are_refused(tmp_path, content, message):
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(SourceBadQuery, match=message):
+        posts_of_file(tmp_path / "a.jsonl")
+
+
+def test_files_of_other_kinds(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        '\ufefftext,label\n"so, happy\nday",positive\n,neutral\nlate again,\n', encoding="utf-8"
+    )
+    (tmp_path / "a.tsv").write_text("label\ttext\nneutral\tat work\n")
+    (tmp_path / "a.txt").write_text("one\n\ntwo \u2028 lines\n", encoding="utf-8")
+    pq.write_table(pa.table({"text": ["from parquet", None], "label": [2, 1]}), tmp_path / "a.parquet")
+    rows = {
+        kind: [(p.id, p.text, p.label) for p in posts_of_file(tmp_path / f"a.{kind}")]
+        for kind in ("csv", "tsv", "txt", "parquet")
+    }
+    assert rows == {
+        "csv": [("a-1", "so, happy\nday", "positive"), ("a-3", "late again", None)],
+        "tsv": [("a-1", "at work", "neutral")],
+        "txt": [("a-1", "one", None), ("a-3", "two \u2028 lines", None)],
+        "parquet": [("a-1", "from parquet", "2")],
+    }
+    assert posts_of_file(tmp_path / "a.csv", text_column="label", label_column="text")[0].text == "positive"
+
+
+def test_files_that_can_not_be_read(tmp_path):
+    (tmp_path / "a.csv").write_text("when,label\nx,y\n")
+    with pytest.raises(
+        SourceBadQuery, match=r"can't be replayed: .*has no text column \(found: when, label\)"
+    ):
+        posts_of_file(tmp_path / "a.csv")
+    for name, content in (("b.parquet", b"no parquet"), ("b.txt", b"\xff\xff"), ("b.csv", b"\xff\xfe")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(SourceBadQuery, match=f"{name} can't be replayed"):
+            posts_of_file(tmp_path / name)
+    for name in ("none.csv", "none.txt", "a.xlsx", "a"):
+        with pytest.raises(SourceBadQuery, match=f"{name} can't be replayed"):
+            posts_of_file(tmp_path / name)
+
+
+def test_a_file_is_replayed_in_its_order_as_fast_as_it_is_taken_and_in_rounds(tmp_path):
+    posts = [Post(str(number), f"post {number}", source="x") for number in range(3000)]
+    record(tmp_path / "a.jsonl", *posts, texts=True)
+    replay = Replay.of_file(tmp_path / "a.jsonl", rate_per_s=None, rounds=2)
+    began = time.perf_counter()
+    shown = list(replay.posts(threading.Event()))
+    assert time.perf_counter() - began < 2, "3,000 posts at 200 a second would take 15 s"
+    assert shown[:3000] == posts and [post.text for post in shown[3000:]] == [post.text for post in posts]
+    assert shown[3000].id == "0/2" and len({post.id for post in shown}) == 6000
+    assert replay.status.state == "ended" and replay.status.read == 6000
+
+
+def test_a_replay_tells_its_state_and_slows_down_when_told():
+    replay = Replay([Post(str(number), "a") for number in range(100)], rate_per_s=None)
+    assert replay.status.state == "ready"
+    stop = threading.Event()
+    stream = replay.posts(stop)
+    for _ in range(50):
+        next(stream)
+    assert replay.status.state == "connected" and replay.status.read == 50
+    replay.set_rate(20)
+    next(stream)
+    began = time.perf_counter()
+    for _ in range(6):
+        next(stream)
+    assert time.perf_counter() - began > 0.1
+    stop.set()
+    assert list(stream) == [] and replay.status.state == "ended"

@@ -1,0 +1,205 @@
+"""Bad rows stay in their place with a reason; a file that can't be used is an error of one sentence."""
+
+import csv
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from inference.tables.errors import ScoringError
+from inference.tables.formats import SINKS, SOURCES, open_source
+from inference.tables.source import CHUNK_ROWS
+from tests.support.scored_files import converted, read_rows, rows_of, write_rows
+
+# bad rows
+
+
+def test_bad_rows_of_csv_stay_in_their_place_with_a_reason(tmp_path):
+    content = (
+        b"id,text\n1,good\n2,too,many\n3\n4,\xff\xfe\n"
+        b'5,"opens and never closes\n6,"ends" badly\n7,"two\nlines"\n8,\n9,good\n'
+    )
+    found = rows_of(content, tmp_path)
+    assert [(row["id"], row["text"], row["error"]) for row in found] == [
+        ("1", "good", None),
+        ("", "2,too,many", "the row has 3 cells where the header has 2"),
+        ("", "3", "the row has 1 cells where the header has 2"),
+        ("4", "\\udcff\\udcfe", "the text has bytes that are not UTF-8"),
+        ("", '5,"opens and never closes', "the quotes of the line are broken (',' expected after '\"')"),
+        ("", '6,"ends" badly', "the quotes of the line are broken (',' expected after '\"')"),
+        ("7", "two\nlines", None),
+        ("8", "", None),
+        ("9", "good", None),
+    ]
+    assert [row["label"] for row in found] == [None if row["error"] else "neutral" for row in found]
+    as_csv = converted(tmp_path / "in.csv", tmp_path / "out.csv").read_bytes()
+    assert b"\n4,\xff\xfe,,,,the text has bytes that are not UTF-8\n" in as_csv
+    rows = csv.DictReader(as_csv.decode("latin-1").splitlines(keepends=True))
+    assert [row["error"] for row in rows] == [row["error"] or "" for row in found]
+
+
+def test_a_quote_that_opens_in_the_last_rows_spoils_its_line_alone(tmp_path):
+    lines = [f"{i},text {i}" for i in range(5_000)]
+    lines[4_000] = '4000,"opens'
+    found = rows_of(("id,text\n" + "\n".join(lines)).encode(), tmp_path)
+    assert len(found) == 5_000
+    assert [row["text"] for row in found if row["error"]] == ['4000,"opens']
+    assert "unexpected end" in found[4_000]["error"]
+
+
+def test_bad_rows_of_jsonl_stay_in_their_place_with_a_reason(tmp_path):
+    lines = [
+        b'{"id": 1, "text": "good"}',
+        b'{"id": 2, "text": "cut',
+        b"[1, 2]",
+        b'{"id": 4}',
+        b'{"id": 5, "text": null}',
+        b'{"id": 6, "text": NaN}',
+        b'{"id": 7, "text": 7}',
+        b'{"id": 8, "text": "\xff"}',
+        b'{"id": 9, "text": ' + b"[" * 100_000 + b"}",
+        b"{}",
+        b'{"id": 11, "text": ""}',
+    ]
+    reasons = [
+        None,
+        "the line is not JSON (Unterminated string starting at: line 1 column 19 (char 18))",
+        "the line is not a JSON object but a list",
+        "the text is missing",
+        "the text is missing",
+        "the text is missing",
+        "the text is not a text (int)",
+        "the line has bytes that are not UTF-8",
+        "the line is nested too deeply",
+        "the text is missing",
+        None,
+    ]
+    for out in ("out.jsonl", "out.csv", "out.parquet"):
+        found = rows_of(b"\n".join(lines), tmp_path, name="in.jsonl", out=out)
+        assert [row["error"] or None for row in found] == reasons
+        assert found[1]["text"] == lines[1].decode()
+        assert [row["label"] or None for row in found] == [None if r else "neutral" for r in reasons]
+    assert [str(row.get("id") or "") for row in found] == ["1", "", "", "4", "5", "6", "7", "", "", "", "11"]
+
+
+def test_bad_rows_of_parquet_stay_in_their_place_with_a_reason(tmp_path):
+    not_text = pa.array([b"good", b"caf\xe9", None, b""]).cast(pa.binary())
+    broken = pa.StringArray.from_buffers(
+        4, not_text.buffers()[1], not_text.buffers()[2], not_text.buffers()[0]
+    )
+    for column in (broken, not_text):
+        pq.write_table(pa.table({"id": [1, 2, 3, 4], "text": column}), tmp_path / "in.parquet")
+        found = read_rows(converted(tmp_path / "in.parquet", tmp_path / "out.jsonl"))
+        assert [row["error"] for row in found] == [
+            None,
+            "the text has bytes that are not UTF-8",
+            "the text is missing",
+            None,
+        ]
+        assert [row["id"] for row in found] == [1, 2, 3, 4]
+        assert found[1]["text"] == "caf\\xe9"
+    pq.write_table(pa.table({"text": [1.5, float("nan")]}), tmp_path / "in.parquet")
+    found = read_rows(converted(tmp_path / "in.parquet", tmp_path / "out.csv"))
+    assert [row["error"] for row in found] == ["the text is not a text (float)", "the text is missing"]
+
+
+# errors
+
+
+CUT_SHORT = gzip.compress(b"text\n" * 999, mtime=0)[:-9]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.csv", b"a,b\n1,2\n", "in.csv has no text column (found: a, b); name the right"),
+        ("in.csv", b"", "in.csv is empty; it must hold at least a header with a text column."),
+        ("in.csv", b"\xef\xbb\xbf\r\n", "in.csv is empty; it must hold at least a header with"),
+        ("in.csv", b'"text\n', "in.csv has a header that can't be read (the quotes of the line are"),
+        ("in.csv", "text\na\n".encode("utf-16"), "in.csv is in UTF-16; save it as UTF-8."),
+        ("in.csv", b"PK\x03\x04", "in.csv is a binary file whose name says that it holds text; give"),
+        ("in.jsonl", b"\n", "in.jsonl is empty; it must hold one JSON object a line."),
+        ("in.jsonl", b"[\n]\n", "in.jsonl holds no JSON object with a key; JSONL has one object a line."),
+        ("in.jsonl", b'{"t": 1}', "in.jsonl has no text column (found: t); name the right one with"),
+        ("in.jsonl.gz", b'{"t": 1}', "in.jsonl.gz can't be read (Not a gzipped file (b'{\"')); check the"),
+        ("in.csv.gz", CUT_SHORT, "in.csv.gz is cut short (its gzip stream"),
+        ("in.parquet", b"PAR1", "in.parquet is not a sound Parquet file (Parquet file size is 4 bytes"),
+        ("in.parquet.gz", b"", "in.parquet.gz is Parquet, which is packed inside already; leave out"),
+        ("in.xlsx", b"", "in.xlsx has an ending that is not known (.xlsx); use .csv, .tsv, .jsonl"),
+        ("in", b"", "in has an ending that is not known (none); use .csv, .tsv, .jsonl, .parquet."),
+    ],
+)
+def test_a_file_that_can_not_be_used_is_one_sentence(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ScoringError) as found:
+        list(open_source(tmp_path / name, text_column="", key="").chunks())
+    assert str(found.value).removeprefix(f"{tmp_path}/").startswith(message)
+    assert "\n" not in str(found.value)
+
+
+def test_a_file_that_is_not_there_and_a_column_that_is_not_there(tmp_path):
+    with pytest.raises(ScoringError, match=r"There is no file .*none\.csv; check the path\."):
+        open_source(tmp_path / "none.csv", text_column="", key="")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ScoringError, match=r"folder\.csv is a folder; give one file"):
+        open_source(tmp_path / "folder.csv", text_column="", key="")
+    source = write_rows(tmp_path / "in.csv", [{"text": "a", "id": "1"}])
+    with pytest.raises(ScoringError, match=r"no column 'x' \(found: text, id\); .* with --text-column\."):
+        open_source(source, text_column="x", key="")
+    with pytest.raises(ScoringError, match=r"no column 'k' \(found: text, id\); .* with --key\."):
+        open_source(source, text_column="", key="k")
+
+
+def test_a_file_cut_off_midway_is_an_error_and_not_a_short_result(tmp_path):
+    rows = [{"text": f"row {i}"} for i in range(3 * CHUNK_ROWS)]
+    source = write_rows(tmp_path / "in.parquet", rows)
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ScoringError, match="not a sound Parquet file"):
+        converted(source, tmp_path / "out.csv")
+    source = write_rows(tmp_path / "in.csv.gz", rows)
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ScoringError, match="is cut short"):
+        converted(source, tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "size"),
+    [
+        ("in.jsonl", (b'{"text": "a"}\n', b'{"text": "%s"}\n', b'{"text": "b"}\n'), 40_000_000),
+        ("in.csv", (b"text\na\n", b"%s\n", b"b\n"), 40_000_000),
+        ("in.csv", (b"text\na\n", b"%s\n", b"b\n"), 16_000_000),
+        ("in.tsv", (b"text\na\n", b'b " %s\r\n', b"b\n"), 20_000_000),
+    ],
+)
+def test_a_line_that_is_too_long_is_a_bad_row_and_the_rest_is_read(name, rows, size, tmp_path):
+    source = tmp_path / name
+    source.write_bytes(b"".join(rows).replace(b"%s", b"x" * size))
+    found = read_rows(converted(source, tmp_path / "out.jsonl"))
+    assert [row["error"] for row in found] == [
+        None,
+        "the line has over 16,000,000 characters; its rest is left out",
+        None,
+    ]
+    assert [row["text"] for row in (found[0], found[2])] == ["a", "b"]
+    assert 15_999_990 <= len(found[1]["text"]) <= 16_000_000
+
+
+def test_a_line_that_is_too_long_within_quotes_spoils_that_row_and_its_own(tmp_path):
+    (tmp_path / "in.csv").write_bytes(b'text\n"opens\n' + b"x" * 17_000_000 + b'\n"good"\n')
+    found = read_rows(converted(tmp_path / "in.csv", tmp_path / "out.jsonl"))
+    assert [row["text"][:6] for row in found] == ['"opens', "xxxxxx", "good"]
+    assert found[0]["error"].startswith("a quote that opens in it does not close (the line has over")
+    assert found[2]["error"] is None
+
+
+def test_keys_have_a_limit(tmp_path):
+    write_rows(tmp_path / "in.jsonl", [{"text": "a", f"key {i}": i} for i in range(1_001)])
+    with pytest.raises(ScoringError, match="over 1,000 different keys"):
+        open_source(tmp_path / "in.jsonl", text_column="", key="")
+
+
+def test_every_format_is_read_and_written():
+    assert set(SOURCES) == set(SINKS)

@@ -1,0 +1,219 @@
+"""`python -m inference score` from end to end: what it prints, what a kill or a full disk leaves behind."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from inference.cli import main
+from inference.tables.source import CHUNK_ROWS
+from tests.support import REPOSITORY, WORDS, at_a_terminal, command, wait_for
+from tests.support.scored_files import read_rows, write_rows
+
+ROWS = 5 * CHUNK_ROWS + 100
+
+
+def arguments(source, model, out, *more) -> list[str]:
+    return ["score", *map(str, [source, "--model", model, "--output", out, *more])]
+
+
+def refused(capsys, *given) -> str:
+    """Return the one line of an error."""
+    assert main(arguments(*given)) == 1
+    stdout, stderr = capsys.readouterr()
+    assert (stdout, stderr.count("\n")) == ("", 1)
+    return stderr.strip()
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> dict:
+    """Return the same posts as CSV and JSONL, enough of them for some parts; some rows are bad."""
+    rng, folder = random.Random(3), tmp_path_factory.mktemp("many")
+    words = [word for some in WORDS.values() for word in some]
+    rows = [{"id": i, "text": " ".join(rng.choices(words, k=rng.randint(1, 12)))} for i in range(ROWS)]
+    found = {suffix: write_rows(folder / f"many{suffix}", rows) for suffix in (".csv", ".jsonl")}
+    for path, line in ((found[".csv"], b"bad\n"), (found[".jsonl"], b"bad\n")):
+        content = path.read_bytes()
+        middle = content.index(b"\n", len(content) // 2) + 1
+        path.write_bytes(content[:middle] + line + content[middle:])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "stop"),
+    [
+        (".csv", ".csv", signal.SIGKILL),
+        (".jsonl", ".parquet", signal.SIGKILL),
+        (".csv", ".jsonl.gz", signal.SIGINT),
+    ],
+)
+def test_a_killed_run_goes_on_to_the_same_bytes(read, written, stop, many, trained_gpt2, tmp_path, capsys):
+    out, whole = tmp_path / f"out{written}", tmp_path / f"whole{written}"
+    given = arguments(many[read], trained_gpt2.artifact, out)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "inference", *given],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    wait_for(lambda: len(list(tmp_path.glob("out*.partial/part-*[0-9]"))) >= 1 or running.poll() is not None)
+    running.send_signal(stop)
+    _, said = running.communicate(timeout=60)
+    assert not out.exists()
+    if stop == signal.SIGINT:
+        assert running.returncode == 130
+        assert said.splitlines()[-1] == (
+            "Stopped. Run the same command again: it goes on from the last whole part."
+        )
+    assert main([*given, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["rows_from_before"] >= CHUNK_ROWS
+    assert summary["rows_from_before"] % CHUNK_ROWS == 0
+    assert (summary["rows"], summary["bad"]) == (ROWS + 1, 1)
+    assert main(arguments(many[read], trained_gpt2.artifact, whole)) == 0
+    assert out.read_bytes() == whole.read_bytes()
+    ids = [row["id"] for row in read_rows(out)]
+    assert [int(i) for i in ids if i not in ("", None)] == list(range(ROWS))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [out.name, whole.name]
+
+
+def test_a_full_disk_loses_nothing(many, trained_gpt2, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    given = arguments(many[".csv"], trained_gpt2.artifact, out)
+
+    def no_large_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000))  # parts fit, the joined file does not
+
+    done = command("inference", *given, preexec_fn=no_large_files)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == (
+        f"{out} can't be written (File too large); {ROWS + 1:,} rows are safe in out.csv.partial. "
+        "Mend that and run the same command again to go on from there."
+    )
+    assert "Traceback" not in done.stderr
+    assert main([*given, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["rows_from_before"], summary["rows"]) == (ROWS + 1, ROWS + 1)
+    assert len(read_rows(out)) == ROWS + 1
+
+
+def test_the_summary_is_a_sentence_or_one_json_object(trained_gpt2, tmp_path, capsys):
+    rows = [{"text": "love it", "label": "x"}, {"text": None, "label": "y"}, {"text": "so sad " * 500}]
+    source, out = write_rows(tmp_path / "in.jsonl", rows), tmp_path / "out.csv"
+    assert main([*arguments(source, trained_gpt2.artifact, out), "--probabilities", "--json"]) == 0
+    stdout, stderr = capsys.readouterr()
+    assert (stdout.count("\n"), stderr) == (1, "")
+    summary = json.loads(stdout)
+    assert summary.pop("seconds") > 0
+    assert summary.pop("rows_per_s") > 0
+    assert summary.pop("engine") in ("torch", "onnx", "onnx-int8")
+    assert summary == {
+        "output": str(out),
+        "rows": 3,
+        "bad": 1,
+        "truncated": 1,
+        "rows_from_before": 0,
+        "model": str(trained_gpt2.artifact),
+        "text_column": "text",
+        "new_columns": [
+            "tweettune_label",
+            "score",
+            "probability_negative",
+            "probability_neutral",
+            "probability_positive",
+            "truncated",
+            "error",
+        ],
+    }
+    assert list(read_rows(out)[0]) == ["text", "label", *summary["new_columns"]]
+    assert main([*arguments(source, trained_gpt2.artifact, out), "--overwrite"]) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: 3 rows, 1 bad, 1 truncated; ")
+
+
+def test_a_file_of_no_rows_and_one_of_none_but_bad_rows(trained_gpt2, tmp_path):
+    (tmp_path / "in.csv").write_text("text\n")
+    for name in ("out.csv", "out.parquet", "out.jsonl"):
+        assert main(arguments(tmp_path / "in.csv", trained_gpt2.artifact, tmp_path / name)) == 0
+    assert (tmp_path / "out.csv").read_text() == "text,label,score,truncated,error\n"
+    assert read_rows(tmp_path / "out.parquet") == []
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+    (tmp_path / "in.csv").write_text("id,text\n1\n")
+    assert main([*arguments(tmp_path / "in.csv", trained_gpt2.artifact, tmp_path / "bad.jsonl")]) == 0
+    assert [row["label"] for row in read_rows(tmp_path / "bad.jsonl")] == [None]
+
+
+def test_what_is_wrong_is_said_in_one_sentence(trained_gpt2, tmp_path, capsys):
+    model = trained_gpt2.artifact
+    source = write_rows(tmp_path / "in.csv", [{"text": "a"}])
+    out = tmp_path / "out.csv"
+    assert refused(capsys, source, model, "-") == (
+        "Standard input and output can't be resumed; give the names of files."
+    )
+    assert refused(capsys, source, model, source, "--overwrite") == (
+        f"{source} is the input itself; give another --output."
+    )
+    assert refused(capsys, source, model, out, "--workers", "2") == (
+        "--workers is for Ray, and the engine is auto; give --engine ray as well."
+    )
+    assert refused(capsys, source, tmp_path, out).startswith(f"{tmp_path} has no config.json")
+    assert not out.with_name("out.csv.partial").exists()
+    out.write_text("mine")
+    assert refused(capsys, source, model, out) == (
+        f"{out} is there already; give another --output, or --overwrite to replace it."
+    )
+    assert out.read_text() == "mine"
+    with pytest.raises(SystemExit):
+        main(arguments(source, model, out, "--workers", "0"))
+    assert "0 is not a number above 0" in capsys.readouterr().err
+
+
+def test_a_file_that_breaks_off_leaves_its_parts_and_another_input_is_told_apart(
+    many, trained_gpt2, tmp_path, capsys
+):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    many_keys = json.dumps(dict.fromkeys(map(str, range(1_001)))).encode()
+    head = b"".join(many[".jsonl"].read_bytes().splitlines(keepends=True)[: 2 * CHUNK_ROWS])
+    source.write_bytes(head + b'{"text": "end"}\n')
+    given = (source, trained_gpt2.artifact, out)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "inference", *arguments(*given)], cwd=REPOSITORY, stdout=subprocess.DEVNULL
+    )
+    wait_for(lambda: list(tmp_path.glob("out*.partial/part-*[0-9]")) or running.poll() is not None)
+    running.kill()
+    running.wait()
+    source.write_bytes(head + many_keys)
+    assert "has over 1,000 different keys" in refused(capsys, *given)
+    source.write_bytes(head)
+    assert refused(capsys, *given) == (
+        f"{out}.partial holds part of a scoring with another input; run its command again to finish it, "
+        "or give --overwrite to throw it away."
+    )
+    os.utime(trained_gpt2.artifact / "config.json")
+    assert "with another input and model; run" in refused(capsys, *given)
+    assert "another input and model and options; run" in refused(capsys, *given, "--probabilities")
+    assert main([*arguments(*given), "--overwrite"]) == 0
+    assert len(read_rows(out)) == 2 * CHUNK_ROWS
+
+
+def test_mistakes_come_before_the_model_is_loaded():
+    code = (
+        "import sys; from inference.cli import main; status = main(['score', 'no.csv', '--model', 'no', "
+        "'--output', 'out.csv']); print(status, 'torch' in sys.modules, 'ray' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "1 False False\n"
+    assert done.stderr == "There is no file no.csv; check the path.\n"
+
+
+def test_a_person_at_a_terminal_sees_a_bar_and_the_time_left(many, trained_gpt2, tmp_path):
+    given = arguments(many[".csv"], trained_gpt2.artifact, tmp_path / "out.csv")
+    said = at_a_terminal("inference", *given)
+    assert "━".encode() in said and b" rows, 0:00:" in said and b" left" in said

@@ -1,0 +1,101 @@
+"""`--engine ray` on a local cluster of two workers: the same rows as here, also when a worker is killed."""
+
+import importlib.util
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from inference.cli import main
+from inference.tables.source import CHUNK_ROWS
+from tests.support import REPOSITORY, WORDS, command, wait_for
+from tests.support.scored_files import write_rows
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="Ray is not installed; pip install -r requirements-ray.txt",
+)
+
+
+@pytest.fixture
+def posts(tmp_path):
+    rng = random.Random(5)
+    words = [word for some in WORDS.values() for word in some]
+    rows = [
+        {"id": i, "text": None if i == 5_000 else " ".join(rng.choices(words, k=rng.randint(1, 14)))}
+        for i in range(8 * CHUNK_ROWS + 7)
+    ]
+    rows[77]["text"] = "a lone \ud83d half"
+    return write_rows(tmp_path / "in.jsonl", rows)
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """Return the processes with a model that a scoring has started."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            if "MapWorker" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            pass  # it ended meanwhile
+    return found
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_cluster_gives_the_rows_of_this_machine_though_a_worker_is_killed(
+    posts, trained_gpt2, tmp_path, capsys
+):
+    given = ["score", posts, "--model", trained_gpt2.artifact]
+    here, there = tmp_path / "here.jsonl", tmp_path / "there.jsonl"
+    assert main([*map(str, given), "--output", str(here), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    on_ray = ("--engine", "ray", "--workers", "2")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "inference", *map(str, given), "--output", str(there), "--json", *on_ray],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    wait_for(lambda: list(tmp_path.glob("there*.partial/part-*[0-9]")) or running.poll() is not None)
+    wait_for(lambda: len(workers_of(running.pid)) == 2 or running.poll() is not None)
+    workers_of(running.pid)[0].kill()
+    stdout, stderr = running.communicate(timeout=180)
+    assert running.returncode == 0, stderr
+    assert there.read_bytes() == here.read_bytes()
+    of_cluster = json.loads(stdout)
+    assert of_cluster["engine"] == f"{summary['engine']} on Ray"
+    assert (of_cluster["rows"], of_cluster["bad"]) == (8 * CHUNK_ROWS + 7, 1)
+    assert "Traceback" not in stderr
+
+
+@needs_ray
+def test_a_cluster_that_is_not_there_is_one_sentence(trained_gpt2, tmp_path):
+    source = write_rows(tmp_path / "in.csv", [{"text": "a"}])
+    given = ["score", source, "--model", trained_gpt2.artifact, "--output", tmp_path / "out.csv"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, but nobody listens
+        done = command("inference", *given, "--engine", "ray", env={**os.environ, "RAY_ADDRESS": address})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (f"There is no Ray cluster at {address} (Connection refused); check RAY_ADDRESS.\n")
+
+
+def test_without_ray_the_error_says_what_to_install(trained_gpt2, tmp_path):
+    source = write_rows(tmp_path / "in.csv", [{"text": "a"}])
+    (tmp_path / "ray.py").write_text("raise ImportError('no such library')")
+    given = ["score", source, "--model", trained_gpt2.artifact, "--output", tmp_path / "out.csv"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = command("inference", *given, "--engine", "ray", env=environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "--engine ray needs Ray, which is not installed (no such library); "
+        "run pip install -r requirements-ray.txt.\n"
+    )

@@ -1,0 +1,372 @@
+"""The tools classify and compare, asked by the protocol's own client over both of its transports."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult
+
+from inference import Classifier
+from inference.serving.mcp import mount_mcp
+from inference.serving.routes import add_routes
+from inference.serving.server import create_server
+from inference.serving.service import Service
+from inference.serving.settings import Settings
+from tests.support import REPOSITORY
+
+TEXTS = ["i love this sunny day", "worst monday", "the paper"]
+TOKEN = "a-token-of-these-tests"
+
+
+@contextlib.contextmanager
+def served(app: FastAPI):
+    """Run an app on loopback, and yield its port."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+@contextlib.contextmanager
+def mounted(artifacts, **limits):
+    """Serve artifacts by name, with the tools at /mcp."""
+    service = Service(artifacts, settings=Settings(**limits))
+    service.load()
+    with served(create_server(service)) as port:
+        yield port, service
+
+
+@pytest.fixture(scope="module")
+def two(trained_gpt2, trained_llama):
+    artifacts = {"first": trained_gpt2.artifact, "second": trained_llama.artifact}
+    with mounted(artifacts, max_texts=50, max_body_mb=0.5) as (port, service):
+        yield port, service
+
+
+def over_http(port: int, *calls: tuple[str, dict], headers: dict[str, str] | None = None) -> list:
+    """Return the tools and the results of some calls, over one client session."""
+
+    async def run() -> list:
+        async with (
+            httpx.AsyncClient(headers=headers, timeout=30) as client,
+            streamable_http_client(f"http://127.0.0.1:{port}/mcp", http_client=client) as (reader, writer, _),
+            ClientSession(reader, writer) as session,
+        ):
+            return await asked(session, calls)
+
+    return asyncio.run(run())
+
+
+async def asked(session: ClientSession, calls) -> list:
+    await session.initialize()
+    tools = (await session.list_tools()).tools
+    return [tools, *[await session.call_tool(name, arguments) for name, arguments in calls]]
+
+
+def over_stdio(*arguments: object, calls=()) -> list:
+    """Return the same from `python -m inference mcp`."""
+
+    async def run() -> list:
+        parameters = StdioServerParameters(
+            command=sys.executable,
+            args=["-m", "inference", "mcp", *map(str, arguments)],
+            cwd=REPOSITORY,
+            env=dict(os.environ),
+        )
+        with open(os.devnull, "w") as log:
+            async with stdio_client(parameters, log) as streams, ClientSession(*streams) as session:
+                return await asked(session, calls)
+
+    return asyncio.run(run())
+
+
+def content(result: CallToolResult) -> dict:
+    """Return what a tool said; its text and its structured content say the same."""
+    assert not result.isError, result.content
+    assert json.loads(result.content[0].text) == result.structuredContent
+    return result.structuredContent
+
+
+def error(result: CallToolResult) -> str:
+    assert result.isError
+    return result.content[0].text
+
+
+def check_classified(found: dict, artifact) -> None:
+    classifier = Classifier.load(artifact)
+    for row, prediction in zip(found["results"], classifier.predict(TEXTS), strict=True):
+        expected = dict(zip(classifier.labels, prediction.probabilities, strict=True))
+        assert {said["label"]: said["score"] for said in row} == pytest.approx(expected, abs=1e-5)
+        assert row[0]["label"] == prediction.label
+
+
+def test_http_classifies_and_compares(two, trained_gpt2, trained_llama):
+    port, _ = two
+    tools, first, second, compared = over_http(
+        port,
+        ("classify", {"inputs": TEXTS}),
+        ("classify", {"inputs": TEXTS, "model": "second"}),
+        ("compare", {"inputs": TEXTS}),
+    )
+    assert [tool.name for tool in tools] == ["classify", "compare"]
+    check_classified(content(first), trained_gpt2.artifact)
+    check_classified(content(second), trained_llama.artifact)
+    assert content(first)["model"] == "first"
+    assert content(first)["truncated_texts"] == 0
+    results = content(compared)["results"]
+    assert content(compared)["models"] == ["first", "second"]
+    for row, one, other in zip(results, content(first)["results"], content(second)["results"], strict=True):
+        assert row["predictions"]["first"]["label"] == one[0]["label"]
+        assert row["predictions"]["second"]["score"] == pytest.approx(other[0]["score"], abs=1e-6)
+        assert row["agree"] == (one[0]["label"] == other[0]["label"])
+
+
+def test_stdio_classifies_and_compares(trained_gpt2, trained_llama):
+    tools, classified, compared, wrong = over_stdio(
+        f"first={trained_gpt2.artifact}",
+        f"second={trained_llama.artifact}",
+        calls=[("classify", {"inputs": TEXTS}), ("compare", {"inputs": TEXTS}), ("classify", {"inputs": 5})],
+    )
+    assert [tool.name for tool in tools] == ["classify", "compare"]
+    check_classified(content(classified), trained_gpt2.artifact)
+    assert content(compared)["models"] == ["first", "second"]
+    assert error(wrong) == "inputs is a number. Give a text, or a list of texts."
+
+
+def test_an_agent_is_told_what_the_tools_take_and_say(two):
+    port, _ = two
+    [[classify, compare]] = over_http(port)
+    assert "Labels: negative, neutral, positive." in classify.description
+    assert "Models: first, second." in compare.description
+    assert classify.inputSchema["required"] == ["inputs"]
+    assert classify.inputSchema["properties"]["model"]["enum"] == ["first", "second"]
+    assert classify.inputSchema["properties"]["inputs"]["anyOf"][1]["maxItems"] == 50
+    for tool in (classify, compare):
+        assert tool.annotations.readOnlyHint
+        assert all(given.get("description") for given in tool.inputSchema["properties"].values())
+
+
+def test_one_text_top_k_and_a_text_that_is_cut(two):
+    port, _ = two
+    _, found = over_http(port, ("classify", {"inputs": "the train " * 400, "top_k": 1}))
+    assert len(content(found)["results"][0]) == 1
+    assert content(found)["truncated_texts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("classify", {}, 'inputs is missing. Give a text, or a list of texts: {"inputs": "…"}.'),
+        ("classify", {"inputs": ["a", 5]}, "Item 1 of inputs is a number, not a text."),
+        (
+            "classify",
+            {"inputs": ["a"] * 51},
+            "51 texts are more than the 50 one request may hold. Send them in parts.",
+        ),
+        ("classify", {"inputs": "a", "top_k": 0}, "top_k is 0. Give a whole number from 1 to 1000."),
+        (
+            "classify",
+            {"inputs": "a", "model": "../etc"},
+            "There is no model '../etc' here. Known: first, second.",
+        ),
+        ("classify", {"inputs": "a", "model": 5}, "model is not a name. Known: first, second."),
+        (
+            "classify",
+            {"inputs": "a", "text": "b"},
+            "classify has no argument 'text'. Known: inputs, model, top_k.",
+        ),
+        (
+            "compare",
+            {"inputs": "a", "models": ["first"]},
+            "models must name two models or more, each once. Known: first, second.",
+        ),
+        (
+            "compare",
+            {"inputs": "a", "models": ["first", "third"]},
+            "There is no model 'third' here. Known: first, second.",
+        ),
+        ("train", {}, "There is no tool 'train'. Known: classify, compare."),
+    ],
+)
+def test_a_wrong_call_is_a_tool_error_of_one_sentence(two, name, arguments, sentence):
+    port, _ = two
+    _, wrong, right = over_http(port, (name, arguments), ("classify", {"inputs": "a"}))
+    assert error(wrong) == sentence
+    assert content(right)["results"]
+
+
+def post(port: int, body: bytes, **headers: str) -> tuple[int, dict, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        known = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        connection.request("POST", "/mcp", body, {**known, **headers})
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+
+
+PING = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
+
+
+def test_http_keeps_the_limits_of_the_other_routes(two):
+    port, service = two
+    before = service.metrics.exposition()
+    assert post(port, PING)[0] == 200
+    assert post(port, b"x" * 2**20)[0] == 413
+    assert post(port, PING, **{"Content-Type": "text/plain"})[0] == 415
+    assert post(port, PING, **{"X-Request-ID": "mine"})[1]["x-request-id"] == "mine"
+    after = service.metrics.exposition()
+    assert b'route="/mcp",status="413"' not in before
+    assert b'route="/mcp",status="413"' in after
+
+
+def test_large_messages_do_not_hold_up_the_others(two):
+    """The library reads them on the event loop, so they are bounded below other bodies."""
+    port, _ = two
+    status, _, answer = post(port, b" " * 300_000)
+    assert status == 413 and b"larger than 262144 bytes" in answer
+    params = {"name": "classify", "arguments": {"inputs": "a", "x": [[]] * 64_000}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.is_set():
+            assert post(port, body)[0] == 200
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    waited = []
+    for _ in range(30):
+        began = time.monotonic()
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read()
+        waited.append(time.monotonic() - began)
+    over.set()
+    flooding.join(30)
+    assert statistics.median(waited) < 0.3, waited
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b'{"jsonrpc": "2.0", "id": NaN, "method": "ping"}',
+        b"\xff\xfe",
+        b"[]",
+        b'{"jsonrpc": "2.0", "id": 1, "method": "\\ud800"}',
+        b'{"a": 1, "a": 1}',
+        b'{"jsonrpc": "1.0"}',
+    ],
+)
+def test_what_is_no_message_is_refused_without_a_server_error(two, body):
+    port, _ = two
+    status, _, answer = post(port, body)
+    assert 400 <= status < 500 or (status == 200 and b'"error"' in answer)
+    assert post(port, PING)[0] == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+def test_no_streams_and_no_sessions_are_held_open(two, method):
+    connection = http.client.HTTPConnection("127.0.0.1", two[0], timeout=5)
+    with contextlib.closing(connection):
+        connection.request(method, "/mcp", headers={"Accept": "text/event-stream"})
+        assert connection.getresponse().status == 405
+
+
+def test_a_web_page_may_call_only_from_an_origin_that_was_allowed(two, trained_gpt2):
+    status, _, answer = post(two[0], PING, Origin="https://evil.example")
+    assert (status, json.loads(answer)) == (403, {"error": "Web pages may not call this address."})
+    with mounted({"one": trained_gpt2.artifact}, cors_origins=("https://good.example",)) as (port, _):
+        assert post(port, PING, Origin="https://good.example")[0] == 200
+        assert post(port, PING, Origin="https://evil.example")[0] == 403
+
+
+def test_the_servers_tokens_open_it_too(trained_gpt2):
+    with mounted({"one": trained_gpt2.artifact}, tokens=(TOKEN,)) as (port, _):
+        assert post(port, PING)[0] == 401
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        _, found = over_http(port, ("classify", {"inputs": TEXTS}), headers=headers)
+        check_classified(content(found), trained_gpt2.artifact)
+
+
+def test_one_model_cannot_be_compared(trained_gpt2):
+    with mounted({"one": trained_gpt2.artifact}) as (port, _):
+        _, found = over_http(port, ("compare", {"inputs": "a"}))
+    assert error(found) == "Comparing needs two models or more; this server has one (one)."
+
+
+def test_calls_share_the_batches_of_the_rest_routes(two):
+    """While a large request is in work, small ones gather, by whichever way they came."""
+    port, service = two
+
+    def batches() -> float:
+        return service.metrics.registry.get_sample_value("tweettune_batch_texts_count", {"model": "first"})
+
+    def rest(inputs) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        with contextlib.closing(connection):
+            body = json.dumps({"inputs": inputs})
+            connection.request("POST", "/", body, {"Content-Type": "application/json"})
+            answers.append(connection.getresponse().status)
+
+    def tool(inputs) -> None:
+        body = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "classify", "arguments": {"inputs": inputs}},
+        }
+        status, _, answer = post(port, json.dumps(body).encode())
+        answers.append(status if json.loads(answer)["result"]["structuredContent"]["results"] else 0)
+
+    before, answers = batches(), []
+    threads = [threading.Thread(target=rest, args=(["the train is late again " * 40] * 50,))]
+    threads += [threading.Thread(target=(rest, tool)[i % 2], args=("a day",)) for i in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 41
+    assert batches() - before < 30
+
+
+def test_an_app_with_other_routes_starts_and_stops_it_each_time(trained_gpt2):
+    """As app.py does it: the lifespan of the app around it runs too, more than once."""
+    service = Service({"one": trained_gpt2.artifact})
+    service.load()
+    started = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        started.append("up")
+        yield
+        started.append("down")
+
+    app = FastAPI(lifespan=lifespan)
+    mount_mcp(app, add_routes(app, service))
+    for _ in range(2):
+        with served(app) as port:
+            assert post(port, PING)[0] == 200
+    assert started == ["up", "down"] * 2
+    service.close()

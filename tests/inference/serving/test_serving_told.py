@@ -1,0 +1,160 @@
+"""What the server tells of itself: readiness, version, metrics, its OpenAPI document, its log."""
+
+import contextlib
+import http.client
+import json
+import logging
+import shutil
+import threading
+import time
+
+import pytest
+
+from inference import Classifier
+from inference.serving.logs import JsonFormatter
+from tests.support import wait_for
+from tests.support.serve import metric, serving
+
+TEXT = "what a happy sunny day"
+
+
+@pytest.fixture(scope="module")
+def sources(trained_gpt2, trained_llama):
+    return {"demo": trained_gpt2.artifact, "other": trained_llama.artifact}
+
+
+@pytest.fixture(scope="module")
+def server(sources):
+    with serving(sources) as running:
+        yield running
+
+
+def test_metrics_count_what_happened(sources):
+    with serving({"demo": sources["demo"]}) as running:
+        answers = running.ask({"inputs": [TEXT, "awful", "happy " * 500]})
+        running.ask(b"{")
+        assert answers.headers["x-truncated-texts"] == "1"
+        assert metric(running, "tweettune_requests_total", route="/", status="200") == 1
+        assert metric(running, "tweettune_requests_total", route="/", status="422") == 1
+        assert metric(running, "tweettune_request_seconds_count", route="/") == 2
+        assert metric(running, "tweettune_rejections_total", reason="bad_request") == 1
+        assert metric(running, "tweettune_texts_total", model="demo") == 3
+        assert metric(running, "tweettune_truncated_texts_total", model="demo") == 1
+        assert metric(running, "tweettune_batch_texts_sum", model="demo") == 3
+        assert metric(running, "tweettune_batch_tokens_sum", model="demo") > 128
+        assert metric(running, "tweettune_queue_texts", model="demo") == 0
+        assert metric(running, "tweettune_close_calls", model="demo") == 0  # PyTorch answers here
+        assert metric(running, "tweettune_model_info", model="demo") == 1
+        for label in ("negative", "neutral", "positive"):
+            count = sum(row[0]["label"] == label for row in answers.json)
+            assert metric(running, "tweettune_predictions_total", label=label) == count
+
+
+def test_version_tells_the_provenance_and_no_path(server, trained_gpt2):
+    told = server.get("/version").json
+    [demo, other] = told["models"]
+    assert demo["name"] == told["default"] == "demo" and other["name"] == "other"
+    assert demo["labels"] == ["negative", "neutral", "positive"]
+    assert demo["provenance"]["base"] == trained_gpt2.base.name
+    assert demo["provenance"]["recipe"] == "smoke" and told["packages"]["torch"]
+    assert str(trained_gpt2.base.parent) not in json.dumps(told)
+    assert not [word for word in json.dumps(told).split('"') if word.startswith("/")]
+
+
+def test_version_tells_names_where_the_record_has_paths(tmp_path, sources):
+    shutil.copytree(sources["demo"], tmp_path / "model")
+    record = json.loads((tmp_path / "model" / "provenance.json").read_text())
+    record["base"]["name"], record["data"]["source"]["name"] = "/srv/bases/mine", r"C:\data\tweets.csv"
+    (tmp_path / "model" / "provenance.json").write_text(json.dumps(record))
+    with serving({"demo": tmp_path / "model"}) as running:
+        [model] = running.get("/version").json["models"]
+    assert (model["provenance"]["base"], model["provenance"]["data"]) == ("mine", "tweets.csv")
+
+
+def test_the_openapi_document_has_examples_that_work(server):
+    document = server.get("/openapi.json").json
+    assert set(document["paths"]) >= {
+        "/",
+        "/models/{name}",
+        "/predict",
+        "/v1/compare",
+        "/metrics",
+        "/version",
+    }
+    for path, methods in document["paths"].items():
+        if "post" not in methods:
+            continue
+        content = methods["post"]["requestBody"]["content"]["application/json"]
+        for example in content["examples"].values():
+            assert server.ask(example["value"], path.replace("{name}", "demo")).status == 200
+
+
+def test_ready_only_when_every_model_is_warm(sources):
+    with serving(sources, start=False, load=slowly(gate := threading.Event())) as running:
+        assert running.get("/healthz").json == {"status": "ok"}
+        not_yet = running.get("/readyz")
+        assert (not_yet.status, not_yet.json["status"]) == (503, "loading")
+        answer = running.ask({"inputs": TEXT})
+        assert answer.status == 503 and answer.headers["retry-after"] == "20"
+        assert answer.json == {"error": "Model demo is currently loading", "estimated_time": 20.0}
+        gate.set()
+        wait_for(lambda: running.get("/readyz").status == 200)
+        assert running.get("/readyz").json == {"status": "ready", "models": {"demo": True, "other": True}}
+        assert running.ask({"inputs": TEXT}).status == 200
+
+
+def slowly(gate):
+    def load(source):
+        assert gate.wait(30)
+        return Classifier.load(source)
+
+    return load
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_the_log_is_json_and_holds_texts_only_when_asked(sources, caplog, wanted):
+    secret = 'my secret\r\n{"level": "error"}\x1b[31m\u2028'
+    caplog.set_level(logging.INFO, logger="inference.serving")
+    with serving({"demo": sources["demo"]}, log_texts=wanted) as running:
+        running.ask({"inputs": [secret, "ok"]}, X_Request_ID="mine-1")
+        running.ask({"inputs": secret, "parameters": {secret: 1}})
+    lines = [JsonFormatter().format(record) for record in caplog.records if hasattr(record, "fields")]
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    good, bad = (json.loads(line) for line in lines)
+    assert good.items() >= {"id": "mine-1", "route": "/", "status": 200, "texts": 2}.items()
+    assert good["tokens"] > 2 and 0 < good["ms"] < 60_000 and good["time"].endswith("+00:00")
+    assert bad.items() >= {"status": 422, "refused": "bad_request"}.items()
+    assert ("my secret" in "".join(lines)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("abc-1.2_3", True), ("a b", False), ("x" * 65, False), ("", False)]
+)
+def test_a_request_id_is_kept_only_when_it_is_sane(server, given, kept):
+    found = server.ask({"inputs": TEXT}, X_Request_ID=given).headers["x-request-id"]
+    assert (found == given) == kept and len(found) <= 64
+
+
+@pytest.mark.parametrize("loop", ["auto", "asyncio"])
+def test_http_adds_little_to_an_answer(sources, loop):
+    with serving({"demo": sources["demo"]}, loop=loop) as running:
+        classifier = running.service.models.get().classifier
+        body = json.dumps({"inputs": TEXT})
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
+
+        def ask():
+            connection.request("POST", "/", body, {"Content-Type": "application/json"})
+            connection.getresponse().read()
+
+        with contextlib.closing(connection):
+            added_ms = p50_ms(ask) - p50_ms(lambda: classifier.predict([TEXT]))
+    assert added_ms < 15, "alone on two cores it is under 1 ms; a lost TCP_NODELAY would make it 40"
+
+
+def p50_ms(ask):
+    times = []
+    for _ in range(60):
+        began = time.perf_counter()
+        ask()
+        times.append((time.perf_counter() - began) * 1000)
+    return sorted(times)[30]

@@ -1,0 +1,73 @@
+"""The app in a thread of the tests' own process, so that its sources can be servers on loopback.
+
+with live_app(home, sources={"x": lambda *a, **o: XSearch(*a, base_url=server.url, **o)}) as running:
+    running.url; running.workbench
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from app import create_app
+from inference.live.sources import SOURCES
+from inference.serving.service import Service
+from inference.serving.settings import Settings
+from tests.support.served import free_port, wait_for
+from ui.state import Workbench
+
+
+@dataclass(frozen=True)
+class Running:
+    """The app, and what it holds in memory."""
+
+    url: str
+    workbench: Workbench
+
+    def feeds(self) -> list[Any]:
+        """Return the feeds that run, whoever's they are, the newest first."""
+        known = list(self.workbench.live._known.values())
+        return [watched for watched in reversed(known) if watched.feed.state != "ended"]
+
+
+@contextlib.contextmanager
+def live_app(artifact: Path | None, *, sources: dict[str, Any] | None = None) -> Iterator[Running]:
+    """Serve the app with a model, whose sources may be replaced; it is ready when this returns."""
+    service = Service({"fine-tuned": "", "base": ""}, settings=Settings())
+    workbench = Workbench(
+        model=str(artifact) if artifact else None,
+        on_loaded=service.put,
+        sources={**SOURCES, **(sources or {})},
+    )
+    port = free_port()
+    config = uvicorn.Config(
+        asyncio.run(_built(workbench, service)),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="app")
+    thread.start()
+    try:
+        wait_for(lambda: server.started)
+        if artifact:
+            workbench.use(str(artifact))
+            wait_for(lambda: workbench.model.base_state in ("ready", "failed"))
+        yield Running(f"http://127.0.0.1:{port}", workbench)
+    finally:
+        workbench.live.stop_all()
+        server.should_exit = True
+        thread.join(30)
+        service.close()
+
+
+async def _built(workbench: Workbench, service: Service) -> Any:
+    """Build the app. Without a running event loop Gradio would make one and leave it open."""
+    return create_app(workbench, service)

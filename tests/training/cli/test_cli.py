@@ -1,0 +1,328 @@
+"""The command line, from end to end: what a person or a script gets on each stream, and the exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from inference.cli import main as classify
+from tests.support import REPOSITORY, at_a_terminal, command, train_arguments, wait_for
+from training.cli.main import main, parser
+from training.recipes import available_recipes, settings
+from training.runs import run as jobs
+
+TRAINING_COMMANDS = ["train", "evaluate", "data", "runs", "resume", "cancel"]
+
+
+def one_object(stdout):
+    """Parse standard output that must hold exactly one JSON object, on one line."""
+    assert stdout.count("\n") == 1 and stdout.endswith("\n")
+    return json.loads(stdout)
+
+
+def check_scores(record):
+    assert record["n"] > 0
+    for key in ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error"):
+        assert record[key].keys() == {"value", "low", "high"}
+        assert 0 <= record[key]["low"] <= record[key]["value"] <= record[key]["high"] <= 1
+    assert record["per_class_f1"].keys() == {"negative", "neutral", "positive"}
+    assert all(score.keys() == {"value", "low", "high"} for score in record["per_class_f1"].values())
+
+
+def refused(capsys, run, *arguments):
+    """Return the one line of an error."""
+    assert run([str(word) for word in arguments]) == 1
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    assert stderr.count("\n") == 1 and "Traceback" not in stderr
+    return stderr.strip()
+
+
+# train
+
+
+def test_train_with_json_prints_one_object_with_scores_and_intervals(trained_gpt2):
+    record = one_object(trained_gpt2.stdout)
+    check_scores(record)
+    check_scores(record["base"])
+    assert (record["split"], record["n"], record["run"]) == ("test", 60, "gpt2")
+    assert record["artifact"] == str(trained_gpt2.artifact)
+    assert record["comparison"]["sentence"]
+
+
+@pytest.mark.alone
+def test_reuse_of_a_finished_run_takes_seconds_and_trains_nothing(trained_gpt2, capsys):
+    before = (trained_gpt2.run.path / "events.jsonl").read_bytes()
+    arguments = train_arguments(trained_gpt2.base, trained_gpt2.data, trained_gpt2.run.path)
+    start = time.monotonic()
+    assert main([*map(str, arguments), "--reuse"]) == 0
+    assert time.monotonic() - start < 3
+    stdout, stderr = capsys.readouterr()
+    assert "Run gpt2, on the locked test split (n = 60, percent, 95 % interval)" in stdout
+    assert "base, zero-shot" in stdout and "fine-tuned" in stdout
+    assert stderr.endswith(f"The model is in {trained_gpt2.artifact}\n")
+    assert (trained_gpt2.run.path / "events.jsonl").read_bytes() == before
+
+
+def test_without_reuse_a_taken_folder_is_refused(trained_gpt2, capsys):
+    said = refused(
+        capsys, main, *train_arguments(trained_gpt2.base, trained_gpt2.data, trained_gpt2.run.path)
+    )
+    assert said.startswith(f"{trained_gpt2.run.path} is not empty. Give --run-dir a new folder")
+
+
+def test_ctrl_c_cancels_the_run_reuse_and_resume_go_on_with_it(trained_gpt2, tmp_path, capsys):
+    folder = tmp_path / "run"
+    arguments = [str(word) for word in train_arguments(trained_gpt2.base, trained_gpt2.data, folder)]
+    arguments += ["--set", "epochs=20"]  # time enough to be stopped twice, on a quick machine too
+    terminal = subprocess.Popen(
+        [sys.executable, "-m", "training", *arguments],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: (folder / "events.jsonl").exists() and jobs.find_run(folder).events("step"), every=0.01)
+    os.killpg(terminal.pid, signal.SIGINT)
+    stdout, stderr = terminal.communicate(timeout=60)
+    run = jobs.find_run(folder)
+    assert (terminal.returncode, stdout) == (1, "")
+    assert "Cancelling: the run stops at its next step.\n" in stderr
+    assert "Traceback" not in stderr
+    assert run.status().state == "cancelled"
+    assert stderr.splitlines()[-1] == run.status().message
+    assert list((folder / "checkpoints").glob("checkpoint-*"))
+
+    again = subprocess.Popen(
+        [sys.executable, "-m", "training", *arguments, "--reuse", "--json"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    steps = len(run.events("step"))
+    wait_for(lambda: len(run.events("step")) > steps + 5, every=0.01)
+    assert main(["cancel", str(folder)]) == 0
+    assert capsys.readouterr().out == (
+        "run stops at its next step; resume it with `python -m training resume run`.\n"
+    )
+    stdout, stderr = again.communicate(timeout=60)
+    assert (again.returncode, stdout) == (1, "")
+    assert "Run run is cancelled: going on with it.\n" in stderr
+
+    assert main(["resume", str(folder), "--json"]) == 0
+    check_scores(one_object(capsys.readouterr().out))
+
+
+def test_a_person_at_a_terminal_sees_a_bar_and_ci_sees_lines(trained_gpt2, tmp_path):
+    arguments = ("train", "smoke", "--run-dir", str(trained_gpt2.run.path), "--reuse")
+    said = at_a_terminal("training", *arguments)
+    assert "━".encode() in said and b"%" in said
+    again = command("training", *arguments, env={**os.environ, "CI": "true"})
+    assert "This will take about" not in again.stderr  # a finished run is not told as if it were news
+    arguments = train_arguments(trained_gpt2.base, trained_gpt2.data, tmp_path / "new")
+    done = command("training", *arguments, env={**os.environ, "CI": "true"})
+    assert done.returncode == 0
+    assert "━" not in done.stderr
+    assert "This will take about" in done.stderr
+    assert "validation accuracy" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train", "quik"), "There is no recipe named 'quik'. Known: quick, "),
+        (("train", "smoke", "--set", "epoch=3"), "There is no setting 'epoch'. Did you mean epochs? Known"),
+        (("train", "smoke", "--set", "epochs"), "--set epochs has no =. Write --set KEY=VALUE, such as "),
+        (("train", "smoke", "--set", "epochs=x"), "epochs is 'x'. Give a number."),
+        (("train", "none.toml"), "The recipe none.toml does not exist."),
+        (("resume", "none"), "There is no run 'none' (runs: none yet)."),
+        (("cancel", "none"), "There is no run 'none' (runs: none yet)."),
+        (("evaluate", "none"), "none does not exist. Train one with `python -m training train quick`."),
+        (("data", "none.csv"), "There is no file or folder none.csv"),
+    ],
+)
+def test_an_error_is_one_line_and_status_1(capsys, home, arguments, sentence):
+    assert refused(capsys, main, *arguments).startswith(sentence)
+    assert not (home / "runs").exists(), "nothing is begun"
+
+
+def test_a_base_that_cant_be_had_is_one_line(tiny_tweets, tmp_path):
+    done = command(
+        "training",
+        "train",
+        "smoke",
+        "--base",
+        tmp_path / "none",
+        "--dataset",
+        tiny_tweets,
+        "--run-dir",
+        tmp_path / "run",
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"The base folder {tmp_path / 'none'} does not exist. Give a folder that does, or a Hub id."
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback():
+    done = command("training", "train", "quik", "--debug")
+    assert done.returncode == 1
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "RecipeError: There is no recipe named 'quik'" in done.stderr
+
+
+@pytest.mark.parametrize("name", TRAINING_COMMANDS)
+def test_help_reads_well(capsys, name):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: python -m training {name}")
+    assert "None" not in said
+    assert "--debug" in said
+
+
+def test_help_of_train_names_every_recipe_and_every_setting(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    for name, recipe in available_recipes().items():
+        assert f"  {name} " in said and recipe.description in said
+    for setting in settings():
+        if setting.name not in ("name", "description"):
+            assert f"  {setting.name} " in said and setting.metadata["help"] in said
+
+
+def test_help_names_the_commands_for_people_only():
+    said = parser().format_help()
+    assert all(f"    {name} " in said for name in TRAINING_COMMANDS)
+    assert "\n    run " not in said
+
+
+# evaluate, data, runs, resume, cancel
+
+
+def test_evaluate_prints_one_object(trained_gpt2, capsys):
+    assert main(["evaluate", str(trained_gpt2.artifact), "--limit", "30", "--with-base", "--json"]) == 0
+    record = one_object(capsys.readouterr().out)
+    check_scores(record)
+    check_scores(record["base"])
+    assert (record["split"], record["n"]) == ("test", 30)
+
+
+def test_evaluate_prints_a_table(trained_gpt2, capsys):
+    data = str(trained_gpt2.data)
+    assert main(["evaluate", str(trained_gpt2.artifact), "--dataset", data, "--split", "validation"]) == 0
+    said = capsys.readouterr().out
+    assert "validation split (n = " in said
+    assert "macro f1" in said and "base" not in said
+
+
+def test_data_shows_what_is_in_a_file(tiny_tweets, capsys):
+    assert main(["data", str(tiny_tweets), "--json"]) == 0
+    record = one_object(capsys.readouterr().out)
+    assert record["class_balance"].keys() == {"negative", "neutral", "positive"}
+    assert sum(record["class_balance"].values()) == record["n"]
+    assert main(["data", str(tiny_tweets)]) == 0
+    said = capsys.readouterr().out
+    assert "negative" in said and record["rows"][0]["text"] in said
+
+
+def test_runs_lists_what_there_is(trained_gpt2, home, capsys):
+    assert main(["runs"]) == 0
+    assert "There are no runs yet." in capsys.readouterr().out
+    (home / "runs").mkdir(parents=True)
+    (home / "runs" / "mine").symlink_to(trained_gpt2.run.path)
+    assert main(["runs", "--json"]) == 0
+    [row] = one_object(capsys.readouterr().out)["runs"]
+    assert (row["run"], row["recipe"], row["state"], row["n"]) == ("mine", "smoke", "finished", 60)
+    assert row["accuracy"].keys() == {"value", "low", "high"}
+    assert main(["runs"]) == 0
+    assert "finished     100%  accuracy " in capsys.readouterr().out
+
+
+def test_a_finished_run_is_neither_resumed_nor_cancelled(trained_gpt2, capsys):
+    said = refused(capsys, main, "resume", trained_gpt2.run.path)
+    assert said == "The run gpt2 is finished: only a cancelled, failed, interrupted run can be resumed."
+    said = refused(capsys, main, "cancel", trained_gpt2.run.path)
+    assert said == "The run gpt2 is not running (finished): there is nothing to cancel."
+
+
+def test_a_run_of_this_machine_is_not_reused_on_another(capsys, trained_gpt2):
+    words = ("train", "smoke", "--reuse", "--run-dir", trained_gpt2.run.path, "--on", "jobs:l4x1")
+    said = refused(capsys, main, *words)
+    assert said == (
+        f"{trained_gpt2.run.path} holds a run on this machine, so --on jobs:l4x1 can't be done with --reuse. "
+        "Leave out --on, or give a new --run-dir."
+    )
+
+
+# classify
+
+
+def test_classify_prints_one_object(trained_gpt2, capsys):
+    texts = ["what a sunny day", "lone \udcff surrogate", ""]
+    assert classify(["classify", str(trained_gpt2.artifact), *texts, "--json"]) == 0
+    record = one_object(capsys.readouterr().out)
+    assert record["labels"] == ["negative", "neutral", "positive"]
+    assert [row["text"] for row in record["predictions"]] == texts
+    assert all(abs(sum(row["probabilities"]) - 1) < 1e-6 for row in record["predictions"])
+
+
+def test_classify_prints_a_line_a_text(trained_gpt2, capsys):
+    assert classify(["classify", str(trained_gpt2.artifact), "sunny\nday " * 100, "ok"]) == 0
+    stdout, stderr = capsys.readouterr()
+    assert stdout.count("\n") == 2
+    assert stderr == "1 of 2 texts were longer than the model's limit and were cut.\n"
+
+
+TWEETS = "first\u2028still first\r\n\r\nthird\x0bstill third\n"
+
+
+def test_classify_reads_a_file_one_text_a_line(trained_gpt2, tmp_path, capsys):
+    (tmp_path / "tweets.txt").write_bytes(b"\xef\xbb\xbf" + TWEETS.encode())
+    arguments = ["classify", str(trained_gpt2.artifact), "--file", str(tmp_path / "tweets.txt"), "--json"]
+    assert classify(arguments) == 0
+    rows = one_object(capsys.readouterr().out)["predictions"]
+    assert [row["text"] for row in rows] == ["first\u2028still first", "", "third\x0bstill third"]
+    (tmp_path / "tweets.txt").write_bytes(b"")
+    assert classify(arguments) == 0
+    assert one_object(capsys.readouterr().out)["predictions"] == []
+
+
+def test_classify_reads_standard_input(trained_gpt2):
+    done = command("inference", "classify", trained_gpt2.artifact, "--json", input="one\ntwo")
+    assert done.returncode == 0, done.stderr
+    assert [row["text"] for row in one_object(done.stdout)["predictions"]] == ["one", "two"]
+    assert done.stderr == ""
+
+
+def test_classify_refuses_what_is_not_utf8(trained_gpt2, tmp_path, capsys):
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
+    said = refused(capsys, classify, "classify", trained_gpt2.artifact, "--file", tmp_path / "latin.txt")
+    assert said.startswith(f"{tmp_path / 'latin.txt'} can't be read as UTF-8 text (")
+    said = refused(capsys, classify, "classify", trained_gpt2.artifact, "--file", tmp_path / "none.txt")
+    assert said.startswith(f"{tmp_path / 'none.txt'} can't be read as UTF-8 text (")
+    said = refused(capsys, classify, "classify", "m", "a text", "--file", tmp_path / "latin.txt")
+    assert said == "Texts and --file were both given. Give one of them."
+    done = subprocess.run(
+        [sys.executable, "-m", "inference", "classify", "m"],
+        input=b"caf\xe9",
+        cwd=REPOSITORY,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"Standard input can't be read as UTF-8 text (")
+
+
+def test_classify_without_a_model_is_one_line(capsys):
+    said = refused(capsys, classify, "classify", "runs/none/artifact", "a text")
+    assert said.startswith("runs/none/artifact does not exist. Train one with")

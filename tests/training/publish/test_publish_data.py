@@ -1,0 +1,244 @@
+"""Labelled texts as a data set: what becomes public is shown first, and is text and label alone."""
+
+import json
+import subprocess
+
+import pytest
+
+from inference.common.errors import DataError
+from tests.support import command, tweets
+from tests.support.hub_fixtures import ADA
+from tests.support.publishing import HASTY
+from training.publish import HubBusy, HubSilent, NotLoggedIn, NotPublishable, RepoConflict
+from training.publish.dataset import prepare_data, push_data
+
+REPO = "ada/my-labels"
+ROWS = [
+    {
+        "text": "what a lovely morning @anna.b",
+        "label": "positive",
+        "id": "17",
+        "author": "carl",
+        "source": "bluesky",
+    },
+    {"text": "so it rains again, @bob@social.example", "label": "negative", "id": "18", "source": "mastodon"},
+    {"text": "the shop opens at nine", "label": "neutral", "id": "19", "source": "bluesky"},
+    {"text": "the shop opens at nine", "label": "neutral", "id": "20", "source": "bluesky"},
+    {"text": "", "label": "neutral", "id": "21"},
+    {"text": "nobody labelled me", "label": None, "id": "22"},
+]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_text("\n".join([*map(json.dumps, ROWS), '{"torn": ']) + "\n")
+    return path
+
+
+def push(hub, file, repo_id=REPO, **options):
+    plan = prepare_data(file, repo_id, **options)
+    return push_data(plan, token=ADA, endpoint=hub.endpoint, patience=HASTY)
+
+
+def test_the_plan_shows_what_will_be_public(file):
+    plan = prepare_data(file, REPO)
+    assert plan.n == 3 and plan.labels == {"positive": 1, "negative": 1, "neutral": 1}
+    assert plan.sentences[0] == (
+        "3 texts with their labels (1 positive, 1 negative, 1 neutral) go to ada/my-labels, "
+        "readable by everybody, for good."
+    )
+    assert "1 rows could not be read: left out." in plan.notes
+    assert "2 rows had no text or no label: left out." in plan.notes
+    assert "1 rows were duplicates: left out." in plan.notes
+    assert "2 names of people in the texts became @user." in plan.notes
+    assert "Other columns stay here: author, id, source." in plan.notes
+    assert "For example, positive: what a lovely morning @user" in plan.sentences
+    assert (
+        prepare_data(file, REPO, private=True).sentences[0].endswith("readable by you and your organization.")
+    )
+
+
+def test_only_text_and_label_leave(online, file):
+    done = push(online, file)
+    files = online.files(REPO, kind="dataset")
+    assert set(files) == {"README.md", "train.jsonl"}
+    rows = [json.loads(line) for line in files["train.jsonl"].decode().splitlines()]
+    assert rows[0] == {"text": "what a lovely morning @user", "label": "positive"}
+    assert rows[1]["text"] == "so it rains again, @user"
+    assert b"carl" not in files["train.jsonl"] + files["README.md"]
+    assert done.commit_url == f"{online.endpoint}/datasets/{REPO}/commit/{done.commit}"
+    assert "3 posts with a label each" in files["README.md"].decode()
+
+
+def test_again_unchanged_nothing_is_sent_and_more_rows_are_one_commit(online, file):
+    first = push(online, file)
+    again = push(online, file)
+    assert (again.changed, again.commit) == (False, first.commit)
+    with file.open("a") as more:
+        more.write(json.dumps({"text": "and one more", "label": "neutral"}) + "\n")
+    assert push(online, file).changed
+    assert len(online.commits(REPO, kind="dataset")) == 3
+
+
+def test_the_datasets_library_reads_it_and_training_takes_it(hub, file, tmp_path):
+    with file.open("a") as more:
+        more.writelines(json.dumps({"text": text, "label": label}) + "\n" for text, label in tweets(60))
+    done = command("training", "push-data", file, REPO, "--yes", "--json", env=hub.environment(ADA))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == 63
+    assert "For example, positive: what a lovely morning @user" in done.stderr
+    read = command("training", "data", REPO, "--json", env=hub.environment(ADA))
+    assert read.returncode == 0, read.stderr
+    assert set(json.loads(read.stdout)["class_balance"]) == {"negative", "neutral", "positive"}
+
+
+def test_nothing_is_sent_without_a_yes(hub, file):
+    done = command("training", "push-data", file, REPO, env=hub.environment(ADA), stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and hub.repo(REPO, kind="dataset") is None
+    assert "readable by everybody, for good" in done.stderr and "Nobody is there to agree" in done.stderr
+    dry = command("training", "push-data", file, REPO, "--dry-run", "--json", env=hub.environment(ADA))
+    assert dry.returncode == 0 and json.loads(dry.stdout)["n"] == 3
+    assert not hub.requests
+
+
+def test_another_repository_of_the_same_name_stays(online, file):
+    online.create_repo(REPO, kind="dataset", files={"data.parquet": b"theirs"})
+    with pytest.raises(
+        RepoConflict, match=r"holds other files than labels from here \(found: data.parquet\)"
+    ):
+        push(online, file)
+
+
+def held(hub) -> list[dict]:
+    return [json.loads(line) for line in hub.files(REPO, kind="dataset")["train.jsonl"].decode().splitlines()]
+
+
+def test_a_data_set_of_somebody_else_stays_as_it_is(online, file):
+    theirs = {
+        "README.md": b"---\nlicense: mit\n---\n# Mine\n",
+        "train.jsonl": b'{"text": "a", "label": "b"}\n' * 1000,
+    }
+    for name in ("ada/both", "ada/card", "ada/rows"):
+        files = {
+            path: c
+            for path, c in theirs.items()
+            if name == "ada/both" or (path == "README.md") == (name == "ada/card")
+        }
+        online.create_repo(name, kind="dataset", files=files)
+        with pytest.raises(
+            RepoConflict,
+            match=r"^\S+ holds a data set that TweetTune has not pushed \(found: .* Give another name.$",
+        ):
+            push(online, file, name)
+        assert online.files(name, kind="dataset") == files
+
+
+def test_a_card_that_nobody_can_read_is_one_sentence(online, file):
+    files = {"README.md": b"---\ntags: [\n---\n"}
+    online.create_repo(REPO, kind="dataset", files=files)
+    with pytest.raises(RepoConflict, match=r"can't be read \(\w+\), so nobody can tell whose data set it is"):
+        push(online, file)
+    assert online.files(REPO, kind="dataset") == files
+
+
+def test_labels_accumulate_whoever_pushes_them(online, file, tmp_path):
+    """Rows that are there stay, byte for byte; the card counts all, and keeps the licence."""
+    push(online, file, licence="cc-by-4.0")
+    before = online.files(REPO, kind="dataset")["train.jsonl"]
+    online.commit(REPO, {"train.jsonl": before + b'{"other": 1}'}, title="by hand", kind="dataset")
+    other = tmp_path / "other.jsonl"
+    other.write_text(
+        "".join(
+            json.dumps(row) + "\n"
+            for row in [
+                {"text": "the shop opens at nine", "label": "neutral", "source": "x"},
+                {"text": "the shop has closed", "label": "negative", "source": "x"},
+            ]
+        )
+    )
+    done = push(online, other)
+    assert (done.changed, done.n, done.added) == (True, 2, 1)
+    rows = held(online)
+    assert len(rows) == 5 and rows[0]["label"] == "positive" and rows[3] == {"other": 1}
+    assert rows[4] == {"text": "the shop has closed", "label": "negative"}
+    card = online.files(REPO, kind="dataset")["README.md"].decode()
+    assert "license: cc-by-4.0" in card and "4 posts with a label each" in card
+    assert "| earlier pushes | 2 |" in card
+    again = push(online, file)
+    assert (again.changed, again.added) == (False, 0) and held(online) == rows
+    assert any("has already stay there" in one for one in prepare_data(file, REPO).sentences)
+
+
+def test_a_push_that_is_cut_off_in_its_middle_completes(online, file):
+    online.lfs_over, online.part_size = 10, 100
+    push(online, file)
+    with file.open("a") as more:
+        more.writelines(json.dumps({"text": f"row {n}", "label": "neutral"}) + "\n" for n in range(9))
+    before = online.files(REPO, kind="dataset")
+    online.cut("PUT /*", after_bytes=30, times=None)
+    with pytest.raises(HubSilent, match=r"^The connection to the Hub broke"):
+        push(online, file)
+    assert online.files(REPO, kind="dataset") == before
+    online.faults.clear()
+    assert push(online, file).added == 9 and len(held(online)) == 12
+
+
+FAULTS = {
+    "POST /api/datasets/*/commit/main": 503,
+    "POST /api/repos/create": 500,
+    "POST /api/datasets/*/preupload/*": 429,
+}
+
+
+@pytest.mark.parametrize("pattern", FAULTS)
+def test_trouble_leaves_nothing_half_and_the_next_push_completes(online, file, pattern):
+    online.fail(pattern, status=FAULTS[pattern], times=None)
+    with pytest.raises(
+        HubBusy, match=r"^The Hub (has trouble of its own|asks to slow down) \(\d+\). Start the same"
+    ):
+        push(online, file)
+    assert online.repo(REPO, kind="dataset") is None or online.files(REPO, kind="dataset") == {}
+    online.faults.clear()
+    assert push(online, file).changed
+
+
+def test_a_silent_hub(online, file):
+    online.silence("POST /api/datasets/*/commit/main", times=None)
+    with pytest.raises(
+        HubSilent, match=r"^The Hub does not answer, so it was not possible to write to ada/my-labels"
+    ):
+        push(online, file)
+
+
+def test_nobody_is_logged_in(online, file):
+    with pytest.raises(NotLoggedIn, match="Nobody is logged in"):
+        push_data(prepare_data(file, REPO), token=None, endpoint=online.endpoint)
+
+
+BAD = {
+    "": "holds no JSON object a line. Give a JSONL file of labelled texts.",
+    '{"body": "x", "label": "a"}': r"has no column text \(found: body, label\). Name it so.",
+    '{"text": "", "label": "a"}': "has no row with a text and a label. Label some posts first.",
+    "\n".join(
+        json.dumps({"text": f"t{n}", "label": f"l{n}"}) for n in range(101)
+    ): "has 101 different labels.",
+}
+
+
+@pytest.mark.parametrize("content", BAD)
+def test_a_file_that_is_no_such_data_is_said(file, content):
+    file.write_text(content)
+    with pytest.raises(DataError, match=BAD[content]):
+        prepare_data(file, REPO)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(DataError, match=r"gone.jsonl can't be read \(.*\). Give a JSONL file"):
+        prepare_data(tmp_path / "gone.jsonl", REPO)
+
+
+def test_a_token_in_a_text_stops_it(file):
+    file.write_text(json.dumps({"text": f"look: {ADA}", "label": "neutral"}))
+    with pytest.raises(NotPublishable, match=r"train.jsonl holds what looks like a token"):
+        prepare_data(file, REPO)

@@ -1,0 +1,161 @@
+"""Is there room for a run: what it needs, what is free, and one sentence before anything starts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inference.common.paths import has_bucket, home
+from inference.common.store import append_event, write_json
+from tests.support import REPOSITORY, wait_until_ended
+from training.recipes import change, load_recipe
+from training.runs.preflight import NotEnoughRoom, check_room, free_memory_bytes, need_of, parameters_of
+from training.runs.run import create_run, find_run, list_runs, running, spent_s, start
+
+QUICK, FULL = load_recipe("quick"), load_recipe("full")
+GB = 1_000_000_000
+
+
+def check(recipe, *, memory=64 * GB, disk=500 * GB, on_gpu=False):
+    return check_room(recipe, Path(), free_memory=lambda: memory, free_disk=lambda path: disk, on_gpu=on_gpu)
+
+
+def test_a_run_that_fits_is_let_through():
+    assert check(QUICK, memory=2 * GB, disk=2 * GB) == ""
+
+
+def test_too_little_memory_says_how_much_and_what_to_do():
+    with pytest.raises(
+        NotEnoughRoom, match=r"needs at least 1\.6 GB of memory and 1\.0 GB is free\. Take a sm"
+    ):
+        check(QUICK, memory=GB)
+    with pytest.raises(NotEnoughRoom, match="Take method = lora, or a smaller base"):
+        check(FULL, memory=2 * GB)
+    assert check(FULL, memory=2 * GB, on_gpu=True) == "", "gradients and moments are on the GPU"
+
+
+def test_too_little_disk_says_how_much_and_what_to_do():
+    with pytest.raises(
+        NotEnoughRoom, match=r"needs at least 0\.5 GB on the disk of the runs and 0\.2 GB is free"
+    ):
+        check(QUICK, disk=GB * 4 // 10)
+    with pytest.raises(NotEnoughRoom, match=r"and 0\.0 GB is free\. Delete old runs there"):
+        check(QUICK, disk=0)
+
+
+def test_the_floor_is_below_what_was_measured():
+    """The record of `quick` on the embedded base: a refusal of a run that works would be a fault."""
+    record = json.loads((REPOSITORY / "benchmarks/results/quality.json").read_text())
+    need = need_of(QUICK, parameters_of("embedded"))
+    measured = record["quick"]["peak_memory_mb"] * 2**20
+    assert 0.6 * measured < need.memory_bytes < measured
+
+
+def test_full_and_onnx_need_more():
+    assert need_of(FULL, 10**9).disk_bytes > 6 * need_of(QUICK, 10**9).disk_bytes
+    with_onnx = change(QUICK, {"onnx": "true"})
+    assert need_of(with_onnx, 10**9).disk_bytes == need_of(QUICK, 10**9).disk_bytes + 5 * 10**9
+
+
+def test_a_folders_parameters_are_read_from_its_weights(tiny_gpt2, tmp_path):
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    elements = sum(tensor.numel() for tensor in load_file(tiny_gpt2 / "model.safetensors").values())
+    assert parameters_of(str(tiny_gpt2)) == elements
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 20)
+    assert parameters_of(str(tmp_path)) is None
+
+
+def test_a_base_on_the_hub_tells_its_size_or_it_is_said_that_nothing_was_checked(online):
+    said = check(change(QUICK, {"base": "ada/unknown"}))
+    assert said == "Memory and disk were not checked: the size of the base ada/unknown is not known before."
+
+
+def test_memory_is_the_containers_not_the_machines(tmp_path):
+    assert free_memory_bytes(group=tmp_path) > 0, "no control group"
+    for name, content in {
+        "memory.max": "2000\n",
+        "memory.current": "1500\n",
+        "memory.stat": "inactive_file 300\n",
+    }.items():
+        (tmp_path / name).write_text(content)
+    assert free_memory_bytes(group=tmp_path) == 800
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory_bytes(group=tmp_path) > 10**6
+
+
+def test_a_run_that_is_refused_is_not_at_work_and_can_be_tried_again(tmp_path, monkeypatch):
+    """A base of this size fits nowhere."""
+    folder = tmp_path / "huge"
+    folder.mkdir()
+    header = json.dumps({"w": {"dtype": "F32", "shape": [10**7, 10**7], "data_offsets": [0, 0]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    run = create_run(change(QUICK, {"base": str(folder)}))
+    with pytest.raises(NotEnoughRoom, match="of memory"):
+        start(run)
+    status = find_run(run.id).status()
+    assert status.state == "failed" and "needs at least" in status.message
+    assert running() is None and [each.id for each in list_runs()] == [run.id]
+
+
+SHORT = """
+import signal, sys
+whole = signal.setitimer
+signal.setitimer = lambda which, seconds: whole(which, seconds / 12)
+from training.worker import main
+sys.exit(main(sys.argv[1]))
+"""
+"""The worker, with minutes of five seconds."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms here")
+def test_a_run_that_takes_too_long_is_stopped_with_a_checkpoint(
+    tmp_path, tiny_gpt2, tiny_tweets, monkeypatch
+):
+    changes = {"base": str(tiny_gpt2), "dataset": str(tiny_tweets), "epochs": "4000"}
+    run = create_run(change(load_recipe("smoke"), changes))
+    monkeypatch.setenv("MAX_RUN_MINUTES", "2")
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT, str(run.path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    status = wait_until_ended(find_run(run.path))
+    assert status.state == "cancelled"
+    assert status.message.startswith("Stopped after 2 min, the most allowed here (MAX_RUN_MINUTES).")
+    assert list((run.path / "checkpoints").glob("checkpoint-*"))
+    write_json(run.path / "spent.json", {"seconds": 120})  # as `resume` notes it
+    again = subprocess.run(
+        [sys.executable, "-c", SHORT, str(run.path)], cwd=REPOSITORY, capture_output=True, timeout=120
+    )
+    assert again.returncode == 1
+    assert find_run(run.path).status().message.startswith("The run has had its 2 min, the most allowed here")
+
+
+def test_the_time_of_all_processes_of_a_run_counts(tmp_path):
+    run = create_run(load_recipe("smoke"))
+    assert spent_s(run) == 0
+    write_json(run.path / "worker.json", {"pid": 1, "created": 1000.0})
+    append_event(run.path / "events.jsonl", "note", text="at work")
+    for name in ("events.jsonl", "status.json"):
+        os.utime(run.path / name, (1090, 1090))
+    assert spent_s(run) == 90
+    write_json(run.path / "spent.json", {"seconds": 30.0})
+    assert spent_s(run) == 120
+
+
+def test_runs_are_on_the_bucket_of_a_space_without_a_setting(monkeypatch, tmp_path):
+    mounts = [Path(p) for p in ("/dev/shm", "/") if Path(p).is_mount()]
+    assert not has_bucket(mounts[0]), "this is no Space"
+    monkeypatch.setenv("SPACE_ID", "ada/x")
+    assert has_bucket(mounts[0])
+    assert not has_bucket(tmp_path), "nothing is mounted there"
+    monkeypatch.delenv("TWEETTUNE_HOME")
+    assert home() == Path("/data") if has_bucket() else home() == Path.cwd()

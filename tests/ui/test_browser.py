@@ -1,0 +1,286 @@
+"""The app in a real browser: a newcomer's way, accessibility, narrow screens, no call to the outside.
+
+Needs a Chromium on the PATH (Debian: `apt-get install chromium`), downloads none, and is skipped without it.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests.support.served import app, trained, wait_for
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+SLOW_MS = 60_000  # of patience with a busy machine
+expect.set_options(timeout=SLOW_MS)
+
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--no-first-run",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_gpt2, tiny_tweets):
+    """Return a home with a finished run, whose tweets hold some that would like to be markup."""
+    home = tmp_path_factory.mktemp("browsed")
+    trained(tiny_gpt2, tiny_tweets, home / "runs" / "first")
+    return home
+
+
+@pytest.fixture(scope="module")
+def url(place):
+    with app(place) as url:
+        yield url
+
+
+@pytest.fixture
+def opened(browser):
+    """Return a function that opens pages; at the end no page may have had an error or called another host.
+
+    With `hold`, a Gate, the server gets the page's requests only when the test opens it.
+    """
+    contexts, problems = [], []
+
+    def seen(message):
+        if message.type == "error":
+            problems.append(message.text)
+
+    def open_page(url, *, width=1440, dark=False, locale="en-US", hold=None):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", locale=locale
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(SLOW_MS)
+        page.on("console", seen)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: inside(request.url) or problems.append(f"outside: {request.url}"))
+        if hold is not None:
+            page.route("**/gradio_api/run/**", hold.take)
+        page.goto(url)
+        page.wait_for_selector("#header h1" if hold is None else "[role=tab]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+class Gate:
+    """Holds a page's requests back until it is opened."""
+
+    def __init__(self):
+        self.held, self.is_open = [], False
+
+    def take(self, route):
+        route.continue_() if self.is_open else self.held.append(route)
+
+    def open(self):
+        self.is_open = True
+        for route in self.held:
+            route.continue_()
+
+
+def inside(url):
+    return url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+
+
+def tab(page, name):
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def violations(page):
+    """Return the serious violations that axe finds on the page as it is."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        (each["id"], each["impact"], [node["html"][:200] for node in each["nodes"][:3]])
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+def overflow(page):
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+def test_a_newcomer_trains_reloads_uses_compares_and_streams(opened, tmp_path, tiny_gpt2, tiny_tweets):
+    with app(tmp_path / "home") as url:
+        page = opened(url)
+        expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
+        expect(page.locator("#run-panel")).to_contain_text("No training yet")
+        expect(page.locator("#header")).to_contain_text("none yet")
+
+        page.get_by_label("Upload").check()
+        page.locator("#data-file input[type=file]").set_input_files(str(tiny_tweets))
+        expect(page.locator("#data-file")).to_contain_text("tweets")
+        page.locator("#preview-data").click()
+        expect(page.locator("#data-preview")).to_contain_text("Class balance")
+
+        page.locator("#recipe input").click()
+        page.get_by_role("option", name="smoke").click()
+        expect(page.get_by_role("spinbutton", name="Training rows")).to_have_value("96")
+        page.locator("#base input").fill(str(tiny_gpt2))
+        page.keyboard.press("Enter")
+        page.get_by_role("spinbutton", name="Epochs").fill("50")
+        page.locator("#start-training").click()
+        panel = page.locator("#run-panel")
+        expect(panel.locator(".tt-state.running")).to_be_visible()
+
+        def points():
+            line = panel.locator("polyline").first
+            return len((line.get_attribute("points") or "").split()) if line.count() else 0
+
+        first = wait_for(points)
+        wait_for(lambda: points() > first)
+        expect(panel.locator("[role=progressbar]")).to_be_visible()
+        expect(panel).to_contain_text("left")
+        page.locator("#start-training").click()
+        expect(page.get_by_text("is still running")).to_be_visible()
+
+        page.reload()
+        expect(panel.locator("polyline").first).to_be_visible()
+        expect(page.locator("#run-list tbody tr")).to_have_count(1)
+        expect(panel.locator(".tt-state")).to_have_text("finished", timeout=120_000)
+
+        panel.get_by_role("button", name="Use this model").click()
+        expect(page.locator("#header")).to_contain_text("its run")
+        tab(page, "Compare")
+        expect(page.locator("#scoreboard")).to_contain_text("95 % intervals")
+        page.locator("#tweet textarea").fill("what a wonderful day <img src=x onerror=alert(1)>")
+        page.locator("#compare").click()
+        expect(page.locator("#answers .tt-label").first).to_be_visible()
+        if page.locator("#disagreements .tt-btn").count():
+            page.locator("#disagreements .tt-btn").first.click()
+            expect(page.locator("#tweet textarea")).not_to_have_value(
+                "what a wonderful day <img src=x onerror=alert(1)>"
+            )
+
+        tab(page, "Live")
+        page.locator("#live-start").click()
+        expect(page.locator("#live-posts li").nth(2)).to_be_visible()
+        page.reload()
+        tab(page, "Live")
+        expect(page.locator("#live-numbers .tt-state.running")).to_be_visible()
+        page.locator("#live-pause").click()
+        expect(page.locator("#live-numbers .tt-state.paused")).to_be_visible()
+        expect(page.locator("#live-pause")).to_have_text("Resume")
+        page.locator("#live-stop").click()
+        expect(page.locator("#live-numbers")).to_contain_text("stopped")
+        page.context.close()  # before its server ends
+
+
+def test_it_opens_on_compare_with_a_model_and_on_the_run_of_an_address(opened, url):
+    page = opened(url)
+    expect(page.get_by_role("tab", name="Compare", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#header")).to_contain_text("first")
+    page.get_by_role("link", name="its run").click()
+    expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#run-panel h2")).to_have_text("first")
+
+
+def test_a_tab_pressed_before_the_server_has_answered_stays_open(opened, url):
+    gate = Gate()
+    page = opened(url, hold=gate)
+    expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
+    tab(page, "Live")
+    wait_for(lambda: page.wait_for_timeout(50) or gate.held)
+    gate.open()
+    expect(page.locator("#header")).to_contain_text("first")
+    expect(page.locator("#live-start")).to_be_visible()
+    page.wait_for_timeout(1000)
+    expect(page.get_by_role("tab", name="Live", exact=True)).to_have_attribute("aria-selected", "true")
+
+
+def test_the_list_of_posts_holds_still_under_the_pointer(opened, url):
+    page = opened(url)
+    wait_for(lambda: page.locator("#header").inner_text().count("loading") == 0)
+    tab(page, "Live")
+    page.locator("#live-start").click()
+    first = page.locator("#live-posts li .text").first
+    expect(first).to_be_visible()
+    page.locator("#live-posts").hover()
+    before = first.inner_text()
+    received = page.locator("#live-numbers .tt-tile").first.inner_text()
+    wait_for(lambda: page.locator("#live-numbers .tt-tile").first.inner_text() != received)
+    page.wait_for_timeout(1500)
+    assert first.inner_text() == before
+    page.mouse.move(5, 5)
+    wait_for(lambda: first.inner_text() != before)
+    page.locator("#live-stop").click()
+
+
+def test_the_keyboard_alone_is_enough(opened, url):
+    page = opened(url)
+    expect(page.locator("#scoreboard")).to_contain_text("Scoreboard")
+    page.locator("#tweet textarea").focus()
+    page.keyboard.type("so happy today")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "compare"
+    page.keyboard.press("Enter")
+    expect(page.locator("#answers .tt-label").first).to_be_visible()
+    page.get_by_role("tab", name="Train", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#run-list")).to_be_visible()
+    seen = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.id || document.activeElement.dataset.action || ''"))
+    assert {"preview-data", "start-training", "show"} <= seen
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious_and_nothing_overflows(opened, url, dark):
+    page = opened(url, width=390, dark=dark, locale="pt-BR" if dark else "en-US")
+    names = ("Treinar", "Comparar", "Ao vivo") if dark else ("Train", "Compare", "Live")
+    expect(page.locator("#scoreboard table").first).to_be_visible()
+    page.locator("#tweet textarea").fill("so happy today")
+    page.locator("#compare").click()
+    expect(page.locator("#answers .tt-label").first).to_be_visible()
+    tab(page, names[2])
+    page.locator("#live-start").click()
+    expect(page.locator("#live-posts li").first).to_be_visible()
+    found = {}
+    for width in (390, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for name in names:
+            tab(page, name)
+            page.wait_for_timeout(700)  # the theme's transitions would change the contrast that axe measures
+            assert overflow(page) <= 0, (name, width)
+            if serious := violations(page):
+                found[f"{name} at {width}"] = serious
+    tab(page, names[2])
+    page.locator("#live-stop").click()
+    assert found == {}, json.dumps(found, indent=1)
+
+
+def test_a_browser_in_portuguese_reads_portuguese(opened, url):
+    page = opened(url, locale="pt-BR")
+    expect(page.get_by_role("tab", name="Comparar", exact=True)).to_be_visible()
+    expect(page.locator("#header")).to_contain_text("Modelo")
+    assert page.evaluate("document.documentElement.lang") == "pt-BR"
+    page.locator("#compare").click()
+    expect(page.get_by_text("Não há texto para classificar")).to_be_visible()

@@ -1,0 +1,350 @@
+"""The Live tab without a browser: what is asked for, who shares a feed, what is recorded and drawn."""
+
+import dataclasses
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from inference.common.errors import FeedError, RunError
+from inference.live.filter import Filter
+from inference.live.post import Post
+from inference.live.review import Counts, Disagreement
+from inference.live.sources import Replay, SourceUnauthorised
+from inference.live.sources.x import XSearch
+from inference.live.statistics import LiveStatistics
+from tests.servers.x import X
+from tests.support import wait_for
+from tests.ui.test_ui_render import LABELS
+from ui.live.begin import control, record
+from ui.live.duel import Duels, PageDesk
+from ui.live.feeds import LiveFeeds, Pair
+from ui.live.form import NAMES, LiveForm, cost_line, usable_cap
+from ui.live.recording import Recording, RecordingView
+from ui.live.wish import Wish, split_words
+from ui.translations import Texts
+
+TOKEN = "AAAA%2Fmade-up-token"
+
+
+@dataclass(frozen=True)
+class Answer:
+    label: str
+    probabilities: tuple[float, ...] = (0.9, 0.06, 0.04)
+
+
+def always(label):
+    return lambda texts: [Answer(label) for _ in texts]
+
+
+PAIR = Pair("run", LABELS, always("neutral"))
+
+
+def opened(live, wish, *, owner="me", pair=PAIR, posts=(), **options):
+    """Open a feed whose replay holds the posts, slowly enough to be looked at."""
+    held_out = [Post(f"{n}", f"text {n}") for n in range(1000)] if not posts else list(posts)
+    return live.open(
+        wish,
+        owner=owner,
+        pair=pair,
+        held_out=lambda: held_out,
+        statistics=lambda: LiveStatistics(LABELS),
+        **options,
+    )
+
+
+@pytest.fixture
+def live():
+    feeds = LiveFeeds()
+    yield feeds
+    feeds.stop_all()
+
+
+@pytest.fixture
+def x_server():
+    with X(token=TOKEN) as server:
+        yield server
+
+
+@pytest.fixture
+def on_x(x_server):
+    """Return feeds whose X is a server on loopback."""
+    feeds = LiveFeeds({"x": lambda query, **options: XSearch(query, base_url=x_server.url, **options)})
+    yield feeds
+    feeds.stop_all()
+
+
+# What is asked for
+
+
+def test_a_wish_holds_its_token_in_neither_its_words_nor_its_key():
+    wish = Wish(source="x", query="#cats", token=TOKEN)
+    assert TOKEN not in repr(wish) and TOKEN not in repr(wish.key(model="m", owner="o"))
+    assert wish.is_private and not wish.costs_the_app
+    assert Wish(source="x", query="#cats").costs_the_app
+    assert not Wish(source="bluesky", token=TOKEN).is_private, "Bluesky needs none: nothing is private"
+
+
+def test_those_who_wish_alike_have_one_key_and_others_another():
+    def key(owner="a", **changes):
+        return Wish(**{"source": "bluesky", "query": "cats, dogs", **changes}).key(model="m", owner=owner)
+
+    assert key() == key(owner="b") == key(query="cats,  dogs") == key(rate_per_s=9.0)
+    others = [
+        key(query="cats"),
+        key(second="base"),
+        key(replies=False),
+        key(languages=("en",)),
+        key(source="x"),
+    ]
+    assert len({key(), *others}) == 6
+    assert key(source="x", token="secret-1") != key(source="x", token="secret-1", owner="b")
+
+
+def test_bluesky_looks_for_the_words_of_its_query_and_of_the_filter():
+    wish = Wish(source="bluesky", query="bus, train", keywords=("late",), languages=("en",), replies=False)
+    assert wish.filter == Filter(("late", "bus", "train"), ("en",), replies=False)
+    assert wish.title() == "bus, train · late · en"
+    assert Wish(source="mastodon", instance="https://a.example/", query="#cats").title() == "a.example #cats"
+    assert split_words(" a, ,b ") == ("a", "b") and split_words(None) == ()
+
+
+def test_an_odd_source_and_a_file_that_was_not_given_are_one_sentence_each():
+    with pytest.raises(FeedError, match=r"There is no source 'rss'\. Known: replay, file, bluesky, mastodon"):
+        Wish(source="rss")
+    with pytest.raises(FeedError, match=r"No file was uploaded\. Choose a recording or a file of texts"):
+        Wish(source="file").make({}, list)
+
+
+# Who shares a feed
+
+
+def test_whoever_wishes_alike_shares_a_feed_and_finds_it_again(live):
+    first = opened(live, Wish(source="replay"), owner="a")
+    second = opened(live, Wish(source="replay", rate_per_s=9.0), owner="b")
+    other = opened(live, Wish(source="replay", keywords=("text",)), owner="b")
+    assert second is first and other is not first
+    assert live.find(first.id, "c") is first and live.find("nothing", "a") is None
+    assert live.visible("c") == [other, first]
+    control(first, "stop")
+    assert live.visible("c") == [other] and live.find(first.id, "a").feed.snapshot().reason == "stopped"
+    assert opened(live, Wish(source="replay"), owner="a") is not first
+
+
+def test_one_feed_comes_of_many_starts_at_once(live):
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(opened(live, Wish(source="replay")))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(watched) for watched in found}) == 1 and len(found) == 8
+
+
+def test_a_feed_on_a_typed_token_is_seen_by_nobody_else(on_x, x_server, caplog):
+    caplog.set_level("DEBUG")
+    mine = opened(on_x, Wish(source="x", query="#cats", token=TOKEN), owner="me")
+    wait_for(lambda: x_server.asked)
+    assert x_server.asked[0].headers["authorization"] == f"Bearer {TOKEN}"
+    assert on_x.visible("you") == [] and on_x.find(mine.id, "you") is None and on_x.find(mine.id, "") is None
+    assert on_x.visible("me") == [mine] and on_x.find(mine.id, "me") is mine
+    assert opened(on_x, Wish(source="x", query="#cats", token=TOKEN), owner="me") is mine
+    assert opened(on_x, Wish(source="x", query="#cats", token=TOKEN), owner="you") is not mine
+    assert TOKEN not in caplog.text and TOKEN not in repr(mine) and TOKEN not in repr(vars(mine.feed))
+
+
+def test_x_without_any_token_says_what_to_do(on_x, monkeypatch):
+    monkeypatch.delenv("X_BEARER_TOKEN", raising=False)
+    with pytest.raises(
+        SourceUnauthorised, match=r"X needs a bearer token\. Set X_BEARER_TOKEN, or type one in"
+    ):
+        opened(on_x, Wish(source="x", query="#cats"))
+
+
+def test_what_all_visitors_spend_on_the_apps_token_has_a_limit(on_x, x_server, monkeypatch):
+    monkeypatch.setenv("X_BEARER_TOKEN", TOKEN)
+    monkeypatch.setenv("X_BUDGET_USD", "1.5")
+    for number in range(3):
+        x_server.tweet(f"cat {number}")
+    first = opened(on_x, Wish(source="x", query="#cats", cap_usd=1.0), owner="a")
+    assert first.owner == "" and on_x.visible("anybody") == [first]
+    assert on_x.app_budget_left_usd() == pytest.approx(0.5), "what it may still spend is taken"
+    with pytest.raises(FeedError, match=r"\$0\.50 is left of what this app may spend .* cap is \$1\.00"):
+        opened(on_x, Wish(source="x", query="#dogs", cap_usd=1.0), owner="b")
+    assert opened(on_x, Wish(source="x", query="#dogs", token=TOKEN, cap_usd=9.0), owner="b")
+    wait_for(lambda: first.feed.snapshot().source_status.cost_usd)
+    control(first, "stop")
+    left = on_x.app_budget_left_usd()
+    assert left == pytest.approx(1.5 - first.feed.snapshot().source_status.cost_usd) and left < 1.5
+    monkeypatch.setenv("X_BUDGET_USD", "much")
+    with pytest.raises(FeedError, match=r"X_BUDGET_USD is 'much'\. Set it to a number of dollars"):
+        opened(on_x, Wish(source="x", query="#birds", cap_usd=0.1))
+
+
+def test_too_many_feeds_are_refused(live):
+    for word in "abcd":
+        opened(live, Wish(source="replay", keywords=(word,)))
+    with pytest.raises(FeedError, match="4 feeds run already"):
+        opened(live, Wish(source="replay", keywords=("e",)))
+
+
+# Recording
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_a_recording_is_begun_and_ended_while_the_feed_runs_and_can_be_replayed(live, texts):
+    watched = opened(live, Wish(source="replay", rate_per_s=200.0))
+    wait_for(lambda: watched.feed.snapshot().classified > 2)
+    assert watched.recording.view() == RecordingView("none")
+    record(watched, texts=texts)
+    wait_for(lambda: watched.recording.view().posts >= 3)
+    with pytest.raises(FeedError, match="being recorded already"):
+        watched.recording.start("replay", texts=texts)
+    record(watched, texts=texts)
+    seen = watched.recording.view()
+    written = seen.path.read_text()
+    assert seen.state == "recorded" and seen.posts == written.count("\n") >= 3
+    assert ("text " in written) is texts and '"label": "neutral"' in written
+    if texts:
+        assert len(Wish(source="file", file=str(seen.path)).make({}, list)._posts) == seen.posts
+    control(watched, "stop")
+    with pytest.raises(FeedError, match="has ended, so there is nothing to record"):
+        record(watched, texts=False)
+    with pytest.raises(FeedError, match="has ended, so it can't be paused"):
+        control(watched, "pause")
+
+
+def test_old_recordings_are_removed_and_names_stay_inside_the_folder(home):
+    for _ in range(15):
+        recording = Recording()
+        recording.start("../../x-stream", texts=False)
+        recording.stop()
+    assert len(list((home / ".cache" / "recordings").glob("x-stream-*.jsonl"))) == 12
+
+
+def test_a_disk_that_fills_up_ends_the_recording_and_not_the_feed(live):
+    watched = opened(live, Wish(source="replay", rate_per_s=200.0))
+    watched.recording.start("replay", texts=False)
+    watched.recording._recorder._file.close()
+    watched.recording._recorder._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115  (the recorder closes it)
+    wait_for(lambda: watched.recording.view().state == "recorded")
+    assert "can't be written" in watched.recording.view().message
+    before = watched.feed.snapshot().classified
+    wait_for(lambda: watched.feed.snapshot().classified > before)
+
+
+# The duel
+
+
+@dataclass(frozen=True)
+class Loaded:
+    labels: tuple = LABELS
+    source: str = "tiny"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    tuned: Loaded = Loaded()
+    base: Loaded | None = Loaded()
+    base_state: str = "ready"
+    base_message: str = ""
+    run: object = None
+    name: str = "run"
+
+
+def queue(**options):
+    made = Duels(lambda source: Loaded()).queue(LABELS, owner="", **options)
+    made.store.add(
+        [Disagreement(f"{n}", f"post {n}", "run", "positive", "base", "negative") for n in range(3)]
+    )
+    return made
+
+
+def test_disagreements_of_a_feed_wait_for_a_label_and_agreement_does_not(live):
+    duel = Duels(lambda source: Loaded()).queue(LABELS, owner="")
+    pair = dataclasses.replace(
+        PAIR,
+        second_name="base",
+        second=lambda texts: [Answer("positive" if text.endswith("1") else "neutral") for text in texts],
+    )
+    posts = [Post(f"{n}", f"text {n}") for n in range(20)]
+    watched = opened(
+        live,
+        Wish(source="replay", rate_per_s=200.0, second="base"),
+        pair=pair,
+        posts=posts,
+        listeners=[duel.listener("run", "base")],
+    )
+    wait_for(lambda: watched.feed.state == "ended")
+    assert duel.store.counts() == Counts(waiting=2, labelled=0, skipped=0)
+    assert watched.feed.snapshot().agreed == 18
+
+
+def test_a_label_counts_for_the_post_that_was_shown_alone():
+    desk = PageDesk(queue().store)
+    seen = desk.look()
+    assert seen.item.text == "post 2" and seen.last is None
+    after = desk.act("label", item_id=seen.item.id, label="negative")
+    assert after.item.text == "post 1" and after.last.label == "negative"
+    again = desk.act("label", item_id=seen.item.id, label="positive")  # the same key, pressed twice
+    assert again.item == after.item and again.counts == Counts(2, 1, 0)
+    skipped = desk.act("skip", item_id=after.item.id)
+    assert skipped.counts == Counts(1, 1, 1) and skipped.last.label == ""
+    back = desk.act("undo", item_id=0)
+    assert back.item == after.item and back.counts == Counts(2, 1, 0) and back.last is None
+
+
+def test_two_pages_label_different_posts_and_a_late_one_is_told():
+    waiting = queue()
+    one, other = waiting.desk("one"), waiting.desk("other")
+    first, second = one.look().item, other.look().item
+    assert first != second
+    waiting.store.label(first.id, "neutral")
+    late = one.act("label", item_id=first.id, label="positive")
+    assert late.taken and late.last is None and late.counts.labelled == 1
+    assert waiting.desk("one") is one
+
+
+def test_a_private_feeds_disagreements_are_in_a_queue_of_its_own():
+    duels = Duels(lambda source: Loaded())
+    shared, mine = duels.queue(LABELS, owner=""), duels.queue(LABELS, owner="me")
+    assert duels.queue(LABELS, owner="me") is mine is not shared
+    mine.store.add([Disagreement("1", "secret interest", "a", "positive", "b", "neutral")])
+    assert shared.store.counts().waiting == 0 and shared.store.path != mine.store.path
+
+
+def test_second_models_that_cannot_be_had_are_one_sentence_each():
+    duels = Duels(lambda source: Loaded())
+    assert duels.second("base", LoadedModel())[0] == "tiny, zero-shot"
+    with pytest.raises(FeedError, match=r"The base is still being loaded\. Press Start again"):
+        duels.second("base", LoadedModel(base=None, base_state="loading"))
+    with pytest.raises(FeedError, match="It is gone"):
+        duels.second("base", LoadedModel(base=None, base_state="failed", base_message="It is gone."))
+    with pytest.raises(FeedError, match=r"tiny, zero-shot has other labels \(a, b\) than run"):
+        duels.second("base", LoadedModel(base=Loaded(("a", "b"))))
+    with pytest.raises(RunError, match=r"There is no other finished run '\.\./x' here"):
+        duels.second("../x", LoadedModel())
+
+
+# The form
+
+
+def test_the_cost_is_told_before_and_a_cap_must_be_a_number():
+    told = cost_line(1.0, Texts())
+    assert "$0.005 a post" in told and "after 200 posts" in told and "1\u00a0min 40\u00a0s" in told
+    assert "US$ 0,005" in cost_line(1.0, Texts("pt-BR"))
+    for odd in (None, 0, -1.0, float("nan"), float("inf")):
+        assert "above 0" in cost_line(odd, Texts())
+        with pytest.raises(FeedError, match="The cap is not a number of dollars above 0"):
+            usable_cap(odd)
+
+
+def test_the_form_makes_a_wish():
+    values = dict.fromkeys(NAMES, None) | {"source": "x", "query": "#a", "token": " t0ken ", "cap": 0.5}
+    values |= {"keywords": "a, b", "languages": "en", "reposts": False, "replies": True}
+    wish = LiveForm({}, None, None).wish(list(values.values()))
+    asked = {"source": "x", "query": "#a", "instance": "", "token": " t0ken ", "cap_usd": 0.5}
+    assert wish == Wish(**asked, keywords=("a", "b"), languages=("en",), reposts=False)
+    assert isinstance(Wish(source="replay").make({"replay": Replay}, lambda: [Post("1", "a")]), Replay)

@@ -1,0 +1,192 @@
+"""What is a person's own in the Live tab, and what must not be lost or leak: files, money, labels."""
+
+import dataclasses
+import json
+import os
+import sqlite3
+import time
+
+import pytest
+
+from inference.live.post import Post
+from inference.live.review import Counts, Disagreement
+from inference.live.sources.x import XSearch
+from tests.servers.x import X
+from tests.support import wait_for
+from tests.ui.test_ui_live import LABELS, PAIR, TOKEN, Answer, Loaded, opened
+from training.data.load import DataSpec, held_out_texts
+from ui import Workbench
+from ui.live import duel as live_duel
+from ui.live.begin import _told_spec, held_out_posts
+from ui.live.duel import Duels, PageDesk
+from ui.live.duel_panel import export_folder
+from ui.live.feeds import LiveFeeds
+from ui.live.render_duel import card
+from ui.live.wish import Wish
+from ui.translations import Texts
+
+PAIR_OF_TWO = dataclasses.replace(
+    PAIR, second_name="base", second=lambda texts: [Answer("positive") for _ in texts]
+)
+
+
+@pytest.fixture
+def live():
+    feeds = LiveFeeds()
+    yield feeds
+    feeds.stop_all()
+
+
+def disagreements(*numbers, text="post {}"):
+    return [Disagreement(f"{n}", text.format(n), "a", "positive", "b", "neutral") for n in numbers]
+
+
+def test_a_feed_of_a_file_and_its_disagreements_are_seen_by_nobody_else(live, tmp_path):
+    (tmp_path / "diary.txt").write_text("\n".join(f"secret diary {n}" for n in range(200)))
+    wish, duels = (
+        Wish(source="file", file=str(tmp_path / "diary.txt"), second="base"),
+        Duels(lambda s: Loaded()),
+    )
+    assert wish.is_private and not wish.costs_the_app
+    listener = duels.listener(LABELS, owner="me", models=("run", "base"))
+    mine = opened(live, wish, owner="me", pair=PAIR_OF_TWO, listeners=[listener])
+    assert live.visible("you") == [] and live.find(mine.id, "you") is None and live.visible("me") == [mine]
+    assert opened(live, wish, owner="you", pair=PAIR_OF_TWO) is not mine
+    wait_for(lambda: duels.queue(LABELS, owner="me").store.counts().waiting)
+    assert duels.queue(LABELS, owner="").store.counts().waiting == 0
+
+
+def test_what_a_request_under_way_may_cost_is_kept_back_until_it_is_answered(monkeypatch):
+    class SlowX(X):
+        def _search(self, request):
+            time.sleep(1.2)
+            return super()._search(request)
+
+    monkeypatch.setenv("X_BUDGET_USD", "1.0")
+    monkeypatch.setenv("X_BEARER_TOKEN", TOKEN)
+    with SlowX(token=TOKEN) as server:
+        for number in range(10):
+            server.tweet(f"cat {number}")
+        feeds = LiveFeeds({"x": lambda query, **options: XSearch(query, base_url=server.url, **options)})
+        watched = opened(feeds, Wish(source="x", query="#cats", cap_usd=1.0))
+        wait_for(lambda: server.asked)
+        watched.feed.stop()
+        assert watched.feed.state == "ended" and feeds.app_budget_left_usd() == 0
+        wait_for(lambda: not watched.feed.source.is_busy)
+        assert feeds.app_budget_left_usd() == pytest.approx(1 - watched.feed.source.status.cost_usd)
+        feeds.stop_all()
+
+
+def test_a_label_that_came_too_late_is_told_for_what_it_is():
+    queue = Duels(lambda source: Loaded()).queue(LABELS, owner="")
+    queue.store.add(disagreements(1))
+    desk = PageDesk(queue.store)
+    item = desk.look().item
+    queue.store.clear()
+    late = desk.act("label", item_id=item.id, label="positive")
+    assert late.gone and not late.taken and "is not kept any more" in card(late, LABELS, Texts())
+
+
+def test_a_full_or_locked_label_disk_is_told_on_the_card_and_the_feed_goes_on(live, monkeypatch):
+    monkeypatch.setattr(live_duel, "_RETRY_S", 0.5)
+    duels = Duels(lambda source: Loaded())
+    queue = duels.queue(LABELS, owner="")
+    queue.store._file.execute("PRAGMA max_page_count=1")
+    posts = [Post(f"{n}", f"text {n} " + "x" * 300) for n in range(2000)]
+    watched = opened(
+        live,
+        Wish(source="replay", rate_per_s=100.0, second="base"),
+        pair=PAIR_OF_TWO,
+        posts=posts,
+        listeners=[duels.listener(LABELS, owner="", models=("run", "base"))],
+    )
+    wait_for(lambda: queue.problem)
+    assert "can't be written (database or disk is full)" in queue.problem
+    before = watched.feed.snapshot().classified
+    wait_for(lambda: watched.feed.snapshot().classified > before + 50)
+    assert watched.feed.state == "running"
+    queue.store._file.execute("PRAGMA max_page_count=100000")  # there is room again
+    wait_for(lambda: not queue.problem and queue.store.counts().waiting)
+
+
+def test_queues_of_persons_who_left_are_closed_and_what_holds_no_label_is_deleted(home):
+    duels = Duels(lambda source: Loaded())
+    folder, before = home / "labels", len(os.listdir("/proc/self/fd"))
+    kept = duels.queue(LABELS, owner="labels a lot").store
+    kept.add(disagreements(1))
+    kept.label(kept.take().id, "positive")
+    duels.queue(LABELS, owner="").store.add(disagreements(2))
+    for n in range(60):
+        duels.queue(LABELS, owner=f"o{n}").store.add(disagreements(3))
+    assert len(os.listdir("/proc/self/fd")) - before <= 3 * 17
+    assert len(list(folder.glob("*.sqlite"))) == 16 + 2
+    assert duels.queue(LABELS, owner="labels a lot").store.counts().labelled == 1
+    assert duels.queue(LABELS, owner="").store.counts().waiting == 1, "everybody's is never deleted"
+    old = next(folder.glob("own-*.sqlite"))
+    os.utime(old, (0, 0))
+    Duels(lambda source: Loaded())
+    assert not old.exists()
+
+
+def test_a_queue_is_opened_when_a_disagreement_comes_and_not_before(live, home):
+    listener = Duels(lambda source: Loaded()).listener(LABELS, owner="me", models=("run", "base"))
+    watched = opened(live, Wish(source="replay", rate_per_s=200.0), listeners=[listener])
+    wait_for(lambda: watched.feed.snapshot().classified > 2)
+    assert not list(home.glob("labels/*"))
+
+
+def test_labels_that_are_erased_are_on_no_desk_and_no_disk(home):
+    queue = Duels(lambda source: Loaded()).queue(LABELS, owner="me")
+    queue.store.add(disagreements(1, 2, text="a secret confession {}"))
+    desk = queue.desk("page")
+    desk.act("label", item_id=desk.look().item.id, label="positive")
+    queue.erase()
+    assert queue.desk("page").look().item is None and queue.store.counts() == Counts(0, 0, 0)
+    assert not [path for path in home.rglob("*.sqlite*") if b"confession" in path.read_bytes()]
+    assert sqlite3.connect(queue.store.path).execute("SELECT count(*) FROM items").fetchone() == (0,)
+
+
+def test_exports_are_few_and_closed_to_others(home):
+    for _ in range(20):
+        folder = export_folder()
+        folder.mkdir()
+    assert len(list(folder.parent.iterdir())) == 8 and folder.parent.stat().st_mode & 0o077 == 0
+
+
+def loaded(folder, **source):
+    """Return a workbench whose model came without a run, as from the Hub, with this provenance."""
+    folder.mkdir()
+    record = {"recipe": {"dataset": "auto", "seed": 7, "label_names": []}, "data": {"source": source}}
+    (folder / "provenance.json").write_text(json.dumps(record))
+    return Workbench(model=str(folder))
+
+
+def test_a_model_without_a_run_replays_the_test_split_that_its_provenance_names(tmp_path):
+    posts = held_out_posts(loaded(tmp_path / "a", kind="embedded", location="tweets"))
+    expected = held_out_texts(DataSpec(dataset="embedded", seed=7))
+    assert [(post.text, post.label) for post in posts] == [(row.text, row.label) for row in expected]
+
+
+def test_where_it_names_none_that_can_be_had_it_is_the_default(tmp_path):
+    bench = loaded(tmp_path / "a", kind="hub", location="nobody/has-this-one")
+    assert len(held_out_posts(bench)) > 1000 and list(bench.held_out) == [DataSpec()]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"kind": "hub", "location": "own/posts.csv"},
+        {"kind": "hub", "location": "../../etc/passwd"},
+        {"kind": "hub", "location": "/etc/passwd"},
+        {"kind": "file", "location": "own/posts.csv"},
+        {},
+        None,
+    ],
+)
+def test_a_strangers_record_names_no_file_of_this_machine(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "posts.csv").write_text("text,label\na secret,positive\n")
+    assert _told_spec({"recipe": {}, "data": {"source": source}}, DataSpec) is None
+    hub = {"kind": "hub", "location": "owner/name:config"}
+    assert _told_spec({"recipe": {}, "data": {"source": hub}}, DataSpec).dataset == "owner/name:config"

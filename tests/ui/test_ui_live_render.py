@@ -1,0 +1,190 @@
+"""What the Live tab draws: nothing from outside becomes markup, every number has its place and unit."""
+
+import dataclasses
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from inference.common.intervals import Interval
+from inference.live.drift import Drift, Finding
+from inference.live.numbers import ClassifiedPost, Lag
+from inference.live.post import Post
+from inference.live.review import Agreement, Counts, Item
+from inference.live.shift import Shift
+from inference.live.sources import Status
+from inference.live.statistics import StatisticsView
+from inference.live.windows import RollingCounts
+from inference.live.words import Distinct, Word
+from tests.ui.test_ui_render import EVIL, LABELS, Checker, snapshot
+from ui.live import render as render_live
+from ui.live import render_duel as render_live_duel
+from ui.live import render_posts
+from ui.live import render_stats as render_live_stats
+from ui.live.duel import DeskView, Last
+from ui.live.recording import RecordingView
+from ui.plots import Band, band_chart
+from ui.translations import LANGUAGES, Texts
+
+TOLD = ClassifiedPost(
+    Post("1", EVIL, url="https://bsky.app/p/1", created=datetime(2026, 11, 23, 12, 0, 7, tzinfo=UTC)),
+    "positive",
+    0.7,
+    "neutral",
+    0.6,
+)
+NET = Interval(-0.2, -0.4, 0.05)
+
+
+def drawn_everything(text):
+    """Draw all there is in the tab, with hostile texts wherever one comes from outside."""
+    told = dataclasses.replace(TOLD, label=EVIL, second_label=EVIL)
+    shot = snapshot(
+        recent=(TOLD, told),
+        filtered={"keyword": 2, EVIL: 1},
+        duplicates=3,
+        lag=Lag(0.004, 1.2),
+        age=Lag(2.0, 3.0),
+        agreed=5,
+        disagreed=5,
+        message=EVIL,
+        source_status=Status("reconnecting", EVIL, until=5.0, cost_usd=0.5, gaps=2),
+    )
+    yield render_live.numbers(shot, text, title=EVIL, private=True, cap_usd=1.0, models=(EVIL, EVIL), now=1.0)
+    yield render_posts.posts(shot, text, second_model=EVIL)
+    yield render_live.recording_line(RecordingView("recorded", 5, True, None, EVIL), text)
+    counts = RollingCounts(LABELS)
+    counts.add("positive", 4)
+    view = StatisticsView(
+        counts.windows(),
+        counts.line(10.0),
+        {EVIL: Distinct((Word(EVIL, 3, 4, 2.0),), (Word("#a", 3, 3, 3.0),))},
+        ((1.0, Shift(900, 700, 0.1, NET)), (2.0, Shift(900, 700, -0.5, NET))),
+        Drift(
+            900,
+            "different",
+            (
+                Finding("length", 10, 20.5, 0.4, 0.1, "different", ""),
+                Finding("tokens", 0, 0.5, 0.5, 0, "alike", ""),
+            ),
+        ),
+        EVIL,
+        900,
+    )
+    yield render_live_stats.charts(view.line, LABELS, 10.0, text)
+    yield render_live_stats.words(view.words, text)
+    yield render_live_stats.statistics(view, text)
+    item = Item(3, "1", EVIL, EVIL, "positive", EVIL, "neutral")
+    yield render_live_duel.card(
+        DeskView(item, Last(item, "neutral"), Counts(1, 1, 1), True), (*LABELS, EVIL), text
+    )
+    yield render_live_duel.card(DeskView(None, None, Counts(0, 0, 0)), LABELS, text)
+    agreement = Agreement(EVIL, EVIL, 5, Interval(0.4, 0.1, 0.8), Interval(0.2, 0.0, 0.6), 2)
+    yield render_live_duel.numbers(Counts(1234, 5, 0), (agreement,), text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_nothing_from_outside_becomes_markup(language):
+    for drawn in drawn_everything(Texts(language)):
+        checker = Checker(drawn)
+        assert not {"script", "img"} & set(checker.tags)
+        assert not [name for name, _ in checker.attributes if name.startswith("on")]
+        assert "\x00" not in drawn
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "JaVaScRiPt:alert(1)",
+        "data:text/html,x",
+        'https://a.example/"onclick="x',
+        "//a.example",
+        "https://user:password@a.example/",
+        "file:///etc/passwd",
+        " https://a.example",
+        "",
+    ],
+)
+def test_only_a_web_address_becomes_a_link(url):
+    assert render_posts.source_link(Post("1", "x", url=url), Texts()) == ""
+
+
+def test_a_link_opens_apart_and_tells_nothing_to_where_it_leads():
+    drawn = Checker(render_posts.source_link(Post("1", "x", url="https://a.example/?a=1&b=2"), Texts()))
+    known = dict(drawn.attributes)
+    assert known["rel"] == "noopener noreferrer nofollow" and known["target"] == "_blank"
+    assert known["href"] == "https://a.example/?a=1&b=2"
+
+
+def test_what_a_line_of_text_would_obey_is_left_out():
+    readable = render_posts.readable
+    assert readable("a\u202eb\u2066c\u200b\x1b[31md\ud800") == "abc[31md"
+    assert readable("z" + "\u0310" * 500 + "!") == "z\u0310\u0310!"
+    assert readable("one\n\n\ttwo") == "one two" and readable("नमस्ते 👨‍👩‍👧") == "नमस्ते 👨‍👩‍👧"
+    assert len(readable("word " * 50_000)) == render_posts.LONGEST_SHOWN and readable("A" * 9_999)[-1] == "…"
+
+
+def test_every_post_has_its_place_in_the_table():
+    shot = snapshot(
+        received=30,
+        classified=10,
+        filtered={"keyword": 7, "language unknown": 2},
+        duplicates=3,
+        dropped=5,
+        pending=3,
+    )
+    drawn = render_live.numbers(shot, Texts())
+    numbers = [int(n) for n in re.findall(r'<td class="num">(\d+)</td>', drawn)]
+    assert numbers == [10, 7, 2, 3, 5, 3, 30] and sum(numbers[:-1]) == numbers[-1]
+    assert "Filtered: no keyword in it" in drawn and "Filtered: language unknown" in drawn
+
+
+def test_a_source_that_waits_or_has_spent_says_so():
+    shot = snapshot(source_status=Status("rate limited", "X is asked too often.", until=75.0, cost_usd=0.35))
+    drawn = render_live.numbers(shot, Texts(), cap_usd=1.0, now=10.0)
+    assert "Asked to wait in 1\u00a0min 05\u00a0s: X is asked too often." in drawn
+    assert "$0.35" in drawn and "of $1.00" in drawn
+    ended = snapshot(state="ended", reason="finished", source_status=Status("ended", "The cap is reached."))
+    assert "The cap is reached." in render_live.numbers(ended, Texts())
+
+
+def test_the_card_holds_neither_models_answer():
+    item = Item(3, "1", "a text", "run-one", "positive", "run-two", "neutral")
+    for language in LANGUAGES:
+        drawn = render_live_duel.card(DeskView(item, None, Counts(1, 0, 0)), LABELS, Texts(language))
+        assert "run-one" not in drawn and "run-two" not in drawn and "tt-l-" not in drawn
+        assert re.findall(r'data-key="(.)"', drawn) == ["1", "2", "3", "s"]
+    after = render_live_duel.card(DeskView(None, Last(item, "neutral"), Counts(0, 1, 0)), LABELS, Texts())
+    assert "✗ run-one" in after and "✓ run-two" in after and 'data-key="u"' in after
+
+
+def test_shifts_and_drift_are_told_in_words_with_their_numbers():
+    counts = RollingCounts(LABELS)
+    drift = Drift(
+        900, "somewhat different", (Finding("length", 10, 20.5, 0.4, 0.1, "somewhat different", ""),)
+    )
+    view = StatisticsView(
+        counts.windows(), counts.line(10.0), {}, ((1.0, Shift(900, 700, 0.1, NET)),), drift, "", 900
+    )
+    english = render_live_stats.statistics(view, Texts())
+    assert (
+        "Net sentiment has fallen from +10 to −20 points (95 %: −40.0 – +5.0) over the last 201 posts."
+        in english
+    )
+    assert "two-sided CUSUM" in english and "differ somewhat from the training texts (n = 900)" in english
+    assert "<b>Differs:</b> length: 20.5 tokens on average, 10.0 in training" in english
+    portuguese = render_live_stats.statistics(view, Texts("pt-BR"))
+    assert "O sentimento líquido caiu de +10 para −20 pontos" in portuguese and "20,5 tokens" in portuguese
+    calm = render_live_stats.statistics(dataclasses.replace(view, shifts=(), drift=None), Texts())
+    assert "No shift beyond chance" in calm and "Not known" in calm
+    few = render_live_stats.drift(Drift(9, "unknown"), Texts())
+    assert "9 of the 50 that it takes" in few
+
+
+def test_a_line_with_its_interval_breaks_where_nothing_came():
+    bands = [Band(0.1, 0.0, 0.2), Band(0.2, 0.1, 0.3), None, Band(-1.0, -1.5, 2.0), None]
+    drawn = band_chart(bands, slots=6, low=-1, high=1, text=Texts(), title="Net", ago="1 min ago")
+    Checker(drawn)
+    assert drawn.count("<polyline") == 1 and drawn.count("<polygon") == 1 and drawn.count('class="dot') == 1
+    assert "+100" in drawn and "−100" in drawn and "-" not in re.findall(r'points="([^"]*)"', drawn)[0]

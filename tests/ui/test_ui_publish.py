@@ -1,0 +1,351 @@
+"""The Publish panel, from the click to the verified commit, on a loopback Hub: whose token, who sees what."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import gradio as gr
+import psutil
+import pytest
+from gradio_client.exceptions import AppError
+
+from inference.common.errors import RunError
+from inference.live.review import Disagreement
+from tests.servers.hub import LocalHub
+from tests.support import wait_for
+from tests.support.hub_fixtures import ADA, BOB
+from tests.support.served import answers, app, trained
+from tests.support.space_app import ENVIRONMENT, session, space, visitor
+from ui.account.login import NotSignedIn, token_for
+from ui.account.rights import Visitor
+from ui.live.duel import Duels
+from ui.pushes import Order, Publications
+from ui.train.publish import key_of
+
+OAUTH = "hf_oauth_" + "s" * 40
+PUSH = ["first", "ada/tweets", False, False, False]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_gpt2, tiny_tweets):
+    """Return a home with one finished run."""
+    home = tmp_path_factory.mktemp("publish")
+    trained(tiny_gpt2, tiny_tweets, home / "runs" / "first")
+    return home
+
+
+@pytest.fixture(scope="module")
+def shared_hub():
+    """Return a Hub for the whole file: an app is told of it when it starts."""
+    with LocalHub() as hub:
+        hub.add_user("ada", token=ADA)
+        hub.add_user("ada", token=OAUTH, role="oauth", scopes=("contribute-repos",))
+        hub.add_user("bob", token=BOB)
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def at_home(place, shared_hub):
+    """Return the address of an app on ada's own machine, where she is logged in."""
+    with app(place, **online(shared_hub, ADA)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def on_space(place, shared_hub):
+    """Return the address of a Space whose owner, bob, has given it a token of his."""
+    with space(place, **online(shared_hub, BOB)) as url:
+        yield url
+
+
+def online(hub, token):
+    return {name: value for name, value in hub.environment(token).items() if name.startswith("HF_")}
+
+
+def ended(url, cookie="") -> str:
+    """Return what a page that opens now shows, as soon as nothing is at work any more."""
+    with visitor(url, cookie) as client:
+        wait_for(
+            lambda: client.predict(api_name="/publication").get("state") not in (None, "running"),
+            seconds=180,
+            every=0.3,
+        )
+        return shown(client)
+
+
+def shown(client) -> str:
+    """Return what a page that opens now shows."""
+    return str(client.predict(api_name="/refresh_runs"))
+
+
+def files_below(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_look_shows_files_sizes_and_the_card_and_sends_nothing(at_home, shared_hub):
+    before = len(shared_hub.requests)
+    with visitor(at_home) as client:
+        client.predict(*PUSH, api_name="/publish_preview")
+        drawn = ended(at_home)
+    assert "What would be sent: first" in drawn
+    assert ("model.safetensors" in drawn and "MB" in drawn) or "kB" in drawn
+    assert "pipeline_tag: text-classification" in drawn
+    assert [request.method for request in shared_hub.requests[before:] if request.method != "GET"] == []
+
+
+def test_a_push_is_verified_and_a_second_one_sends_nothing(at_home, shared_hub, place):
+    with visitor(at_home) as client:
+        assert "Publishing first" in client.predict(*PUSH, api_name="/publish")
+        with pytest.raises(AppError, match="This model is being published"):
+            client.predict(*PUSH, api_name="/publish")
+        secret_in_sight = [
+            process.pid
+            for process in psutil.process_iter(["cmdline"])
+            if any(ADA in word for word in process.info["cmdline"] or ())
+        ]
+        assert secret_in_sight == []
+        drawn = ended(at_home)
+        assert "Published." in drawn and "Verified: downloaded again" in drawn and "on 32 texts" in drawn
+        commits = shared_hub.commits("ada/tweets")
+        assert f"{shared_hub.endpoint}/ada/tweets/commit/{commits[-2].oid}" in drawn
+        client.predict(*PUSH, api_name="/publish")
+        assert "Nothing has changed since the last time" in ended(at_home)
+        assert shared_hub.commits("ada/tweets") == commits
+    assert "model.safetensors" in shared_hub.files("ada/tweets")
+    assert ADA.encode() not in files_below(place)
+
+
+def test_on_a_space_the_visitors_own_token_pushes_and_nobody_else_sees_it(on_space, shared_hub, place):
+    order = ["first", "ada/from-a-space", True, False, False]
+    with (
+        visitor(on_space, session("ada", token=OAUTH)) as ada,
+        visitor(on_space, session("bob", token=BOB)) as bob,
+    ):
+        ada.predict(*order, api_name="/publish")
+        assert bob.predict(api_name="/publication") == {} and "from-a-space" not in shown(bob)
+        with pytest.raises(AppError, match="Nothing of yours is being published"):
+            bob.predict(api_name="/publish_cancel")
+        with pytest.raises(AppError, match="Another model is being published"):
+            bob.predict(*order, api_name="/publish")
+        assert "Published." in ended(on_space, session("ada", token=OAUTH))
+        assert bob.predict(api_name="/publication") == {}
+    assert {commit.author for commit in shared_hub.commits("ada/from-a-space")} == {"ada"}
+    assert shared_hub.repo("ada/from-a-space").private
+    everything = files_below(place)
+    assert OAUTH.encode() not in everything and BOB.encode() not in everything
+
+
+def test_on_a_space_nobody_publishes_with_the_owners_token(on_space, shared_hub):
+    before = len(shared_hub.requests)
+    with visitor(on_space) as nobody, pytest.raises(AppError, match="Press Sign in with Hugging Face first"):
+        nobody.predict(*PUSH, api_name="/publish")
+    narrow = session("bob", token=BOB, scope="openid profile")
+    with visitor(on_space, narrow) as bob, pytest.raises(AppError, match="does not let this app create"):
+        bob.predict("first", "bob/tweets", False, False, False, api_name="/publish")
+    assert len(shared_hub.requests) == before
+
+
+def test_what_the_hub_refuses_is_one_sentence_in_the_panel(at_home, shared_hub):
+    with visitor(at_home) as client:
+        client.predict("first", "bob/tweets", False, False, False, api_name="/publish")
+        drawn = ended(at_home)
+    assert "ada may not create repositories for bob" in drawn and "tt-note bad" in drawn
+    assert shared_hub.repo("bob/tweets") is None
+
+
+def test_a_push_that_is_cancelled_leaves_nothing_half_and_the_next_completes(at_home, shared_hub):
+    shared_hub.silence("POST /api/models/ada/later/commit/*", times=1)
+    with visitor(at_home) as client:
+        client.predict("first", "ada/later", False, False, False, api_name="/publish")
+        wait_for(
+            lambda: any("/ada/later/commit/" in request.path for request in shared_hub.requests), seconds=90
+        )
+        drawn = client.predict(api_name="/publish_cancel")
+        assert "Nothing is half published" in drawn
+        assert len(shared_hub.commits("ada/later")) == 1, "the creation alone"
+        wait_for(lambda: not working(), seconds=60)
+        client.predict("first", "ada/later", False, False, False, api_name="/publish")
+        assert "Published." in ended(at_home)
+
+
+def working():
+    """Return the processes of pushes."""
+    names = ("training.publish.work", "training.publish.answers")
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any(word in names for word in process.info["cmdline"] or ())
+    ]
+
+
+REBOUND = {"Host": "evil.example:7860", "Origin": "http://evil.example:7860"}
+"""By DNS rebinding a page reaches this machine as its own site: its requests come from loopback."""
+
+
+@pytest.mark.parametrize("elsewhere", [{"X-Forwarded-For": "203.0.113.9"}, REBOUND])
+def test_who_is_elsewhere_does_not_publish_with_this_machines_login(at_home, elsewhere):
+    with (
+        visitor(at_home, **elsewhere) as client,
+        pytest.raises(AppError, match="Only who sits at the machine"),
+    ):
+        client.predict(*PUSH, api_name="/publish")
+
+
+@pytest.mark.parametrize(
+    ("order", "says"),
+    [
+        (["", "ada/x", False, False, False], "No run was chosen"),
+        (["../first", "ada/x", False, False, False], "There is no run '../first'"),
+        (["first", "  ", False, False, False], "No repository was named"),
+    ],
+)
+def test_an_order_that_can_not_be_is_one_sentence(at_home, order, says):
+    with visitor(at_home) as client, pytest.raises(AppError, match=says):
+        client.predict(*order, api_name="/publish")
+
+
+# --- the duel's labels
+
+
+@pytest.fixture
+def labelled(place, monkeypatch):
+    """Put two labels into the queue that both apps show."""
+    monkeypatch.setenv("TWEETTUNE_HOME", str(place))
+    store = Duels(lambda source: None).queue(("negative", "neutral", "positive"), owner="").store
+    texts = ["@somebody what a day", "what a night"]
+    store.add([Disagreement(f"{n}", text, "a", "positive", "b", "negative") for n, text in enumerate(texts)])
+    for number, label in ((1, "positive"), (2, "negative")):
+        store.label(number, label)
+    yield
+    store.clear()
+    store.close()
+
+
+def test_labels_go_public_after_a_look_at_just_what_would_and_with_the_visitors_token(
+    on_space, shared_hub, labelled
+):
+    wait_for(lambda: '"ready"' in answers(f"{on_space}/healthz"), seconds=60, every=0.2)
+    before = len(shared_hub.requests)
+    with visitor(on_space) as nobody:
+        for door, given in (("/live_publish_look", ["ada/labels", False]), ("/live_publish", [])):
+            with pytest.raises(AppError, match="Press Sign in with Hugging Face first"):
+                nobody.predict(*given, api_name=door)
+    with visitor(on_space, session("ada", token=OAUTH)) as ada:
+        with pytest.raises(AppError, match="Nothing was looked at yet"):
+            ada.predict(api_name="/live_publish")
+        with pytest.raises(AppError, match="Write OWNER/NAME"):
+            ada.predict("labels", False, api_name="/live_publish_look")
+        seen = str(ada.predict("ada/labels", False, api_name="/live_publish_look"))
+        assert "2 texts with their labels (1 positive, 1 negative) go to ada/labels" in seen
+        assert "readable by everybody, for good" in seen and "positive: @user what a day" in seen
+        assert len(shared_hub.requests) == before, "for a look nothing leaves"
+        drawn = str(ada.predict(api_name="/live_publish"))
+        with pytest.raises(AppError, match="Nothing was looked at yet"):
+            ada.predict(api_name="/live_publish")
+    commit = shared_hub.commits("ada/labels", kind="dataset")[-1]
+    assert f"{shared_hub.endpoint}/datasets/ada/labels/commit/{commit.oid}" in drawn and "Published." in drawn
+    assert commit.author == "ada"
+    rows = shared_hub.files("ada/labels", kind="dataset")["train.jsonl"].decode()
+    assert "@user what a day" in rows and "somebody" not in rows
+
+
+# --- without an app
+
+
+def token(scope="contribute-repos"):
+    return gr.OAuthToken(token=OAUTH, scope=scope, expires_at=0)
+
+
+def test_at_home_without_a_login_it_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
+    with pytest.raises(NotSignedIn, match="Run `hf auth login`, or start with HF_TOKEN set"):
+        token_for(Visitor(is_here=True), None)
+
+
+def test_on_a_space_only_a_session_gives_a_token(monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "ada/x")
+    monkeypatch.setenv("HF_TOKEN", BOB)
+    with pytest.raises(NotSignedIn, match="has no sign-in"):
+        token_for(Visitor(is_here=True), token())
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(NotSignedIn, match="Nobody is signed in"):
+        token_for(Visitor(), token())
+    assert token_for(Visitor("ada"), token()) == OAUTH
+
+
+def test_who_is_nobody_has_no_pushes_to_see():
+    assert (key_of(Visitor("ada")), key_of(Visitor(is_here=True)), key_of(Visitor())) == (
+        "user ada",
+        "here",
+        "",
+    )
+
+
+ECHO = """
+import json, os, sys
+order = json.loads(sys.stdin.readline())
+print("a library's own words", flush=True)
+sys.stderr.write("it broke with " + str(order["token"]) + "\\n")
+found = [name for name in os.environ if name.endswith(("TOKEN", "TOKENS"))]
+print(json.dumps({"kind": "step", "phase": found, "text": len(order["secrets"])}), flush=True)
+sys.stderr.write(" and with ".join(order["secrets"]))
+sys.exit(3)
+"""
+
+
+def test_the_child_gets_no_secret_by_its_environment_and_its_last_words_hide_the_token(monkeypatch, capfd):
+    for name in ("HF_TOKEN", "X_BEARER_TOKEN", "TWEETTUNE_TOKENS"):
+        monkeypatch.setenv(name, BOB)
+    publications = Publications(command=[sys.executable, "-c", ECHO])
+    order = Order(run_id="first", source="runs/first", repo_id="ada/x")
+    publications.start("here", order, token=ADA)
+    wait_for(lambda: publications.look("here").state != "running", seconds=30)
+    found = publications.look("here")
+    assert (found.state, found.step["phase"]) == ("failed", [])
+    assert "ended without a word (exit status 3)" in found.error
+    said = wait_for(lambda: capfd.readouterr().err, seconds=10)
+    assert "it broke with ***" in said and ADA not in said and BOB not in said
+    assert found.step["text"] == 3, "what must not be in the files comes by standard input"
+    with pytest.raises(RunError, match="nothing to cancel"):
+        publications.cancel("here")
+    assert ADA not in repr(vars(publications))
+
+
+DONE = """
+import json, sys, time
+order = json.loads(sys.stdin.readline())
+if order["run_id"] == "late":
+    print(json.dumps({"kind": "step", "phase": "stamp"}), flush=True)
+    import signal
+    signal.signal(signal.SIGTERM, lambda *_: print(json.dumps({"kind": "done", "commit": "abc"}), flush=True))
+    signal.pause()
+print(json.dumps({"kind": "done", "commit": "abc"}), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("run_id", ["first", "late"])
+def test_a_push_that_is_done_is_not_shown_as_cancelled(run_id):
+    """A process takes seconds to end after its last word, and may say it just when it is told to end."""
+    publications = Publications(command=[sys.executable, "-c", DONE])
+    publications.start("here", Order(run_id=run_id, source="runs/first", repo_id="ada/x"), token=ADA)
+    wait_for(lambda: publications.look("here").result or publications.look("here").step, seconds=30)
+    publications.cancel("here")
+    found = publications.look("here")
+    assert (found.state, found.result) == ("done", {"commit": "abc"})
+
+
+def test_the_module_runs_by_its_name():
+    done = subprocess.run(
+        [sys.executable, "-m", "training.publish.work"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        input='{"source": "runs/none", "repo_id": "no name", "token": null}\n',
+        env=dict(os.environ),
+    )
+    assert done.returncode == 1
+    assert '"kind": "error"' in done.stdout and "Traceback" not in done.stderr

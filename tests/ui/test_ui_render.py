@@ -1,0 +1,325 @@
+"""What the tabs draw: nothing from outside becomes markup, colours are constant, empty states lead on."""
+
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from inference.common.store import append_event
+from inference.live.numbers import ClassifiedPost, FeedSnapshot
+from inference.live.post import Post
+from training.data.load import DataSpec
+from training.data.preview import preview
+from training.recipes import load_recipe
+from training.runs.run import Run, Status, create_run
+from ui.compare import view as render_compare
+from ui.header import header
+from ui.html import esc, label_class
+from ui.live import render as render_live
+from ui.live import render_posts
+from ui.plots import Series, histogram, line_chart, nice_ticks, share_chart
+from ui.state import Model
+from ui.train import preview as render_preview
+from ui.train import view as render_train
+from ui.train.run_view import RunView, read_run
+from ui.translations import LANGUAGES, Texts
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)> \" ' & \x00 ${alert(1)} {{7*7}} ‮"
+LABELS = ("negative", "neutral", "positive")
+CSS = (Path(__file__).parent.parent.parent / "ui" / "theme.css").read_text()
+VOID = {"br", "img", "input", "line", "rect", "polyline", "path", "circle"}
+
+
+@dataclass(frozen=True)
+class Told:
+    label: str = "positive"
+    probabilities: tuple = (0.1, 0.2, 0.7)
+    truncated: bool = False
+    latency_ms: float | None = 12.3
+
+
+class Checker(HTMLParser):
+    """Fails on elements that were not closed; collects tags and attributes."""
+
+    def __init__(self, drawn):
+        super().__init__()
+        self.open, self.tags, self.attributes = [], [], []
+        self.feed(drawn)
+        assert self.open == [], f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        if tag in VOID:
+            return
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+        self.open.pop()
+
+
+def scores(**others):
+    score = {"value": 0.745, "low": 0.71, "high": 0.78}
+    matrix = [[5, 1, 0], [1, 4, 1], [0, 2, 6]]
+    one = {
+        "n": 20,
+        "labels": list(LABELS),
+        "accuracy": score,
+        "macro_f1": score,
+        "macro_recall": score,
+        "expected_calibration_error": score,
+        "per_class_f1": dict.fromkeys(LABELS, score),
+        "confusion_matrix": matrix,
+    }
+    comparison = {
+        "n": 20,
+        "only_base_right": 2,
+        "only_tuned_right": 9,
+        "mcnemar_p": 0.03,
+        "real": True,
+        "accuracy_difference": {"value": 0.35, "low": 0.1, "high": 0.6},
+        "sentence": "Fine-tuning is better.",
+    }
+    return {"split": "test", **one, "base": one, "comparison": comparison, **others}
+
+
+def snapshot(**changes):
+    told = ClassifiedPost(Post("1", EVIL, label="neutral"), "positive", 0.7)
+    values = {
+        "state": "running",
+        "reason": "",
+        "message": "",
+        "source": "replay",
+        "labels": LABELS,
+        "received": 12,
+        "classified": 10,
+        "dropped": 1,
+        "pending": 1,
+        "counts": (5, 3, 2),
+        "judged": 10,
+        "right": 7,
+        "rate_in_per_s": 2.0,
+        "capacity_per_s": 80.0,
+        "running_s": 65.0,
+        "window_s": 5.0,
+        "windows": ((1, 2, 0), (0, 0, 0), (3, 1, 3)),
+        "recent": (told,),
+    }
+    return FeedSnapshot(**{**values, **changes})
+
+
+def view(state="running", **changes):
+    run = Run(Path("/nowhere/20260101-quick"), load_recipe("quick"))
+    status = Status(state, "train", 0.42, 65.0, changes.pop("message", ""), 1, 1_000.0)
+    values = {
+        "total_steps": 100,
+        "step": 40,
+        "epoch": 1.2,
+        "loss": ((1, 1.0), (40, 0.5)),
+        "smooth_loss": ((1, 1.0), (40, 0.6)),
+        "validation": ({"step": 30, "loss": 0.7, "accuracy": 0.6, "macro_f1": 0.5},),
+    }
+    return RunView(run, status, **{**values, **changes})
+
+
+def everything(text):
+    """Draw all there is, with hostile texts wherever a text comes from outside."""
+    side = (EVIL, LABELS, Told(truncated=True))
+    row = {
+        "text": EVIL,
+        "label": EVIL,
+        "base": {"label": "neutral", "probabilities": [0.1, 0.8, 0.1]},
+        "tuned": {"label": EVIL, "probabilities": [0.9, 0.1, 0]},
+    }
+    odd = scores(labels=[EVIL, "b", "c"], per_class_f1={EVIL: scores()["accuracy"]})
+    yield render_compare.answers(side, side, text)
+    yield render_compare.answers(side, None, text, no_base=EVIL)
+    yield render_compare.scoreboard(odd, text)
+    yield render_compare.disagreements([row], (EVIL, "b"), text, only="all", most=9)
+    yield render_live.numbers(snapshot(message=EVIL, labels=(EVIL, "b", "c")), text)
+    yield render_posts.posts(snapshot(), text)
+    for state in ("queued", "running", "finished", "failed", "cancelled", "interrupted"):
+        yield render_train.run_panel(
+            view(state, message=EVIL, notes=(EVIL,), scores=scores()), text, now=2_000.0
+        )
+    tuned = SimpleNamespace(engine=SimpleNamespace(name=EVIL), folder=None)
+    for model in ("none", "loading", "ready", "failed"):
+        yield header(Model(state=model, source=EVIL, message=EVIL, tuned=tuned), text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_nothing_from_outside_becomes_markup(language):
+    for drawn in everything(Texts(language)):
+        checker = Checker(drawn)
+        assert not {"script", "img"} & set(checker.tags)
+        assert not [name for name, _ in checker.attributes if name.startswith("on")]
+        assert "\x00" not in drawn
+
+
+def test_escaping_serves_text_and_attributes():
+    assert esc("<b a=\"1\" b='2'>&") == "&lt;b a=&quot;1&quot; b=&#x27;2&#x27;&gt;&amp;"
+    assert esc("a\x00b") == "a�b"
+
+
+def test_the_sentiments_have_their_colours_by_name_and_others_by_place():
+    assert [label_class(label, 7) for label in ("negative", "Neutral", "POSITIVE")] == [
+        "tt-l-negative",
+        "tt-l-neutral",
+        "tt-l-positive",
+    ]
+    assert [label_class("joy", i) for i in (0, 7, 8)] == ["tt-l-0", "tt-l-7", "tt-l-0"]
+    for name in ("negative", "neutral", "positive", *range(8)):
+        assert f".tt-l-{name}" in CSS
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, other):
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_colours_have_the_contrast_that_wcag_asks_for(mode):
+    light, dark = CSS.split(".dark {", 1)
+    block = light.split(":root {", 1)[1] if mode == "light" else dark.split("}", 1)[0]
+    colour = dict(re.findall(r"--tt-([\w-]+): (#[0-9a-f]{6})", block))
+    for ground in ("page", "card", "well"):
+        for ink in ("ink", "muted", "accent-ink"):
+            assert contrast(colour[ink], colour[ground]) >= 4.5, (ink, ground)
+    for label in ("neg", "neu", "pos"):
+        assert contrast(colour[f"{label}-ink"], colour[f"{label}-soft"]) >= 4.5, label
+        assert contrast(colour[label], colour["card"]) >= 3, label
+    assert contrast(colour["on-accent"], colour["accent"]) >= 4.5
+    assert contrast(colour["on-accent"], colour["accent-hover"]) >= 4.5
+    assert contrast(colour["field"], colour["card"]) >= 3
+    assert (
+        contrast(colour["ink"], colour["bad-soft"]) >= 4.5
+        and contrast(colour["ink"], colour["warn-soft"]) >= 4.5
+    )
+
+
+def test_a_score_is_written_with_its_interval_and_unit_in_each_language():
+    english = render_compare.scoreboard(scores(), Texts("en"))
+    assert "74.5\u00a0%" in english and "(71.0 – 78.0)" in english and "n = 20" in english
+    assert "Fine-tuning is better." in english
+    portuguese = render_compare.scoreboard(scores(), Texts("pt-BR"))
+    assert "74,5\u00a0%" in portuguese and "negativo" in portuguese and "A diferença é real." in portuguese
+
+
+def test_without_a_base_the_tuned_answer_stands_alone_and_says_why():
+    drawn = render_compare.answers(("run", LABELS, Told()), None, Texts(), no_base="The base can't be had.")
+    assert "The base can&#x27;t be had." in drawn and drawn.count("tt-label") == 1
+
+
+def test_disagreements_can_be_filtered_by_who_is_right():
+    def row(tuned, base):
+        return {
+            "text": f"{tuned} {base}",
+            "label": "positive",
+            "tuned": {"label": tuned, "probabilities": [1]},
+            "base": {"label": base, "probabilities": [1]},
+        }
+
+    rows = [row("positive", "neutral"), row("neutral", "positive"), row("negative", "neutral")]
+    assert [render_compare.kind_of(told) for told in rows] == ["tuned", "base", "neither"]
+    for only, count in (("all", 3), ("tuned", 1), ("base", 1), ("neither", 1)):
+        drawn = render_compare.disagreements(rows, LABELS, Texts(), only=only, most=2)
+        assert f"{min(count, 2)} of {count} shown" in drawn
+
+
+def test_empty_states_say_what_to_do_next():
+    text = Texts()
+    assert "press Start training" in render_train.run_panel(None, text, now=0)
+    assert "Press Start" in render_live.nothing_yet(True, text)
+    assert "Train one in Train" in render_live.nothing_yet(False, text)
+    assert "open Train" in render_compare.scoreboard(None, text)
+    assert "trained here" in render_compare.disagreements([], LABELS, text, only="all", most=5)
+
+
+def test_a_run_at_work_shows_percent_phase_time_left_and_cancel():
+    drawn = render_train.run_panel(view("running"), Texts(), now=1_030.0)
+    assert "42\u00a0%" in drawn and "Training" in drawn and "about 1\u00a0min 05\u00a0s left" in drawn
+    assert 'data-action="cancel"' in drawn and 'aria-valuenow="42"' in drawn
+
+
+@pytest.mark.parametrize(
+    ("state", "loaded", "action"),
+    [
+        ("finished", "", "use"),
+        ("cancelled", "", "resume"),
+        ("interrupted", "", "resume"),
+        ("failed", "", "resume"),
+        ("finished", "20260101-quick", None),
+    ],
+)
+def test_what_can_be_done_with_a_run_depends_on_its_state(state, loaded, action):
+    drawn = render_train.run_panel(view(state, message="Why."), Texts(), now=0, loaded=loaded)
+    assert re.findall(r'data-action="(\w+)"', drawn) == ([action] if action else [])
+
+
+def test_a_live_snapshot_shows_all_its_counts_and_who_was_right():
+    drawn = render_live.numbers(snapshot(), Texts())
+    for name in ("Received", "Classified", "Dropped", "Waiting for the model"):
+        assert name in drawn
+    assert "2.0" in drawn and "70.0\u00a0%" in drawn and "(39.7 – 89.2)" in drawn
+    assert "true: neutral" in render_posts.posts(snapshot(), Texts())
+
+
+def test_charts_are_named_images_and_survive_odd_numbers():
+    text = Texts()
+    lines = [
+        Series("train", "train", [(1, 2.0), (2, float("nan")), (3, 2.0)]),
+        Series("validation", "validation", []),
+    ]
+    drawn = line_chart(lines, text=text, title="Loss")
+    Checker(drawn)
+    assert 'role="img"' in drawn and 'aria-label="Loss: train 2"' in drawn and "nan" not in drawn
+    assert line_chart([Series("a", "train", [])], text=text, title="Loss") == ""
+    assert (
+        share_chart([(0, 0), (1, 3)], ("a", "b"), slots=4, text=text, title="t", ago="x").count("<rect") == 2
+    )
+    assert histogram([0, 0], [0, 10, 20], text=text, title="t").count("<rect") == 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (0.31, 0.9), (5, 5), (0, 0), (-3, 2), (1e-6, 2e-6), (0, 12345)]
+)
+def test_ticks_are_few_and_enclose_their_range(low, high):
+    ticks = nice_ticks(low, high, most=4)
+    assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 7
+    assert ticks == sorted(set(ticks))
+
+
+def test_a_preview_shows_balance_lengths_rows_and_what_was_dropped(tiny_tweets):
+    drawn = render_preview.preview_panel(preview(DataSpec(dataset=str(tiny_tweets))), Texts())
+    Checker(drawn)
+    assert "Class balance" in drawn and "Length in characters" in drawn and "Rows used:" in drawn
+    assert drawn.count("<rect") > 3 and drawn.count("<tr") > 5
+
+
+def test_long_curves_are_thinned_and_a_torn_line_is_passed_over(tmp_path):
+    run = create_run(load_recipe("quick"), run_dir=tmp_path / "run")
+    events = run.path / "events.jsonl"
+    for step in range(1, 1001):
+        append_event(events, "step", step=step, total_steps=1000, epoch=step / 500, loss=1 / step)
+    append_event(events, "validation", step=500, epoch=1.0, loss=0.4, accuracy=0.6, macro_f1=0.5)
+    with events.open("ab") as file:
+        file.write(b'{"kind": "step", "st')
+    seen = read_run(run)
+    assert len(seen.loss) < 300 and seen.loss[-1][0] == 1000
+    assert seen.smooth_loss[0] == (1.0, pytest.approx(1.0)) and seen.curve("accuracy") == ((500.0, 0.6),)
+    assert seen.active and seen.scores is None

@@ -1,0 +1,156 @@
+"""The Train tab's plain functions: what the form asks for, one run at a time, runs found by id alone."""
+
+import os
+import time
+
+import psutil
+import pytest
+
+from inference.common.errors import DataError, RecipeError, RunError
+from inference.common.store import write_json
+from tests.support.served import recipe_form
+from training.recipes import Recipe, available_recipes, load_recipe
+from training.runs.run import create_run
+from ui.state import Workbench, known_run, newest_artifact, run_of
+from ui.train import tab as train
+from ui.train.form import ELSEWHERE
+
+
+@pytest.fixture(scope="module")
+def form():
+    return recipe_form("quick")
+
+
+def running_now(run):
+    """Make a run's folder say that this very process works on it."""
+    write_json(run.path / "status.json", {"state": "running", "phase": "train", "progress": 0.5})
+    created = psutil.Process().create_time()
+    write_json(run.path / "worker.json", {"pid": os.getpid(), "created": created})
+
+
+def test_the_form_holds_every_setting_once(form):
+    assert sorted([*form.fields, *ELSEWHERE]) == sorted(Recipe.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("name", list(available_recipes()))
+def test_a_recipe_goes_through_the_form_unchanged(form, name):
+    recipe = load_recipe(name)
+    assert form.recipe(name, form.values(recipe)) == recipe
+
+
+def test_what_is_changed_in_the_form_changes_the_recipe(form):
+    values = dict(zip(form.fields, form.values(load_recipe("quick")), strict=True))
+    values |= {
+        "epochs": 5,
+        "learning_rate": 1e-4,
+        "stratified": True,
+        "label_words": "bad, so so, good",
+        "n_train": 0,
+    }
+    recipe = form.recipe("quick", list(values.values()), base="some/base", prompt_suffix="\\nFeeling:")
+    assert (recipe.epochs, recipe.learning_rate, recipe.stratified, recipe.n_train) == (5.0, 1e-4, True, 0)
+    assert recipe.label_words == ("bad", "so so", "good") and recipe.base == "some/base"
+    assert recipe.prompt_suffix == "\nFeeling:"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"), [("epochs", None, "epochs is ''"), ("lora_r", 0, "of at least 1")]
+)
+def test_a_bad_value_in_the_form_is_one_sentence(form, name, value, says):
+    values = dict(zip(form.fields, form.values(load_recipe("quick")), strict=True))
+    with pytest.raises(RecipeError, match=says):
+        form.recipe("quick", list({**values, name: value}.values()))
+
+
+def test_data_is_chosen_by_kind(tmp_path, home):
+    assert train.chosen_data("auto", "ignored", None) == "auto"
+    assert train.chosen_data("embedded", "", None) == "embedded"
+    assert train.chosen_data("hub", " owner/name ", None) == "owner/name"
+    upload = tmp_path / "my tweets;.csv"
+    upload.write_text("text,label\na,b\n")
+    kept = train.chosen_data("file", "", str(upload))
+    upload.unlink()
+    assert kept.startswith(str(home)) and kept.endswith("my-tweets-.csv"), (
+        "it outlives the upload, for a resume"
+    )
+    with open(kept) as file:
+        assert file.read() == "text,label\na,b\n"
+
+
+@pytest.mark.parametrize("odd", ["", "/etc/passwd", "../secrets", "a/b/c", "owner/na me", "~/x"])
+def test_a_hub_id_is_never_a_path(odd):
+    with pytest.raises(DataError, match="owner/name"):
+        train.chosen_data("hub", odd, None)
+
+
+def test_a_folder_that_exists_is_no_hub_id(tmp_path, monkeypatch):
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="not the id of a data set"):
+        train.chosen_data("hub", "owner/name", None)
+
+
+def test_without_a_file_the_error_says_what_to_choose():
+    with pytest.raises(DataError, match="CSV, TSV, JSONL or Parquet"):
+        train.chosen_data("file", "", None)
+
+
+def test_a_second_run_is_refused_while_one_is_at_work(home):
+    run = create_run(load_recipe("smoke"))
+    running_now(run)
+    with pytest.raises(RunError, match=f"The run {run.id} is still running. Wait for its end or cancel it"):
+        train.begin(Workbench(), load_recipe("smoke"))
+    with pytest.raises(RunError, match="still running"):
+        other = create_run(load_recipe("smoke"))
+        write_json(other.path / "status.json", {"state": "cancelled"})
+        train.act(Workbench(), "resume", other.id)
+
+
+def test_the_running_run_is_shown_first_and_a_chosen_one_before_it(home):
+    old = create_run(load_recipe("smoke"))
+    write_json(old.path / "status.json", {"state": "cancelled", "message": "Cancelled; it can be resumed."})
+    now = create_run(load_recipe("quick"))
+    running_now(now)
+    text = train.texts_for(None)
+    panel, runs = train.draw(Workbench(), "", text)
+    assert now.id in panel and old.id in runs and now.id in runs
+    panel, _ = train.draw(Workbench(), old.id, text)
+    assert "it can be resumed" in panel and now.id not in panel
+
+
+def test_a_run_whose_process_died_is_interrupted_and_can_be_resumed(home):
+    run = create_run(load_recipe("smoke"))
+    write_json(run.path / "status.json", {"state": "running", "phase": "train", "progress": 0.5})
+    write_json(run.path / "worker.json", {"pid": 2**22 - 3, "created": 1.0})
+    panel, _ = train.draw(Workbench(), run.id, train.texts_for(None))
+    assert "interrupted" in panel and 'data-action="resume"' in panel
+
+
+def test_runs_are_found_by_their_id_alone(home, tmp_path):
+    run = create_run(load_recipe("smoke"))
+    elsewhere = create_run(load_recipe("smoke"), run_dir=tmp_path / "elsewhere")
+    assert known_run(run.id).path == run.path
+    for other in (str(elsewhere.path), "../../elsewhere", "", "nope"):
+        with pytest.raises(RunError, match="There is no run"):
+            known_run(other)
+
+
+def test_an_unfinished_run_has_no_model_to_use(home):
+    run = create_run(load_recipe("smoke"))
+    with pytest.raises(RunError, match="not finished"):
+        train.act(Workbench(), "use", run.id)
+
+
+def test_the_workbench_plans_to_load_the_newest_finished_run(home):
+    assert Workbench().model.state == "none"
+    runs = []
+    for state in ("finished", "finished", "failed"):
+        runs.append(create_run(load_recipe("smoke")))
+        runs[-1].artifact.mkdir()
+        write_json(runs[-1].path / "status.json", {"state": state})
+        os.utime(runs[-1].path / "recipe.toml", (time.time(), time.time() + len(runs)))
+    assert newest_artifact() == str(runs[1].artifact)
+    model = Workbench().model
+    assert (model.state, model.name) == ("loading", runs[1].id)
+    assert run_of(str(runs[0].artifact)).id == runs[0].id
+    assert run_of("owner/name") is None

@@ -1,0 +1,86 @@
+"""Every text in every language, and the language that a browser asks for."""
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from training.recipes import available_recipes, settings
+from ui.translations import I18N, LANGUAGES, Texts, language_of, texts
+
+UI = Path(__file__).parent.parent.parent / "ui"
+
+
+def places(text):
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def test_all_languages_have_the_same_keys_with_the_same_places():
+    english = texts("en")
+    for language in LANGUAGES[1:]:
+        other = texts(language)
+        assert sorted(other) == sorted(english)
+        for key, text in english.items():
+            assert places(other[key]) == places(text), key
+            assert other[key].strip(), key
+
+
+def test_every_setting_and_every_recipe_is_named_and_explained():
+    for language in LANGUAGES:
+        known = texts(language)
+        for field in settings():
+            assert known[f"setting.{field.name}"] and known[f"help.{field.name}"]
+        for name in available_recipes():
+            assert known[f"recipe.{name}"]
+
+
+def test_every_key_that_the_code_names_exists():
+    known = texts("en")
+    named = set()
+    for file in UI.glob("*.py"):
+        named |= set(
+            re.findall(
+                r'(?:text|texts_for\(request\)|I18N)\(\s*"([a-z0-9_]+\.[a-z0-9_.]+)"', file.read_text()
+            )
+        )
+    assert len(named) > 80
+    assert sorted(key for key in named if key not in known) == []
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("pt-BR,pt;q=0.9,en;q=0.8", "pt-BR"),
+        ("pt", "pt-BR"),
+        ("en-US,en", "en"),
+        ("de,fr;q=0.5", "en"),
+        ("", "en"),
+        ("en;q=0.2,pt-PT;q=0.9", "pt-BR"),
+        ("pt;q=x", "en"),
+        (";;,,", "en"),
+    ],
+)
+def test_the_language_is_the_best_that_the_browser_accepts(accepted, language):
+    assert language_of(accepted) == language
+
+
+def test_gradio_gets_portuguese_under_both_of_its_names():
+    assert set(I18N.translations) == {"en", "pt-BR", "pt"}
+
+
+def test_numbers_shares_and_times_are_written_as_the_language_does():
+    english, portuguese = Texts("en"), Texts("pt-BR")
+    assert (english.number(1234.5, 1), portuguese.number(1234.5, 1)) == ("1,234.5", "1.234,5")
+    assert (english.percent(0.7451), portuguese.percent(0.7451)) == ("74.5\u00a0%", "74,5\u00a0%")
+    assert english.interval({"low": -0.02, "high": 0.1}, points=True) == "−2.0 – +10.0"
+    assert [english.duration(s) for s in (-1, 59.4, 61, 7260)] == [
+        "0\u00a0s",
+        "59\u00a0s",
+        "1\u00a0min 01\u00a0s",
+        "2\u00a0h 01\u00a0min",
+    ]
+    whens = [english.when(t, now=10_000) for t in (None, 9_990, 9_000, 2_000)]
+    assert whens == ["–", "just now", "16 min ago", "2 h ago"]
+    assert english.label("Positive") == "positive" and portuguese.label("positive") == "positivo"
+    assert portuguese.label("joy") == "joy"

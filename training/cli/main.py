@@ -1,0 +1,346 @@
+"""The command line of training: `python -m training COMMAND`.
+
+Each command is a function of the parsed arguments that returns an exit status. With `--json`, standard output
+holds one JSON object and nothing else; all that is for people goes to standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inference.common.errors import RunError, TweetTuneError
+from training.cli import publish as cli_publish
+from training.jobs.record import load as load_rental
+from training.recipes import Recipe, available_recipes, change, load_recipe, settings
+from training.runs import run as jobs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Returns the exit status: 0 when it did what was asked."""
+    parsed = parser().parse_args(arguments)
+    try:
+        status: int = parsed.command(parsed)
+        return status
+    except (TweetTuneError, OSError) as error:
+        if parsed.debug:
+            raise
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130  # a shell's own number for it
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; the README's table of commands is checked against it."""
+    top = argparse.ArgumentParser(
+        prog="python -m training", description="Fine-tune a base on labelled posts and see what that changed."
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_train, _add_evaluate, _add_data, _add_runs, _add_resume, _add_cancel, _add_run):
+        add(commands)
+    cli_publish.add_push(_command, commands)
+    cli_publish.add_push_data(_command, commands)
+    return top
+
+
+def _command(commands: Any, name: str, run: Any, help: str | None, **more: Any) -> argparse.ArgumentParser:
+    shown = {"help": help} if help else {}
+    sub: argparse.ArgumentParser = commands.add_parser(
+        name, description=help, formatter_class=argparse.RawDescriptionHelpFormatter, **shown, **more
+    )
+    sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    sub.set_defaults(command=run)
+    return sub
+
+
+def _add_data_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--text-column", metavar="NAME", help="column of the texts (default: found by name)")
+    sub.add_argument("--label-column", metavar="NAME", help="column of the labels (default: found by name)")
+
+
+def _add_train(commands: Any) -> None:
+    recipes = "\n".join(f"  {name:10} {recipe.description}" for name, recipe in available_recipes().items())
+    known = "\n".join(
+        f"  {s.name:28} {s.metadata['help']}" for s in settings() if s.name not in ("name", "description")
+    )
+    sub = _command(
+        commands,
+        "train",
+        _train,
+        "fine-tune a base by a recipe, then score base and fine-tuned on the test split",
+        epilog=f"recipes:\n{recipes}\n\nsettings, for --set and for your own recipe file:\n{known}",
+    )
+    sub.add_argument("recipe", metavar="RECIPE", help="a recipe's name or the path of a .toml file")
+    sub.add_argument("--base", help="auto, embedded, a Hub id or a folder (default: the recipe's, auto)")
+    sub.add_argument(
+        "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the recipe's, auto)"
+    )
+    _add_data_options(sub)
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
+    )
+    sub.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)"
+    )
+    sub.add_argument(
+        "--reuse",
+        action="store_true",
+        help="take the run that --run-dir holds already, and finish it if need be",
+    )
+    sub.add_argument(
+        "--on",
+        metavar="jobs[:MACHINE]",
+        help="train on a rented machine of the Hub, such as jobs:l4x1; says first what it takes and costs",
+    )
+    sub.add_argument(
+        "--job-timeout",
+        metavar="TIME",
+        default="",
+        help="stop the rented machine after this time, such as 90m or 2h (default: three times the estimate)",
+    )
+    sub.add_argument(
+        "--yes",
+        action="store_true",
+        help="agree, unasked: to what --on costs and sends to the Hub, private; to --push making a public "
+        "repository",
+    )
+    cli_publish.add_push_options(sub)
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def _train(given: argparse.Namespace) -> int:
+    recipe = _recipe(given)
+    cli_publish.check_before_training(given)
+    if given.reuse and given.run_dir and (given.run_dir / "recipe.toml").is_file():
+        run = jobs.find_run(given.run_dir)
+        if given.on and not load_rental(run.path):
+            raise RunError(
+                f"{run.path} holds a run on this machine, so --on {given.on} can't be done with --reuse. "
+                "Leave out --on, or give a new --run-dir."
+            )
+        cli_publish.keep_destination(run.path, given)
+        state = run.status().state
+        if state in jobs.RESUMABLE or (state == "queued" and not run.was_started):
+            sys.stderr.write(f"Run {run.id} is {state}: going on with it.\n")
+            jobs.start(run)
+    elif given.on:
+        run = _rent(recipe, given)
+        cli_publish.keep_destination(run.path, given)
+    else:
+        run = jobs.create_run(recipe, run_dir=given.run_dir)
+        cli_publish.keep_destination(run.path, given)
+        jobs.start(run)
+    return _watch(run, given)
+
+
+def _rent(recipe: Recipe, given: argparse.Namespace) -> jobs.Run:
+    from training.jobs.command import rent, yes_or_no
+
+    return rent(
+        recipe,
+        given.on,
+        run_dir=given.run_dir,
+        job_timeout=given.job_timeout,
+        ask=(lambda question: True) if given.yes else yes_or_no,
+        say=lambda sentence: print(sentence, file=sys.stderr),  # noqa: T201
+    )
+
+
+def _recipe(given: argparse.Namespace) -> Recipe:
+    changes = {}
+    for pair in given.set:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise RunError(f"--set {pair} has no =. Write --set KEY=VALUE, such as --set epochs=4.")
+        changes[key.strip()] = value.strip()
+    for key in ("base", "dataset", "text_column", "label_column"):
+        if value := getattr(given, key):
+            changes[key] = value
+    return change(load_recipe(given.recipe), changes)
+
+
+def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
+    from training.cli.terminal import follow, print_result
+
+    sys.stderr.write(f"Run {run.id}, in {run.path}\n")
+    try:
+        status = follow(run, quiet=given.json)
+    except KeyboardInterrupt:
+        sys.stderr.write("Cancelling: the run stops at its next step.\n")
+        jobs.cancel(run)
+        status = follow(run, quiet=given.json)
+    if status.state != "finished":
+        raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
+    if not given.json:
+        print_result(run)
+        sys.stderr.write(f"The model is in {run.artifact}\n")
+    pushed = cli_publish.push_after_training(run.path, run.artifact)
+    if given.json:
+        result = {"run": run.id, "artifact": str(run.artifact), **(run.evaluation() or {})}
+        _print_json(result | ({"pushed": pushed} if pushed else {}))
+    return 0
+
+
+def _add_evaluate(commands: Any) -> None:
+    sub = _command(commands, "evaluate", _evaluate, "score an artifact on a split of any labelled data")
+    sub.add_argument("artifact", type=Path, metavar="ARTIFACT", help="the artifact's folder")
+    sub.add_argument(
+        "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the one it was trained on)"
+    )
+    _add_data_options(sub)
+    sub.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: test")
+    sub.add_argument("--limit", type=int, default=0, metavar="N", help="score N rows only (default: all)")
+    sub.add_argument("--with-base", action="store_true", help="score the untouched base beside it")
+    sub.add_argument("--json", action="store_true", help="print the scores as one JSON object")
+
+
+def _evaluate(given: argparse.Namespace) -> int:
+    from training.cli.terminal import print_scores
+    from training.evaluate.scoring import evaluate_artifact
+
+    scores = evaluate_artifact(
+        given.artifact,
+        dataset=given.dataset,
+        split=given.split,
+        limit=given.limit,
+        with_base=given.with_base,
+        text_column=given.text_column,
+        label_column=given.label_column,
+    )
+    if given.json:
+        _print_json(scores)
+    else:
+        print_scores(scores, title=f"{given.artifact}, {given.split} split")
+    return 0
+
+
+def _add_data(commands: Any) -> None:
+    sub = _command(
+        commands, "data", _data, "look at a data set: class balance, lengths, sample rows, what was left out"
+    )
+    sub.add_argument(
+        "dataset", nargs="?", default="auto", help="auto, embedded, a Hub id, a file or a folder"
+    )
+    _add_data_options(sub)
+    sub.add_argument(
+        "--more-data",
+        type=Path,
+        metavar="FILE",
+        help="add a file of labelled texts to the training rows, as the setting more_data does, and show its "
+        "duplicates and conflicts",
+    )
+    sub.add_argument("--json", action="store_true", help="print it as one JSON object")
+
+
+def _data(given: argparse.Namespace) -> int:
+    # All of these take seconds.
+    from training.cli.terminal import print_labelled, print_preview
+    from training.data.labels import add_labelled
+    from training.data.load import DataSpec, load_splits
+    from training.data.preview import preview_of
+
+    spec = DataSpec(
+        dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""
+    )
+    added = add_labelled(spec, given.more_data) if given.more_data else None
+    found = preview_of(added.splits if added else load_splits(spec))
+    if given.json:
+        more = {"more_data": added.report.to_json(texts=True)} if added else {}
+        _print_json({**found.to_json(), **more})
+        return 0
+    print_preview(found)
+    if added:
+        print_labelled(added.report)
+    return 0
+
+
+def _add_runs(commands: Any) -> None:
+    sub = _command(commands, "runs", _runs, "list the runs, newest first")
+    sub.add_argument("--json", action="store_true", help="print them as one JSON object")
+
+
+def _runs(given: argparse.Namespace) -> int:
+    rows: list[dict[str, Any]] = []
+    for run in jobs.list_runs():
+        status, evaluation = run.status(), run.evaluation()
+        rows.append(
+            {
+                "run": run.id,
+                "recipe": run.recipe.name,
+                "dataset": run.recipe.dataset,
+                "state": status.state,
+                "progress": status.progress,
+                "accuracy": evaluation["accuracy"] if evaluation else None,
+                "n": evaluation["n"] if evaluation else None,
+                "message": status.message,
+                "push_to": cli_publish.destination_of(run.path),
+            }
+        )
+    if given.json:
+        _print_json({"runs": rows})
+    elif not rows:
+        sys.stdout.write("There are no runs yet. Start one with `python -m training train quick`.\n")
+    for row in [] if given.json else rows:
+        score = f"accuracy {100 * row['accuracy']['value']:.1f} %" if row["accuracy"] else row["message"]
+        score += f", not pushed to {row['push_to']} yet" if row["push_to"] else ""
+        sys.stdout.write(
+            f"{row['run']:36} {row['recipe']:10} {row['state']:12} {row['progress']:>4.0%}  {score}\n"
+        )
+    return 0
+
+
+def _add_resume(commands: Any) -> None:
+    sub = _command(
+        commands,
+        "resume",
+        _resume,
+        "go on with a cancelled, failed or interrupted run, and do the push that it was told to do",
+    )
+    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def _resume(given: argparse.Namespace) -> int:
+    run = jobs.find_run(given.run)
+    if not (run.status().state == "finished" and cli_publish.destination_of(run.path)):
+        jobs.resume(run)
+    return _watch(run, given)
+
+
+def _add_cancel(commands: Any) -> None:
+    sub = _command(commands, "cancel", _cancel, "stop a run at its next step, leaving a checkpoint")
+    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+
+
+def _cancel(given: argparse.Namespace) -> int:
+    run = jobs.find_run(given.run)
+    jobs.cancel(run)
+    if load_rental(run.path):
+        sys.stdout.write(f"{run.id} stops its job on the Hub; see it with `python -m training runs`.\n")
+        return 0
+    sys.stdout.write(
+        f"{run.id} stops at its next step; resume it with `python -m training resume {run.id}`.\n"
+    )
+    return 0
+
+
+def _add_run(commands: Any) -> None:
+    sub = _command(commands, "run", _run, None)  # what `train` and the app start; not for people
+    sub.add_argument("run", metavar="RUN_DIR")
+
+
+def _run(given: argparse.Namespace) -> int:
+    if load_rental(jobs.find_run(given.run).path):
+        from training.jobs.follow import main as follow_job
+
+        return follow_job(given.run)
+    from training.worker import main as work
+
+    return work(given.run)
+
+
+def _print_json(record: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -1,0 +1,255 @@
+"""The commands that publish: `python -m training push`, `push-data`, and `train … --push`.
+
+    add_push(commands); add_push_data(commands); add_push_options(train)
+
+The token is that of HF_TOKEN or of `hf auth login`; it is never an argument. Knows nothing about how a push
+is done: that is `training.publish`, which is loaded when it is needed.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from inference.artifact import read_record
+from inference.common.errors import RunError
+from inference.common.store import write_json
+
+DESTINATION = "push.json"
+"""In a run's folder until its model is pushed: where `train --push` was told to put it."""
+Register = Callable[..., argparse.ArgumentParser]
+
+
+def add_push(register: Register, commands: Any) -> None:
+    """Add `push` to the parser."""
+    sub = register(
+        commands,
+        "push",
+        _push,
+        "put a model on the Hub in one commit, download it again and check that it answers the same",
+    )
+    sub.add_argument("model", metavar="RUN_OR_ARTIFACT", help="a run's name or folder, or a model's folder")
+    sub.add_argument("repo", metavar="OWNER/NAME", help="the repository; it is made when there is none")
+    sub.add_argument("--private", action="store_true", help="make a new repository private")
+    sub.add_argument("--pr", action="store_true", help="open a pull request instead of writing to main")
+    sub.add_argument(
+        "--adapter-only",
+        action="store_true",
+        help="push the LoRA weights alone; the base has to be on the Hub",
+    )
+    sub.add_argument(
+        "--no-onnx",
+        action="store_true",
+        help="do not export first, which takes minutes; what was exported before is pushed all the same",
+    )
+    sub.add_argument("--dry-run", action="store_true", help="show files, sizes and the card; send nothing")
+    sub.add_argument("--yes", action="store_true", help="do not ask before a public repository is made")
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def add_push_data(register: Register, commands: Any) -> None:
+    """Add `push-data` to the parser."""
+    sub = register(
+        commands,
+        "push-data",
+        _push_data,
+        "put labelled texts on the Hub as a data set with its card, after showing what will be public",
+    )
+    sub.add_argument("file", type=Path, metavar="FILE.jsonl", help="texts and labels, such as those of Live")
+    sub.add_argument("repo", metavar="OWNER/NAME", help="the repository; it is made when there is none")
+    sub.add_argument("--private", action="store_true", help="make a new repository private")
+    sub.add_argument(
+        "--licence", metavar="ID", help="the data's licence, such as cc-by-4.0 (default: none is named)"
+    )
+    sub.add_argument("--dry-run", action="store_true", help="show what would be public; send nothing")
+    sub.add_argument("--yes", action="store_true", help="agree, unasked, that it becomes public")
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def add_push_options(sub: argparse.ArgumentParser) -> None:
+    """Add `--push` to `train`."""
+    sub.add_argument(
+        "--push",
+        metavar="OWNER/NAME",
+        help="put the finished model on the Hub; the right to write there is checked before training",
+    )
+    sub.add_argument("--private", action="store_true", help="with --push: make a new repository private")
+
+
+def check_before_training(given: argparse.Namespace) -> None:
+    """Raise a PublishError, before hours are spent, when `--push` can't be done; ask where it is public."""
+    if given.private and not given.push:
+        raise RunError("--private is for --push. Give --push OWNER/NAME too, or leave out --private.")
+    if given.push:
+        from training.publish.rights import check_rights
+
+        rights = check_rights(given.push, token=_token())
+        if given.private and rights.exists and not rights.private:
+            raise RunError(
+                f"{given.push} is public already. Give --push another name, or leave out --private."
+            )
+        if not rights.exists and not given.private:
+            _agree(f"{given.push} will be public, with the model as soon as it is trained.", given)
+        sys.stderr.write(f"{rights.user} may write to {given.push}: the finished model goes there.\n")
+
+
+def keep_destination(run: Path, given: argparse.Namespace) -> None:
+    """Write down where a run's model goes, never with which token, so that `resume` can push it too."""
+    if given.push:
+        write_json(run / DESTINATION, {"repo_id": given.push, "private": given.private})
+
+
+def destination_of(run: Path) -> str | None:
+    """Return the repository that a run's model is still to be pushed to, None for none."""
+    record = read_record(run, DESTINATION)
+    return str(record["repo_id"]) if record else None
+
+
+def push_after_training(run: Path, artifact: Path) -> dict[str, Any] | None:
+    """Push the finished model where its run was told to. Returns what --json tells of it, None: nowhere."""
+    destination = read_record(run, DESTINATION)
+    if destination is None:
+        return None
+    from training.publish import PublishError, prepare
+
+    try:
+        _export(artifact, dry_run=False)
+        plan = prepare(artifact, str(destination["repo_id"]), private=bool(destination.get("private")))
+        pushed = _do_push(plan)
+    except PublishError:
+        sys.stderr.write(f"The model is not pushed yet: `python -m training resume {run}` tries again.\n")
+        raise
+    (run / DESTINATION).unlink()
+    return pushed
+
+
+def _token() -> str | None:
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+def _push(given: argparse.Namespace) -> int:
+    from training.publish import check_rights, prepare
+    from training.publish.plan import find_artifact
+
+    rights = None
+    if not given.dry_run:
+        rights = check_rights(given.repo, token=_token(), pr=given.pr)  # before anything that takes time
+    if not (given.no_onnx or given.adapter_only):
+        _export(find_artifact(given.model), dry_run=given.dry_run)
+    plan = prepare(
+        given.model, given.repo, private=given.private, pr=given.pr, adapter_only=given.adapter_only
+    )
+    if given.dry_run:
+        _show_plan(plan, as_json=given.json)
+        return 0
+    if rights and not rights.exists and not given.private:
+        _agree(f"{given.repo} will be public: {len(plan.files)} files, {_size(plan.size)}.", given)
+    result = _do_push(plan)
+    if given.json:
+        _print_json(result)
+    return 0
+
+
+def _export(artifact: Path, *, dry_run: bool) -> None:
+    from training.publish.exporting import export_for_push
+
+    if note := export_for_push(artifact, dry_run=dry_run):
+        sys.stderr.write(f"{note}\n")
+
+
+def _do_push(plan: Any) -> dict[str, Any]:
+    from training.publish import push
+
+    pushed = push(plan, token=_token(), progress=_Shown())
+    for note in pushed.notes:
+        sys.stderr.write(f"{note}\n")
+    verified = pushed.verified
+    apart = f"{verified.n_texts} texts, probabilities at most {verified.largest_difference:.1e} apart"
+    if verified.onnx_equal is not None:
+        apart += f"; onnx/ gives the same label on {verified.onnx_equal}"
+    sys.stderr.write(f"{'Pushed' if pushed.changed else 'Nothing had changed'}, and verified: {apart}.\n")
+    sys.stderr.write(f"{pushed.pr_url or pushed.commit_url}\n")
+    return dataclasses.asdict(pushed)
+
+
+class _Shown:
+    """Tells people where a push is: sentences, and one line that counts."""
+
+    def __init__(self) -> None:
+        self.share = -1
+
+    def __call__(self, step: Any) -> None:
+        if step.text:
+            sys.stderr.write(f"{step.text}\n")
+        elif step.total and step.done is not None:
+            share = 100 * step.done // step.total
+            if share // 10 != self.share // 10:
+                sys.stderr.write(f"  {share} % of {_size(step.total)}\n")
+            self.share = share
+
+
+def _show_plan(plan: Any, *, as_json: bool) -> None:
+    files = [{"path": file.path_in_repo, "size": file.size} for file in plan.files]
+    if as_json:
+        _print_json(
+            {
+                "repo_id": plan.destination.repo_id,
+                "files": files,
+                "size": plan.size,
+                "card": plan.card,
+                "left_out": list(plan.left_out),
+                "notes": list(plan.notes),
+            }
+        )
+        return
+    for file in files:
+        sys.stdout.write(f"{file['path']:44} {_size(int(file['size'])):>10}\n")
+    sys.stdout.write(f"{'in all':44} {_size(plan.size):>10}\n\n{plan.card}\n")
+    for note in plan.notes:
+        sys.stderr.write(f"{note}\n")
+    sys.stderr.write(f"Nothing was sent to {plan.destination.repo_id}.\n")
+
+
+def _push_data(given: argparse.Namespace) -> int:
+    from training.publish.dataset import as_json, prepare_data, push_data
+
+    plan = prepare_data(given.file, given.repo, private=given.private, licence=given.licence)
+    for sentence in plan.sentences:
+        sys.stderr.write(f"{sentence}\n")
+    if given.dry_run:
+        if given.json:
+            _print_json(as_json(plan))
+        sys.stderr.write(f"Nothing was sent to {given.repo}.\n")
+        return 0
+    _agree("This is what will be sent.", given)
+    pushed = push_data(plan, token=_token(), progress=lambda sentence: print(sentence, file=sys.stderr))  # noqa: T201
+    sys.stderr.write(f"{'Pushed' if pushed.changed else 'Nothing had changed'}: {pushed.commit_url}\n")
+    if given.json:
+        _print_json(dataclasses.asdict(pushed))
+    return 0
+
+
+def _agree(sentence: str, given: argparse.Namespace) -> None:
+    """Ask, unless --yes was given. Raises RunError for anything but yes, and where nobody can be asked."""
+    if given.yes:
+        return
+    sys.stderr.write(f"{sentence}\n")
+    if not sys.stdin.isatty():
+        raise RunError("Nobody is there to agree, so nothing was sent. Add --yes, or --private.")
+    sys.stderr.write("Go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise RunError("Nothing was sent. Push again to change your mind.")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
+
+
+def _print_json(record: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")

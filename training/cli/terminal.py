@@ -1,0 +1,162 @@
+"""What a run looks like in a terminal: a bar and the time left, or plain lines where there is no terminal.
+
+    status = follow(run)          # until it ends
+    print_result(run)
+
+Knows nothing about training: it reads the run's folder, as the app does.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from inference.common.wording import in_words, percent
+from training.runs.run import ACTIVE, Run, Status
+
+if TYPE_CHECKING:
+    from training.data.labels import LabelledReport
+    from training.data.preview import Preview  # it imports datasets, which following a run can do without
+
+LINE_EVERY_S = 10.0
+
+
+def is_interactive() -> bool:
+    """Whether a person watches: a terminal, and not CI."""
+    return sys.stderr.isatty() and os.environ.get("CI", "").lower() not in ("true", "1")
+
+
+def is_at_a_desktop() -> bool:
+    """Whether that person has a screen on which a browser can be opened."""
+    screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    return is_interactive() and screen
+
+
+def follow(run: Run, *, quiet: bool = False, sleep: Callable[[float], None] = time.sleep) -> Status:
+    """Show a run's progress on stderr until it ends, and return how it ended."""
+    console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
+    show = _bar if is_interactive() and not quiet else _lines
+    return show(run, console, sleep)
+
+
+def _bar(run: Run, console: Console, sleep: Callable[[float], None]) -> Status:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0, left="")
+        for status in _watched(run, console, sleep):
+            left = "" if status.time_left_s is None else f"{in_words(status.time_left_s)} left"
+            bar.update(task, description=status.phase or "starting", completed=status.progress, left=left)
+    return status
+
+
+def _lines(run: Run, console: Console, sleep: Callable[[float], None]) -> Status:
+    said, phase = 0.0, ""
+    for status in _watched(run, console, sleep):
+        due = time.monotonic() - said > LINE_EVERY_S or status.phase != phase
+        if status.time_left_s is not None and due:
+            said, phase = time.monotonic(), status.phase
+            console.print(f"{status.phase}: {status.progress:.0%}, {in_words(status.time_left_s)} left")
+    return status
+
+
+def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iterator[Status]:
+    """Print what the run says from now on, and yield its status again and again until it has ended."""
+    began, seen = time.time() - 1, 0
+    while True:
+        status, events = run.status(), run.events()
+        for event in events[seen:]:
+            if event["time"] >= began and (sentence := _sentence(event)):
+                console.print(sentence, markup=False)
+        seen = len(events)
+        yield status
+        if status.state not in ACTIVE:
+            return
+        sleep(0.3)
+
+
+def _sentence(event: dict[str, Any]) -> str | None:
+    match event["kind"]:
+        case "note":
+            return str(event["text"])
+        case "data":
+            return "\n".join(event["sentences"])
+        case "estimate":
+            duration, rate = in_words(event["seconds"]), event["gflops"]
+            return f"This will take about {duration} on this machine ({rate:.0f} GFLOP/s)."
+        case "validation":
+            return (
+                f"epoch {event['epoch']:.1f}: validation accuracy {100 * event['accuracy']:.1f} %, "
+                f"macro-F1 {100 * event['macro_f1']:.1f} %, loss {event['loss']:.3f}"
+            )
+        case _:
+            return None
+
+
+def print_preview(seen: "Preview") -> None:
+    """Print a look at a data set: what was left out, class balance, lengths, some rows."""
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    for sentence in seen.sentences():
+        console.print(sentence, soft_wrap=True, markup=False)
+    highest = max(part.n for part in seen.lengths)
+    for part in seen.lengths:
+        bar = "█" * round(30 * part.n / highest)
+        console.print(f"{part.low:>6}-{part.high:<6} {bar} {part.n:,}", markup=False)
+    table = Table("label", "text")
+    for row in seen.rows:
+        table.add_row(Text(row.label), Text(_line(row.text)))
+    console.print(table)
+
+
+def print_labelled(report: "LabelledReport") -> None:
+    """Print the texts of a file of labels that are not added: conflicts with their labels, and duplicates."""
+    table = Table("left out", "labels", "text")
+    for conflict in report.shown_conflicts:
+        why = "contradicts train" if conflict.with_train else "contradicts itself"
+        table.add_row(why, Text(", ".join(conflict.labels)), Text(_line(conflict.text)))
+    for text in report.shown_duplicates:
+        table.add_row("is there already", "", Text(_line(text)))
+    if table.row_count:
+        Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
+
+
+def _line(text: str) -> str:
+    """Return the start of a text as one line that a terminal shows and does not obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:1000]).split())[:200]
+
+
+def print_result(run: Run) -> None:
+    """Print the before/after table of a finished run."""
+    print_scores(run.evaluation() or {}, title=f"Run {run.id}, on the locked test split")
+
+
+def print_scores(evaluation: dict[str, Any], *, title: str) -> None:
+    """Print scores, with the base's beside them where they are there."""
+    base = evaluation.get("base")
+    table = Table(title=f"{title} (n = {evaluation['n']}, percent, 95 % interval)", title_justify="left")
+    table.add_column("")
+    if base:
+        table.add_column("base, zero-shot", justify="right")
+    table.add_column("fine-tuned", justify="right")
+    for name in ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error"):
+        cells = [percent(side[name]) for side in (base, evaluation) if side]
+        table.add_row(name.replace("_", " "), *cells)
+    for label in evaluation["per_class_f1"]:
+        cells = [percent(side["per_class_f1"][label]) for side in (base, evaluation) if side]
+        table.add_row(f"F1 of {label}", *cells)
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console.print(table)
+    if comparison := evaluation.get("comparison"):
+        console.print(comparison["sentence"], soft_wrap=True)
+    if evaluation.get("truncated"):
+        console.print(f"{evaluation['truncated']} texts were longer than the model's limit and were cut.")

@@ -1,0 +1,1 @@
+"""Labelled data: where it comes from, what is wrong with it, and its splits."""

@@ -1,0 +1,174 @@
+"""Data sets of the Hugging Face Hub: a preflight of three seconds, then `datasets.load_dataset`.
+
+    hub = Hub()
+    look = hub.look("mteb/tweet_sentiment_extraction")     # -> Look(reachable=True, why="the Hub answers")
+    loaded = hub.load("mteb/tweet_sentiment_extraction", look=look)
+
+The preflight is there because the Hub's clients wait up to 23 s before they admit that nobody answers.
+Respects HF_HUB_OFFLINE, HF_ENDPOINT and HF_DATASETS_CACHE. Knows nothing about columns or labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import httpx2
+import pyarrow as pa
+from datasets.naming import camelcase_to_snakecase
+from datasets.packaged_modules.cache.cache import Cache
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+
+from inference.common.errors import DataError
+from inference.common.hub_client import GaveUp, within
+from training.data.files import split_of
+from training.data.tables import RawTable
+
+PREFLIGHT_TIMEOUT_S = 3.0
+_LOADING_FAILED = (
+    datasets.exceptions.DatasetsError,
+    HfHubHTTPError,
+    httpx2.HTTPError,
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+)
+_HINTS = {
+    "onfig": "choose one as --dataset ID:CONFIG",
+    "gated": "accept its terms on the Hub and log in with `hf auth login`",
+}
+"""What to do, by a word of what the loader says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What the preflight found out about a data set; `why` completes "It can('t) be loaded: …"."""
+
+    reachable: bool
+    cached: bool
+    why: str
+    unknown: bool = False
+    revision: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The tables of a data set by split, and the commit that they are of."""
+
+    tables: Mapping[str, RawTable]
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The Hub as a source of data sets. `endpoint` and `cache` are the environment's when None."""
+
+    endpoint: str | None = None
+    cache: Path | None = None
+    timeout_s: float = PREFLIGHT_TIMEOUT_S
+
+    def look(self, dataset_id: str) -> Look:
+        """Ask the Hub about a data set; answers within the time-out, whatever the network does."""
+        cached = any(path.is_dir() for path in self._cache_folder(dataset_id).glob("*/*/*"))
+        api = HfApi(endpoint=self.endpoint)
+        try:
+            info = within(self.timeout_s, lambda: api.dataset_info(dataset_id, timeout=self.timeout_s))
+        except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError) as error:
+            unknown = isinstance(error, RepositoryNotFoundError | HFValidationError)
+            return Look(reachable=False, cached=cached, why=self._why_not(error), unknown=unknown)
+        licence = info.card_data.get("license") if info.card_data else None
+        return Look(
+            reachable=True,
+            cached=cached,
+            why="the Hub answers",
+            revision=info.sha,
+            licence=", ".join(licence) if isinstance(licence, list) else licence,
+        )
+
+    def _why_not(self, error: Exception) -> str:
+        match error:
+            case OfflineModeIsEnabled():
+                return "offline mode is on (HF_HUB_OFFLINE)"
+            case GatedRepoError():
+                return "it is gated on the Hub: accept its terms there and log in with `hf auth login`"
+            case RepositoryNotFoundError() | HFValidationError():
+                return "the Hub has no public data set of this name"
+            case HfHubHTTPError():
+                return f"the Hub answers with an error ({error.response.status_code})"
+            case httpx2.TimeoutException() | TimeoutError():
+                return f"the Hub gave no answer in {self.timeout_s:g} s"
+            case _:
+                return str(error) if isinstance(error, GaveUp) else "the Hub can't be reached"
+
+    def load(self, dataset_id: str, *, config: str = "", look: Look) -> Loaded:
+        """Load a data set's splits, from the local cache when the Hub is out of reach.
+
+        Raises DataError when it can't be had, or has no train split.
+        """
+        cache = str(self.cache) if self.cache else None
+        try:
+            if look.reachable:
+                revision = look.revision
+                splits = datasets.load_dataset(
+                    dataset_id, config or None, revision=look.revision, cache_dir=cache
+                )
+            elif look.cached:
+                name = dataset_id.split("/")[-1]
+                builder = Cache(
+                    cache_dir=cache,
+                    dataset_name=name,
+                    repo_id=dataset_id,
+                    config_name=config or None,
+                    version="auto",
+                    hash="auto",
+                )
+                builder.download_and_prepare()
+                splits, revision = builder.as_dataset(), builder.hash
+            else:
+                raise _out_of_reach(dataset_id, look)
+        except _LOADING_FAILED as error:
+            reason = " ".join(str(error).split())[:300].rstrip(".")
+            hint = next(
+                (todo for word, todo in _HINTS.items() if word in reason), "check the id, or take another"
+            )
+            raise DataError(f"The data set {dataset_id} can't be loaded ({reason}); {hint}.") from error
+        return Loaded(_tables(dataset_id, splits), revision)
+
+    def _cache_folder(self, dataset_id: str) -> Path:
+        *owner, name = dataset_id.split("/")
+        folder = "___".join([*owner, camelcase_to_snakecase(name)])
+        return Path(self.cache or datasets.config.HF_DATASETS_CACHE).expanduser() / folder
+
+
+def _out_of_reach(dataset_id: str, look: Look) -> DataError:
+    todo = "check the spelling, log in if it is private" if look.unknown else "check the network"
+    return DataError(
+        f"The data set {dataset_id} can't be had: no file or folder has this name, and {look.why}; {todo}, "
+        "or take --dataset embedded or a file of your own."
+    )
+
+
+def _tables(dataset_id: str, splits: Any) -> dict[str, RawTable]:
+    tables: dict[str, RawTable] = {}
+    for name, dataset in splits.items():
+        split = split_of(str(name))
+        if split is not None and split not in tables:
+            table = dataset.data.table.replace_schema_metadata(dataset.features.arrow_schema.metadata)
+            tables[split] = RawTable.of_arrow(table)
+    if "train" not in tables:
+        raise DataError(
+            f"The data set {dataset_id} has no train split (found: {', '.join(map(str, splits))}); "
+            "take another."
+        )
+    return tables

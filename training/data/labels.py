@@ -1,0 +1,219 @@
+"""Train on a person's labels too: add a file of labelled texts to the training split, through the leak gate.
+
+    added = add_labelled(spec, Path("mine.jsonl"))
+    added.splits.train                                           # what a run trains on
+    print(*added.report.sentences(), sep="\\n")                   # to be shown before a run is started
+
+A row is left out when it is a twin (`training.data.leaks.twin_key`) of a row of the whole validation or test
+split, be it used or not: posts of Replay are such rows. It is left out too as a duplicate of a training row
+or of a row before it, and as a conflict when twins have different labels; of rows of the file that
+contradict each other none is added. The held-out rows are never touched, and the added rows come on top of
+`n_train`. Knows nothing about who gave the labels, nor about models.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from inference.common.errors import DataError
+from training.data.clean import mend
+from training.data.columns import find_column
+from training.data.files import read_path
+from training.data.hub import Hub
+from training.data.leaks import remove_twins, twin_key
+from training.data.load import DataSpec, Splits, load_splits
+from training.data.report import Rows
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A text that came with different labels."""
+
+    text: str
+    labels: tuple[str, ...]
+    """In the order they were met; that of the training row first, where one is concerned."""
+    with_train: bool
+    """Whether the other label is that of a training row, and not of another row of the file."""
+
+
+@dataclass(frozen=True)
+class LabelledReport:
+    """What became of the rows of a file of labelled texts. The counts sum up to `read`."""
+
+    name: str
+    sha256: str
+    read: int
+    added: int
+    duplicates: int
+    conflicts: int
+    leaks: int
+    unusable: int
+    """Rows without a text or without a label."""
+    by_label: dict[str, int]
+    """Rows added, by label."""
+    shown_duplicates: tuple[str, ...] = ()
+    """The first 20 texts that are in train, or in the file, already."""
+    shown_conflicts: tuple[Conflict, ...] = ()
+    """The first 20 of them."""
+
+    def to_json(self, *, texts: bool = False) -> dict[str, Any]:
+        """Return the counts, for events.jsonl and provenance; with `texts` what is shown too."""
+        record = dataclasses.asdict(self)
+        return {key: value for key, value in record.items() if texts or not key.startswith("shown_")}
+
+    def sentences(self) -> list[str]:
+        """Return the report in words; counts that are zero are left out."""
+        labels = ", ".join(f"{count:,} {label}" for label, count in self.by_label.items() if count)
+        lines = [
+            f"{self.added:,} of the {self.read:,} labelled texts of {self.name} are added to train"
+            f"{f' ({labels})' if labels else ''}."
+        ]
+        told = {
+            "duplicates": "duplicates of a training row, or of each other",
+            "conflicts": "labels that contradict a training row, or each other",
+            "leaks": "exact twins of a row of validation or test, where they would leak",
+            "unusable": "rows without a text or a label",
+        }
+        counts = {key: getattr(self, key) for key in told}
+        lines += [f"Left out: {counts[key]:,} ({words})." for key, words in told.items() if counts[key]]
+        return lines
+
+
+@dataclass(frozen=True)
+class Added:
+    """Splits whose training split holds the added rows, and the account of them."""
+
+    splits: Splits
+    report: LabelledReport
+
+
+@dataclass(frozen=True)
+class _Row:
+    text: str
+    label: int
+    key: str
+
+
+def add_labelled(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> Added:
+    """Load a spec's splits and add a file of labelled texts to train.
+
+    The file is CSV, TSV, JSONL or Parquet with a text and a label column, found by name; its labels are
+    names of the data's classes. Raises DataError as `load_splits` does, and for a file that can't be read or
+    has a label that the data does not.
+    """
+    splits = load_splits(spec, hub=hub)
+    found = read_path(path)
+    table = found.tables["train"]
+    texts = table.column(find_column(table, "text", given="", where=path.name))
+    labels = table.column(find_column(table, "label", given="", where=path.name))
+    rows = _rows(texts, labels, splits.labels, path.name)
+    whole = splits  # held-out rows that the spec does not take must not be learnt either
+    if spec.n_validation or spec.n_test:
+        whole = load_splits(dataclasses.replace(spec, n_validation=0, n_test=0), hub=hub)
+    safe = _without_leaks(rows, whole)
+    known = {
+        twin_key(text): label for text, label in zip(splits.train["text"], splits.train["label"], strict=True)
+    }
+    kept, duplicates, conflicts = _sorted_out(safe, known, splits.labels)
+    counts = Counter(row.label for row in kept)
+    report = LabelledReport(
+        name=path.name,
+        sha256=found.sha256,
+        read=table.n,
+        added=len(kept),
+        duplicates=len(duplicates),
+        conflicts=len(safe) - len(kept) - len(duplicates),
+        leaks=len(rows) - len(safe),
+        unusable=table.n - len(rows),
+        by_label={name: counts[i] for i, name in enumerate(splits.labels)},
+        shown_duplicates=tuple(row.text for row in duplicates[:SHOWN]),
+        shown_conflicts=tuple(conflicts[:SHOWN]),
+    )
+    return Added(_with_rows(splits, kept, report), report)
+
+
+def _rows(texts: Sequence[object], labels: Sequence[object], names: Sequence[str], where: str) -> list[_Row]:
+    """Return the usable rows, mended as training texts are."""
+    rows = []
+    for raw, raw_label in zip(texts, labels, strict=True):
+        text = mend(raw).text.strip() if isinstance(raw, str) else ""
+        label = "" if raw_label is None else str(raw_label).strip()
+        if not text or not label:
+            continue
+        if label not in names:
+            raise DataError(
+                f"{where} has the label {label[:40]!r}, which the data lacks (it has "
+                f"{', '.join(names[:20])}); change the label, or leave the row out."
+            )
+        rows.append(_Row(text, names.index(label), twin_key(text)))
+    return rows
+
+
+def _without_leaks(rows: Sequence[_Row], whole: Splits) -> list[_Row]:
+    """Leave out twins of held-out rows."""
+    gate = remove_twins(
+        {
+            "train": [row.text for row in rows],
+            "validation": list(whole.validation["text"]),
+            "test": list(whole.test["text"]),
+        }
+    )
+    return [rows[i] for i in gate.kept["train"]]
+
+
+def _sorted_out(
+    rows: Sequence[_Row], known: dict[str, int], names: Sequence[str]
+) -> tuple[list[_Row], list[_Row], list[Conflict]]:
+    """Return the rows to add, the duplicates, and one conflict for each text that has one."""
+    groups: dict[str, list[_Row]] = {}
+    for row in rows:
+        groups.setdefault(row.key, []).append(row)
+    kept, duplicates, conflicts = [], [], []
+    for key, group in groups.items():
+        given = [row.label for row in group]
+        if key in known and set(given) != {known[key]}:
+            all_labels = dict.fromkeys([known[key], *given])
+            conflicts.append(Conflict(group[0].text, tuple(names[i] for i in all_labels), with_train=True))
+        elif len(set(given)) > 1:
+            conflicts.append(
+                Conflict(group[0].text, tuple(names[i] for i in dict.fromkeys(given)), with_train=False)
+            )
+        elif key in known:
+            duplicates += group
+        else:
+            kept.append(group[0])
+            duplicates += group[1:]
+    return kept, duplicates, conflicts
+
+
+def _with_rows(splits: Splits, kept: Sequence[_Row], report: LabelledReport) -> Splits:
+    before, n = splits.report, len(kept)
+    train = splits.train
+    if kept:
+        more = datasets.Dataset.from_dict(
+            {"text": [row.text for row in kept], "label": [row.label for row in kept]},
+            features=splits.train.features,
+        )
+        train = datasets.concatenate_datasets([splits.train, more])
+    old = before.rows["train"]
+    balance = before.class_balance["train"]
+    account = dataclasses.replace(
+        before,
+        rows={
+            **before.rows,
+            "train": Rows(read=old.read + report.read, kept=old.kept + n, used=old.used + n),
+        },
+        class_balance={
+            **before.class_balance,
+            "train": {name: count + report.by_label[name] for name, count in balance.items()},
+        },
+        notes=(*before.notes, *report.sentences()),
+    )
+    return dataclasses.replace(splits, train=train, report=account)

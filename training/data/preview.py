@@ -1,0 +1,107 @@
+"""Look at a data set before minutes are spent on it: class balance, lengths, some rows, what was dropped.
+
+    seen = preview(DataSpec(dataset="tweets.csv"), limit=5)
+    print(*seen.sentences(), sep="\\n")
+
+Used by `python -m training data` and by the Train tab. Knows nothing about models or tokens.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.data.hub import Hub
+from training.data.load import DataSpec, HeldOut, Splits, load_splits
+from training.data.report import DataReport
+
+HISTOGRAM_BINS = 14
+_TWEET_CHARACTERS = 280
+
+
+@dataclass(frozen=True)
+class Bin:
+    """How many texts have a length of `low` to `high` characters, both included."""
+
+    low: int
+    high: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What there is to see of a data set.
+
+    `n` counts all rows that are used; `balance` goes by label over all splits, in label order; `lengths` are
+    counts of texts by length in characters, shortest first; `rows` are some of train, drawn by a seed.
+    """
+
+    n: int
+    balance: Mapping[str, int]
+    lengths: tuple[Bin, ...]
+    median_characters: int
+    longest_characters: int
+    rows: tuple[HeldOut, ...]
+    report: DataReport
+
+    def sentences(self) -> list[str]:
+        """Return the preview in words: the report, the class balance and the lengths."""
+        shares = ", ".join(f"{label} {count / self.n:.0%}" for label, count in self.balance.items())
+        return [
+            *self.report.sentences(),
+            f"Classes: {shares} (n = {self.n:,}).",
+            f"Lengths: half of the texts have at most {self.median_characters:,} characters, the longest has "
+            f"{self.longest_characters:,}.",
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the preview as plain dicts, lists and numbers."""
+        return {
+            "n": self.n,
+            "class_balance": dict(self.balance),
+            "lengths": [{"low": part.low, "high": part.high, "n": part.n} for part in self.lengths],
+            "median_characters": self.median_characters,
+            "longest_characters": self.longest_characters,
+            "rows": [{"text": row.text, "label": row.label} for row in self.rows],
+            "report": self.report.to_json(),
+        }
+
+
+def preview(spec: DataSpec, *, limit: int = 8, hub: Hub | None = None) -> Preview:
+    """Load a data set and sum it up, with `limit` of its training rows. Raises as `load_splits` does."""
+    return preview_of(load_splits(spec, hub=hub), limit=limit)
+
+
+def preview_of(splits: Splits, *, limit: int = 8) -> Preview:
+    """Sum up splits that are loaded already."""
+    parts = (splits.train, splits.validation, splits.test)
+    lengths = np.array([len(text) for part in parts for text in part["text"]])
+    counts = Counter(label for part in parts for label in part["label"])
+    some = splits.train.shuffle(seed=42, keep_in_memory=True).select(range(min(limit, len(splits.train))))
+    return Preview(
+        n=len(lengths),
+        balance={label: counts[i] for i, label in enumerate(splits.labels)},
+        lengths=histogram(lengths),
+        median_characters=int(np.median(lengths)),
+        longest_characters=int(lengths.max()),
+        rows=tuple(
+            HeldOut(text, splits.labels[i]) for text, i in zip(some["text"], some["label"], strict=True)
+        ),
+        report=splits.report,
+    )
+
+
+def histogram(lengths: np.ndarray[Any, Any], *, bins: int = HISTOGRAM_BINS) -> tuple[Bin, ...]:
+    """Count lengths in bins of equal width; what is longer than a tweet (280) and rare shares the last bin.
+
+    The bins reach up to the 99th percentile, or to 280 where that is more and some text is so long.
+    """
+    longest = int(lengths.max())
+    reach = min(longest, max(_TWEET_CHARACTERS, int(np.percentile(lengths, 99))))
+    width = max(1, -(-reach // bins))
+    n_bins = -(-reach // width)
+    counts = np.bincount(np.minimum((lengths - 1) // width, n_bins - 1), minlength=n_bins)
+    tops = [width * (i + 1) for i in range(n_bins - 1)] + [max(longest, width * n_bins)]
+    return tuple(Bin(width * i + 1, top, int(n)) for i, (top, n) in enumerate(zip(tops, counts, strict=True)))

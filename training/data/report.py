@@ -1,0 +1,127 @@
+"""What was done to a data set before anything learned from it: the report of `training.data.load`.
+
+    splits.report.sentences()                  # -> ["212 texts had a broken encoding and were mended.", …]
+    splits.report.to_json()                    # -> the same as numbers, for events.jsonl and provenance
+
+Nothing is dropped, mended or removed without a count here. Knows nothing about how it was done.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the rows come from.
+
+    `kind` is "embedded", "hub", "file" or "folder"; `location` is what finds it again (a package, a Hub id, a
+    path as it was given); `sha256` is that of the file (for a folder: of its files' digests), `revision` the
+    Hub's commit; `bytes` is the size on disk (None for the Hub); `reason` says why it was taken.
+    """
+
+    name: str
+    kind: str
+    location: str
+    reason: str = ""
+    sha256: str | None = None
+    revision: str | None = None
+    licence: str | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Rows dropped, each counted under the first reason that applies, and texts mended."""
+
+    empty: int = 0
+    non_text: int = 0
+    missing_label: int = 0
+    broken_lines: int = 0
+    mended: int = 0
+    still_damaged: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
+        return Counts(**{key: mine[key] + others[key] for key in mine})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of a split: `read` from the source, `kept` after cleaning and leak gate, `used` in the subset."""
+
+    read: int
+    kept: int
+    used: int
+
+
+_COUNTED = {  # count: (after "1", after "2" and more)
+    "broken_lines": ("line was broken and is skipped", "lines were broken and are skipped"),
+    "empty": ("row had an empty text and is dropped", "rows had an empty text and are dropped"),
+    "non_text": ("row had no text and is dropped", "rows had no text and are dropped"),
+    "missing_label": ("row had no label and is dropped", "rows had no label and are dropped"),
+    "mended": (
+        "text had a broken encoding or HTML entities and is mended",
+        "texts had a broken encoding or HTML entities and are mended",
+    ),
+    "still_damaged": (
+        "text still shows a damage that could not be mended",
+        "texts still show a damage that could not be mended",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """The account of one loading.
+
+    `rows` and `class_balance` go by split (train, validation, test), the latter over the rows used;
+    `twins_removed` goes by "from/twin in", such as "train/test"; `notes` are sentences on the choices made.
+    """
+
+    source: Source
+    labels: tuple[str, ...]
+    rows: Mapping[str, Rows]
+    counts: Counts
+    twins_removed: Mapping[str, int]
+    class_balance: Mapping[str, Mapping[str, int]]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain dicts, lists and numbers."""
+        return {
+            "source": dataclasses.asdict(self.source),
+            "labels": list(self.labels),
+            "rows": {split: dataclasses.asdict(rows) for split, rows in self.rows.items()},
+            "counts": dataclasses.asdict(self.counts),
+            "twins_removed": dict(self.twins_removed),
+            "class_balance": {split: dict(counts) for split, counts in self.class_balance.items()},
+            "notes": list(self.notes),
+        }
+
+    def sentences(self) -> list[str]:
+        """Return the report in words: source, rows, notes, and each count that is not zero."""
+        source = self.source
+        used = ", ".join(f"{rows.used:,} {split}" for split, rows in self.rows.items())
+        lines = [
+            f"Data: {source.name}{f', {source.reason}' if source.reason else ''}.",
+            f"Rows used: {used}.",
+        ]
+        lines += self.notes
+        counts = dataclasses.asdict(self.counts)
+        lines += [_sentence(counts[key], *words) for key, words in _COUNTED.items() if counts[key]]
+        for pair, n in self.twins_removed.items():
+            split, twin = pair.split("/")
+            if n:
+                ending = f"with an exact twin in {twin}"
+                lines.append(
+                    _sentence(
+                        n, f"row {ending} is removed from {split}", f"rows {ending} are removed from {split}"
+                    )
+                )
+        return lines
+
+
+def _sentence(n: int, one: str, many: str) -> str:
+    return f"{n:,} {one if n == 1 else many}."

@@ -1,0 +1,1 @@
+"""Scores of classifiers on the same rows, and what compares them."""

@@ -1,0 +1,114 @@
+"""Say how long a run will take, from a one-second measurement on this machine.
+
+    pace = measure(model, rows)                        # seconds a token costs in one layer, forward
+    plan = phases(pace, recipe, sizes)                 # -> {"cache": 31.0, "train": 88.0, …} in seconds
+
+Everything heavy in a run is tokens times layers, so one number is enough; what is not (loading, saving) is
+added from the model's size. Knows nothing about how the work is done.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from inference.trunk import backbone_of, pad_ids
+from training.fit.rows import EncodedRows
+from training.recipes import Recipe
+
+TRAIN_COST = {"lora": 2.2, "full": 3.3}
+"""A training step's cost over a forward pass's, measured: full also computes every weight's gradient."""
+ADAMW_S_PER_PARAMETER = 4e-9
+"""One AdamW update of one trained weight; only felt when all weights are trained."""
+COPY_S_PER_PARAMETER = 1.2e-8
+"""Writing a weight to disk and reading it back."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast this machine is, now."""
+
+    layer_token_s: float
+    """Seconds that one token costs in one layer, forward, in batches of like length."""
+    gflops: float
+    """Rate of a 1024 x 1024 float32 matrix product, in 10⁹ operations a second."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a run works on."""
+
+    train_tokens: int
+    """Padded tokens of the training split, one epoch."""
+    validation_tokens: int
+    test_tokens: int
+    train_rows: int
+    depth: int
+    base_depth: int
+    trunk: int
+    parameters: int
+
+
+def measure(
+    model: Any, rows: EncodedRows, *, seconds: float = 1.0, clock: Callable[[], float] = time.perf_counter
+) -> Pace:
+    """Time forward passes of the model's own layers over real training rows for about a second."""
+    order = sorted(range(len(rows)), key=lambda row: len(rows.token_ids[row]))
+    middle = len(order) // 2
+    some = order[max(middle - 8, 0) : middle + 8] or order
+    batch = pad_ids([rows.token_ids[row] for row in some], rows.pad_id, pad_to=rows.pad_to)
+    if rows.pad_to:
+        batch = {key: value[:1] for key, value in batch.items()}
+    batch = {key: value.to(model.device) for key, value in batch.items()}
+    tokens, depth = batch["input_ids"].numel(), model.config.num_hidden_layers
+
+    def forward() -> None:
+        with torch.inference_mode():
+            backbone_of(model)(**batch, use_cache=False)
+
+    return Pace(_seconds_each(forward, seconds, clock) / (tokens * depth), gflops(clock=clock))
+
+
+def gflops(
+    *, seconds: float = 0.3, size: int = 1024, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return this machine's float32 matrix-product rate in 10⁹ operations a second."""
+    matrix = torch.ones(size, size)
+    each = _seconds_each(lambda: torch.mm(matrix, matrix), seconds, clock)
+    return 2 * size**3 / each / 1e9
+
+
+def _seconds_each(work: Callable[[], object], seconds: float, clock: Callable[[], float]) -> float:
+    work()
+    start, times = clock(), 0
+    while times == 0 or clock() - start < seconds:
+        work()
+        times += 1
+    return max((clock() - start) / times, 1e-9)
+
+
+def phases(pace: Pace, recipe: Recipe, sizes: Sizes) -> dict[str, float]:
+    """Return the planned seconds of each phase to come, in order."""
+    unit = pace.layer_token_s
+    top = sizes.depth - sizes.trunk
+    looks = recipe.epochs * recipe.evals_per_epoch
+    train = unit * recipe.epochs * sizes.train_tokens * top * TRAIN_COST[recipe.method]
+    steps = recipe.epochs * sizes.train_rows / (recipe.batch_size * recipe.gradient_accumulation_steps)
+    if recipe.method == "full":
+        train += steps * sizes.parameters * ADAMW_S_PER_PARAMETER
+    train += unit * looks * sizes.validation_tokens * top
+    base_top = sizes.base_depth - sizes.trunk
+    return {
+        "cache": unit * (sizes.train_tokens + sizes.validation_tokens) * sizes.trunk,
+        "train": train,
+        "export": sizes.parameters * COPY_S_PER_PARAMETER + (_onnx(unit, sizes) if recipe.onnx else 0),
+        "evaluate": unit * sizes.test_tokens * (sizes.trunk + top + base_top)
+        + sizes.parameters * COPY_S_PER_PARAMETER,
+    }
+
+
+def _onnx(unit: float, sizes: Sizes) -> float:
+    """Seconds of the export to ONNX: the validation split 2.5 times through the network, and the files."""
+    return unit * sizes.validation_tokens * sizes.depth * 2.5 + 10 * sizes.parameters * COPY_S_PER_PARAMETER

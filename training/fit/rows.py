@@ -1,0 +1,157 @@
+"""What the Trainer is fed with: labelled rows as token ids, or as states that have left the trunk already.
+
+    rows = encoded_rows(tokenizer, dataset, recipe)                  # -> EncodedRows
+    cached = cache_trunk(classifier, rows, layers=20, path=run / "trunk-train")
+    cached.collate([cached[0], cached[1]])                           # -> what the model takes
+
+The cache lies on disk as float32 (exact, about 60 kB a tweet for a hidden size of 576) and is mapped into
+memory, so all the tweets of a data set fit on a small machine; a resumed run finds it again.
+Knows nothing about the model's head or about training.
+"""
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from inference.batches import Progress, like_length_batches, no_progress
+from inference.common.store import write_json
+from inference.trunk import pad_ids, pad_states, trunk_batch
+from training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class EncodedRows(Dataset[dict[str, Any]]):
+    """Token ids and labels."""
+
+    token_ids: list[list[int]]
+    labels: list[int]
+    truncated: int
+    pad_id: int
+    pad_to: int = 0
+    """Tokens every text is padded to; 0: the longest of its batch."""
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [len(ids) for ids in self.token_ids]
+
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens in all, pads included where every text is padded to one length."""
+        return self.pad_to * len(self) if self.pad_to else sum(self.lengths)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"token_ids": self.token_ids[row], "labels": self.labels[row]}
+
+    def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return one batch: right-padded ids, mask and labels."""
+        batch = pad_ids([item["token_ids"] for item in items], self.pad_id, pad_to=self.pad_to)
+        return {**batch, "labels": torch.tensor([item["labels"] for item in items])}
+
+    def sorted_by_length(self) -> "EncodedRows":
+        """Return the rows with the longest first: for a validation split, whose order does not matter."""
+        order = sorted(range(len(self)), key=lambda row: -len(self.token_ids[row]))
+        return replace(
+            self, token_ids=[self.token_ids[row] for row in order], labels=[self.labels[row] for row in order]
+        )
+
+
+@dataclass(frozen=True)
+class TrunkRows(Dataset[dict[str, Any]]):
+    """Trunk states and labels, in the order of the rows they were computed from."""
+
+    states: np.memmap[Any, np.dtype[np.float32]]
+    """All rows' tokens after each other, shape (tokens, hidden)."""
+    starts: list[int]
+    labels: list[int]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [end - start for start, end in zip(self.starts, self.starts[1:], strict=False)]
+
+    def state(self, row: int) -> Tensor:
+        """Return one row's states, shape (tokens, hidden)."""
+        return torch.from_numpy(np.array(self.states[self.starts[row] : self.starts[row + 1]]))
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"state": self.state(row), "labels": self.labels[row]}
+
+    def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return one batch: left-padded states, mask and labels."""
+        batch = pad_states([item["state"] for item in items])
+        return {**batch, "labels": torch.tensor([item["labels"] for item in items])}
+
+
+Rows = EncodedRows | TrunkRows
+
+
+def encoded_rows(tokenizer: Any, dataset: Any, recipe: Recipe) -> EncodedRows:
+    """Tokenize a split (columns text and label), prompt included; texts too long are cut and counted."""
+    limit = tokenizer.model_max_length
+
+    def encode(batch: dict[str, Any]) -> dict[str, Any]:
+        encoded = tokenizer(batch["text"], truncation=True, max_length=limit)
+        return {"input_ids": encoded["input_ids"], "cut": [bool(e.overflowing) for e in encoded.encodings]}
+
+    columns = dataset.map(encode, batched=True, remove_columns=["text"], keep_in_memory=True)
+    # A text of no tokens would have no position to pool from: give it one, as the prompt does.
+    token_ids = [list(ids) or [tokenizer.pad_token_id] for ids in columns["input_ids"]]
+    return EncodedRows(
+        token_ids,
+        [int(label) for label in columns["label"]],
+        sum(columns["cut"]),
+        tokenizer.pad_token_id,
+        limit if recipe.padding == "max" else 0,
+    )
+
+
+def cache_trunk(
+    model: Any, rows: EncodedRows, *, layers: int, path: Path, progress: Progress = no_progress
+) -> TrunkRows:
+    """Compute the trunk's states of all rows into `path`.f32, or take them from there when they are whole.
+
+    Raises OSError when the disk is full.
+    """
+    hidden = int(model.config.hidden_size)
+    starts = [0, *np.cumsum(rows.lengths).tolist()]
+    ids = zlib.crc32(np.concatenate(rows.token_ids).astype(np.int64).tobytes())
+    key = {"layers": layers, "hidden": hidden, "starts": starts, "ids": ids}
+    file, record = path.with_suffix(".f32"), path.with_suffix(".json")
+    bytes_a_token = 4 * hidden
+    if not _whole(record, key, file, starts[-1] * bytes_a_token):
+        record.unlink(missing_ok=True)
+        done = 0
+        with file.open("wb") as out:  # not a writable map: that would end by SIGBUS on a full disk
+            for batch in like_length_batches(rows.lengths, batch_size=32):
+                computed = trunk_batch(model, [rows.token_ids[row] for row in batch], layers)
+                for row, state in zip(batch, computed, strict=True):
+                    out.seek(starts[row] * bytes_a_token)
+                    out.write(state.cpu().numpy().tobytes())
+                done += sum(len(rows.token_ids[row]) for row in batch)
+                progress(done, starts[-1])
+        write_json(record, key)
+    progress(starts[-1], starts[-1])
+    states = np.memmap(file, mode="r", dtype=np.float32, shape=(starts[-1], hidden))
+    return TrunkRows(states, starts, rows.labels)
+
+
+def _whole(record: Path, key: dict[str, Any], file: Path, size: int) -> bool:
+    try:
+        return bool(json.loads(record.read_text(encoding="utf-8")) == key) and file.stat().st_size == size
+    except (OSError, ValueError):
+        return False

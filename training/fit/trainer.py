@@ -1,0 +1,241 @@
+"""Training with the Hugging Face Trainer, on token ids or on cached trunk states alike.
+
+    fit(model, train_rows, validation_rows, recipe, checkpoints=run / "checkpoints", journal=journal)
+
+What it adds to the stock Trainer: batches of like length, the right loss under gradient accumulation, one
+more stop signal, and a callback that writes the curves. The best weights by validation macro-F1 are in the
+model when it returns. Knows nothing about where rows come from, nor about the test split.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from inference.classifier import softmax
+from training.evaluate.metrics import ClassificationMetric
+from training.fit.rows import Rows
+from training.recipes import Recipe
+from training.runs.journal import Journal
+
+KEEP_CHECKPOINTS = 2
+MEGABATCH = 50
+"""Batches that are sorted by length together: enough to pad little, few enough to mix from epoch to epoch."""
+
+
+class LikeLengthOrder(Sampler[int]):
+    """An order of the rows, new in each epoch, in which each batch holds texts of like length.
+
+    It depends on seed and epoch alone, so that a run that is resumed in mid-epoch sees the same batches.
+    """
+
+    def __init__(self, lengths: list[int], *, batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; the Trainer calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        rows, size = torch.randperm(len(self.lengths), generator=generator).tolist(), self.batch_size
+        batches = []
+        for start in range(0, len(rows), MEGABATCH * size):
+            alike = sorted(rows[start : start + MEGABATCH * size], key=lambda row: self.lengths[row])
+            batches += [alike[at : at + size] for at in range(0, len(alike), size)]
+        short = (
+            [batches.pop()] if len(batches[-1]) < size else []
+        )  # it stays last, or it would shift the others
+        order = torch.randperm(len(batches), generator=generator).tolist()
+        return iter([row for batch in [*(batches[at] for at in order), *short] for row in batch])
+
+
+class TweetTrainer(Trainer):
+    """The Trainer, with its loss under gradient accumulation mended and batches of like length."""
+
+    # GPT2/LlamaForSequenceClassification average over the batch they are given and ignore num_items_in_batch;
+    # the Trainer takes their **kwargs for a sign that they don't, and would sum the loss over the steps.
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, *args: Any, like_length: bool, **kwargs: Any) -> None:
+        self.like_length = like_length
+        super().__init__(*args, **kwargs)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if not self.like_length:
+            return super()._get_train_sampler(train_dataset)
+        return LikeLengthOrder(
+            self.train_dataset.lengths, batch_size=self.args.train_batch_size, seed=self.args.seed
+        )
+
+
+class Curves(TrainerCallback):
+    """Writes steps and looks at the validation split to the journal, and stops when told to."""
+
+    def __init__(self, journal: Journal, stop_asked: Callable[[], bool]) -> None:
+        self.journal, self.stop_asked = journal, stop_asked
+        self.stopped = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Report the step; on a stop signal, save and end."""
+        self.journal.progress(state.global_step, state.max_steps)
+        if self.stop_asked():
+            self.stopped = True
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the curves' points."""
+        logs = logs or {}
+        where = {
+            "step": state.global_step,
+            "total_steps": state.max_steps,
+            "epoch": round(state.epoch or 0, 3),
+        }
+        if "loss" in logs:
+            self.journal.event("step", **where, loss=logs["loss"], learning_rate=logs["learning_rate"])
+        if "eval_loss" in logs:
+            names = ("loss", "accuracy", "macro_f1")
+            self.journal.event("validation", **where, **{name: logs[f"eval_{name}"] for name in names})
+
+
+class Patience(TrainerCallback):
+    """Ends training after some looks without gain in macro-F1.
+
+    It counts in the Trainer's log, which checkpoints keep: a resumed run ends where an undisturbed one would,
+    even when it was killed after training had ended. (The stock callback starts counting anew.)
+    """
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def _is_over(self, state: TrainerState) -> bool:
+        found = [entry["eval_macro_f1"] for entry in state.log_history if "eval_macro_f1" in entry]
+        return bool(found) and len(found) - 1 - found.index(max(found)) >= self.looks
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """End at once when the checkpoint was the end; the one step that is still made counts for nothing."""
+        self.was_over = control.should_training_stop = self._is_over(state)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep that one step out of the checkpoints."""
+        if self.was_over:
+            control.should_evaluate = control.should_save = False
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """End after too many looks without gain."""
+        control.should_training_stop = control.should_training_stop or self._is_over(state)
+
+
+def fit(
+    model: Any,
+    train: Rows,
+    validation: Rows,
+    recipe: Recipe,
+    *,
+    checkpoints: Path,
+    journal: Journal,
+    stop_asked: Callable[[], bool] = lambda: False,
+    more_callbacks: Sequence[TrainerCallback] = (),
+) -> bool:
+    """Train, from the last whole checkpoint where there is one. Returns False when it was stopped midway."""
+    steps_per_epoch = math.ceil(len(train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
+    curves = Curves(journal, stop_asked)
+    callbacks: list[TrainerCallback] = [curves, *more_callbacks]
+    if recipe.patience:
+        callbacks.append(Patience(recipe.patience))
+    trainer = TweetTrainer(
+        model=model,
+        args=_arguments(recipe, checkpoints, every=max(steps_per_epoch // recipe.evals_per_epoch, 1)),
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=train.collate,
+        compute_metrics=_metrics,
+        callbacks=callbacks,
+        like_length=recipe.like_length_batches,
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    return not curves.stopped
+
+
+def _arguments(recipe: Recipe, checkpoints: Path, *, every: int) -> TrainingArguments:
+    on_gpu = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=max(recipe.batch_size, 8),
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=min(recipe.warmup, 0.9999),  # a float below 1 is a share of the steps
+        weight_decay=recipe.weight_decay,
+        lr_scheduler_type=recipe.schedule if recipe.schedule != "constant" else "constant_with_warmup",
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=KEEP_CHECKPOINTS,
+        load_best_model_at_end=True,
+        metric_for_best_model="macro_f1",
+        greater_is_better=True,
+        logging_steps=max(every // 20, 1),
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        use_cpu=not on_gpu,
+        bf16=on_gpu and torch.cuda.is_bf16_supported(including_emulation=False),  # a T4 only pretends
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_pin_memory=on_gpu,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _metrics(prediction: Any) -> dict[str, float]:
+    probabilities = softmax(prediction.predictions)
+    scores = ClassificationMetric().compute(
+        predictions=probabilities.argmax(axis=1).tolist(),
+        references=prediction.label_ids.tolist(),
+        probabilities=probabilities.tolist(),
+    )
+    return {name: float(scores[name]) for name in ("accuracy", "macro_f1")}
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the newest whole checkpoint, None when there is none; one torn by a kill is removed.
+
+    The Trainer writes trainer_state.json last, so a checkpoint without a readable one is torn.
+    """
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[-1]))
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        return str(path)
+    return None

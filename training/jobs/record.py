@@ -1,0 +1,84 @@
+"""What a run remembers of its rented machine: `rented.json` in the run's folder. No token, ever.
+
+    rental = load(run.path)                   # None for a run on this machine
+    rental = keep(run.path, rental, job_id="687f…")
+
+Light: `training.runs.run` asks it for every look at a run.
+"""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference.artifact import read_record
+from inference.common.store import write_json
+
+FILE = "rented.json"
+
+
+@dataclass(frozen=True)
+class Rental:
+    """A rented machine and what is known about its job."""
+
+    flavor: str
+    gpu: bool
+    usd_per_hour: float
+    price_source: str
+    namespace: str
+    nonce: str
+    """Names this rental: in the job's label and in the repositories' names."""
+    crate: str
+    """The private data set with code, recipe and data; deleted when the job has ended."""
+    model: str
+    """The private model repository that the job pushes to."""
+    estimated_s: float
+    timeout_s: int
+    base_revision: str = ""
+    job_id: str = ""
+    job_url: str = ""
+    ended: str = ""
+    """The stage in which the job ended; empty while it may run."""
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a job that may still run, and cost."""
+        return bool(self.job_id) and not self.ended
+
+    @property
+    def lost(self) -> bool:
+        """Whether the job has ended without a model to fetch: nothing is left to resume."""
+        return bool(self.ended) and self.ended != "COMPLETED"
+
+    def cost_usd(self, seconds: float) -> float:
+        """Return what so many seconds cost: each minute that was begun counts."""
+        return self.usd_per_hour * -(-seconds // 60) / 60
+
+
+def load(run: Path) -> Rental | None:
+    """Return a run's rental, None for a run on this machine."""
+    record = read_record(run, FILE)
+    names = {field.name for field in dataclasses.fields(Rental)}
+    return Rental(**{name: value for name, value in record.items() if name in names}) if record else None
+
+
+def keep(run: Path, rental: Rental, **changes: Any) -> Rental:
+    """Write a run's rental, changed, and return it."""
+    rental = dataclasses.replace(rental, **changes)
+    write_json(run / FILE, dataclasses.asdict(rental))
+    return rental
+
+
+def dollars(usd: float) -> str:
+    """Return an amount for people: "$0.08", "under $0.01"."""
+    return f"${usd:.2f}" if usd >= 0.01 else "under $0.01"
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hex, "missing" for none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "missing"

@@ -1,0 +1,1 @@
+"""The base, and the classifier that is made of it."""

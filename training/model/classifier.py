@@ -1,0 +1,272 @@
+"""Turn a base into a classifier: labels, prompt, head, adapters; and back into a plain folder.
+
+    lm = load_language_model(base)
+    classifier = build_classifier(lm, recipe, labels)
+    start_head(classifier, states, words_rows)      # a calibrated zero-shot classifier, before any training
+    tuned = add_lora(classifier, recipe, trunk)
+
+The head starts from the rows of the language model's output for the label words: the mean of its tokens' rows
+where a label is several tokens. Its offset cancels the prior over unlabelled training texts, as contextual
+calibration does (Zhao et al. 2021, arXiv 2102.09690), and is folded into the head along the direction in
+which final states are constant, since the stock heads have no bias. Knows nothing about data files or runs.
+"""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from inference.artifact import BASE_HEAD, PROVENANCE, read_record
+from inference.classifier import Classifier
+from inference.common.errors import ArtifactError, BaseError, RecipeError
+from inference.engine.pytorch import TorchEngine, quiet_loading
+from inference.labels import label_words, labels_of
+from inference.prompt import Prompt, install_prompt
+from inference.trunk import FAMILIES, backbone_of, layers_of
+from training.model.bases import EMBEDDED, EMBEDDED_NAME, Base, resolve_base
+from training.recipes import Recipe
+
+LORA_TARGETS = {
+    "gpt2": ["c_attn", "c_proj", "c_fc"],
+    "llama": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+}
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """An untouched base in memory."""
+
+    base: Base
+    model: Any
+    tokenizer: Any
+
+    @property
+    def depth(self) -> int:
+        """Number of its layers."""
+        return int(self.model.config.num_hidden_layers)
+
+
+def load_language_model(base: Base) -> LanguageModel:
+    """Load a base in float32. Raises BaseError when its folder holds no causal language model."""
+    try:
+        with quiet_loading():
+            model = AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(base.path)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BaseError(
+            f"The base {base.name} can't be loaded ({reason}). Give a causal language model."
+        ) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise BaseError(f"The base {base.name} has no tokenizer.json. Give a base with a fast tokenizer.")
+    return LanguageModel(base, model.eval(), tokenizer)
+
+
+def prompted_tokenizer(lm: LanguageModel, recipe: Recipe) -> Any:
+    """Return the base's tokenizer with the recipe's prompt inside and its pad token set."""
+    limit = min(recipe.max_length, lm.model.config.max_position_embeddings)
+    return install_prompt(lm.tokenizer, Prompt(recipe.prompt_prefix, recipe.prompt_suffix), max_length=limit)
+
+
+def trunk_depth(recipe: Recipe, config: Any) -> int:
+    """Return how many lower layers are frozen and computed once. Raises RecipeError for too many."""
+    depth = recipe.depth or config.num_hidden_layers
+    if depth > config.num_hidden_layers:
+        raise RecipeError(
+            f"depth is {depth}, but the base has {config.num_hidden_layers} layers. Give at most that."
+        )
+    if config.model_type not in FAMILIES:
+        if recipe.trunk_layers in ("auto", "0"):
+            return 0
+        raise RecipeError(
+            f"trunk_layers needs GPT-2's or Llama's family, not {config.model_type}. Set it to 0."
+        )
+    layers = round(depth * 2 / 3) if recipe.trunk_layers == "auto" else int(recipe.trunk_layers)
+    if layers >= depth:
+        raise RecipeError(
+            f"trunk_layers is {layers}, but only {depth} layers are kept. Give at most {depth - 1}."
+        )
+    return layers
+
+
+def build_classifier(lm: LanguageModel, recipe: Recipe, labels: Sequence[str], tokenizer: Any) -> Any:
+    """Return a sequence classifier around the base's own weights, shared and not copied, with a random head.
+
+    Labels and pad token stand in its config. Raises BaseError when the family has no such classifier.
+    """
+    config = copy.deepcopy(lm.model.config)
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {name: number for number, name in enumerate(labels)}
+    config.pad_token_id = tokenizer.pad_token_id
+    config.problem_type = "single_label_classification"
+    config.architectures = None
+    config.use_cache = False
+    try:
+        with torch.device("meta"):  # the base's weights take their place
+            classifier = AutoModelForSequenceClassification.from_config(config)
+    except ValueError as error:
+        raise BaseError(
+            f"{config.model_type} models have no sequence classifier. Give GPT-2 or Llama."
+        ) from error
+    config = classifier.config
+    backbone = getattr(lm.model, lm.model.base_model_prefix)
+    backbone.config = config
+    setattr(classifier, classifier.base_model_prefix, backbone)
+    classifier.score = nn.Linear(config.hidden_size, len(labels), bias=False)
+    torch.manual_seed(recipe.seed)
+    nn.init.normal_(classifier.score.weight, std=getattr(config, "initializer_range", 0.02))
+    return classifier.eval()
+
+
+def cut_depth(classifier: Any, depth: int) -> None:
+    """Drop the topmost layers, so that `depth` remain: the network ends early, behind its own final norm."""
+    if depth and depth < classifier.config.num_hidden_layers:
+        stack = layers_of(classifier)
+        del stack[depth:]
+        classifier.config.num_hidden_layers = depth
+
+
+def word_rows(lm: LanguageModel, words: Sequence[str]) -> Tensor:
+    """Return the language model's output rows for label words, shape (labels, hidden).
+
+    A word of several tokens takes the mean of their rows.
+    """
+    output = lm.model.get_output_embeddings().weight.detach()
+    ids = [lm.tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
+    return torch.stack([output[tokens].mean(0) for tokens in ids])
+
+
+def words_for(recipe: Recipe, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the words that stand for the labels: the recipe's, or the labels' names. Raises RecipeError."""
+    words = recipe.label_words or label_words(labels)
+    if len(words) != len(labels):
+        raise RecipeError(
+            f"label_words has {len(words)} words for {len(labels)} labels ({', '.join(labels)})."
+        )
+    return words
+
+
+def calibrated_head(states: Tensor, rows: Tensor) -> Tensor:
+    """Return head weights (labels, hidden) that give all labels the same mean probability over some texts.
+
+    `states`: final states of unlabelled texts, shape (texts, hidden); `rows`: from `word_rows`. The offset of
+    each label is folded in along the direction u for which u·state is 1, found by ridge regression.
+    """
+    logits = states @ rows.T
+    offset = torch.zeros(len(rows))
+    for _ in range(200):
+        share = torch.softmax(logits + offset, dim=-1).mean(0)
+        offset = offset - 0.5 * (share * len(rows)).log()
+    gram = states.T @ states / len(states)
+    ridge = 1e-4 * gram.diagonal().mean() * torch.eye(gram.shape[0])
+    direction: Tensor = torch.linalg.solve(gram + ridge, states.mean(0))
+    return rows + offset[:, None] * direction[None, :]
+
+
+def final_states(classifier: Any, batches: Iterable[dict[str, Tensor]]) -> Tensor:
+    """Return what the head is given for each text, shape (texts, hidden)."""
+    head, classifier.score = classifier.score, nn.Identity()
+    try:
+        with torch.no_grad():
+            found = [
+                classifier(**{key: value for key, value in batch.items() if key != "labels"}).logits
+                for batch in batches
+            ]
+    finally:
+        classifier.score = head
+    return torch.cat(found)
+
+
+def add_lora(classifier: Any, recipe: Recipe, trunk: int) -> Any:
+    """Return the classifier with adapters on the layers above the trunk; the head is trained too."""
+    family = classifier.config.model_type
+    upper = list(range(trunk, classifier.config.num_hidden_layers))
+    return get_peft_model(
+        classifier,
+        LoraConfig(
+            task_type="SEQ_CLS",
+            r=recipe.lora_r,
+            lora_alpha=recipe.lora_alpha,
+            lora_dropout=recipe.lora_dropout,
+            target_modules=LORA_TARGETS.get(family, "all-linear"),
+            layers_to_transform=upper if family in LORA_TARGETS else None,
+            fan_in_fan_out=family
+            == "gpt2",  # GPT-2's Conv1D stores weights as (in, out), the transpose of Linear
+        ),
+    )
+
+
+def freeze_trunk(classifier: Any, trunk: int) -> None:
+    """Train only what is above the trunk; with a trunk of 0, everything."""
+    if trunk:
+        for parameter in backbone_of(classifier).parameters():
+            parameter.requires_grad = False
+        above = [layers_of(classifier)[trunk:], getattr(backbone_of(classifier), _norm_name(classifier))]
+        for module in above:
+            for parameter in module.parameters():
+                parameter.requires_grad = True
+
+
+def _norm_name(classifier: Any) -> str:
+    return FAMILIES[classifier.config.model_type].final_norm
+
+
+def save_base_head(rows: Tensor, artifact: Path) -> None:
+    """Keep the base's calibrated zero-shot head in an artifact."""
+    save_file({"score.weight": rows.contiguous()}, artifact / BASE_HEAD)
+
+
+def load_base_classifier(artifact: Path, *, base: Base | None = None) -> Classifier:
+    """Return the untouched base of an artifact as a calibrated zero-shot classifier.
+
+    `base`: the base, where the caller has found it already. Raises BaseError when the base can't be had,
+    ArtifactError when the artifact does not say which it is.
+    """
+    record = read_record(artifact, PROVENANCE)
+    if not record or not (artifact / BASE_HEAD).is_file():
+        raise ArtifactError(
+            f"{artifact} does not say which base it came from: there is nothing to compare with."
+        )
+    base = base or _base_again(record["base"])
+    lm = load_language_model(base)
+    prompt = record["base_prompt"]
+    recipe = Recipe(
+        max_length=record["recipe"]["max_length"],
+        prompt_prefix=prompt["prefix"],
+        prompt_suffix=prompt["suffix"],
+    )
+    tokenizer = prompted_tokenizer(lm, recipe)
+    model = build_classifier(lm, recipe, tuple(record["labels"]), tokenizer)
+    with torch.no_grad():
+        model.score.weight.copy_(load_file(artifact / BASE_HEAD)["score.weight"])
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    return torch_classifier(model, tokenizer, source=base.name)
+
+
+def torch_classifier(model: Any, tokenizer: Any, *, source: str) -> Classifier:
+    """Return a Classifier of a Transformers model in memory and its fast tokenizer."""
+    return Classifier(
+        TorchEngine(model, reason="It is in memory."),
+        tokenizer.backend_tokenizer,
+        labels=labels_of(model.config),
+        max_length=int(min(tokenizer.model_max_length, model.config.max_position_embeddings)),
+        pad_id=model.config.pad_token_id,
+        source=source,
+    )
+
+
+def _base_again(record: dict[str, str]) -> Base:
+    """Find the base that an artifact names: never another one, even where "auto" would choose anew."""
+    if record["name"] == EMBEDDED_NAME and record["wanted"] in ("auto", EMBEDDED):
+        return resolve_base(EMBEDDED)
+    return resolve_base(record["name"] if record["wanted"] == "auto" else record["wanted"])

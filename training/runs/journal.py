@@ -1,0 +1,114 @@
+"""The worker's diary: events, status and the time left, for the CLI and the app to read.
+
+    journal = Journal(run.path)
+    journal.plan({"cache": 40.0, "train": 90.0, "evaluate": 60.0})       # seconds, from the estimate
+    with journal.phase("cache"):
+        journal.progress(120, 1500)                                       # work done, work in all
+
+The time left is the running phase's own pace plus what is planned for the rest, scaled by how the plan has
+held so far. Knows nothing about models or data.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from inference.common.store import append_event, write_status
+
+_QUIET_S = 0.5  # progress is written no more often than this
+
+
+class Journal:
+    """Writes a run's events.jsonl and status.json. Its methods raise OSError when the disk is full."""
+
+    def __init__(self, run: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.run, self.clock = run, clock
+        self.started = clock()
+        self.seconds: dict[str, float] = {}
+        """Seconds that each finished phase took."""
+        self._plan: dict[str, float] = {}
+        self._phase, self._phase_started, self._written = "", self.started, 0.0
+        self._share = 0.0
+        self._status("running")
+
+    def note(self, text: str) -> None:
+        """Record a sentence for people."""
+        self.event("note", text=text)
+
+    def event(self, kind: str, **content: Any) -> None:
+        """Record an event of any kind."""
+        append_event(self.run / "events.jsonl", kind, **content)
+
+    def plan(self, seconds: dict[str, float]) -> None:
+        """Say how long each phase to come should take."""
+        self._plan = dict(seconds)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Within it, progress counts for this phase."""
+        self._phase, self._phase_started, self._share, self._written = name, self.clock(), 0.0, 0.0
+        self.progress(0, 1)
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - self._phase_started
+        self._share = 1.0
+
+    def progress(self, done: int, total: int) -> None:
+        """Record how much of the phase is done, in the caller's unit."""
+        self._share = done / max(total, 1)
+        now = self.clock()
+        if now - self._written < _QUIET_S and done < total:
+            return
+        self._written = now
+        left = self.time_left_s()
+        self.event(
+            "progress",
+            phase=self._phase,
+            done=done,
+            total=total,
+            progress=round(self.overall(), 4),
+            time_left_s=None if left is None else round(left, 1),
+        )
+        self._status("running")
+
+    def time_left_s(self) -> float | None:
+        """Return the seconds left in the whole run, None before there is a plan."""
+        if self._phase not in self._plan:
+            return None
+        spent = self.clock() - self._phase_started
+        planned = self._plan[self._phase]
+        pace = spent / self._share if self._share > 0.05 else planned
+        here = max(pace - spent, 0.0)
+        done = [name for name in self._plan if name in self.seconds and name != self._phase]
+        expected = sum(self._plan[name] for name in done) + planned * self._share
+        observed = sum(self.seconds[name] for name in done) + spent
+        scale = min(max(observed / expected, 0.3), 3.0) if expected > 1.0 else 1.0
+        names = list(self._plan)
+        later = sum(self._plan[name] for name in names[names.index(self._phase) + 1 :])
+        return here + later * scale
+
+    def overall(self) -> float:
+        """Return the share of the planned work that is done, 0 to 1; it never falls."""
+        done = sum(seconds for name, seconds in self._plan.items() if name in self.seconds)
+        if self._phase not in self.seconds:
+            done += self._plan.get(self._phase, 0.0) * self._share
+        return min(done / max(sum(self._plan.values()), 1e-9), 1.0)
+
+    def finish(self, state: str, message: str = "") -> None:
+        """Record the end: finished, cancelled or failed."""
+        if state != "finished":
+            self.event("error" if state == "failed" else "note", message=message, text=message)
+        self._status(state, message)
+
+    def _status(self, state: str, message: str = "") -> None:
+        write_status(
+            self.run,
+            state,
+            message,
+            phase=self._phase,
+            progress=self.overall(),
+            time_left_s=self.time_left_s(),
+            started_at=self.started,
+            now=self.clock(),
+        )

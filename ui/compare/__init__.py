@@ -1,0 +1,1 @@
+"""The tab Compare: base and fine-tuned side by side."""

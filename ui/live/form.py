@@ -1,0 +1,234 @@
+"""The form of the Live tab: source and its settings, second model, filters. It makes a `Wish`.
+
+    form = LiveForm.build(runs)
+    wish = form.wish(values)            # values in the order of `form.components`; raises FeedError
+
+What a source does not need is not shown. The field for a token is emptied as soon as Start is pressed.
+Knows nothing about feeds.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from inference.common.errors import FeedError
+from inference.live.sources.x_api import PRICE_DATE, PRICE_PER_POST_USD, estimate
+from ui.html import esc, page
+from ui.live.wish import DEFAULT_CAP_USD, DEFAULT_INSTANCE, OF_X, OFFERED, Wish, app_has_x_token, split_words
+from ui.parts import html
+from ui.translations import I18N, Texts, texts_for
+
+NAMES = (
+    "source",
+    "rate",
+    "query",
+    "instance",
+    "token",
+    "cap",
+    "file",
+    "second",
+    "keywords",
+    "languages",
+    "reposts",
+    "replies",
+    "unpaced",
+)
+UPLOADS = (".jsonl", ".csv", ".tsv", ".parquet", ".txt")
+_FASTEST_ON_SLIDER = 50.0
+_SHOWN_FOR = {
+    "rate": ("replay", "file"),
+    "unpaced": ("replay", "file"),
+    "query": ("bluesky", "mastodon", *OF_X),
+    "instance": ("mastodon",),
+    "token": ("mastodon", *OF_X),
+    "cap": OF_X,
+    "file": ("file",),
+}
+_ASSUMED_PER_S = 2.0  # the rate at which the cost is told; nobody knows a query's own before it runs
+
+
+@dataclass(frozen=True)
+class LiveForm:
+    """The form's components, by name."""
+
+    fields: dict[str, Any]
+    cost: Any
+    """What reading X costs."""
+    about: Any
+    """A line about the source."""
+
+    @classmethod
+    def build(cls, seconds: Sequence[tuple[Any, str]]) -> "LiveForm":
+        """Draw the form inside the current Blocks; `seconds` are the choices of a second model."""
+        fields: dict[str, Any] = {}
+        with gr.Row(equal_height=False, elem_classes="tt-controls"):
+            fields["source"] = gr.Dropdown(
+                [(I18N(f"source.{name}"), name) for name in OFFERED],
+                value="replay",
+                label=I18N("live.source"),
+                min_width=200,
+                scale=3,
+                elem_id="live-source",
+            )
+            fields["rate"] = gr.Slider(
+                0.5,
+                _FASTEST_ON_SLIDER,
+                value=2,
+                step=0.5,
+                label=I18N("live.wanted_rate"),
+                min_width=220,
+                scale=4,
+                elem_id="rate",
+            )
+            fields["unpaced"] = gr.Checkbox(
+                False,
+                label=I18N("live.unpaced"),
+                info=I18N("live.unpaced_help"),
+                min_width=240,
+                scale=3,
+                elem_id="live-unpaced",
+            )
+            fields["instance"] = _box("instance", value=DEFAULT_INSTANCE, visible=False, scale=2)
+            fields["query"] = _box("query", visible=False, scale=3, placeholder="")
+            fields["second"] = gr.Dropdown(
+                list(seconds),
+                value="",
+                label=I18N("live.second"),
+                min_width=200,
+                scale=3,
+                elem_id="live-second",
+                allow_custom_value=True,  # runs come and go while a page is open
+            )
+        fields["file"] = gr.File(
+            label=I18N("live.file"),
+            file_types=list(UPLOADS),
+            file_count="single",
+            visible=False,
+            height=110,
+            elem_id="live-file",
+        )
+        with gr.Row(equal_height=False, elem_classes="tt-controls"):
+            fields["token"] = gr.Textbox(
+                "",
+                label=I18N("live.token"),
+                type="password",
+                visible=False,
+                max_lines=1,
+                min_width=220,
+                scale=3,
+                elem_id="live-token",
+                html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
+            )
+            fields["cap"] = gr.Number(
+                DEFAULT_CAP_USD,
+                label=I18N("live.cap"),
+                visible=False,
+                minimum=0.01,
+                step=0.5,
+                min_width=140,
+                scale=1,
+                elem_id="live-cap",
+            )
+        cost = html(visible=False, elem_id="live-cost")
+        about = html(I18N("live.about_replay"), html_template=_ABOUT, elem_id="live-about")
+        with gr.Accordion(I18N("live.filters"), open=False, elem_id="live-filters"):
+            with gr.Row(equal_height=False, elem_classes="tt-controls"):
+                fields["keywords"] = _box("keywords", info=I18N("live.keywords_help"))
+                fields["languages"] = _box("languages", info=I18N("live.languages_help"))
+            with gr.Row():
+                fields["reposts"] = gr.Checkbox(True, label=I18N("live.reposts"), min_width=140)
+                fields["replies"] = gr.Checkbox(True, label=I18N("live.replies"), min_width=140)
+        form = cls({name: fields[name] for name in NAMES}, cost, about)
+        form._wire()
+        return form
+
+    @property
+    def components(self) -> list[Any]:
+        """The components, in the order in which `wish` takes their values."""
+        return list(self.fields.values())
+
+    def wish(self, values: Sequence[Any]) -> Wish:
+        """Return what the form asks for. Raises FeedError for a cap or a source that can't be used."""
+        given = dict(zip(NAMES, values, strict=True))
+        return Wish(
+            source=given["source"] or "replay",
+            query=given["query"] or "",
+            instance=given["instance"] or "",
+            token=given["token"] or "",
+            file=given["file"] or "",
+            rate_per_s=float(given["rate"] or 2.0),
+            cap_usd=usable_cap(given["cap"]) if given["source"] in OF_X else DEFAULT_CAP_USD,
+            keywords=split_words(given["keywords"]),
+            languages=split_words(given["languages"]),
+            reposts=bool(given["reposts"]),
+            replies=bool(given["replies"]),
+            second=given["second"] or "",
+            unpaced=bool(given["unpaced"]),
+        )
+
+    def _wire(self) -> None:
+        fields, quiet = self.fields, {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+        names = list(_SHOWN_FOR)
+
+        def show(source: str, cap: float | None, request: gr.Request) -> list[Any]:
+            changes: list[Any] = [
+                gr.update(visible=source in _SHOWN_FOR[name], **_wording(name, source)) for name in names
+            ]
+            cost = gr.update(visible=source in OF_X, value=cost_line(cap, texts_for(request)))
+            return [*changes, cost, I18N(f"live.about_{source.replace('-', '_')}")]
+
+        def price(cap: float | None, request: gr.Request) -> str:
+            return cost_line(cap, texts_for(request))
+
+        outputs = [*(fields[name] for name in names), self.cost, self.about]
+        fields["source"].change(show, [fields["source"], fields["cap"]], outputs, **quiet)
+        fields["cap"].change(price, fields["cap"], self.cost, **quiet)
+
+
+_ABOUT = '<div class="tt"><p class="muted small tt-about">${value}</p></div>'
+
+
+def _box(name: str, **options: Any) -> gr.Textbox:
+    options.setdefault("value", "")
+    return gr.Textbox(
+        label=I18N(f"live.{name}"), max_lines=1, min_width=200, elem_id=f"live-{name}", **options
+    )
+
+
+def _wording(name: str, source: str) -> dict[str, Any]:
+    """Return what a field is called for a source."""
+    if name == "query":
+        kind = "x" if source in OF_X else source
+        return {"label": I18N(f"live.query_{kind}")} if source in _SHOWN_FOR["query"] else {}
+    if name == "token" and source in OF_X:
+        own = "live.token_own" if app_has_x_token() else "live.token_needed"
+        return {"label": I18N("live.token"), "info": I18N(own)}
+    return {"label": I18N("live.token"), "info": I18N("live.token_mastodon")} if name == "token" else {}
+
+
+def usable_cap(value: float | None) -> float:
+    """Return a cap in dollars. Raises FeedError when it is none."""
+    if value is None or not math.isfinite(value) or value <= 0:
+        raise FeedError("The cap is not a number of dollars above 0. Give one, such as 1.")
+    return float(value)
+
+
+def cost_line(cap: float | None, text: Texts) -> str:
+    """Draw what reading X costs, before it starts."""
+    if cap is None or not math.isfinite(cap) or cap <= 0:
+        return page(f'<p class="small">{esc(text("live.cost_no_cap"))}</p>')
+    told = estimate(_ASSUMED_PER_S, cap_usd=cap)
+    sentence = text(
+        "live.cost",
+        price=text.number(PRICE_PER_POST_USD, 3),
+        date=PRICE_DATE,
+        posts=text.number(told.cap_posts or 0),
+        cap=text.number(cap, 2),
+        rate=text.short(_ASSUMED_PER_S),
+        hour=text.number(told.usd_per_hour, 2),
+        left=text.duration((told.hours or 0) * 3600),
+    )
+    return page(f'<p class="small tt-cost">{esc(sentence)}</p>')

@@ -1,0 +1,1 @@
+"""The tab Train: data, recipe, runs, publishing."""

@@ -1,0 +1,399 @@
+"""The Train tab: choose base, data and recipe, look at the data, start, watch, cancel, resume, use, publish.
+
+    tab = build_train(workbench)
+    tab.timer            # ticks while the tab is open; the page switches it on and off
+
+All state lives in runs/: whoever opens the page later, or after a restart, sees every run again. Each handler
+that changes something asks first whether this visitor may.
+Knows nothing about how training is done.
+"""
+
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from inference.common.errors import DataError, RunError
+from inference.common.paths import cache_dir
+from training.recipes import Recipe, available_recipes, load_recipe
+from training.runs.run import Run, cancel, create_run, list_runs, resume, running, start
+from ui.account.login import build_login, standing
+from ui.account.rights import check_may_train, may_train, visitor_of
+from ui.account.settings import SpaceSettings
+from ui.html import busy, esc
+from ui.parts import HEADING, REMARK, as_gradio_error, html, into_view
+from ui.state import Workbench, known_run
+from ui.train.form import RecipeForm
+from ui.train.preview import preview_panel
+from ui.train.publish import build_publish
+from ui.train.run_view import read_run
+from ui.train.view import run_panel, runs_table
+from ui.translations import I18N, Texts, texts_for
+
+SOURCES = ("auto", "embedded", "hub", "file")
+BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
+ACTIONS = ("cancel", "resume", "use")
+_UPLOADS = (".csv", ".tsv", ".jsonl", ".parquet")
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
+
+
+@dataclass(frozen=True)
+class TrainTab:
+    """What the page wires: `refresh`, the timer, and the events after which a model may have changed."""
+
+    timer: gr.Timer
+    refresh: Callable[..., Any]
+    inputs: list[Any]
+    outputs: list[Any]
+    chosen: gr.State
+    model_changed: list[Any]
+
+
+def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
+    """Return what the recipe's `dataset` is to be. Raises DataError. A file is kept: a run may resume."""
+    if kind == "hub":
+        wanted = (hub_id or "").strip()
+        if not _HUB_ID.fullmatch(wanted) or Path(wanted).exists():
+            raise DataError(f"{wanted!r} is not the id of a data set on the Hub. Write it as owner/name.")
+        return wanted
+    if kind != "file":
+        return kind
+    if not file:
+        raise DataError("No file was uploaded. Choose a CSV, TSV, JSONL or Parquet file, or other data.")
+    content = Path(file).read_bytes()
+    name = re.sub(r"[^\w.-]+", "-", Path(file).name)[-80:]
+    kept = cache_dir() / "uploads" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name}"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if not kept.exists():
+        shutil.copyfile(file, kept)
+    return str(kept)
+
+
+def look_at(recipe: Recipe) -> Any:
+    """Return the Preview of a recipe's data. Raises DataError when it can't be had or learned from."""
+    data = import_module("training.data.load")  # takes a second: not before the first page
+    spec = data.DataSpec(**{field.name: getattr(recipe, field.name) for field in fields(data.DataSpec)})
+    return import_module("training.data.preview").preview(spec)
+
+
+def begin(workbench: Workbench, recipe: Recipe) -> Run:
+    """Start a new run. Raises RunError while another one is at work."""
+    _refuse_more(recipe, workbench.settings)
+    with workbench.starting:
+        _refuse_second()
+        run = create_run(recipe)
+        start(run)
+    return run
+
+
+def act(workbench: Workbench, action: str, run_id: str) -> None:
+    """Cancel or resume a run, or use its model. Raises RunError or ArtifactError."""
+    run = known_run(run_id)
+    if action == "cancel":
+        cancel(run)
+    elif action == "resume":
+        with workbench.starting:
+            _refuse_second()
+            resume(run)
+    elif action == "use":
+        if run.status().state != "finished":
+            raise RunError(f"The run {run.id} is not finished, so it has no model yet. Wait, or resume it.")
+        workbench.use(str(run.artifact))
+
+
+def _refuse_more(recipe: Recipe, settings: SpaceSettings) -> None:
+    most = settings.max_train_rows
+    added = _count(recipe.more_data) if most else 0
+    if most and not 0 < recipe.n_train <= most - added:
+        wanted = f"{recipe.n_train:,}" if recipe.n_train else "all"
+        more = f" and {added:,} labels on top" if added else ""
+        raise RunError(
+            f"A run may have {most:,} training rows here, and {wanted}{more} were asked for. "
+            f"Set Training rows to {max(most - added, 0)} or fewer."
+        )
+
+
+def _count(file: str) -> int:
+    """Return how many labelled texts a file of the duel adds at the most."""
+    return sum(1 for line in Path(file).read_bytes().splitlines() if line.strip()) if file else 0
+
+
+def _allow(workbench: Workbench, request: gr.Request, profile: gr.OAuthProfile | None) -> None:
+    """Raise NotAllowed for a visitor who may not change anything here."""
+    check_may_train(workbench.settings, visitor_of(request, profile))
+
+
+def _refuse_second() -> None:
+    if busy := running():
+        raise RunError(
+            f"The run {busy.id} is still {busy.status().state}. Wait for its end or cancel it first."
+        )
+
+
+def draw(workbench: Workbench, chosen: str, text: Texts, *, may: bool = True) -> tuple[str, str]:
+    """Return the HTML of the chosen run (or the running, or the newest one) and of the list of runs.
+
+    `may`: whether there are buttons to do something with them.
+    """
+    runs, now = list_runs(), time.time()
+    by_id = {run.id: run for run in runs}
+    run = by_id.get(chosen) or running() or (runs[0] if runs else None)
+    model = workbench.model
+    loaded = model.run.id if model.run and model.state == "ready" else ""
+    panel = run_panel(read_run(run) if run else None, text, now=now, loaded=loaded, may=may)
+    return panel, runs_table(runs, run.id if run else "", text, now=now, loaded=loaded, may=may)
+
+
+def build_train(workbench: Workbench) -> TrainTab:
+    """Draw the tab inside the current Blocks."""
+    first = load_recipe("quick")
+    chosen, shown = gr.State(""), gr.State([])
+    timer = gr.Timer(1.0, active=False)
+    strip = build_login()
+    with gr.Row(elem_classes="tt-columns"):
+        with gr.Column(scale=1, min_width=320):
+            data = _data_form(workbench.settings.dataset)
+            recipe_name, base, form = _recipe_form(first, workbench.settings.base)
+            go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
+        with gr.Column(scale=2, min_width=320):
+            preview = html(elem_id="data-preview", actions=True)
+            panel = html(elem_id="run-panel", actions=True)
+            runs = html(elem_id="run-list", actions=True)
+            publish = build_publish(workbench)
+    outputs = [panel, runs, strip, go, publish.run, publish.panel, shown]
+    inputs = [*data.inputs, base, recipe_name, *form.components]
+    _wire_preview(workbench, data, form, inputs, preview)
+
+    def refresh(
+        chosen: str, shown: list[str], request: gr.Request, profile: gr.OAuthProfile | None
+    ) -> tuple[Any, ...]:
+        """Draw again; what has not changed is not sent, so that nothing flickers or loses focus."""
+        visitor, text = visitor_of(request, profile), texts_for(request)
+        may = may_train(workbench.settings, visitor)
+        drawn = [
+            *draw(workbench, chosen, text, may=may),
+            standing(workbench.settings, visitor, text),
+            may,
+            *publish.draw(visitor, text),
+        ]
+        new = [*drawn[:3], gr.update(interactive=may), gr.update(choices=drawn[4]), drawn[5]]
+        old = shown or [None] * len(drawn)
+        return (
+            *(gr.skip() if was == now else to for was, now, to in zip(old, drawn, new, strict=True)),
+            drawn,
+        )
+
+    def start_training(request: gr.Request, profile: gr.OAuthProfile | None, *values: Any) -> tuple[Any, ...]:
+        with as_gradio_error():
+            _allow(workbench, request, profile)
+            run = begin(workbench, _recipe(form, values))
+        return (run.id, "", *draw(workbench, run.id, texts_for(request)))
+
+    go.click(
+        start_training,
+        inputs,
+        [chosen, preview, panel, runs],
+        api_name="start_training",
+        concurrency_id="train",
+        concurrency_limit=1,
+        show_progress="hidden",
+    ).success(None, None, None, js=into_view("run-panel"))
+    timer.tick(
+        refresh,
+        [chosen, shown],
+        outputs,
+        api_name="refresh_runs",
+        api_visibility="undocumented",
+        show_progress="hidden",
+        queue=False,
+    )
+    changed = [_wire_actions(workbench, source, chosen, panel, runs) for source in (panel, runs)]
+    _api(workbench)
+    return TrainTab(timer, refresh, [chosen, shown], outputs, chosen, changed)
+
+
+@dataclass(frozen=True)
+class _DataForm:
+    inputs: list[Any]
+    look: gr.Button
+
+
+def _data_form(proposed: str) -> _DataForm:
+    kind_first = proposed if proposed in ("auto", "embedded") else "hub"
+    with gr.Column(elem_classes="tt-panel"):
+        html(I18N("train.data_title"), html_template=HEADING)
+        kind = gr.Radio(
+            [(I18N(f"train.data_{name}"), name) for name in SOURCES],
+            value=kind_first,
+            label=I18N("train.data"),
+            info=I18N("train.data_help"),
+            container=False,
+            elem_id="data-kind",
+        )
+        hub_id = gr.Textbox(
+            proposed if kind_first == "hub" else "",
+            label=I18N("train.hub_id"),
+            placeholder="owner/name",
+            visible=kind_first == "hub",
+            max_lines=1,
+        )
+        file = gr.File(
+            label=I18N("train.file"),
+            file_types=list(_UPLOADS),
+            visible=False,
+            height=150,
+            elem_id="data-file",
+        )
+        with gr.Accordion(I18N("train.columns"), open=False), gr.Group(elem_classes="tt-form"):
+            with gr.Row():
+                columns = [
+                    gr.Textbox(
+                        label=I18N(f"setting.{name}"), info=I18N(f"help.{name}"), max_lines=1, min_width=140
+                    )
+                    for name in ("text_column", "label_column")
+                ]
+            names = gr.Textbox(label=I18N("setting.label_names"), info=I18N("help.label_names"), max_lines=1)
+        look = gr.Button(I18N("train.preview"), size="md", elem_id="preview-data")
+    kind.change(
+        lambda kind: (gr.update(visible=kind == "hub"), gr.update(visible=kind == "file")),
+        kind,
+        [hub_id, file],
+        api_visibility="private",
+        show_progress="hidden",
+        queue=False,
+    )
+    return _DataForm([kind, hub_id, file, *columns, names], look)
+
+
+def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm]:
+    recipes = available_recipes()
+    with gr.Column(elem_classes="tt-panel"):
+        html(I18N("train.recipe_title"), html_template=HEADING)
+        with gr.Row():
+            base = gr.Dropdown(
+                list(dict.fromkeys([proposed, *BASES])),
+                value=proposed,
+                label=I18N("setting.base"),
+                info=I18N("help.base"),
+                allow_custom_value=True,
+                min_width=140,
+                elem_id="base",
+            )
+            name = gr.Dropdown(
+                list(recipes),
+                value=first.name,
+                label=I18N("setting.name"),
+                info=I18N("train.recipe_help"),
+                min_width=140,
+                elem_id="recipe",
+            )
+        about = html(I18N(f"recipe.{first.name}"), html_template=REMARK)
+        form = RecipeForm.build(first)
+
+    def show_recipe(name: str, request: gr.Request) -> list[Any]:
+        with as_gradio_error():
+            recipe = load_recipe(name)
+        return [esc(texts_for(request)(f"recipe.{name}")), *form.values(recipe)]
+
+    name.input(
+        show_recipe, name, [about, *form.components], api_name="recipe", show_progress="hidden", queue=False
+    )
+    return name, base, form
+
+
+def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
+    """Return the recipe that the whole form asks for. Raises RecipeError or DataError."""
+    kind, hub_id, file, text_column, label_column, label_names, base, name, *rest = values
+    return form.recipe(
+        name,
+        rest,
+        base=(base or "auto").strip(),
+        dataset=chosen_data(kind, hub_id, file),
+        text_column=text_column or "",
+        label_column=label_column or "",
+        label_names=label_names or "",
+    )
+
+
+def _wire_preview(
+    workbench: Workbench, data: _DataForm, form: RecipeForm, inputs: list[Any], preview: gr.HTML
+) -> None:
+    def preview_data(request: gr.Request, profile: gr.OAuthProfile | None, *values: Any) -> Iterator[str]:
+        text, drawn = texts_for(request), ""
+        with as_gradio_error():
+            _allow(workbench, request, profile)
+        yield busy(text("preview.loading"))
+        with as_gradio_error():
+            try:
+                drawn = preview_panel(look_at(_recipe(form, values)), text)
+            finally:
+                yield drawn  # after an error nothing is left of "loading"
+
+    data.look.click(
+        preview_data,
+        inputs,
+        preview,
+        api_name="preview",
+        show_progress="hidden",
+        concurrency_id="preview",
+        concurrency_limit=1,
+    )
+    data.look.click(None, None, None, js=into_view("data-preview"))
+    preview.select(lambda: "", None, preview, api_visibility="private", show_progress="hidden", queue=False)
+
+
+def _wire_actions(
+    workbench: Workbench, source: gr.HTML, chosen: gr.State, panel: gr.HTML, runs: gr.HTML
+) -> Any:
+    def on_action(
+        current: str, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
+    ) -> tuple[str, str, str]:
+        action, run_id, text = event.action, event.value, texts_for(request)
+        may = may_train(workbench.settings, visitor_of(request, profile))
+        with as_gradio_error():
+            if action in ACTIONS:
+                _allow(workbench, request, profile)
+            if action == "use":
+                gr.Info(text("train.loading", run=run_id), duration=4)
+            act(workbench, action, run_id)
+            if action == "use":
+                gr.Info(text("train.loaded", run=run_id), duration=4)
+        return (run_id, *draw(workbench, run_id, text, may=may))
+
+    return source.select(
+        on_action,
+        chosen,
+        [chosen, panel, runs],
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_id="actions",
+        concurrency_limit=2,
+    )
+
+
+def _api(workbench: Workbench) -> None:
+    """The same as the buttons in the lists, for clients: they name the run."""
+
+    def run_action(action: str, run_id: str, request: gr.Request, profile: gr.OAuthProfile | None) -> str:
+        with as_gradio_error():
+            if action not in ACTIONS:
+                raise RunError(f"{action!r} is no action. Choose cancel, resume or use.")
+            _allow(workbench, request, profile)
+            act(workbench, action, run_id)
+        return f"{action}: {run_id}"
+
+    def list_all() -> list[dict[str, Any]]:
+        with as_gradio_error():
+            return [
+                {"id": run.id, "recipe": run.recipe.name, "state": run.status().state} for run in list_runs()
+            ]
+
+    gr.api(run_action, api_name="run_action", concurrency_id="actions")
+    gr.api(list_all, api_name="runs", queue=False)
