@@ -1,14 +1,14 @@
 """Split a causal classifier into a frozen trunk (lower layers) and a top (the rest), for GPT-2 and Llama.
 
-    states = list(trunk_states(model, token_ids, layers=20))       # each (tokens, hidden), float32
+    states = trunk_batch(model, token_ids, 20)       # each (tokens, hidden), float32
     with trunk_skipped(model, 20):
-        logits = model(**pad_states([states[i] for i in batch])).logits
+        logits = top_logits(model, states)
 
 The states of a text leave the trunk once and can then pass through any number of tops: all epochs of a
 training, or base and fine-tuned side by side. States are padded on the *left*, so that the classifier's own
 pooling (the last position, when it is given states instead of token ids) is right; rotary positions are
 relative, and GPT-2 adds its positions inside the trunk, so nothing in the top depends on the shift.
-Knows nothing about labels, LoRA or files.
+Knows nothing about LoRA or files.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
 """Move the spread of activations into the weights before they are quantised; the network computes the same.
 
-    smooth(weights, prefix, largest_inputs(model, batches))
+    smooth(weights, prefix_values, largest_inputs(model, batches, skip=len(prefix.token_ids)))
 
 Where a projection's input has a few large channels, one scale for a token leaves little precision to the
 others. Each channel is divided by a factor in the norm or projection before it and multiplied in the

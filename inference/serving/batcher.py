@@ -1,6 +1,6 @@
 """Dynamic batching: the texts of many requests through one model, a batch at a time.
 
-    batcher = Batcher(classifier.logits, labels=3)
+    batcher = Batcher(classifier.logits)
     job = batcher.reserve(2, deadline_s=30)          # Overloaded when the queue is full
     batcher.submit(job, token_ids).result()          # -> logits of shape (2, 3), in input order
     batcher.close()                                  # answers everything accepted, then stops
