@@ -2,7 +2,7 @@
 
     python -m benchmarks.tables
 
-A table stands between `<!-- table:NAME -->` and `<!-- /table -->`; a test fails when the README and its
+A table stands between `<!-- table:NAME -->` and `<!-- /table -->`; a test fails when a document and its
 sources differ. NAME is a file of results (`quality`: benchmarks/results/quality.json) or a key of FROM_CODE.
 A results file is what `benchmarks.results` writes: `rows` (and perhaps `ratios`) of `{"name", …}`, in which a
 score is `{"value", "low", "high"}`, and what they were measured with. Knows nothing about how to measure.
@@ -25,7 +25,7 @@ from ui.account.settings import settings as owners_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "scoring-at-scale.md")
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CORE_HOUR_PRICE = 0.04  # US dollars, assumed
 NOT_MEASURED = "*Not measured yet: `make bench` fills this table.*"
 _MARKED = re.compile(r"(<!-- table:(?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)

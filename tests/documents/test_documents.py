@@ -1,4 +1,4 @@
-"""Documents are tests: what the README says about commands, settings, numbers and files is true."""
+"""Documents are tests: what README and docs/ say about commands, settings, numbers and files is true."""
 
 import ast
 import json
@@ -26,7 +26,8 @@ from ui.account.settings import settings as owners_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+ALL = "\n\n".join(path.read_text(encoding="utf-8") for path in tables.DOCUMENTS)
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", ALL, re.DOTALL | re.MULTILINE)
 PARSERS = {"training": training_cli.parser(), "inference": inference_cli.parser()}
 INDIRECT = {
     "accelerate": "the Trainer needs it",
@@ -46,7 +47,7 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> list[list[str]]:
     lines = [line for body in blocks("sh") for line in body.splitlines()]
-    inline = re.findall(r"`(python -m [^`]+)`", README)
+    inline = re.findall(r"`(python -m [^`]+)`", ALL)
     return [words for line in [*lines, *inline] if (words := shlex.split(line, comments=True))]
 
 
@@ -65,6 +66,18 @@ def sources(*folders: str) -> list[Path]:
 
 
 # --- tables and numbers
+
+
+def test_the_readme_fits_five_screens():
+    """Its first screen says what it is, shows it, and gives one table and two commands."""
+    assert README.count("\n") <= 210
+    first = README.split("## Ten commands")[0]
+    assert all(part in first for part in ("![", "<!-- table:quality -->", "make demo", "make test"))
+
+
+def test_every_page_is_linked_from_the_readme():
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{page.name})" in README
 
 
 def test_tables_equal_their_sources():
@@ -141,7 +154,7 @@ def test_the_commands_parse():
 
 def test_every_command_has_an_example_and_every_option_a_row():
     shown = {words[3] for words in commands() if words[:2] == ["python", "-m"] and len(words) > 3}
-    options = README.split("<!-- table:options -->")[1].split("<!-- /table -->")[0]
+    options = ALL.split("<!-- table:options -->")[1].split("<!-- /table -->")[0]
     for command, arguments in tables.commands():
         assert command in shown, f"{command} has no example"
         for name, help in arguments:
@@ -154,14 +167,14 @@ def test_every_command_has_an_example_and_every_option_a_row():
 def test_modules_and_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.search(r"\.PHONY: (.*)", makefile)[1].split())
-    named = set(re.findall(r"`make (\w+)`", README)) | {w[1] for w in commands() if w[0] == "make"}
+    named = set(re.findall(r"`make (\w+)`", ALL)) | {w[1] for w in commands() if w[0] == "make"}
     assert targets - {"help", "browser"} <= named <= targets
     for words in commands():
         if words[:2] == ["python", "-m"]:
             module = ROOT / words[2].replace(".", "/")
             assert module.with_suffix(".py").exists() or (module / "__main__.py").exists(), words
         else:
-            assert words[0] in ("make", "hf", "source", "python", "curl"), words
+            assert words[0] in ("make", "hf", "source", "python", "pip", "curl"), words
             assert words[0] != "python" or (ROOT / words[1]).exists()
 
 
@@ -177,10 +190,10 @@ def test_the_app_has_the_options_shown():
 
 def test_recipes_and_settings_are_named():
     for name in [*available_recipes(), *(setting.name for setting in settings())]:
-        assert f"`{name}`" in README
+        assert f"`{name}`" in ALL
     for ending in READERS:
-        assert f"`{ending}`" in README
-    for key in re.findall(r"--set ([a-z_]+)=", README):
+        assert f"`{ending}`" in ALL
+    for key in re.findall(r"--set ([a-z_]+)=", ALL):
         assert key in {setting.name for setting in settings()}
 
 
@@ -199,7 +212,7 @@ def test_environment_variables_are_those_the_code_reads():
         read |= set(re.findall(r'(?:environ\.get|getenv)\("(\w+)"', code))
         for constant in re.findall(r"environ\.get\(([A-Z_]+)", code):
             read |= set(re.findall(rf'^{constant} = "(\w+)"', code, re.MULTILINE))
-    table = README.split("| variable |")[1].split("\n\n")[0]
+    table = ALL.split("| variable |")[1].split("\n\n")[0]
     documented = re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)
     assert sorted(documented) == sorted(
         read - {"PYTHONPATH"} - {each.name.upper() for each in owners_settings()}
@@ -260,7 +273,7 @@ def test_requirements_are_what_is_imported():
 
 def test_links_lead_somewhere():
     for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
             assert (path.parent / link).exists(), f"{path.name} links to {link}, which is not there"
 
 
