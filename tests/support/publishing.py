@@ -9,8 +9,7 @@ from pathlib import Path
 from tests.support.hub_fixtures import ADA
 from training.publish import Patience, prepare, push
 from training.publish.answers import loader
-from training.publish.probes import PROBES
-from training.publish.verify import TOLERANCE, Answers, Verified, compare
+from training.publish.verify import PROBES, TOLERANCE, Answers, Verified, compare
 
 HASTY = Patience(timeout_s=2.0, connect_s=2.0, tries=2, longest_wait_s=3.0)
 """For a Hub that is silent or busy on purpose."""

@@ -156,7 +156,7 @@ def _push(given: argparse.Namespace) -> int:
 
 
 def _export(artifact: Path, *, dry_run: bool) -> None:
-    from training.publish.exporting import export_for_push
+    from training.publish.plan import export_for_push
 
     if note := export_for_push(artifact, dry_run=dry_run):
         sys.stderr.write(f"{note}\n")
@@ -216,14 +216,14 @@ def _show_plan(plan: Any, *, as_json: bool) -> None:
 
 
 def _push_data(given: argparse.Namespace) -> int:
-    from training.publish.dataset import as_json, prepare_data, push_data
+    from training.publish.dataset import prepare_data, push_data
 
     plan = prepare_data(given.file, given.repo, private=given.private, licence=given.licence)
     for sentence in plan.sentences:
         sys.stderr.write(f"{sentence}\n")
     if given.dry_run:
         if given.json:
-            _print_json(as_json(plan))
+            _print_json(plan.to_json())
         sys.stderr.write(f"Nothing was sent to {given.repo}.\n")
         return 0
     _agree("This is what will be sent.", given)

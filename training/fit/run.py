@@ -38,6 +38,7 @@ from training.model import classifier as models
 from training.model.bases import Base, resolve_base
 from training.publish.card import write_card
 from training.publish.card_examples import EXAMPLES_FILE, classify_examples
+from training.publish.scan import check_records
 from training.recipes import Recipe
 from training.runs.ending import Cancelled
 from training.runs.journal import Journal
@@ -357,6 +358,7 @@ def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits:
     token_ids = tuned.encode(texts).token_ids
     reference = reference_of(texts, token_ids, confidences=result.confidences, seed=run.recipe.seed)
     save_reference(reference, artifact)
+    check_records(artifact, [*texts, *splits.validation["text"], *splits.test["text"]])
     write_lines(run.path / "disagreements.jsonl", result.disagreements)
     if result.shared_layers:
         journal.note(f"Base and fine-tuned share {result.shared_layers} layers, computed once for both.")

@@ -21,7 +21,6 @@ from training.jobs import wire
 from training.jobs.hub import JobsHub, give_up_in_time, quiet
 from training.jobs.record import sha256_of
 from training.publish.files import Outgoing, allowed
-from training.publish.plan import known_texts
 from training.publish.scan import check
 from training.recipes import load_recipe
 from training.runs import run as jobs
@@ -123,11 +122,9 @@ def looked_at(run: jobs.Run) -> tuple[dict[str, Path], list[str]]:
     Raises NotPublishable, as a push from here does: see `training.publish.scan`.
     """
     files, left_out = pushable(run.artifact)
-    texts, notes = known_texts(run.artifact)
-    check([Outgoing.of(name, path) for name, path in files.items()], texts=texts)
-    if left_out:
-        notes.append(f"Not on the list of what may be pushed, and lost: {', '.join(left_out)}.")
-    return files, notes
+    check([Outgoing.of(name, path) for name, path in files.items()])
+    lost = f"Not on the list of what may be pushed, and lost: {', '.join(left_out)}."
+    return files, [lost] if left_out else []
 
 
 def pushable(artifact: Path) -> tuple[dict[str, Path], list[str]]:

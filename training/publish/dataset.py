@@ -5,35 +5,49 @@
     push_data(plan, token=token)
 
 Of each row only the text and the label leave; ids, addresses, authors and times stay. "@somebody" becomes
-"@user". Exact duplicates are sent once; rows that are there already stay. Knows nothing about how the labels
-came about.
+"@user". Labels accumulate: a push adds rows to what the repository holds and takes nothing away. The card's
+prose is in .huggingface/dataset_card.md; no text of a post stands in it.
 """
 
 import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, HfApi, constants
+from huggingface_hub import CommitOperationAdd, DatasetCard, DatasetCardData, HfApi, constants
 
 from inference.common.errors import DataError
-from training.publish.dataset_card import DataSummary, render_dataset_card
-from training.publish.dataset_held import ROWS, Held, read_held
+from training.publish.card import TEMPLATES
+from training.publish.card_examples import expected_label
 from training.publish.errors import NotLoggedIn, RepoConflict, VerificationFailed
 from training.publish.files import CARD, Outgoing
-from training.publish.remote import read_remote
+from training.publish.markdown import code, plain, table, text
+from training.publish.remote import Remote, read_content, read_remote
 from training.publish.rights import check_name, check_rights
 from training.publish.scan import check, check_secret
 from training.publish.session import Patience, hub_client, hub_errors
 
+ROWS = "train.jsonl"
+"""The file of the rows in the repository."""
+TAG = "tweettune"
+"""Marks the card of a data set that TweetTune has pushed."""
 SHOWN = 3
 _TEXTS, _LABELS = ("text", "tweet", "post", "content", "sentence"), ("label", "sentiment", "class", "target")
 _NAME = re.compile(r"(?<![\w@/])@[\w.-]*\w(?:@[\w.-]*\w)?")
 _FEW_LABELS = 100
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+Row = tuple[str, str]
+"""A text and its label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +55,49 @@ class DataPlan:
     """A data set as it would be public."""
 
     repo_id: str
-    private: bool
-    files: tuple[Outgoing, ...]
-    """The card and the rows, as a new repository gets them."""
-    rows: tuple[tuple[str, str], ...]
-    """All of them, (text, label)."""
-    summary: DataSummary
-    licence: str | None
-    n: int
-    labels: dict[str, int]
-    """Rows of each label, the most frequent first."""
-    examples: tuple[tuple[str, str], ...]
-    """A few rows, (text, label), as they would be read."""
-    notes: tuple[str, ...]
-    """What was left out or changed, in sentences."""
+    private: bool = False
+    licence: str | None = None
+    rows: tuple[Row, ...]
+    sources: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each source of posts, such as "bluesky"; empty where the rows don't say."""
+    languages: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each language, as the posts themselves declare it."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Rows that are not sent, by the reason, as the end of a sentence: "had no label"."""
+    masked: int = 0
+    """Names of people that became @user."""
+    other_columns: tuple[str, ...] = ()
+    """Columns that stay here."""
+
+    @property
+    def n(self) -> int:
+        """Rows in all."""
+        return len(self.rows)
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Rows of each label, the most frequent first."""
+        return dict(Counter(label for _, label in self.rows).most_common())
+
+    @property
+    def examples(self) -> tuple[Row, ...]:
+        """A few rows, as they would be read."""
+        return self.rows[:SHOWN]
+
+    @property
+    def files(self) -> tuple[Outgoing, ...]:
+        """The card and the rows, as a new repository gets them."""
+        return (Outgoing.of(CARD, render_dataset_card(self).encode()), Outgoing.of(ROWS, _lines(self.rows)))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out or changed, in sentences."""
+        notes = [f"{count} rows {why}: left out." for why, count in self.left_out.items() if count]
+        if self.masked:
+            notes.append(f"{self.masked} names of people in the texts became @user.")
+        if self.other_columns:
+            notes.append(f"Other columns stay here: {', '.join(self.other_columns[:12])}.")
+        return tuple(notes)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -68,6 +111,12 @@ class DataPlan:
             "The texts were written by other people: publish them only where the service's terms allow it.",
             *(f"For example, {label}: {text[:100]}" for text, label in self.examples),
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as a JSON object, without the rows."""
+        names = ("repo_id", "private", "n", "labels", "examples", "notes")
+        files = [{"path": file.path_in_repo, "size": file.size} for file in self.files]
+        return {**{name: getattr(self, name) for name in names}, "files": files}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,128 +134,78 @@ class PushedData:
     """Those of them that were not there yet."""
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What a data set of ours on the Hub holds; nothing where the repository is new."""
+
+    content: bytes = b""
+    """The file as it is, ending in a line break where there is a row."""
+    rows: tuple[Row, ...] = ()
+    licence: str | None = None
+
+
 def prepare_data(path: Path, repo_id: str, *, private: bool = False, licence: str | None = None) -> DataPlan:
     """Read labelled texts and say what of them would be public. Raises DataError or PublishError.
 
     `licence`: the Hub's name of the licence under which the rows may be used; none is assumed.
     """
     check_name(repo_id)
-    read = _read(path)
-    labels = dict(Counter(label for _, label in read.rows).most_common())
-    if len(labels) > _FEW_LABELS:
-        raise DataError(
-            f"{path.name} has {len(labels)} different labels. Give one with at most {_FEW_LABELS}, or name "
-            "its columns text and label."
-        )
-    summary = DataSummary(
-        rows=len(read.rows),
-        labels=labels,
-        file=ROWS,
-        columns=("text", "label"),
-        sources=read.counted("source"),
-        languages=read.counted("language", "lang"),
-        left_out=read.left_out,
-    )
-    return DataPlan(
-        repo_id=repo_id,
-        private=private,
-        files=_files(repo_id, summary, _lines(read.rows), licence),
-        rows=tuple(read.rows),
-        summary=summary,
-        licence=licence,
-        n=len(read.rows),
-        labels=labels,
-        examples=tuple(read.rows[:SHOWN]),
-        notes=read.notes,
-    )
-
-
-def _lines(rows: Iterable[tuple[str, str]]) -> bytes:
-    return "".join(
-        json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in rows
-    ).encode()
-
-
-def _files(repo_id: str, summary: DataSummary, rows: bytes, licence: str | None) -> tuple[Outgoing, ...]:
-    """Return the files of a data set, looked at byte by byte."""
-    card = render_dataset_card(repo_id, summary, licence=licence)
-    files = (Outgoing.of(CARD, card.encode()), Outgoing.of(ROWS, rows))
-    check(files)
-    return files
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Read:
-    """Rows of a file, and what became of the others."""
-
-    rows: list[tuple[str, str]]
-    left_out: dict[str, int]
-    masked: int
-    others: tuple[str, ...]
-    records: list[dict[str, Any]]
-
-    def counted(self, *columns: str) -> dict[str, int]:
-        """Count the values of the first of some columns that there is."""
-        for column in columns:
-            if column in self.others:
-                return dict(Counter(str(r[column]) for r in self.records if r.get(column)).most_common(20))
-        return {}
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was left out or changed, in sentences."""
-        notes = [f"{count} rows {why}: left out." for why, count in self.left_out.items() if count]
-        if self.masked:
-            notes.append(f"{self.masked} names of people in the texts became @user.")
-        if self.others:
-            notes.append(f"Other columns stay here: {', '.join(self.others[:12])}.")
-        return tuple(notes)
-
-
-def _read(path: Path) -> _Read:
-    records, torn = _records(path)
-    names = Counter(name for record in records for name in record)
-    text, label = (_column(names, known, path) for known in (_TEXTS, _LABELS))
-    found: dict[tuple[str, str], None] = {}
-    empty = masked = usable = 0
+    try:
+        records, torn = _objects(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error}). Give a JSONL file of labelled texts.") from error
+    if not records:
+        raise DataError(f"{path.name} holds no JSON object a line. Give a JSONL file of labelled texts.")
+    columns = {name for record in records for name in record}
+    text_column, label_column = (_column(columns, known, path) for known in (_TEXTS, _LABELS))
+    rows: dict[Row, None] = {}
+    empty = masked = 0
     for record in records:
-        pair = record.get(text), record.get(label)
+        pair = record.get(text_column), record.get(label_column)
         if not all(isinstance(value, str | int) and str(value).strip() for value in pair):
             empty += 1
             continue
-        usable += 1
         clean, count = _NAME.subn("@user", str(pair[0]))
         masked += count
-        found[clean, str(pair[1])] = None
-    if not found:
+        rows[clean, str(pair[1])] = None
+    if not rows:
         raise DataError(f"{path.name} has no row with a text and a label. Label some posts first.")
-    left_out = {
-        "could not be read": torn,
-        "had no text or no label": empty,
-        "were duplicates": usable - len(found),
-    }
-    others = tuple(sorted(set(names) - {text, label}))
-    return _Read(rows=list(found), left_out=left_out, masked=masked, others=others, records=records)
+    plan = DataPlan(
+        repo_id=repo_id,
+        private=private,
+        licence=licence,
+        rows=tuple(rows),
+        sources=_counted(records, "source"),
+        languages=_counted(records, "language", "lang"),
+        left_out={
+            "could not be read": torn,
+            "had no text or no label": empty,
+            "were duplicates": len(records) - empty - len(rows),
+        },
+        masked=masked,
+        other_columns=tuple(sorted(columns - {text_column, label_column})),
+    )
+    if len(plan.labels) > _FEW_LABELS:
+        raise DataError(
+            f"{path.name} has {len(plan.labels)} different labels. Give one with at most {_FEW_LABELS}, or "
+            "name its columns text and label."
+        )
+    check(plan.files)
+    return plan
 
 
-def _records(path: Path) -> tuple[list[dict[str, Any]], int]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read ({error}). Give a JSONL file of labelled texts.") from error
-    records, torn = [], 0
-    for line in filter(str.strip, lines):
+def _objects(content: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the JSON objects of a JSONL file, and how many of its lines are none."""
+    lines = [line for line in content.split(b"\n") if line.strip()]
+    found = []
+    for line in lines:
         try:
             record = json.loads(line)
         except ValueError:
-            record = None
+            continue
         if isinstance(record, dict):
-            records.append(record)
-        else:
-            torn += 1
-    if not records:
-        raise DataError(f"{path.name} holds no JSON object a line. Give a JSONL file of labelled texts.")
-    return records, torn
+            found.append(record)
+    return found, len(lines) - len(found)
 
 
 def _column(names: Iterable[str], known: tuple[str, ...], path: Path) -> str:
@@ -217,6 +216,20 @@ def _column(names: Iterable[str], known: tuple[str, ...], path: Path) -> str:
     raise DataError(
         f"{path.name} has no column {known[0]} (found: {', '.join(sorted(lower.values())[:8])}). Name it so."
     )
+
+
+def _counted(records: Sequence[Mapping[str, Any]], *columns: str) -> dict[str, int]:
+    """Count the values of the first of some columns that there is."""
+    for column in columns:
+        if any(column in record for record in records):
+            values = (str(record[column]) for record in records if record.get(column))
+            return dict(Counter(values).most_common(20))
+    return {}
+
+
+def _lines(rows: Iterable[Row]) -> bytes:
+    records = ({"text": text, "label": label} for text, label in rows)
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
 def push_data(
@@ -248,8 +261,9 @@ def push_data(
 
 def _send(plan: DataPlan, api: HfApi, progress: Callable[[str], None]) -> PushedData:
     remote = read_remote(api, plan.repo_id, revision="main", kind="dataset")
-    held = read_held(api, remote)
-    new = [row for row in plan.rows if row not in set(held.rows)]
+    held = _held(api, remote)
+    known = set(held.rows)
+    new = [row for row in plan.rows if row not in known]
     commit = remote.head
     changed = bool(new) or (plan.licence or held.licence) != held.licence
     if changed:
@@ -275,24 +289,93 @@ def _send(plan: DataPlan, api: HfApi, progress: Callable[[str], None]) -> Pushed
     )
 
 
-def _added(plan: DataPlan, held: Held, new: Sequence[tuple[str, str]]) -> tuple[Outgoing, ...]:
+def _held(api: HfApi, remote: Remote) -> _Held:
+    """Read what is there. Raises RepoConflict for a data set that TweetTune has not pushed."""
+    others = sorted(set(remote.files) - {ROWS, CARD, ".gitattributes"})
+    if others:
+        raise RepoConflict(
+            f"{remote.repo_id} holds other files than labels from here (found: {', '.join(others[:4])}). "
+            "Give another name."
+        )
+    there = sorted(set(remote.files) & {ROWS, CARD})
+    if not there:
+        return _Held()
+    card: dict[str, Any] = {}
+    if CARD in there:
+        content = read_content(api, remote, CARD, kind="dataset").decode("utf-8", "replace")
+        try:
+            card = dict(vars(DatasetCard(content, ignore_metadata_errors=True).data))
+        except Exception as error:  # YAML that somebody wrote, whose errors are another library's
+            raise RepoConflict(
+                f"The card of {remote.repo_id} can't be read ({type(error).__name__}), so nobody can tell "
+                "whose data set it is. Mend its first lines on the Hub, or give another name."
+            ) from error
+    if TAG not in (card.get("tags") or ()):
+        raise RepoConflict(
+            f"{remote.repo_id} holds a data set that TweetTune has not pushed (found: {', '.join(there)}, "
+            f"and no card with the tag {TAG}), and a push would write into it. Give another name."
+        )
+    licence = card.get("license")
+    rows = read_content(api, remote, ROWS, kind="dataset") if ROWS in there else b""
+    rows += b"\n" if rows and not rows.endswith(b"\n") else b""
+    known = [record for record in _objects(rows)[0] if {"text", "label"} <= record.keys()]
+    return _Held(
+        rows,
+        tuple((str(record["text"]), str(record["label"])) for record in known),
+        licence if isinstance(licence, str) else None,
+    )
+
+
+def _added(plan: DataPlan, held: _Held, new: Sequence[Row]) -> tuple[Outgoing, ...]:
     """Return the files with the new rows behind those that are there, and a card that counts them all."""
-    rows = [*held.rows, *new]
+    rows = (*held.rows, *new)
     others = {"earlier pushes": len(rows) - plan.n} if len(rows) > plan.n else {}
-    sources, languages = (
-        {**counts, **others} if counts else {} for counts in (plan.summary.sources, plan.summary.languages)
+    whole = dataclasses.replace(
+        plan,
+        rows=rows,
+        licence=plan.licence or held.licence,
+        sources={**plan.sources, **others} if plan.sources else {},
+        languages={**plan.languages, **others} if plan.languages else {},
     )
-    summary = dataclasses.replace(
-        plan.summary,
-        rows=len(rows),
-        labels=dict(Counter(label for _, label in rows).most_common()),
-        sources=sources,
-        languages=languages,
-    )
-    return _files(plan.repo_id, summary, held.content + _lines(new), plan.licence or held.licence)
+    card = Outgoing.of(CARD, render_dataset_card(whole).encode())
+    files = (card, Outgoing.of(ROWS, held.content + _lines(new)))
+    check(files)
+    return files
 
 
-def as_json(plan: DataPlan) -> dict[str, Any]:
-    """Return a plan as a JSON object, without the rows."""
-    found = {name: getattr(plan, name) for name in ("repo_id", "private", "n", "labels", "examples", "notes")}
-    return {**found, "files": [{"path": file.path_in_repo, "size": file.size} for file in plan.files]}
+def render_dataset_card(plan: DataPlan) -> str:
+    """Return the card of a data set: counts, and no text."""
+    name, labels = plan.repo_id.split("/")[-1], plan.labels
+    codes = sorted(code for code in plan.languages if re.fullmatch("[A-Za-z]{2,3}", code))
+    sentiment = expected_label("positive", tuple(labels)) is not None
+    metadata = DatasetCardData(
+        language=[one.lower() for one in codes] or None,
+        license=plan.licence,
+        pretty_name=plain(name, limit=96),
+        task_categories=["text-classification"],
+        task_ids=["sentiment-classification"] if sentiment else None,
+        size_categories=[next((word for most, word in _SIZES if plan.n < most), "other")],
+        tags=[TAG, "social-media"],
+        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": ROWS}]}],
+    )
+
+    def counts(of: str, found: Mapping[str, int]) -> str:
+        order = sorted(found.items(), key=lambda one: (-one[1], one[0]))
+        rows = [[text(name), f"{n:,}", f"{100 * n / max(plan.n, 1):.1f} %"] for name, n in order]
+        return table((of, "rows", "share"), rows) if rows else ""
+
+    card = DatasetCard.from_template(
+        metadata,
+        template_path=str(TEMPLATES / "dataset_card.md"),
+        name=text(name),
+        repo_id=plan.repo_id,
+        rows=f"{plan.n:,}",
+        labels=" · ".join(map(text, labels)),
+        label_table=counts("label", labels),
+        source_table=counts("source", plan.sources),
+        language_table=counts("language", plan.languages),
+        file=code(ROWS),
+        licence=plan.licence,
+        left_out=[f"{n:,} rows {text(why)}" for why, n in plan.left_out.items() if n],
+    )
+    return "\n".join(line.rstrip() for line in str(card).splitlines()).rstrip() + "\n"

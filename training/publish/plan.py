@@ -3,24 +3,22 @@
     plan = prepare(Path("runs/demo"), "ada/tweets")
     plan.files, plan.card, plan.left_out, plan.notes          # what --dry-run shows
 
-Needs no network beyond what the training data may need to be read again. Knows nothing about the Hub.
+Needs no network.
 """
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inference.artifact import PROVENANCE, VALIDATION, check_artifact, read_record
-from inference.common.errors import ArtifactError, RunError, TweetTuneError
-from inference.common.store import read_jsonl
+from inference.artifact import ONNX_FOLDER, VALIDATION, check_artifact
+from inference.common.errors import ArtifactError, RunError
+from inference.engine.parity import STANDARD
 from training.publish.card import render_card
 from training.publish.errors import PublishError
 from training.publish.files import CARD, Outgoing, collect, name_all
 from training.publish.rights import check_name
-from training.publish.scan import Scanned, check
+from training.publish.scan import check
 from training.publish.verify import Verified
-from training.recipes import Recipe, load_recipe
 from training.runs import run as jobs
 
 
@@ -46,7 +44,6 @@ class Plan:
     """In the order of their names, the card and its pictures included."""
     left_out: tuple[str, ...]
     """Files of the artifact that stay: they are not on the allow-list, or not asked for."""
-    scanned: Scanned
     notes: tuple[str, ...]
     """What people should know, in sentences."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -87,21 +84,14 @@ def prepare(
     files += [Outgoing.of(CARD, card.text.encode())]
     files += [Outgoing.of(name, content) for name, content in card.files.items()]
     files = name_all(files)
-    texts, notes = known_texts(artifact)
-    scanned = check(files, texts=texts, secrets=secrets)
-    if scanned.short:
-        notes.append(
-            f"{scanned.short} training texts of fewer than six words were not looked for in the files."
-        )
-    if left_out:
-        notes.append(f"{len(left_out)} files of the artifact stay here: {', '.join(left_out[:6])}.")
+    check(files, secrets=secrets)
+    stays = f"{len(left_out)} files of the artifact stay here: {', '.join(left_out[:6])}."
     return Plan(
         artifact=artifact,
         destination=destination,
         files=tuple(files),
         left_out=tuple(left_out),
-        scanned=scanned,
-        notes=tuple(notes),
+        notes=(stays,) if left_out else (),
         secrets=tuple(secrets),
     )
 
@@ -129,71 +119,24 @@ def find_artifact(run_or_artifact: Path | str) -> Path:
     return run.artifact
 
 
-def known_texts(artifact: Path) -> tuple[list[str], list[str]]:
-    """Return the texts that must not leave, and a sentence for each kind of them that is not at hand.
+def export_for_push(artifact: Path, *, dry_run: bool) -> str:
+    """Export to onnx/ where nothing was exported, which takes minutes; a dry run only says so.
 
-    Those are the rows the run has stored (validation, disagreements), the data set's, read again, and those
-    of the file of labelled texts that was added to them.
+    Returns a sentence, "" when it is there already. A model that can't be exported goes without.
     """
-    stored = [*_stored(artifact.parent)]
-    record = read_record(artifact, PROVENANCE) or {}
-    recipe = record.get("recipe")
-    if not isinstance(recipe, dict):
-        return stored, [
-            f"The model does not say what it was trained on: {len(stored)} texts were looked for."
-        ]
-    texts, notes = [*stored], []
+    from inference.export.command import validation_rows  # noqa: PLC0415  (torch takes seconds)
+    from inference.export.export import export_onnx  # noqa: PLC0415
+
+    if (artifact / ONNX_FOLDER / STANDARD).is_file():
+        return ""
+    rows = artifact.absolute().parent / VALIDATION
+    if dry_run and rows.is_file():
+        return f"{ONNX_FOLDER}/ is not there yet: the push exports it first, unless --no-onnx is given."
     try:
-        texts += _read_again(recipe, (record.get("data") or {}).get("source") or {})
-    except (TweetTuneError, OSError, TypeError) as error:
-        notes.append(
-            f"The training data can't be read again ({_why(error)}), so only {len(stored)} stored texts were "
-            "looked for in the files."
-        )
-    try:
-        texts += _added(artifact, str(recipe.get("more_data") or ""))
-    except (TweetTuneError, OSError) as error:
-        notes.append(
-            f"The labelled texts that were added can't be read again ({_why(error)}), so they were not "
-            "looked for in the files."
-        )
-    return texts, notes
-
-
-def _why(error: Exception) -> str:
-    return " ".join(str(error).split())[:160].rstrip(".")
-
-
-def _added(artifact: Path, name: str) -> list[str]:
-    """Return the texts of the file that was added to the training rows; provenance has its name alone."""
-    if not name:
-        return []
-    from training.data.columns import find_column  # noqa: PLC0415  (datasets takes seconds)
-    from training.data.files import read_path  # noqa: PLC0415
-
-    own = artifact.parent / "recipe.toml"
-    place = Path((load_recipe(own).more_data if own.is_file() else "").strip() or name).expanduser()
-    table = read_path(place).tables["train"]
-    found = table.column(find_column(table, "text", given="", where=place.name))
-    return [str(text) for text in found if text is not None]
-
-
-def _stored(run: Path) -> Iterator[str]:
-    for name in (VALIDATION, "disagreements.jsonl"):
-        yield from (str(row["text"]) for row in read_jsonl(run / name) if "text" in row)
-
-
-def _read_again(recipe: dict[str, object], source: dict[str, object]) -> list[str]:
-    """Return the texts of the data set that was used, which need not be what "auto" would take today."""
-    from training.data.load import DataSpec, load_splits  # noqa: PLC0415  (datasets takes seconds)
-
-    known = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()}
-    places = {"embedded": "embedded", "hub": source.get("name")}
-    known["dataset"] = places.get(str(source.get("kind"))) or source.get("location") or known.get("dataset")
-    settings = dataclasses.asdict(Recipe(**known))  # type: ignore[arg-type]  # TypeError for other settings
-    names = {field.name for field in dataclasses.fields(DataSpec)}
-    splits = load_splits(DataSpec(**{name: settings[name] for name in names & settings.keys()}))
-    return [*splits.train["text"], *splits.validation["text"], *splits.test["text"]]
+        record = export_onnx(artifact, *validation_rows(rows))
+    except ArtifactError as error:
+        return f"It goes without {ONNX_FOLDER}/. {error}"
+    return f"Exported to {ONNX_FOLDER}/: {record['why']} {record['standard']['why']}"
 
 
 def stamped_card(plan: Plan, verified: Verified) -> Outgoing:

@@ -20,12 +20,11 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, co
 from training.publish.errors import Interrupted, NotLoggedIn, RepoConflict
 from training.publish.files import CARD, VERIFICATION, Outgoing
 from training.publish.plan import Plan, stamped_card
-from training.publish.probes import PROBES
 from training.publish.remote import Changes, Remote, check_card, compare, read_remote
 from training.publish.rights import Rights, check_rights
 from training.publish.scan import check, check_secret
 from training.publish.session import Patience, hub_client, hub_errors
-from training.publish.verify import Answers, Verified, Verifier
+from training.publish.verify import PROBES, Answers, Verified, Verifier
 from training.runs.provenance import versions
 
 TITLE = "TweetTune: push of"

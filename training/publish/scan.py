@@ -1,28 +1,26 @@
-"""Look at every byte that is about to leave: no token, no path of this machine, no training text.
+"""Look at every byte that is about to leave: no token, no secret, no path of this machine.
 
-    check(files, texts=known_texts(artifact))     # raises NotPublishable, naming file and kind
+    check(files)                                  # raises NotPublishable, naming file and kind
     check_secret(files, token)                    # the one that a push is made with
-    check_tokens(files)                           # tokens and secrets alone: data may hold paths and texts
+    check_tokens(files)                           # tokens and secrets alone: data may hold paths
+    check_records(artifact, texts)                # when a run writes them: no training text in its records
 
-A training text counts as found when its first words stand in a file one after the other, whatever the
-punctuation and case; texts of fewer than six words are too common to tell and are not looked for. The error
-never repeats the secret. Knows nothing about where the texts came from.
+The error never repeats the secret.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from inference.artifact import REFERENCE
-from inference.live.reference import Reference
+from inference.artifact import EVALUATION, ONNX_FOLDER, PARITY, PROVENANCE, REFERENCE
 from training.publish.errors import NotPublishable
 from training.publish.files import Outgoing
 
 WORDS_LEAST = 6
-WORDS_COMPARED = 10
+"""Shorter texts are too common to tell from chance, and are not looked for."""
+_WORDS_COMPARED = 10
+_RECORDS = (EVALUATION, PROVENANCE, REFERENCE, f"{ONNX_FOLDER}/{PARITY}")
 _OVERLAP = 1024
 _TEXT = (".md", ".json", ".yaml", ".txt", ".jsonl")
 _VOCABULARY = ("tokenizer.json", "vocab.json", "merges.txt")
@@ -38,157 +36,104 @@ _TOKENS = {
     b"AKIA": rb"AKIA[A-Z0-9]{16}",
     b"PRIVATE KEY": rb"PRIVATE KEY-{5}",
 }
+_BITS = re.compile(rb'"known_tokens": *"[A-Za-z0-9+/]*={0,2}"')
+"""reference.json's bit for each token: in base64, zeros look like one of X's tokens."""
 _SECRET_LEAST = 12
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY|BEARER", re.IGNORECASE)
 _HOMES = ("home", "root", "Users", "tmp", "var", "mnt", "opt", "srv", "private")
 _WINDOWS = re.compile(r"(?<![\w])[A-Za-z]:\\{1,2}(?:Users|Documents|Temp)\\")
 
 Needle = tuple[bytes, re.Pattern[bytes] | None, str]
+"""How it begins, the whole of it (None: that was all), its kind."""
 
 
-@dataclass(frozen=True)
-class Scanned:
-    """What was looked for, and where."""
-
-    files: int
-    size: int
-    """Bytes looked at."""
-    texts: int
-    """Texts that were compared with the files."""
-    short: int
-    """Texts of too few words to be told from chance; they were not looked for."""
-
-
-def check(files: Iterable[Outgoing], *, texts: Iterable[str] = (), secrets: Iterable[str] = ()) -> Scanned:
+def check(files: Iterable[Outgoing], *, secrets: Iterable[str] = ()) -> None:
     """Look at every byte of every file. Raises NotPublishable for the first find.
 
     `secrets`: those of whoever started this process, where they are not in its environment.
     """
-    needles = [*_needles(secrets), *((place.encode(), None, "a path of this machine") for place in _places())]
-    index, compared, short = _index(texts)
-    count = size = 0
+    places = {Path.home(), Path.cwd(), Path(os.environ.get("TWEETTUNE_HOME", ".")).resolve()}
+    known = {str(place) for place in places if len(place.parts) > 2 or place == Path.home() != Path("/")}
+    needles = [*_tokens(secrets), *((place.encode(), None, "a path of this machine") for place in known)]
+    tops = {*_HOMES, *(e.name for e in Path("/").iterdir() if e.is_dir() and e.name.isalnum())}
+    rooted = re.compile(rf"(?<![\w.:/~&#;-])/(?:{'|'.join(sorted(map(re.escape, tops)))})/[\w.-]+")
     for file in files:
-        for piece in _overlapping(file):
-            _check_bytes(file.path_in_repo, piece, needles)
-        if PurePosixPath(file.path_in_repo).suffix in _TEXT:
-            _check_text(file.path_in_repo, b"".join(file.pieces()).decode("utf-8", "replace"), index)
-        count, size = count + 1, size + file.size
-    return Scanned(count, size, compared, short)
+        _look_for(needles, file)
+        if PurePosixPath(file.path_in_repo).suffix in _TEXT and file.path_in_repo not in _VOCABULARY:
+            text = b"".join(file.pieces()).decode("utf-8", "replace")
+            if rooted.search(text) or _WINDOWS.search(text):
+                raise _found(file.path_in_repo, "a path of this machine")
 
 
 def check_tokens(files: Iterable[Outgoing]) -> None:
     """Look for tokens and for this process's secrets, in every byte. Raises NotPublishable."""
-    needles = _needles()
+    needles = _tokens()
     for file in files:
-        for piece in _overlapping(file):
-            _check_bytes(file.path_in_repo, piece, needles)
+        _look_for(needles, file)
 
 
 def check_secret(files: Iterable[Outgoing], secret: str) -> None:
     """Look for one secret alone, in every byte. Raises NotPublishable."""
-    needle: list[Needle] = [(secret.encode(), None, "a secret of this machine")]
     for file in files:
-        for piece in _overlapping(file):
-            _check_bytes(file.path_in_repo, piece, needle)
+        _look_for([(secret.encode(), None, "a secret of this machine")], file)
+
+
+def _tokens(secrets: Iterable[str] = ()) -> list[Needle]:
+    named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
+    # A variable may hold a list of secrets: each one counts. Short words would be found everywhere.
+    parts = {part for value in (*named, *secrets) for part in (value, *re.split(r"[\s,;:=]+", value))}
+    return [
+        *((start, re.compile(pattern), "what looks like a token") for start, pattern in _TOKENS.items()),
+        *((s.encode(), None, "a secret of this machine") for s in parts if len(s) >= _SECRET_LEAST),
+    ]
+
+
+def _look_for(needles: Iterable[Needle], file: Outgoing) -> None:
+    for content in _overlapping(file):
+        for start, pattern, kind in needles:
+            at = content.find(start)
+            while at >= 0:
+                if pattern is None or pattern.match(content, at):
+                    raise _found(file.path_in_repo, kind)
+                at = content.find(start, at + 1)
 
 
 def _overlapping(file: Outgoing) -> Iterator[bytes]:
     """Yield the content in pieces, each with the end of the one before it, where a token may have begun."""
+    if file.path_in_repo == REFERENCE:
+        yield _BITS.sub(b"", b"".join(file.pieces()))
+        return
     end = b""
-    for piece in [_without_bits(file)] if file.path_in_repo == REFERENCE else file.pieces():
+    for piece in file.pieces():
         yield end + piece
         end = (end + piece)[-_OVERLAP:]
-
-
-def _without_bits(file: Outgoing) -> bytes:
-    """Return reference.json without its bit for each token: in base64, zeros look like one of X's tokens."""
-    content = b"".join(file.pieces())
-    try:
-        record = Reference.from_json(json.loads(content))
-    except ValueError:
-        return content
-    return json.dumps(record.to_json() | {"known_tokens": ""}).encode()
-
-
-def _needles(secrets: Iterable[str] = ()) -> list[Needle]:
-    """Return what to look for: how it begins, the whole of it (None: that was all), its kind."""
-    found: list[Needle] = [
-        (start, re.compile(pattern), "what looks like a token") for start, pattern in _TOKENS.items()
-    ]
-    named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
-    return found + [
-        (secret.encode(), None, "a secret of this machine") for secret in _each([*named, *secrets])
-    ]
-
-
-def _each(values: Iterable[str]) -> set[str]:
-    """Return secrets and, of lists of them, each one; short words would be found everywhere."""
-    found = {part for value in values for part in (value, *re.split(r"[\s,;:=]+", value))}
-    return {secret for secret in found if len(secret) >= _SECRET_LEAST}
-
-
-def _places() -> set[str]:
-    """Return the paths of this machine that are looked for in every file, weights included."""
-    places = {Path.home(), Path.cwd(), Path(os.environ.get("TWEETTUNE_HOME", ".")).resolve()}
-    return {str(place) for place in places if len(place.parts) > 2 or place == Path.home() != Path("/")}
-
-
-def _check_bytes(name: str, content: bytes, needles: Iterable[Needle]) -> None:
-    for start, pattern, kind in needles:
-        at = content.find(start)
-        while at >= 0:
-            if pattern is None or pattern.match(content, at):
-                raise _found(name, kind)
-            at = content.find(start, at + 1)
-
-
-def _check_text(name: str, text: str, index: dict[tuple[str, ...], list[tuple[str, ...]]]) -> None:
-    if name not in _VOCABULARY and (_root_path().search(text) or _WINDOWS.search(text)):
-        raise _found(name, "a path of this machine")
-    if index and _holds_one(text, index):
-        raise _found(name, "a text of the training data")
-
-
-def _root_path() -> re.Pattern[str]:
-    """Return the pattern of an absolute path into one of this machine's top folders."""
-    tops = {
-        *_HOMES,
-        *(entry.name for entry in Path("/").iterdir() if entry.is_dir() and entry.name.isalnum()),
-    }
-    return re.compile(rf"(?<![\w.:/~&#;-])/(?:{'|'.join(sorted(map(re.escape, tops)))})/[\w.-]+")
 
 
 def _found(name: str, kind: str) -> NotPublishable:
     return NotPublishable(f"{name} holds {kind}, so nothing was pushed. Take it out, then push again.")
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.replace("\\n", " ").lower())
+def check_records(artifact: Path, texts: Iterable[str]) -> None:
+    """Raise NotPublishable when a record of an artifact holds one of the texts that it was made from.
 
-
-def _index(texts: Iterable[str]) -> tuple[dict[tuple[str, ...], list[tuple[str, ...]]], int, int]:
-    """Return the beginnings of texts by their first words, how many there are, how many were too short."""
-    index: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    compared = short = 0
+    Records are counts and scores, so this only ever finds a mistake in the code that writes them. A text
+    counts as found when its first words stand there one after the other, whatever punctuation and case.
+    """
+    index: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
     for text in texts:
-        words = tuple(_words(text)[:WORDS_COMPARED])
-        if len(words) < WORDS_LEAST:
-            short += 1
+        if len(words := tuple(_words(text)[:_WORDS_COMPARED])) >= WORDS_LEAST:
+            index.setdefault(words[:WORDS_LEAST], set()).add(words)
+    for name in _RECORDS:
+        if not (artifact / name).is_file():
             continue
-        compared += 1
-        index.setdefault(words[:WORDS_LEAST], []).append(words)
-    return index, compared, short
+        words = tuple(_words((artifact / name).read_text(encoding="utf-8")))
+        for at in range(len(words) - WORDS_LEAST + 1):
+            if any(words[at : at + len(one)] == one for one in index.get(words[at : at + WORDS_LEAST], ())):
+                raise NotPublishable(
+                    f"{name} of {artifact.name} holds a text of the data, where only counts belong. Don't "
+                    "share the model, and report this as a fault of TweetTune."
+                )
 
 
-def _windows(words: list[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    for at in range(len(words) - WORDS_LEAST + 1):
-        yield at, tuple(words[at : at + WORDS_LEAST])
-
-
-def _holds_one(text: str, index: dict[tuple[str, ...], list[tuple[str, ...]]]) -> bool:
-    words = _words(text)
-    return any(
-        tuple(words[at : at + len(whole)]) == whole
-        for at, window in _windows(words)
-        for whole in index.get(window, ())
-    )
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", re.sub(r"\\[nrt]", " ", text).lower())

@@ -18,8 +18,7 @@ from typing import Any
 
 from inference.common.errors import TweetTuneError
 from training.publish import Plan, check_rights, prepare, push
-from training.publish.exporting import export_for_push
-from training.publish.plan import find_artifact
+from training.publish.plan import export_for_push, find_artifact
 
 
 def obey(carry_out: Callable[[dict[str, Any]], None]) -> int:

@@ -12,7 +12,7 @@ import pytest
 from tests.support import REPOSITORY, command, train_arguments, tweets, wait_for
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import REPO, copy_of
-from training.publish.exporting import export_for_push
+from training.publish.plan import export_for_push
 from training.runs.run import find_run
 
 

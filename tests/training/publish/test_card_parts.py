@@ -3,16 +3,12 @@
 import html
 import re
 
-import jsonschema
 import numpy as np
 import pytest
-import yaml
-from huggingface_hub import DatasetCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from inference.common.errors import ArtifactError
 from tests.support import tweets, write_csv
 from tests.support.cards import EVIL, answers
 from training.data.load import DataSpec, load_splits
@@ -20,7 +16,6 @@ from training.evaluate.baselines import STRENGTHS, bag_of_words
 from training.evaluate.metrics import calibration, expected_calibration_error
 from training.publish.card_energy import estimate
 from training.publish.card_tables import wilson
-from training.publish.dataset_card import render_dataset_card, summarize
 from training.publish.drawing import Sheet
 from training.publish.markdown import code, plain, table, text
 
@@ -135,68 +130,3 @@ def test_a_sheet_is_drawn_at_twice_its_size():
     sheet.upright((60, 30), "word")
     assert sheet.png()[:8] == b"\x89PNG\r\n\x1a\n"
     assert len(sheet.png()) < 4000
-
-
-# --- the data card
-
-
-ROWS = [
-    {"text": "so happy", "label": "positive", "source": "bluesky", "language": "en"},
-    {"text": "awful", "label": "negative", "source": "bluesky", "language": "en"},
-    {"text": "péssimo", "label": "negative", "source": "mastodon", "language": "pt"},
-]
-DATA_SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["pretty_name", "task_categories", "size_categories", "configs"],
-    "properties": {
-        "language": {"type": "array", "items": {"pattern": "^[a-z]{2,3}$"}},
-        "license": {"type": "string"},
-        "pretty_name": {"type": "string"},
-        "tags": {"type": "array"},
-        "task_categories": {"const": ["text-classification"]},
-        "task_ids": {"const": ["sentiment-classification"]},
-        "size_categories": {"type": "array", "items": {"enum": ["n<1K", "1K<n<10K", "10K<n<100K", "other"]}},
-        "configs": {"type": "array", "items": {"type": "object", "required": ["config_name", "data_files"]}},
-    },
-}
-
-
-def test_a_data_card_counts_and_tells_no_text():
-    card = render_dataset_card(
-        "ada/labels", summarize(ROWS, file="labels.jsonl", left_out={"had no label": 4})
-    )
-    found = yaml.safe_load(card.split("---\n")[1])
-    jsonschema.validate(found, DATA_SCHEMA)
-    assert DatasetCard(card).data.pretty_name == "labels"
-    assert found["language"] == ["en", "pt"] and found["size_categories"] == ["n<1K"]
-    assert found["configs"][0]["data_files"] == [{"split": "train", "path": "labels.jsonl"}]
-    assert "license" not in found and "no licence is given here" in card
-    for line in (
-        "| negative | 2 | 66.7 % |",
-        "| bluesky | 2 | 66.7 % |",
-        "| pt | 1 | 33.3 % |",
-        "- 4 rows had no label",
-    ):
-        assert line in card
-    assert 'load_dataset("ada/labels", split="train")' in card
-    assert "--dataset ada/labels`" in card
-    assert not [row["text"] for row in ROWS if row["text"] in card]
-
-
-def test_a_data_card_with_a_licence_other_labels_and_hostile_names():
-    rows = [{"text": "x", "label": evil, "source": evil, "language": "../x"} for evil in EVIL] * 300
-    card = render_dataset_card("ada/labels", summarize(rows, file="data.jsonl"), licence="cc-by-4.0")
-    found = yaml.safe_load(card.split("---\n")[1])
-    jsonschema.validate(found, DATA_SCHEMA)
-    assert found["license"] == "cc-by-4.0" and "no licence" not in card
-    assert "task_ids" not in found and "language" not in found and found["size_categories"] == ["1K<n<10K"]
-    shown = RENDER.render(card.split("\n---\n", 1)[1])
-    assert not re.search(r"<(script|img|a) ", shown)
-    for left in ("{{", "{%", "None"):
-        assert left not in card.replace("7 * 7", "") or left in "".join(EVIL)
-
-
-def test_a_data_card_refuses_an_impossible_name():
-    with pytest.raises(ArtifactError, match="Give OWNER/NAME"):
-        render_dataset_card("a b", summarize(ROWS, file="x.jsonl"))

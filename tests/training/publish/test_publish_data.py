@@ -1,12 +1,18 @@
 """Labelled texts as a data set: what becomes public is shown first, and is text and label alone."""
 
 import json
+import re
 import subprocess
 
+import jsonschema
 import pytest
+import yaml
+from huggingface_hub import DatasetCard
+from markdown_it import MarkdownIt
 
 from inference.common.errors import DataError
 from tests.support import command, tweets
+from tests.support.cards import EVIL
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import HASTY
 from training.publish import HubBusy, HubSilent, NotLoggedIn, NotPublishable, RepoConflict
@@ -242,3 +248,59 @@ def test_a_token_in_a_text_stops_it(file):
     file.write_text(json.dumps({"text": f"look: {ADA}", "label": "neutral"}))
     with pytest.raises(NotPublishable, match=r"train.jsonl holds what looks like a token"):
         prepare_data(file, REPO)
+
+
+# --- the card
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["pretty_name", "task_categories", "size_categories", "configs"],
+    "properties": {
+        "language": {"type": "array", "items": {"pattern": "^[a-z]{2,3}$"}},
+        "license": {"type": "string"},
+        "pretty_name": {"type": "string"},
+        "tags": {"type": "array"},
+        "task_categories": {"const": ["text-classification"]},
+        "task_ids": {"const": ["sentiment-classification"]},
+        "size_categories": {"type": "array", "items": {"enum": ["n<1K", "1K<n<10K", "10K<n<100K", "other"]}},
+        "configs": {"type": "array", "items": {"type": "object", "required": ["config_name", "data_files"]}},
+    },
+}
+
+
+def card_of(plan) -> tuple[str, dict]:
+    """Return a plan's card and its metadata, which follows the Hub's schema."""
+    card = b"".join(plan.files[0].pieces()).decode()
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    jsonschema.validate(metadata, SCHEMA)
+    assert DatasetCard(card).data.pretty_name == "my-labels"
+    return card, metadata
+
+
+def test_a_data_card_counts_and_tells_no_text(file):
+    card, metadata = card_of(prepare_data(file, REPO))
+    assert metadata["size_categories"] == ["n<1K"]
+    assert metadata["configs"][0]["data_files"] == [{"split": "train", "path": "train.jsonl"}]
+    assert "license" not in metadata and "no licence is given here" in card
+    lines = ("| negative | 1 | 33.3 % |", "| bluesky | 3 | 100.0 % |", "- 2 rows had no text or no label")
+    assert all(line in card for line in lines)
+    assert f'load_dataset("{REPO}", split="train")' in card and f"--dataset {REPO}`" in card
+    assert not [row["text"] for row in ROWS if row["text"] and row["text"] in card]
+
+
+def test_a_data_card_with_a_licence_languages_other_labels_and_hostile_names(file):
+    rows = [
+        {"text": f"{place} {evil}", "label": evil, "source": evil, "lang": ("../x", "pt")[place % 2]}
+        for place in range(200)
+        for evil in EVIL
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    card, metadata = card_of(prepare_data(file, REPO, licence="cc-by-4.0"))
+    assert metadata["license"] == "cc-by-4.0" and "no licence" not in card
+    assert "task_ids" not in metadata and metadata["language"] == ["pt"]
+    assert metadata["size_categories"] == ["1K<n<10K"]
+    shown = MarkdownIt("commonmark").enable("table").render(card.split("\n---\n", 1)[1])
+    assert not re.search(r"<(script|img|a) ", shown)
+    for left in ("{{", "{%", "None"):
+        assert left not in card or left in "".join(EVIL)

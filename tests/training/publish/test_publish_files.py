@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 
 from inference.common.errors import ArtifactError, TweetTuneError
-from inference.common.store import read_jsonl
 from tests.support.publishing import change_json, copy_of
 from training.data.load import load_splits
 from training.fit.run import data_spec
 from training.publish import NotPublishable, Outgoing, PublishError, prepare
 from training.publish.files import ALLOWED, allowed, collect, loading_facts, without_paths
-from training.publish.probes import PROBES
-from training.publish.scan import check
-from training.recipes import change, load_recipe, save_recipe
+from training.publish.scan import check, check_records
+from training.publish.verify import PROBES
 
 TOKEN = "hf_" + "Ab3" * 11 + "x"
 
@@ -47,7 +45,6 @@ def test_a_plan_holds_what_serving_needs_and_the_card(artifact):
     } <= names(plan)
     assert "ada/tweets" in plan.card
     assert plan.size == sum(len(b"".join(file.pieces())) for file in plan.files)
-    assert plan.scanned.texts > 200  # the training split was read again, and compared
 
 
 def test_the_exported_network_goes_along(artifact):
@@ -170,7 +167,7 @@ def test_a_token_in_weights_is_found_where_pieces_meet(tmp_path):
 
 def test_secrets_of_the_environment_are_looked_for(monkeypatch):
     files = [Outgoing.of("evaluation.json", b'{"note": "correct-horse-battery"}')]
-    assert check(files).files == 1
+    check(files)
     monkeypatch.setenv("MY_SERVICE_TOKEN", "correct-horse-battery")
     with pytest.raises(NotPublishable, match=r"evaluation.json holds a secret of this machine"):
         check(files)
@@ -178,7 +175,7 @@ def test_secrets_of_the_environment_are_looked_for(monkeypatch):
 
 def test_clean_text_passes():
     fine = "See https://huggingface.co/home/x and /models/{name}, 3/4 of hf_hub_download, Bearer, ~/.cache."
-    assert check([Outgoing.of("README.md", fine.encode())]).size == len(fine)
+    check([Outgoing.of("README.md", fine.encode())])
 
 
 TEXT = "my train was late again and nobody at the station knew why"
@@ -187,51 +184,28 @@ TEXT = "my train was late again and nobody at the station knew why"
 @pytest.mark.parametrize(
     "content",
     [
-        f"worst mistake: {TEXT}",
-        json.dumps({"examples": [TEXT.upper() + "!!!"]}),
-        "| my train, was *late* again | and nobody at the station |",
-        "so: My train was late again, and nobody at the station could say",
+        {"note": f"worst mistake: {TEXT}"},
+        {"examples": [TEXT.upper() + "!!!"]},
+        {"table": "| my train, was *late* again | and nobody at the station |"},
+        {"note": f"a line\nso: {TEXT[:57]}, and more"},
     ],
 )
-def test_a_training_text_is_found_in_any_dress(content):
-    if "could say" in content or "|" in content:
-        content = content.replace("could say", "knew why")
-    with pytest.raises(NotPublishable, match=r"README.md holds a text of the training data"):
-        check([Outgoing.of("README.md", content.encode())], texts=["so tired", TEXT])
+def test_a_run_writes_no_record_with_a_text_of_its_data(tmp_path, content):
+    (tmp_path / "evaluation.json").write_text(json.dumps({"n": 3, "labels": ["so tired", "a"]}))
+    check_records(tmp_path, ["so tired", TEXT])
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    with pytest.raises(NotPublishable, match=r"^evaluation.json of \S+ holds a text of the data, where only"):
+        check_records(tmp_path, ["so tired", TEXT])
 
 
-def test_short_texts_are_counted_and_not_looked_for():
-    found = check([Outgoing.of("README.md", b"what a day")], texts=["what a day", TEXT])
-    assert (found.texts, found.short) == (1, 1)
-
-
-def test_a_real_training_or_validation_text_stops_the_push(artifact, trained_gpt2):
-    stored = [row["text"] for row in read_jsonl(artifact.parent / "validation.jsonl")]
-    trained_on = load_splits(data_spec(trained_gpt2.run.recipe)).train["text"]
-    for text in (max(stored, key=len), max(trained_on, key=len)):
-        change_json(artifact / "evaluation.json", worst=[text])
-        with pytest.raises(NotPublishable, match=r"evaluation.json holds a text of the training data"):
-            prepare(artifact, "ada/tweets")
-
-
-def with_added_labels(artifact, file) -> None:
-    recipe = json.loads((artifact / "provenance.json").read_text())["recipe"] | {"more_data": file.name}
-    change_json(artifact / "provenance.json", recipe=recipe)
-    save_recipe(change(load_recipe("smoke"), {"more_data": str(file)}), artifact.parent / "recipe.toml")
-
-
-def test_a_text_that_a_person_added_stops_the_push_and_a_file_that_is_gone_is_said(artifact, tmp_path):
-    file = tmp_path / "mine.jsonl"
-    file.write_text(json.dumps({"text": TEXT, "label": "negative"}) + "\n")
-    with_added_labels(artifact, file)
-    assert not [note for note in prepare(artifact, "ada/tweets").notes if "labelled texts" in note]
-    change_json(artifact / "evaluation.json", worst=[TEXT])
-    with pytest.raises(NotPublishable, match=r"evaluation.json holds a text of the training data"):
-        prepare(artifact, "ada/tweets")
-    file.unlink()
-    [said] = [note for note in prepare(artifact, "ada/tweets").notes if "labelled texts" in note]
-    assert said.startswith("The labelled texts that were added can't be read again (")
-    assert said.endswith("), so they were not looked for in the files.")
+def test_the_records_of_a_real_run_hold_no_text_of_its_data(artifact, trained_gpt2):
+    splits = load_splits(data_spec(trained_gpt2.run.recipe))
+    texts = [text for rows in (splits.train, splits.validation, splits.test) for text in rows["text"]]
+    assert len(texts) >= 300
+    check_records(artifact, texts)
+    change_json(artifact / "provenance.json", worst=[max(texts, key=len)])
+    with pytest.raises(NotPublishable, match=r"^provenance.json of artifact holds a text of the data"):
+        check_records(artifact, texts)
 
 
 def test_secrets_of_whoever_asks_are_looked_for_each_one_of_a_list(artifact):
@@ -258,17 +232,6 @@ def test_a_plan_names_its_files_for_the_next_push(artifact):
     assert set(json.loads(sent)["pushed"]) == names(plan)
     (artifact / "provenance.json").unlink()
     assert "provenance.json" in names(prepare(artifact, "ada/tweets"))
-
-
-def test_training_data_that_is_gone_is_said(artifact):
-    record = json.loads((artifact / "provenance.json").read_text())
-    record["data"]["source"]["location"] = str(artifact / "gone.csv")
-    (artifact / "provenance.json").write_text(json.dumps(record))
-    plan = prepare(artifact, "ada/tweets")
-    assert any(
-        note.startswith("The training data can't be read again (") and "stored texts were looked for" in note
-        for note in plan.notes
-    )
 
 
 def test_a_base_that_nobody_can_get_is_no_base_for_an_adapter(artifact):

@@ -14,8 +14,7 @@ from tests.support.exporting import exported
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import REPO, change_json, check_completes, copy_of, push_to
 from training.publish import HubSilent, VerificationFailed
-from training.publish.probes import PROBES
-from training.publish.verify import Answers, Verifier, compare
+from training.publish.verify import PROBES, Answers, Verifier, compare
 
 
 @pytest.fixture
