@@ -26,7 +26,6 @@ from training.data.load import load_splits
 from training.evaluate.baselines import bag_of_words
 from training.evaluate.metrics import scores
 from training.fit.estimate import gflops
-from training.fit.run import data_spec
 from training.recipes import change, load_recipe
 from training.runs.run import find_run
 
@@ -36,7 +35,7 @@ POLL_S = 0.2
 def main(dataset: str) -> None:
     """Measure, and write results/quality.json."""
     recipe = change(load_recipe("quick"), {"dataset": dataset, "base": "embedded"})
-    splits = load_splits(data_spec(change(recipe, {"n_test": "0"})))
+    splits = load_splits(change(recipe, {"n_test": "0"}).data)
     print("simple baselines", flush=True)
     rows = [_majority(splits), _bag_of_words(splits)]
     rate = gflops(seconds=1.0)

@@ -22,7 +22,6 @@ from benchmarks import results
 from inference.trunk import trunk_skipped
 from training.data.load import load_splits
 from training.fit.rows import cache_trunk, encoded_rows
-from training.fit.run import data_spec
 from training.fit.trainer import fit
 from training.model.bases import Base, embedded_base
 from training.model.classifier import (
@@ -78,7 +77,7 @@ def main(dataset: str) -> None:
         "quick": load_recipe("quick"),
     }
     embedded = embedded_base("it is measured")
-    splits = load_splits(data_spec(change(recipes["quick"], {"dataset": dataset, "n_train": "320"})))
+    splits = load_splits(change(recipes["quick"], {"dataset": dataset, "n_train": "320"}).data)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for shape, base in (

@@ -147,7 +147,7 @@ def _trunk(layers: str) -> str:
 
 def recipe_settings() -> str:
     """Return the table of a recipe's settings."""
-    rows = [[f"`{s.name}`", _default(s.default), _escaped(str(s.metadata["help"]))] for s in settings()]
+    rows = [[f"`{s.name}`", _default(s.default), _escaped(s.help)] for s in settings()]
     return markdown(["setting", "default", "what it is"], rows)
 
 

@@ -32,7 +32,7 @@ def texts(language: str) -> dict[str, str]:
     with (_FOLDER / f"{language}.toml").open("rb") as file:
         found = _flat(tomllib.load(file))
     if language == DEFAULT:
-        found |= {f"help.{field.name}": str(field.metadata["help"]) for field in settings()}
+        found |= {f"help.{field.name}": field.help for field in settings()}
         found |= {f"recipe.{name}": recipe.description for name, recipe in available_recipes().items()}
     return found
 

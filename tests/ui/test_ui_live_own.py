@@ -14,10 +14,11 @@ from inference.live.sources.x import XSearch
 from tests.servers.x import X
 from tests.support import wait_for
 from tests.ui.test_ui_live import LABELS, PAIR, TOKEN, Answer, Loaded, opened
-from training.data.load import DataSpec, held_out_texts
+from training.data.load import held_out_texts, spec_of
+from training.recipes import DataSpec
 from ui import Workbench
 from ui.live import duel as live_duel
-from ui.live.begin import _told_spec, held_out_posts
+from ui.live.begin import held_out_posts
 from ui.live.duel import Duels, PageDesk
 from ui.live.duel_panel import export_folder
 from ui.live.feeds import LiveFeeds
@@ -187,6 +188,6 @@ def test_a_strangers_record_names_no_file_of_this_machine(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "posts.csv").write_text("text,label\na secret,positive\n")
-    assert _told_spec({"recipe": {}, "data": {"source": source}}, DataSpec) is None
+    assert spec_of({"recipe": {}, "data": {"source": source}}, paths=False) is None
     hub = {"kind": "hub", "location": "owner/name:config"}
-    assert _told_spec({"recipe": {}, "data": {"source": hub}}, DataSpec).dataset == "owner/name:config"
+    assert spec_of({"recipe": {}, "data": {"source": hub}}, paths=False).dataset == "owner/name:config"

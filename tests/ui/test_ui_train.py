@@ -29,7 +29,7 @@ def running_now(run):
 
 
 def test_the_form_holds_every_setting_once(form):
-    assert sorted([*form.fields, *ELSEWHERE]) == sorted(Recipe.__dataclass_fields__)
+    assert sorted([*form.fields, *ELSEWHERE]) == sorted(Recipe.model_fields)
 
 
 @pytest.mark.parametrize("name", list(available_recipes()))

@@ -63,9 +63,7 @@ def _add_data_options(sub: argparse.ArgumentParser) -> None:
 
 def _add_train(commands: Any) -> None:
     recipes = "\n".join(f"  {name:10} {recipe.description}" for name, recipe in available_recipes().items())
-    known = "\n".join(
-        f"  {s.name:28} {s.metadata['help']}" for s in settings() if s.name not in ("name", "description")
-    )
+    known = "\n".join(f"  {s.name:28} {s.help}" for s in settings() if s.name not in ("name", "description"))
     sub = _command(
         commands,
         "train",
@@ -239,8 +237,9 @@ def _data(given: argparse.Namespace) -> int:
     # All of these take seconds.
     from training.cli.terminal import print_labelled, print_preview
     from training.data.labels import add_labelled
-    from training.data.load import DataSpec, load_splits
+    from training.data.load import load_splits
     from training.data.preview import preview_of
+    from training.recipes import DataSpec
 
     spec = DataSpec(
         dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""

@@ -26,8 +26,9 @@ from training.data.columns import find_column
 from training.data.files import read_path
 from training.data.hub import Hub
 from training.data.leaks import remove_twins, twin_key
-from training.data.load import DataSpec, Splits, load_splits
+from training.data.load import Splits, load_splits
 from training.data.report import Rows
+from training.recipes import DataSpec
 
 SHOWN = 20
 

@@ -16,10 +16,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
 
-from inference.common.errors import DataError
+from inference.common.errors import DataError, RecipeError
 from training.data.clean import mend
 from training.data.columns import find_column, read_labels
 from training.data.embedded import embedded_tweets
@@ -29,39 +30,10 @@ from training.data.leaks import remove_twins
 from training.data.report import Counts, DataReport, Rows, Source
 from training.data.splits import carve, held_out_size, subset
 from training.data.tables import RawTable
+from training.recipes import DataSpec, Recipe
 
 HUB_DATASET = "mteb/tweet_sentiment_extraction"
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.+-]+))?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSpec:
-    """What to load.
-
-    `dataset` is "auto" (the Hub's tweets when it answers, else the embedded ones), "embedded", the path of a
-    file or folder, or a Hub id ("owner/name" or "owner/name:config"). Empty columns are found by name;
-    `label_names` name integer labels in order. The `n_`s limit the rows of a split; 0 takes all.
-    Raises DataError for a number of rows below 0.
-    """
-
-    dataset: str = "auto"
-    text_column: str = ""
-    label_column: str = ""
-    label_names: tuple[str, ...] = ()
-    n_train: int = 0
-    n_validation: int = 0
-    n_test: int = 0
-    stratified: bool = False
-    seed: int = 42
-
-    def __post_init__(self) -> None:
-        for name in ("n_train", "n_validation", "n_test"):
-            if getattr(self, name) < 0:
-                raise DataError(f"{name} is {getattr(self, name)}; give a number of rows, or 0 for all.")
-
-    def rows_wanted(self, split: str) -> int:
-        """Return how many rows of a split to take; 0 is all."""
-        return {"train": self.n_train, "validation": self.n_validation, "test": self.n_test}[split]
 
 
 @dataclass(frozen=True)
@@ -127,6 +99,28 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
         notes=(*labels.notes, *notes, *_subset_notes(spec, full, used)),
     )
     return Splits(used["train"], used["validation"], used["test"], labels.names, report)
+
+
+def spec_of(provenance: Mapping[str, Any], *, paths: bool = True) -> DataSpec | None:
+    """Return the rows that an artifact was trained on, as its provenance.json says; None where it does not.
+
+    It names the source that was read then, which need not be what "auto" would take today. `paths`: whether
+    a file or folder of this machine may be named: not by the record of somebody else's model.
+    """
+    recipe, data = provenance.get("recipe"), provenance.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    if not isinstance(recipe, dict) or not (isinstance(source, dict) or paths):
+        return None
+    kind, location = (source or {}).get("kind"), str((source or {}).get("location") or "")
+    if kind == "embedded":
+        location = "embedded"
+    elif not (paths or (kind == "hub" and _HUB_ID.fullmatch(location) and not _is_path(location))):
+        return None
+    known = {name: recipe[name] for name in DataSpec.__dataclass_fields__ if name in recipe}
+    try:
+        return Recipe(**(known | ({"dataset": location} if location else {}))).data
+    except RecipeError:
+        return None
 
 
 def held_out_texts(spec: DataSpec, *, hub: Hub | None = None) -> list[HeldOut]:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from training.data.hub import Hub
-from training.data.load import DataSpec, HeldOut, Splits, load_splits
+from training.data.load import HeldOut, Splits, load_splits
 from training.data.report import DataReport
+from training.recipes import DataSpec
 
 HISTOGRAM_BINS = 14
 _TWEET_CHARACTERS = 280

@@ -6,15 +6,17 @@ Without a data set it reads the one that the artifact was trained on, split as i
 the locked test split. Knows nothing about how to show scores.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from inference.artifact import PROVENANCE, read_record
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, DataError
-from training.data.load import DataSpec, load_splits
+from training.data.load import load_splits, spec_of
 from training.evaluate.evaluate import evaluate
 from training.model.classifier import load_base_classifier
+from training.recipes import DataSpec
 
 
 def evaluate_artifact(
@@ -30,16 +32,16 @@ def evaluate_artifact(
     """Return the scores as evaluation.json has them. Raises ArtifactError, BaseError or DataError."""
     tuned = Classifier.load(artifact, engine="torch")
     record = read_record(artifact, PROVENANCE) or {}
-    recipe = record.get("recipe", {})
-    if dataset is None and not recipe:
+    own = spec_of(record)
+    if dataset is None and own is None:
         raise ArtifactError(f"{artifact} does not say what data it was trained on. Name some with --dataset.")
-    own = dataset is None
-    spec = DataSpec(
-        dataset=dataset or recipe["dataset"],
-        text_column=text_column or (recipe["text_column"] if own else ""),
-        label_column=label_column or (recipe["label_column"] if own else ""),
-        label_names=tuple(recipe["label_names"]) if own else (),
-        seed=recipe.get("seed", 42),
+    spec = own.whole() if own else DataSpec()
+    if dataset:
+        spec = DataSpec(dataset=dataset, seed=spec.seed)
+    spec = dataclasses.replace(
+        spec,
+        text_column=text_column or spec.text_column,
+        label_column=label_column or spec.label_column,
         n_train=limit if split == "train" else 0,
         n_validation=limit if split == "validation" else 0,
         n_test=limit if split == "test" else 0,

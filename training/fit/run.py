@@ -27,7 +27,7 @@ from inference.live.reference import reference_of, save_reference
 from inference.prompt import Prompt
 from inference.trunk import trunk_skipped
 from training.data.labels import LabelledReport, add_labelled
-from training.data.load import DataSpec, Splits, load_splits
+from training.data.load import Splits, load_splits
 from training.evaluate.baselines import bag_of_words
 from training.evaluate.evaluate import evaluate
 from training.fit.estimate import Pace, Sizes, measure, phases
@@ -39,7 +39,7 @@ from training.model.bases import Base, resolve_base
 from training.publish.card import write_card
 from training.publish.card_examples import EXAMPLES_FILE, classify_examples
 from training.publish.scan import check_records
-from training.recipes import Recipe
+from training.recipes import Recipe, change
 from training.runs.ending import Cancelled
 from training.runs.journal import Journal
 from training.runs.provenance import write_provenance
@@ -122,12 +122,6 @@ def train_run(run: Run, journal: Journal, stop: Stopping) -> None:
     _complete(run, journal, artifact, record)
 
 
-def data_spec(recipe: Recipe) -> DataSpec:
-    """Return what a recipe asks of the data."""
-    names = {field.name for field in dataclasses.fields(DataSpec)}
-    return DataSpec(**{name: value for name, value in dataclasses.asdict(recipe).items() if name in names})
-
-
 def _prepare(run: Run, journal: Journal) -> Work:
     recipe = run.recipe
     splits, labelled = _data(recipe)
@@ -180,8 +174,8 @@ def _prepare(run: Run, journal: Journal) -> Work:
 
 def _data(recipe: Recipe) -> tuple[Splits, LabelledReport | None]:
     if not recipe.more_data.strip():
-        return load_splits(data_spec(recipe)), None
-    added = add_labelled(data_spec(recipe), Path(recipe.more_data.strip()).expanduser())
+        return load_splits(recipe.data), None
+    added = add_labelled(recipe.data, Path(recipe.more_data.strip()).expanduser())
     return added.splits, added.report
 
 
@@ -253,8 +247,8 @@ def base_prompt(recipe: Recipe) -> Prompt:
 def _asked(work: Work) -> EncodedRows:
     """Return some training texts with the base's prompt, for a recipe that trains without one."""
     prompt = base_prompt(work.recipe)
-    asked = dataclasses.replace(
-        work.recipe, prompt_prefix=prompt.prefix, prompt_suffix=prompt.suffix, padding="longest"
+    asked = change(
+        work.recipe, {"prompt_prefix": prompt.prefix, "prompt_suffix": prompt.suffix, "padding": "longest"}
     )
     some = work.splits.train.select(range(min(CALIBRATION_TEXTS, len(work.splits.train))))
     return encoded_rows(models.prompted_tokenizer(work.lm, asked), some, asked)
@@ -291,7 +285,7 @@ def _on_states(work: Work, tuned: Any) -> Iterator[None]:
 def _record(work: Work) -> dict[str, Any]:
     """Return what provenance.json says."""
     return {
-        "recipe": dataclasses.asdict(work.recipe) | {"more_data": Path(work.recipe.more_data).name},
+        "recipe": work.recipe.model_dump() | {"more_data": Path(work.recipe.more_data).name},
         "base": {
             "name": work.base.name,
             "revision": work.base.revision,

@@ -10,7 +10,6 @@ import re
 import secrets
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from huggingface_hub import hf_hub_download
 from transformers import AutoConfig
 
 from inference.common.errors import BaseError
-from training.data.load import DataSpec, load_splits
+from training.data.load import load_splits
 from training.jobs.crate import Crate, pack
 from training.jobs.errors import JobRefused
 from training.jobs.flavors import find_flavor, flavors, parse_target
@@ -59,8 +58,7 @@ def rent(
     hub = JobsHub.open()
     user = hub.user()
     flavor = find_flavor(name, flavors(hub.hardware()))
-    data = {field.name: getattr(recipe, field.name) for field in fields(DataSpec)}
-    splits = load_splits(DataSpec(**data))
+    splits = load_splits(recipe.data)
     shape = base_shape(recipe, hub)
     estimate = estimate_job(recipe, splits, shape, flavor, timeout_s=timeout_s)
     stem = re.sub(r"[^\w-]+", "-", run_dir.name if run_dir else recipe.name)[:60].strip("-_") or "run"

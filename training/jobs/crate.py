@@ -7,7 +7,6 @@ The same code gives the same archive, byte for byte. No path of this machine is 
 like a token of the Hub. Knows nothing about jobs.
 """
 
-import dataclasses
 import hashlib
 import io
 import re
@@ -22,7 +21,7 @@ from training.jobs.errors import RentedError
 from training.publish.errors import NotPublishable
 from training.publish.files import Outgoing
 from training.publish.scan import check_tokens
-from training.recipes import Recipe, save_recipe
+from training.recipes import Recipe, change, save_recipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CODE = (
@@ -92,10 +91,10 @@ def pack(recipe: Recipe, *, root: Path = ROOT) -> Crate:
     source = Path(recipe.dataset)
     local = source.exists() and recipe.dataset not in ("auto", "embedded")
     data = _data_files(source) if local else {}
-    remote = dataclasses.replace(recipe, dataset=_place(source)) if local else recipe
+    remote = change(recipe, {"dataset": _place(source)}) if local else recipe
     if recipe.more_data.strip():
         added = _added_file(recipe.more_data)
-        remote = dataclasses.replace(remote, more_data=f"data/more-{_plain(added.name)}")
+        remote = change(remote, {"more_data": f"data/more-{_plain(added.name)}"})
         data[remote.more_data] = added
     code = _code(root)
     alone = tuple(_pins(root / "requirements-embedded.txt")) if _embedded(recipe) else ()

@@ -1,32 +1,93 @@
-"""A recipe is a TOML file is a frozen dataclass.
+"""A recipe is a TOML file is a frozen model of pydantic's.
 
     recipe = change(load_recipe("quick"), {"epochs": "4"})
+    recipe.data                                  # -> the DataSpec: which rows it asks for
 
-The dataclass is the one list of settings: it checks the files, fills `--help` and draws the Train tab's form.
-Knows nothing about torch; reading a recipe takes milliseconds.
+The class is the one list of settings: it checks the files, fills `--help` and draws the Train tab's form.
+Importing it loads no torch; reading a recipe takes milliseconds.
 """
 
 import dataclasses
 import difflib
-import math
 import tomllib
-from dataclasses import dataclass, field
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import tomlkit
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from inference.common.errors import RecipeError
+from inference.common.errors import DataError, RecipeError
 
 RECIPES_DIR = Path(__file__).parent
 
 
-def _setting(default: Any, help: str, **limits: Any) -> Any:
-    return field(default=default, metadata={"help": help, **limits})
-
-
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class DataSpec:
+    """Which rows to load; `training.data.load` does it.
+
+    `dataset` is "auto" (the Hub's tweets when it answers, else the embedded ones), "embedded", the path of a
+    file or folder, or a Hub id ("owner/name" or "owner/name:config"). Empty columns are found by name;
+    `label_names` name integer labels in order. The `n_`s limit the rows of a split; 0 takes all.
+    Raises DataError for a number of rows below 0.
+    """
+
+    dataset: str = "auto"
+    text_column: str = ""
+    label_column: str = ""
+    label_names: tuple[str, ...] = ()
+    n_train: int = 0
+    n_validation: int = 0
+    n_test: int = 0
+    stratified: bool = False
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        for name in ("n_train", "n_validation", "n_test"):
+            if getattr(self, name) < 0:
+                raise DataError(f"{name} is {getattr(self, name)}; give a number of rows, or 0 for all.")
+
+    def rows_wanted(self, split: str) -> int:
+        """Return how many rows of a split to take; 0 is all."""
+        return {"train": self.n_train, "validation": self.n_validation, "test": self.n_test}[split]
+
+    def whole(self) -> "DataSpec":
+        """Return the same data with all rows of each split."""
+        return dataclasses.replace(self, n_train=0, n_validation=0, n_test=0, stratified=False)
+
+
+def _setting(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
+    return Field(default, description=help, ge=low, le=high)
+
+
+def _true_or_false(value: object) -> object:
+    """Take TOML's own words for a truth value, not the "yes" and "on" that pydantic would take too."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in ("true", "false"):
+        raise ValueError
+    return value.lower() == "true"
+
+
+def _listed(value: object) -> object:
+    """Split text at commas: that is how `--set` and the form write a list."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def _layers(value: object) -> object:
+    """Take a number of layers as text: a file may say 8 as well as "8"."""
+    return str(value) if isinstance(value, int) else value
+
+
+Flag = Annotated[bool, BeforeValidator(_true_or_false)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False)]  # a list will do
+Layers = Annotated[str, BeforeValidator(_layers), Field(pattern=r"^(auto|\d+)$")]
+
+
+class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
     """All settings of a training. Raises RecipeError for a value of the wrong type or out of range."""
 
     name: str = _setting("", "what the recipe is called")
@@ -35,10 +96,8 @@ class Recipe:
     dataset: str = _setting("auto", "data: auto, embedded, a Hub id, a file or a folder")
     text_column: str = _setting("", "column of the texts; empty: found by name")
     label_column: str = _setting("", "column of the labels; empty: found by name")
-    label_names: tuple[str, ...] = _setting(
-        (), "names of integer labels, in order; empty: taken from the data"
-    )
-    label_words: tuple[str, ...] = _setting((), "word in the prompt for each label; empty: the label's name")
+    label_names: Words = _setting((), "names of integer labels, in order; empty: taken from the data")
+    label_words: Words = _setting((), "word in the prompt for each label; empty: the label's name")
     prompt_prefix: str = _setting("Tweet:", "what stands before the text")
     prompt_suffix: str = _setting("\nSentiment:", "what stands after the text")
     more_data: str = _setting(
@@ -47,18 +106,14 @@ class Recipe:
     n_train: int = _setting(0, "training rows; 0: all", low=0)
     n_validation: int = _setting(0, "validation rows; 0: all", low=0)
     n_test: int = _setting(0, "test rows; 0: all", low=0)
-    stratified: bool = _setting(False, "keep the class shares when taking a subset")
+    stratified: Flag = _setting(False, "keep the class shares when taking a subset")
     seed: int = _setting(42, "seed of splits, subsets, order and dropout", low=0)
-    method: str = _setting(
-        "lora", "lora: small adapters; full: all weights of the top", choices=("lora", "full")
-    )
-    head: str = _setting(
-        "words",
-        "words: start from the label words, calibrated; random: from noise",
-        choices=("words", "random"),
+    method: Literal["lora", "full"] = _setting("lora", "lora: small adapters; full: all weights of the top")
+    head: Literal["words", "random"] = _setting(
+        "words", "words: start from the label words, calibrated; random: from noise"
     )
     depth: int = _setting(0, "layers of the network that are kept; 0: all", low=0)
-    trunk_layers: str = _setting("auto", "frozen lower layers, computed once; auto: two thirds; 0: none")
+    trunk_layers: Layers = _setting("auto", "frozen lower layers, computed once; auto: two thirds; 0: none")
     lora_r: int = _setting(8, "rank of the adapters", low=1)
     lora_alpha: float = _setting(16.0, "scale of the adapters, over the rank", low=0)
     lora_dropout: float = _setting(0.0, "dropout inside the adapters", low=0, high=0.9)
@@ -71,36 +126,70 @@ class Recipe:
     epochs: float = _setting(3.0, "passes over the training rows", low=0)
     warmup: float = _setting(0.1, "share of the steps in which the learning rate rises", low=0, high=1)
     weight_decay: float = _setting(0.01, "AdamW's weight decay", low=0)
-    schedule: str = _setting(
-        "linear", "how the learning rate falls", choices=("linear", "cosine", "constant")
-    )
+    schedule: Literal["linear", "cosine", "constant"] = _setting("linear", "how the learning rate falls")
     max_length: int = _setting(128, "tokens a text may have, prompt included; the rest is cut", low=8)
-    padding: str = _setting(
-        "longest", "longest: to the batch's longest; max: to max_length", choices=("longest", "max")
+    padding: Literal["longest", "max"] = _setting(
+        "longest", "longest: to the batch's longest; max: to max_length"
     )
-    like_length_batches: bool = _setting(True, "put texts of like length into one batch")
+    like_length_batches: Flag = _setting(True, "put texts of like length into one batch")
     evals_per_epoch: int = _setting(1, "looks at the validation split in an epoch", low=1)
     patience: int = _setting(0, "looks without gain after which training stops; 0: never", low=0)
-    onnx: bool = _setting(False, "export the model to ONNX too, in float32 and int8, for fast serving")
+    onnx: Flag = _setting(False, "export the model to ONNX too, in float32 and int8, for fast serving")
 
-    def __post_init__(self) -> None:
-        for setting in dataclasses.fields(self):
-            _check(setting, getattr(self, setting.name))
-        if self.trunk_layers != "auto" and not self.trunk_layers.isdigit():
-            raise RecipeError(
-                f'trunk_layers is {self.trunk_layers!r}. Give "auto" or a number of layers, such as 8.'
-            )
-        if self.state_noise and self.trunk_layers == "0":
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_sentence(cls, values: Any, build: Callable[[Any], "Recipe"]) -> "Recipe":
+        try:
+            recipe = build(values)
+        except ValidationError as error:
+            raise RecipeError(_sentence(error)) from None
+        if recipe.state_noise and recipe.trunk_layers == "0":
             raise RecipeError(
                 "state_noise needs a cached trunk, but trunk_layers is 0. Set state_noise to 0 too."
             )
-        if self.learning_rate == 0 or self.epochs == 0:
+        if recipe.learning_rate == 0 or recipe.epochs == 0:
             raise RecipeError("learning_rate and epochs must be above 0: with 0 nothing is learnt.")
+        return recipe
+
+    @property
+    def data(self) -> DataSpec:
+        """Which rows it trains, chooses and is tested on."""
+        return DataSpec(**self.model_dump(include=set(DataSpec.__dataclass_fields__)))
 
 
-def settings() -> tuple[dataclasses.Field[Any], ...]:
-    """Return the settings of a recipe, in order; `metadata["help"]` says what each is."""
-    return dataclasses.fields(Recipe)
+@dataclass(frozen=True)
+class Setting:
+    """What `--help`, the form and the tables of the documents say of a setting."""
+
+    name: str
+    help: str
+    default: Any
+    kind: type
+    """bool, int, float, str or tuple."""
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+@cache
+def settings() -> tuple[Setting, ...]:
+    """Return the settings of a recipe, in order."""
+    found = []
+    for name, field in Recipe.model_fields.items():
+        kind: Any = field.annotation
+        choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+        found.append(
+            Setting(
+                name,
+                str(field.description),
+                field.default,
+                str if choices else typing.get_origin(kind) or kind,
+                choices,
+                next((limit.ge for limit in field.metadata if hasattr(limit, "ge")), None),
+                next((limit.le for limit in field.metadata if hasattr(limit, "le")), None),
+            )
+        )
+    return tuple(found)
 
 
 def available_recipes() -> dict[str, Recipe]:
@@ -117,9 +206,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if path.suffix != ".toml":
         path = RECIPES_DIR / f"{name_or_path}.toml"
         if not path.exists():
-            known = sorted(p.stem for p in RECIPES_DIR.glob("*.toml"))
-            near = difflib.get_close_matches(str(name_or_path), known, n=1, cutoff=0.5)
-            known = [*near, *(name for name in known if name not in near)]
+            known = _nearest_first(str(name_or_path), sorted(p.stem for p in RECIPES_DIR.glob("*.toml")))
             raise RecipeError(
                 f"There is no recipe named {str(name_or_path)!r}. "
                 f"Known: {', '.join(known)}; or give a .toml file."
@@ -134,9 +221,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         raise RecipeError(
             f"The recipe {path} can't be read ({error}). Mend it or copy a built-in one."
         ) from error
-    for key in content:
-        _check_name(key)
-    return _build({"name": path.stem, **{key: _from_toml(key, value) for key, value in content.items()}})
+    return Recipe(**{"name": path.stem, **content})
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -145,85 +230,53 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     for setting in settings():
         value = getattr(recipe, setting.name)
         item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
-        item.comment(str(setting.metadata["help"]))
+        item.comment(setting.help)
         document.add(setting.name, item)
     path.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
-def change(recipe: Recipe, changes: dict[str, str]) -> Recipe:
-    """Return the recipe with settings replaced by values given as text, as `--set` and the form do.
+def change(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
+    """Return the recipe with settings replaced, by values or by text as `--set` and the form give it.
 
-    Lists are separated by commas. Raises RecipeError; for an unknown setting it names the nearest known one.
+    In text, lists are separated by commas and `\\n` is a line end. Raises RecipeError; for an unknown setting
+    it names the nearest known one.
     """
-    values = {}
-    for key, text in changes.items():
-        _check_name(key)
-        values[key] = _parse(key, text)
-    return _build({**dataclasses.asdict(recipe), **values})
+    values = {
+        key: value.replace("\\n", "\n") if isinstance(value, str) else value for key, value in changes.items()
+    }
+    return Recipe.model_validate({**recipe.model_dump(), **values}, strict=False)
 
 
-def _build(values: dict[str, Any]) -> Recipe:
-    return Recipe(**values)
+def _nearest_first(word: str, known: list[str]) -> list[str]:
+    near = difflib.get_close_matches(word, known, n=len(known), cutoff=0.4)
+    return [*near, *(name for name in known if name not in near)]
 
 
-def _fields() -> dict[str, dataclasses.Field[Any]]:
-    return {setting.name: setting for setting in settings()}
-
-
-def _check_name(key: str) -> None:
-    known = list(_fields())
-    if key not in known:
-        near = difflib.get_close_matches(key, known, n=len(known), cutoff=0.4)
-        others = [name for name in known if name not in near]
+def _sentence(error: ValidationError) -> str:
+    """Say the first thing that is wrong with a recipe, an unknown setting before all."""
+    found = error.errors(include_url=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    name, value, kind = str(first["loc"][0]), first["input"], first["type"]
+    known = {setting.name: setting for setting in settings()}
+    if kind == "extra_forbidden":
+        names = _nearest_first(name, list(known))
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise RecipeError(
-            f"There is no setting {key!r}.{hint} Known settings: {', '.join([*near, *others])}."
-        )
-
-
-def _from_toml(key: str, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    if key == "trunk_layers" or (_fields()[key].type in (float, "float") and isinstance(value, int)):
-        return str(value) if key == "trunk_layers" else float(value)
-    return value
-
-
-def _parse(key: str, text: str) -> Any:
-    kind = _fields()[key].type
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise RecipeError(f"{key} is {text!r}. Give true or false.")
-        return text.lower() == "true"
-    if kind in (int, float):
-        try:
-            number = float(text)
-            return int(text) if kind is int else number
-        except ValueError:
-            wanted = "a whole number" if kind is int else "a number"
-            raise RecipeError(f"{key} is {text!r}. Give {wanted}.") from None
-    if kind is str:
-        return text.replace("\\n", "\n")
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _check(setting: dataclasses.Field[Any], value: Any) -> None:
-    kinds = {bool: bool, int: int, float: float, str: str}
-    kind: type = kinds.get(setting.type, tuple)  # type: ignore[arg-type]
-    right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if kind is tuple and right:
-        right = all(isinstance(item, str) for item in value)
-    if not right or (isinstance(value, float) and not math.isfinite(value)):
-        name = (
-            "list of texts"
-            if kind is tuple
-            else {"str": "text", "int": "whole number"}.get(kind.__name__, kind.__name__)
-        )
-        raise RecipeError(f"{setting.name} is {value!r}. Give a {name}: {setting.metadata['help']}.")
-    low, high = setting.metadata.get("low"), setting.metadata.get("high")
-    if (low is not None and value < low) or (high is not None and value > high):
+        return f"There is no setting {name!r}.{hint} Known settings: {', '.join(names)}."
+    setting = known[name]
+    if name == "trunk_layers":
+        return f'trunk_layers is {value!r}. Give "auto" or a number of layers, such as 8.'
+    if setting.choices:
+        return f"{name} is {value!r}. Give one of: {', '.join(setting.choices)}."
+    if kind in ("greater_than_equal", "less_than_equal"):
+        low, high = setting.low, setting.high
         limits = f"from {low} to {high}" if high is not None else f"of at least {low}"
-        raise RecipeError(f"{setting.name} is {value}. Give a value {limits}: {setting.metadata['help']}.")
-    choices = setting.metadata.get("choices")
-    if choices and value not in choices:
-        raise RecipeError(f"{setting.name} is {value!r}. Give one of: {', '.join(choices)}.")
+        return f"{name} is {value}. Give a value {limits}: {setting.help}."
+    wanted = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        tuple: "a list of texts",
+    }
+    return f"{name} is {value!r}. Give {wanted[setting.kind]}: {setting.help}."

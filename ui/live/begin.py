@@ -6,21 +6,15 @@
 Knows nothing about Gradio.
 """
 
-import re
 from contextlib import nullcontext, suppress
-from dataclasses import fields, replace
-from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 from inference.common.errors import DataError, FeedError
 from inference.live.post import Post
 from inference.live.statistics import LiveStatistics
+from training.recipes import DataSpec
 from ui.live.feeds import Pair, Watched
 from ui.live.wish import Wish
 from ui.state import Workbench
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 def begin(workbench: Workbench, wish: Wish, *, owner: str) -> tuple[Watched, bool]:
@@ -99,49 +93,22 @@ def held_out_posts(workbench: Workbench) -> list[Post]:
     They are known from its run, or from the provenance that a model of the Hub came with; else it is the one
     of `auto`. Raises DataError when the data can't be had any more.
     """
-    data = import_module("training.data.load")  # takes a second: not before the first page
+    from training.data.load import held_out_texts, spec_of  # noqa: PLC0415  (a second: not before the first page)
+
     model = workbench.model
-    specs = [data.DataSpec()]
+    specs = [DataSpec()]
     if model.run:
-        known = {field.name: getattr(model.run.recipe, field.name) for field in fields(data.DataSpec)}
-        specs = [replace(data.DataSpec(**known), n_train=0, n_validation=0, n_test=0)]
-    elif spec := _told_spec(model.provenance() or {}, data.DataSpec):
-        specs.insert(0, spec)
+        specs = [model.run.recipe.data.whole()]
+    elif spec := spec_of(model.provenance() or {}, paths=False):
+        specs.insert(0, spec.whole())
     for spec in specs:
         if rows := workbench.held_out.get(spec):
             return rows
         with suppress(DataError) if spec != specs[-1] else nullcontext():
             rows = [
                 Post(id=f"replay-{place}", text=row.text, label=row.label)
-                for place, row in enumerate(data.held_out_texts(spec))
+                for place, row in enumerate(held_out_texts(spec))
             ]
             workbench.held_out = {spec: rows}  # one data set at a time is kept
             return rows
     return []
-
-
-def _told_spec(provenance: dict[str, Any], make: Any) -> Any:
-    """Return the DataSpec of a provenance record, None where it tells none that may be loaded.
-
-    A stranger's record may name the Hub's data sets and the embedded tweets, never a path of this machine.
-    """
-    recipe, data = provenance.get("recipe"), provenance.get("data")
-    source = data.get("source") if isinstance(data, dict) else None
-    if not (isinstance(recipe, dict) and isinstance(source, dict)):
-        return None
-    location = str(source.get("location"))
-    if source.get("kind") == "embedded":
-        dataset = "embedded"
-    elif source.get("kind") == "hub" and _HUB_ID.fullmatch(location) and not Path(location).exists():
-        dataset = location
-    else:
-        return None
-    names = recipe.get("label_names")
-    seed = recipe.get("seed")
-    return make(
-        dataset=dataset,
-        seed=seed if isinstance(seed, int) else 42,
-        label_names=tuple(map(str, names)) if isinstance(names, list) else (),
-        text_column=str(recipe.get("text_column") or ""),
-        label_column=str(recipe.get("label_column") or ""),
-    )

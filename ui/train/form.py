@@ -1,20 +1,19 @@
-"""The recipe's settings as a form: one component a field of the Recipe dataclass, made from its metadata.
+"""The recipe's settings as a form: one component a setting, by its type and limits.
 
     form = RecipeForm.build("quick")
     recipe = form.recipe("quick", values)       # values in the form's order; RecipeError for a bad one
 
-A new setting in the dataclass appears here by itself. Base and data have fields of their own in the Train
+A new setting appears here by itself. Base and data have fields of their own in the Train
 tab. Knows nothing about runs.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from training.recipes import Recipe, change, load_recipe, settings
+from training.recipes import Recipe, Setting, change, load_recipe, settings
 from ui.translations import I18N
 
 ELSEWHERE = (
@@ -69,19 +68,23 @@ class RecipeForm:
         return change(recipe, {**changes, **others})
 
 
-def _component(field: dataclasses.Field[Any], recipe: Recipe) -> Any:
-    value = _shown(getattr(recipe, field.name))
-    texts = {"label": I18N(f"setting.{field.name}"), "info": I18N(f"help.{field.name}")}
-    if choices := field.metadata.get("choices"):
-        return gr.Dropdown(list(choices), value=value, min_width=140, **texts)
-    if field.type is bool:
+def _component(setting: Setting, recipe: Recipe) -> Any:
+    value = _shown(getattr(recipe, setting.name))
+    texts = {"label": I18N(f"setting.{setting.name}"), "info": I18N(f"help.{setting.name}")}
+    if setting.choices:
+        return gr.Dropdown(list(setting.choices), value=value, min_width=140, **texts)
+    if setting.kind is bool:
         return gr.Checkbox(value=value, min_width=140, **texts)
-    if field.type in (int, float):
-        precision = 0 if field.type is int else None
-        low, high = field.metadata.get("low"), field.metadata.get("high")
-        step = 1 if field.type is int else 0.0001
+    if setting.kind in (int, float):
+        whole = setting.kind is int
         return gr.Number(
-            value=value, precision=precision, minimum=low, maximum=high, step=step, min_width=140, **texts
+            value=value,
+            precision=0 if whole else None,
+            minimum=setting.low,
+            maximum=setting.high,
+            step=1 if whole else 0.0001,
+            min_width=140,
+            **texts,
         )
     return gr.Textbox(value=value, max_lines=1, min_width=140, **texts)
 

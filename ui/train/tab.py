@@ -13,8 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +77,9 @@ def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
 
 def look_at(recipe: Recipe) -> Any:
     """Return the Preview of a recipe's data. Raises DataError when it can't be had or learned from."""
-    data = import_module("training.data.load")  # takes a second: not before the first page
-    spec = data.DataSpec(**{field.name: getattr(recipe, field.name) for field in fields(data.DataSpec)})
-    return import_module("training.data.preview").preview(spec)
+    from training.data.preview import preview  # noqa: PLC0415  (takes a second: not before the first page)
+
+    return preview(recipe.data)
 
 
 def begin(workbench: Workbench, recipe: Recipe) -> Run:

@@ -139,7 +139,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_ci_sees_lines(trained_gpt2, tmp_p
         (("train", "quik"), "There is no recipe named 'quik'. Known: quick, "),
         (("train", "smoke", "--set", "epoch=3"), "There is no setting 'epoch'. Did you mean epochs? Known"),
         (("train", "smoke", "--set", "epochs"), "--set epochs has no =. Write --set KEY=VALUE, such as "),
-        (("train", "smoke", "--set", "epochs=x"), "epochs is 'x'. Give a number."),
+        (("train", "smoke", "--set", "epochs=x"), "epochs is 'x'. Give a number: passes over"),
         (("train", "none.toml"), "The recipe none.toml does not exist."),
         (("resume", "none"), "There is no run 'none' (runs: none yet)."),
         (("cancel", "none"), "There is no run 'none' (runs: none yet)."),
@@ -197,7 +197,7 @@ def test_help_of_train_names_every_recipe_and_every_setting(capsys):
         assert f"  {name} " in said and recipe.description in said
     for setting in settings():
         if setting.name not in ("name", "description"):
-            assert f"  {setting.name} " in said and setting.metadata["help"] in said
+            assert f"  {setting.name} " in said and setting.help in said
 
 
 def test_help_names_the_commands_for_people_only():

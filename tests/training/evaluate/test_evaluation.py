@@ -12,7 +12,6 @@ from tests.support import WORDS, tweets
 from training.data.load import load_splits
 from training.evaluate.evaluate import evaluate
 from training.evaluate.scoring import evaluate_artifact
-from training.fit.run import data_spec
 from training.model.bases import Base, resolve_base
 from training.model.classifier import load_base_classifier, load_language_model, word_rows
 
@@ -153,7 +152,7 @@ def test_the_test_split_of_an_artifact_is_the_one_it_was_scored_on(trained_gpt2)
     record = trained_gpt2.run.evaluation()
     assert scores["n"] == 60
     assert scores["confusion_matrix"] == record["confusion_matrix"]
-    splits = load_splits(data_spec(trained_gpt2.run.recipe))
+    splits = load_splits(trained_gpt2.run.recipe.data)
     assert scores["accuracy"]["value"] == pytest.approx(
         accuracy_score(
             splits.test["label"],

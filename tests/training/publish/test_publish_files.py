@@ -11,7 +11,6 @@ import pytest
 from inference.common.errors import ArtifactError, TweetTuneError
 from tests.support.publishing import change_json, copy_of
 from training.data.load import load_splits
-from training.fit.run import data_spec
 from training.publish import NotPublishable, Outgoing, PublishError, prepare
 from training.publish.files import ALLOWED, allowed, collect, loading_facts, without_paths
 from training.publish.scan import check, check_records
@@ -199,7 +198,7 @@ def test_a_run_writes_no_record_with_a_text_of_its_data(tmp_path, content):
 
 
 def test_the_records_of_a_real_run_hold_no_text_of_its_data(artifact, trained_gpt2):
-    splits = load_splits(data_spec(trained_gpt2.run.recipe))
+    splits = load_splits(trained_gpt2.run.recipe.data)
     texts = [text for rows in (splits.train, splits.validation, splits.test) for text in rows["text"]]
     assert len(texts) >= 300
     check_records(artifact, texts)

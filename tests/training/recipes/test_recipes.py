@@ -5,6 +5,7 @@ import pytest
 from inference.common.errors import RecipeError
 from training.recipes import (
     RECIPES_DIR,
+    DataSpec,
     Recipe,
     available_recipes,
     change,
@@ -22,7 +23,7 @@ def test_every_recipe_on_disk_loads_and_says_what_it_is_for():
 
 
 def test_every_setting_has_help():
-    assert all(setting.metadata["help"] for setting in settings())
+    assert all(setting.help for setting in settings())
 
 
 def test_tutorial_is_the_guides_own():
@@ -52,12 +53,12 @@ def test_a_saved_recipe_reads_back_the_same(tmp_path):
             {"lerning_rate": "1"},
             "There is no setting 'lerning_rate'. Did you mean learning_rate? Known settings: l",
         ),
-        ({"epochs": "many"}, "epochs is 'many'. Give a number."),
-        ({"seed": "1.5"}, "seed is '1.5'. Give a whole number."),
-        ({"stratified": "yes"}, "stratified is 'yes'. Give true or false."),
+        ({"epochs": "many"}, "epochs is 'many'. Give a number: passes over the training rows."),
+        ({"seed": "1.5"}, "seed is '1.5'. Give a whole number: seed of"),
+        ({"stratified": "yes"}, "stratified is 'yes'. Give true or false: keep"),
         ({"batch_size": "0"}, "batch_size is 0. Give a value of at least 1: texts a step."),
         ({"method": "qlora"}, "method is 'qlora'. Give one of: lora, full."),
-        ({"epochs": "nan"}, "epochs is nan. Give a float"),
+        ({"epochs": "nan"}, "epochs is 'nan'. Give a number"),
         (
             {"state_noise": "1", "trunk_layers": "0"},
             "state_noise needs a cached trunk, but trunk_layers is 0.",
@@ -77,7 +78,9 @@ def test_an_unknown_recipe_names_the_nearest():
         load_recipe("quik")
 
 
-@pytest.mark.parametrize("content", ["epochs = ", 'epochs = "3"', "[epochs]\na=1", "epoks = 3"])
+@pytest.mark.parametrize(
+    "content", ["epochs = ", 'epochs = "3"', "[epochs]\na=1", "epoks = 3", "label_names = [1]", "seed = true"]
+)
 def test_a_broken_file_is_one_sentence(tmp_path, content):
     (tmp_path / "mine.toml").write_text(content)
     with pytest.raises(RecipeError, match=r"^[^\n]+$"):
@@ -90,3 +93,23 @@ def test_a_missing_or_binary_file_is_one_sentence(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\x00\xff\xfe")
     with pytest.raises(RecipeError, match="can't be read"):
         load_recipe(tmp_path / "binary.toml")
+
+
+def test_a_recipe_says_which_rows_it_asks_for():
+    recipe = change(load_recipe("quick"), {"dataset": "mine.csv", "label_names": "bad, good", "seed": 7})
+    assert recipe.data == DataSpec(
+        dataset="mine.csv", label_names=("bad", "good"), n_train=1000, n_validation=500, n_test=1000, seed=7
+    )
+    assert recipe.data.whole() == DataSpec(dataset="mine.csv", label_names=("bad", "good"), seed=7)
+
+
+def test_the_form_and_the_help_know_each_settings_kind_choices_and_limits():
+    known = {setting.name: setting for setting in settings()}
+    assert (known["method"].kind, known["method"].choices) == (str, ("lora", "full"))
+    assert (known["lora_dropout"].low, known["lora_dropout"].high) == (0, 0.9)
+    assert [known[name].kind for name in ("seed", "epochs", "onnx", "label_words")] == [
+        int,
+        float,
+        bool,
+        tuple,
+    ]
