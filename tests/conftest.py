@@ -1,12 +1,25 @@
 """Real, tiny models and data for the tests: nothing here is a mock, nothing needs the network."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # read at import: no test may reach for the Hub
+# No test may see or touch what a user has: runs, labels, caches, tokens, settings, ports. This stands before all
+# other imports, since some libraries read the environment when they are imported.
+_OURS = re.compile(
+    r"HF_|HUGGING|TWEETTUNE_|X_B|MASTODON_|OAUTH_|SPACE|GRADIO_|RAY_|MODEL|BASE$|DATASET$|WHO_MAY_|MAX_|RATE_LIMIT"
+    r"|APP_LANGUAGE|PORT$|FORWARDED_ALLOW|SYSTEM$|TRACKIO_|CUDA_VISIBLE"
+)
+for name in [name for name in os.environ if _OURS.match(name)]:
+    del os.environ[name]
+_HOME = tempfile.TemporaryDirectory(prefix="tweettune-tests-")
+os.environ["TWEETTUNE_HOME"] = str(Path(_HOME.name, "home"))
+os.environ["HF_HOME"] = str(Path(_HOME.name, "hf"))
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the Hub
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny matrices: a second thread only waits

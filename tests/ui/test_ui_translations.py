@@ -38,7 +38,7 @@ def test_every_setting_and_every_recipe_is_named_and_explained():
 def test_every_key_that_the_code_names_exists():
     known = texts("en")
     named = set()
-    for file in UI.glob("*.py"):
+    for file in UI.rglob("*.py"):
         named |= set(
             re.findall(
                 r'(?:text|texts_for\(request\)|I18N)\(\s*"([a-z0-9_]+\.[a-z0-9_.]+)"', file.read_text()
