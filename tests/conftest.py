@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-# No test may see or touch what a user has: runs, labels, caches, tokens, settings, ports. This stands before all
-# other imports, since some libraries read the environment when they are imported.
+# No test may see or touch what a user has: runs, labels, caches, tokens, settings, ports. This stands before
+# all other imports, since some libraries read the environment when they are imported.
 _OURS = re.compile(
     r"HF_|HUGGING|TWEETTUNE_|X_B|MASTODON_|OAUTH_|SPACE|GRADIO_|RAY_|MODEL|BASE$|DATASET$|WHO_MAY_|MAX_|RATE_LIMIT"
     r"|APP_LANGUAGE|PORT$|FORWARDED_ALLOW|SYSTEM$|TRACKIO_|CUDA_VISIBLE"
