@@ -1,6 +1,7 @@
 """The shape of the code: imports point one way, heavy libraries stay where they belong, nothing is hidden."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -77,6 +78,7 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Return all that a file imports, lazily too; names imported from a module count as modules."""
     found = set()
@@ -87,6 +89,9 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path} imports relatively"
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+MODULES = {module_name(path) for path in FILES}
 
 
 def packages(path: Path) -> set[str]:
@@ -123,10 +128,9 @@ def test_a_room_imports_only_what_stands_below_it(path):
         return
     floor_of = {name: number for number, floor in enumerate(FLOORS[package]) for name in floor}
     assert room in floor_of, f"{package}/{room} stands on no floor: add it to FLOORS"
-    modules = {module_name(file) for file in FILES}
     above = {
         found
-        for found in imports(path) & modules
+        for found in imports(path) & MODULES
         if (to := room_of(found))[0] == package
         and to[1] not in (room, "__init__")
         and floor_of[to[1]] >= floor_of[room]
