@@ -30,7 +30,7 @@ import psutil
 from benchmarks import load, results
 from benchmarks.serving import DEMO, TUNED, copied
 from inference import Classifier
-from inference.batches import budgeted_batches
+from inference.classifier import budgeted_batches
 from inference.export.export import export_onnx
 from inference.live.feed import Feed
 from inference.live.numbers import ClassifiedPost
@@ -59,9 +59,9 @@ def main(dataset: str) -> None:
         artifact = copied(DEMO, Path(folder) / "tuned")
         validation = splits.validation
         labels = [splits.labels[label] for label in validation["label"]]
-        parity = export_onnx(artifact, list(validation["text"]), labels)
+        exported = export_onnx(artifact, list(validation["text"]), labels)
         classifier = Classifier.load(artifact)
-        engine = {"name": classifier.engine.name, "why": parity["why"]}
+        engine = {"name": classifier.engine.name, "why": exported.why}
         print(f"engine: {engine}", flush=True)
         gemm = [gflops(seconds=1.0)]
         turns = in_turns(classifier, posts, stretches=STRETCHES, stretch_s=STRETCH_S)

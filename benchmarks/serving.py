@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from benchmarks import results
 from inference import Classifier
 from inference.artifact import EVALUATION
-from inference.batches import budgeted_batches
+from inference.classifier import budgeted_batches
 from inference.export.export import export_onnx
 from training.data.load import DataSpec, Splits, load_splits
 
@@ -94,7 +94,8 @@ def gpt2_shape(folder: Path) -> Path:
 
 def _exported(artifact: Path, splits: Splits) -> dict[str, Any]:
     texts = list(splits.validation["text"])
-    record = export_onnx(artifact, texts, [splits.labels[label] for label in splits.validation["label"]])
+    labels = [splits.labels[label] for label in splits.validation["label"]]
+    record = export_onnx(artifact, texts, labels).record
     for engine in record["engines"].values():
         for long in ("probe_token_ids", "probe_logits", "sha256"):
             engine.pop(long, None)

@@ -4,13 +4,12 @@
     classifier.predict(["what a day"])      # -> [Prediction(label="positive", ...)]
 
 A prediction's way: clean the text → tokenize (the prompt is in the tokenizer) → batches of like length →
-the engine's logits → softmax → input order again. Knows nothing about training, Gradio, where the text came
-from, or what computes the logits: that is `inference.engine`.
+the engine's logits → softmax → input order again. What computes the logits is `inference.engine`.
 """
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,17 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from inference.artifact import ONNX_FOLDER, PARITY, check_artifact, read_record
-from inference.batches import Progress, budgeted_batches, no_progress
 from inference.common.errors import ArtifactError, PredictionError
 from inference.common.hub import HubError, snapshot
 from inference.engine import Engine, load_engine
 
+Progress = Callable[[int, int], None]
+"""Called with the work done and the work in all, in the caller's unit."""
 _CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
+
+
+def no_progress(done: int, total: int) -> None:
+    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,13 @@ class Classifier:
         labels: Sequence[str],
         max_length: int,
         pad_id: int,
-        source: str,
+        name_or_path: str,
         folder: Path | None = None,
     ) -> None:
         """Put a classifier together. `folder`: where its artifact lies, with the records beside it."""
         self.engine = engine
         self.labels = tuple(labels)
-        self.source = source
+        self.name_or_path = name_or_path
         self.folder = folder
         self.max_length = max_length
         self._pad_id = pad_id
@@ -79,21 +83,21 @@ class Classifier:
         self._tokenizer.enable_truncation(max_length)
 
     @classmethod
-    def load(cls, path_or_repo: str | Path, *, engine: str = "auto") -> "Classifier":
+    def load(cls, name_or_path: str | Path, *, engine: str = "auto") -> "Classifier":
         """Load an artifact folder, or a classifier repository of the Hub ("owner/name").
 
         `engine`: "auto", "torch" or "onnx"; see `inference.engine`. Raises ArtifactError when it is no
         classifier, or can't be read or reached.
         """
-        path = Path(path_or_repo)
+        path = Path(name_or_path)
         if _is_repo(path):
             try:
-                path, _ = snapshot(str(path_or_repo))
+                path, _ = snapshot(str(name_or_path))
                 if (path / ONNX_FOLDER / PARITY).is_file():
-                    path, _ = snapshot(str(path_or_repo), also=[f"{ONNX_FOLDER}/packed*.onnx"])
+                    path, _ = snapshot(str(name_or_path), also=[f"{ONNX_FOLDER}/packed*.onnx"])
             except HubError as error:
                 raise ArtifactError(
-                    f"{path_or_repo} can't be had: {error}. Give an artifact's folder."
+                    f"{name_or_path} can't be downloaded: {error}. Give an artifact's folder."
                 ) from error
         check_artifact(path)
         config = read_record(path, "config.json") or {}
@@ -106,7 +110,7 @@ class Classifier:
                 min(limit, config.get("max_position_embeddings") or config.get("n_positions") or limit)
             ),
             pad_id=config.get("pad_token_id") or 0,
-            source=str(path_or_repo),
+            name_or_path=str(name_or_path),
             folder=path,
         )
 
@@ -217,3 +221,29 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
     probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities
+
+
+def like_length_batches(lengths: Sequence[int], *, batch_size: int) -> Iterator[list[int]]:
+    """Yield batches of row numbers, longest texts first, of `batch_size` rows."""
+    order = longest_first(lengths)
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def budgeted_batches(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
+    """Yield batches of row numbers, longest texts first, of at most `tokens` tokens, or of one row."""
+    batch: list[int] = []
+    used = 0
+    for row in longest_first(lengths):
+        if batch and used + lengths[row] > tokens:
+            yield batch
+            batch, used = [], 0
+        batch.append(row)
+        used += lengths[row]
+    if batch:
+        yield batch
+
+
+def longest_first(lengths: Sequence[int]) -> list[int]:
+    """Return the row numbers, longest texts first: neighbours are of like length, so little is padded."""
+    return sorted(range(len(lengths)), key=lambda row: -lengths[row])

@@ -61,7 +61,7 @@ def _classify(given: argparse.Namespace) -> int:
     predictions = classifier.predict(texts)
     if given.json:
         rows = [{"text": text, **asdict(found)} for text, found in zip(texts, predictions, strict=True)]
-        record = {"model": classifier.source, "labels": classifier.labels, "predictions": rows}
+        record = {"model": classifier.name_or_path, "labels": classifier.labels, "predictions": rows}
         sys.stdout.write(json.dumps(record, ensure_ascii=True) + "\n")
         return 0
     for text, found in zip(texts, predictions, strict=True):

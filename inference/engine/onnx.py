@@ -5,13 +5,12 @@
     engine.close_calls, engine.answered      # texts that int8 left to float32, of all
 
 int8 answers most texts. Where its two best labels are closer than it can tell apart (a margin that export
-measured), float32 answers again. Knows nothing about how the files were made or why they passed.
+measured), float32 answers again.
 """
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -29,8 +28,10 @@ Array = NDArray[np.float32]
 class Session:
     """One ONNX file in ONNX Runtime."""
 
-    def __init__(self, path: Path) -> None:
-        """Load a file. Raises ArtifactError when ONNX Runtime refuses it."""
+    def __init__(self, path: Path, *, sha256: str | None = None) -> None:
+        """Load a file. Raises ArtifactError when ONNX Runtime refuses it, or its hash is not `sha256`."""
+        if sha256 is not None:
+            _check_unchanged(path, sha256)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores()
         options.log_severity_level = 3
@@ -99,38 +100,29 @@ def load(path: Path) -> OnnxEngine:
             f"{path} has no {ONNX_FOLDER}/{PARITY}. Export it first: `python -m inference export {path}`."
         )
     try:
-        return _loaded(path, folder, record)
+        _check_unchanged(path / "model.safetensors", record["weights_sha256"])
+        engines, why = record["engines"], record["why"]
+        exact = Session(folder / FLOAT32, sha256=engines["float32"]["sha256"])
+        if record["choice"] != "int8":
+            return OnnxEngine(exact, None, margin=0.0, reason=why)
+        int8 = engines["int8"]
+        quick = Session(folder / INT8, sha256=int8["sha256"])
+        off = float(np.abs(quick.logits(int8["probe_token_ids"]) - np.array(int8["probe_logits"])).max())
+        if off <= _PROBE_TOLERANCE:
+            return OnnxEngine(exact, quick, margin=float(int8["close_call_margin"]), reason=why)
     except (KeyError, TypeError) as error:
         raise ArtifactError(
             f"{folder / PARITY} is not what export writes ({error!r}). "
             f"Export again: `python -m inference export {path}`."
         ) from error
+    why = (
+        f"int8 passed where it was exported, but this CPU's int8 is off by {off:.2f} logits, "
+        "so float32 answers."
+    )
+    return OnnxEngine(exact, None, margin=0.0, reason=why)
 
 
-def _loaded(path: Path, folder: Path, record: dict[str, Any]) -> OnnxEngine:
-    _unchanged(path / "model.safetensors", record["weights_sha256"])
-    engines = record["engines"]
-    exact = _session(folder / FLOAT32, engines["float32"])
-    if record["choice"] != "int8":
-        return OnnxEngine(exact, None, margin=0.0, reason=record["why"])
-    int8 = engines["int8"]
-    quick = _session(folder / INT8, int8)
-    off = float(np.abs(quick.logits(int8["probe_token_ids"]) - np.array(int8["probe_logits"])).max())
-    if not off <= _PROBE_TOLERANCE:
-        why = (
-            f"int8 passed where it was exported, but this CPU's int8 is off by {off:.2f} logits, "
-            "so float32 answers."
-        )
-        return OnnxEngine(exact, None, margin=0.0, reason=why)
-    return OnnxEngine(exact, quick, margin=float(int8["close_call_margin"]), reason=record["why"])
-
-
-def _session(file: Path, record: dict[str, Any]) -> Session:
-    _unchanged(file, record["sha256"])
-    return Session(file)
-
-
-def _unchanged(file: Path, sha256: str) -> None:
+def _check_unchanged(file: Path, sha256: str) -> None:
     try:
         found = file_sha256(file)
     except OSError as error:

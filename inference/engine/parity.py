@@ -3,7 +3,7 @@
     found = parity(reference_logits, logits, references)
     found.passes            # labels equal on at least 99 %, macro-F1 within 0.5 points
 
-Its figures stand beside the exported files, in onnx/parity.json. Knows nothing about engines.
+Its figures stand beside the exported files, in onnx/parity.json.
 """
 
 from collections.abc import Sequence

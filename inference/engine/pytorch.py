@@ -1,8 +1,6 @@
 """The engine that runs a plain Transformers folder in PyTorch: the reference of all others.
 
-    load(Path("runs/demo/artifact"), reason="It was asked for.")
-
-Knows nothing about texts.
+engine = load(Path("runs/demo/artifact"), reason="It was asked for.")
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from inference.artifact import VALIDATION, check_artifact
-from inference.common.errors import ArtifactError
 
 
 def add_parser(commands: Any) -> None:
@@ -33,45 +32,16 @@ def add_parser(commands: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     """Export. Raises ArtifactError when it can't be done."""
     check_artifact(given.artifact)
+    from inference.export.export import export_onnx, validation_rows
+
     texts, labels = validation_rows(given.validation or given.artifact.absolute().parent / VALIDATION)
-    from inference.export.export import export_onnx
 
     def show(done: int, total: int) -> None:
         sys.stderr.write(f"exporting: step {done} of {total}\n")
 
-    record = export_onnx(given.artifact, texts, labels, progress=show)
+    exported = export_onnx(given.artifact, texts, labels, progress=show)
     if given.json:
-        sys.stdout.write(json.dumps(record) + "\n")
+        sys.stdout.write(json.dumps(exported.record) + "\n")
     else:
-        sys.stdout.write(f"{given.artifact / 'onnx'} is written: {record['why']}\n")
+        sys.stdout.write(f"{given.artifact / 'onnx'} is written: {exported.why}\n")
     return 0
-
-
-def validation_rows(path: Path) -> tuple[list[str], list[str]]:
-    """Return the texts and label names of a JSONL file. Raises ArtifactError, naming a wrong line."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(
-            f"The validation texts {path} can't be read ({error}). "
-            "Give labelled texts with --validation F.jsonl."
-        ) from error
-    texts, labels = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            texts.append(_text(row["text"]))
-            labels.append(_text(row["label"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(
-                f'{path}, line {number} is not {{"text": …, "label": …}} ({error!r}). Mend that line.'
-            ) from error
-    return texts, labels
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} is not a text")
-    return value

@@ -1,6 +1,6 @@
 """Write a classifier as an ONNX graph that does no work twice and none on pads.
 
-    model = build_network(weights, prefix, int8=False)
+    model = build_network(weights, prefix, Form.FLOAT32)
 
     input_ids, attention_mask (batch, length) int64, padded on the right  →  logits (batch, labels) float32
 
@@ -10,21 +10,43 @@ Three things make it cheaper than the network it came from, with the same answer
 - All tokens of a batch stand in one row of "packed" tokens, without pads; attention alone sees a batch.
 - The last layer answers from the last token alone.
 
-In int8 each token has a scale of its own, so a text's answer does not depend on its batch. Knows nothing
-about where weights come from or which precision is good enough.
+In int8 each token has a scale of its own, so a text's answer does not depend on its batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from inference.export.graph import ORT, Graph
 from inference.export.weights import Array, Layer, Linear, Norm, Weights
 
+BLOCK = 32
+"""Inputs of a projection that share a scale in the standard form."""
+_ORT = "com.microsoft"  # ONNX Runtime's own operators
+_OPSETS = {"": 21, _ORT: 1}
+_IR_VERSION = 10
 _TINY = np.float32(1e-9)  # a token of zeros still needs a scale
 _HIDDEN = np.float32(-1e9)  # added to the score of what a token may not see
+
+
+class Form(StrEnum):
+    """How a network is written."""
+
+    FLOAT32 = "float32"
+    """In ONNX Runtime's operators."""
+    INT8 = "int8"
+    """The same, with projections in int8 and embeddings in float16."""
+    STANDARD = "standard"
+    """In operators of the standard alone (version 21), for other clients, such as browsers.
+
+    Weights are int8 with a scale for each block of inputs, and become float32 again when the file is loaded:
+    the file is small, and the answers are float32's but for the rounding of the weights. (Written as
+    DequantizeLinear in blocks, ONNX Runtime would round the activations too.)
+    """
 
 
 @dataclass(frozen=True)
@@ -50,22 +72,66 @@ class Tokens:
     within: str  # (batch, 1, 1, prefix + length): the same for the last token of each text
 
 
-def build_network(weights: Weights, prefix: Prefix, *, int8: bool) -> ModelProto:
-    """Return the ONNX model of a classifier; `int8`: projections in int8, embeddings in float16."""
-    return Network(weights, prefix, int8=int8).build()
+class Graph:
+    """An ONNX graph that is written operator by operator.
+
+    graph = Graph()
+    total = graph.op("Add", "one", graph.constant(np.float32(2)))
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[NodeProto] = []
+        self._tensors: list[TensorProto] = []
+        self._small: dict[tuple[Any, ...], str] = {}
+
+    def constant(self, values: Any, name: str = "c") -> str:
+        """Add a constant and return its name; equal small ones are kept once."""
+        array: NDArray[Any] = np.asarray(values)
+        key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 8 else (len(self._tensors),)
+        if key not in self._small:
+            self._small[key] = f"{name}_{len(self._tensors)}"
+            self._tensors.append(numpy_helper.from_array(array, self._small[key]))
+        return self._small[key]
+
+    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add an operator and return the name of its first output."""
+        return self.ops(kind, *inputs, outputs=1, domain=domain, **attributes)[0]
+
+    def ops(self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+        """Add an operator and return the names of its outputs."""
+        names = [f"{kind}_{len(self._nodes)}_{place}" for place in range(outputs)]
+        self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        return names
+
+    def name(self, value: str, name: str) -> None:
+        """Give a value the name of an output."""
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+
+    def model(self, *, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> ModelProto:
+        """Return the graph as a model."""
+        graph = helper.make_graph(self._nodes, "classifier", list(inputs), list(outputs), self._tensors)
+        used = sorted({node.domain for node in self._nodes})
+        opsets = [helper.make_opsetid(domain, _OPSETS[domain]) for domain in used]
+        return helper.make_model(
+            graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="tweettune"
+        )
 
 
-class Network:
-    """Writes the graph in ONNX Runtime's operators; `standard` overrides what the standard has not."""
+def build_network(weights: Weights, prefix: Prefix, form: Form) -> ModelProto:
+    """Return the ONNX model of a classifier."""
+    return _Network(weights, prefix, form).build()
 
-    def __init__(self, weights: Weights, prefix: Prefix, *, int8: bool) -> None:
-        self.weights, self.prefix, self.int8 = weights, prefix, int8
+
+class _Network:
+    """A graph that is being written."""
+
+    def __init__(self, weights: Weights, prefix: Prefix, form: Form) -> None:
+        self.weights, self.prefix, self.form = weights, prefix, form
         self.graph = Graph()
-        self.quantised: dict[str, tuple[str, str]] = {}  # what has been quantised already
+        self.quantised: dict[str, tuple[str, str]] = {}  # tokens that are in uint8 already
         self._one, self._zero = self.graph.constant(np.float32(1)), self.graph.constant(np.uint8(128))
 
     def build(self) -> ModelProto:
-        """Return the model."""
         graph, weights = self.graph, self.weights
         tokens = self._tokens()
         if weights.rotary:
@@ -112,8 +178,8 @@ class Network:
             length=length,
             last=last,
             positions=g.op("Unsqueeze", positions, one),
-            causal=self._barred(g.op("Greater", everywhere, limit)),
-            within=self._barred(
+            causal=self._mask(g.op("Greater", everywhere, limit)),
+            within=self._mask(
                 g.op("GreaterOrEqual", everywhere, g.op("Reshape", ends, self._int(-1, 1, 1, 1)))
             ),
         )
@@ -121,28 +187,25 @@ class Network:
     def _range(self, end: str) -> str:
         return self.graph.op("Range", self.graph.constant(np.int64(0)), end, self.graph.constant(np.int64(1)))
 
-    def _barred(self, hidden: str) -> str:
+    def _mask(self, hidden: str) -> str:
         g = self.graph
         return g.op("Where", hidden, g.constant(_HIDDEN), g.constant(np.float32(0)))
 
     def _embed(self, tokens: Tokens) -> str:
-        g = self.graph
+        g, table = self.graph, self.weights.embedding
         ids = g.op("Gather", self.ids, tokens.places)
-        state = self._looked_up(ids)
+        if self.form is Form.STANDARD:
+            parts = [g.op("Gather", g.constant(part, "embedding"), ids) for part in quantised_blocks(table)]
+            state = self._dequantised(*parts, shape=(-1, table.shape[1]))
+        elif self.form is Form.INT8:
+            half = g.op("Gather", g.constant(table.astype(np.float16), "embedding"), ids)
+            state = g.op("Cast", half, to=TensorProto.FLOAT)
+        else:
+            state = g.op("Gather", g.constant(table, "embedding"), ids)
         if self.weights.positions is None:
             return state
         positions = g.op("Squeeze", tokens.positions, self._int(1))
         return g.op("Add", state, g.op("Gather", g.constant(self.weights.positions, "positions"), positions))
-
-    def _looked_up(self, ids: str) -> str:
-        g, table = self.graph, self.weights.embedding
-        if not self.int8:
-            return g.op("Gather", g.constant(table, "embedding"), ids)
-        return g.op(
-            "Cast",
-            g.op("Gather", g.constant(table.astype(np.float16), "embedding"), ids),
-            to=TensorProto.FLOAT,
-        )
 
     def _layer(self, number: int, layer: Layer, state: str, tokens: Tokens, *, last: bool) -> str:
         g = self.graph
@@ -161,7 +224,7 @@ class Network:
         """Return (tokens or batch, hidden). The prefix's keys and values stand before the text's own."""
         g, w = self.graph, self.weights
         if w.rotary:
-            query_key = self._turned(query_key, tokens)
+            query_key = self._rotated(query_key, tokens)
         sizes = self._int(w.heads * w.head_size, w.kv_heads * w.head_size)
         query, key = g.ops("Split", query_key, sizes, outputs=2, axis=1)
         key, value = (self._by_head(packed, tokens, w.kv_heads) for packed in (key, value))
@@ -198,20 +261,33 @@ class Network:
         mixed = g.op("Transpose", mixed, perm=[0, 2, 1, 3])
         return g.op("Gather", g.op("Reshape", mixed, self._int(-1, w.heads * w.head_size)), tokens.places)
 
-    def _turned(self, query_key: str, tokens: Tokens) -> str:
-        g = self.graph
-        turned = g.op(
-            "RotaryEmbedding",
-            g.op("Unsqueeze", query_key, self._int(1)),
-            tokens.positions,
-            *self.rotary,
-            domain=ORT,
+    def _rotated(self, query_key: str, tokens: Tokens) -> str:
+        """Return queries and keys with the rotary embedding of their positions."""
+        g, half = self.graph, self.weights.head_size // 2
+        if self.form is not Form.STANDARD:
+            lone = g.op("Unsqueeze", query_key, self._int(1))
+            rotated = g.op("RotaryEmbedding", lone, tokens.positions, *self.rotary, domain=_ORT)
+            return g.op("Squeeze", rotated, self._int(1))
+        places = g.op("Squeeze", tokens.positions, self._int(1))
+        cosines, sines = (
+            g.op("Unsqueeze", g.op("Gather", table, places), self._int(1)) for table in self.rotary
         )
-        return g.op("Squeeze", turned, self._int(1))
+        by_head = g.op("Reshape", query_key, self._int(0, -1, 2 * half))
+        left, right = g.ops("Split", by_head, outputs=2, axis=-1, num_outputs=2)
+        rotated = g.op(
+            "Concat",
+            g.op("Sub", g.op("Mul", left, cosines), g.op("Mul", right, sines)),
+            g.op("Add", g.op("Mul", right, cosines), g.op("Mul", left, sines)),
+            axis=-1,
+        )
+        return g.op("Reshape", rotated, self._int(0, -1))
 
     def _scores(self, query: str, key: str) -> str:
-        alpha = self.weights.head_size**-0.5
-        return self.graph.op("FusedMatMul", query, key, domain=ORT, transB=1, alpha=alpha)
+        g, scale = self.graph, self.weights.head_size**-0.5
+        if self.form is not Form.STANDARD:
+            return g.op("FusedMatMul", query, key, domain=_ORT, transB=1, alpha=scale)
+        scaled = g.constant(np.float32(scale))
+        return g.op("MatMul", g.op("Mul", query, scaled), g.op("Transpose", key, perm=[0, 1, 3, 2]))
 
     def _shape(self, *sizes: int | str) -> str:
         parts = [size if isinstance(size, str) else self._int(size) for size in sizes]
@@ -230,38 +306,40 @@ class Network:
 
     def _norm(self, state: str, norm: Norm) -> str:
         g, gain = self.graph, self.graph.constant(norm.gain, "gain")
-        if norm.bias is None:
-            return self._root_mean_square(state, gain, norm.epsilon)
-        return g.op(
-            "LayerNormalization", state, gain, g.constant(norm.bias, "bias"), axis=-1, epsilon=norm.epsilon
-        )
-
-    def _root_mean_square(self, state: str, gain: str, epsilon: float) -> str:
-        return self.graph.op(
-            "SimplifiedLayerNormalization", state, gain, axis=-1, epsilon=epsilon, stash_type=1
-        )
+        if norm.bias is not None:
+            bias = g.constant(norm.bias, "bias")
+            return g.op("LayerNormalization", state, gain, bias, axis=-1, epsilon=norm.epsilon)
+        if self.form is not Form.STANDARD:
+            kind = "SimplifiedLayerNormalization"
+            return g.op(kind, state, gain, axis=-1, epsilon=norm.epsilon, stash_type=1)
+        mean = g.op("ReduceMean", g.op("Mul", state, state), self._int(-1), keepdims=1)
+        root = g.op("Sqrt", g.op("Add", mean, g.constant(np.float32(norm.epsilon))))
+        return g.op("Mul", g.op("Div", state, root), gain)
 
     def _activation(self, inner: str) -> str:
-        g = self.graph
+        """Return GELU of GPT-2's MLP; of Llama's, SiLU of the gate times the rest."""
+        g, standard = self.graph, self.form is Form.STANDARD
         if not self.weights.gated:
-            return self._gelu(inner)
+            if standard:
+                return g.op("Gelu", inner, approximate="tanh")
+            return g.op("FastGelu", inner, domain=_ORT)
         gate, up = g.ops("Split", inner, outputs=2, axis=1, num_outputs=2)
-        return g.op("Mul", self._silu(gate), up)
-
-    def _gelu(self, x: str) -> str:
-        return self.graph.op("FastGelu", x, domain=ORT)
-
-    def _silu(self, x: str) -> str:
-        return self.graph.op("QuickGelu", x, domain=ORT, alpha=1.0)
+        if standard:
+            silu = g.op("Mul", gate, g.op("Sigmoid", gate))
+        else:
+            silu = g.op("QuickGelu", gate, domain=_ORT, alpha=1.0)
+        return g.op("Mul", silu, up)
 
     def _linear(self, x: str, linear: Linear) -> str:
-        y = self._product(x, linear.weight)
-        return y if linear.bias is None else self.graph.op("Add", y, self.graph.constant(linear.bias, "bias"))
-
-    def _product(self, x: str, weight: Array) -> str:
-        if self.int8:
-            return self._int8(x, weight)
-        return self.graph.op("MatMul", x, self.graph.constant(weight, "weight"))
+        g, weight = self.graph, linear.weight
+        if self.form is Form.STANDARD:
+            parts = [g.constant(np.moveaxis(part, 0, -1), "weight") for part in quantised_blocks(weight.T)]
+            y = g.op("MatMul", x, self._dequantised(*parts, shape=weight.shape))
+        elif self.form is Form.INT8:
+            y = self._int8(x, weight)
+        else:
+            y = g.op("MatMul", x, g.constant(weight, "weight"))
+        return y if linear.bias is None else g.op("Add", y, g.constant(linear.bias, "bias"))
 
     def _int8(self, x: str, weight: Array) -> str:
         """Return x · weight: a scale for each token, and one for each output channel."""
@@ -269,8 +347,13 @@ class Network:
         numbers, channel_scales = quantised_weight(weight)
         scale, whole = self._quantised(x)
         w, scales = g.constant(numbers, "weight"), g.constant(channel_scales, "scale")
-        y = g.op("MatMulIntegerToFloat", whole, w, self._one, scales, self._zero, domain=ORT)
+        y = g.op("MatMulIntegerToFloat", whole, w, self._one, scales, self._zero, domain=_ORT)
         return g.op("Mul", y, scale)
+
+    def _dequantised(self, numbers: str, scales: str, *, shape: tuple[int, ...]) -> str:
+        g = self.graph
+        values = g.op("Mul", g.op("Cast", numbers, to=TensorProto.FLOAT), scales)
+        return g.op("Reshape", values, self._int(*shape))
 
     def _quantised(self, x: str) -> tuple[str, str]:
         """Return each token's scale (tokens, 1), and the tokens in uint8 around 128; once for each x."""
@@ -287,3 +370,11 @@ def quantised_weight(weight: Array) -> tuple[NDArray[np.int8], Array]:
     """Return a projection's weight in int8, and the scale of each of its output channels."""
     scales = np.maximum(np.abs(weight).max(axis=0), 1e-12) / np.float32(127)
     return np.round(weight / scales).astype(np.int8), scales.astype(np.float32)
+
+
+def quantised_blocks(rows: Array) -> tuple[NDArray[np.int8], Array]:
+    """Return a matrix in int8, (rows, blocks, columns of a block), and the scales, (rows, blocks, 1)."""
+    count, columns = rows.shape
+    blocks = rows.reshape(count, -1, BLOCK if columns % BLOCK == 0 else columns)
+    scales = np.maximum(np.abs(blocks).max(axis=2, keepdims=True), 1e-12) / np.float32(127)
+    return np.round(blocks / scales).astype(np.int8), scales.astype(np.float32)

@@ -5,7 +5,7 @@
 Where a projection's input has a few large channels, one scale for a token leaves little precision to the
 others. Each channel is divided by a factor in the norm or projection before it and multiplied in the
 projection behind it: SmoothQuant, Xiao et al. 2023, arXiv 2211.10438. GPT-2's MLP has a curved function in
-between, so there the channels stay as they are. Knows nothing about ONNX.
+between, so there the channels stay as they are.
 """
 
 from collections.abc import Iterable

@@ -4,7 +4,7 @@
     weights.layers[0].down.weight.shape   # (in, out)
 
 The query, key and value projections stand side by side, as do Llama's gate and up projections; a projection's
-weight is (in, out). Knows nothing about ONNX.
+weight is (in, out).
 """
 
 from dataclasses import dataclass

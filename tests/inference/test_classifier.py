@@ -51,7 +51,7 @@ def alike(one, other):
 
 def test_what_it_knows_of_itself(classifier, trained_gpt2):
     assert classifier.labels == ("negative", "neutral", "positive")
-    assert classifier.source == str(trained_gpt2.artifact)
+    assert classifier.name_or_path == str(trained_gpt2.artifact)
     assert classifier.max_length == 128
 
 
@@ -140,7 +140,8 @@ def test_without_a_prompt_an_empty_text_is_answered_too(tiny_base):
     lm = load_language_model(resolve_base(str(tiny_base)))
     recipe = Recipe(prompt_prefix="", prompt_suffix="")
     tokenizer = prompted_tokenizer(lm, recipe)
-    bare = torch_classifier(build_classifier(lm, recipe, ("a", "b"), tokenizer), tokenizer, source="test")
+    model = build_classifier(lm, recipe, ("a", "b"), tokenizer)
+    bare = torch_classifier(model, tokenizer, name_or_path="test")
     found = bare.predict(["", "love", "  "])
     assert all(isinstance(prediction, Prediction) for prediction in found)
     assert alike(found[:1], bare.predict([""]))

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from inference.batches import like_length_batches
+from inference.classifier import like_length_batches
 from inference.trunk import pad_ids, pad_states, same_leading_layers, top_logits, trunk_batch, trunk_skipped
 from training.model.bases import resolve_base
 from training.model.classifier import (

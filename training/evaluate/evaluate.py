@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.batches import Progress, like_length_batches, no_progress
-from inference.classifier import Classifier, softmax
+from inference.classifier import Classifier, Progress, like_length_batches, no_progress, softmax
 from inference.common.errors import DataError
 from inference.trunk import same_leading_layers, share_leading_layers, top_logits, trunk_batch, trunk_skipped
 from training.evaluate.metrics import calibration, compare, scores
@@ -64,7 +63,7 @@ def evaluate(
     mine, theirs = softmax(tuned_logits), softmax(base_logits)
     record |= _scored(references, mine, tuned.labels, seed, rivals or {})
     record["base"] = {
-        "name": base.source,
+        "name": base.name_or_path,
         **scores(references, theirs, tuned.labels, seed=seed),
         "calibration": calibration(references, theirs),
     }

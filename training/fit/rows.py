@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from inference.batches import Progress, like_length_batches, no_progress
+from inference.classifier import Progress, like_length_batches, no_progress
 from inference.common.store import write_json
 from inference.trunk import pad_ids, pad_states, trunk_batch
 from training.recipes import Recipe

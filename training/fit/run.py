@@ -325,8 +325,8 @@ def _export_onnx(work: Work, artifact: Path) -> None:
     """Export to ONNX; a model that can't be is served by PyTorch, and the run says so."""
     rows = list(read_jsonl(work.run.path / VALIDATION))
     try:
-        record = export_onnx(artifact, [row["text"] for row in rows], [row["label"] for row in rows])
-        work.journal.note(f"ONNX: {record['why']}")
+        exported = export_onnx(artifact, [row["text"] for row in rows], [row["label"] for row in rows])
+        work.journal.note(f"ONNX: {exported.why}")
     except ArtifactError as error:
         work.journal.note(f"ONNX: not exported. {error}")
 

@@ -250,10 +250,10 @@ def load_base_classifier(artifact: Path, *, base: Base | None = None) -> Classif
         model.score.weight.copy_(load_file(artifact / BASE_HEAD)["score.weight"])
     if torch.cuda.is_available():
         model = model.to("cuda")
-    return torch_classifier(model, tokenizer, source=base.name)
+    return torch_classifier(model, tokenizer, name_or_path=base.name)
 
 
-def torch_classifier(model: Any, tokenizer: Any, *, source: str) -> Classifier:
+def torch_classifier(model: Any, tokenizer: Any, *, name_or_path: str) -> Classifier:
     """Return a Classifier of a Transformers model in memory and its fast tokenizer."""
     return Classifier(
         TorchEngine(model, reason="It is in memory."),
@@ -261,7 +261,7 @@ def torch_classifier(model: Any, tokenizer: Any, *, source: str) -> Classifier:
         labels=labels_of(model.config),
         max_length=int(min(tokenizer.model_max_length, model.config.max_position_embeddings)),
         pad_id=model.config.pad_token_id,
-        source=source,
+        name_or_path=name_or_path,
     )
 
 

@@ -124,8 +124,7 @@ def export_for_push(artifact: Path, *, dry_run: bool) -> str:
 
     Returns a sentence, "" when it is there already. A model that can't be exported goes without.
     """
-    from inference.export.command import validation_rows  # noqa: PLC0415  (torch takes seconds)
-    from inference.export.export import export_onnx  # noqa: PLC0415
+    from inference.export.export import export_onnx, validation_rows  # noqa: PLC0415  (torch takes seconds)
 
     if (artifact / ONNX_FOLDER / STANDARD).is_file():
         return ""
@@ -133,10 +132,10 @@ def export_for_push(artifact: Path, *, dry_run: bool) -> str:
     if dry_run and rows.is_file():
         return f"{ONNX_FOLDER}/ is not there yet: the push exports it first, unless --no-onnx is given."
     try:
-        record = export_onnx(artifact, *validation_rows(rows))
+        exported = export_onnx(artifact, *validation_rows(rows))
     except ArtifactError as error:
         return f"It goes without {ONNX_FOLDER}/. {error}"
-    return f"Exported to {ONNX_FOLDER}/: {record['why']} {record['standard']['why']}"
+    return f"Exported to {ONNX_FOLDER}/: {exported.why} {exported.record['standard']['why']}"
 
 
 def stamped_card(plan: Plan, verified: Verified) -> Outgoing:

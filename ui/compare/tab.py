@@ -56,7 +56,7 @@ def ask(model: Model, tweet: str, text: Texts) -> str:
     base = predict(model.base, [tweet], load=load_base, source=folder)[0] if model.base else None
     return answers(
         (model.name, model.tuned.labels, tuned),
-        (model.base.source, model.base.labels, base) if base else None,
+        (model.base.name_or_path, model.base.labels, base) if base else None,
         text,
         no_base=model.base_message,
     )

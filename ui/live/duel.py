@@ -209,7 +209,7 @@ class Duels:
                 raise FeedError("The base is still being loaded. Press Start again in a moment.")
             if model.base is None:
                 raise FeedError(model.base_message or "There is no base to compare with. Choose a run.")
-            called, classifier = f"{model.base.source}, zero-shot", model.base
+            called, classifier = f"{model.base.name_or_path}, zero-shot", model.base
         else:
             called, classifier = name, self._of_run(name, model.run)
         if set(classifier.labels) != set(model.tuned.labels):

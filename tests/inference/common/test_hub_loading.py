@@ -99,7 +99,7 @@ def refusal(repo: str = "ada/tweets") -> str:
 def test_a_classifier_by_its_id_answers_as_its_folder_does(tweets_repo, artifact):
     loaded = Classifier.load("ada/tweets")
     assert probabilities(loaded) == probabilities(Classifier.load(artifact, engine="torch"))
-    assert (loaded.source, loaded.engine.name) == ("ada/tweets", "torch")
+    assert (loaded.name_or_path, loaded.engine.name) == ("ada/tweets", "torch")
     fetched = {r.path.rsplit("/", 1)[1] for r in tweets_repo.requests if r.method == "GET"}
     assert not fetched & {*UNSAFE, "README.md"} and "config.json" in fetched
     assert not list(Path(constants.HF_HUB_CACHE).rglob("*.bin"))
@@ -184,7 +184,7 @@ def test_a_scoring_by_another_commit_of_the_model_is_told_apart(online, files, t
 )
 def test_a_hub_that_refuses_is_one_sentence(tweets_repo, fault, sentence):
     tweets_repo.fail("*", times=None, **fault)
-    assert refusal().startswith(f"ada/tweets can't be had: {sentence}")
+    assert refusal().startswith(f"ada/tweets can't be downloaded: {sentence}")
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_download_that_breaks_is_one_sentence_and_the_next_one_completes_it(tw
 def test_a_private_model_needs_a_login_that_may_see_it(online, files, monkeypatch):
     online.create_repo("ada/tweets", private=True, files=files)
     assert refusal() == (
-        "ada/tweets can't be had: it is neither a folder here nor a public model on the Hub; "
+        "ada/tweets can't be downloaded: it is neither a folder here nor a public model on the Hub; "
         "a private one needs `hf auth login`. Give an artifact's folder."
     )
     monkeypatch.setenv("HF_TOKEN", BOB)

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from inference import Classifier
-from inference.batches import budgeted_batches
+from inference.classifier import budgeted_batches
 from inference.common.errors import ArtifactError
 from inference.common.machine import cores
 from inference.engine.onnx import OnnxEngine, Session, margins
-from inference.engine.parity import parity
-from inference.export.command import validation_rows
-from inference.export.export import export_onnx, leads, prompt_prefix, verdict
-from inference.export.network import Prefix, build_network
+from inference.engine.parity import Parity, parity
+from inference.export.export import Measurement, export_onnx, leads, prompt_prefix, validation_rows, verdict
+from inference.export.network import Form, Prefix, build_network
 from inference.export.smoothing import largest_inputs, smooth
 from inference.export.weights import read_weights
 from inference.trunk import pad_ids
@@ -28,8 +27,8 @@ def exported(run, folder):
     """Return a copy of an artifact with its ONNX files, and the record of its parity."""
     shutil.copytree(run.artifact, folder)
     rows = tweets(240, seed=3)
-    record = export_onnx(folder, [text for text, _ in rows], [label for _, label in rows])
-    return folder, record
+    found = export_onnx(folder, [text for text, _ in rows], [label for _, label in rows])
+    return folder, found.record
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +178,7 @@ def test_smoothing_changes_no_answer_of_the_network(model):
     changed = np.abs(weights.layers[0].query_key.weight / before.layers[0].query_key.weight - 1).max()
     assert changed > 0.01
     file = model[0].parent / "smooth.onnx"
-    network = build_network(weights, Prefix(prefix.token_ids, prefix.keys, values), int8=False)
+    network = build_network(weights, Prefix(prefix.token_ids, prefix.keys, values), Form.FLOAT32)
     file.write_bytes(network.SerializeToString())
     assert np.abs(Session(file).logits(ids) - classifier.logits(ids)).max() < 1e-3
 
@@ -238,26 +237,22 @@ def test_a_cpu_whose_int8_differs_is_found_by_the_probes(copy):
     )
 
 
-def engines(**int8):
-    exact = {"n": 200, "labels_equal": 1.0, "macro_f1_points": 0.0, "passes": True, "posts_per_s": 10.0}
-    return {"float32": exact, "int8": {**exact, "posts_per_s": 30.0, "close_calls": 0.1, **int8}}
+def measured(posts_per_s, *, labels_equal=1.0):
+    return Measurement(Parity(200, labels_equal, 0.0), 0.0, posts_per_s)
 
 
 def test_the_verdict_takes_the_fastest_that_passes():
-    assert verdict(engines())["choice"] == "int8"
-    assert verdict(engines())["why"].endswith("it passes the gate, at 3.0 times float32's rate.")
-    slow = verdict(engines(posts_per_s=9.0))
-    assert (slow["choice"], slow["why"][-41:]) == ("float32", "it is no faster here, so float32 answers.")
-    worse = verdict(engines(passes=False, labels_equal=0.97))
-    assert worse["choice"] == "float32"
-    assert worse["why"].endswith("it fails the gate, so float32 answers.")
+    def found(*measurements):
+        return verdict(*measurements, close_calls=0.1)
 
-
-def test_a_network_that_answers_otherwise_is_not_kept():
-    record = engines()
-    record["float32"] |= {"passes": False, "labels_equal": 0.9}
+    choice, why = found(measured(10), measured(30))
+    assert choice == "int8" and why.endswith("it passes the gate, at 3.0 times float32's rate.")
+    choice, why = found(measured(10), measured(9))
+    assert choice == "float32" and why.endswith("but it is no faster here, so float32 answers.")
+    choice, why = found(measured(10), measured(30, labels_equal=0.97))
+    assert choice == "float32" and why.endswith("it fails the gate, so float32 answers.")
     with pytest.raises(ArtifactError, match=r"another label than PyTorch on 10\.0% of 200 texts"):
-        verdict(record)
+        found(measured(10, labels_equal=0.9), measured(30))
 
 
 def test_the_gate():
