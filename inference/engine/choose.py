@@ -36,28 +36,28 @@ class Engine(Protocol):
 
 def _torch(path: Path, reason: str = "It was asked for.") -> Engine:
     try:
-        from inference.engine import pytorch
+        from inference.engine.pytorch import load
     except ModuleNotFoundError as error:
         raise ArtifactError(
             f"PyTorch can't be imported ({error}), and the model was not exported. "
             "Export it where PyTorch is: `python -m inference export MODEL`."
         ) from error
-    return pytorch.load(path, reason=reason)
+    return load(path, reason=reason)
 
 
 def _onnx(path: Path) -> Engine:
-    from inference.engine import onnx
+    from inference.engine.onnx import load
 
-    return onnx.load(path)
+    return load(path)
 
 
 def _auto(path: Path) -> Engine:
     if Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists():
         with contextlib.suppress(ModuleNotFoundError):  # an image without PyTorch, on a machine with a GPU
-            from inference.engine import pytorch
+            from inference.engine.pytorch import has_gpu, load
 
-            if pytorch.has_gpu():
-                return pytorch.load(path, reason="A GPU is there.")
+            if has_gpu():
+                return load(path, reason="A GPU is there.")
     if (path / ONNX_FOLDER / PARITY).is_file():
         return _onnx(path)
     return _torch(
