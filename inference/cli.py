@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from inference.common.errors import PredictionError, TweetTuneError
+from inference.common.text import one_line
 from inference.export import command as export
 from inference.live import command as live
 from inference.scoring import command as score
@@ -65,7 +66,7 @@ def _classify(given: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(record, ensure_ascii=True) + "\n")
         return 0
     for text, found in zip(texts, predictions, strict=True):
-        shown = " ".join(text.split())[:100].encode("utf-8", "replace").decode("utf-8")
+        shown = one_line(text, longest=100)
         sys.stdout.write(f"{found.label:10} {max(found.probabilities):6.1%}  {shown}\n")
     cut = sum(found.truncated for found in predictions)
     if cut:

@@ -1,11 +1,11 @@
-"""The files of a run folder, written so that a killed process or a full disk never leaves half of one.
+"""Files written so that a killed process or a full disk never leaves half of one; JSON lines; checksums.
 
-    write_json(run / "status.json", {...})           # by rename: old or new, never a part
-    append_event(run / "events.jsonl", "note", text="Base: …")
-
-Knows nothing about what the records mean.
+write_json(run / "status.json", {...})           # by rename: old or new, never a part
+append_event(run / "events.jsonl", "note", text="Base: …")
+sha256_of(run / "artifact" / "model.safetensors")    # or of bytes
 """
 
+import hashlib
 import json
 import os
 import threading
@@ -13,31 +13,60 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a JSON object by rename. Raises OSError when the disk is full or read-only."""
-    with _by_rename(path) as file:
-        file.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-
-
-def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write JSON objects, one a line, by rename."""
-    with _by_rename(path) as file:
-        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+from typing import Any, BinaryIO
 
 
 @contextmanager
-def _by_rename(path: Path) -> Iterator[IO[str]]:
+def by_rename(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its place when the block ends without an error, and else is removed.
+
+    `durable`: the content outlives a power cut too (two waits for the disk). Raises OSError when the disk is
+    full or read-only.
+    """
     temporary = path.with_name(f"{path.name}.{threading.get_native_id()}.tmp")  # threads may write at once
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("wb") as file:
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)  # a full disk needs the room
         raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of a folder's files are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file by rename."""
+    with by_rename(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a UTF-8 file by rename; line ends stay as they are."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, record: object) -> None:
+    """Write a JSON object by rename."""
+    write_text(path, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_jsonl(path: Path, records: Iterable[object]) -> None:
+    """Write JSON objects, one a line, by rename."""
+    with by_rename(path) as file:
+        file.writelines(f"{json.dumps(record, ensure_ascii=False)}\n".encode() for record in records)
 
 
 def write_status(
@@ -68,7 +97,7 @@ def write_status(
     )
 
 
-def append_event(path: Path, kind: str, **content: Any) -> None:
+def append_event(path: Path, kind: str, **content: object) -> None:
     """Append one event, with its time in seconds since the epoch, to a JSONL file."""
     line = json.dumps({"time": round(time.time(), 3), "kind": kind, **content}, ensure_ascii=False) + "\n"
     with path.open("ab+") as file:
@@ -96,3 +125,11 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(record, dict):
             yield record
+
+
+def sha256_of(source: Path | bytes) -> str:
+    """Return the SHA-256 of a file or of bytes, in hexadecimal. Raises OSError where there is no file."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
 """Strangers' text as one line that a terminal or a page shows and does not obey.
 
-    harmless("a\\x1b[31m\\u202eb")      # -> "a[31mb"
+    one_line("a\\x1b[31m\\u202eb")      # -> "a[31mb"
 
-Knows nothing about posts, and escapes nothing: that is for whoever draws.
+It escapes nothing: HTML and Markdown are for whoever draws.
 """
 
 import unicodedata
@@ -15,7 +15,7 @@ _MOST_MARKS = 2  # accents on one letter: more would run over the lines above an
 _JOINERS = "\u200c\u200d"  # letters of Persian and parts of an emoji hang together by these
 
 
-def harmless(text: str, *, longest: int = LONGEST_SHOWN, leave_out: Collection[str] = INVISIBLE) -> str:
+def one_line(text: object, *, longest: int = LONGEST_SHOWN, leave_out: Collection[str] = INVISIBLE) -> str:
     """Return a text as one line of at most `longest` characters; "…" stands for what is cut off.
 
     Characters of the categories in `leave_out` go (so every ANSI sequence loses its start), line ends become
@@ -23,7 +23,7 @@ def harmless(text: str, *, longest: int = LONGEST_SHOWN, leave_out: Collection[s
     """
     kept: list[str] = []
     marks = 0
-    for character in " ".join(text[: 20 * longest].split()):
+    for character in " ".join(str(text)[: 20 * longest].split()):
         kind = unicodedata.category(character)
         marks = marks + 1 if kind in ("Mn", "Me") else 0
         if marks > _MOST_MARKS or (kind in leave_out and character not in _JOINERS):

@@ -1,8 +1,14 @@
-"""Numbers as people read them: durations, and scores with their intervals.
+"""Numbers as people read them: durations, sizes, amounts, and scores with their intervals.
 
-in_words(200)                                           # -> "3 min 20 s"
-percent({"value": 0.745, "low": 0.731, "high": 0.759})  # -> "74.5 (73.1 to 75.9)"
+in_words(200)                        # -> "3 min 20 s"
+size(328_000_000)                    # -> "328.0 MB"
+dollars(0.08)                        # -> "$0.08"
+percent(Interval(0.745, 0.731, 0.759))  # -> "74.5 (73.1 to 75.9)"
 """
+
+from collections.abc import Mapping
+
+from inference.common.intervals import Interval
 
 
 def in_words(seconds: float) -> str:
@@ -16,9 +22,22 @@ def in_words(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def percent(score: dict[str, float] | None) -> str:
-    """Return a score with its interval, in percent: "74.5 (73.1 to 75.9)"."""
+def size(n_bytes: float) -> str:
+    """Return a size for people, in decimal units: "40 bytes", "0.4 kB", "1.2 MB", "3.5 GB"."""
+    for least, unit, factor in ((1e9, "GB", 1e9), (1e5, "MB", 1e6), (100, "kB", 1e3)):
+        if n_bytes >= least:
+            return f"{n_bytes / factor:,.1f} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
+def dollars(usd: float) -> str:
+    """Return an amount for people: "$0.08", "under $0.01"."""
+    return f"${usd:,.2f}" if usd >= 0.01 or not usd else "under $0.01"
+
+
+def percent(score: Interval | Mapping[str, float] | None) -> str:
+    """Return a score with its interval, in percent: "74.5 (73.1 to 75.9)"; "-" for none."""
     if not score:
         return "-"
-    value, low, high = (100 * score[key] for key in ("value", "low", "high"))
-    return f"{value:.1f} ({low:.1f} to {high:.1f})"
+    found = score if isinstance(score, Interval) else Interval.from_json(score)
+    return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"

@@ -8,7 +8,6 @@ int8 answers most texts. Where its two best labels are closer than it can tell a
 measured), float32 answers again.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from inference.artifact import ONNX_FOLDER, PARITY, read_record
 from inference.common.errors import ArtifactError
 from inference.common.machine import cores
+from inference.common.store import sha256_of
 from inference.engine.parity import FLOAT32, INT8
 
 _PROBE_TOLERANCE = 0.05  # logits; kernels round differently, but one that overflows is off by far more
@@ -124,7 +124,7 @@ def load(path: Path) -> OnnxEngine:
 
 def _check_unchanged(file: Path, sha256: str) -> None:
     try:
-        found = file_sha256(file)
+        found = sha256_of(file)
     except OSError as error:
         raise ArtifactError(
             f"{file} can't be read ({error}). Export again: `python -m inference export MODEL`."
@@ -134,9 +134,3 @@ def _check_unchanged(file: Path, sha256: str) -> None:
             f"{file} is not the file that was exported and checked. "
             "Export again: `python -m inference export MODEL`."
         )
-
-
-def file_sha256(file: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -25,7 +25,8 @@ from onnx import ModelProto
 from inference.artifact import ONNX_FOLDER, PARITY, check_artifact
 from inference.classifier import Classifier, Progress, budgeted_batches, no_progress
 from inference.common.errors import ArtifactError
-from inference.engine.onnx import OnnxEngine, Session, file_sha256
+from inference.common.store import sha256_of
+from inference.engine.onnx import OnnxEngine, Session
 from inference.engine.parity import FLOAT32, INT8, PROBES, STANDARD, Array, Parity, parity
 from inference.export.network import Form, Prefix, build_network
 from inference.export.smoothing import largest_inputs, smooth
@@ -93,7 +94,7 @@ def export_onnx(
     partial.mkdir()
     try:
         exported = _write_and_measure(classifier, texts, references, partial, progress)
-        exported.record["weights_sha256"] = file_sha256(path / "model.safetensors")
+        exported.record["weights_sha256"] = sha256_of(path / "model.safetensors")
         (partial / PARITY).write_text(json.dumps(exported.record, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(path / ONNX_FOLDER, ignore_errors=True)
         partial.rename(path / ONNX_FOLDER)
@@ -118,7 +119,7 @@ def _write_and_measure(
         return Session(folder / name)
 
     def sha256(name: str) -> dict[str, str]:
-        return {"sha256": file_sha256(folder / name)}
+        return {"sha256": sha256_of(folder / name)}
 
     token_ids = classifier.encode(texts).token_ids
     reference = classifier.logits(token_ids)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from inference.common.errors import FeedError
-from inference.common.text import harmless
+from inference.common.text import one_line
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -146,7 +146,7 @@ def run(given: argparse.Namespace, make: "Callable[[argparse.Namespace, Filter],
     if shot.source_status.cost_usd is not None:
         _note(f"X: {_spent(shot)}")
     if shot.reason == "failed":
-        raise FeedError(harmless(shot.message, longest=_LONGEST_MESSAGE))
+        raise FeedError(one_line(shot.message, longest=_LONGEST_MESSAGE))
     return 0
 
 
@@ -214,7 +214,7 @@ def _tell_states(feed: "Feed", note: Callable[[str], None]) -> None:
         status = feed.snapshot().source_status
         words = status.reason and status.sentence(time.time())
         if words and status.reason != told:
-            note(harmless(words, longest=_LONGEST_MESSAGE))
+            note(one_line(words, longest=_LONGEST_MESSAGE))
         told = status.reason
         if status.cost_usd and time.monotonic() - told_at > _NOTE_S:
             told_at = time.monotonic()
@@ -222,14 +222,14 @@ def _tell_states(feed: "Feed", note: Callable[[str], None]) -> None:
 
 
 def printer(stream: TextIO) -> "Callable[[Sequence[ClassifiedPost]], None]":
-    """Return a listener that writes each post as one harmless line."""
+    """Return a listener that writes each post as one line."""
     if isinstance(stream, io.TextIOWrapper):  # which may speak less than UTF-8
         stream.reconfigure(errors="replace")
 
     def listen(told: "Sequence[ClassifiedPost]") -> None:
         try:
             for one in told:
-                stream.write(f"{harmless(one.label):10} {one.probability:6.1%}  {harmless(one.post.text)}\n")
+                stream.write(f"{one_line(one.label):10} {one.probability:6.1%}  {one_line(one.post.text)}\n")
             stream.flush()
         except (OSError, ValueError) as error:  # ValueError: it was closed
             raise FeedError(f"The output can't be written ({error}), so the feed was ended.") from error

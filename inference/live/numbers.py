@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from inference.common.intervals import share
+from inference.common.intervals import wilson
 from inference.live.post import Post
 from inference.live.sources import Status
 
@@ -108,5 +108,5 @@ class FeedSummary:
 
 def share_with_interval(part: int, n: int) -> tuple[float, float, float] | None:
     """Return part / n and its 95 % interval (Wilson 1927), None for n = 0."""
-    found = share(part, n)
+    found = wilson(part, n)
     return (found.value, found.low, found.high) if found else None

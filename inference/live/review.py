@@ -17,8 +17,6 @@ Who labelled, and when, is not stored; posts' texts are, until `clear`. A page's
 Knows nothing about models, feeds or training.
 """
 
-import json
-import os
 import sqlite3
 import threading
 import time
@@ -29,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from inference.common.errors import TweetTuneError
-from inference.common.intervals import Interval, share
+from inference.common.intervals import Interval, wilson
 from inference.common.paths import is_on_bucket
+from inference.common.store import write_jsonl
 from inference.live.post import clean
 
 MAX_WAITING = 500
@@ -304,7 +303,7 @@ class LabelStore:
             n = len(items)
             first = sum(item.label == item.first_label for item in items)
             second = sum(item.label == item.second_label for item in items)
-            a, b = share(first, n), share(second, n)
+            a, b = wilson(first, n), wilson(second, n)
             if a and b:
                 found.append(Agreement(first_model, second_model, n, a, b, n - first - second))
         return tuple(found)
@@ -340,12 +339,8 @@ class LabelStore:
                 f"There is no label to export ({len(review.conflicts)} texts have labels that contradict "
                 "each other). Label some posts first."
             )
-        partial = path.with_name(f"{path.name}.partial")
         try:
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                for text, label in review.rows:
-                    file.write(json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n")
-            os.replace(partial, path)
+            write_jsonl(path, ({"text": text, "label": label} for text, label in review.rows))
         except OSError as error:
             raise LabelError(
                 f"{path} can't be written ({error.strerror}). Name a file in a folder that exists."

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from inference.common.intervals import Interval, net, poles, share
+from inference.common.intervals import Interval, net, poles, wilson
 
 SPANS_S = (10.0, 60.0, 300.0)
 _FINE_S = 1.0  # the rolling windows move on by this much
@@ -132,6 +132,6 @@ class RollingCounts:
             span_s,
             ends_s,
             counts,
-            tuple(share(count, n) for count in counts),
+            tuple(wilson(count, n) for count in counts),
             net(positive=counts[self._positive], negative=counts[self._negative], n=n),
         )

@@ -62,8 +62,9 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def _score(given: argparse.Namespace) -> int:
     # All imports here wait for their turn: Arrow takes a moment and torch seconds, and mistakes come first.
+    from inference.common.progress import shown_progress
     from inference.scoring.job import Job, open_input
-    from inference.scoring.progress import shown_progress
+    from inference.scoring.progress import Scored
 
     names = {field.name for field in fields(Job)}
     job = Job(**{name: value for name, value in vars(given).items() if name in names})
@@ -71,8 +72,8 @@ def _score(given: argparse.Namespace) -> int:
     from inference.scoring.score import score
 
     try:
-        with shown_progress() as progress:
-            summary = score(job, source, progress)
+        with shown_progress() as show:
+            summary = score(job, source, Scored(show))
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. Run the same command again: it goes on from the last whole part.\n")
         return INTERRUPTED

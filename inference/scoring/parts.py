@@ -12,7 +12,6 @@ Knows nothing about formats and models.
 
 import fcntl
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from inference.common.store import by_rename, sync_folder
 from inference.tables.errors import ScoringError
 
 MANIFEST = "made-from.json"
 _NAME = re.compile(r"part-(\d{7,})-rows-(\d+)-bad-(\d+)-truncated-(\d+)")
-_OURS = re.compile(rf"lock|joined(\.writing)?|({re.escape(MANIFEST)}|{_NAME.pattern})(\.writing)?")
+_OURS = re.compile(rf"lock|(joined|{re.escape(MANIFEST)}|{_NAME.pattern})(\.writing|\.\d+\.tmp)?")
 Join = Callable[[Iterable[Path], BinaryIO], None]
 
 
@@ -54,8 +54,8 @@ class Parts:
         """Add a part. Raises ScoringError when the disk is full, or the folder can't be written."""
         number = len(self.paths)
         name = f"part-{number:07}-rows-{counts.rows}-bad-{counts.bad}-truncated-{counts.truncated}"
-        with self._writable():
-            _write(self.folder / name, lambda file: file.write(data))
+        with self._writable(), by_rename(self.folder / name, durable=True) as file:
+            file.write(data)
         self.paths.append(self.folder / name)
         self.counts += counts
 
@@ -63,9 +63,10 @@ class Parts:
         """Join the parts into the output, put that in its place, and remove the folder."""
         with self._writable():
             joined = self.folder / "joined"
-            _write(joined, lambda file: join(self.paths, file))
-            os.replace(joined, self.out)
-            _sync_folder(self.out.parent)
+            with by_rename(joined, durable=True) as file:
+                join(self.paths, file)
+            joined.replace(self.out)
+            sync_folder(self.out.parent)
             shutil.rmtree(self.folder)
 
     @contextmanager
@@ -142,7 +143,8 @@ def _check_same(folder: Path, made_from: Mapping[str, Any], *, overwrite: bool) 
             "or give --overwrite to throw it away."
         )
     _clear(folder)
-    _write(folder / MANIFEST, lambda file: file.write(json.dumps(wanted, indent=1).encode()))
+    with by_rename(folder / MANIFEST, durable=True) as file:
+        file.write(json.dumps(wanted, indent=1).encode())
 
 
 def _clear(folder: Path) -> None:
@@ -170,22 +172,3 @@ def _whole_parts(folder: Path) -> tuple[list[Path], Counts]:
         paths.append(path)
         counts += of_part
     return paths, counts
-
-
-def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """Write a file that is whole or not there, also after a power cut."""
-    being_written = path.with_name(path.name + ".writing")
-    with being_written.open("wb") as file:
-        fill(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(being_written, path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,24 +1,15 @@
-"""How far a scoring is: a bar with the time left in a terminal, plain lines elsewhere and in CI.
+"""How far a scoring is: the rows that are done, and the time left.
 
-    with shown_progress() as progress:
-        progress.update(rows=2048, share=0.25)
-
-Everything goes to standard error. Knows nothing about files.
+with shown_progress() as show:
+    Scored(show).update(rows=2048, share=0.25)
 """
 
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-LINE_EVERY_S = 10.0
 Show = Callable[[float, str], None]
-"""Told the share that is done, from 0 to 1, and a sentence on it."""
+"""Called with the share that is done, from 0 to 1, and a sentence on it."""
 
 
 class Scored:
@@ -50,30 +41,3 @@ class Scored:
             left_s = (self._clock() - self._began_s) * (1 - share) / fresh
             left = f", {timedelta(seconds=round(left_s))} left"
         self._show(share, f"{rows:,} rows{left}")
-
-
-@contextmanager
-def shown_progress(*, clock: Callable[[], float] = time.monotonic) -> Iterator[Scored]:
-    """Show progress on standard error while within."""
-    if not (sys.stderr.isatty() and os.environ.get("CI", "").lower() not in ("true", "1")):
-        yield Scored(_lines(clock), clock=clock)
-        return
-    percent = TextColumn("{task.percentage:>3.0f} %")
-    columns = (SpinnerColumn(), BarColumn(), percent, TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        yield Scored(
-            lambda share, sentence: bar.update(task, completed=share, description=sentence), clock=clock
-        )
-
-
-def _lines(clock: Callable[[], float]) -> Show:
-    said_s = clock()
-
-    def show(share: float, sentence: str) -> None:
-        nonlocal said_s
-        if clock() - said_s >= LINE_EVERY_S:
-            said_s = clock()
-            sys.stderr.write(f"{share:.0%}: {sentence}\n")
-
-    return show

@@ -1,7 +1,7 @@
 """Score a file: read, classify and write at the same time, chunk by chunk, so that a kill loses one at most.
 
-    with shown_progress() as progress:
-        summary = score(job, open_input(job), progress)
+    with shown_progress() as show:
+        summary = score(job, open_input(job), Scored(show))
 
 Reading and tokenizing run in one thread, writing in another, while the model computes; each is one chunk
 ahead or behind, so memory is bounded by a few chunks. Knows nothing about what a format looks like.

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from inference.common.store import read_jsonl
+from inference.common.store import read_jsonl, sha256_of
 from tests.support import REPOSITORY, wait_for
 from training.jobs import wire
-from training.jobs.record import sha256_of
 from training.jobs.work import RESULTS, pushable
 from training.runs import run as jobs
 

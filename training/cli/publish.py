@@ -16,7 +16,9 @@ from typing import Any
 
 from inference.artifact import read_record
 from inference.common.errors import RunError
+from inference.common.progress import agreed
 from inference.common.store import write_json
+from inference.common.wording import size
 
 DESTINATION = "push.json"
 """In a run's folder until its model is pushed: where `train --push` was told to put it."""
@@ -148,7 +150,7 @@ def _push(given: argparse.Namespace) -> int:
         _show_plan(plan, as_json=given.json)
         return 0
     if rights and not rights.exists and not given.private:
-        _agree(f"{given.repo} will be public: {len(plan.files)} files, {_size(plan.size)}.", given)
+        _agree(f"{given.repo} will be public: {len(plan.files)} files, {size(plan.size)}.", given)
     result = _do_push(plan)
     if given.json:
         _print_json(result)
@@ -189,7 +191,7 @@ class _Shown:
         elif step.total and step.done is not None:
             share = 100 * step.done // step.total
             if share // 10 != self.share // 10:
-                sys.stderr.write(f"  {share} % of {_size(step.total)}\n")
+                sys.stderr.write(f"  {share} % of {size(step.total)}\n")
             self.share = share
 
 
@@ -208,8 +210,8 @@ def _show_plan(plan: Any, *, as_json: bool) -> None:
         )
         return
     for file in files:
-        sys.stdout.write(f"{file['path']:44} {_size(int(file['size'])):>10}\n")
-    sys.stdout.write(f"{'in all':44} {_size(plan.size):>10}\n\n{plan.card}\n")
+        sys.stdout.write(f"{file['path']:44} {size(int(file['size'])):>10}\n")
+    sys.stdout.write(f"{'in all':44} {size(plan.size):>10}\n\n{plan.card}\n")
     for note in plan.notes:
         sys.stderr.write(f"{note}\n")
     sys.stderr.write(f"Nothing was sent to {plan.destination.repo_id}.\n")
@@ -239,16 +241,11 @@ def _agree(sentence: str, given: argparse.Namespace) -> None:
     if given.yes:
         return
     sys.stderr.write(f"{sentence}\n")
-    if not sys.stdin.isatty():
+    answer = agreed("Go on?")
+    if answer is None:
         raise RunError("Nobody is there to agree, so nothing was sent. Add --yes, or --private.")
-    sys.stderr.write("Go on? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not answer:
         raise RunError("Nothing was sent. Push again to change your mind.")
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
 
 
 def _print_json(record: dict[str, Any]) -> None:

@@ -13,23 +13,17 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from inference.common.progress import is_interactive, shown_progress
+from inference.common.text import one_line
 from inference.common.wording import in_words, percent
 from training.runs.run import ACTIVE, Run, Status
 
 if TYPE_CHECKING:
     from training.data.labels import LabelledReport
     from training.data.preview import Preview  # it imports datasets, which following a run can do without
-
-LINE_EVERY_S = 10.0
-
-
-def is_interactive() -> bool:
-    """Whether a person watches: a terminal, and not CI."""
-    return sys.stderr.isatty() and os.environ.get("CI", "").lower() not in ("true", "1")
 
 
 def is_at_a_desktop() -> bool:
@@ -41,32 +35,10 @@ def is_at_a_desktop() -> bool:
 def follow(run: Run, *, quiet: bool = False, sleep: Callable[[float], None] = time.sleep) -> Status:
     """Show a run's progress on stderr until it ends, and return how it ended."""
     console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
-    show = _bar if is_interactive() and not quiet else _lines
-    return show(run, console, sleep)
-
-
-def _bar(run: Run, console: Console, sleep: Callable[[float], None]) -> Status:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=1.0, left="")
+    with shown_progress(console) as show:
         for status in _watched(run, console, sleep):
             left = "" if status.time_left_s is None else f"{in_words(status.time_left_s)} left"
-            bar.update(task, description=status.phase or "starting", completed=status.progress, left=left)
-    return status
-
-
-def _lines(run: Run, console: Console, sleep: Callable[[float], None]) -> Status:
-    said, phase = 0.0, ""
-    for status in _watched(run, console, sleep):
-        due = time.monotonic() - said > LINE_EVERY_S or status.phase != phase
-        if status.time_left_s is not None and due:
-            said, phase = time.monotonic(), status.phase
-            console.print(f"{status.phase}: {status.progress:.0%}, {in_words(status.time_left_s)} left")
+            show(status.progress, left, status.phase or "starting")
     return status
 
 
@@ -114,7 +86,7 @@ def print_preview(seen: "Preview") -> None:
         console.print(f"{part.low:>6}-{part.high:<6} {bar} {part.n:,}", markup=False)
     table = Table("label", "text")
     for row in seen.rows:
-        table.add_row(Text(row.label), Text(_line(row.text)))
+        table.add_row(Text(row.label), Text(one_line(row.text)))
     console.print(table)
 
 
@@ -123,16 +95,11 @@ def print_labelled(report: "LabelledReport") -> None:
     table = Table("left out", "labels", "text")
     for conflict in report.shown_conflicts:
         why = "contradicts train" if conflict.with_train else "contradicts itself"
-        table.add_row(why, Text(", ".join(conflict.labels)), Text(_line(conflict.text)))
+        table.add_row(why, Text(", ".join(conflict.labels)), Text(one_line(conflict.text)))
     for text in report.shown_duplicates:
-        table.add_row("is there already", "", Text(_line(text)))
+        table.add_row("is there already", "", Text(one_line(text)))
     if table.row_count:
         Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
-
-
-def _line(text: str) -> str:
-    """Return the start of a text as one line that a terminal shows and does not obey."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text[:1000]).split())[:200]
 
 
 def print_result(run: Run) -> None:

@@ -21,6 +21,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from inference.common.errors import DataError, PredictionError
+from inference.common.intervals import percentile
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -298,5 +299,4 @@ def _confusion_scores(confusion: NDArray[Any]) -> dict[str, Floats]:
 
 
 def _score(value: float, resampled: Floats) -> dict[str, float]:
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return {"value": float(value), "low": float(low), "high": float(high)}
+    return percentile(value, resampled).to_json()

@@ -21,7 +21,7 @@ from torch import Tensor
 from inference.artifact import ADAPTER, EVALUATION, VALIDATION, read_record
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, DataError
-from inference.common.store import read_jsonl, write_json, write_lines
+from inference.common.store import read_jsonl, write_json, write_jsonl
 from inference.export.export import export_onnx
 from inference.live.reference import reference_of, save_reference
 from inference.prompt import Prompt
@@ -130,7 +130,7 @@ def _prepare(run: Run, journal: Journal) -> Work:
     base = resolve_base(recipe.base)
     journal.note(f"Base: {base.name} ({base.reason}).")
     lm = models.load_language_model(base)
-    write_lines(run.path / VALIDATION, _labelled(splits))
+    write_jsonl(run.path / VALIDATION, _labelled(splits))
     trunk = models.trunk_depth(recipe, lm.model.config)
     tokenizer = models.prompted_tokenizer(lm, recipe)
     classifier = models.build_classifier(lm, recipe, splits.labels, tokenizer)
@@ -353,7 +353,7 @@ def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits:
     reference = reference_of(texts, token_ids, confidences=result.confidences, seed=run.recipe.seed)
     save_reference(reference, artifact)
     check_records(artifact, [*texts, *splits.validation["text"], *splits.test["text"]])
-    write_lines(run.path / "disagreements.jsonl", result.disagreements)
+    write_jsonl(run.path / "disagreements.jsonl", result.disagreements)
     if result.shared_layers:
         journal.note(f"Base and fine-tuned share {result.shared_layers} layers, computed once for both.")
 

@@ -8,7 +8,6 @@ but a line to print and a question to ask.
 
 import re
 import secrets
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from huggingface_hub import hf_hub_download
 from transformers import AutoConfig
 
 from inference.common.errors import BaseError
+from inference.common.progress import agreed
 from training.data.load import load_splits
 from training.jobs.crate import Crate, pack
 from training.jobs.errors import JobRefused
@@ -99,11 +99,10 @@ def what_will_happen(rental: Rental, estimate: JobEstimate, crate: Crate, shape:
 
 def yes_or_no(question: str) -> bool:
     """Ask at the terminal. Raises JobRefused where nobody can answer."""
-    if not sys.stdin.isatty():
+    answer = agreed(question)
+    if answer is None:
         raise JobRefused(f"{question} Nobody is here to answer, so nothing was rented. Say so with --yes.")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes", "s", "sim")
+    return answer
 
 
 def seconds_of(text: str) -> int:

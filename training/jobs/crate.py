@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.common.errors import RecipeError
+from inference.common.wording import size
 from training.jobs.errors import RentedError
 from training.publish.errors import NotPublishable
 from training.publish.files import Outgoing
@@ -66,19 +67,13 @@ class Crate:
     def sentences(self) -> list[str]:
         """Say what is sent, for people."""
         with zipfile.ZipFile(io.BytesIO(_content(self.files["code.zip"]))) as archive:
-            said = [
-                f"the code ({len(archive.namelist())} files, {_size(self.files['code.zip'])}), the recipe"
-            ]
-        return said + [f"your data file {path.name} ({_size(path)})" for path in self.data]
+            code = size(len(_content(self.files["code.zip"])))
+            said = [f"the code ({len(archive.namelist())} files, {code}), the recipe"]
+        return said + [f"your data file {path.name} ({size(path.stat().st_size)})" for path in self.data]
 
 
 def _content(source: bytes | Path) -> bytes:
     return source.read_bytes() if isinstance(source, Path) else source
-
-
-def _size(source: bytes | Path) -> str:
-    count = source.stat().st_size if isinstance(source, Path) else len(source)
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(count // 1000, 1)} kB"
 
 
 def pack(recipe: Recipe, *, root: Path = ROOT) -> Crate:

@@ -14,14 +14,14 @@ from typing import Any
 
 from huggingface_hub import JobStage
 
-from inference.common.wording import in_words
+from inference.common.wording import dollars, in_words
 from training.jobs import wire
 from training.jobs.crate import pack
 from training.jobs.errors import HubSilent, JobFailed, JobRefused, RentedError
 from training.jobs.home import bring_home
 from training.jobs.hub import JobsHub, endpoint_for_job, give_up_in_time, quiet
 from training.jobs.mirror import Mirror
-from training.jobs.record import Rental, dollars, keep, load
+from training.jobs.record import Rental, keep, load
 from training.runs.ending import Cancelled, Ending, Stop
 from training.runs.run import Run, find_run
 

@@ -9,11 +9,11 @@ import shutil
 from typing import Any
 
 from inference.artifact import EVALUATION, check_artifact, read_record
-from inference.common.store import read_jsonl, write_json
+from inference.common.store import read_jsonl, sha256_of, write_json
 from training.jobs.errors import JobFailed, RentedError
 from training.jobs.hub import JobsHub
 from training.jobs.mirror import Mirror
-from training.jobs.record import Rental, sha256_of
+from training.jobs.record import Rental
 from training.runs.run import Run
 
 
@@ -59,7 +59,11 @@ def _fetch_artifact(run: Run, hub: JobsHub, pushed: dict[str, Any]) -> None:
     partial = run.path / "artifact.partial"
     hub.fetch(pushed["repo"], "model", pushed["commit"], list(pushed["sha256"]), partial)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
-    differing = [name for name, sha256 in pushed["sha256"].items() if sha256_of(partial / name) != sha256]
+    differing = [
+        name
+        for name, sha256 in pushed["sha256"].items()
+        if not (partial / name).is_file() or sha256_of(partial / name) != sha256
+    ]
     if differing:
         shutil.rmtree(partial)
         raise RentedError(

@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from inference.common.wording import in_words
+from inference.common.wording import dollars, in_words
 from training.fit.estimate import Pace, Sizes, phases
 from training.jobs.flavors import Flavor
-from training.jobs.record import dollars
 from training.recipes import Recipe
 
 SETUP_S = {True: 240.0, False: 150.0}

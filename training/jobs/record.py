@@ -7,7 +7,6 @@ Light: `training.runs.run` asks it for every look at a run.
 """
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,17 +67,3 @@ def keep(run: Path, rental: Rental, **changes: Any) -> Rental:
     rental = dataclasses.replace(rental, **changes)
     write_json(run / FILE, dataclasses.asdict(rental))
     return rental
-
-
-def dollars(usd: float) -> str:
-    """Return an amount for people: "$0.08", "under $0.01"."""
-    return f"${usd:.2f}" if usd >= 0.01 else "under $0.01"
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hex, "missing" for none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return "missing"

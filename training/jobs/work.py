@@ -16,10 +16,9 @@ from types import FrameType
 from typing import Any
 
 from inference.common.errors import TweetTuneError
-from inference.common.store import append_event, read_jsonl
+from inference.common.store import append_event, read_jsonl, sha256_of
 from training.jobs import wire
 from training.jobs.hub import JobsHub, give_up_in_time, quiet
-from training.jobs.record import sha256_of
 from training.publish.files import Outgoing, allowed
 from training.publish.scan import check
 from training.recipes import load_recipe

@@ -7,9 +7,9 @@ Each returns "" where its records are missing. Knows nothing about the card's ot
 """
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
 from typing import Any
 
+from inference.common.intervals import Interval, wilson
 from inference.common.wording import percent
 from training.publish.card_examples import Spread, expected_label, spread
 from training.publish.card_facts import Facts, at
@@ -23,18 +23,6 @@ SCORES = (
 )
 MOST_LABELS = 20
 """Labels up to which a confusion matrix is written as a table too."""
-
-
-def wilson(hits: int, n: int) -> dict[str, float]:
-    """Return a share with its 95 % interval (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
-    z, share = 1.959964, hits / n
-    middle, half = share + z * z / (2 * n), z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return {
-        "value": share,
-        "low": max(0.0, (middle - half) / scale),
-        "high": min(1.0, (middle + half) / scale),
-    }
 
 
 def rivals(facts: Facts) -> Mapping[str, Any]:
@@ -61,7 +49,7 @@ def results_table(facts: Facts) -> str:
     return table(head, rows)
 
 
-def _majority(facts: Facts) -> tuple[str, dict[str, float]] | None:
+def _majority(facts: Facts) -> tuple[str, Interval | None] | None:
     """Return training's most frequent label and the accuracy of answering nothing else."""
     counts, matrix = facts.at("data", "class_balance", "train"), facts.evaluation.get("confusion_matrix")
     if not counts or not matrix:

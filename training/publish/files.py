@@ -25,6 +25,7 @@ from inference.artifact import (
     REFERENCE,
     read_record,
 )
+from inference.common.store import sha256_of
 from inference.engine.parity import FLOAT32, INT8, STANDARD
 from training.publish.errors import NotPublishable
 
@@ -96,10 +97,7 @@ class Outgoing:
     @cached_property
     def sha256(self) -> str:
         """The name that the large storage gives to it."""
-        found = hashlib.sha256()
-        for piece in self.pieces():
-            found.update(piece)
-        return found.hexdigest()
+        return sha256_of(self.source)
 
 
 def allowed(path_in_repo: str) -> bool:

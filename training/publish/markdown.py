@@ -9,17 +9,18 @@ A label, a file's name or a sentence of a data set may hold anything. Knows noth
 import re
 from collections.abc import Iterable, Sequence
 
+from inference.common.text import one_line
+
 _BACKSLASHED = re.compile(r"([\\`*\[\]|~#!$^{}]|(?<![^\W_])_|_(?![^\W_]))")  # a_b is no emphasis
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 _LINKS = re.compile(r"(?i)(https?|ftp)://|(www)\.|(mailto):")
 _AT_START = re.compile(r"^(\d+)([.)])(?=\s|$)|^([-+=:])")
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
 def text(content: object, *, limit: int = 300) -> str:
     """Return content as one line of Markdown that reads as written: no markup, link, mention, HTML or LaTeX.
 
-    Control characters and characters that turn the direction of reading become spaces; a longer text is cut.
+    Control characters and characters that turn the direction of reading go; a longer text is cut.
     """
     line = plain(content, limit=limit)
     line = "".join(_ENTITIES.get(character, character) for character in line)
@@ -31,8 +32,7 @@ def text(content: object, *, limit: int = 300) -> str:
 
 def plain(content: object, *, limit: int = 300) -> str:
     """Return content as one line without control characters, cut where it is longer than the limit."""
-    line = " ".join(_INVISIBLE.sub(" ", str(content)).encode("utf-8", "replace").decode("utf-8").split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    return one_line(content, longest=limit)
 
 
 def code(content: object, *, limit: int = 120) -> str:

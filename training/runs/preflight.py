@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from inference.common.errors import RunError
+from inference.common.wording import size
 from training.recipes import Recipe
 
 PARAMETERS = {
@@ -84,13 +85,13 @@ def check_room(
     if need.memory_bytes > memory:
         smaller = "method = lora, or a smaller base" if recipe.method == "full" else "a smaller base"
         raise NotEnoughRoom(
-            f"The run needs at least {_gb(need.memory_bytes)} of memory and {_gb(memory)} is free. "
+            f"The run needs at least {size(need.memory_bytes)} of memory and {size(memory)} is free. "
             f"Take {smaller}, or free memory first."
         )
     if need.disk_bytes > disk:
         raise NotEnoughRoom(
-            f"The run needs at least {_gb(need.disk_bytes)} on the disk of the runs and {_gb(max(disk, 0))} "
-            "is free. Delete old runs there, or set TWEETTUNE_HOME to a larger disk."
+            f"The run needs at least {size(need.disk_bytes)} on the disk of the runs and "
+            f"{size(max(disk, 0))} is free. Delete old runs there, or set TWEETTUNE_HOME to a larger disk."
         )
     return ""
 
@@ -152,7 +153,3 @@ def _on_hub(repo: str) -> int | None:
 
 def _has_gpu() -> bool:
     return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1")
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"

@@ -9,7 +9,7 @@ only when it is a web address. Knows nothing about feeds.
 
 from datetime import UTC, datetime
 
-from inference.common.text import INVISIBLE, harmless
+from inference.common.text import INVISIBLE, one_line
 from inference.live.numbers import ClassifiedPost, FeedSnapshot
 from inference.live.post import Post, link
 from ui.html import esc, label_chip, page
@@ -21,7 +21,7 @@ _LEFT_OUT = (*INVISIBLE, "Cn")  # what has no meaning yet is a box at best
 
 def readable(text: str, most: int = LONGEST_SHOWN) -> str:
     """Return a text on one line, as it may be shown; "…" stands for what is cut off."""
-    return harmless(text, longest=most, leave_out=_LEFT_OUT)
+    return one_line(text, longest=most, leave_out=_LEFT_OUT)
 
 
 def posts(shot: FeedSnapshot, text: Texts, *, second_model: str = "") -> str:

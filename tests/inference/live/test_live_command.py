@@ -15,7 +15,7 @@ import pytest
 
 from inference.cli import parser
 from inference.common.errors import FeedError
-from inference.live.command import SOURCES, _live, _until_the_end, harmless, printer, run
+from inference.live.command import SOURCES, _live, _until_the_end, one_line, printer, run
 from inference.live.feed import Feed
 from inference.live.numbers import ClassifiedPost
 from inference.live.post import Post
@@ -310,10 +310,10 @@ def test_a_feed_that_fails_still_tells_its_numbers(trained_gpt2, tmp_path, monke
 
 
 def test_a_post_is_one_harmless_line():
-    assert harmless(EVIL) == "[31mred]0;title gnp.exe a\u0300\u0301b next2J 👩\u200d🚒"
-    assert harmless("x" * 100_000) == "x" * 199 + "…"
-    assert harmless("زباله\u200cها 👨‍👩‍👧") == "زباله\u200cها 👨‍👩‍👧", "letters that hang together stay so"
-    assert harmless("\ud83d\x00\ufeff\u2028") == ""
+    assert one_line(EVIL) == "[31mred]0;title gnp.exe a\u0300\u0301b next2J 👩\u200d🚒"
+    assert one_line("x" * 100_000) == "x" * 199 + "…"
+    assert one_line("زباله\u200cها 👨‍👩‍👧") == "زباله\u200cها 👨‍👩‍👧", "letters that hang together stay so"
+    assert one_line("\ud83d\x00\ufeff\u2028") == ""
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     printer(out)([ClassifiedPost(Post("1", "olá\x1b\nmundo ☀"), "positive", 0.934)])
     assert out.buffer.getvalue() == b"positive    93.4%  ol? mundo ?\n"

@@ -1,13 +1,11 @@
 """Rolling counts, their intervals and the net-sentiment line; clocks that jump."""
 
 import math
-import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.common.intervals import net, poles, share
 from inference.live.windows import RollingCounts
 
 LABELS = ("negative", "neutral", "positive")
@@ -26,42 +24,6 @@ class Clock:
 def counting(labels=LABELS, **options):
     clock = Clock()
     return clock, RollingCounts(labels, clock=clock, **options)
-
-
-@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
-def test_an_interval_holds_its_value_and_stays_in_range(ups, downs, others):
-    n = ups + downs + others
-    found = net(positive=ups, negative=downs, n=n)
-    part = share(ups, n)
-    if n == 0:
-        assert found is None and part is None
-        return
-    assert -1 <= found.low <= found.value <= found.high <= 1
-    assert 0 <= part.low <= part.value <= part.high <= 1
-    mirrored = net(positive=downs, negative=ups, n=n)
-    assert mirrored.low == pytest.approx(-found.high)
-
-
-@pytest.mark.parametrize(("n", "up", "down"), [(10, 0.3, 0.4), (40, 0.1, 0.05), (200, 0.5, 0.2)])
-def test_the_net_interval_holds_the_truth_19_times_of_20(n, up, down):
-    rng, held = random.Random(n), 0
-    for _ in range(3_000):
-        drawn = rng.choices((1, -1, 0), weights=(up, down, 1 - up - down), k=n)
-        found = net(positive=drawn.count(1), negative=drawn.count(-1), n=n)
-        held += found.low <= up - down <= found.high
-    assert 0.935 < held / 3_000 < 0.99
-
-
-def test_wilsons_interval_is_the_published_one():
-    found = share(7, 10)
-    assert (found.value, round(found.low, 3), round(found.high, 3)) == (0.7, 0.397, 0.892)
-
-
-def test_the_poles_are_negative_and_positive_or_else_first_and_last():
-    assert poles(("neutral", "Positive", "Negative")) == ("Negative", "Positive")
-    assert poles(("bad", "so-so", "good")) == ("bad", "good")
-    with pytest.raises(ValueError, match="two labels or more"):
-        poles(("one",))
 
 
 def test_windows_forget_what_is_older_than_their_span():

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
+from inference.common.progress import shown_progress
 from inference.scoring.parts import Counts, check_out, open_parts
-from inference.scoring.progress import Scored, shown_progress
+from inference.scoring.progress import Scored
 from inference.scoring.score import _ahead
 from inference.tables.errors import ScoringError
 
@@ -179,7 +180,8 @@ def test_the_time_left_counts_this_run_alone():
 
 def test_without_a_terminal_a_line_now_and_then(monkeypatch, capsys):
     now = [0.0]
-    with shown_progress(clock=lambda: now[0]) as progress:
+    with shown_progress(clock=lambda: now[0]) as show:
+        progress = Scored(show, clock=lambda: now[0])
         progress.begin(rows=0, share=0.0)
         for step in range(1, 5):
             now[0] += 6

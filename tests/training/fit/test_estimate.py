@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from inference.common.wording import in_words
 from training.fit.estimate import Pace, Sizes, gflops, measure, phases
 from training.fit.rows import EncodedRows
 from training.model.bases import resolve_base
@@ -66,18 +65,3 @@ def test_gflops_counts_two_operations_a_product():
     ticks = iter(range(100))
     rate = gflops(seconds=1.0, size=100, clock=lambda: float(next(ticks)))
     assert rate == pytest.approx(2 * 100**3 / 2 / 1e9)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min"),
-        (200, "3 min 20 s"),
-        (630, "10 min"),
-        (7500, "2 h 5 min"),
-    ],
-)
-def test_in_words(seconds, words):
-    assert in_words(seconds) == words

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from inference.artifact import read_record
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError
+from inference.common.intervals import wilson
 from inference.common.wording import percent
 from tests.support.cards import artifact, changed
 from training.model.classifier import load_base_classifier
@@ -20,7 +21,6 @@ from training.publish import card_energy
 from training.publish.card import TEMPLATES, Stamp, read_stamp, render_card, write_card
 from training.publish.card_examples import EXAMPLES, SWAPPED, SWAPS
 from training.publish.card_facts import read_facts
-from training.publish.card_tables import wilson
 from training.publish.drawing import drawable
 
 SENTIMENT = ("negative", "neutral", "positive")

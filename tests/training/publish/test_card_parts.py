@@ -15,7 +15,6 @@ from training.data.load import DataSpec, load_splits
 from training.evaluate.baselines import STRENGTHS, bag_of_words
 from training.evaluate.metrics import calibration, expected_calibration_error
 from training.publish.card_energy import estimate
-from training.publish.card_tables import wilson
 from training.publish.drawing import Sheet
 from training.publish.markdown import code, plain, table, text
 
@@ -72,12 +71,6 @@ def test_a_long_text_is_cut():
 
 
 # --- figures
-
-
-def test_wilsons_interval_is_the_published_one():
-    """Newcombe 1998, table I: 81 of 263 and 0 of 20."""
-    assert wilson(81, 263) == pytest.approx({"value": 0.30798, "low": 0.2553, "high": 0.3662}, abs=1e-4)
-    assert wilson(0, 20) == pytest.approx({"value": 0.0, "low": 0.0, "high": 0.1611}, abs=1e-4)
 
 
 def test_the_bins_give_the_calibration_error():

@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from inference.common.errors import RunError
-from inference.common.store import append_event, read_jsonl, write_json, write_lines
+from inference.common.store import append_event, read_jsonl, write_json
 from tests.support import LONGER, REPOSITORY, command, tweets, wait_for, wait_until_ended, write_csv
 from training.recipes import change, load_recipe
 from training.runs.run import cancel, create_run, find_run, list_runs, resume, running, start
@@ -32,64 +32,6 @@ def kill(run):
 
 def log(run):
     return (run.path / "log.txt").read_text()
-
-
-# The files.
-
-
-def test_a_reader_never_sees_half_of_a_status(tmp_path):
-    path, seen, over = tmp_path / "status.json", set(), threading.Event()
-    write_json(path, {"n": 0, "filler": ""})
-
-    def read():
-        while not over.is_set():
-            record = json.loads(path.read_text())
-            assert len(record["filler"]) == record["n"] * 100
-            seen.add(record["n"])
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for n in range(400):
-        write_json(path, {"n": n, "filler": "x" * n * 100})
-    over.set()
-    reader.join()
-    assert len(seen) > 10
-    assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
-
-
-def test_a_record_that_cant_be_written_leaves_the_old_one(tmp_path):
-    write_json(tmp_path / "status.json", {"state": "running"})
-    with pytest.raises(OSError, match="Is a directory"):
-        (tmp_path / "folder").mkdir()
-        write_json(tmp_path / "folder", {})
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "status.json"]
-    write_lines(tmp_path / "lines.jsonl", [{"text": "a\nb\u2028c"}, {"text": "é"}])
-    assert list(read_jsonl(tmp_path / "lines.jsonl")) == [{"text": "a\nb\u2028c"}, {"text": "é"}]
-
-
-def test_a_torn_line_spoils_no_other(tmp_path):
-    path = tmp_path / "events.jsonl"
-    append_event(path, "note", text="first")
-    with path.open("a") as file:
-        file.write('{"kind": "note", "te')
-    assert [event["text"] for event in read_jsonl(path)] == ["first"]
-    append_event(path, "note", text="second")
-    append_event(path, "note", text="third")
-    assert [event["text"] for event in read_jsonl(path)] == ["first", "second", "third"]
-
-
-def test_many_writers_lose_no_event(tmp_path):
-    path = tmp_path / "events.jsonl"
-    append_event(path, "note", n=-1)
-    writers = [
-        threading.Thread(target=lambda w=w: [append_event(path, "note", n=w * 100 + n) for n in range(100)])
-        for w in range(4)
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert sorted(event["n"] for event in read_jsonl(path)) == list(range(-1, 400))
 
 
 # The record of a run.

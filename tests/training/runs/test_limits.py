@@ -40,10 +40,10 @@ def test_too_little_memory_says_how_much_and_what_to_do():
 
 def test_too_little_disk_says_how_much_and_what_to_do():
     with pytest.raises(
-        NotEnoughRoom, match=r"needs at least 0\.5 GB on the disk of the runs and 0\.2 GB is free"
+        NotEnoughRoom, match=r"needs at least 496\.0 MB on the disk of the runs and 200\.0 MB is free"
     ):
         check(QUICK, disk=GB * 4 // 10)
-    with pytest.raises(NotEnoughRoom, match=r"and 0\.0 GB is free\. Delete old runs there"):
+    with pytest.raises(NotEnoughRoom, match=r"and 0 bytes is free\. Delete old runs there"):
         check(QUICK, disk=0)
 
 
