@@ -1,14 +1,10 @@
-"""Score files of texts: read them in chunks, label every row, write the result so that a kill loses nothing.
+"""Score a file of texts: read it in chunks, label every row, write the result so that a kill loses nothing.
 
-    columns     which column holds the texts, what the new columns are called
-    source      what a file is to the rest: chunks of rows; opens files, gzipped or not
-    delimited   CSV and TSV · jsonl · parquet
-    sinks       write rows and predictions in each format
+    command     `python -m inference score`, with a bar or plain lines
+    job         what is to be scored, and all that can be wrong with that before a model is loaded
+    score       read, classify and write at the same time
+    on_ray      classify on a Ray cluster
     parts       the folder OUT.partial: finished parts, and what they were made from
-    scoring     reads, classifies and writes at the same time, here
-    on_ray      classifies on a Ray cluster
-    progress    a bar, or plain lines
-    command     `python -m inference score`
 
-Nothing here knows about training or the app.
+Files are read and written by `inference.tables`.
 """

@@ -63,17 +63,16 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
 def _score(given: argparse.Namespace) -> int:
     # All imports here wait for their turn: Arrow takes a moment and torch seconds, and mistakes come first.
     from inference.common.progress import shown_progress
-    from inference.scoring.job import Job, open_input
-    from inference.scoring.progress import Scored
+    from inference.scoring.job import ScoringJob, open_input
 
-    names = {field.name for field in fields(Job)}
-    job = Job(**{name: value for name, value in vars(given).items() if name in names})
-    source = open_input(job)
-    from inference.scoring.score import score
+    names = {field.name for field in fields(ScoringJob)}
+    job = ScoringJob(**{name: value for name, value in vars(given).items() if name in names})
+    table = open_input(job)
+    from inference.scoring.score import Progress, score
 
     try:
         with shown_progress() as show:
-            summary = score(job, source, Scored(show))
+            summary = score(job, table, Progress(show))
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. Run the same command again: it goes on from the last whole part.\n")
         return INTERRUPTED

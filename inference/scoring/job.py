@@ -1,28 +1,34 @@
 """What is to be scored, with what, and how; and all that can be wrong with that before a model is loaded.
 
-    job = Job(Path("posts.csv"), Path("scored.csv"), model="runs/demo/artifact")
-    source = open_input(job)
+    job = ScoringJob(Path("posts.csv"), Path("scored.csv"), model="runs/demo/artifact")
+    table = open_input(job)
 
-Knows nothing about models.
+TweetTuneError
+├── DataError       the input can't be read
+└── ScoringError    the output can't be written, the job makes no sense, or the cluster failed
 """
 
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from inference.scoring.parts import check_out
-from inference.tables.errors import ScoringError
-from inference.tables.formats import check_format, open_source
-from inference.tables.source import CHUNK_CHARACTERS, CHUNK_ROWS, Source, kind_of, readable
+from inference.common.errors import TweetTuneError
+from inference.tables.formats import check_format, open_texts
+from inference.tables.rows import CHUNK_CHARACTERS, CHUNK_ROWS, TextTable, kind_of, reading
 
 RAY = "ray"
 HEAD_BYTES = 1_048_576
 MODEL_FILES = ("config.json", "tokenizer.json", "*.safetensors", "onnx/packed*", "onnx/parity.json")
+READER = 2
+"""Counts up when the same file is read as other rows: parts of both must not be mixed."""
+
+
+class ScoringError(TweetTuneError):
+    """The output can't be written, the job makes no sense, or the cluster failed."""
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringJob:
     """A file to score."""
 
     input: Path
@@ -40,44 +46,51 @@ class Job:
     overwrite: bool = False
 
 
-def open_input(job: Job) -> Source:
-    """Look at the input of a job. Raises ScoringError when it, or another part of the job, can't be used."""
+def open_input(job: ScoringJob) -> TextTable:
+    """Look at the input of a job. Raises DataError, or ScoringError for another part of the job."""
     for path in (job.input, job.output):
+        if str(path) == "-":
+            raise ScoringError("Standard input and output can't be resumed; give the names of files.")
         check_format(path)
-    check_out(job.output, overwrite=job.overwrite)
+    if job.output.is_dir():
+        raise ScoringError(f"{job.output} is a folder; give the name of a file to write.")
+    if job.output.exists() and not job.overwrite:
+        raise ScoringError(
+            f"{job.output} is there already; give another --output, or --overwrite to replace it."
+        )
     if job.workers is not None and job.engine != RAY:
         raise ScoringError(
             f"--workers is for Ray, and the engine is {job.engine}; give --engine ray as well."
         )
-    source = open_source(job.input, text_column=job.text_column, key=job.key)
+    table = open_texts(job.input, text_column=job.text_column, key=job.key)
     if job.output.exists() and job.output.samefile(job.input):
         raise ScoringError(f"{job.output} is the input itself; give another --output.")
-    return source
+    return table
 
 
-def made_from(job: Job, source: Source, *, engine: str, folder: Path | None) -> dict[str, Any]:
+def made_from(job: ScoringJob, table: TextTable, *, engine: str, folder: Path | None) -> dict[str, object]:
     """Return what an output depends on: parts made from anything else must not be mixed with it.
 
     `folder`: where the model lies; of one from the Hub the commit that was fetched.
     """
-    with readable(job.input), job.input.open("rb") as file:
+    with reading(job.input), job.input.open("rb") as file:
         head = sha256(file.read(HEAD_BYTES)).hexdigest()
-        told = job.input.stat()
+        stat = job.input.stat()
+    model: object = job.model
+    if folder:
+        files = sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern))
+        stats = {str(path.relative_to(folder)): path.stat() for path in files}
+        model = {name: [found.st_size, found.st_mtime_ns] for name, found in stats.items()}
     return {
-        "input": {"bytes": told.st_size, "modified_ns": told.st_mtime_ns, "sha256_of_first_mib": head},
-        "model": _weights(folder) if folder else job.model,
+        "input": {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "sha256_of_first_mib": head},
+        "model": model,
         "engine": engine,
         "options": {
-            "text_column": source.text_column,
+            "text_column": table.text_column,
             "key": job.key,
             "probabilities": job.probabilities,
             "format": kind_of(job.output),
             "chunk": [CHUNK_ROWS, CHUNK_CHARACTERS],
+            "reader": READER,
         },
     }
-
-
-def _weights(folder: Path) -> dict[str, list[int]]:
-    """Return sizes in bytes and times in ns of a model's files."""
-    files = sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern))
-    return {str(path.relative_to(folder)): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}

@@ -5,14 +5,14 @@
 Without RAY_ADDRESS a cluster is started on this machine for the time of the job. A reading task, on this
 machine, streams the texts of each chunk to Ray Data; the workers answer with probabilities; and this process
 puts them beside the rows, which it reads itself, so that only texts and probabilities travel. Ray restarts a
-worker that dies and repeats what it had in hand. Knows nothing about formats and parts.
+worker that dies and repeats what it had in hand.
 """
 
 import logging
 import os
 import socket
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -27,10 +27,10 @@ import ray.data
 
 from inference.classifier import Classifier, Prediction
 from inference.common.errors import TweetTuneError
-from inference.tables.errors import ScoringError
-from inference.tables.formats import open_source
-from inference.tables.sinks import Predictions
-from inference.tables.source import Chunk, aligned, good_texts
+from inference.scoring.job import ScoringError
+from inference.scoring.score import Classified
+from inference.tables.formats import open_texts
+from inference.tables.rows import TextChunk
 
 CONNECT_TIMEOUT_S = 5.0
 OBJECT_STORE_BYTES = 500_000_000  # of a cluster on this machine: it holds a few chunks of texts
@@ -58,7 +58,7 @@ _PROBABILITIES = pa.list_(pa.list_(pa.float64()))
 
 
 def classify_on_ray(
-    chunks: Iterator[Chunk],
+    chunks: Iterator[TextChunk],
     *,
     path: Path,
     text_column: str,
@@ -67,10 +67,10 @@ def classify_on_ray(
     labels: Sequence[str],
     workers: int | None,
     done: int,
-) -> Generator[tuple[Chunk, Predictions], None, None]:
+) -> Classified:
     """Yield each chunk with its predictions, None for a bad row; `chunks` begin behind the first `done`.
 
-    Raises ScoringError when the cluster can't be had, or the workers fail otherwise than by their death.
+    Raises ScoringError when the cluster can't be reached, or the workers fail otherwise than by their death.
     """
     place = str(Path(model).resolve()) if Path(model).exists() else model
     with _cluster(workers) as cpus:
@@ -90,7 +90,7 @@ def classify_on_ray(
                     f"Ray's answers don't fit the rows of {path} from chunk {number} on: it changed "
                     "meanwhile. Run the command again, with --overwrite."
                 )
-            yield chunk, aligned(chunk, _predictions(answer, labels))
+            yield chunk, chunk.aligned(_predictions(answer, labels))
 
 
 def _texts(path: Path, text_column: str, done: int) -> Any:
@@ -106,17 +106,17 @@ def _texts(path: Path, text_column: str, done: int) -> Any:
 
 
 def _read(paths: dict[str, Any], *, text_column: str, done: int) -> Iterator[pa.Table]:
-    source = open_source(Path(str(paths["item"][0])), text_column=text_column, key="")
-    for number, chunk in enumerate(islice(source.chunks(), done, None), done):
+    table = open_texts(Path(str(paths["item"][0])), text_column=text_column)
+    for number, chunk in enumerate(islice(table.chunks(), done, None), done):
         # Arrow holds no lone surrogates; the classifier would make the same of them.
-        texts = [text.encode("utf-8", "replace").decode() for text in good_texts(chunk)]
+        texts = [text.encode("utf-8", "replace").decode() for text in chunk.good_texts]
         yield pa.table({"chunk": [number], "texts": pa.array([texts], pa.list_(pa.large_string()))})
 
 
-def _answers(answer: pa.Table, number: int, chunk: Chunk) -> bool:
+def _answers(answer: pa.Table, number: int, chunk: TextChunk) -> bool:
     """Whether this is the answer to a chunk: neither lost, nor doubled, nor out of turn."""
     of_chunk, count = answer["chunk"][0].as_py(), len(answer["probabilities"][0])
-    return bool(of_chunk == number and count == len(good_texts(chunk)))
+    return bool(of_chunk == number and count == len(chunk.good_texts))
 
 
 def _predictions(answer: pa.Table, labels: Sequence[str]) -> Iterator[Prediction]:
@@ -151,7 +151,7 @@ def _cluster(workers: int | None) -> Iterator[int]:
 
 
 def _check_reachable(address: str) -> None:
-    """Knock at a cluster's door: Ray itself would try for a quarter of an hour."""
+    """Fail fast if the cluster is unreachable: Ray itself would try for a quarter of an hour."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not (host and port.isdigit()):
         return  # "auto", "local" or none: Ray finds out at once

@@ -2,12 +2,11 @@
 
     with open_parts(Path("scored.csv"), made_from, overwrite=False) as parts:
         parts.done                                  # whole parts of an earlier, killed run
-        parts.write(data, Counts(rows=2048, bad=3, truncated=1))
-        parts.finish(sink.join)                     # scored.csv is there, and the folder is gone
+        parts.write(data, RowCounts(rows=2048, bad=3, truncated=1))
+        parts.finish(writer.join)                   # scored.csv is there, and the folder is gone
 
 A part is written beside its name and renamed once it is on the disk, and its name tells its counts, so it is
 whole or not there. Parts are numbered without a gap, one for each chunk of the input, in its order.
-Knows nothing about formats and models.
 """
 
 import fcntl
@@ -18,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, BinaryIO
 
 from inference.common.store import by_rename, sync_folder
-from inference.tables.errors import ScoringError
+from inference.scoring.job import ScoringError
 
 MANIFEST = "made-from.json"
 _NAME = re.compile(r"part-(\d{7,})-rows-(\d+)-bad-(\d+)-truncated-(\d+)")
@@ -30,15 +29,15 @@ Join = Callable[[Iterable[Path], BinaryIO], None]
 
 
 @dataclass(frozen=True, order=True)
-class Counts:
+class RowCounts:
     """How many rows, how many of them bad, how many texts were cut."""
 
     rows: int = 0
     bad: int = 0
     truncated: int = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.rows + other.rows, self.bad + other.bad, self.truncated + other.truncated)
+    def __add__(self, other: "RowCounts") -> "RowCounts":
+        return RowCounts(self.rows + other.rows, self.bad + other.bad, self.truncated + other.truncated)
 
 
 class Parts:
@@ -50,7 +49,7 @@ class Parts:
         self.done = len(self.paths)
         """Parts that were there when the folder was opened."""
 
-    def write(self, data: bytes, counts: Counts) -> None:
+    def write(self, data: bytes, counts: RowCounts) -> None:
         """Add a part. Raises ScoringError when the disk is full, or the folder can't be written."""
         number = len(self.paths)
         name = f"part-{number:07}-rows-{counts.rows}-bad-{counts.bad}-truncated-{counts.truncated}"
@@ -81,7 +80,7 @@ class Parts:
 
 
 @contextmanager
-def open_parts(out: Path, made_from: Mapping[str, Any], *, overwrite: bool) -> Iterator[Parts]:
+def open_parts(out: Path, made_from: Mapping[str, object], *, overwrite: bool) -> Iterator[Parts]:
     """Open the parts of an output: those of an earlier run that was made from the same, or none.
 
     `made_from` tells input, model and options in what JSON can hold. With `overwrite`, parts made from
@@ -108,15 +107,7 @@ def partial_folder(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def check_out(out: Path, *, overwrite: bool) -> None:
-    """Raise ScoringError when there is a file already that may not be overwritten."""
-    if out.is_dir():
-        raise ScoringError(f"{out} is a folder; give the name of a file to write.")
-    if out.exists() and not overwrite:
-        raise ScoringError(f"{out} is there already; give another --output, or --overwrite to replace it.")
-
-
-def _lock(lock: Any, out: Path) -> None:
+def _lock(lock: IO[str], out: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it when the process dies
     except BlockingIOError as error:
@@ -125,7 +116,7 @@ def _lock(lock: Any, out: Path) -> None:
         ) from error
 
 
-def _check_same(folder: Path, made_from: Mapping[str, Any], *, overwrite: bool) -> None:
+def _check_same(folder: Path, made_from: Mapping[str, object], *, overwrite: bool) -> None:
     wanted = json.loads(json.dumps(made_from))
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -159,13 +150,13 @@ def _clear(folder: Path) -> None:
             path.unlink()
 
 
-def _whole_parts(folder: Path) -> tuple[list[Path], Counts]:
+def _whole_parts(folder: Path) -> tuple[list[Path], RowCounts]:
     found = sorted(
-        (int(match[1]), Counts(*map(int, match.groups()[1:])), path)
+        (int(match[1]), RowCounts(*map(int, match.groups()[1:])), path)
         for path in folder.iterdir()
         if (match := _NAME.fullmatch(path.name))
     )
-    paths, counts = [], Counts()
+    paths, counts = [], RowCounts()
     for place, (number, of_part, path) in enumerate(found):
         if number != place:
             break  # someone removed a part: those behind the gap are made again

@@ -1,37 +1,84 @@
 """Score a file: read, classify and write at the same time, chunk by chunk, so that a kill loses one at most.
 
-    with shown_progress() as show:
-        summary = score(job, open_input(job), Scored(show))
+    summary = score(job, open_input(job), Progress(show))
 
 Reading and tokenizing run in one thread, writing in another, while the model computes; each is one chunk
-ahead or behind, so memory is bounded by a few chunks. Knows nothing about what a format looks like.
+ahead or behind, so memory is bounded by a few chunks.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from inference.classifier import Classifier
-from inference.scoring.job import RAY, Job, made_from
-from inference.scoring.parts import Counts, Parts, open_parts
-from inference.scoring.progress import Scored
-from inference.tables.columns import added_columns
-from inference.tables.errors import ScoringError
-from inference.tables.formats import open_sink
-from inference.tables.sinks import Predictions, Sink
-from inference.tables.source import Chunk, Source, aligned, good_texts
+from inference.classifier import Classifier, Prediction
+from inference.scoring.job import RAY, ScoringError, ScoringJob, made_from
+from inference.scoring.parts import Parts, RowCounts, open_parts
+from inference.tables.formats import open_writer
+from inference.tables.rows import TextChunk, TextTable
+from inference.tables.write import TableWriter, Value
 
-Classified = Generator[tuple[Chunk, Predictions], None, None]
+DECIMALS = 6
+PREFIX = "tweettune_"
+Predictions = Sequence[Prediction | None]
+"""One for each row of a chunk, None for a bad row."""
+Classified = Generator[tuple[TextChunk, Predictions], None, None]
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoreColumns:
+    """The names of the new columns."""
+
+    label: str
+    score: str
+    probabilities: tuple[str, ...]
+    """One a label, in label order; empty when they are not asked for."""
+    truncated: str
+    error: str
+
+    @classmethod
+    def beside(
+        cls, taken: Iterable[str], labels: Sequence[str], *, probabilities: bool = False
+    ) -> "ScoreColumns":
+        """Name the new columns; a name that the input has already gets the prefix `tweettune_`."""
+        used = set(taken)
+
+        def free(name: str) -> str:
+            while name in used:
+                name = PREFIX + name
+            used.add(name)
+            return name
+
+        one_a_label = tuple(free(f"probability_{label}") for label in labels) if probabilities else ()
+        return cls(free("label"), free("score"), one_a_label, free("truncated"), free("error"))
+
+    @property
+    def types(self) -> dict[str, type]:
+        """The names and types of all of them, in the order in which they are written."""
+        numbers = dict.fromkeys((self.score, *self.probabilities), float)
+        return {self.label: str, **numbers, self.truncated: bool, self.error: str}
+
+    def values(self, predictions: Predictions, problems: Sequence[str | None]) -> list[list[Value]]:
+        """Return the new values of each row; a bad one has its problem alone."""
+        rows: list[list[Value]] = []
+        for prediction, problem in zip(predictions, problems, strict=True):
+            if prediction is None:
+                rows.append([*[None] * (len(self.types) - 1), problem])
+                continue
+            rounded = [round(p, DECIMALS) for p in prediction.probabilities]
+            shown = rounded if self.probabilities else []
+            rows.append([prediction.label, max(rounded), *shown, prediction.truncated, problem])
+        return rows
+
+
+@dataclass(frozen=True)
+class ScoringSummary:
     """What came of it; `rows`, `bad` and `truncated` count the whole output."""
 
     output: str
@@ -58,25 +105,67 @@ class Summary:
         )
 
 
-def score(job: Job, source: Source, progress: Scored) -> Summary:
+class Progress:
+    """Counts what is done and estimates the time left from what this process did itself."""
+
+    def __init__(
+        self, show: Callable[[float, str], None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`show` is called with the share that is done, from 0 to 1, and a sentence."""
+        self._show, self._clock = show, clock
+        self._began_s, self._first_share = clock(), 0.0
+        self._rows, self._share = 0, 0.0
+
+    def begin(self, *, rows: int, share: float) -> None:
+        """Count what an earlier run has done; the clock starts here."""
+        self._began_s, self._first_share = self._clock(), share
+        self.update(rows=rows, share=share)
+
+    def update(self, *, rows: int, share: float) -> None:
+        """Set how many rows are done in all, and their share of the input."""
+        self._rows, self._share = rows, share
+        self._draw(rows, share)
+
+    def within(self, next_share: float, done: int, total: int) -> None:
+        """Show how many texts of a chunk are done, at whose end that share of the input will be."""
+        self._draw(self._rows + done, self._share + (next_share - self._share) * done / total)
+
+    def _draw(self, rows: int, share: float) -> None:
+        fresh = share - self._first_share
+        left = ""
+        if fresh > 0:
+            left_s = (self._clock() - self._began_s) * (1 - share) / fresh
+            left = f", {timedelta(seconds=round(left_s))} left"
+        self._show(share, f"{rows:,} rows{left}")
+
+
+def score(job: ScoringJob, table: TextTable, progress: Progress) -> ScoringSummary:
     """Score the input of a job, going on where a killed run of the same job has stopped.
 
-    Raises ScoringError when a file can't be read or written, ArtifactError when the model can't be loaded.
+    Raises DataError or ScoringError when a file can't be read or written, ArtifactError when the model can't
+    be loaded.
     """
-    classifier = _load(job)
+    # Loaded here for Ray too: its labels are needed, and what is wrong with it shows now.
+    classifier = Classifier.load(job.model, engine="auto" if job.engine == RAY else job.engine)
     engine = classifier.engine.name
-    added = added_columns(source.columns, classifier.labels, probabilities=job.probabilities)
-    sink = open_sink(job.output, source, added)
-    made = made_from(job, source, engine=engine, folder=classifier.folder)
+    columns = ScoreColumns.beside(table.kept, classifier.labels, probabilities=job.probabilities)
+    writer = open_writer(job.output, table, columns.types)
+    made = made_from(job, table, engine=engine, folder=classifier.folder)
     with open_parts(job.output, made, overwrite=job.overwrite) as parts:
-        chunks, share = _after(source.chunks(), parts.done)
+        chunks, share = table.chunks(), 0.0
+        for chunk in islice(chunks, parts.done):
+            share = chunk.rows.share_read
         before = parts.counts.rows
         progress.begin(rows=before, share=share)
         start = time.monotonic()
-        _write_all(_classifying(job, classifier, source, parts.done, progress)(chunks), sink, parts, progress)
-        parts.finish(sink.join)
+        if job.engine == RAY:
+            classified = _classify_on_ray(job, classifier, table, chunks, parts.done)
+        else:
+            classified = classify_here(classifier, progress, chunks)
+        _write_all(classified, columns, writer, parts, progress)
+        parts.finish(writer.join)
         seconds = time.monotonic() - start
-    return Summary(
+    return ScoringSummary(
         output=str(job.output),
         rows=parts.counts.rows,
         bad=parts.counts.bad,
@@ -86,29 +175,32 @@ def score(job: Job, source: Source, progress: Scored) -> Summary:
         rows_per_s=round((parts.counts.rows - before) / max(seconds, 1e-9), 2),
         engine=f"{engine} on Ray" if job.engine == RAY else engine,
         model=job.model,
-        text_column=source.text_column,
-        new_columns=added.names,
+        text_column=table.text_column,
+        new_columns=tuple(columns.types),
     )
 
 
-def _load(job: Job) -> Classifier:
-    """Load the model here, also for Ray: its labels are needed, and what is wrong with it shows now."""
-    return Classifier.load(job.model, engine="auto" if job.engine == RAY else job.engine)
+def classify_here(classifier: Classifier, progress: Progress, chunks: Iterator[TextChunk]) -> Classified:
+    """Yield each chunk with its predictions, None for a bad row."""
+    for chunk, encoded in read_ahead((chunk, classifier.encode(chunk.good_texts)) for chunk in chunks):
+        show = partial(progress.within, chunk.rows.share_read)
+        logits = classifier.logits(encoded.token_ids, progress=show)
+        yield chunk, chunk.aligned(classifier.predictions(logits, encoded.truncated))
 
 
-def _after(chunks: Iterator[Chunk], count: int) -> tuple[Iterator[Chunk], float]:
-    """Return the chunks behind the first `count`, and the share of the input that those were."""
-    share = 0.0
-    for chunk in islice(chunks, count):
-        share = chunk.share_read
-    return chunks, share
+def read_ahead(items: Iterator[_T]) -> Iterator[_T]:
+    """Yield the items, while a thread fetches the next one."""
+    end = object()
+    with ThreadPoolExecutor(1, "read") as pool:
+        coming: Future[_T | object] = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]  # `end` is what ends the loop
 
 
-def _classifying(
-    job: Job, classifier: Classifier, source: Source, done: int, progress: Scored
-) -> Callable[[Iterator[Chunk]], Classified]:
-    if job.engine != RAY:
-        return partial(classify_here, classifier, progress)
+def _classify_on_ray(
+    job: ScoringJob, classifier: Classifier, table: TextTable, chunks: Iterator[TextChunk], done: int
+) -> Classified:
     try:
         from inference.scoring.on_ray import classify_on_ray  # noqa: PLC0415  (Ray is an optional extra)
     except ImportError as error:
@@ -116,10 +208,10 @@ def _classifying(
             f"--engine ray needs Ray, which is not installed ({error}); "
             "run pip install -r requirements-ray.txt."
         ) from error
-    return partial(
-        classify_on_ray,
+    return classify_on_ray(
+        chunks,
         path=job.input,
-        text_column=source.text_column,
+        text_column=table.text_column,
         model=job.model,
         engine="torch" if classifier.engine.name == "torch" else "onnx",  # the same everywhere
         labels=classifier.labels,
@@ -128,39 +220,25 @@ def _classifying(
     )
 
 
-def classify_here(classifier: Classifier, progress: Scored, chunks: Iterator[Chunk]) -> Classified:
-    """Yield each chunk with its predictions, None for a bad row."""
-    for chunk, encoded in _ahead((chunk, classifier.encode(good_texts(chunk))) for chunk in chunks):
-        logits = classifier.logits(encoded.token_ids, progress=partial(progress.within, chunk.share_read))
-        yield chunk, aligned(chunk, classifier.predictions(logits, encoded.truncated))
-
-
-def _ahead(items: Iterator[_T]) -> Iterator[_T]:
-    """Yield the items, while a thread fetches the next one."""
-    end: Any = object()
-    with ThreadPoolExecutor(1, "read") as reading:
-        coming = reading.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = reading.submit(next, items, end)
-            yield item
-
-
-def _write_all(classified: Classified, sink: Sink, parts: Parts, progress: Scored) -> None:
+def _write_all(
+    classified: Classified, columns: ScoreColumns, writer: TableWriter, parts: Parts, progress: Progress
+) -> None:
     """Write a part for each chunk, in a thread, while the next is being classified."""
+
+    def write(chunk: TextChunk, predictions: Predictions) -> None:
+        cut = sum(prediction is not None and prediction.truncated for prediction in predictions)
+        bad = sum(prediction is None for prediction in predictions)
+        data = writer.part(chunk, columns.values(predictions, chunk.problems))
+        parts.write(data, RowCounts(len(predictions), bad, cut))
+
     rows = parts.counts.rows
-    with closing(classified), ThreadPoolExecutor(1, "write") as writing:
+    with closing(classified), ThreadPoolExecutor(1, "write") as pool:
         last: Future[None] | None = None
         for chunk, predictions in classified:
             if last:
                 last.result()
-            last = writing.submit(_write, sink, parts, chunk, predictions)
+            last = pool.submit(write, chunk, predictions)
             rows += len(predictions)
-            progress.update(rows=rows, share=chunk.share_read)
+            progress.update(rows=rows, share=chunk.rows.share_read)
         if last:
             last.result()
-
-
-def _write(sink: Sink, parts: Parts, chunk: Chunk, predictions: Predictions) -> None:
-    cut = sum(prediction is not None and prediction.truncated for prediction in predictions)
-    bad = sum(prediction is None for prediction in predictions)
-    parts.write(sink.part(chunk, predictions), Counts(len(predictions), bad, cut))

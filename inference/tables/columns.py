@@ -1,64 +1,42 @@
-"""Which column holds the texts, and what the new columns are called.
+"""Which columns of a table hold texts and labels.
 
-    find_text_column(("id", "Tweet"), given="", where="posts.csv")                 # -> "Tweet"
-    added_columns(("text", "label"), ("no", "yes"), probabilities=False).label     # -> "tweettune_label"
-
-Knows nothing about files and their formats.
+pick_column(("id", "Tweet"), "text", where="posts.csv")                 # -> "Tweet"
 """
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import Literal
 
-from inference.tables.errors import ScoringError
+from inference.common.errors import DataError
 
 # fmt: off
 TEXT_COLUMNS = (
     "text", "tweet", "tweet_text", "full_text", "sentence", "content", "message", "post", "review",
     "comment", "body", "utterance", "document", "headline", "title", "input", "inputs",
 )
+LABEL_COLUMNS = (
+    "label", "labels", "sentiment", "target", "class", "category", "emotion", "polarity",
+    "airline_sentiment", "label_text", "label_name", "gold_label", "intent", "stance", "y",
+)
 # fmt: on
-PREFIX = "tweettune_"
+_CANDIDATES = {"text": TEXT_COLUMNS, "label": LABEL_COLUMNS, "key": ()}
+_OPTIONS = {"text": "--text-column", "label": "--label-column", "key": "--key"}
 NAMES_SHOWN = 20
 
 
-@dataclass(frozen=True)
-class Added:
-    """The names of the new columns."""
+def pick_column(
+    names: Sequence[str], kind: Literal["text", "label", "key"], *, given: str = "", where: str
+) -> str:
+    """Return the column given, or else the first usual name for this kind of column that is there.
 
-    label: str
-    score: str
-    probabilities: tuple[str, ...]
-    """One a label, in label order; empty when they are not asked for."""
-    truncated: str
-    error: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All of them, in the order in which they are written."""
-        return (self.label, self.score, *self.probabilities, self.truncated, self.error)
-
-
-def find_text_column(names: Sequence[str], *, given: str, where: str) -> str:
-    """Return the given column, or else the first of TEXT_COLUMNS that is there.
-
-    Case, spaces and hyphens don't matter. Raises ScoringError, with the columns that were found.
+    Case, spaces and hyphens don't matter. Raises DataError, with the columns that were found.
     """
-    found = find_column(names, [given] if given else TEXT_COLUMNS)
-    if found is None:
-        what = f"column {given!r}" if given else "text column"
-        raise ScoringError(f"{where} has no {what} ({_shown(names)}); name the right one with --text-column.")
-    return found
-
-
-def find_key_column(names: Sequence[str], *, given: str, where: str) -> str:
-    """Return the column that `--key` names, "" if it names none. Raises ScoringError as for texts."""
-    found = find_column(names, [given]) if given else ""
-    if found is None:
-        raise ScoringError(
-            f"{where} has no column {given!r} ({_shown(names)}); name the right one with --key."
-        )
-    return found
+    name = find_column(names, [given] if given else _CANDIDATES[kind])
+    if name is not None:
+        return name
+    what = f"column {given!r}" if given else f"{kind} column"
+    found = ", ".join(name[:40] or '""' for name in names[:NAMES_SHOWN]) or "nothing"
+    raise DataError(f"{where} has no {what} (found: {found}); name the right one with {_OPTIONS[kind]}.")
 
 
 def find_column(names: Sequence[str], wanted: Iterable[str]) -> str | None:
@@ -69,24 +47,6 @@ def find_column(names: Sequence[str], wanted: Iterable[str]) -> str | None:
         if found := exact.get(name) or plain.get(_plain(name)):
             return found
     return None
-
-
-def _shown(names: Sequence[str]) -> str:
-    return "found: " + (", ".join(name[:40] or '""' for name in names[:NAMES_SHOWN]) or "nothing")
-
-
-def added_columns(taken: Iterable[str], labels: Sequence[str], *, probabilities: bool) -> Added:
-    """Name the new columns; a name that the input has already gets the prefix `tweettune_`."""
-    used = set(taken)
-
-    def free(name: str) -> str:
-        while name in used:
-            name = PREFIX + name
-        used.add(name)
-        return name
-
-    one_a_label = tuple(free(f"probability_{label}") for label in labels) if probabilities else ()
-    return Added(free("label"), free("score"), one_a_label, free("truncated"), free("error"))
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:

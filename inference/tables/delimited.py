@@ -1,27 +1,38 @@
-"""Read CSV and TSV: every cell is a text, and stays the text that it was.
+"""CSV and TSV: every cell is a text, and stays the text that it was.
 
-    source = DelimitedSource(Path("posts.csv"), text_column="", key="")
-
-A row that can't be split into the header's cells is bad, and its whole line stands in the text column. A
-quote that never closes spoils its own line alone: reading goes on with the next one. Blank lines are no rows.
-Knows nothing about predictions.
+A row that can't be split into the header's cells is bad. A stray quote spoils its own line
+alone, and not even that if the line's quotes are even and it has the header's cells when they are taken as
+plain characters. Blank lines are no rows.
 """
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from inference.tables.columns import find_key_column, find_text_column, unique
-from inference.tables.errors import ScoringError
-from inference.tables.source import BOM, Chunk, Source, bundled, kind_of, lines_of, read_head, too_long
+from inference.common.errors import DataError
+from inference.tables.columns import unique
+from inference.tables.rows import (
+    BadRow,
+    Chunk,
+    Head,
+    TableReader,
+    TextChunk,
+    TextTable,
+    bundled,
+    kind_of,
+    lines_of,
+    read_head,
+    readable,
+    too_long,
+)
+from inference.tables.write import TextWriter, Value, as_text
 
-HEAD_BYTES = 1_000_000
 MAX_CELL_CHARACTERS = 1_000_000  # where a quote never closes, reading on for more would not find its end
-Cells = list[str]
+_SPACES = str.maketrans("\t\r\n", "   ")
 
 
 @dataclass(frozen=True)
@@ -31,97 +42,125 @@ class Dialect:
     delimiter: str = ","
     quoted: bool = True
     line_end: str = "\n"
-    bom: bool = False
+    marked: bool = False
+    """Whether it begins with a byte order mark."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of the file: its cells, or its line and why it has none."""
+class _Row:
+    """A row of the file: its cells, or why it has none; its text, and the number of its first line."""
 
-    cells: Cells
-    line: str = ""
+    cells: list[str]
+    text: str
+    number: int
     problem: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DelimitedChunk(Chunk):
-    """`raw` holds the kept cells as they were read: bytes that are not UTF-8 are surrogate escapes."""
+    """`rows` holds the cells as they were read."""
 
-    raw: list[Cells]
+    rows: list[list[str]]
+    names: tuple[str, ...]
 
-    def cells(self) -> list[list[str]]:
-        """Return the cells as proper Unicode: a byte that was none stands there as `\\xff`."""
-        return [[readable_text(cell) for cell in row] for row in self.raw]
+    def column(self, name: str) -> list[object]:
+        """Return the cells of a column; a bad row's are empty."""
+        place = self.names.index(name)
+        return [row[place] for row in self.rows]
 
 
-class DelimitedSource(Source):
-    """A CSV or TSV file. `key`: keep this column alone."""
+class DelimitedReader(TableReader):
+    """A CSV or TSV file. `header` has the names as they stand there, also if one does twice."""
 
-    def __init__(self, path: Path, *, text_column: str, key: str) -> None:
-        self.path = path
+    advice = "put quotes around a text that holds the delimiter or a line end"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         csv.field_size_limit(MAX_CELL_CHARACTERS)
-        head = read_head(path, HEAD_BYTES)
-        if not head.strip(BOM + b"\r\n\t "):
-            raise ScoringError(f"{path} is empty; it must hold at least a header with a text column.")
+        head = read_head(path)
+        if not head.text.strip():
+            raise DataError(f"{path.name} is empty; it must hold at least a header and a row.")
         self.dialect = _dialect(path, head)
         with lines_of(path) as lines:
-            first = next(_rows(lines.line, self.dialect), Row([], "", "the file holds no row"))
-        if first.problem:
-            raise ScoringError(
-                f"{path} has a header that can't be read ({first.problem}); mend its first line."
-            )
+            first = next(_rows(lines.line, self.dialect), _Row([], "", 1, "the file holds no row"))
+        problem = "it holds NUL, as binary files do" if "\0" in first.text else first.problem
+        if problem:
+            raise DataError(f"{path.name} has a header that can't be read ({problem}); mend its first line.")
         self.header = first.cells
-        self.text_column = find_text_column(self.header, given=text_column, where=path.name)
-        self._text = self.header.index(self.text_column)
-        key = find_key_column(self.header, given=key, where=path.name)
-        self._kept = [self.header.index(key)] if key else list(range(len(self.header)))
-        self.columns = unique(readable_text(self.header[i]) for i in self._kept)
-
-    @property
-    def kept_header(self) -> Cells:
-        """The kept columns' names as the file has them, also if one stands there twice."""
-        return [self.header[i] for i in self._kept]
+        self.names = unique(map(readable, self.header))
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows below the header."""
         with lines_of(self.path) as lines:
             rows = _rows(lines.line, self.dialect)
             next(rows)
-            for gathered in bundled((row, len(row.line)) for row in rows):
+            for gathered in bundled((row, len(row.text)) for row in rows):
                 yield self._chunk(gathered, lines.share_read)
 
-    def schema(self) -> pa.Schema:
+    def schema(self, names: Sequence[str]) -> pa.Schema:
         """Every column is one of texts."""
-        return pa.schema([(name, pa.string()) for name in self.columns])
+        return pa.schema([(name, pa.string()) for name in names])
 
-    def _chunk(self, rows: list[Row], share_read: float) -> DelimitedChunk:
-        texts, problems, raw = [], [], []
-        for row in rows:
+    def _chunk(self, found: list[_Row], share_read: float) -> DelimitedChunk:
+        width = len(self.header)
+        bad: dict[int, BadRow] = {}
+        rows = []
+        for place, row in enumerate(found):
             cells, problem = row.cells, row.problem
-            if problem is None and len(cells) != len(self.header):
-                problem = f"the row has {len(cells)} cells where the header has {len(self.header)}"
+            if problem is None and len(cells) != width:
+                problem = f"the row has {len(cells)} cells where the header has {width}"
+            elif problem is not None and not too_long(row.text) and row.text.count('"') % 2 == 0:
+                cells = row.text.rstrip("\r\n").split(self.dialect.delimiter)
+                problem = None if len(cells) == width else problem
             if problem is not None:
-                cells = [""] * len(self.header)
-                cells[self._text] = row.line.rstrip("\r\n")
-            elif not _is_utf8(cells[self._text]):
-                problem = "the text has bytes that are not UTF-8"
-            texts.append(cells[self._text] if problem is None else None)
-            problems.append(problem)
-            raw.append([cells[i] for i in self._kept])
-        return DelimitedChunk(texts, problems, share_read, raw)
+                bad[place] = BadRow(row.number, problem, row.text.rstrip("\r\n"))
+                cells = [""] * width
+            rows.append(cells)
+        return DelimitedChunk(n=len(rows), bad=bad, share_read=share_read, rows=rows, names=self.names)
 
 
-def readable_text(text: str) -> str:
-    """Return a text that any format can hold: a byte that was not UTF-8 is spelt out, as `\\udcff`."""
-    return text.encode("utf-8", "backslashreplace").decode()
+class DelimitedWriter(TextWriter):
+    """Writes CSV or TSV, in the input's own dialect if that is of the same kind."""
 
+    def __init__(self, out: Path, table: TextTable, new: Mapping[str, type]) -> None:
+        super().__init__(out, table, new)
+        self.unwritable = "surrogateescape"
+        self._dialect = Dialect("\t" if kind_of(out) == ".tsv" else ",")
+        self._names: Sequence[str] = table.kept
+        if isinstance(reader := table.reader, DelimitedReader):
+            self._names = [reader.header[reader.names.index(name)] for name in table.kept]
+            if kind_of(out) == kind_of(reader.path):
+                self._dialect = reader.dialect
 
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-        return True
-    except UnicodeEncodeError:
-        return False
+    def header(self) -> str:
+        """Return the line of names, behind a byte order mark if the input has one."""
+        mark = "\ufeff" if self._dialect.marked else ""
+        return mark + "".join(self._written([[*self._names, *self.new]]))
+
+    def lines(self, chunk: TextChunk, new: Sequence[Sequence[Value]]) -> Iterator[str]:
+        """Yield the rows."""
+        raw = isinstance(chunk.rows, DelimitedChunk)
+        cells = chunk.rows.cells(self.table.kept, self.table.text_column, raw=raw)
+        kept = cells if raw else [map(as_text, row) for row in cells]
+        return self._written(
+            [str("" if cell is None else cell) for cell in (*row, *map(as_text, end))]
+            for row, end in zip(kept, new, strict=True)
+        )
+
+    def _written(self, rows: Iterable[Sequence[str]]) -> Iterator[str]:
+        if not self._dialect.quoted:
+            for row in rows:
+                yield "\t".join(cell.translate(_SPACES) for cell in row)
+                yield self._dialect.line_end
+            return
+        line = io.StringIO(newline="")
+        # With this line end the writer quotes cells that hold any line end; the dialect's own replaces it.
+        writer = csv.writer(line, delimiter=self._dialect.delimiter, lineterminator="\r\n")
+        for row in rows:
+            writer.writerow(row)
+            yield line.getvalue()[:-2] + self._dialect.line_end
+            line.seek(0)
+            line.truncate()
 
 
 class _TooLong(Exception):  # noqa: N818  (it names the problem of a row)
@@ -134,6 +173,7 @@ class _Lines:
     def __init__(self, readline: Callable[[], str]) -> None:
         self._readline = readline
         self._given_back: list[str] = []
+        self._taken = 0
         self.record: list[str] = []
         """The lines taken since the record began."""
 
@@ -145,24 +185,32 @@ class _Lines:
         if not line:
             raise StopIteration
         self.record.append(line)
+        self._taken += 1
         if problem := too_long(line):
             raise _TooLong(problem)
         return line
 
+    @property
+    def number(self) -> int:
+        """The number of the record's first line."""
+        return self._taken - len(self.record) + 1
+
     def keep_first(self) -> str:
         """Give back all of the record but its first line, and return that."""
         self._given_back += reversed(self.record[1:])
+        self._taken -= len(self.record) - 1
+        del self.record[1:]
         return self.record[0]
 
 
-def _rows(readline: Callable[[], str], dialect: Dialect) -> Iterator[Row]:
+def _rows(readline: Callable[[], str], dialect: Dialect) -> Iterator[_Row]:
     """Yield the header and the rows."""
     if not dialect.quoted:
-        for line in iter(readline, ""):
+        for number, line in enumerate(iter(readline, ""), 1):
             if problem := too_long(line):
-                yield Row([], line, problem)
+                yield _Row([], line, number, problem)
             elif bare := line.rstrip("\r\n"):
-                yield Row(bare.split(dialect.delimiter), line)
+                yield _Row(bare.split(dialect.delimiter), line, number)
         return
     lines = _Lines(readline)
     records = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
@@ -173,27 +221,28 @@ def _rows(readline: Callable[[], str], dialect: Dialect) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Row([], lines.keep_first(), f"the quotes of the line are broken ({error})")
+            first = lines.keep_first()
+            yield _Row([], first, lines.number, f"the quotes of the line are broken ({error})")
             continue
         except _TooLong as error:
             first = lines.keep_first()
-            yield Row([], first, too_long(first) or f"a quote that opens in it does not close ({error})")
+            problem = too_long(first) or f"a quote that opens in it does not close ({error})"
+            yield _Row([], first, lines.number, problem)
             continue
         if cells:
-            yield Row(cells, "".join(lines.record))
+            yield _Row(cells, "".join(lines.record), lines.number)
 
 
-def _dialect(path: Path, head: bytes) -> Dialect:
-    text = head.decode("utf-8-sig", "surrogateescape")
-    first = text.lstrip("\r\n").split("\n", 1)[0]
+def _dialect(path: Path, head: Head) -> Dialect:
+    first = head.text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = "," if "," in first else max(",;\t|", key=first.count)
     found = Dialect(
         "\t" if kind_of(path) == ".tsv" else delimiter,
         line_end="\r\n" if first.endswith("\r") else "\n",
-        bom=head.startswith(BOM),
+        marked=head.marked,
     )
     bare = replace(found, quoted=False)
-    if found.delimiter == "\t" and _misfits(text, bare) < _misfits(text, found):
+    if found.delimiter == "\t" and _misfits(head.text, bare) < _misfits(head.text, found):
         return bare  # tab-separated tweets are often written with bare quotes
     return found
 

@@ -1,24 +1,34 @@
-"""Read JSONL, one object a line. Rows may have different keys; the columns are all keys of the file.
+"""JSONL, one object a line. Rows may have different keys; the columns are all keys of the file.
 
-    source = JsonlSource(Path("posts.jsonl"), text_column="", key="")
+    for line in json_lines(Path("labels.jsonl")):
+        line.number, line.row, line.problem
 
-The keys are gathered by reading the file once before it is scored. A line that holds no object is a bad row,
-and stands in the text column as it is. Blank lines are no rows. Knows nothing about predictions.
+A line that holds no object is a bad row. Blank lines are no rows.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from inference.tables.columns import find_key_column, find_text_column, unique
-from inference.tables.delimited import readable_text
-from inference.tables.errors import ScoringError
-from inference.tables.source import Chunk, Source, bundled, lines_of, read_head, too_long, why_not_text
+from inference.common.errors import DataError
+from inference.tables.columns import unique
+from inference.tables.rows import (
+    BadRow,
+    Chunk,
+    LineReader,
+    TableReader,
+    TextChunk,
+    bundled,
+    decoded,
+    lines_of,
+    read_head,
+    readable,
+    too_long,
+)
+from inference.tables.write import TextWriter, Value, as_json, plain_value
 
 MAX_COLUMNS = 1_000
 _TYPES = {
@@ -33,104 +43,121 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of the file without its end, its object, and why there is none."""
+class JsonLine:
+    """A line of the file without its end, its number, its object, and why there is none."""
 
+    number: int
     raw: str
-    row: dict[str, Any]
+    row: dict[str, object]
     problem: str | None = None
 
 
-@dataclass(frozen=True)
+def json_lines(path: Path) -> Iterator[JsonLine]:
+    """Yield the lines that are not blank. Raises DataError when the file can't be read."""
+    with lines_of(path) as lines:
+        yield from _parsed_lines(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
 class JsonlChunk(Chunk):
-    """`lines` holds the rows as they stand in the file."""
+    """`lines` holds the rows as they stand in the file; `keys` each column's own name."""
 
-    lines: list[Line]
-    keys: tuple[str, ...]
+    lines: list[JsonLine]
+    keys: dict[str, str]
 
-    def cells(self) -> list[list[Any]]:
-        """Return the values by column, None where a row lacks a key."""
-        return [[line.row.get(key) for key in self.keys] for line in self.lines]
+    def column(self, name: str) -> list[object]:
+        """Return the values of a column, None where a row lacks the key."""
+        key = self.keys[name]
+        return [line.row.get(key) for line in self.lines]
+
+    def plain(self, name: str) -> list[object]:
+        """Return the values with texts decoded; JSON can hold half of a surrogate pair."""
+        return [decoded(value) if isinstance(value, str) else value for value in self.column(name)]
 
 
-class JsonlSource(Source):
-    """A JSONL file. `key`: keep this column alone."""
+class JsonlReader(TableReader):
+    """A JSONL file. Its keys are gathered by reading it once."""
 
-    def __init__(self, path: Path, *, text_column: str, key: str) -> None:
-        self.path = path
-        if not read_head(path, 1_000).strip():
-            raise ScoringError(f"{path} is empty; it must hold one JSON object a line.")
-        names = tuple(self._kinds)
-        if not names:
-            raise ScoringError(f"{path} holds no JSON object with a key; JSONL has one object a line.")
-        self.text_column = find_text_column(names, given=text_column, where=path.name)
-        self.key = find_key_column(names, given=key, where=path.name)
-        self._keys = (self.key,) if self.key else names
-        self.columns = unique(readable_text(name) for name in self._keys)
+    advice = "JSONL has one object a line"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        if not read_head(path).text.strip():
+            raise DataError(f"{path.name} is empty; it must hold one JSON object a line.")
+        kinds: dict[str, set[str]] = {}
+        for line in json_lines(path):
+            for key, value in line.row.items():
+                kinds.setdefault(key, set()).update(_kind(value))
+            if len(kinds) > MAX_COLUMNS:
+                raise DataError(
+                    f"{path.name} has over {MAX_COLUMNS:,} different keys; put what varies into one nested "
+                    "value."
+                )
+        if not kinds:
+            raise DataError(f"{path.name} holds no JSON object with a key; JSONL has one object a line.")
+        self.names = unique(map(readable, kinds))
+        self._keys = dict(zip(self.names, kinds, strict=True))
+        self._kinds = dict(zip(self.names, kinds.values(), strict=True))
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the lines that are not blank."""
         with lines_of(self.path) as lines:
-            for gathered in bundled((line, len(line.raw)) for line in _lines(iter(lines.line, ""))):
-                yield self._chunk(gathered, lines.share_read)
+            for found in bundled((line, len(line.raw)) for line in _parsed_lines(lines)):
+                bad = {
+                    place: BadRow(line.number, line.problem, line.raw)
+                    for place, line in enumerate(found)
+                    if line.problem
+                }
+                yield JsonlChunk(
+                    n=len(found), bad=bad, share_read=lines.share_read, lines=found, keys=self._keys
+                )
 
-    def schema(self) -> pa.Schema:
+    def schema(self, names: Sequence[str]) -> pa.Schema:
         """A column of one kind of value has its type; mixed and nested values are written as JSON text."""
-        types = [_TYPES.get(frozenset(self._kinds[key]), pa.string()) for key in self._keys]
-        return pa.schema(list(zip(self.columns, types, strict=True)))
-
-    @cached_property
-    def _kinds(self) -> dict[str, set[str]]:
-        """The kinds of values that each key has in the file, null apart."""
-        kinds: dict[str, set[str]] = {}
-        with lines_of(self.path) as lines:
-            for line in _lines(iter(lines.line, "")):
-                for name, value in line.row.items():
-                    kinds.setdefault(name, set()).update(_kind(value))
-                if len(kinds) > MAX_COLUMNS:
-                    raise ScoringError(
-                        f"{self.path} has over {MAX_COLUMNS:,} different keys; "
-                        "put what varies into one nested value."
-                    )
-        return kinds
-
-    def _chunk(self, lines: list[Line], share_read: float) -> JsonlChunk:
-        problems = [line.problem or why_not_text(line.row.get(self.text_column)) for line in lines]
-        texts = [
-            line.row[self.text_column] if problem is None else None
-            for line, problem in zip(lines, problems, strict=True)
-        ]
-        shown = [
-            Line(line.raw, {self.text_column: readable_text(line.raw)}, line.problem)
-            if line.problem
-            else line
-            for line in lines
-        ]
-        return JsonlChunk(texts, problems, share_read, shown, self._keys)
+        return pa.schema([(name, _TYPES.get(frozenset(self._kinds[name]), pa.string())) for name in names])
 
 
-def _lines(lines: Iterator[str]) -> Iterator[Line]:
-    for line in lines:
+class JsonlWriter(TextWriter):
+    """Writes JSONL: a row of a JSONL input keeps its line and gets the new keys at its end."""
+
+    def lines(self, chunk: TextChunk, new: Sequence[Sequence[Value]]) -> Iterator[str]:
+        """Yield the rows."""
+        more = [dict(zip(self.new, values, strict=True)) for values in new]
+        kept = self.table.kept
+        if not isinstance(rows := chunk.rows, JsonlChunk) or kept != self.table.reader.names:
+            for cells, added in zip(rows.cells(kept, self.table.text_column), more, strict=True):
+                yield as_json({**dict(zip(kept, cells, strict=True)), **added}) + "\n"
+            return
+        for line, added in zip(rows.lines, more, strict=True):
+            if line.problem:
+                yield as_json({self.table.text_column: readable(line.raw), **added}) + "\n"
+            elif line.row and decoded(line.raw) == line.raw:
+                yield f"{line.raw[:-1].rstrip()}, {as_json(added)[1:]}\n"  # one object of two
+            else:
+                plain = {key: plain_value(value) for key, value in line.row.items()}
+                yield as_json({**plain, **added}) + "\n"
+
+
+def _parsed_lines(lines: LineReader) -> Iterator[JsonLine]:
+    for number, line in enumerate(iter(lines.line, ""), 1):
         raw = line.strip(" \t\r\n")
         if problem := too_long(line):
-            yield Line(raw, {}, problem)
+            yield JsonLine(number, raw, {}, problem)
         elif raw:
-            yield _parsed(raw)
+            row, problem = _parsed(raw)
+            yield JsonLine(number, raw, row, problem)
 
 
-def _parsed(raw: str) -> Line:
+def _parsed(raw: str) -> tuple[dict[str, object], str | None]:
     try:
-        raw.encode()
         row = json.loads(raw)
-    except UnicodeEncodeError:
-        return Line(raw, {}, "the line has bytes that are not UTF-8")
     except RecursionError:
-        return Line(raw, {}, "the line is nested too deeply")
+        return {}, "the line is nested too deeply"
     except ValueError as error:
-        return Line(raw, {}, f"the line is not JSON ({error})")
+        return {}, f"the line is not JSON ({error})"
     if not isinstance(row, dict):
-        return Line(raw, {}, f"the line is not a JSON object but a {type(row).__name__}")
-    return Line(raw, row)
+        return {}, f"the line is not a JSON object but a {type(row).__name__}"
+    return row, None
 
 
 def _kind(value: object) -> set[str]:

@@ -1,124 +1,146 @@
-"""Read Parquet, a few thousand rows at a time. Column types and the file's metadata are kept.
+"""Parquet, a few thousand rows at a time. Column types and the file's metadata are kept."""
 
-    source = ParquetSource(Path("posts.parquet"), text_column="", key="")
-
-Knows nothing about predictions.
-"""
-
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inference.tables.columns import find_key_column, find_text_column
-from inference.tables.errors import ScoringError
-from inference.tables.source import CHUNK_ROWS, Chunk, Source, bundled, readable, why_not_text
+from inference.common.errors import DataError
+from inference.tables.rows import (
+    CHUNK_CHARACTERS,
+    CHUNK_ROWS,
+    Chunk,
+    TableReader,
+    TextChunk,
+    TextTable,
+    reading,
+)
+from inference.tables.write import TableWriter, Value, as_text, plain_value
 
-_NOT_UTF8 = "the text has bytes that are not UTF-8"
+ROW_GROUP_ROWS, ROW_GROUP_BYTES = 65_536, 64_000_000
+_ARROW = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ParquetChunk(Chunk):
-    """`batch` holds the kept columns as they were read."""
+    """`batch` holds the rows as they were read."""
 
     batch: pa.RecordBatch
 
-    def cells(self) -> list[list[Any]]:
+    def column(self, name: str) -> list[object]:
+        """Return the values of a column; binary ones are taken for texts."""
+        return values_of(self.batch.column(name))
+
+    def plain(self, name: str) -> list[object]:
         """Return values that JSON can hold: dates and decimal numbers as texts, NaN as None."""
-        columns = [_plain_values(column) for column in self.batch.columns]
-        return [list(row) for row in zip(*columns, strict=True)] or [[] for _ in range(self.batch.num_rows)]
+        column = self.batch.column(name)
+        kind = column.type
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
+            column = column.cast(pa.string())  # Python's own dates have no nanoseconds
+        return [plain_value(value) for value in _python_values(column)]
 
 
-class ParquetSource(Source):
-    """A Parquet file. `key`: keep this column alone."""
+class ParquetReader(TableReader):
+    """A Parquet file."""
 
-    def __init__(self, path: Path, *, text_column: str, key: str) -> None:
-        self.path = path
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with reading(path):
+            if not path.stat().st_size:
+                raise DataError(f"{path.name} is empty; write it again.")
         with _sound(path), pq.ParquetFile(path) as file:
-            self._schema, self._rows = file.schema_arrow, file.metadata.num_rows
-        names = self._schema.names
-        if len(set(names)) < len(names):
-            raise ScoringError(f"{path} has two columns of the same name; rename one of them.")
-        self.text_column = find_text_column(names, given=text_column, where=path.name)
-        kept = find_key_column(names, given=key, where=path.name)
-        self.columns = (kept,) if kept else tuple(names)
+            self._schema, self._n = file.schema_arrow, file.metadata.num_rows
+        self.names = tuple(self._schema.names)
+        if len(set(self.names)) < len(self.names):
+            raise DataError(f"{path.name} has two columns of the same name; rename one of them.")
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows; what is in memory at once is one row group's columns at most."""
         done = 0
         with _sound(self.path), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(CHUNK_ROWS):
-                for chunk in self._chunks(batch):
-                    done += chunk.batch.num_rows
-                    yield replace(chunk, share_read=done / max(1, self._rows))
+                rows = batch.num_rows  # of long texts fewer: a chunk is bounded as those of other formats are
+                if (size := batch.nbytes) > CHUNK_CHARACTERS:
+                    rows = -(-rows * CHUNK_CHARACTERS // size)
+                for start in range(0, batch.num_rows, rows):
+                    part = batch.slice(start, rows)
+                    done += part.num_rows
+                    yield ParquetChunk(n=part.num_rows, share_read=done / self._n, batch=part)
 
-    def schema(self) -> pa.Schema:
+    def schema(self, names: Sequence[str]) -> pa.Schema:
         """The file's own schema, its metadata included."""
-        return pa.schema([self._schema.field(name) for name in self.columns], self._schema.metadata)
+        return pa.schema([self._schema.field(name) for name in names], self._schema.metadata)
 
-    def _chunks(self, batch: pa.RecordBatch) -> Iterator[ParquetChunk]:
-        """Yield rows as chunks: bounded in characters, too, as those of the other formats are."""
-        values = _text_values(batch.column(self.text_column))
-        problems = [_NOT_UTF8 if isinstance(value, bytes) else why_not_text(value) for value in values]
-        texts = [value if problem is None else None for value, problem in zip(values, problems, strict=True)]
-        kept, start = batch.select(list(self.columns)), 0
-        for rows in bundled((text, len(text or "")) for text in texts):
-            end = start + len(rows)
-            yield ParquetChunk(rows, problems[start:end], 0.0, kept.slice(start, len(rows)))
-            start = end
+
+class ParquetWriter(TableWriter):
+    """Writes Parquet: parts are Parquet files, joined into larger row groups."""
+
+    def __init__(self, out: Path, table: TextTable, new: Mapping[str, type]) -> None:
+        super().__init__(out, table, new)
+        kept = table.schema
+        more = pa.schema([(name, _ARROW[kind]) for name, kind in new.items()])
+        self._schema = pa.schema([*kept, *more], kept.metadata)
+
+    def part(self, chunk: TextChunk, new: Sequence[Sequence[Value]]) -> bytes:
+        """Return the rows of a chunk as a Parquet file."""
+        names, types = self.table.kept, self._schema.types
+        if isinstance(rows := chunk.rows, ParquetChunk):
+            kept = rows.batch.select(list(names)).columns
+        else:
+            kept = _arrays(rows.cells(names, self.table.text_column), types[: len(names)])
+        arrays = [*kept, *_arrays(new, types[len(names) :])]
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_arrays(arrays, schema=self._schema), buffer)
+        return bytes(buffer.getvalue())
+
+    def join(self, parts: Iterable[Path], file: BinaryIO) -> None:
+        """Write the parts' rows, many parts to a row group."""
+        with pq.ParquetWriter(file, self._schema) as writer:
+            waiting: list[pa.Table] = []
+            for path in parts:
+                waiting.append(pq.ParquetFile(path).read())
+                rows, size = sum(t.num_rows for t in waiting), sum(t.nbytes for t in waiting)
+                if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+                    writer.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP_ROWS)
+                    waiting = []
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP_ROWS)
+
+
+def values_of(column: pa.Array | pa.ChunkedArray) -> list[object]:
+    """Return a column's values; binary ones as texts, with surrogate escapes for what is not UTF-8."""
+    return [_as_str(value) if isinstance(value, bytes) else value for value in _python_values(column)]
+
+
+def _python_values(column: pa.Array | pa.ChunkedArray) -> list[object]:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:  # some writers put other encodings into string columns
+        return [value and _as_str(value) for value in column.cast(pa.large_binary()).to_pylist()]
+
+
+def _as_str(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _arrays(rows: Sequence[Sequence[object]], types: Sequence[pa.DataType]) -> list[pa.Array]:
+    return [
+        pa.array([as_text(row[place]) if kind == pa.string() else row[place] for row in rows], kind)
+        for place, kind in enumerate(types)
+    ]
 
 
 @contextmanager
 def _sound(path: Path) -> Iterator[None]:
     try:
-        with readable(path):
+        with reading(path):
             yield
     except pa.ArrowException as error:
         reason = str(error).split("\n", 1)[0].rstrip(".")
-        raise ScoringError(f"{path} is not a sound Parquet file ({reason}); write it again.") from error
-
-
-def _text_values(column: pa.Array) -> list[Any]:
-    """Return the values; a text that is not UTF-8 as bytes."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    try:
-        values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError:  # some writers put other encodings into string columns
-        values = column.cast(pa.large_binary()).to_pylist()
-    return [_decoded(value) if isinstance(value, bytes) else value for value in values]
-
-
-def _decoded(value: bytes) -> str | bytes:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
-
-
-def _plain_values(column: pa.Array) -> list[Any]:
-    kind = column.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
-        column = column.cast(pa.string())  # Python's own dates have no nanoseconds
-    return [_plain(value) for value in _text_values(column)]
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case float():
-            return value if math.isfinite(value) else None
-        case None | bool() | int() | str():
-            return value
-        case bytes():
-            return value.decode("utf-8", "backslashreplace")
-        case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case _:
-            return str(value)
+        raise DataError(f"{path.name} is not a sound Parquet file ({reason}); write it again.") from error

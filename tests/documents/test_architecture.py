@@ -59,12 +59,10 @@ a floor imports only what stands below it, and itself."""
 
 
 OWED = {
-    "inference/tables/sinks.py",
     "training/runs/run.py",
     "ui/header.py",
     "ui/live/duel_panel.py",
     "ui/state.py",
-    "inference/live/sources/files.py",
     "ui/live/duel.py",
     "ui/live/publish.py",
 }

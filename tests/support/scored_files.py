@@ -1,4 +1,4 @@
-"""Files for the tests of scoring: written and read by the standard tools of each format, not by ours."""
+"""Tables for tests: written and read by the standard tools of each format, not by ours."""
 
 import csv
 import gzip
@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inference import Prediction
-from inference.scoring.parts import Counts, open_parts
-from inference.tables.columns import added_columns
-from inference.tables.formats import SOURCES, open_sink, open_source
+from inference.scoring.parts import RowCounts, open_parts
+from inference.scoring.score import ScoreColumns
+from inference.tables.formats import FORMATS, open_texts, open_writer
 
 LABELS = ("negative", "neutral", "positive")
 SURE = Prediction("neutral", (0.25, 0.5, 0.25), truncated=False)
-FORMATS = [*SOURCES, ".csv.gz", ".jsonl.gz"]
+ENDINGS = [*FORMATS, ".csv.gz", ".jsonl.gz"]
 
 
 def opened(path: Path, mode: str):
@@ -50,13 +50,14 @@ def read_rows(path: Path) -> list[dict]:
 
 def converted(source: Path, out: Path, *, text_column: str = "", key: str = "", probabilities=False) -> Path:
     """Read and write a file with a fixed prediction for each good row: files without a model."""
-    read = open_source(source, text_column=text_column, key=key)
-    sink = open_sink(out, read, added_columns(read.columns, LABELS, probabilities=probabilities))
+    table = open_texts(source, text_column=text_column, key=key)
+    columns = ScoreColumns.beside(table.kept, LABELS, probabilities=probabilities)
+    writer = open_writer(out, table, columns.types)
     with open_parts(out, {}, overwrite=True) as parts:
-        for chunk in read.chunks():
-            found = [None if text is None else SURE for text in chunk.texts]
-            parts.write(sink.part(chunk, found), Counts(len(found)))
-        parts.finish(sink.join)
+        for chunk in table.chunks():
+            found = chunk.aligned([SURE] * len(chunk.good_texts))
+            parts.write(writer.part(chunk, columns.values(found, chunk.problems)), RowCounts(len(found)))
+        parts.finish(writer.join)
     return out
 
 

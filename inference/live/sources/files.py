@@ -8,7 +8,6 @@ been trained on what is in the file.
 """
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 from inference.common.errors import TweetTuneError
@@ -44,10 +43,11 @@ def _lines(path: Path) -> Iterator[tuple[str, None]]:
 
 
 def _table(path: Path, text_column: str, label_column: str) -> Iterator[tuple[str | None, str | None]]:
-    formats = import_module("inference.tables.formats")  # pyarrow takes a while: not before it is needed
-    source = formats.open_source(path, text_column=text_column, key="")
-    at = source.columns.index(label_column) if label_column in source.columns else None
-    for chunk in source.chunks():
-        for text, cells in zip(chunk.texts, chunk.cells(), strict=True):
-            label = None if at is None or cells[at] in (None, "") else str(cells[at])
-            yield text, label
+    from inference.tables.formats import open_texts  # noqa: PLC0415  (pyarrow takes a while)
+
+    table = open_texts(path, text_column=text_column)
+    labelled = label_column in table.kept
+    for chunk in table.chunks():
+        labels = chunk.rows.plain(label_column) if labelled else [None] * chunk.rows.n
+        for text, label in zip(chunk.texts, labels, strict=True):
+            yield text, None if label in (None, "") else str(label)

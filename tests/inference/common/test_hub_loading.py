@@ -18,11 +18,10 @@ from inference.classifier import Classifier
 from inference.cli import main
 from inference.common import hub_client
 from inference.common.errors import ArtifactError, BaseError
-from inference.scoring.job import Job, open_input
-from inference.scoring.progress import Scored
-from inference.scoring.score import score
+from inference.scoring.job import ScoringJob, open_input
+from inference.scoring.score import Progress, score
 from inference.serving.service import Service
-from inference.tables.source import CHUNK_ROWS
+from inference.tables.rows import CHUNK_ROWS
 from tests.support import WORDS, exporting
 from tests.support.hub_fixtures import ADA, BOB
 from training.model.bases import resolve_base
@@ -160,9 +159,9 @@ def stop_in_the_second_chunk(share, sentence):
 def test_a_scoring_by_another_commit_of_the_model_is_told_apart(online, files, tmp_path, capsys):
     online.create_repo("ada/tweets", files=files)
     (tmp_path / "in.csv").write_text("text\n" + "a day\n" * (CHUNK_ROWS + 1))
-    job = Job(tmp_path / "in.csv", tmp_path / "out.csv", model="ada/tweets")
+    job = ScoringJob(tmp_path / "in.csv", tmp_path / "out.csv", model="ada/tweets")
     with pytest.raises(KeyboardInterrupt):
-        score(job, open_input(job), Scored(stop_in_the_second_chunk))
+        score(job, open_input(job), Progress(stop_in_the_second_chunk))
     again = ["score", str(job.input), "--model", "ada/tweets", "--output", str(job.output)]
     weights = bytearray(files["model.safetensors"])
     weights[-1] ^= 1

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from inference.cli import main
-from inference.tables.source import CHUNK_ROWS
+from inference.tables.rows import CHUNK_ROWS
 from tests.support import REPOSITORY, WORDS, at_a_terminal, command, wait_for
 from tests.support.scored_files import read_rows, write_rows
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from inference.cli import main
-from inference.tables.source import CHUNK_ROWS
+from inference.tables.rows import CHUNK_ROWS
 from tests.support import REPOSITORY, WORDS, command, wait_for
 from tests.support.scored_files import write_rows
 

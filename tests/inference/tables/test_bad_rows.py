@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from inference.tables.errors import ScoringError
-from inference.tables.formats import SINKS, SOURCES, open_source
-from inference.tables.source import CHUNK_ROWS
+from inference.common.errors import DataError
+from inference.tables.formats import open_texts
+from inference.tables.rows import CHUNK_ROWS
 from tests.support.scored_files import converted, read_rows, rows_of, write_rows
 
 # bad rows
@@ -25,16 +25,16 @@ def test_bad_rows_of_csv_stay_in_their_place_with_a_reason(tmp_path):
         ("1", "good", None),
         ("", "2,too,many", "the row has 3 cells where the header has 2"),
         ("", "3", "the row has 1 cells where the header has 2"),
-        ("4", "\\udcff\\udcfe", "the text has bytes that are not UTF-8"),
+        ("4", "ÿþ", None),
         ("", '5,"opens and never closes', "the quotes of the line are broken (',' expected after '\"')"),
-        ("", '6,"ends" badly', "the quotes of the line are broken (',' expected after '\"')"),
+        ("6", '"ends" badly', None),
         ("7", "two\nlines", None),
         ("8", "", None),
         ("9", "good", None),
     ]
     assert [row["label"] for row in found] == [None if row["error"] else "neutral" for row in found]
     as_csv = converted(tmp_path / "in.csv", tmp_path / "out.csv").read_bytes()
-    assert b"\n4,\xff\xfe,,,,the text has bytes that are not UTF-8\n" in as_csv
+    assert b"\n4,\xff\xfe,neutral,0.5,false,\n" in as_csv
     rows = csv.DictReader(as_csv.decode("latin-1").splitlines(keepends=True))
     assert [row["error"] for row in rows] == [row["error"] or "" for row in found]
 
@@ -70,7 +70,7 @@ def test_bad_rows_of_jsonl_stay_in_their_place_with_a_reason(tmp_path):
         "the text is missing",
         "the text is missing",
         "the text is not a text (int)",
-        "the line has bytes that are not UTF-8",
+        None,
         "the line is nested too deeply",
         "the text is missing",
         None,
@@ -79,8 +79,9 @@ def test_bad_rows_of_jsonl_stay_in_their_place_with_a_reason(tmp_path):
         found = rows_of(b"\n".join(lines), tmp_path, name="in.jsonl", out=out)
         assert [row["error"] or None for row in found] == reasons
         assert found[1]["text"] == lines[1].decode()
+        assert found[7]["text"] == "ÿ"
         assert [row["label"] or None for row in found] == [None if r else "neutral" for r in reasons]
-    assert [str(row.get("id") or "") for row in found] == ["1", "", "", "4", "5", "6", "7", "", "", "", "11"]
+    assert [str(row.get("id") or "") for row in found] == ["1", "", "", "4", "5", "6", "7", "8", "", "", "11"]
 
 
 def test_bad_rows_of_parquet_stay_in_their_place_with_a_reason(tmp_path):
@@ -91,14 +92,9 @@ def test_bad_rows_of_parquet_stay_in_their_place_with_a_reason(tmp_path):
     for column in (broken, not_text):
         pq.write_table(pa.table({"id": [1, 2, 3, 4], "text": column}), tmp_path / "in.parquet")
         found = read_rows(converted(tmp_path / "in.parquet", tmp_path / "out.jsonl"))
-        assert [row["error"] for row in found] == [
-            None,
-            "the text has bytes that are not UTF-8",
-            "the text is missing",
-            None,
-        ]
+        assert [row["error"] for row in found] == [None, None, "the text is missing", None]
         assert [row["id"] for row in found] == [1, 2, 3, 4]
-        assert found[1]["text"] == "caf\\xe9"
+        assert found[1]["text"] == ("café" if column is broken else "caf\\xe9")
     pq.write_table(pa.table({"text": [1.5, float("nan")]}), tmp_path / "in.parquet")
     found = read_rows(converted(tmp_path / "in.parquet", tmp_path / "out.csv"))
     assert [row["error"] for row in found] == ["the text is not a text (float)", "the text is missing"]
@@ -111,44 +107,49 @@ CUT_SHORT = gzip.compress(b"text\n" * 999, mtime=0)[:-9]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content", "found"),
     [
-        ("in.csv", b"a,b\n1,2\n", "in.csv has no text column (found: a, b); name the right"),
-        ("in.csv", b"", "in.csv is empty; it must hold at least a header with a text column."),
-        ("in.csv", b"\xef\xbb\xbf\r\n", "in.csv is empty; it must hold at least a header with"),
-        ("in.csv", b'"text\n', "in.csv has a header that can't be read (the quotes of the line are"),
-        ("in.csv", "text\na\n".encode("utf-16"), "in.csv is in UTF-16; save it as UTF-8."),
-        ("in.csv", b"PK\x03\x04", "in.csv is a binary file whose name says that it holds text; give"),
-        ("in.jsonl", b"\n", "in.jsonl is empty; it must hold one JSON object a line."),
-        ("in.jsonl", b"[\n]\n", "in.jsonl holds no JSON object with a key; JSONL has one object a line."),
-        ("in.jsonl", b'{"t": 1}', "in.jsonl has no text column (found: t); name the right one with"),
-        ("in.jsonl.gz", b'{"t": 1}', "in.jsonl.gz can't be read (Not a gzipped file (b'{\"')); check the"),
-        ("in.csv.gz", CUT_SHORT, "in.csv.gz is cut short (its gzip stream"),
-        ("in.parquet", b"PAR1", "in.parquet is not a sound Parquet file (Parquet file size is 4 bytes"),
-        ("in.parquet.gz", b"", "in.parquet.gz is Parquet, which is packed inside already; leave out"),
-        ("in.xlsx", b"", "in.xlsx has an ending that is not known (.xlsx); use .csv, .tsv, .jsonl"),
-        ("in", b"", "in has an ending that is not known (none); use .csv, .tsv, .jsonl, .parquet."),
+        ("in.csv", b"a,b\n1,2\n", "no text column (found: a, b)"),
+        ("in.csv", b"", "is empty"),
+        ("in.csv", b"\xef\xbb\xbf\r\n", "is empty"),
+        ("in.csv", b'"text\n', "has a header that can't be read (the quotes of the line are broken"),
+        ("in.csv", b"PK\x03\x04", "is a binary file"),
+        ("in.csv", bytes(500), "it holds NUL, as binary files do"),
+        ("in.jsonl", b"\x89PNG\r\n\x1a\n", "is a binary file"),
+        ("in.jsonl", b"\n", "is empty"),
+        ("in.jsonl", b"[\n]\n", "holds no JSON object with a key"),
+        ("in.jsonl", b'{"t": 1}', "no text column (found: t)"),
+        ("in.jsonl.gz", b'{"t": 1}', "can't be read (Not a gzipped file"),
+        ("in.csv.gz", CUT_SHORT, "is cut short (its gzip stream"),
+        ("in.parquet", b"", "is empty"),
+        ("in.parquet", b"PAR1", "is not a sound Parquet file (Parquet file size is 4 bytes"),
+        ("in.parquet.gz", b"", "is Parquet, which is packed inside already"),
+        ("in.xlsx", b"", "is of a type that can't be read or written (.xlsx); use .csv, .tsv, .jsonl"),
+        ("in", b"", "(no ending); use .csv, .tsv, .jsonl, .parquet."),
     ],
 )
-def test_a_file_that_can_not_be_used_is_one_sentence(name, content, message, tmp_path):
+def test_a_file_that_can_not_be_used_is_one_sentence(name, content, found, tmp_path):
+    """What happened, what was found, and after a semicolon what to do."""
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ScoringError) as found:
-        list(open_source(tmp_path / name, text_column="", key="").chunks())
-    assert str(found.value).removeprefix(f"{tmp_path}/").startswith(message)
-    assert "\n" not in str(found.value)
+    with pytest.raises(DataError) as caught:
+        list(open_texts(tmp_path / name).chunks())
+    sentence = str(caught.value)
+    assert sentence.removeprefix(f"{tmp_path}/").startswith(name)
+    assert found in sentence
+    assert "; " in sentence and sentence.endswith(".") and "\n" not in sentence
 
 
 def test_a_file_that_is_not_there_and_a_column_that_is_not_there(tmp_path):
-    with pytest.raises(ScoringError, match=r"There is no file .*none\.csv; check the path\."):
-        open_source(tmp_path / "none.csv", text_column="", key="")
+    with pytest.raises(DataError, match=r"There is no file .*none\.csv; check the path\."):
+        open_texts(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ScoringError, match=r"folder\.csv is a folder; give one file"):
-        open_source(tmp_path / "folder.csv", text_column="", key="")
+    with pytest.raises(DataError, match=r"folder\.csv is a folder; give one file"):
+        open_texts(tmp_path / "folder.csv")
     source = write_rows(tmp_path / "in.csv", [{"text": "a", "id": "1"}])
-    with pytest.raises(ScoringError, match=r"no column 'x' \(found: text, id\); .* with --text-column\."):
-        open_source(source, text_column="x", key="")
-    with pytest.raises(ScoringError, match=r"no column 'k' \(found: text, id\); .* with --key\."):
-        open_source(source, text_column="", key="k")
+    with pytest.raises(DataError, match=r"no column 'x' \(found: text, id\); .* with --text-column\."):
+        open_texts(source, text_column="x")
+    with pytest.raises(DataError, match=r"no column 'k' \(found: text, id\); .* with --key\."):
+        open_texts(source, key="k")
 
 
 def test_a_file_cut_off_midway_is_an_error_and_not_a_short_result(tmp_path):
@@ -156,12 +157,12 @@ def test_a_file_cut_off_midway_is_an_error_and_not_a_short_result(tmp_path):
     source = write_rows(tmp_path / "in.parquet", rows)
     content = source.read_bytes()
     source.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ScoringError, match="not a sound Parquet file"):
+    with pytest.raises(DataError, match="not a sound Parquet file"):
         converted(source, tmp_path / "out.csv")
     source = write_rows(tmp_path / "in.csv.gz", rows)
     content = source.read_bytes()
     source.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ScoringError, match="is cut short"):
+    with pytest.raises(DataError, match="is cut short"):
         converted(source, tmp_path / "out.csv")
 
 
@@ -197,9 +198,5 @@ def test_a_line_that_is_too_long_within_quotes_spoils_that_row_and_its_own(tmp_p
 
 def test_keys_have_a_limit(tmp_path):
     write_rows(tmp_path / "in.jsonl", [{"text": "a", f"key {i}": i} for i in range(1_001)])
-    with pytest.raises(ScoringError, match="over 1,000 different keys"):
-        open_source(tmp_path / "in.jsonl", text_column="", key="")
-
-
-def test_every_format_is_read_and_written():
-    assert set(SOURCES) == set(SINKS)
+    with pytest.raises(DataError, match="over 1,000 different keys"):
+        open_texts(tmp_path / "in.jsonl")

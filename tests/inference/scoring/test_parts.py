@@ -6,10 +6,9 @@ import os
 import pytest
 
 from inference.common.progress import shown_progress
-from inference.scoring.parts import Counts, check_out, open_parts
-from inference.scoring.progress import Scored
-from inference.scoring.score import _ahead
-from inference.tables.errors import ScoringError
+from inference.scoring.job import ScoringError
+from inference.scoring.parts import RowCounts, open_parts
+from inference.scoring.score import Progress, read_ahead
 
 MADE = {"input": 1, "model": "m", "options": {"a": (1, 2)}}
 
@@ -23,13 +22,13 @@ def begun(out, *data, made=MADE, overwrite=False) -> None:
     """Write parts, then stop as a killed process does: without the end."""
     with open_parts(out, made, overwrite=overwrite) as parts:
         for one in data:
-            parts.write(one, Counts(1, 0, 1))
+            parts.write(one, RowCounts(1, 0, 1))
 
 
 def finished(out, *data, made=MADE, overwrite=False) -> bytes:
     with open_parts(out, made, overwrite=overwrite) as parts:
         for one in data:
-            parts.write(one, Counts(1, 1, 0))
+            parts.write(one, RowCounts(1, 1, 0))
         parts.finish(joined)
     return out.read_bytes()
 
@@ -38,7 +37,7 @@ def test_parts_go_on_and_are_joined_in_order(tmp_path):
     out = tmp_path / "out.csv"
     begun(out, b"a", b"b")
     with open_parts(out, MADE, overwrite=False) as parts:
-        assert (parts.done, parts.counts) == (2, Counts(2, 0, 2))
+        assert (parts.done, parts.counts) == (2, RowCounts(2, 0, 2))
     assert not out.exists()
     assert finished(out, b"c") == b"abc"
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
@@ -56,7 +55,7 @@ def test_a_torn_part_and_what_is_behind_a_gap_are_made_again(tmp_path):
     paths = sorted((tmp_path / "out.csv.partial").glob("part-*"))
     paths[1].rename(paths[1].with_name(paths[1].name + ".writing"))
     with open_parts(out, MADE, overwrite=False) as parts:
-        assert (parts.done, parts.counts) == (1, Counts(1, 0, 1))
+        assert (parts.done, parts.counts) == (1, RowCounts(1, 0, 1))
     assert finished(out, b"B", b"C") == b"aBC"
 
 
@@ -131,11 +130,6 @@ def test_a_join_that_fails_loses_nothing(tmp_path):
 def test_what_can_not_be_written_is_one_sentence(tmp_path):
     with pytest.raises(ScoringError, match=r"x\.csv can't be written \(No such file or directory\); check"):
         begun(tmp_path / "none" / "x.csv")
-    (tmp_path / "out.csv").write_bytes(b"")
-    with pytest.raises(ScoringError, match=r"is there already; give another --output, or --overwrite"):
-        check_out(tmp_path / "out.csv", overwrite=False)
-    with pytest.raises(ScoringError, match="is a folder; give the name of a file to write"):
-        check_out(tmp_path, overwrite=True)
 
 
 # at the same time
@@ -143,7 +137,7 @@ def test_what_can_not_be_written_is_one_sentence(tmp_path):
 
 def test_reading_is_one_item_ahead_and_no_more():
     taken = []
-    items = _ahead(taken.append(i) or i for i in range(5))
+    items = read_ahead(taken.append(i) or i for i in range(5))
     for i in items:
         assert len(taken) <= i + 2
     assert taken == [0, 1, 2, 3, 4]
@@ -154,7 +148,7 @@ def test_an_error_of_the_reader_arrives():
         yield 1
         raise ScoringError("cut short")
 
-    items = _ahead(broken())
+    items = read_ahead(broken())
     assert next(items) == 1
     with pytest.raises(ScoringError, match="cut short"):
         next(items)
@@ -165,7 +159,7 @@ def test_an_error_of_the_reader_arrives():
 
 def test_the_time_left_counts_this_run_alone():
     said, now = [], [100.0]
-    progress = Scored(lambda share, sentence: said.append((share, sentence)), clock=lambda: now[0])
+    progress = Progress(lambda share, sentence: said.append((share, sentence)), clock=lambda: now[0])
     progress.begin(rows=5_000, share=0.5)
     now[0] += 60
     progress.update(rows=7_500, share=0.75)
@@ -181,7 +175,7 @@ def test_the_time_left_counts_this_run_alone():
 def test_without_a_terminal_a_line_now_and_then(monkeypatch, capsys):
     now = [0.0]
     with shown_progress(clock=lambda: now[0]) as show:
-        progress = Scored(show, clock=lambda: now[0])
+        progress = Progress(show, clock=lambda: now[0])
         progress.begin(rows=0, share=0.0)
         for step in range(1, 5):
             now[0] += 6
