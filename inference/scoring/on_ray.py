@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -28,7 +28,6 @@ import ray.data
 from inference.classifier import Classifier, Prediction
 from inference.common.errors import TweetTuneError
 from inference.scoring.job import ScoringError
-from inference.scoring.score import Classified
 from inference.tables.formats import open_texts
 from inference.tables.rows import TextChunk
 
@@ -67,7 +66,7 @@ def classify_on_ray(
     labels: Sequence[str],
     workers: int | None,
     done: int,
-) -> Classified:
+) -> Generator[tuple[TextChunk, list[Prediction | None]], None, None]:
     """Yield each chunk with its predictions, None for a bad row; `chunks` begin behind the first `done`.
 
     Raises ScoringError when the cluster can't be reached, or the workers fail otherwise than by their death.

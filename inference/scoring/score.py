@@ -27,7 +27,7 @@ DECIMALS = 6
 PREFIX = "tweettune_"
 Predictions = Sequence[Prediction | None]
 """One for each row of a chunk, None for a bad row."""
-Classified = Generator[tuple[TextChunk, Predictions], None, None]
+Classified = Generator[tuple[TextChunk, list[Prediction | None]], None, None]
 _T = TypeVar("_T")
 
 
