@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from benchmarks import results
 from inference.trunk import trunk_skipped
 from training.data.load import load_splits
+from training.fit.prepare import prompt_of
 from training.fit.rows import cache_trunk, encoded_rows
 from training.fit.trainer import fit
 from training.model.bases import Base, embedded_base
@@ -33,7 +34,6 @@ from training.model.classifier import (
     trunk_depth,
 )
 from training.recipes import Recipe, change, load_recipe
-from training.runs.journal import Journal
 
 EPOCHS = 3
 ROUNDS = 2
@@ -132,17 +132,17 @@ def _measure(base: Base, recipes: dict[str, Recipe], splits: Any, folder: Path) 
 
 def _seconds_per_example(base: Base, recipe: Recipe, texts: Any, folder: Path) -> float:
     lm = load_language_model(base)
-    tokenizer = prompted_tokenizer(lm, recipe)
-    model = build_classifier(lm, recipe, texts.features["label"].names, tokenizer)
-    rows = encoded_rows(tokenizer, texts, recipe)
+    tokenizer = prompted_tokenizer(lm, prompt_of(recipe), max_length=recipe.max_length)
+    model = build_classifier(lm, texts.features["label"].names, tokenizer)
+    rows = encoded_rows(tokenizer, texts, padding=recipe.padding)
     trunk = trunk_depth(recipe, lm.model.config)
-    journal, times = Journal(folder), StepTimes()
+    times = StepTimes()
     once = change(recipe, {"epochs": "1", "evals_per_epoch": "1", "patience": "0"})
     per_step = recipe.batch_size * recipe.gradient_accumulation_steps
-    look = encoded_rows(tokenizer, texts.select(range(2)), recipe)
+    look = encoded_rows(tokenizer, texts.select(range(2)), padding=recipe.padding)
     if not trunk:
         freeze_trunk(model, 0)
-        fit(model, rows, look, once, checkpoints=folder / "c", journal=journal, more_callbacks=[times])
+        fit(model, rows, look, once, checkpoints=folder / "c", more_callbacks=[times])
         return EPOCHS * times.seconds_each() / per_step
     started = time.perf_counter()
     cached = cache_trunk(model, rows, layers=trunk, path=folder / "train")
@@ -151,5 +151,5 @@ def _seconds_per_example(base: Base, recipe: Recipe, texts: Any, folder: Path) -
     tuned = add_lora(model, recipe, trunk)
     tuned.peft_config["default"].base_model_name_or_path = str(base.path)
     with trunk_skipped(tuned, trunk):
-        fit(tuned, cached, seen, once, checkpoints=folder / "c", journal=journal, more_callbacks=[times])
+        fit(tuned, cached, seen, once, checkpoints=folder / "c", more_callbacks=[times])
     return cache_each + EPOCHS * times.seconds_each() / per_step

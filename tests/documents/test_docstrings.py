@@ -26,7 +26,6 @@ FILES = sorted(
 )
 OWED = {
     "training/cli/publish.py",
-    "training/model/classifier.py",
     "training/publish/card_data.py",
     "training/publish/remote.py",
     "ui/live/duel.py",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from inference import Classifier, Prediction
 from inference.common.errors import PredictionError
 from tests.support import tweets
+from training.fit.prepare import prompt_of
 from training.model.bases import resolve_base
 from training.model.classifier import (
     build_classifier,
@@ -139,8 +140,8 @@ def test_a_prediction_cant_be_changed(classifier):
 def test_without_a_prompt_an_empty_text_is_answered_too(tiny_base):
     lm = load_language_model(resolve_base(str(tiny_base)))
     recipe = Recipe(prompt_prefix="", prompt_suffix="")
-    tokenizer = prompted_tokenizer(lm, recipe)
-    model = build_classifier(lm, recipe, ("a", "b"), tokenizer)
+    tokenizer = prompted_tokenizer(lm, prompt_of(recipe), max_length=recipe.max_length)
+    model = build_classifier(lm, ("a", "b"), tokenizer)
     bare = torch_classifier(model, tokenizer, name_or_path="test")
     found = bare.predict(["", "love", "  "])
     assert all(isinstance(prediction, Prediction) for prediction in found)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from inference.classifier import like_length_batches
+from inference.prompt import Prompt
 from inference.trunk import pad_ids, pad_states, same_leading_layers, top_logits, trunk_batch, trunk_skipped
 from training.model.bases import resolve_base
 from training.model.classifier import (
@@ -24,8 +25,8 @@ TEXTS = ["love", "the worst meeting so far today", "", "paper number street " * 
 @pytest.fixture
 def made(tiny_base):
     lm = load_language_model(resolve_base(str(tiny_base)))
-    tokenizer = prompted_tokenizer(lm, Recipe())
-    classifier = build_classifier(lm, Recipe(), LABELS, tokenizer)
+    tokenizer = prompted_tokenizer(lm, Prompt(), max_length=128)
+    classifier = build_classifier(lm, LABELS, tokenizer)
     return classifier, [list(ids) for ids in tokenizer(TEXTS)["input_ids"]]
 
 

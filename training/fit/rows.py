@@ -1,6 +1,6 @@
 """What the Trainer is fed with: labelled rows as token ids, or as states that have left the trunk already.
 
-    rows = encoded_rows(tokenizer, dataset, recipe)                  # -> EncodedRows
+    rows = encoded_rows(tokenizer, dataset)                  # -> EncodedRows
     cached = cache_trunk(classifier, rows, layers=20, path=run / "trunk-train")
     cached.collate([cached[0], cached[1]])                           # -> what the model takes
 
@@ -11,7 +11,8 @@ Knows nothing about the model's head or about training.
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,7 @@ from torch.utils.data import Dataset
 
 from inference.classifier import Progress, like_length_batches, no_progress
 from inference.common.store import write_json
-from inference.trunk import pad_ids, pad_states, trunk_batch
-from training.recipes import Recipe
+from inference.trunk import backbone_of, pad_ids, pad_states, trunk_batch
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,15 @@ class EncodedRows(Dataset[dict[str, Any]]):
         batch = pad_ids([item["token_ids"] for item in items], self.pad_id, pad_to=self.pad_to)
         return {**batch, "labels": torch.tensor([item["labels"] for item in items])}
 
+    def take(self, rows: Sequence[int]) -> "EncodedRows":
+        """Return some of the rows, in this order."""
+        return replace(
+            self, token_ids=[self.token_ids[row] for row in rows], labels=[self.labels[row] for row in rows]
+        )
+
     def sorted_by_length(self) -> "EncodedRows":
         """Return the rows with the longest first: for a validation split, whose order does not matter."""
-        order = sorted(range(len(self)), key=lambda row: -len(self.token_ids[row]))
-        return replace(
-            self, token_ids=[self.token_ids[row] for row in order], labels=[self.labels[row] for row in order]
-        )
+        return self.take(sorted(range(len(self)), key=lambda row: -len(self.token_ids[row])))
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,23 @@ class TrunkRows(Dataset[dict[str, Any]]):
     states: np.memmap[Any, np.dtype[np.float32]]
     """All rows' tokens after each other, shape (tokens, hidden)."""
     starts: list[int]
+    """Where each row begins."""
+    lengths: list[int]
+    """Tokens of each row."""
     labels: list[int]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each row."""
-        return [end - start for start, end in zip(self.starts, self.starts[1:], strict=False)]
-
     def state(self, row: int) -> Tensor:
         """Return one row's states, shape (tokens, hidden)."""
-        return torch.from_numpy(np.array(self.states[self.starts[row] : self.starts[row + 1]]))
+        start = self.starts[row]
+        return torch.from_numpy(np.array(self.states[start : start + self.lengths[row]]))
+
+    def take(self, rows: Sequence[int]) -> "TrunkRows":
+        """Return some of the rows; their states stay where they are."""
+        columns = [[column[row] for row in rows] for column in (self.starts, self.lengths, self.labels)]
+        return TrunkRows(self.states, *columns)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         return {"state": self.state(row), "labels": self.labels[row]}
@@ -97,11 +104,14 @@ class TrunkRows(Dataset[dict[str, Any]]):
         return {**batch, "labels": torch.tensor([item["labels"] for item in items])}
 
 
-Rows = EncodedRows | TrunkRows
+TrainerRows = EncodedRows | TrunkRows
 
 
-def encoded_rows(tokenizer: Any, dataset: Any, recipe: Recipe) -> EncodedRows:
-    """Tokenize a split (columns text and label), prompt included; texts too long are cut and counted."""
+def encoded_rows(tokenizer: Any, dataset: Any, *, padding: str = "longest") -> EncodedRows:
+    """Tokenize a split (columns text and label), prompt included; texts too long are cut and counted.
+
+    `padding`: "longest" of the batch, or "max": each text to the tokenizer's limit.
+    """
     limit = tokenizer.model_max_length
 
     def encode(batch: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +126,7 @@ def encoded_rows(tokenizer: Any, dataset: Any, recipe: Recipe) -> EncodedRows:
         [int(label) for label in columns["label"]],
         sum(columns["cut"]),
         tokenizer.pad_token_id,
-        limit if recipe.padding == "max" else 0,
+        limit if padding == "max" else 0,
     )
 
 
@@ -147,7 +157,7 @@ def cache_trunk(
         write_json(record, key)
     progress(starts[-1], starts[-1])
     states = np.memmap(file, mode="r", dtype=np.float32, shape=(starts[-1], hidden))
-    return TrunkRows(states, starts, rows.labels)
+    return TrunkRows(states, starts[:-1], rows.lengths, rows.labels)
 
 
 def _whole(record: Path, key: dict[str, Any], file: Path, size: int) -> bool:
@@ -155,3 +165,30 @@ def _whole(record: Path, key: dict[str, Any], file: Path, size: int) -> bool:
         return bool(json.loads(record.read_text(encoding="utf-8")) == key) and file.stat().st_size == size
     except (OSError, ValueError):
         return False
+
+
+@contextmanager
+def noisy_states(model: Any, share: float) -> Iterator[None]:
+    """Within it, a model that trains on trunk states (`inputs_embeds`) sees them with noise: for few labels.
+
+    The trunk gives every epoch the very same states, and a top that sees a thousand texts again and again
+    learns them by heart. Uniform noise, as a share of each token's own mean magnitude, is drawn anew in each
+    step. The idea is NEFTune's (Jain et al. 2023, arXiv 2310.05914), which adds it to the embeddings; here it
+    enters above the trunk. In evaluation mode nothing is added.
+    """
+
+    def add(
+        backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]] | None:
+        states: Tensor | None = kwargs.get("inputs_embeds")
+        if states is None or not backbone.training:
+            return None
+        reach = share * states.abs().mean(-1, keepdim=True)  # a pad is all zeros, and stays so
+        return args, {**kwargs, "inputs_embeds": states + (2 * torch.rand_like(states) - 1) * reach}
+
+    hook = backbone_of(model).register_forward_pre_hook(add, with_kwargs=True) if share else None
+    try:
+        yield
+    finally:
+        if hook:
+            hook.remove()

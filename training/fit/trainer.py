@@ -1,16 +1,18 @@
 """Training with the Hugging Face Trainer, on token ids or on cached trunk states alike.
 
-    fit(model, train_rows, validation_rows, recipe, checkpoints=run / "checkpoints", journal=journal)
+    tuned = train(prepared, recipe, checkpoints=run / "checkpoints", report=log)
 
 What it adds to the stock Trainer: batches of like length, the right loss under gradient accumulation, one
 more stop signal, and a callback that writes the curves. The best weights by validation macro-F1 are in the
-model when it returns. Knows nothing about where rows come from, nor about the test split.
+model when it returns. It never sees the test split.
 """
 
+import copy
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,12 @@ from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from inference.classifier import softmax
+from inference.trunk import trunk_skipped
 from training.evaluate.metrics import ClassificationMetric
-from training.fit.rows import Rows
+from training.fit.prepare import Prepared, Report, Silent
+from training.fit.rows import TrainerRows, noisy_states
+from training.model.classifier import add_lora, cut_depth, freeze_trunk
 from training.recipes import Recipe
-from training.runs.journal import Journal
 
 KEEP_CHECKPOINTS = 2
 MEGABATCH = 50
@@ -79,17 +83,17 @@ class TweetTrainer(Trainer):
 
 
 class Curves(TrainerCallback):
-    """Writes steps and looks at the validation split to the journal, and stops when told to."""
+    """Reports steps and evaluations on the validation split, and stops when asked to."""
 
-    def __init__(self, journal: Journal, stop_asked: Callable[[], bool]) -> None:
-        self.journal, self.stop_asked = journal, stop_asked
+    def __init__(self, report: Report, stop_asked: Callable[[], bool]) -> None:
+        self.report, self.stop_asked = report, stop_asked
         self.stopped = False
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Report the step; on a stop signal, save and end."""
-        self.journal.progress(state.global_step, state.max_steps)
+        self.report.progress(state.global_step, state.max_steps)
         if self.stop_asked():
             self.stopped = True
             control.should_save = True
@@ -111,25 +115,25 @@ class Curves(TrainerCallback):
             "epoch": round(state.epoch or 0, 3),
         }
         if "loss" in logs:
-            self.journal.event("step", **where, loss=logs["loss"], learning_rate=logs["learning_rate"])
+            self.report.event("step", **where, loss=logs["loss"], learning_rate=logs["learning_rate"])
         if "eval_loss" in logs:
             names = ("loss", "accuracy", "macro_f1")
-            self.journal.event("validation", **where, **{name: logs[f"eval_{name}"] for name in names})
+            self.report.event("validation", **where, **{name: logs[f"eval_{name}"] for name in names})
 
 
-class Patience(TrainerCallback):
-    """Ends training after some looks without gain in macro-F1.
+class StopEarly(TrainerCallback):
+    """Ends training after some evaluations without gain in macro-F1.
 
     It counts in the Trainer's log, which checkpoints keep: a resumed run ends where an undisturbed one would,
     even when it was killed after training had ended. (The stock callback starts counting anew.)
     """
 
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
+    def __init__(self, evaluations: int) -> None:
+        self.evaluations = evaluations
 
     def _is_over(self, state: TrainerState) -> bool:
         found = [entry["eval_macro_f1"] for entry in state.log_history if "eval_macro_f1" in entry]
-        return bool(found) and len(found) - 1 - found.index(max(found)) >= self.looks
+        return bool(found) and len(found) - 1 - found.index(max(found)) >= self.evaluations
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -147,27 +151,74 @@ class Patience(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """End after too many looks without gain."""
+        """End after too many evaluations without gain."""
         control.should_training_stop = control.should_training_stop or self._is_over(state)
+
+
+def train(
+    prepared: Prepared,
+    recipe: Recipe,
+    *,
+    checkpoints: Path,
+    report: Report | None = None,
+    stop_asked: Callable[[], bool] = lambda: False,
+    last: bool = False,
+) -> Any | None:
+    """Return a classifier that was trained by a recipe, adapters still on; None when it was stopped midway.
+
+    It starts from a copy of the prepared base; `last` spares the memory of that: nothing can be trained from
+    the same preparation afterwards. Raises RecipeError for a recipe that needs another preparation.
+    """
+    prepared.check(recipe)
+    classifier = prepared.untouched if last else copy.deepcopy(prepared.untouched)
+    head = prepared.base_head
+    if recipe.depth and recipe.depth < prepared.lm.depth:
+        cut_depth(classifier, recipe.depth)
+        head = prepared.calibrated(classifier)
+    if recipe.head == "words":
+        with torch.no_grad():
+            classifier.score.weight.copy_(head)
+    torch.manual_seed(recipe.seed)  # the adapters start from noise
+    if recipe.method == "full":
+        freeze_trunk(classifier, prepared.trunk)
+        tuned = classifier
+    else:
+        tuned = add_lora(classifier, recipe, prepared.trunk)
+        place = str(prepared.base.path)
+        tuned.peft_config["default"].base_model_name_or_path = place  # else peft asks the Hub
+    with ExitStack() as stack:
+        if prepared.trunk:
+            stack.enter_context(trunk_skipped(tuned, prepared.trunk))
+            stack.enter_context(noisy_states(tuned, recipe.state_noise))
+        whole = fit(
+            tuned,
+            prepared.train,
+            prepared.validation,
+            recipe,
+            checkpoints=checkpoints,
+            report=report,
+            stop_asked=stop_asked,
+        )
+    return tuned if whole else None
 
 
 def fit(
     model: Any,
-    train: Rows,
-    validation: Rows,
+    train: TrainerRows,
+    validation: TrainerRows,
     recipe: Recipe,
     *,
     checkpoints: Path,
-    journal: Journal,
+    report: Report | None = None,
     stop_asked: Callable[[], bool] = lambda: False,
     more_callbacks: Sequence[TrainerCallback] = (),
 ) -> bool:
     """Train, from the last whole checkpoint where there is one. Returns False when it was stopped midway."""
     steps_per_epoch = math.ceil(len(train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
-    curves = Curves(journal, stop_asked)
+    curves = Curves(report or Silent(), stop_asked)
     callbacks: list[TrainerCallback] = [curves, *more_callbacks]
     if recipe.patience:
-        callbacks.append(Patience(recipe.patience))
+        callbacks.append(StopEarly(recipe.patience))
     trainer = TweetTrainer(
         model=model,
         args=_arguments(recipe, checkpoints, every=max(steps_per_epoch // recipe.evals_per_epoch, 1)),

@@ -1,8 +1,9 @@
 """Turn a base into a classifier: labels, prompt, head, adapters; and back into a plain folder.
 
     lm = load_language_model(base)
-    classifier = build_classifier(lm, recipe, labels)
-    start_head(classifier, states, words_rows)      # a calibrated zero-shot classifier, before any training
+    tokenizer = prompted_tokenizer(lm, Prompt(), max_length=128)
+    classifier = build_classifier(lm, labels, tokenizer)
+    calibrated_head(final_states(classifier, batches), word_rows(lm, labels))    # its head, untrained
     tuned = add_lora(classifier, recipe, trunk)
 
 The head starts from the rows of the language model's output for the label words: the mean of its tokens' rows
@@ -70,10 +71,10 @@ def load_language_model(base: Base) -> LanguageModel:
     return LanguageModel(base, model.eval(), tokenizer)
 
 
-def prompted_tokenizer(lm: LanguageModel, recipe: Recipe) -> Any:
-    """Return the base's tokenizer with the recipe's prompt inside and its pad token set."""
-    limit = min(recipe.max_length, lm.model.config.max_position_embeddings)
-    return install_prompt(lm.tokenizer, Prompt(recipe.prompt_prefix, recipe.prompt_suffix), max_length=limit)
+def prompted_tokenizer(lm: LanguageModel, prompt: Prompt, *, max_length: int) -> Any:
+    """Return the base's tokenizer with a prompt inside and its pad token set."""
+    limit = min(max_length, lm.model.config.max_position_embeddings)
+    return install_prompt(lm.tokenizer, prompt, max_length=limit)
 
 
 def trunk_depth(recipe: Recipe, config: Any) -> int:
@@ -97,10 +98,11 @@ def trunk_depth(recipe: Recipe, config: Any) -> int:
     return layers
 
 
-def build_classifier(lm: LanguageModel, recipe: Recipe, labels: Sequence[str], tokenizer: Any) -> Any:
+def build_classifier(lm: LanguageModel, labels: Sequence[str], tokenizer: Any, *, seed: int = 42) -> Any:
     """Return a sequence classifier around the base's own weights, shared and not copied, with a random head.
 
-    Labels and pad token stand in its config. Raises BaseError when the family has no such classifier.
+    `seed` is the head's. Labels and pad token stand in its config. Raises BaseError when the family has no
+    such classifier.
     """
     config = copy.deepcopy(lm.model.config)
     config.num_labels = len(labels)
@@ -122,7 +124,7 @@ def build_classifier(lm: LanguageModel, recipe: Recipe, labels: Sequence[str], t
     backbone.config = config
     setattr(classifier, classifier.base_model_prefix, backbone)
     classifier.score = nn.Linear(config.hidden_size, len(labels), bias=False)
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(seed)
     nn.init.normal_(classifier.score.weight, std=getattr(config, "initializer_range", 0.02))
     return classifier.eval()
 
@@ -238,14 +240,9 @@ def load_base_classifier(artifact: Path, *, base: Base | None = None) -> Classif
         )
     base = base or _base_again(record["base"])
     lm = load_language_model(base)
-    prompt = record["base_prompt"]
-    recipe = Recipe(
-        max_length=record["recipe"]["max_length"],
-        prompt_prefix=prompt["prefix"],
-        prompt_suffix=prompt["suffix"],
-    )
-    tokenizer = prompted_tokenizer(lm, recipe)
-    model = build_classifier(lm, recipe, tuple(record["labels"]), tokenizer)
+    limit = record["recipe"]["max_length"]
+    tokenizer = prompted_tokenizer(lm, Prompt(**record["base_prompt"]), max_length=limit)
+    model = build_classifier(lm, tuple(record["labels"]), tokenizer)
     with torch.no_grad():
         model.score.weight.copy_(load_file(artifact / BASE_HEAD)["score.weight"])
     if torch.cuda.is_available():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from inference.prompt import Prompt
 from training.fit.estimate import Pace, Sizes, gflops, measure, phases
 from training.fit.rows import EncodedRows
 from training.model.bases import resolve_base
@@ -49,7 +50,7 @@ def test_more_work_takes_more_time(changes, more):
 @pytest.mark.parametrize("pad_to", [0, 64])
 def test_the_measurement_is_seconds_of_a_token_in_a_layer(tiny_gpt2, pad_to):
     lm = load_language_model(resolve_base(str(tiny_gpt2)))
-    model = build_classifier(lm, Recipe(), ("a", "b"), prompted_tokenizer(lm, Recipe()))
+    model = build_classifier(lm, ("a", "b"), prompted_tokenizer(lm, Prompt(), max_length=128))
     rows = EncodedRows([[1] * length for length in (4, 9, 9, 9, 30)], [0] * 5, 0, 0, pad_to)
     tokens, ticks = [], iter(range(10_000))
     model.transformer.wte.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].numel()))

@@ -1,12 +1,14 @@
-"""What the Trainer is fed with: nothing is lost, and the cache on disk is used only when it is whole."""
+"""What the Trainer is fed with: nothing is lost, a torn cache is not used, noise is for training alone."""
 
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 
-from inference.trunk import trunk_batch
-from training.fit.rows import cache_trunk, encoded_rows
+from inference.prompt import Prompt
+from inference.trunk import backbone_of, pad_states, trunk_batch, trunk_skipped
+from training.fit.prepare import prompt_of
+from training.fit.rows import cache_trunk, encoded_rows, noisy_states
 from training.model.bases import resolve_base
 from training.model.classifier import build_classifier, load_language_model, prompted_tokenizer
 from training.recipes import Recipe
@@ -18,11 +20,13 @@ LABELS = ("negative", "neutral", "positive")
 def rows_of(base, texts=TEXTS, **changes):
     recipe = Recipe(**changes)
     lm = load_language_model(resolve_base(str(base)))
-    tokenizer = prompted_tokenizer(lm, recipe)
+    tokenizer = prompted_tokenizer(lm, prompt_of(recipe), max_length=recipe.max_length)
     rows = encoded_rows(
-        tokenizer, Dataset.from_dict({"text": texts, "label": [2, 0, 1, 1][: len(texts)]}), recipe
+        tokenizer,
+        Dataset.from_dict({"text": texts, "label": [2, 0, 1, 1][: len(texts)]}),
+        padding=recipe.padding,
     )
-    return rows, build_classifier(lm, recipe, LABELS, tokenizer)
+    return rows, build_classifier(lm, LABELS, tokenizer)
 
 
 @pytest.fixture
@@ -132,3 +136,55 @@ def test_sorting_by_length_keeps_texts_and_labels_together(made):
     assert by_length.lengths == sorted(rows.lengths, reverse=True)
     pairs = sorted(zip(rows.token_ids, rows.labels, strict=True))
     assert sorted(zip(by_length.token_ids, by_length.labels, strict=True)) == pairs
+
+
+# --- noise on trunk states
+
+
+@pytest.fixture
+def states(tiny_base):
+    lm = load_language_model(resolve_base(str(tiny_base)))
+    lm.model.config.resid_pdrop = lm.model.config.attn_pdrop = 0.0
+    tokenizer = prompted_tokenizer(lm, Prompt(), max_length=128)
+    model = build_classifier(lm, ("a", "b", "c"), tokenizer)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    rows = trunk_batch(model, [list(ids) for ids in tokenizer(["love", "so sad at work"])["input_ids"]], 2)
+    return model, pad_states(rows)
+
+
+def seen_by(model, batch):
+    """Return the states that the model's layers are given."""
+    found = []
+    hook = backbone_of(model).register_forward_pre_hook(
+        lambda module, args, kwargs: found.append(kwargs["inputs_embeds"]), with_kwargs=True
+    )
+    model(**batch)
+    hook.remove()
+    return found[0]
+
+
+def test_noise_is_a_share_of_each_tokens_size_and_new_each_time(states):
+    model, batch = states
+    model.train()
+    with trunk_skipped(model, 2), noisy_states(model, 0.5):
+        first, second = seen_by(model, batch), seen_by(model, batch)
+    clean = batch["inputs_embeds"]
+    reach = 0.5 * clean.abs().mean(-1, keepdim=True)
+    assert not torch.equal(first, second)
+    assert ((first - clean).abs() <= reach + 1e-6).all()
+    assert (first - clean).abs().max() > 0.3 * reach.max()
+    assert torch.equal(first[clean == 0], clean[clean == 0])  # pads stay pads
+
+
+def test_evaluation_sees_none_and_nothing_stays_behind(states):
+    model, batch = states
+    model.eval()
+    with trunk_skipped(model, 2):
+        clean = model(**batch).logits
+        with noisy_states(model, 5.0):
+            assert torch.equal(model(**batch).logits, clean)
+            model.train()
+            assert not torch.allclose(model(**batch).logits, clean, atol=1e-3)
+        assert torch.allclose(model(**batch).logits, clean, atol=1e-5)

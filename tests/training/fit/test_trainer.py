@@ -15,6 +15,7 @@ from transformers import Trainer
 from inference.common.store import read_jsonl
 from inference.trunk import pad_ids, trunk_skipped
 from tests.support import WORDS, tweets
+from training.fit.prepare import prompt_of
 from training.fit.rows import EncodedRows, cache_trunk, encoded_rows
 from training.fit.trainer import TweetTrainer, _arguments, fit, last_checkpoint
 from training.model.bases import resolve_base
@@ -56,10 +57,10 @@ def dataset(count, *, seed, rotate=0):
 def make(base, *, n_train=48, rotate=0, **changes) -> Made:
     recipe = Recipe(**{"trunk_layers": "0", "batch_size": 8, "learning_rate": 5e-3, **changes})
     lm = load_language_model(resolve_base(str(base)))
-    tokenizer = prompted_tokenizer(lm, recipe)
-    model = build_classifier(lm, recipe, LABELS, tokenizer)
-    train = encoded_rows(tokenizer, dataset(n_train, seed=3, rotate=rotate), recipe)
-    validation = encoded_rows(tokenizer, dataset(60, seed=4, rotate=rotate), recipe)
+    tokenizer = prompted_tokenizer(lm, prompt_of(recipe), max_length=recipe.max_length)
+    model = build_classifier(lm, LABELS, tokenizer)
+    train = encoded_rows(tokenizer, dataset(n_train, seed=3, rotate=rotate), padding=recipe.padding)
+    validation = encoded_rows(tokenizer, dataset(60, seed=4, rotate=rotate), padding=recipe.padding)
     states = final_states(model, [train.collate([train[row] for row in range(len(train))])])
     with torch.no_grad():
         model.score.weight.copy_(calibrated_head(states, word_rows(lm, LABELS)))
@@ -75,7 +76,6 @@ def make(base, *, n_train=48, rotate=0, **changes) -> Made:
 def trained(made, folder, *, cached=False, stop_at=0):
     """Train; return the trained weights and the events."""
     folder.mkdir(exist_ok=True)
-    journal = Journal(folder)
     train, validation, inside = made.train, made.validation, nullcontext()
     if cached:
         train = cache_trunk(made.model, train, layers=made.trunk, path=folder / "t")
@@ -89,7 +89,7 @@ def trained(made, folder, *, cached=False, stop_at=0):
             validation,
             made.recipe,
             checkpoints=folder / "checkpoints",
-            journal=journal,
+            report=Journal(folder),
             stop_asked=lambda: next(steps) == stop_at,
         )
     assert whole is not bool(stop_at)
@@ -219,7 +219,7 @@ def test_training_learns_rotated_labels(tiny_base, tmp_path, method, trunk):
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_training_on_the_cached_trunk_is_training_on_the_network(calm_base, tmp_path, method):
-    options = {"method": method, "trunk_layers": "2", "epochs": 2.0}
+    options = {"method": method, "trunk_layers": "2", "epochs": 2.0, "learning_rate": 3e-3}
     weights, events = trained(make(calm_base, **options), tmp_path / "whole")
     made = make(calm_base, **options)
     start = {n: p.detach().clone() for n, p in made.model.named_parameters() if p.requires_grad}

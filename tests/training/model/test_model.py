@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from inference.common.errors import BaseError, RecipeError
+from inference.prompt import Prompt
 from inference.trunk import pad_ids
 from training.model.bases import resolve_base
 from training.model.classifier import (
@@ -31,11 +32,11 @@ def lm(tiny_base):
 
 @pytest.fixture
 def classifier(lm):
-    return build_classifier(lm, Recipe(), LABELS, prompted_tokenizer(lm, Recipe()))
+    return build_classifier(lm, LABELS, prompted_tokenizer(lm, Prompt(), max_length=128))
 
 
 def batches_of(lm, texts):
-    tokenizer = prompted_tokenizer(lm, Recipe())
+    tokenizer = prompted_tokenizer(lm, Prompt(), max_length=128)
     return [pad_ids([list(i) for i in tokenizer(texts)["input_ids"]], tokenizer.pad_token_id)]
 
 

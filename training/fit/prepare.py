@@ -1,0 +1,282 @@
+"""Prepare a training: data, base, encoded rows and the trunk's states, once for any number of trainings.
+
+    prepared = prepare(recipe, folder)                          # the trunk's states lie in folder/trunk-*
+    for rate in (1e-4, 5e-4):
+        tuned = train(prepared, change(recipe, {"learning_rate": rate}), checkpoints=folder / str(rate))
+
+A recipe may differ from the one that was prepared in all that only concerns training (`Prepared.check`), so a
+search pays for the trunk once. Knows no run: whoever calls says where progress is reported.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from inference.common.errors import RecipeError
+from inference.prompt import Prompt
+from inference.trunk import trunk_skipped
+from training.data.labels import LabelledReport, add_labelled
+from training.data.load import Splits, load_splits
+from training.fit.estimate import Pace, Sizes, measure, phases
+from training.fit.rows import EncodedRows, TrainerRows, TrunkRows, cache_trunk, encoded_rows
+from training.model.bases import Base, resolve_base
+from training.model.classifier import (
+    LanguageModel,
+    build_classifier,
+    calibrated_head,
+    final_states,
+    load_language_model,
+    prompted_tokenizer,
+    trunk_depth,
+    word_rows,
+    words_for,
+)
+from training.recipes import Recipe
+
+CALIBRATION_TEXTS = 256
+SHARED = (
+    "base",
+    "dataset",
+    "text_column",
+    "label_column",
+    "label_names",
+    "label_words",
+    "prompt_prefix",
+    "prompt_suffix",
+    "more_data",
+    "n_train",
+    "n_validation",
+    "n_test",
+    "stratified",
+    "seed",
+    "max_length",
+    "padding",
+)
+"""Settings that shape what is prepared: with another value it has to be prepared anew."""
+
+
+class Report(Protocol):
+    """Where progress goes: the log of a run, or nowhere (`Silent`)."""
+
+    def note(self, text: str) -> None:
+        """A sentence for people."""
+
+    def event(self, kind: str, **content: Any) -> None:
+        """Something that happened, with its figures."""
+
+    def plan(self, seconds: dict[str, float]) -> None:
+        """How long each phase to come should take."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Within it, progress counts for this phase."""
+
+    def progress(self, done: int, total: int) -> None:
+        """How much of the phase is done."""
+
+
+class Silent:
+    """A Report that goes nowhere."""
+
+    def note(self, text: str) -> None:
+        """Drop it."""
+
+    def event(self, kind: str, **content: Any) -> None:
+        """Drop it."""
+
+    def plan(self, seconds: dict[str, float]) -> None:
+        """Drop it."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Report nothing."""
+        return nullcontext()
+
+    def progress(self, done: int, total: int) -> None:
+        """Drop it."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The splits, and what became of the file of added labels, where there is one."""
+
+    splits: Splits
+    added: LabelledReport | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the account of the data for events.jsonl and provenance.json: no text."""
+        report = self.splits.report
+        record = {**report.to_json(), "sentences": report.sentences()}
+        return {**record, "more_data": self.added.to_json()} if self.added else record
+
+
+def load_data(recipe: Recipe) -> TrainingData:
+    """Load what a recipe is trained on. Raises DataError."""
+    if not recipe.more_data.strip():
+        return TrainingData(load_splits(recipe.data))
+    found = add_labelled(recipe.data, Path(recipe.more_data.strip()).expanduser())
+    return TrainingData(found.splits, found.report)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What any number of trainings can start from. Nothing in it changes while they train copies."""
+
+    recipe: Recipe
+    data: TrainingData
+    base: Base
+    lm: LanguageModel
+    tokenizer: Any
+    untouched: Any
+    """The base's own weights under a random head; `train` copies it."""
+    encoded_train: EncodedRows
+    encoded_validation: EncodedRows
+    """Longest first: the order of a validation split does not matter."""
+    trunk: int
+    """Lower layers that are frozen and computed once."""
+    train: TrainerRows
+    validation: TrainerRows
+    """What the Trainer is fed with: the trunk's states, or the encoded rows where there is no trunk."""
+    asked: TrainerRows
+    """Training texts in the prompt that the base answers; without labels' help they calibrate its head."""
+    words: Tensor
+    """The language model's output rows for the label words, shape (labels, hidden)."""
+    base_head: Tensor
+    """The untouched base's calibrated zero-shot head."""
+    pace: Pace
+    plan: dict[str, float]
+    """Seconds that each phase of a training by `recipe` should take."""
+
+    @property
+    def splits(self) -> Splits:
+        """Train, validation and the locked test split."""
+        return self.data.splits
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise RecipeError when a recipe needs other rows, another base or another trunk than these."""
+        for name in SHARED:
+            mine, other = getattr(self.recipe, name), getattr(recipe, name)
+            if mine != other:
+                raise RecipeError(f"{name} is {other!r}, but {mine!r} was prepared. Prepare it anew.")
+        if (layers := trunk_depth(recipe, self.lm.model.config)) != self.trunk:
+            raise RecipeError(
+                f"The trunk would have {layers} layers, but {self.trunk} were prepared. Set trunk_layers to "
+                f"{self.trunk}, or prepare this recipe anew."
+            )
+
+    def take(self, rows: Sequence[int]) -> "Prepared":
+        """Return the same with some of the training rows: to see what fewer labels would give."""
+        return dataclasses.replace(
+            self, encoded_train=self.encoded_train.take(rows), train=self.train.take(rows)
+        )
+
+    def calibrated(self, classifier: Any) -> Tensor:
+        """Return the zero-shot head of a classifier above this trunk, such as one of fewer layers."""
+        return _calibrated(classifier, self.asked, self.words, self.trunk, self.recipe.seed)
+
+
+def prepare(
+    recipe: Recipe, folder: Path, *, data: TrainingData | None = None, report: Report | None = None
+) -> Prepared:
+    """Do all that comes before training; a whole cache that lies in `folder` is used again.
+
+    `data`: the recipe's data, where the caller has loaded it. Raises DataError, BaseError or RecipeError, and
+    OSError when the disk is full.
+    """
+    report = report or Silent()
+    with report.phase("prepare"):
+        data = data or load_data(recipe)
+        base = resolve_base(recipe.base)
+        report.note(f"Base: {base.name} ({base.reason}).")
+        lm = load_language_model(base)
+        trunk = trunk_depth(recipe, lm.model.config)
+        words = word_rows(lm, words_for(recipe, data.splits.labels))
+        tokenizer = prompted_tokenizer(lm, prompt_of(recipe), max_length=recipe.max_length)
+        untouched = build_classifier(lm, data.splits.labels, tokenizer, seed=recipe.seed)
+        train = encoded_rows(tokenizer, data.splits.train, padding=recipe.padding)
+        validation = encoded_rows(tokenizer, data.splits.validation, padding=recipe.padding)
+        validation = validation.sorted_by_length()
+        for name, rows in (("training", train), ("validation", validation)):
+            if rows.truncated:
+                report.note(
+                    f"{rows.truncated} {name} texts are longer than {recipe.max_length} tokens and were cut."
+                )
+        pace = measure(untouched, train)
+        sizes = Sizes(
+            train_tokens=train.padded_tokens,
+            validation_tokens=validation.padded_tokens,
+            test_tokens=round(sum(train.lengths) / len(train) * len(data.splits.test)),
+            train_rows=len(train),
+            depth=recipe.depth or lm.depth,
+            base_depth=lm.depth,
+            trunk=trunk,
+            parameters=sum(parameter.numel() for parameter in lm.model.parameters()),
+        )
+        plan = phases(pace, recipe, sizes)
+        report.plan(plan)
+        report.event("estimate", seconds=round(sum(plan.values()), 1), gflops=round(pace.gflops, 1))
+    fed: list[TrainerRows] = [train, validation]
+    if trunk:
+        fed = _cached(untouched, {"train": train, "validation": validation}, trunk, folder, report)
+    asked = fed[0]
+    if base_prompt(recipe) != prompt_of(recipe):  # it trains without a prompt, which the base can't do
+        some = data.splits.train.select(range(min(CALIBRATION_TEXTS, len(data.splits.train))))
+        asked = encoded_rows(prompted_tokenizer(lm, base_prompt(recipe), max_length=recipe.max_length), some)
+    return Prepared(
+        recipe=recipe,
+        data=data,
+        base=base,
+        lm=lm,
+        tokenizer=tokenizer,
+        untouched=untouched,
+        encoded_train=train,
+        encoded_validation=validation,
+        trunk=trunk,
+        train=fed[0],
+        validation=fed[1],
+        asked=asked,
+        words=words,
+        base_head=_calibrated(untouched, asked, words, trunk, recipe.seed),
+        pace=pace,
+        plan=plan,
+    )
+
+
+def prompt_of(recipe: Recipe) -> Prompt:
+    """Return what a recipe puts around each text."""
+    return Prompt(recipe.prompt_prefix, recipe.prompt_suffix)
+
+
+def base_prompt(recipe: Recipe) -> Prompt:
+    """Return the prompt that the untouched base answers: the recipe's, or the usual one where it has none."""
+    return Prompt() if prompt_of(recipe).empty else prompt_of(recipe)
+
+
+def _cached(
+    classifier: Any, rows: Mapping[str, EncodedRows], trunk: int, folder: Path, report: Report
+) -> list[TrainerRows]:
+    """Return the trunk's states of each split, computed now or by an earlier process."""
+    found: list[TrainerRows] = []
+    total, before = sum(sum(part.lengths) for part in rows.values()), 0
+    with report.phase("cache"):
+        for name, part in rows.items():
+            path = folder / f"trunk-{name}"
+
+            def progress(done: int, _: int, before: int = before) -> None:
+                report.progress(before + done, total)
+
+            found.append(cache_trunk(classifier, part, layers=trunk, path=path, progress=progress))
+            before += sum(part.lengths)
+    return found
+
+
+def _calibrated(classifier: Any, rows: TrainerRows, words: Tensor, trunk: int, seed: int) -> Tensor:
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    some = order[:CALIBRATION_TEXTS].tolist()
+    batches = (rows.collate([rows[row] for row in some[at : at + 32]]) for at in range(0, len(some), 32))
+    with trunk_skipped(classifier, trunk) if isinstance(rows, TrunkRows) else nullcontext():
+        return calibrated_head(final_states(classifier, batches), words)
