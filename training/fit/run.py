@@ -134,8 +134,8 @@ def _export_onnx(run: Run, journal: Journal, artifact: Path) -> None:
     """Export to ONNX; a model that can't be is served by PyTorch, and the run says so."""
     rows = list(read_jsonl(run.path / VALIDATION))
     try:
-        record = export_onnx(artifact, [row["text"] for row in rows], [row["label"] for row in rows])
-        journal.note(f"ONNX: {record['why']}")
+        exported = export_onnx(artifact, [row["text"] for row in rows], [row["label"] for row in rows])
+        journal.note(f"ONNX: {exported.why}")
     except ArtifactError as error:
         journal.note(f"ONNX: not exported. {error}")
 
