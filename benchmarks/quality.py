@@ -7,24 +7,24 @@ the untouched base answering a prompt (calibrated zero-shot), and `quick`. The r
 line as a person's would, so its minutes and its memory are what a person gets.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 from benchmarks import results
 from inference.artifact import PROVENANCE, read_record
-from training.data.load import load_splits
-from training.evaluate.baselines import bag_of_words
+from inference.baselines.bag_of_words import BagOfWords, Majority
+from training.data.load import Splits, load_splits
 from training.evaluate.metrics import scores
+from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Evaluation, Scores
 from training.fit.estimate import gflops
 from training.recipes import change, load_recipe
 from training.runs.run import find_run
@@ -37,7 +37,7 @@ def main(dataset: str) -> None:
     recipe = change(load_recipe("quick"), {"dataset": dataset, "base": "embedded"})
     splits = load_splits(change(recipe, {"n_test": "0"}).data)
     print("simple baselines", flush=True)
-    rows = [_majority(splits), _bag_of_words(splits)]
+    rows = _baselines(splits)
     rate = gflops(seconds=1.0)
     print(f"quick, end to end ({rate:.0f} GFLOP/s)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -48,18 +48,21 @@ def main(dataset: str) -> None:
         print(f"quick took {minutes:.1f} min, {peak_mb:.0f} MB; scoring the whole test split", flush=True)
         evaluation = _evaluate(run_dir / "artifact")
     seconds = sum(record["duration_s"].values())
-    base = evaluation["base"]
-    rows.append({"name": "base, zero-shot, calibrated", "labels_used": 0, **_shown(base)})
+    base, fine_tuned = evaluation.base, evaluation.tuned
+    comparison = evaluation.comparison(BASE, TUNED)
+    assert base and fine_tuned and comparison
+    zero_shot = {"name": "base, zero-shot, calibrated", "labels_used": 0}
+    rows.append({**zero_shot, **_shown(evaluation.n, base.scores)})
     tuned = {"name": "quick", "labels_used": record["sizes"]["train"], "minutes": round(minutes, 2)}
-    rows.append({**tuned, **_shown(evaluation)})
+    rows.append({**tuned, **_shown(evaluation.n, fine_tuned.scores)})
     results.write(
         "quality",
         base=record["base"],
         data=record["data"]["source"],
-        sizes={**record["sizes"], "test_scored": evaluation["n"]},
+        sizes={**record["sizes"], "test_scored": evaluation.n},
         recipe=record["recipe"],
         rows=rows,
-        comparison=evaluation["comparison"],
+        comparison=dataclasses.asdict(comparison),
         quick={
             "minutes_end_to_end": round(minutes, 2),
             "test_rows_scored_in_the_run": record["sizes"]["test"],
@@ -74,31 +77,26 @@ def main(dataset: str) -> None:
     )
 
 
-def _shown(evaluation: dict[str, Any]) -> dict[str, Any]:
-    names = ("n", "accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
-    return {name: evaluation[name] for name in names}
+def _shown(n: int, found: Scores) -> dict[str, Any]:
+    return {"n": n} | {name: getattr(found, name).to_json() for name in SINGLE_SCORES}
 
 
-def _majority(splits: Any) -> dict[str, Any]:
-    counts = Counter(splits.train["label"])
-    shares = np.array([counts[label] / len(splits.train) for label in range(len(splits.labels))])
-    found = np.tile(shares, (len(splits.test), 1))
-    return {"name": "majority class", "labels_used": len(splits.train), **_scored(splits, found)}
-
-
-def _bag_of_words(splits: Any) -> dict[str, Any]:
-    """Choose C on the validation split, as `quick` chooses its epoch there."""
-    bag = bag_of_words(splits)
-    return {
-        "name": "TF-IDF, logistic regression",
-        "labels_used": len(splits.train),
-        "minutes": round(bag.seconds / 60, 2),
-        **_scored(splits, bag.probabilities),
-    }
-
-
-def _scored(splits: Any, probabilities: Any) -> dict[str, Any]:
-    return _shown(scores(splits.test["label"], probabilities, splits.labels))
+def _baselines(splits: Splits) -> list[dict[str, Any]]:
+    """Choose the bag of words' C on the validation split, as `quick` chooses its epoch there."""
+    texts, labels = splits.train["text"], splits.train["label"]
+    validation = (splits.validation["text"], splits.validation["label"])
+    bag = BagOfWords.fit(texts, labels, names=splits.labels, validation=validation)
+    rows = []
+    for name, baseline in (
+        ("majority class", Majority.fit(labels, names=splits.labels)),
+        ("TF-IDF, logistic regression", bag),
+    ):
+        row = {"name": name, "labels_used": len(splits.train)}
+        if baseline.seconds:
+            row["minutes"] = round(baseline.seconds / 60, 2)
+        found = [prediction.probabilities for prediction in baseline.predict(splits.test["text"])]
+        rows.append(row | _shown(len(found), scores(splits.test["label"], found, splits.labels)))
+    return rows
 
 
 def _train(run_dir: Path, dataset: str) -> tuple[float, float]:
@@ -136,9 +134,7 @@ def _memory_mb(worker: Path) -> float:
         return 0.0
 
 
-def _evaluate(artifact: Path) -> dict[str, Any]:
+def _evaluate(artifact: Path) -> Evaluation:
     command = [sys.executable, "-m", "training", "evaluate", str(artifact), "--with-base", "--json"]
-    found: dict[str, Any] = json.loads(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    )
-    return found
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Evaluation.from_json(json.loads(done.stdout))

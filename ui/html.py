@@ -8,8 +8,8 @@ everywhere. Knows nothing about where the texts and numbers come from.
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
+from inference.common.intervals import Interval
 from inference.labels import SENTIMENT
 from ui.translations import Texts
 
@@ -115,9 +115,9 @@ def button(name: str, *, action: str, value: str, css: str = "", about: str = ""
     )
 
 
-def score_text(score: dict[str, Any], text: Texts) -> str:
+def score_text(score: Interval, text: Texts) -> str:
     """Write a score as per cent with its 95 % interval, as HTML."""
-    return f'{text.percent(score["value"])} <span class="interval">({text.interval(score)})</span>'
+    return f'{text.percent(score.value)} <span class="interval">({text.interval(score)})</span>'
 
 
 def state_chip(state: str, text: Texts) -> str:

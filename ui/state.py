@@ -11,15 +11,17 @@ Gradio.
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from inference.artifact import BASE_HEAD, EVALUATION, PROVENANCE, read_record
+from inference.artifact import BASE_HEAD, PROVENANCE, read_record
 from inference.common.errors import RunError, TweetTuneError
 from inference.live.post import Post
 from inference.live.sources import SOURCES, Source
+from training.evaluate.scores import Disagreement, Evaluation, read_evaluation
 from training.runs.run import Run, find_run, list_runs
 from ui.account.settings import SpaceSettings, read_settings
 from ui.live.duel import Duels
@@ -68,21 +70,19 @@ class Model:
             return self.run.id
         return Path(self.source).name if Path(self.source).is_dir() else self.source
 
-    def evaluation(self) -> dict[str, Any] | None:
-        """Return the scores on the test split, None when there are none."""
-        return self._record(EVALUATION)
+    def evaluation(self) -> Evaluation | None:
+        """Return what was measured on the test split, None when nothing was or the file is torn."""
+        with suppress(TweetTuneError):
+            return read_evaluation(self.folder) if self.folder else None
+        return None
 
     def provenance(self) -> dict[str, Any] | None:
-        """Return where the model came from, None when it does not say."""
-        return self._record(PROVENANCE)
+        """Return where the model came from, None when it does not say or the file is torn."""
+        with suppress(TweetTuneError):
+            return read_record(self.folder, PROVENANCE) if self.folder else None
+        return None
 
-    def _record(self, name: str) -> dict[str, Any] | None:
-        try:
-            return read_record(self.folder, name) if self.folder else None
-        except TweetTuneError:
-            return None  # a torn record is shown as a missing one: the model itself works
-
-    def disagreements(self) -> list[dict[str, Any]]:
+    def disagreements(self) -> list[Disagreement]:
         """Return the test rows on which base and fine-tuned disagree; none without a run."""
         return self.run.disagreements() if self.run else []
 

@@ -12,6 +12,7 @@ Knows nothing about HTML: nothing here is escaped.
 
 import os
 import tomllib
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import gradio as gr
 
+from inference.common.intervals import Interval
 from training.recipes import available_recipes, settings
 
 _FOLDER = Path(__file__).parent / "texts"
@@ -108,10 +110,11 @@ class Texts:
         """Write a share of 1 as per cent, with the space between that keeps them on one line."""
         return f"{self.number(100 * share, digits)}\u00a0%"
 
-    def interval(self, score: dict[str, float], *, points: bool = False) -> str:
+    def interval(self, score: Interval | Mapping[str, float], *, points: bool = False) -> str:
         """Write a score's 95 % interval; `points` for a difference of two shares, which needs its sign."""
-        low, high = (self.number(100 * score[key], 1) for key in ("low", "high"))
-        signs = ["+" if points and score[key] > 0 else "" for key in ("low", "high")]
+        ends = (score.low, score.high) if isinstance(score, Interval) else (score["low"], score["high"])
+        low, high = (self.number(100 * end, 1) for end in ends)
+        signs = ["+" if points and end > 0 else "" for end in ends]
         return f"{signs[0]}{low} – {signs[1]}{high}".replace("-", "−")
 
     def duration(self, seconds: float) -> str:

@@ -34,8 +34,8 @@ FLOORS = {
     "training": (
         {"recipes"},
         {"data", "model"},
-        {"runs"},
         {"evaluate"},
+        {"runs"},
         {"publish"},
         {"fit"},
         {"jobs"},

@@ -20,6 +20,7 @@ from inference import cli as inference_cli
 from training.cli import main as training_cli
 from training.data.files import READERS
 from training.data.load import HUB_DATASET
+from training.evaluate.scores import read_evaluation
 from training.model.bases import GPT2
 from training.recipes import available_recipes, load_recipe, settings
 from ui.account.settings import settings as owners_settings
@@ -343,7 +344,7 @@ def test_the_model_card_is_filled(workplace):
     assert "{%" not in card.content
     assert card.data.pipeline_tag == "text-classification"
     assert len(card.data.eval_results) == 3
-    scores = json.loads((workplace / "runs/demo/evaluation.json").read_text())
-    assert f"{100 * scores['accuracy']['value']:.1f}" in card.text
-    for label in scores["labels"]:
+    evaluation = read_evaluation(workplace / "runs/demo")
+    assert f"{100 * evaluation.tuned.scores.accuracy.value:.1f}" in card.text
+    for label in evaluation.labels:
         assert f"\n| {label} |" in card.text

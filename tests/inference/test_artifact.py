@@ -137,7 +137,7 @@ def test_no_file_tells_where_it_was_made(trained):
 
 def test_the_records_say_what_was_done(trained):
     evaluation = read_record(trained.artifact, "evaluation.json")
-    assert evaluation == trained.run.evaluation()
+    assert evaluation == trained.run.evaluation().to_json()
     provenance = read_record(trained.artifact, "provenance.json")
     assert provenance["recipe"]["name"] == "smoke"
     assert provenance["seed"] == trained.run.recipe.seed

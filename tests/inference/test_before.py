@@ -31,8 +31,16 @@ def test_an_artifact_answers_as_it_did(engine):
 def test_a_run_is_found_with_its_scores(run_folder):
     run = find_run(run_folder)
     assert run.status().state == "finished" and run.recipe.name == "smoke"
-    assert run.evaluation()["n"] == 60
-    assert run.disagreements()
+    evaluation = run.evaluation()
+    assert (evaluation.n, evaluation.split, evaluation.labels[0]) == (60, "test", "negative")
+    accuracies = {system.name: round(system.scores.accuracy.value, 3) for system in evaluation.systems}
+    assert accuracies == {"bag of words": 1.0, "base": 0.8, "fine-tuned": 0.767}
+    assert evaluation.base.about == "tiny-gpt2" and len(evaluation.base.scores.calibration) == 8
+    assert evaluation.system("bag of words").seconds == 0.1
+    assert evaluation.comparison("base", "fine-tuned").only_first_right == 4
+    assert evaluation.comparison("bag of words", "fine-tuned").sentence.startswith("Fine-tuning is worse: 0")
+    [first, *_] = run.disagreements()
+    assert first.base.label != first.tuned.label
 
 
 def test_a_store_of_labels_is_read(tmp_path):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.evaluate.metrics import calibration, compare, scores
+from training.evaluate.metrics import compare, scores
+from training.evaluate.scores import BAG_OF_WORDS, BASE, TUNED, Evaluation, System
 
 EVIL = (
     "**bold** | <img src=x onerror=alert(1)>",
@@ -29,24 +30,26 @@ def answers(count: int, classes: int, *, skill: float, seed: int = 0):
     return truth, chances / chances.sum(axis=1, keepdims=True)
 
 
-def evaluation(labels: tuple[str, ...], *, count: int = 300) -> dict:
+def evaluation(labels: tuple[str, ...], *, count: int = 300) -> Evaluation:
     """Return a real evaluation of made-up answers, with base and bag of words."""
     truth, mine = answers(count, len(labels), skill=2.0)
     _, base = answers(count, len(labels), skill=0.5, seed=1)
     _, bag = answers(count, len(labels), skill=1.9, seed=2)
-
-    def told(chances) -> dict:
-        return {**scores(truth, chances, labels, resamples=200), "calibration": calibration(truth, chances)}
-
-    return {
-        "split": "test",
-        "truncated": 0,
-        **told(mine),
-        "base": {"name": "some-base", **told(base)},
-        "comparison": compare(truth, base, mine),
-        "rivals": {"bag of words": {**told(bag), "comparison": compare(truth, bag, mine)}},
-        "bag_of_words": {"words": "TF-IDF", "seconds": 1.0},
-    }
+    made = {BAG_OF_WORDS: (bag, "TF-IDF", 1.0), BASE: (base, "some-base", None), TUNED: (mine, "", None)}
+    return Evaluation(
+        split="test",
+        labels=labels,
+        n=count,
+        systems=tuple(
+            System(
+                name=name, scores=scores(truth, found, labels, resamples=200), about=about, seconds=seconds
+            )
+            for name, (found, about, seconds) in made.items()
+        ),
+        comparisons=tuple(
+            compare(truth, made[name][0], mine, names=(name, TUNED)) for name in (BAG_OF_WORDS, BASE)
+        ),
+    )
 
 
 def provenance(labels: tuple[str, ...], **source: object) -> dict:
@@ -105,7 +108,7 @@ def artifact(folder: Path, labels: tuple[str, ...], *, with_records: bool = True
     names = {str(number): label for number, label in enumerate(labels)}
     write(folder, "config.json", {"id2label": names, "pad_token_id": 0, "model_type": "gpt2"})
     if with_records:
-        write(folder, "evaluation.json", evaluation(labels))
+        write(folder, "evaluation.json", evaluation(labels).flat())
         write(folder, "provenance.json", provenance(labels, **source))
     return folder
 

@@ -8,11 +8,23 @@ from types import SimpleNamespace
 
 import pytest
 
+from inference.common.intervals import Interval
 from inference.common.store import append_event
 from inference.live.numbers import ClassifiedPost, FeedSnapshot
 from inference.live.post import Post
 from training.data.load import DataSpec
 from training.data.preview import preview
+from training.evaluate.scores import (
+    BASE,
+    SINGLE_SCORES,
+    TUNED,
+    Answer,
+    Comparison,
+    Disagreement,
+    Evaluation,
+    Scores,
+    System,
+)
 from training.recipes import load_recipe
 from training.runs.run import Run, Status, create_run
 from ui.compare import view as render_compare
@@ -67,29 +79,26 @@ class Checker(HTMLParser):
         self.open.pop()
 
 
-def scores(**others):
-    score = {"value": 0.745, "low": 0.71, "high": 0.78}
-    matrix = [[5, 1, 0], [1, 4, 1], [0, 2, 6]]
-    one = {
-        "n": 20,
-        "labels": list(LABELS),
-        "accuracy": score,
-        "macro_f1": score,
-        "macro_recall": score,
-        "expected_calibration_error": score,
-        "per_class_f1": dict.fromkeys(LABELS, score),
-        "confusion_matrix": matrix,
-    }
-    comparison = {
-        "n": 20,
-        "only_base_right": 2,
-        "only_tuned_right": 9,
-        "mcnemar_p": 0.03,
-        "real": True,
-        "accuracy_difference": {"value": 0.35, "low": 0.1, "high": 0.6},
-        "sentence": "Fine-tuning is better.",
-    }
-    return {"split": "test", **one, "base": one, "comparison": comparison, **others}
+def evaluation(labels=LABELS):
+    score = Interval(0.745, 0.71, 0.78)
+    scores = Scores(
+        **dict.fromkeys(SINGLE_SCORES, score),
+        per_class_f1=dict.fromkeys(labels, score),
+        confusion_matrix=((5, 1, 0), (1, 4, 1), (0, 2, 6)),
+    )
+    comparison = Comparison(
+        first=BASE,
+        second=TUNED,
+        n=20,
+        only_first_right=2,
+        only_second_right=9,
+        mcnemar_p=0.03,
+        accuracy_difference=Interval(0.35, 0.1, 0.6),
+        real=True,
+        sentence="Fine-tuning is better.",
+    )
+    systems = tuple(System(name=name, scores=scores) for name in (BASE, TUNED))
+    return Evaluation(split="test", labels=labels, n=20, systems=systems, comparisons=(comparison,))
 
 
 def snapshot(**changes):
@@ -134,13 +143,8 @@ def view(state="running", **changes):
 def everything(text):
     """Draw all there is, with hostile texts wherever a text comes from outside."""
     side = (EVIL, LABELS, Told(truncated=True))
-    row = {
-        "text": EVIL,
-        "label": EVIL,
-        "base": {"label": "neutral", "probabilities": [0.1, 0.8, 0.1]},
-        "tuned": {"label": EVIL, "probabilities": [0.9, 0.1, 0]},
-    }
-    odd = scores(labels=[EVIL, "b", "c"], per_class_f1={EVIL: scores()["accuracy"]})
+    row = Disagreement(EVIL, EVIL, Answer("neutral", (0.1, 0.8, 0.1)), Answer(EVIL, (0.9, 0.1, 0)))
+    odd = evaluation((EVIL, "b", "c"))
     yield render_compare.answers(side, side, text)
     yield render_compare.answers(side, None, text, no_base=EVIL)
     yield render_compare.scoreboard(odd, text)
@@ -149,7 +153,7 @@ def everything(text):
     yield render_posts.posts(snapshot(), text)
     for state in ("queued", "running", "finished", "failed", "cancelled", "interrupted"):
         yield render_train.run_panel(
-            view(state, message=EVIL, notes=(EVIL,), scores=scores()), text, now=2_000.0
+            view(state, message=EVIL, notes=(EVIL,), evaluation=odd), text, now=2_000.0
         )
     tuned = SimpleNamespace(engine=SimpleNamespace(name=EVIL), folder=None)
     for model in ("none", "loading", "ready", "failed"):
@@ -213,10 +217,10 @@ def test_colours_have_the_contrast_that_wcag_asks_for(mode):
 
 
 def test_a_score_is_written_with_its_interval_and_unit_in_each_language():
-    english = render_compare.scoreboard(scores(), Texts("en"))
+    english = render_compare.scoreboard(evaluation(), Texts("en"))
     assert "74.5\u00a0%" in english and "(71.0 – 78.0)" in english and "n = 20" in english
     assert "Fine-tuning is better." in english
-    portuguese = render_compare.scoreboard(scores(), Texts("pt-BR"))
+    portuguese = render_compare.scoreboard(evaluation(), Texts("pt-BR"))
     assert "74,5\u00a0%" in portuguese and "negativo" in portuguese and "A diferença é real." in portuguese
 
 
@@ -227,15 +231,10 @@ def test_without_a_base_the_tuned_answer_stands_alone_and_says_why():
 
 def test_disagreements_can_be_filtered_by_who_is_right():
     def row(tuned, base):
-        return {
-            "text": f"{tuned} {base}",
-            "label": "positive",
-            "tuned": {"label": tuned, "probabilities": [1]},
-            "base": {"label": base, "probabilities": [1]},
-        }
+        return Disagreement(f"{tuned} {base}", "positive", Answer(base, (1,)), Answer(tuned, (1,)))
 
     rows = [row("positive", "neutral"), row("neutral", "positive"), row("negative", "neutral")]
-    assert [render_compare.kind_of(told) for told in rows] == ["tuned", "base", "neither"]
+    assert [one.right for one in rows] == ["tuned", "base", "neither"]
     for only, count in (("all", 3), ("tuned", 1), ("base", 1), ("neither", 1)):
         drawn = render_compare.disagreements(rows, LABELS, Texts(), only=only, most=2)
         assert f"{min(count, 2)} of {count} shown" in drawn
@@ -322,4 +321,4 @@ def test_long_curves_are_thinned_and_a_torn_line_is_passed_over(tmp_path):
     seen = read_run(run)
     assert len(seen.loss) < 300 and seen.loss[-1][0] == 1000
     assert seen.smooth_loss[0] == (1.0, pytest.approx(1.0)) and seen.curve("accuracy") == ((500.0, 0.6),)
-    assert seen.active and seen.scores is None
+    assert seen.active and seen.evaluation is None

@@ -177,7 +177,12 @@ def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
         sys.stderr.write(f"The model is in {run.artifact}\n")
     pushed = cli_publish.push_after_training(run.path, run.artifact)
     if given.json:
-        result = {"run": run.id, "artifact": str(run.artifact), **(run.evaluation() or {})}
+        evaluation = run.evaluation()
+        result = {
+            "run": run.id,
+            "artifact": str(run.artifact),
+            **(evaluation.to_json() if evaluation else {}),
+        }
         _print_json(result | ({"pushed": pushed} if pushed else {}))
     return 0
 
@@ -197,9 +202,9 @@ def _add_evaluate(commands: Any) -> None:
 
 def _evaluate(given: argparse.Namespace) -> int:
     from training.cli.terminal import print_scores
-    from training.evaluate.scoring import evaluate_artifact
+    from training.evaluate.evaluate import evaluate_artifact
 
-    scores = evaluate_artifact(
+    evaluation = evaluate_artifact(
         given.artifact,
         dataset=given.dataset,
         split=given.split,
@@ -209,9 +214,9 @@ def _evaluate(given: argparse.Namespace) -> int:
         label_column=given.label_column,
     )
     if given.json:
-        _print_json(scores)
+        _print_json(evaluation.to_json())
     else:
-        print_scores(scores, title=f"{given.artifact}, {given.split} split")
+        print_scores(evaluation, title=f"{given.artifact}, {given.split} split")
     return 0
 
 
@@ -265,6 +270,7 @@ def _runs(given: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     for run in jobs.list_runs():
         status, evaluation = run.status(), run.evaluation()
+        tuned = evaluation.tuned if evaluation else None
         rows.append(
             {
                 "run": run.id,
@@ -272,8 +278,8 @@ def _runs(given: argparse.Namespace) -> int:
                 "dataset": run.recipe.dataset,
                 "state": status.state,
                 "progress": status.progress,
-                "accuracy": evaluation["accuracy"] if evaluation else None,
-                "n": evaluation["n"] if evaluation else None,
+                "accuracy": tuned.scores.accuracy.to_json() if tuned else None,
+                "n": evaluation.n if evaluation else None,
                 "message": status.message,
                 "push_to": cli_publish.destination_of(run.path),
             }

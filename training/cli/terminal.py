@@ -19,6 +19,7 @@ from rich.text import Text
 from inference.common.progress import is_interactive, shown_progress
 from inference.common.text import one_line
 from inference.common.wording import in_words, percent
+from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Evaluation
 from training.runs.run import ACTIVE, Run, Status
 
 if TYPE_CHECKING:
@@ -104,26 +105,27 @@ def print_labelled(report: "LabelledReport") -> None:
 
 def print_result(run: Run) -> None:
     """Print the before/after table of a finished run."""
-    print_scores(run.evaluation() or {}, title=f"Run {run.id}, on the locked test split")
+    if evaluation := run.evaluation():
+        print_scores(evaluation, title=f"Run {run.id}, on the locked test split")
 
 
-def print_scores(evaluation: dict[str, Any], *, title: str) -> None:
-    """Print scores, with the base's beside them where they are there."""
-    base = evaluation.get("base")
-    table = Table(title=f"{title} (n = {evaluation['n']}, percent, 95 % interval)", title_justify="left")
+def print_scores(evaluation: Evaluation, *, title: str) -> None:
+    """Print the fine-tuned model's scores, with the base's beside them where they are there."""
+    names = {BASE: "base, zero-shot", TUNED: TUNED}
+    shown = [system for system in evaluation.systems if system.name in names]
+    table = Table(title=f"{title} (n = {evaluation.n}, percent, 95 % interval)", title_justify="left")
     table.add_column("")
-    if base:
-        table.add_column("base, zero-shot", justify="right")
-    table.add_column("fine-tuned", justify="right")
-    for name in ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error"):
-        cells = [percent(side[name]) for side in (base, evaluation) if side]
-        table.add_row(name.replace("_", " "), *cells)
-    for label in evaluation["per_class_f1"]:
-        cells = [percent(side["per_class_f1"][label]) for side in (base, evaluation) if side]
+    for system in shown:
+        table.add_column(names[system.name], justify="right")
+    for score in SINGLE_SCORES:
+        cells = [percent(getattr(system.scores, score)) for system in shown]
+        table.add_row(score.replace("_", " "), *cells)
+    for label in evaluation.labels:
+        cells = [percent(system.scores.per_class_f1.get(label)) for system in shown]
         table.add_row(f"F1 of {label}", *cells)
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     console.print(table)
-    if comparison := evaluation.get("comparison"):
-        console.print(comparison["sentence"], soft_wrap=True)
-    if evaluation.get("truncated"):
-        console.print(f"{evaluation['truncated']} texts were longer than the model's limit and were cut.")
+    if comparison := evaluation.comparison(BASE, TUNED):
+        console.print(comparison.sentence, soft_wrap=True)
+    if evaluation.truncated:
+        console.print(f"{evaluation.truncated} texts were longer than the model's limit and were cut.")

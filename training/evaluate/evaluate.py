@@ -1,36 +1,43 @@
-"""Score a classifier on a split, and base against fine-tuned on the same rows.
+"""Score a classifier on a split, beside its base and plain baselines on the same rows.
 
-    result = evaluate(tuned, base, texts, references, split="test")
-    result.scores["accuracy"]            # -> {"value": 0.74, "low": 0.725, "high": 0.755}
+    evaluation, answers = evaluate(tuned, base, texts, references, split="test", baselines={"majority": …})
+    evaluation.tuned.scores.accuracy     # -> Interval(value=0.74, low=0.725, high=0.755)
+    evaluate_artifact(Path("runs/demo/artifact"), split="test")     # `python -m training evaluate`
 
 Scores through the serving code, so what is measured is what is served. Where base and fine-tuned have lower
-layers in common to the bit, those are computed once for both. Knows nothing about training or files.
+layers in common to the bit, those are computed once for both.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.artifact import PROVENANCE, read_record
+from inference.baselines import Baseline
 from inference.classifier import Classifier, Progress, like_length_batches, no_progress, softmax
-from inference.common.errors import DataError
+from inference.common.errors import ArtifactError, DataError
 from inference.trunk import same_leading_layers, share_leading_layers, top_logits, trunk_batch, trunk_skipped
-from training.evaluate.metrics import calibration, compare, scores
+from training.data.load import Splits, load_splits, spec_of
+from training.evaluate.metrics import compare, scores
+from training.evaluate.scores import BASE, TUNED, Answer, Disagreement, Evaluation, RowsRead, System
+from training.model.classifier import load_base_classifier
+from training.recipes import DataSpec
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found."""
+class Evaluated:
+    """An evaluation, and what of it stays at home."""
 
-    scores: dict[str, Any]
-    """evaluation.json: the fine-tuned model's scores, "base" and "comparison" beside them."""
-    disagreements: list[dict[str, Any]] = field(default_factory=list)
-    """Rows on which base and fine-tuned disagree, with both predictions."""
-    confidences: tuple[float, ...] = ()
+    evaluation: Evaluation
+    disagreements: tuple[Disagreement, ...]
+    """Rows on which base and fine-tuned disagree."""
+    confidences: tuple[float, ...]
     """The fine-tuned model's probability of the label that it gave, by row."""
-    shared_layers: int = 0
+    shared_layers: int
     """Lower layers that were computed once for both."""
 
 
@@ -43,63 +50,62 @@ def evaluate(
     split: str,
     seed: int = 42,
     progress: Progress = no_progress,
-    rivals: Mapping[str, NDArray[np.float64]] | None = None,
-) -> Evaluation:
-    """Score a classifier, and the base beside it when one is given, on labelled texts.
+    baselines: Mapping[str, Baseline] | None = None,
+    left_out: Mapping[str, str] | None = None,
+    rows: RowsRead | None = None,
+) -> Evaluated:
+    """Score a classifier on labelled texts, and all that is given beside it; each is compared with it.
 
-    References are numbers in the classifier's label order. `rivals`: probabilities of others on the same
-    texts, shape (texts, labels), by name; they are scored and compared too, under "rivals". Raises DataError
-    when there is no text.
+    References are numbers in the classifier's label order, which the base and the baselines share.
+    `left_out`: why a baseline is not there, by its name. Raises DataError when there is no text.
     """
     if not texts:
         raise DataError(f"The {split} split has no rows, so there is nothing to evaluate. Give one that has.")
     encoded = tuned.encode(texts)
-    record = {"split": split, "labels": list(tuned.labels), "truncated": sum(encoded.truncated)}
+    about, seconds, answers = {}, {}, {}
+    for name, baseline in (baselines or {}).items():
+        about[name], seconds[name] = baseline.about, baseline.seconds
+        answers[name] = np.array([prediction.probabilities for prediction in baseline.predict(texts)])
+    shared = 0
     if base is None:
         mine = softmax(tuned.logits(encoded.token_ids, progress=progress))
-        record |= _scored(references, mine, tuned.labels, seed, rivals or {})
-        return Evaluation(record, confidences=_confidences(mine))
-    shared, tuned_logits, base_logits = _both(tuned, base, texts, encoded.token_ids, progress)
-    mine, theirs = softmax(tuned_logits), softmax(base_logits)
-    record |= _scored(references, mine, tuned.labels, seed, rivals or {})
-    record["base"] = {
-        "name": base.name_or_path,
-        **scores(references, theirs, tuned.labels, seed=seed),
-        "calibration": calibration(references, theirs),
-    }
-    record["comparison"] = compare(references, theirs, mine, seed=seed)
-    rows = _disagreements(texts, references, theirs, mine, tuned.labels)
-    return Evaluation(record, rows, _confidences(mine), shared)
-
-
-def _confidences(probabilities: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(float(value) for value in probabilities.max(axis=1))
-
-
-def _scored(
-    references: Sequence[int],
-    mine: NDArray[np.float64],
-    labels: Sequence[str],
-    seed: int,
-    rivals: Mapping[str, NDArray[np.float64]],
-) -> dict[str, Any]:
-    record = {**scores(references, mine, labels, seed=seed), "calibration": calibration(references, mine)}
-    if rivals:
-        record["rivals"] = {
-            name: {
-                **scores(references, theirs, labels, seed=seed),
-                "comparison": compare(
-                    references, theirs, mine, names=(f"the {name}", "fine-tuning"), seed=seed
-                ),
-            }
-            for name, theirs in rivals.items()
-        }
-    return record
+    else:
+        shared, tuned_logits, base_logits = _both(tuned, base, texts, encoded.token_ids, progress)
+        mine = softmax(tuned_logits)
+        answers[BASE], about[BASE] = softmax(base_logits), base.name_or_path
+    systems = [
+        System(
+            name=name,
+            scores=scores(references, found, tuned.labels, seed=seed),
+            about=about.get(name, ""),
+            seconds=seconds.get(name),
+        )
+        for name, found in [*answers.items(), (TUNED, mine)]
+    ]
+    evaluation = Evaluation(
+        split=split,
+        labels=tuple(tuned.labels),
+        n=len(texts),
+        truncated=sum(encoded.truncated),
+        systems=tuple(systems),
+        comparisons=tuple(
+            compare(references, found, mine, names=(name, TUNED), seed=seed)
+            for name, found in answers.items()
+        ),
+        left_out=dict(left_out or {}),
+        rows=rows,
+    )
+    confidences = tuple(float(row.max()) for row in mine)
+    if base is None:
+        return Evaluated(evaluation, (), confidences, shared)
+    differing = _disagreements(texts, references, answers[BASE], mine, tuned.labels)
+    return Evaluated(evaluation, differing, confidences, shared)
 
 
 def _both(
     tuned: Classifier, base: Classifier, texts: Sequence[str], token_ids: list[list[int]], progress: Progress
 ) -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
+    """Return the number of layers computed once for both, and the logits of both."""
     base_ids = base.encode(texts).token_ids
     shared = same_leading_layers(tuned.model, base.model) if base_ids == token_ids else 0
     if not shared:
@@ -125,12 +131,65 @@ def _disagreements(
     theirs: NDArray[np.float64],
     mine: NDArray[np.float64],
     labels: Sequence[str],
-) -> list[dict[str, Any]]:
-    def side(row: NDArray[np.float64]) -> dict[str, Any]:
-        return {"label": labels[int(row.argmax())], "probabilities": [round(float(p), 4) for p in row]}
+) -> tuple[Disagreement, ...]:
+    def answer(row: NDArray[np.float64]) -> Answer:
+        return Answer(labels[int(row.argmax())], tuple(round(float(p), 4) for p in row))
 
-    return [
-        {"text": text, "label": labels[reference], "base": side(their), "tuned": side(my)}
+    return tuple(
+        Disagreement(text, labels[reference], answer(their), answer(my))
         for text, reference, their, my in zip(texts, references, theirs, mine, strict=True)
         if their.argmax() != my.argmax()
-    ]
+    )
+
+
+def rows_read(splits: Splits, split: str) -> RowsRead:
+    """Return where the rows of a split come from."""
+    source, removed = splits.report.source, splits.report.twins_removed
+    return RowsRead(source.name, source.revision, source.sha256, removed.get(f"train/{split}", 0))
+
+
+def evaluate_artifact(
+    artifact: Path,
+    *,
+    dataset: str | None = None,
+    split: str = "test",
+    limit: int = 0,
+    with_base: bool = False,
+    text_column: str | None = None,
+    label_column: str | None = None,
+) -> Evaluation:
+    """Score an artifact on any labelled data.
+
+    Without a data set it reads the one that the artifact was trained on, split as it was then, so that "test"
+    is the locked test split. Raises ArtifactError, BaseError or DataError.
+    """
+    tuned = Classifier.load(artifact, engine="torch")
+    record = read_record(artifact, PROVENANCE) or {}
+    own = spec_of(record)
+    if dataset is None and own is None:
+        raise ArtifactError(f"{artifact} does not say what data it was trained on. Name some with --dataset.")
+    spec = own.whole() if own else DataSpec()
+    if dataset:
+        spec = DataSpec(dataset=dataset, seed=spec.seed)
+    spec = dataclasses.replace(
+        spec,
+        text_column=text_column or spec.text_column,
+        label_column=label_column or spec.label_column,
+        n_train=limit if split == "train" else 0,
+        n_validation=limit if split == "validation" else 0,
+        n_test=limit if split == "test" else 0,
+    )
+    splits = load_splits(spec)
+    rows = getattr(splits, split)
+    unknown = sorted(set(splits.labels) - set(tuned.labels))
+    if unknown:
+        raise DataError(
+            f"The data has labels that the model does not know ({', '.join(unknown[:5])}; it knows "
+            f"{', '.join(tuned.labels)}). Give data with the model's labels."
+        )
+    numbers = [tuned.labels.index(splits.labels[label]) for label in rows["label"]]
+    base = load_base_classifier(artifact) if with_base else None
+    found = evaluate(
+        tuned, base, rows["text"], numbers, split=split, seed=spec.seed, rows=rows_read(splits, split)
+    )
+    return found.evaluation

@@ -1,16 +1,17 @@
 """Score a classifier, with 95 % intervals, and tell whether one classifier is really better than another.
 
-    scores(references, probabilities, ("negative", "neutral", "positive"))["accuracy"]
-                                               # -> {"value": 0.745, "low": 0.731, "high": 0.76}
-    compare(references, base_probabilities, tuned_probabilities)["sentence"]
+    scores(references, probabilities, ("negative", "neutral", "positive")).accuracy
+                                               # -> Interval(value=0.745, low=0.731, high=0.76)
+    compare(references, base_probabilities, tuned_probabilities).sentence
                                                # -> "Fine-tuning is better: 210 tweets only it gets right …"
     ClassificationMetric().compute(predictions=[0], references=[0], probabilities=[[0.9, 0.1]])
 
-References and predictions are class ids, probabilities have the shape (n, classes). Knows nothing about
-models or texts; no script is fetched, as `evaluate.load` would do.
+References and predictions are class ids, probabilities have the shape (n, classes). No script is fetched, as
+`evaluate.load` would do.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import datasets
@@ -22,12 +23,14 @@ from sklearn import metrics as sk
 
 from inference.common.errors import DataError, PredictionError
 from inference.common.intervals import percentile
+from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, CalibrationBin, Comparison, Scores
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 ECE_BINS = 15
 SIGNIFICANCE = 0.05
+_IN_A_SENTENCE = {TUNED: "fine-tuning"}  # any other system is "the" and its name
 _CHUNK = 2_000_000  # rows drawn at once: about 50 MB
 
 
@@ -80,8 +83,8 @@ def scores(
     *,
     seed: int = 0,
     resamples: int = 1000,
-) -> dict[str, Any]:
-    """Return all scores of one classifier, each as {"value", "low", "high"}, as in evaluation.json.
+) -> Scores:
+    """Return all scores of one classifier.
 
     `references`: class ids, shape (n,); `probabilities`: shape (n, classes), whose largest is the prediction.
     The interval is the 95 % percentile interval of `resamples` bootstrap resamples (Efron 1979). Macro F1 is
@@ -95,19 +98,13 @@ def scores(
     predicted = chances.argmax(axis=1)
     values = point_scores(truth, predicted, chances)
     resampled = _bootstrap_scores(truth, predicted, chances, seed=seed, resamples=resamples)
-
-    def score(name: str, *column: int) -> dict[str, float]:
-        value = values[name][column[0]] if column else values[name]
-        return _score(value, resampled[name][:, column[0]] if column else resampled[name])
-
-    single = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
-    return {
-        "n": len(truth),
-        "labels": list(labels),
-        **{name: score(name) for name in single},
-        "per_class_f1": {label: score("per_class_f1", i) for i, label in enumerate(labels)},
-        "confusion_matrix": values["confusion_matrix"],
-    }
+    f1 = zip(labels, values["per_class_f1"], resampled["per_class_f1"].T, strict=True)
+    return Scores(
+        **{name: percentile(values[name], resampled[name]) for name in SINGLE_SCORES},
+        per_class_f1={label: percentile(value, drawn) for label, value, drawn in f1},
+        confusion_matrix=tuple(map(tuple, values["confusion_matrix"])),
+        calibration=calibration(truth, chances),
+    )
 
 
 def point_scores(truth: Ints, predicted: Ints, probabilities: Floats) -> dict[str, Any]:
@@ -137,25 +134,24 @@ def expected_calibration_error(
     return float(np.abs(np.bincount(bin_of, weights=gap, minlength=bins)).sum() / len(truth))
 
 
-def calibration(references: Sequence[int] | Ints, probabilities: ArrayLike) -> list[dict[str, float]]:
-    """Return what a reliability diagram shows: for each bin that has rows, how sure and how right.
+def calibration(references: Sequence[int] | Ints, probabilities: ArrayLike) -> tuple[CalibrationBin, ...]:
+    """Return what a reliability diagram shows: the bins of the calibration error that have rows.
 
-    Bins are those of the expected calibration error: {"low", "high", "n", "confidence", "accuracy"}, the
-    last two as means over the bin's rows. Raises what `scores` raises.
+    Raises what `scores` raises.
     """
     truth, chances = _checked(references, probabilities)
     bin_of, gap = _calibration_gaps(truth, chances)
     confidence = chances.max(axis=1)
-    return [
-        {
-            "low": place / ECE_BINS,
-            "high": (place + 1) / ECE_BINS,
-            "n": int((rows := bin_of == place).sum()),
-            "confidence": float(confidence[rows].mean()),
-            "accuracy": float((gap + confidence)[rows].mean()),
-        }
+    return tuple(
+        CalibrationBin(
+            low=place / ECE_BINS,
+            high=(place + 1) / ECE_BINS,
+            n=int((rows := bin_of == place).sum()),
+            confidence=float(confidence[rows].mean()),
+            accuracy=float((gap + confidence)[rows].mean()),
+        )
         for place in sorted(set(bin_of.tolist()))
-    ]
+    )
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
@@ -169,55 +165,55 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
 
 def compare(
     references: Sequence[int] | Ints,
-    base_probabilities: ArrayLike,
-    tuned_probabilities: ArrayLike,
+    first_probabilities: ArrayLike,
+    second_probabilities: ArrayLike,
     *,
-    names: tuple[str, str] = ("the base", "fine-tuning"),
+    names: tuple[str, str] = (BASE, TUNED),
     seed: int = 0,
     resamples: int = 1000,
-) -> dict[str, Any]:
-    """Compare two classifiers on the same rows: is the second one's accuracy really another?
+) -> Comparison:
+    """Compare two systems on the same rows: is the second one's accuracy really another?
 
-    Returns counts of rows that only one gets right, McNemar's exact p, the accuracy difference (second minus
-    first) with the 95 % interval of a paired bootstrap, `real` (p < 0.05 and 0 outside the interval), and a
-    sentence for people. `names` of the two are used in the sentence. Raises what `scores` raises.
+    McNemar's exact test, and a paired bootstrap of the accuracy difference. Raises what `scores` raises.
     """
-    truth, base = _checked(references, base_probabilities)
-    _, tuned = _checked(references, tuned_probabilities, classes=base.shape[1])
-    base_right, tuned_right = base.argmax(axis=1) == truth, tuned.argmax(axis=1) == truth
-    only_base = int((base_right & ~tuned_right).sum())
-    only_tuned = int((tuned_right & ~base_right).sum())
-    gain = tuned_right.astype(np.int64) - base_right.astype(np.int64)
+    truth, first = _checked(references, first_probabilities)
+    _, second = _checked(references, second_probabilities, classes=first.shape[1])
+    first_right, second_right = first.argmax(axis=1) == truth, second.argmax(axis=1) == truth
+    gain = second_right.astype(np.int64) - first_right.astype(np.int64)
     # Resampling rows resamples their gains, so three counts (-1, 0, +1) tell all: one multinomial draw.
-    shares = np.bincount(gain + 1, minlength=3) / len(gain)
-    drawn = np.random.default_rng(seed).multinomial(len(gain), shares, size=resamples)
-    difference = _score(float(gain.mean()), (drawn[:, 2] - drawn[:, 0]) / len(gain))
-    p = mcnemar_p(only_base, only_tuned)
-    real = p < SIGNIFICANCE and (difference["low"] > 0 or difference["high"] < 0)
-    result = {
-        "n": len(truth),
-        "only_base_right": only_base,
-        "only_tuned_right": only_tuned,
-        "mcnemar_p": p,
-        "accuracy_difference": difference,
-        "real": real,
-    }
-    return {**result, "sentence": _sentence(result, names)}
+    counts = np.bincount(gain + 1, minlength=3)
+    drawn = np.random.default_rng(seed).multinomial(len(gain), counts / len(gain), size=resamples)
+    difference = percentile(float(gain.mean()), (drawn[:, 2] - drawn[:, 0]) / len(gain))
+    only_first, only_second = int(counts[0]), int(counts[2])
+    p = mcnemar_p(only_first, only_second)
+    real = p < SIGNIFICANCE and (difference.low > 0 or difference.high < 0)
+    found = Comparison(
+        first=names[0],
+        second=names[1],
+        n=len(truth),
+        only_first_right=only_first,
+        only_second_right=only_second,
+        mcnemar_p=p,
+        accuracy_difference=difference,
+        real=real,
+        sentence="",
+    )
+    return dataclasses.replace(found, sentence=_sentence(found))
 
 
-def _sentence(result: Mapping[str, Any], names: tuple[str, str]) -> str:
-    base, tuned = names
-    a, b = result["only_tuned_right"], result["only_base_right"]
-    difference, p, n = result["accuracy_difference"], result["mcnemar_p"], result["n"]
-    points, low, high = (100 * difference[key] for key in ("value", "low", "high"))
+def _sentence(found: Comparison) -> str:
+    first, second = (_IN_A_SENTENCE.get(name, f"the {name}") for name in (found.first, found.second))
+    a, b, p, n = found.only_second_right, found.only_first_right, found.mcnemar_p, found.n
+    difference = found.accuracy_difference
+    points, low, high = (100 * value for value in (difference.value, difference.low, difference.high))
     shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.{3 if p < 0.1 else 2}f}"
     numbers = f"({points:+.1f} points, 95 % interval {low:.1f} to {high:.1f}; McNemar {shown_p})"
     tweets = "tweet" if a == 1 else "tweets"
     if a == b == 0:
         return f"No difference shown: both get the same tweets right (n = {n:,})."
-    if not result["real"]:
-        return f"No difference shown: {a:,} {tweets} only {tuned} gets right, {b:,} only {base} {numbers}."
-    verdict = f"{tuned[:1].upper()}{tuned[1:]} is {'better' if points > 0 else 'worse'}"
+    if not found.real:
+        return f"No difference shown: {a:,} {tweets} only {second} gets right, {b:,} only {first} {numbers}."
+    verdict = f"{second[:1].upper()}{second[1:]} is {'better' if points > 0 else 'worse'}"
     return f"{verdict}: {a:,} {tweets} only it gets right against {b:,} {numbers}."
 
 
@@ -296,7 +292,3 @@ def _confusion_scores(confusion: NDArray[Any]) -> dict[str, Floats]:
         "macro_recall": recall.sum(axis=1) / (true > 0).sum(axis=1),
         "per_class_f1": f1,
     }
-
-
-def _score(value: float, resampled: Floats) -> dict[str, float]:
-    return percentile(value, resampled).to_json()

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from inference.artifact import ADAPTER, EVALUATION, VALIDATION, read_record
+from inference.baselines import Baseline
+from inference.baselines.bag_of_words import BagOfWords, Majority
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, DataError
 from inference.common.store import read_jsonl, write_json, write_jsonl
 from inference.export.export import export_onnx
 from inference.live.reference import reference_of, save_reference
 from training.data.load import Splits
-from training.evaluate.baselines import bag_of_words
-from training.evaluate.evaluate import evaluate
+from training.evaluate.evaluate import evaluate, rows_read
+from training.evaluate.scores import BAG_OF_WORDS, MAJORITY
 from training.fit.prepare import Prepared, TrainingData, base_prompt, load_data, prepare
 from training.fit.trainer import train
 from training.model.bases import Base
@@ -144,7 +146,7 @@ def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits:
     """Read the locked test split, once: everything that is chosen has been chosen."""
     tuned = Classifier.load(artifact, engine="torch")
     untouched = load_base_classifier(artifact, base=base)
-    bag, told = _plain_rival(splits)
+    baselines, left_out = _baselines(splits)
     result = evaluate(
         tuned,
         untouched,
@@ -153,27 +155,32 @@ def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits:
         split="test",
         seed=run.recipe.seed,
         progress=journal.progress,
-        rivals=bag,
+        baselines=baselines,
+        left_out=left_out,
+        rows=rows_read(splits, "test"),
     )
-    write_json(artifact / EVALUATION, {**result.scores, "bag_of_words": told})
+    write_json(artifact / EVALUATION, result.evaluation.to_json())
     write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched))
     texts = list(splits.train["text"])
     token_ids = tuned.encode(texts).token_ids
     reference = reference_of(texts, token_ids, confidences=result.confidences, seed=run.recipe.seed)
     save_reference(reference, artifact)
     check_records(artifact, [*texts, *splits.validation["text"], *splits.test["text"]])
-    write_jsonl(run.path / "disagreements.jsonl", result.disagreements)
+    write_jsonl(run.path / "disagreements.jsonl", map(dataclasses.asdict, result.disagreements))
     if result.shared_layers:
         journal.note(f"Base and fine-tuned share {result.shared_layers} layers, computed once for both.")
 
 
-def _plain_rival(splits: Splits) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a bag of words' answers on the test split, by name, and what is told of it."""
+def _baselines(splits: Splits) -> tuple[dict[str, Baseline], dict[str, str]]:
+    """Return what the model has to beat, by name, and why one of them is left out."""
+    texts, labels = splits.train["text"], splits.train["label"]
+    found: dict[str, Baseline] = {MAJORITY: Majority.fit(labels, names=splits.labels)}
+    validation = (splits.validation["text"], splits.validation["label"])
     try:
-        bag = bag_of_words(splits)
+        found[BAG_OF_WORDS] = BagOfWords.fit(texts, labels, names=splits.labels, validation=validation)
     except ValueError as error:  # scikit-learn's: one class alone, or no word at all
-        return {}, {"left_out": f"it can't learn from this data ({str(error).split('.')[0]})"}
-    return {"bag of words": bag.probabilities}, {"words": bag.words, "seconds": bag.seconds}
+        return found, {BAG_OF_WORDS: f"it can't learn from this data ({str(error).split('.')[0]})"}
+    return found, {}
 
 
 def _complete(run: Run, journal: Journal, artifact: Path, record: dict[str, Any]) -> None:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.artifact import ADAPTER, EVALUATION, ONNX_FOLDER, PARITY, PROVENANCE, read_record
+from inference.artifact import ADAPTER, ONNX_FOLDER, PARITY, PROVENANCE, read_record
 from inference.common.errors import ArtifactError
 from inference.common.store import read_jsonl
+from training.evaluate.scores import read_evaluation
 from training.publish.card_examples import EXAMPLES_FILE
 
 ASSETS = "assets"
@@ -114,7 +115,7 @@ def read_facts(artifact: Path, *, run: Path | None = None) -> Facts:
     return Facts(
         labels=tuple(str(names[key]) for key in sorted(names, key=int)),
         config=config,
-        evaluation=read_record(artifact, EVALUATION) or {},
+        evaluation=evaluation.flat() if (evaluation := read_evaluation(artifact)) else {},
         provenance=read_record(artifact, PROVENANCE) or {},
         examples=read_record(artifact, EXAMPLES_FILE) or {},
         parity=read_record(artifact / ONNX_FOLDER, PARITY) or {},

@@ -13,7 +13,7 @@
               log.txt               all that the process printed
               checkpoints/          to resume from
               artifact/             the servable folder, when it is finished
-              evaluation.json       base and fine-tuned on the test split
+              evaluation.json       fine-tuned, base and baselines on the test split
               disagreements.jsonl   the test rows on which they disagree
               push.json             where `train --push` was told to put the model, until it is there
               rented.json           the job that trains it elsewhere: see `training.jobs`
@@ -36,10 +36,11 @@ from typing import Any
 
 import psutil
 
-from inference.artifact import EVALUATION, read_record
+from inference.artifact import read_record
 from inference.common.errors import RecipeError, RunError
 from inference.common.paths import runs_dir
 from inference.common.store import append_event, read_jsonl, write_json
+from training.evaluate.scores import Disagreement, Evaluation, read_all, read_evaluation
 from training.jobs.record import load as load_rental
 from training.recipes import Recipe, load_recipe, save_recipe
 from training.runs.preflight import NotEnoughRoom, check_room
@@ -119,13 +120,13 @@ class Run:
             return [event for _, event in sorted({event["step"]: event for event in found}.items())]
         return found
 
-    def evaluation(self) -> dict[str, Any] | None:
-        """Return the scores of base and fine-tuned on the test split, None before they are there."""
-        return read_record(self.path, EVALUATION)
+    def evaluation(self) -> Evaluation | None:
+        """Return what was measured on the test split, None before it is there; ArtifactError if torn."""
+        return read_evaluation(self.path)
 
-    def disagreements(self) -> list[dict[str, Any]]:
+    def disagreements(self) -> list[Disagreement]:
         """Return the test rows on which base and fine-tuned disagree."""
-        return list(read_jsonl(self.path / "disagreements.jsonl"))
+        return list(read_all(Disagreement, list(read_jsonl(self.path / "disagreements.jsonl"))))
 
 
 def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:

@@ -73,9 +73,10 @@ def draw(model: Model, only: str, most: int, text: Texts) -> tuple[str, str]:
         return page(empty(message, text("compare.no_model_next"))), ""
     if model.state == "loading":
         return page(empty(_why_no_answer(model, text), text("compare.loading_next"))), ""
-    scores = model.evaluation()
-    labels = scores["labels"] if scores else model.tuned.labels
-    return scoreboard(scores, text), disagreements(model.disagreements(), labels, text, only=only, most=most)
+    evaluation = model.evaluation()
+    labels = evaluation.labels if evaluation and evaluation.labels else model.tuned.labels
+    rows = disagreements(model.disagreements(), labels, text, only=only, most=most)
+    return scoreboard(evaluation, text), rows
 
 
 def build_compare(workbench: Workbench) -> CompareTab:

@@ -4,12 +4,12 @@ Draws predictions and evaluation records; knows nothing about models or files.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Answer, Comparison, Disagreement, Evaluation
 from ui.html import bars, button, empty, esc, label_chip, note, page, row, score_text, table
 from ui.translations import Texts
 
-_SCORES = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
 _REAL = (
     '<svg viewBox="0 0 18 18" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.7" '
     'stroke-linecap="round" stroke-linejoin="round"><circle cx="9" cy="9" r="8"/><path d="{path}"/></svg>'
@@ -69,19 +69,22 @@ def _no_base(reason: str, text: Texts) -> str:
     )
 
 
-def scoreboard(scores: dict[str, Any] | None, text: Texts) -> str:
+def scoreboard(evaluation: Evaluation | None, text: Texts) -> str:
     """Draw both on the test split: scores with intervals, is the difference real, confusion matrices."""
-    if not scores:
+    if not evaluation or not evaluation.tuned:
         return page(empty(text("compare.no_scores"), text("compare.no_scores_next")))
-    base = scores.get("base")
-    head = [(text("compare.score"), ""), (text("compare.base"), "num"), (text("compare.tuned"), "num")]
-    keys = [(text(f"score.{key}"), [(base or {}).get(key), scores.get(key)]) for key in _SCORES]
+    sides = [(text("compare.base"), evaluation.base), (text("compare.tuned"), evaluation.tuned)]
+    head = [(text("compare.score"), ""), *((name, "num") for name, _ in sides)]
+    keys = [
+        (text(f"score.{key}"), [getattr(side.scores, key) if side else None for _, side in sides])
+        for key in SINGLE_SCORES
+    ]
     keys += [
         (
             text("score.f1_of", label=text.label(label)),
-            [((base or {}).get("per_class_f1") or {}).get(label), score],
+            [side.scores.per_class_f1.get(label) if side else None for _, side in sides],
         )
-        for label, score in (scores.get("per_class_f1") or {}).items()
+        for label in evaluation.tuned.scores.per_class_f1
     ]
     rows = [
         f'<tr><th scope="row">{esc(name)}</th>'
@@ -90,44 +93,39 @@ def scoreboard(scores: dict[str, Any] | None, text: Texts) -> str:
         for name, pair in keys
     ]
     title = text("compare.scoreboard")
-    about = text(
-        "compare.scoreboard_n", n=text.number(scores["n"]), split=text(f"split.{scores.get('split', 'test')}")
+    split = f"split.{evaluation.split}"
+    split = text(split) if text.has(split) else evaluation.split
+    about = text("compare.scoreboard_n", n=text.number(evaluation.n), split=split)
+    matrices = "".join(
+        _matrix(name, side.scores.confusion_matrix, evaluation.labels, text)
+        for name, side in sides
+        if side and len(side.scores.confusion_matrix) == len(evaluation.labels) > 0
     )
-    matrices = _matrices(scores, base, text)
     return page(
         f'<div class="tt-row"><h2>{esc(title)}</h2><span class="muted small">{esc(about)}</span></div>'
-        f"{verdict(scores.get('comparison'), text)}{table(head, rows, caption=title)}"
+        f"{verdict(evaluation.comparison(BASE, TUNED), text)}{table(head, rows, caption=title)}"
         f'<div class="tt-two">{matrices}</div>',
         "tt-card tt-stack",
     )
 
 
-def verdict(comparison: dict[str, Any] | None, text: Texts) -> str:
+def verdict(comparison: Comparison | None, text: Texts) -> str:
     """Say in one plain sentence whether the difference is real."""
     if not comparison:
         return ""
-    sentence = comparison["sentence"]
+    sentence, difference = comparison.sentence, comparison.accuracy_difference
     if text.language != "en":
-        counts = {key: text.number(comparison[key]) for key in ("n", "only_tuned_right", "only_base_right")}
-        points = text.number(100 * abs(comparison["accuracy_difference"]["value"]), 1)
-        better = comparison["accuracy_difference"]["value"] > 0
-        key = (
-            ("compare.real_better" if better else "compare.real_worse")
-            if comparison["real"]
-            else "compare.not_real"
+        better = "compare.real_better" if difference.value > 0 else "compare.real_worse"
+        sentence = text(
+            better if comparison.real else "compare.not_real",
+            n=text.number(comparison.n),
+            only_tuned_right=text.number(comparison.only_second_right),
+            only_base_right=text.number(comparison.only_first_right),
+            points=text.number(100 * abs(difference.value), 1),
+            interval=text.interval(difference, points=True),
         )
-        interval = text.interval(comparison["accuracy_difference"], points=True)
-        sentence = text(key, points=points, interval=interval, **counts)
-    icon = _REAL.format(path=_CHECK if comparison["real"] else _DASH)
-    return (
-        f'<div class="tt-verdict {"real" if comparison["real"] else ""}">{icon}<p>{esc(sentence)}</p></div>'
-    )
-
-
-def _matrices(scores: dict[str, Any], base: dict[str, Any] | None, text: Texts) -> str:
-    sides = [(text("compare.base"), (base or {}).get("confusion_matrix"))]
-    sides.append((text("compare.tuned"), scores.get("confusion_matrix")))
-    return "".join(_matrix(name, matrix, scores["labels"], text) for name, matrix in sides if matrix)
+    icon = _REAL.format(path=_CHECK if comparison.real else _DASH)
+    return f'<div class="tt-verdict {"real" if comparison.real else ""}">{icon}<p>{esc(sentence)}</p></div>'
 
 
 def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str], text: Texts) -> str:
@@ -151,40 +149,33 @@ def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str], t
     )
 
 
-def kind_of(told: dict[str, Any]) -> str:
-    """Return who is right on a disagreement: "tuned", "base" or "neither"."""
-    if told["tuned"]["label"] == told["label"]:
-        return "tuned"
-    return "base" if told["base"]["label"] == told["label"] else "neither"
-
-
 def disagreements(
-    rows: Sequence[dict[str, Any]], labels: Sequence[str], text: Texts, *, only: str, most: int
+    rows: Sequence[Disagreement], labels: Sequence[str], text: Texts, *, only: str, most: int
 ) -> str:
     """Draw the test tweets on which they disagree; `only` is "all", "tuned", "base" or "neither"."""
     if not rows:
         return page(empty(text("compare.no_disagreements"), text("compare.no_disagreements_next")))
-    found = [told for told in rows if only in ("all", kind_of(told))]
+    found = [one for one in rows if only in ("all", one.right)]
     places = {label: place for place, label in enumerate(labels)}
 
     def chip(label: str) -> str:
         return label_chip(label, places.get(label, 0), text)
 
-    def side(answer: dict[str, Any]) -> str:
-        share = text.percent(max(answer["probabilities"]), 0)
-        return f'{chip(answer["label"])} <span class="interval">{esc(share)}</span>'
+    def side(answer: Answer) -> str:
+        share = text.percent(max(answer.probabilities), 0)
+        return f'{chip(answer.label)} <span class="interval">{esc(share)}</span>'
 
     drawn = [
         row(
             "",
             [
-                (button(told["text"], action="try", value=told["text"], css="link"), "text"),
-                (chip(told["label"]), "chips"),
-                (side(told["base"]), "chips"),
-                (side(told["tuned"]), "chips"),
+                (button(one.text, action="try", value=one.text, css="link"), "text"),
+                (chip(one.label), "chips"),
+                (side(one.base), "chips"),
+                (side(one.tuned), "chips"),
             ],
         )
-        for told in found[:most]
+        for one in found[:most]
     ]
     head = [(text(f"compare.{name}"), "") for name in ("tweet", "true", "base", "tuned")]
     shown = text("compare.shown", shown=text.number(len(drawn)), n=text.number(len(found)))

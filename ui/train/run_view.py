@@ -1,7 +1,7 @@
 """What the Train tab shows of a run, read from its folder: curves, scores, sentences. No HTML.
 
     view = read_run(run)
-    view.loss, view.validation, view.scores
+    view.loss, view.validation, view.evaluation
 
 Knows nothing about languages or about how it is drawn.
 """
@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from inference.common.errors import TweetTuneError
+from training.evaluate.scores import Evaluation
 from training.runs.run import ACTIVE, RESUMABLE, Run, Status
 
 _MOST_POINTS = 240  # a line of more is thinned out: the eye can't tell, the browser can
@@ -31,7 +32,7 @@ class RunView:
     validation: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     estimate_s: float | None = None
-    scores: dict[str, Any] | None = None
+    evaluation: Evaluation | None = None
 
     @property
     def active(self) -> bool:
@@ -48,7 +49,7 @@ class RunView:
         return tuple((float(event["step"]), float(event[key])) for event in self.validation if key in event)
 
 
-def read_scores(run: Run) -> dict[str, Any] | None:
+def read_evaluation(run: Run) -> Evaluation | None:
     """Return a run's evaluation, None when there is none or it is torn."""
     try:
         return run.evaluation()
@@ -62,7 +63,8 @@ def read_run(run: Run) -> RunView:
         stamp = (run.path / "events.jsonl").stat()
     except OSError:
         return RunView(run, run.status())
-    return replace(_read(run, stamp.st_mtime_ns, stamp.st_size), status=run.status(), scores=read_scores(run))
+    read = _read(run, stamp.st_mtime_ns, stamp.st_size)
+    return replace(read, status=run.status(), evaluation=read_evaluation(run))
 
 
 @lru_cache(maxsize=32)

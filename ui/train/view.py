@@ -8,7 +8,7 @@ from typing import Any
 
 from ui.html import button, empty, esc, note, notes, page, row, score_text, state_chip, table, tiles
 from ui.plots import Series, legend, line_chart, titled
-from ui.train.run_view import RunView, read_scores
+from ui.train.run_view import RunView, read_evaluation
 from ui.translations import Texts
 
 _LONGEST_LIST = 50
@@ -127,17 +127,14 @@ def _curves(view: RunView, text: Texts) -> str:
 
 
 def _result(view: RunView, text: Texts) -> str:
-    scores = view.scores
-    if not scores:
+    evaluation = view.evaluation
+    if not evaluation or not evaluation.tuned:
         return ""
-    sides = ((text("compare.base"), scores.get("base")), (text("compare.tuned"), scores))
-    rows = [
-        row(esc(name), [(score_text(side[key], text), "num") for key in ("accuracy", "macro_f1")])
-        for name, side in sides
-        if side
-    ]
+    sides = ((text("compare.base"), evaluation.base), (text("compare.tuned"), evaluation.tuned))
+    shown = [(name, (side.scores.accuracy, side.scores.macro_f1)) for name, side in sides if side]
+    rows = [row(esc(name), [(score_text(one, text), "num") for one in scores]) for name, scores in shown]
     head = [
-        (text("train.result_head", n=text.number(scores["n"])), ""),
+        (text("train.result_head", n=text.number(evaluation.n)), ""),
         (text("score.accuracy"), "num"),
         (text("score.macro_f1"), "num"),
     ]
@@ -172,8 +169,9 @@ def _action(run: Any, loaded: bool, may: bool, text: Texts) -> str:
 
 
 def _run_row(run: Any, chosen: bool, text: Texts, now: float, action: str) -> str:
-    status, scores = run.status(), read_scores(run)
-    accuracy = score_text(scores["accuracy"], text) if scores else "–"
+    status, evaluation = run.status(), read_evaluation(run)
+    tuned = evaluation.tuned if evaluation else None
+    accuracy = score_text(tuned.scores.accuracy, text) if tuned else "–"
     show = button(run.id, action="show", value=run.id, css="link")
     state = state_chip(status.state, text)
     if status.state == "running":

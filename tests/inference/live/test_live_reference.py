@@ -31,7 +31,7 @@ def test_every_run_writes_a_reference_and_posts_of_its_data_are_alike(trained_gp
     splits = load_splits(DataSpec(dataset=str(trained_gpt2.data), n_train=200))
     found = load_reference(trained_gpt2.artifact)
     assert found.n == len(splits.train) == 200
-    assert found.confidence_n == trained_gpt2.run.evaluation()["n"]
+    assert found.confidence_n == trained_gpt2.run.evaluation().n
     assert found.scripts == {"LATIN": 200}
     classifier = Classifier.load(trained_gpt2.artifact)
     assert classifier.folder == trained_gpt2.artifact

@@ -26,11 +26,13 @@ def one_object(stdout):
 
 def check_scores(record):
     assert record["n"] > 0
-    for key in ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error"):
-        assert record[key].keys() == {"value", "low", "high"}
-        assert 0 <= record[key]["low"] <= record[key]["value"] <= record[key]["high"] <= 1
-    assert record["per_class_f1"].keys() == {"negative", "neutral", "positive"}
-    assert all(score.keys() == {"value", "low", "high"} for score in record["per_class_f1"].values())
+    for system in record["systems"]:
+        scores = system["scores"]
+        for key in ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error"):
+            assert scores[key].keys() == {"value", "low", "high"}
+            assert 0 <= scores[key]["low"] <= scores[key]["value"] <= scores[key]["high"] <= 1
+        assert scores["per_class_f1"].keys() == {"negative", "neutral", "positive"}
+        assert all(score.keys() == {"value", "low", "high"} for score in scores["per_class_f1"].values())
 
 
 def refused(capsys, run, *arguments):
@@ -48,10 +50,11 @@ def refused(capsys, run, *arguments):
 def test_train_with_json_prints_one_object_with_scores_and_intervals(trained_gpt2):
     record = one_object(trained_gpt2.stdout)
     check_scores(record)
-    check_scores(record["base"])
+    names = [system["name"] for system in record["systems"]]
+    assert names == ["majority", "bag of words", "base", "fine-tuned"]
     assert (record["split"], record["n"], record["run"]) == ("test", 60, "gpt2")
     assert record["artifact"] == str(trained_gpt2.artifact)
-    assert record["comparison"]["sentence"]
+    assert [one["second"] for one in record["comparisons"] if one["sentence"]] == ["fine-tuned"] * 3
 
 
 @pytest.mark.alone
@@ -213,7 +216,7 @@ def test_evaluate_prints_one_object(trained_gpt2, capsys):
     assert main(["evaluate", str(trained_gpt2.artifact), "--limit", "30", "--with-base", "--json"]) == 0
     record = one_object(capsys.readouterr().out)
     check_scores(record)
-    check_scores(record["base"])
+    assert [system["name"] for system in record["systems"]] == ["base", "fine-tuned"]
     assert (record["split"], record["n"]) == ("test", 30)
 
 

@@ -1,17 +1,20 @@
 """Scores are those of the serving code, and sharing the trunk's work changes none of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from inference.artifact import read_record
+from inference.baselines.bag_of_words import Majority
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, DataError
 from tests.support import WORDS, tweets
 from training.data.load import load_splits
-from training.evaluate.evaluate import evaluate
-from training.evaluate.scoring import evaluate_artifact
+from training.evaluate.evaluate import evaluate, evaluate_artifact
+from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED
 from training.model.bases import Base, resolve_base
 from training.model.classifier import load_base_classifier, load_language_model, word_rows
 
@@ -31,10 +34,9 @@ def probabilities(classifier):
     return np.array([prediction.probabilities for prediction in classifier.predict(TEXTS)])
 
 
-def without_sums(scores):
+def without_sums(system):
     """Return what does not depend on the last digits of a probability."""
-    left_out = ("expected_calibration_error", "calibration", "name")
-    return {key: value for key, value in scores.items() if key not in left_out}
+    return replace(system.scores, expected_calibration_error=None, calibration=())
 
 
 def test_sharing_the_trunk_changes_no_score(trained):
@@ -48,14 +50,15 @@ def test_sharing_the_trunk_changes_no_score(trained):
     assert not any(tuned.model.config.vocab_size - 1 in ids for ids in tuned.encode(TEXTS).token_ids)
     apart = evaluate(tuned, base, TEXTS, REFERENCES, split="test")
     assert apart.shared_layers == 0
-    assert without_sums(apart.scores["base"]) == without_sums(shared.scores["base"])
-    assert apart.scores["comparison"] == shared.scores["comparison"]
-    assert apart.scores["confusion_matrix"] == shared.scores["confusion_matrix"]
+    one, other = apart.evaluation, shared.evaluation
+    assert without_sums(one.base) == without_sums(other.base)
+    assert one.comparisons == other.comparisons
+    assert one.tuned.scores.confusion_matrix == other.tuned.scores.confusion_matrix
     for one, other in zip(shared.disagreements, apart.disagreements, strict=True):
-        assert one["text"] == other["text"]
-        for side in ("base", "tuned"):
-            assert one[side]["label"] == other[side]["label"]
-            assert one[side]["probabilities"] == pytest.approx(other[side]["probabilities"], abs=1e-4)
+        assert one.text == other.text
+        for mine, theirs in ((one.base, other.base), (one.tuned, other.tuned)):
+            assert mine.label == theirs.label
+            assert mine.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)
 
 
 def test_the_models_answer_after_an_evaluation_as_they_did_before(trained):
@@ -79,28 +82,29 @@ def test_the_scores_are_scikit_learns_on_the_classifiers_own_answers(trained):
     tuned, base = both(trained)
     for side, found in (("tuned", probabilities(tuned)), ("base", probabilities(base))):
         tuned, base = both(trained)
-        scores = evaluate(tuned, base, TEXTS, REFERENCES, split="validation").scores
-        scores = scores if side == "tuned" else scores["base"]
+        evaluation = evaluate(tuned, base, TEXTS, REFERENCES, split="validation").evaluation
+        assert (evaluation.n, evaluation.split) == (120, "validation")
+        scores = getattr(evaluation, side).scores
         predicted = found.argmax(1)
-        assert scores["n"] == 120
-        assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(REFERENCES, predicted))
-        assert scores["macro_f1"]["value"] == pytest.approx(f1_score(REFERENCES, predicted, average="macro"))
+        assert scores.accuracy.value == pytest.approx(accuracy_score(REFERENCES, predicted))
+        assert scores.macro_f1.value == pytest.approx(f1_score(REFERENCES, predicted, average="macro"))
         recall = recall_score(REFERENCES, predicted, average="macro")
-        assert scores["macro_recall"]["value"] == pytest.approx(recall)
-        assert scores["confusion_matrix"] == confusion_matrix(REFERENCES, predicted).tolist()
-        for key in ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error"):
-            assert scores[key]["low"] <= scores[key]["value"] <= scores[key]["high"], key
+        assert scores.macro_recall.value == pytest.approx(recall)
+        assert np.array_equal(scores.confusion_matrix, confusion_matrix(REFERENCES, predicted))
+        for name in SINGLE_SCORES:
+            score = getattr(scores, name)
+            assert score.low <= score.value <= score.high, name
 
 
 def test_the_comparison_counts_the_rows_that_only_one_gets_right(trained):
     tuned, base = both(trained)
     mine, theirs = (probabilities(side).argmax(1) == REFERENCES for side in (tuned, base))
     result = evaluate(tuned, base, TEXTS, REFERENCES, split="test")
-    comparison = result.scores["comparison"]
-    assert comparison["only_tuned_right"] == int((mine & ~theirs).sum())
-    assert comparison["only_base_right"] == int((theirs & ~mine).sum())
-    assert comparison["accuracy_difference"]["value"] == pytest.approx(mine.mean() - theirs.mean())
-    assert {row["text"] for row in result.disagreements} >= {
+    comparison = result.evaluation.comparison(BASE, TUNED)
+    assert comparison.only_second_right == int((mine & ~theirs).sum())
+    assert comparison.only_first_right == int((theirs & ~mine).sum())
+    assert comparison.accuracy_difference.value == pytest.approx(mine.mean() - theirs.mean())
+    assert {row.text for row in result.disagreements} >= {
         text for text, m, t in zip(TEXTS, mine, theirs, strict=True) if m != t
     }
 
@@ -128,14 +132,31 @@ def test_without_a_base_only_the_model_is_scored(trained):
     told = []
     result = evaluate(tuned, None, TEXTS, REFERENCES, split="test", progress=lambda *done: told.append(done))
     assert told[-1] == (120, 120)
-    assert "base" not in result.scores and "comparison" not in result.scores
-    assert (result.disagreements, result.shared_layers) == ([], 0)
+    assert [system.name for system in result.evaluation.systems] == [TUNED]
+    assert (result.evaluation.comparisons, result.disagreements, result.shared_layers) == ((), (), 0)
+
+
+def test_baselines_are_systems_like_the_others(trained):
+    tuned, base = both(trained)
+    majority = Majority.fit([0, 0, 1], names=LABELS)
+    found = evaluate(
+        tuned, base, TEXTS, REFERENCES, split="test", baselines={"majority": majority}, left_out={"x": "y"}
+    ).evaluation
+    assert [system.name for system in found.systems] == ["majority", BASE, TUNED]
+    plain = found.system("majority")
+    assert plain.scores.accuracy.value == REFERENCES.count(0) / 120
+    assert plain.about == f"always {LABELS[0]}, the most frequent label in training"
+    comparison = found.comparison("majority", TUNED)
+    assert comparison.only_second_right - comparison.only_first_right == round(
+        120 * (found.tuned.scores.accuracy.value - plain.scores.accuracy.value)
+    )
+    assert found.left_out == {"x": "y"}
 
 
 def test_texts_that_were_cut_are_counted(trained):
     tuned, _ = both(trained)
     texts = ["sunny " * 400, *TEXTS[:3]]
-    assert evaluate(tuned, None, texts, [2, *REFERENCES[:3]], split="test").scores["truncated"] == 1
+    assert evaluate(tuned, None, texts, [2, *REFERENCES[:3]], split="test").evaluation.truncated == 1
 
 
 def test_no_rows_is_one_sentence(trained_gpt2):
@@ -148,12 +169,12 @@ def test_no_rows_is_one_sentence(trained_gpt2):
 
 
 def test_the_test_split_of_an_artifact_is_the_one_it_was_scored_on(trained_gpt2):
-    scores = evaluate_artifact(trained_gpt2.artifact, limit=60)
-    record = trained_gpt2.run.evaluation()
-    assert scores["n"] == 60
-    assert scores["confusion_matrix"] == record["confusion_matrix"]
+    found, first = evaluate_artifact(trained_gpt2.artifact, limit=60), trained_gpt2.run.evaluation()
+    assert found.n == 60
+    assert found.tuned.scores.confusion_matrix == first.tuned.scores.confusion_matrix
+    assert found.rows == first.rows and len(found.rows.sha256) == 64
     splits = load_splits(trained_gpt2.run.recipe.data)
-    assert scores["accuracy"]["value"] == pytest.approx(
+    assert found.tuned.scores.accuracy.value == pytest.approx(
         accuracy_score(
             splits.test["label"],
             [
@@ -185,4 +206,4 @@ def test_an_artifact_without_provenance_has_no_base_and_no_data(trained_gpt2, tm
         ArtifactError, match=r"does not say what data it was trained on\. Name some with --data"
     ):
         evaluate_artifact(tmp_path)
-    assert evaluate_artifact(tmp_path, dataset=str(trained_gpt2.data))["n"] > 10
+    assert evaluate_artifact(tmp_path, dataset=str(trained_gpt2.data)).n > 10

@@ -1,6 +1,5 @@
 """Metrics: equal to scikit-learn's and SciPy's, honest about what is not shown, and quick."""
 
-import time
 import warnings
 
 import numpy as np
@@ -11,14 +10,18 @@ from scipy.stats import binom
 from sklearn import metrics as sk
 
 from inference.common.errors import DataError, PredictionError
+from inference.common.intervals import Interval
 from training.evaluate.metrics import (
     ClassificationMetric,
     _confusion_scores,
+    _resamples,
+    calibration,
     compare,
     expected_calibration_error,
     mcnemar_p,
     scores,
 )
+from training.evaluate.scores import SINGLE_SCORES
 
 LABELS = ("negative", "neutral", "positive")
 
@@ -37,12 +40,12 @@ def test_values_are_scikit_learns():
     truth, chances = sample(500, skill=1)
     predicted = chances.argmax(axis=1)
     result = scores(truth, chances, LABELS)
-    assert result["n"] == 500 and result["labels"] == list(LABELS)
-    assert result["accuracy"]["value"] == sk.accuracy_score(truth, predicted)
-    assert result["macro_f1"]["value"] == pytest.approx(sk.f1_score(truth, predicted, average="macro"))
-    assert result["macro_recall"]["value"] == pytest.approx(sk.balanced_accuracy_score(truth, predicted))
-    assert result["confusion_matrix"] == sk.confusion_matrix(truth, predicted).tolist()
-    f1 = [result["per_class_f1"][label]["value"] for label in LABELS]
+    assert list(result.per_class_f1) == list(LABELS)
+    assert result.accuracy.value == sk.accuracy_score(truth, predicted)
+    assert result.macro_f1.value == pytest.approx(sk.f1_score(truth, predicted, average="macro"))
+    assert result.macro_recall.value == pytest.approx(sk.balanced_accuracy_score(truth, predicted))
+    assert np.array_equal(result.confusion_matrix, sk.confusion_matrix(truth, predicted))
+    f1 = [result.per_class_f1[label].value for label in LABELS]
     assert f1 == pytest.approx(sk.f1_score(truth, predicted, average=None))
 
 
@@ -65,25 +68,23 @@ def test_the_vectorised_scores_are_the_plain_ones(pairs):
 def test_every_score_lies_in_order_and_between_0_and_1(n, seed):
     truth, chances = sample(n, skill=1, seed=seed)
     result = scores(truth, chances, LABELS, resamples=50)
-    single = [result[k] for k in ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")]
-    for score in [*single, *result["per_class_f1"].values()]:
-        assert 0 <= score["low"] <= score["high"] <= 1 and 0 <= score["value"] <= 1
-    assert np.sum(result["confusion_matrix"]) == n
+    single = [getattr(result, name) for name in SINGLE_SCORES]
+    for score in [*single, *result.per_class_f1.values()]:
+        assert 0 <= score.low <= score.high <= 1 and 0 <= score.value <= 1
+    assert np.sum(result.confusion_matrix) == n
 
 
 def test_the_interval_has_the_width_that_theory_says_and_covers():
     truth, chances = sample(1_000, skill=1)
-    accuracy = scores(truth, chances, LABELS, resamples=2_000)["accuracy"]
-    p = accuracy["value"]
+    accuracy = scores(truth, chances, LABELS, resamples=2_000).accuracy
+    p = accuracy.value
     width = 2 * 1.96 * np.sqrt(p * (1 - p) / 1_000)
-    assert accuracy["high"] - accuracy["low"] == pytest.approx(width, rel=0.08)
+    assert accuracy.high - accuracy.low == pytest.approx(width, rel=0.08)
     covered = 0
     for seed in range(100):
         truth, chances = sample(200, skill=1, seed=seed)
-        score = scores(truth, chances, LABELS, resamples=200)["accuracy"]
-        covered += (
-            score["low"] <= 0.6335 <= score["high"]
-        )  # the accuracy of this skill, from ten million rows
+        score = scores(truth, chances, LABELS, resamples=200).accuracy
+        covered += score.low <= 0.6335 <= score.high  # the accuracy of this skill, from ten million rows
     assert covered >= 88
 
 
@@ -123,18 +124,26 @@ def test_calibration_error_of_a_calibrated_classifier_is_small():
     assert expected_calibration_error(truth, np.clip(chances * [1.3, 0.7], 0, 1)) > 0.1
 
 
+def test_the_bins_give_the_calibration_error():
+    truth, chances = sample(700, skill=1, classes=4)
+    bins = calibration(truth, chances)
+    assert sum(one.n for one in bins) == 700
+    error = sum(one.n * abs(one.accuracy - one.confidence) for one in bins) / 700
+    assert error == pytest.approx(expected_calibration_error(truth, chances))
+    assert all(one.low < one.confidence <= one.high for one in bins)
+
+
 def test_one_class_in_the_references():
     result = scores([1, 1, 1, 1], [[0.1, 0.8, 0.1]] * 3 + [[0.8, 0.1, 0.1]], LABELS)
-    assert result["accuracy"]["value"] == result["macro_recall"]["value"] == 0.75
-    assert result["per_class_f1"]["positive"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert result["macro_f1"]["value"] == pytest.approx(0.857 / 2, abs=1e-3)
+    assert result.accuracy.value == result.macro_recall.value == 0.75
+    assert result.per_class_f1["positive"] == Interval(0.0, 0.0, 0.0)
+    assert result.macro_f1.value == pytest.approx(0.857 / 2, abs=1e-3)
 
 
-def test_1000_resamples_of_the_missions_test_split_take_under_a_second():
-    truth, chances = sample(3_534, skill=1)
-    start = time.perf_counter()
-    scores(truth, chances, LABELS, resamples=1_000)
-    assert time.perf_counter() - start < 1
+def test_resamples_are_drawn_in_few_pieces_of_bounded_size():
+    pieces = list(_resamples(3_534, seed=0, resamples=1_000))
+    assert sum(len(rows) for rows in pieces) == 1_000
+    assert len(pieces) == 2 and all(rows.size <= 2_000_000 for rows in pieces)
 
 
 @pytest.mark.parametrize(
@@ -176,43 +185,39 @@ def pairs(both, only_base, only_tuned, neither):
 
 def test_a_real_gain():
     result = compare(*pairs(500, 40, 210, 250))
-    assert (result["n"], result["only_base_right"], result["only_tuned_right"]) == (1_000, 40, 210)
-    assert (
-        result["real"]
-        and result["mcnemar_p"] == pytest.approx(mcnemar_p(40, 210))
-        and result["mcnemar_p"] < 1e-9
-    )
-    difference = result["accuracy_difference"]
-    assert difference["value"] == pytest.approx(0.17)
-    assert difference["low"] < 0.17 < difference["high"]
+    assert (result.n, result.only_first_right, result.only_second_right) == (1_000, 40, 210)
+    assert result.real and result.mcnemar_p == pytest.approx(mcnemar_p(40, 210)) and result.mcnemar_p < 1e-9
+    difference = result.accuracy_difference
+    assert difference.value == pytest.approx(0.17)
+    assert difference.low < 0.17 < difference.high
     width = 2 * 1.96 * np.sqrt((250 / 1_000 - 0.17**2) / 1_000)  # of a paired difference
-    assert difference["high"] - difference["low"] == pytest.approx(width, rel=0.1)
-    low, high = 100 * difference["low"], 100 * difference["high"]
-    assert result["sentence"] == (
+    assert difference.high - difference.low == pytest.approx(width, rel=0.1)
+    low, high = 100 * difference.low, 100 * difference.high
+    assert result.sentence == (
         "Fine-tuning is better: 210 tweets only it gets right against 40 (+17.0 points, 95 % interval "
         f"{low:.1f} to {high:.1f}; McNemar p < 0.001)."
     )
 
 
 def test_a_real_loss_and_other_names():
-    result = compare(*pairs(500, 90, 40, 370), names=("the first", "the second"))
-    assert result["real"]
-    assert result["sentence"].startswith(
+    result = compare(*pairs(500, 90, 40, 370), names=("first", "second"))
+    assert result.real
+    assert result.sentence.startswith(
         "The second is worse: 40 tweets only it gets right against 90 (-5.0 points"
     )
 
 
 def test_no_difference_shown():
     result = compare(*pairs(500, 18, 21, 461))
-    assert not result["real"]
-    assert result["sentence"].startswith(
+    assert not result.real
+    assert result.sentence.startswith(
         "No difference shown: 21 tweets only fine-tuning gets right, 18 only the base (+0.3 points, 95 % "
         "interval -"
     )
-    assert result["sentence"].endswith("; McNemar p = 0.75).")
+    assert result.sentence.endswith("; McNemar p = 0.75).")
     same = compare(*pairs(5, 0, 0, 5))
-    assert same["sentence"] == "No difference shown: both get the same tweets right (n = 10)."
-    assert same["mcnemar_p"] == 1.0 and not same["real"]
+    assert same.sentence == "No difference shown: both get the same tweets right (n = 10)."
+    assert same.mcnemar_p == 1.0 and not same.real
 
 
 def test_noise_is_called_real_one_time_in_twenty_at_most():
@@ -220,7 +225,7 @@ def test_noise_is_called_real_one_time_in_twenty_at_most():
     real = 0
     for _ in range(300):
         only = random.binomial(100, 0.5)
-        real += compare(*pairs(300, 100 - only, only, 100), resamples=300)["real"]
+        real += compare(*pairs(300, 100 - only, only, 100), resamples=300).real
     assert real / 300 < 0.08
 
 
@@ -235,11 +240,9 @@ def test_the_metric_of_evaluate_agrees_and_can_be_filled_in_batches():
         metric.add_batch(predictions=predicted[rows], references=truth[rows], probabilities=chances[rows])
     assert metric.compute() == whole
     expected = scores(truth, chances, LABELS)
-    assert whole["macro_f1"] == pytest.approx(expected["macro_f1"]["value"])
-    assert whole["expected_calibration_error"] == pytest.approx(
-        expected["expected_calibration_error"]["value"]
-    )
-    assert whole["confusion_matrix"] == expected["confusion_matrix"]
+    assert whole["macro_f1"] == pytest.approx(expected.macro_f1.value)
+    assert whole["expected_calibration_error"] == pytest.approx(expected.expected_calibration_error.value)
+    assert np.array_equal(whole["confusion_matrix"], expected.confusion_matrix)
 
 
 def test_the_metric_refuses_what_cannot_be_scored():

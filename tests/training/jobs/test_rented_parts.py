@@ -253,7 +253,7 @@ def test_the_embedded_wheels_are_installed_only_where_they_are_asked_for():
 def test_a_job_needs_none_of_the_packages_that_it_does_not_install():
     code = (
         f"import sys\nfor name in {sorted(NOT_NEEDED)!r}:\n    sys.modules[name] = None\n"
-        "import training.jobs.work, training.worker, training.fit.run, training.evaluate.scoring\n"
+        "import training.jobs.work, training.worker, training.fit.run, training.evaluate.evaluate\n"
         "import inference.export.export\n"
     )
     # Two of them come with others (datasets asks for requests): they will be there.

@@ -43,7 +43,7 @@ def table_row(text: str, start: str) -> list[str]:
 
 def test_the_results_are_those_of_the_evaluation(trained):
     text = (trained.artifact / "README.md").read_text()
-    evaluation = trained.run.evaluation()
+    evaluation = trained.run.evaluation().flat()
     keys = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
     rows = {
         "base, zero-shot": evaluation["base"],
@@ -66,7 +66,7 @@ def provenance_of(trained) -> dict:
 
 def test_the_verdicts_are_in_words_and_name_whom_they_are_against(trained):
     text = (trained.artifact / "README.md").read_text()
-    evaluation = trained.run.evaluation()
+    evaluation = trained.run.evaluation().flat()
     compared = {
         "base": evaluation["comparison"],
         "bag of words": evaluation["rivals"]["bag of words"]["comparison"],
@@ -80,7 +80,7 @@ def test_the_verdicts_are_in_words_and_name_whom_they_are_against(trained):
 
 def test_each_label_has_its_figures_with_intervals(trained):
     text = (trained.artifact / "README.md").read_text()
-    evaluation = trained.run.evaluation()
+    evaluation = trained.run.evaluation().flat()
     matrix = evaluation["confusion_matrix"]
     for place, label in enumerate(evaluation["labels"]):
         rows = [line for line in text.splitlines() if line.startswith(f"| {label} |")]

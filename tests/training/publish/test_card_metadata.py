@@ -146,7 +146,7 @@ def test_a_real_runs_metadata_is_valid_and_holds_its_scores(trained):
     assert card.data.to_dict()["model-index"] == found["model-index"]
     name, results = model_index_to_eval_results(found["model-index"])
     assert name == "tweets"
-    evaluation = trained.run.evaluation()
+    evaluation = trained.run.evaluation().flat()
     assert {result.metric_type: result.metric_value for result in results} == {
         "accuracy": round(evaluation["accuracy"]["value"], 4),
         "f1": round(evaluation["macro_f1"]["value"], 4),

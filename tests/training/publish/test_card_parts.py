@@ -3,17 +3,12 @@
 import html
 import re
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from tests.support import tweets, write_csv
-from tests.support.cards import EVIL, answers
-from training.data.load import DataSpec, load_splits
-from training.evaluate.baselines import STRENGTHS, bag_of_words
-from training.evaluate.metrics import calibration, expected_calibration_error
+from tests.support.cards import EVIL
 from training.publish.card_energy import estimate
 from training.publish.drawing import Sheet
 from training.publish.markdown import code, plain, table, text
@@ -73,15 +68,6 @@ def test_a_long_text_is_cut():
 # --- figures
 
 
-def test_the_bins_give_the_calibration_error():
-    truth, chances = answers(700, 4, skill=1.0)
-    bins = calibration(truth, chances)
-    assert sum(one["n"] for one in bins) == 700
-    error = sum(one["n"] * abs(one["accuracy"] - one["confidence"]) for one in bins) / 700
-    assert error == pytest.approx(expected_calibration_error(truth, chances))
-    assert all(one["low"] < one["confidence"] <= one["high"] for one in bins)
-
-
 def test_the_energy_is_power_times_time():
     hour = estimate(seconds=3600, cores=2, memory_gb=16)
     assert hour.watts == pytest.approx((2 * 3.5 + 16 * 0.375) * 1.135)
@@ -89,28 +75,6 @@ def test_the_energy_is_power_times_time():
     assert hour.grams_co2 == pytest.approx(hour.watts * 0.475)
     assert estimate(seconds=7200, cores=2, memory_gb=16).watt_hours == pytest.approx(2 * hour.watt_hours)
     assert "About 15 Wh, or 7 g CO₂e (an estimate" in hour.sentence
-
-
-# --- bag of words
-
-
-def test_a_bag_of_words_learns_and_its_answers_are_in_label_order(tmp_path):
-    splits = load_splits(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", tweets(360)))))
-    bag = bag_of_words(splits)
-    assert bag.probabilities.shape == (len(splits.test), 3)
-    assert bag.probabilities.sum(axis=1) == pytest.approx(np.ones(len(splits.test)))
-    assert (bag.probabilities.argmax(axis=1) == np.array(splits.test["label"])).mean() > 0.9
-    assert any(f"C = {strength:g}, chosen on the validation split" in bag.words for strength in STRENGTHS)
-    assert f"the same {len(splits.train):,} training texts" in bag.words
-    untuned = bag_of_words(splits, choose_up_to=10)
-    assert "(C = 1, not tuned)" in untuned.words
-
-
-def test_a_bag_of_words_of_texts_without_a_word_is_left_out(tmp_path):
-    rows = [(f"! ? {'.' * place}", label) for place in range(40) for label in ("a", "b")]
-    splits = load_splits(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", rows))))
-    with pytest.raises(ValueError, match="empty vocabulary"):
-        bag_of_words(splits)
 
 
 # --- drawing

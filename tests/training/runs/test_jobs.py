@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -215,13 +216,13 @@ def test_a_finished_run_has_all_its_records(trained):
     assert list(phases) == ["prepare", "cache", "train", "export", "evaluate"]
     evaluation = run.evaluation()
     [result] = run.events("result")
-    assert {**evaluation, "kind": "result", "time": result["time"]} == result
+    assert {**evaluation.to_json(), "kind": "result", "time": result["time"]} == result
     found = run.disagreements()
-    comparison = evaluation["comparison"]
-    assert len(found) >= comparison["only_base_right"] + comparison["only_tuned_right"]
+    comparison = evaluation.comparison("base", "fine-tuned")
+    assert len(found) >= comparison.only_first_right + comparison.only_second_right
     for row in found:
-        assert row["base"]["label"] != row["tuned"]["label"]
-        assert row["label"] in evaluation["labels"]
+        assert row.base.label != row.tuned.label
+        assert row.label in evaluation.labels
 
 
 def test_what_the_worker_prints_goes_to_its_log(trained):
@@ -273,10 +274,12 @@ def test_killed_killed_again_cancelled_and_resumed_a_run_ends_with_the_same_weig
     assert found.keys() == expected.keys()
     worst = max((found[name] - expected[name]).abs().max().item() for name in expected)
     assert worst < 1e-4
-    records = [dict(each.evaluation()) for each in (run, trained_gpt2.run)]
-    for record in records:
-        record["bag_of_words"] = {**record["bag_of_words"], "seconds": None}  # what it took is no result
-    assert records[0] == records[1]
+    evaluations = [each.evaluation() for each in (run, trained_gpt2.run)]
+    timeless = [  # what a baseline took is no result
+        replace(found, systems=tuple(replace(system, seconds=None) for system in found.systems))
+        for found in evaluations
+    ]
+    assert timeless[0] == timeless[1]
     losses = [[event["loss"] for event in r.events("validation")] for r in (run, trained_gpt2.run)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 

@@ -1,0 +1,274 @@
+"""What an evaluation found, as evaluation.json keeps it: systems on the same rows, and paired comparisons.
+
+    evaluation = Evaluation.from_json(json.loads(text))   # files of November 2026 and before, too
+    evaluation.tuned.scores.accuracy                      # -> Interval(value=0.74, low=0.725, high=0.755)
+    [system.name for system in evaluation.systems]        # -> ["majority", "bag of words", "base", …]
+    evaluation.comparison(BASE, TUNED).sentence           # -> "Fine-tuning is better: 210 tweets only it …"
+
+The fine-tuned model, its base and the plain baselines are all systems: whatever answers `predict(texts)` can
+be one more. Imports nothing heavy, since the list of runs reads these files.
+"""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from inference.artifact import EVALUATION, read_record
+from inference.common.intervals import Interval
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+TUNED, BASE, BAG_OF_WORDS, MAJORITY = "fine-tuned", "base", "bag of words", "majority"
+"""Names of systems. Others may have any name."""
+SINGLE_SCORES = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
+"""The scores that are one figure each."""
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The rows whose confidence lies in (low, high]: how sure and how right, on average."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How good one system is, each figure with its 95 % interval."""
+
+    accuracy: Interval
+    macro_f1: Interval
+    macro_recall: Interval
+    expected_calibration_error: Interval
+    per_class_f1: Mapping[str, Interval] = field(default_factory=dict)
+    """By label, in label order; empty in a file that lacks it."""
+    confusion_matrix: tuple[tuple[int, ...], ...] = ()
+    """Rows are true labels, columns predicted ones, in label order; () in a file that lacks it."""
+    calibration: tuple[CalibrationBin, ...] = ()
+    """What a reliability diagram shows; () in a file that lacks it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """Something that answered the rows, under a name, and its scores."""
+
+    name: str
+    scores: Scores
+    about: str = ""
+    """What it is, for people: the base's name, how a baseline was made."""
+    seconds: float | None = None
+    """What making it took, where that was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two systems on the same rows: is the second one's accuracy really another?"""
+
+    first: str
+    second: str
+    n: int
+    only_first_right: int
+    """Rows that only the first gets right."""
+    only_second_right: int
+    mcnemar_p: float
+    accuracy_difference: Interval
+    """Second minus first, with the 95 % interval of a paired bootstrap."""
+    real: bool
+    """Whether p < 0.05 and 0 lies outside the interval."""
+    sentence: str
+    """The same for people, in English."""
+
+
+@dataclass(frozen=True)
+class RowsRead:
+    """Where the rows of an evaluation come from."""
+
+    data: str
+    """The data set's name."""
+    revision: str | None = None
+    sha256: str | None = None
+    duplicates_removed: int = 0
+    """Rows of train that were exact duplicates of rows of this split, and so were not trained on."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one system makes of one row."""
+
+    label: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A row on which base and fine-tuned disagree: a line of disagreements.jsonl."""
+
+    text: str
+    label: str
+    """The true one."""
+    base: Answer
+    tuned: Answer
+
+    @property
+    def right(self) -> str:
+        """Who is right: "tuned", "base" or "neither"."""
+        if self.tuned.label == self.label:
+            return "tuned"
+        return "base" if self.base.label == self.label else "neither"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Systems on the same rows, the plainest first, and what the paired tests say."""
+
+    split: str
+    labels: tuple[str, ...]
+    n: int
+    truncated: int = 0
+    """Texts that were longer than the fine-tuned model's limit and were cut."""
+    systems: tuple[System, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Systems that could not take part, by name, and why."""
+    rows: RowsRead | None = None
+
+    def system(self, name: str) -> System | None:
+        """Return a system by its name, None where it took no part."""
+        return next((system for system in self.systems if system.name == name), None)
+
+    @property
+    def tuned(self) -> System | None:
+        """The fine-tuned model."""
+        return self.system(TUNED)
+
+    @property
+    def base(self) -> System | None:
+        """The untouched base."""
+        return self.system(BASE)
+
+    def comparison(self, first: str, second: str) -> Comparison | None:
+        """Return the comparison of two systems, None where they were not compared in this order."""
+        return next((one for one in self.comparisons if (one.first, one.second) == (first, second)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts, lists and numbers, as evaluation.json has them."""
+        record: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))  # tuples become lists
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Evaluation":
+        """Read what `to_json` returned, or the flat record of November 2026 and before.
+
+        What a file lacks or has in another form is left out: a model of somebody else may bring anything.
+        """
+        if "systems" not in record:
+            record = _from_flat(record)
+        labels, left_out = record.get("labels"), _mapping(record.get("left_out"))
+        return cls(
+            split=str(record.get("split") or "test"),
+            labels=tuple(str(label) for label in labels) if isinstance(labels, list | tuple) else (),
+            n=_count(record.get("n")),
+            truncated=_count(record.get("truncated")),
+            systems=tuple(read_all(System, record.get("systems"))),
+            comparisons=tuple(read_all(Comparison, record.get("comparisons"))),
+            left_out={str(name): str(why) for name, why in left_out.items()},
+            rows=next(read_all(RowsRead, [record.get("rows")]), None),
+        )
+
+    def flat(self) -> dict[str, Any]:
+        """Return the flat record of before, which the model card is still made from."""
+        record = self.to_json()
+        scores = {system["name"]: system["scores"] for system in record["systems"]}
+        compared = {
+            one["first"]: _old_comparison(one) for one in record["comparisons"] if one["second"] == TUNED
+        }
+        flat = {"split": self.split, "labels": record["labels"], "truncated": self.truncated, "n": self.n}
+        flat |= scores.get(TUNED, {})
+        if base := self.base:
+            flat["base"] = {"name": base.about, "n": self.n, **scores[BASE]}
+        if BASE in compared:
+            flat["comparison"] = compared[BASE]
+        others = [name for name in scores if name not in (TUNED, BASE, MAJORITY)]
+        if others:
+            flat["rivals"] = {name: {**scores[name], "comparison": compared.get(name)} for name in others}
+        if bag := self.system(BAG_OF_WORDS):
+            flat["bag_of_words"] = {"words": bag.about, "seconds": bag.seconds}
+        elif BAG_OF_WORDS in self.left_out:
+            flat["bag_of_words"] = {"left_out": self.left_out[BAG_OF_WORDS]}
+        return {key: value for key, value in flat.items() if value not in (None, [], {}, ())}
+
+
+def _old_comparison(one: dict[str, Any]) -> dict[str, Any]:
+    return {**one, "only_base_right": one["only_first_right"], "only_tuned_right": one["only_second_right"]}
+
+
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """Return the evaluation in an artifact's or a run's folder, None without one; ArtifactError if torn."""
+    record = read_record(folder, EVALUATION)
+    return None if record is None else Evaluation.from_json(record)
+
+
+def _from_flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a flat record in today's form.
+
+    In it the fine-tuned model's scores stood at the top, "base" and "comparison" beside them, other systems
+    under "rivals", and what the bag of words is under "bag_of_words".
+    """
+    bag, base, rivals = (_mapping(record.get(key)) for key in ("bag_of_words", "base", "rivals"))
+    about = {BAG_OF_WORDS: {"about": bag.get("words") or "", "seconds": bag.get("seconds")}}
+    compared = {BASE: record.get("comparison")}
+    compared |= {name: _mapping(one).get("comparison") for name, one in rivals.items()}
+    return {
+        **record,
+        "systems": [
+            *({"name": name, "scores": one, **about.get(name, {})} for name, one in rivals.items()),
+            {"name": BASE, "about": base.get("name") or "", "scores": base},
+            {"name": TUNED, "scores": record},
+        ],
+        "comparisons": [
+            {
+                **one,
+                "first": name,
+                "second": TUNED,
+                "only_first_right": one.get("only_base_right"),
+                "only_second_right": one.get("only_tuned_right"),
+            }
+            for name, found in compared.items()
+            if (one := _mapping(found))
+        ],
+        "left_out": {BAG_OF_WORDS: bag["left_out"]} if bag.get("left_out") else {},
+    }
+
+
+def read_all(kind: type[T], records: object) -> Iterator[T]:
+    """Yield dataclasses from their records; a record of another form is passed over."""
+    adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]  # a class is hashable
+    for record in records if isinstance(records, list) else []:
+        with contextlib.suppress(ValueError):
+            yield adapter.validate_python(record)
+
+
+@cache
+def _adapter(kind: type[object]) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter  # noqa: PLC0415  (a tenth of a second, which `--help` must not wait for)
+
+    return TypeAdapter(kind)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
