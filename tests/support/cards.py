@@ -108,7 +108,7 @@ def artifact(folder: Path, labels: tuple[str, ...], *, with_records: bool = True
     names = {str(number): label for number, label in enumerate(labels)}
     write(folder, "config.json", {"id2label": names, "pad_token_id": 0, "model_type": "gpt2"})
     if with_records:
-        write(folder, "evaluation.json", evaluation(labels).flat())
+        write(folder, "evaluation.json", evaluation(labels).to_json())
         write(folder, "provenance.json", provenance(labels, **source))
     return folder
 

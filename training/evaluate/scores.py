@@ -186,32 +186,6 @@ class Evaluation:
             rows=next(read_all(RowsRead, [record.get("rows")]), None),
         )
 
-    def flat(self) -> dict[str, Any]:
-        """Return the flat record of before, which the model card is still made from."""
-        record = self.to_json()
-        scores = {system["name"]: system["scores"] for system in record["systems"]}
-        compared = {
-            one["first"]: _old_comparison(one) for one in record["comparisons"] if one["second"] == TUNED
-        }
-        flat = {"split": self.split, "labels": record["labels"], "truncated": self.truncated, "n": self.n}
-        flat |= scores.get(TUNED, {})
-        if base := self.base:
-            flat["base"] = {"name": base.about, "n": self.n, **scores[BASE]}
-        if BASE in compared:
-            flat["comparison"] = compared[BASE]
-        others = [name for name in scores if name not in (TUNED, BASE, MAJORITY)]
-        if others:
-            flat["rivals"] = {name: {**scores[name], "comparison": compared.get(name)} for name in others}
-        if bag := self.system(BAG_OF_WORDS):
-            flat["bag_of_words"] = {"words": bag.about, "seconds": bag.seconds}
-        elif BAG_OF_WORDS in self.left_out:
-            flat["bag_of_words"] = {"left_out": self.left_out[BAG_OF_WORDS]}
-        return {key: value for key, value in flat.items() if value not in (None, [], {}, ())}
-
-
-def _old_comparison(one: dict[str, Any]) -> dict[str, Any]:
-    return {**one, "only_base_right": one["only_first_right"], "only_tuned_right": one["only_second_right"]}
-
 
 def read_evaluation(folder: Path) -> Evaluation | None:
     """Return the evaluation in an artifact's or a run's folder, None without one; ArtifactError if torn."""

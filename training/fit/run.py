@@ -29,7 +29,7 @@ from training.fit.trainer import train
 from training.model.bases import Base
 from training.model.classifier import load_base_classifier, save_base_head
 from training.publish.card import write_card
-from training.publish.card_examples import EXAMPLES_FILE, classify_examples
+from training.publish.card.examples import EXAMPLES_FILE, classify_examples
 from training.publish.scan import check_records
 from training.runs.ending import Cancelled
 from training.runs.journal import Journal
@@ -160,7 +160,7 @@ def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits:
         rows=rows_read(splits, "test"),
     )
     write_json(artifact / EVALUATION, result.evaluation.to_json())
-    write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched))
+    write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched).to_json())
     texts = list(splits.train["text"])
     token_ids = tuned.encode(texts).token_ids
     reference = reference_of(texts, token_ids, confidences=result.confidences, seed=run.recipe.seed)

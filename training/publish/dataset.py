@@ -21,11 +21,11 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd, DatasetCard, DatasetCardData, HfApi, constants
 
 from inference.common.errors import DataError
-from training.publish.card import TEMPLATES
-from training.publish.card_examples import expected_label
+from inference.common.text import one_line
+from training.publish.card.examples import expected_label
+from training.publish.card.markdown import escape, fill, table
 from training.publish.errors import NotLoggedIn, RepoConflict, VerificationFailed
 from training.publish.files import CARD, Outgoing
-from training.publish.markdown import code, plain, table, text
 from training.publish.remote import Remote, read_content, read_remote
 from training.publish.rights import check_name, check_rights
 from training.publish.scan import check, check_secret
@@ -351,7 +351,7 @@ def render_dataset_card(plan: DataPlan) -> str:
     metadata = DatasetCardData(
         language=[one.lower() for one in codes] or None,
         license=plan.licence,
-        pretty_name=plain(name, limit=96),
+        pretty_name=one_line(name, longest=96),
         task_categories=["text-classification"],
         task_ids=["sentiment-classification"] if sentiment else None,
         size_categories=[next((word for most, word in _SIZES if plan.n < most), "other")],
@@ -361,21 +361,19 @@ def render_dataset_card(plan: DataPlan) -> str:
 
     def counts(of: str, found: Mapping[str, int]) -> str:
         order = sorted(found.items(), key=lambda one: (-one[1], one[0]))
-        rows = [[text(name), f"{n:,}", f"{100 * n / max(plan.n, 1):.1f} %"] for name, n in order]
+        rows = [[escape(name), f"{n:,}", f"{100 * n / max(plan.n, 1):.1f} %"] for name, n in order]
         return table((of, "rows", "share"), rows) if rows else ""
 
-    card = DatasetCard.from_template(
-        metadata,
-        template_path=str(TEMPLATES / "dataset_card.md"),
-        name=text(name),
+    return fill(
+        "dataset_card.md",
+        card_data=metadata.to_yaml().strip(),
+        name=name,
         repo_id=plan.repo_id,
         rows=f"{plan.n:,}",
-        labels=" · ".join(map(text, labels)),
+        labels=" · ".join(map(escape, labels)),
         label_table=counts("label", labels),
         source_table=counts("source", plan.sources),
         language_table=counts("language", plan.languages),
-        file=code(ROWS),
         licence=plan.licence,
-        left_out=[f"{n:,} rows {text(why)}" for why, n in plan.left_out.items() if n],
+        left_out=[f"{n:,} rows {escape(why)}" for why, n in plan.left_out.items() if n],
     )
-    return "\n".join(line.rstrip() for line in str(card).splitlines()).rstrip() + "\n"

@@ -11,10 +11,10 @@ import pytest
 
 from inference.classifier import Classifier
 from tests.support import REPOSITORY
+from tests.support.cards import EVIL, artifact, changed
 from tests.support.exporting import exported
 from tests.support.serve import command as served
 from training.publish.card import render_card
-from training.publish.card_snippets import PORT, TEXTS
 
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ASKED = ["what a day", "the train is late again"]
@@ -79,20 +79,16 @@ def named(folder, tmp_path):
     return place
 
 
-def test_the_texts_are_those_that_the_snippets_ask():
-    assert f"texts = {json.dumps(ASKED)}" == TEXTS
-
-
 def test_in_the_artifacts_folder(folder, tmp_path):
     card = render_card(folder).text
     python = code(card, "python")
-    assert len(python) == 5
+    assert len(python) == 5 and all(f"\ntexts = {json.dumps(ASKED)}\n" in snippet for snippet in python)
     [serve] = code(card, "sh")
     assert serve.split()[:4] == ["python", "-m", "inference", "serve"]
     where = [folder if word == "." else word for word in serve.split()[4:]]
-    assert where[1:] == ["--port", str(PORT)]
+    assert where[1:] == ["--port", "8000"]
     with served(where[0], folder=tmp_path) as server:
-        asks = [snippet.replace(f":{PORT}", f":{server.port}") for snippet in python]
+        asks = [snippet.replace(":8000", f":{server.port}") for snippet in python]
         nobody = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}  # offline, it asks no server
         answers = run(asks, folder, **nobody)
     for snippet, answer in zip(python, answers, strict=True):
@@ -133,18 +129,26 @@ def test_an_adapter_alone_from_the_hub(named, hub, trained_gpt2, tmp_path):
     assert "These are the figures of the merged model" in card.text
 
 
-def test_a_network_that_ends_early_is_loaded_as_deep_as_it_is(folder, tmp_path):
-    cut = shutil.copytree(folder, tmp_path / "cut", symlinks=True)
-    record = json.loads((cut / "provenance.json").read_text())
-    record["recipe"]["depth"] = 3
-    (cut / "provenance.json").write_text(json.dumps(record))
-    snippet = code(render_card(cut).text, "python")[-1]
-    assert "num_hidden_layers=3," in snippet
+def test_the_adapters_base_is_the_very_one_that_was_trained_as_deep_as_it_is(tmp_path):
+    folder = artifact(tmp_path / "lora", ("negative", "neutral", "positive"))
+    changed(folder, "config.json", n_layer=3)
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter_config.json").write_text("{}")
+
+    def adapter(alone: bool = False) -> str:
+        return code(render_card(folder, repo_id="ada/x", adapter_only=alone).text, "python")[-1]
+
+    for alone in (True, False):
+        assert f'"openai-community/gpt2",\n    revision="{"c" * 40}",\n' in adapter(alone)
+        assert ("subfolder" in adapter(alone)) is not alone
+    assert "num_hidden_layers" not in adapter()
+    recipe = json.loads((folder / "provenance.json").read_text())["recipe"] | {"depth": 3}
+    base = {"name": "openai-community/gpt2", "revision": "wheel 1, Q4_1"}
+    changed(folder, "provenance.json", base=base, recipe=recipe)
+    assert "num_hidden_layers=3,  # the network ends early\n" in adapter() and "revision=" not in adapter()
 
 
 def test_labels_with_quotes_and_newlines_are_still_python(tmp_path):
-    from tests.support.cards import EVIL, artifact  # noqa: PLC0415
-
     evil = (*EVIL, 'say "no"', "it's", "back\\slash", "\ud800", '"""', "négatif")
     folder = artifact(tmp_path / "evil", evil)
     for place in ("adapter", "onnx"):

