@@ -33,8 +33,7 @@ from inference import Classifier
 from inference.classifier import budgeted_batches
 from inference.export.export import export_onnx
 from inference.live.feed import Feed
-from inference.live.numbers import ClassifiedPost
-from inference.live.post import Post
+from inference.live.post import ClassifiedPost, Post
 from inference.live.recording import Recorder
 from inference.live.sources import Replay
 from inference.live.sources.live import IDS_REMEMBERED
@@ -203,21 +202,21 @@ def running_feed(
 ) -> Iterator[tuple[Feed, "Told"]]:
     """Yield a feed as the app has it, with statistics and a recording, and what it told; stop it after."""
     with tempfile.TemporaryDirectory() as folder:
-        told = Told()
+        told, recorder = Told(), Recorder(Path(folder) / "posts.jsonl", texts=False)
         feed = Feed(
             Replay(posts, rate_per_s=rate_per_s, rounds=_ENDLESS),
             classifier.predict,
             labels=classifier.labels,
-            patient=rate_per_s is None,
+            lossless=rate_per_s is None,
             limit=limit,
             idle_s=math.inf,
-            listeners=[LiveStatistics.of(classifier), told],
-            recorder=Recorder(Path(folder) / "posts.jsonl", texts=False),
+            listeners=[LiveStatistics.of(classifier), told, recorder],
         )
         try:
             yield feed, told
         finally:
             feed.stop()
+            recorder.close()
 
 
 class Told:

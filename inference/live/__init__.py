@@ -1,12 +1,10 @@
-"""Statistics of a stream of classified posts, and the labels that people give in the duel.
+"""Posts as they come: where from, what the model makes of them, and what people say.
 
-    windows     counts by label over 10 s, 1 min and 5 min, and the line of net sentiment with its interval
-    words       the words and hashtags that set one label's posts apart
-    shift       an alert when sentiment shifts beyond chance
-    reference   what a model's training texts were like, in counts, kept with the artifact
-    drift       is the incoming text like the text that the model was trained on?
-    labels      the queue of disagreements and the store of a person's labels
-    statistics  all of these at once, as a listener of a feed
-
-Nothing here knows a source, a feed or Gradio: posts come in as texts, labels and numbers.
+post, filter   a post, and which ones are wanted
+sources        Bluesky, Mastodon, X and the replay of a file
+feed           moves posts from a source through a model and to listeners; `counts` has its numbers
+recording      a listener that saves posts as JSON lines
+statistics     a listener that keeps shares and net sentiment over time, `words`, `shift` and `drift`
+review         the disagreements of two models, and the labels that people give
+command        `python -m inference live`
 """

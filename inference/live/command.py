@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -24,9 +25,10 @@ from inference.common.text import one_line
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from inference.live.counts import FeedSnapshot, FeedSummary
     from inference.live.feed import Feed
     from inference.live.filter import Filter
-    from inference.live.numbers import ClassifiedPost, FeedSnapshot, FeedSummary
+    from inference.live.post import ClassifiedPost
     from inference.live.sources import Source
 
 SOURCES = ("replay", "bluesky", "mastodon", "x", "x-stream")
@@ -105,6 +107,7 @@ def run(given: argparse.Namespace, make: "Callable[[argparse.Namespace, Filter],
     # All imports here wait for their turn: the services' libraries take a second; mistakes come first.
     _check(given)
     try:
+        from inference.live.feed import Feed
         from inference.live.filter import Filter
         from inference.live.recording import Recorder
     except ModuleNotFoundError as error:  # as in the server's image
@@ -121,7 +124,6 @@ def run(given: argparse.Namespace, make: "Callable[[argparse.Namespace, Filter],
     )
     source = make(given, wanted)
     from inference.classifier import Classifier
-    from inference.live.feed import Feed
 
     classifier = Classifier.load(given.model, engine=given.engine)
     recorder = Recorder(given.save, texts=given.save_texts) if given.save else None
@@ -130,14 +132,14 @@ def run(given: argparse.Namespace, make: "Callable[[argparse.Namespace, Filter],
         source,
         classifier.predict,
         labels=classifier.labels,
-        wanted=wanted,
+        filter=wanted,
         limit=given.limit,
-        patient=given.source == "replay" and given.rate is None,
+        lossless=given.source == "replay" and given.rate is None,
         idle_s=math.inf,
-        recorder=recorder,
-        listeners=[printer(sys.stderr if given.json else sys.stdout)],
+        listeners=[printer(sys.stderr if given.json else sys.stdout), *([recorder] if recorder else [])],
     )
-    shot = _until_the_end(feed, _note)
+    with recorder or nullcontext():
+        shot = _until_the_end(feed, _note)
     summary = feed.summary()
     if given.json:
         sys.stdout.write(json.dumps(asdict(summary)) + "\n")

@@ -1,48 +1,147 @@
 """The feed: moves posts from a source through a model, in two threads of its own.
 
-    feed = Feed(Bluesky(), classifier.predict, labels=classifier.labels, wanted=Filter(languages=("en",)))
+    feed = Feed(Bluesky(), classifier.predict, labels=classifier.labels, filter=Filter(languages=("en",)))
     feed.start()
+    feed.snapshot()      # -> FeedSnapshot(state="running", received=12, classified=10, dropped=0, ...)
     feed.pause(); feed.resume(); feed.stop()
 
-A post's way: normalise → filter → leave out what came before → wait → a batch → the model, and a second one
-in a duel → counts, listeners and a recording. When posts come faster than the model answers, it classifies a
-random sample of them and counts the rest. It ends by itself when nobody has asked for a snapshot for `idle_s`
-seconds. Knows nothing about where posts come from, what the model is, or who shows it.
+A post's way: normalise → filter → drop duplicates → wait → a batch → the model, and a second one in a duel →
+counts and listeners. When posts come faster than the model answers, it classifies a random sample of them and
+counts the rest. It ends by itself when nobody has asked for a snapshot for `idle_s` seconds.
 """
 
 import contextlib
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from inference.common.errors import FeedError, TweetTuneError
-from inference.live.answers import Classify, answers
-from inference.live.counts import Counts
+from inference.classifier import Prediction
+from inference.common.errors import FeedError, PredictionError, TweetTuneError
+from inference.live.counts import EndReason, FeedCounts, FeedSnapshot, FeedState, FeedSummary
 from inference.live.filter import Filter
-from inference.live.meters import Speed
-from inference.live.numbers import ClassifiedPost, FeedSnapshot, FeedSummary, Reason, State
-from inference.live.post import Post, clean
-from inference.live.recording import Recorder
+from inference.live.post import ClassifiedPost, Post, clean
 from inference.live.sources import Source
 from inference.live.sources.live import Seen
-from inference.live.waiting import Entry, Waiting
 
 LONGEST_TEXT = 5_000
 """Characters that are kept of a post: a hostile one of 100 kB must not hold up the others."""
 _POLL_S = 0.25  # how long a thread sleeps before it looks whether the feed has ended
-_LONGEST_AGE_S = 3600.0  # a post that is older tells nothing about delays
+_LONGEST_AGE_S = 3600.0  # the age of an older post says nothing about delays
+_UNTIMED_BATCH, _UNTIMED_QUEUE = 16, 64  # posts, until it is known how fast the model is
+_SHORTEST_QUEUE = 8  # posts, however slow it is
+_PROMPT = 40  # characters: what every post costs beside its own
 
-
+Classify = Callable[[Sequence[str]], Sequence[Prediction]]
 Listener = Callable[[Sequence[ClassifiedPost]], None]
-"""Told each batch, by the feed's thread: the model waits meanwhile, so it is quick. Raises TweetTuneError."""
+"""Called with each batch on the feed's thread; must return quickly. A TweetTuneError ends the feed."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A post that waits, and when it came, in seconds of the feed's clock."""
+
+    post: Post
+    arrived_s: float
+
+    @property
+    def cost(self) -> int:
+        """Roughly what it costs to classify, in characters."""
+        return len(self.post.text) + _PROMPT
+
+
+class Waiting:
+    """The posts that wait for the model: a queue of `queue_s` of its work, taken in batches of `batch_s`.
+
+    When it is full, one of those that wait or the new one gives way, each with the same chance: what is
+    classified is a random sample of what came, and no post waits long. Posts are weighed by their length,
+    since ten long ones cost more than a hundred short ones. Not thread-safe: the feed uses it under its lock.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 256,
+        queue_size: int = 1024,
+        batch_s: float = 0.4,
+        queue_s: float = 1.4,
+        sampling: bool = True,
+        rng: random.Random | None = None,
+    ) -> None:
+        """The sizes, in posts, are upper limits whatever the times allow.
+
+        Without `sampling` nothing is dropped: the caller asks `is_full` before it adds.
+        """
+        self._batch_size, self._queue_size = batch_size, queue_size
+        self._batch_s, self._queue_s = batch_s, queue_s
+        self._sampling = sampling
+        self._rng = rng or random.Random()
+        self._entries: deque[Entry] = deque()
+        self._cost = 0
+        self._cost_per_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would be too many."""
+        return self._too_many(len(self) + 1, self._cost + 1)
+
+    def add(self, entry: Entry) -> int:
+        """Add a post. Returns how many were dropped for it, itself perhaps."""
+        self._entries.append(entry)
+        self._cost += entry.cost
+        return self._trim()
+
+    def take(self) -> list[Entry]:
+        """Remove and return the next batch, oldest first: at least one post, none when none waits."""
+        most = self._batch_size if self._cost_per_s else min(self._batch_size, _UNTIMED_BATCH)
+        left = self._cost_per_s * self._batch_s if self._cost_per_s else float("inf")
+        batch: list[Entry] = []
+        while self._entries and len(batch) < most and (not batch or self._entries[0].cost <= left):
+            entry = self._entries.popleft()
+            batch.append(entry)
+            left -= entry.cost
+            self._cost -= entry.cost
+        return batch
+
+    def pace(self, cost_per_s: float) -> int:
+        """Set the limits by the model's speed. Returns how many posts were dropped for it."""
+        self._cost_per_s = cost_per_s
+        return self._trim()
+
+    def clear(self) -> int:
+        """Drop everything. Returns how many posts that were."""
+        dropped = len(self)
+        self._entries.clear()
+        self._cost = 0
+        return dropped
+
+    def _too_many(self, posts: int, cost: int) -> bool:
+        if not self._cost_per_s:
+            return posts > min(self._queue_size, _UNTIMED_QUEUE)
+        too_costly = posts > _SHORTEST_QUEUE and cost > self._cost_per_s * self._queue_s
+        return posts > self._queue_size or too_costly
+
+    def _trim(self) -> int:
+        dropped = 0
+        while self._sampling and self._too_many(len(self), self._cost):
+            place = self._rng.randrange(len(self))
+            self._cost -= self._entries[place].cost
+            del self._entries[place]
+            dropped += 1
+        return dropped
 
 
 class Feed:
-    """Moves posts from a source through a model. Start it once; it can be paused, resumed and stopped."""
+    """Moves posts from a source through a model. Start it once; it can be paused, resumed and stopped.
+
+    Its public methods may be called from any thread.
+    """
 
     def __init__(
         self,
@@ -51,64 +150,57 @@ class Feed:
         *,
         labels: Sequence[str],
         second: Classify | None = None,
-        wanted: Filter | None = None,
+        filter: Filter | None = None,
         limit: int | None = None,
-        patient: bool = False,
+        lossless: bool = False,
         listeners: Sequence[Listener] = (),
-        recorder: Recorder | None = None,
-        turn: AbstractContextManager[Any] | None = None,
+        compute_lock: AbstractContextManager[object] | None = None,
         batch_size: int = 256,
         queue_size: int = 1024,
         keep: int = 60,
-        window_s: float = 5.0,
-        keep_windows: int = 60,
         idle_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
-        """Take a source and a model; `keep` posts and `keep_windows` windows are remembered.
+        """Take a source and a model; the newest `keep` posts are remembered.
 
         `second`: another model that is asked about the same posts. `limit`: end after so many posts that were
-        wanted and new. `patient`: let the source wait, and drop nothing; for a replay as fast as possible.
-        `recorder` is closed at the end. `turn` is held while a model computes, where several feeds share it.
-        `batch_size` and `queue_size` are the most; the model's speed sets what they are. `now`: Unix seconds.
+        wanted and new. `lossless`: let the source wait, and drop nothing; for a replay as fast as possible.
+        `compute_lock` is held while a model computes, where several feeds share it. `batch_size` and
+        `queue_size` are upper limits; the model's speed sets the actual sizes. `now`: Unix seconds.
         """
         self.source = source
-        self.labels = tuple(labels)
         self._models: tuple[Classify, ...] = (classify, second) if second else (classify,)
-        self._wanted = wanted or Filter()
-        self._limit, self._patient = limit, patient
-        self._listeners, self._recorder = tuple(listeners), recorder
-        self._turn = turn or contextlib.nullcontext()
+        self._filter = filter or Filter()
+        self._limit, self._lossless = limit, lossless
+        self._listeners = tuple(listeners)
+        self._compute_lock = compute_lock or contextlib.nullcontext()
         self._idle_s, self._clock, self._now = idle_s, clock, now
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._state: State = "ready"
-        self._reason: Reason = ""
+        self._state: FeedState = "ready"
+        self._reason: EndReason = ""
         self._message = ""
         rng = rng or random.Random()
         self._waiting = Waiting(
             batch_size=batch_size,
             queue_size=queue_size,
-            batch_s=2.0 if patient else 0.4,
-            queue_s=2.0 if patient else 1.4,
-            sampling=not patient,
+            batch_s=2.0 if lossless else 0.4,
+            queue_s=2.0 if lossless else 1.4,
+            sampling=not lossless,
             rng=rng,
         )
         self._seen = Seen()
-        self._counts = Counts(labels, window_s=window_s, keep_windows=keep_windows, keep=keep, rng=rng)
+        self._counts = FeedCounts(labels, keep=keep, rng=rng)
         self._accepted = 0
-        self._speed = Speed()
         self._source_done = False
         self._threads: list[threading.Thread] = []
         self._started = self._paused_since = self._watched = clock()
         self._paused_s = 0.0
 
-    # What others may call, from any thread
-
     @property
-    def state(self) -> State:
+    def state(self) -> FeedState:
         """Whether it is ready, runs, is paused or has ended."""
         return self._state
 
@@ -135,7 +227,7 @@ class Feed:
             if self._state == "running":
                 self._state = "paused"
                 self._paused_since = self._clock()
-                self._tell_source("pause")
+                self._notify_source("pause")
 
     def resume(self) -> None:
         """Go on after `pause`; raise FeedError when the feed has ended."""
@@ -145,7 +237,7 @@ class Feed:
             if self._state == "paused":
                 self._paused_s = self._clock() - self._started - self._running_s()
                 self._state = "running"
-                self._tell_source("resume")
+                self._notify_source("resume")
                 self._changed.notify_all()
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
@@ -161,51 +253,24 @@ class Feed:
             return self._changed.wait_for(lambda: self._state == "ended", timeout_s)
 
     def watch(self) -> bool:
-        """Tell the feed that somebody looks, which keeps it alive. Returns whether it has not ended yet."""
+        """Keep the feed alive, as somebody looks at it. Returns whether it has not ended yet."""
         with self._changed:
             self._watched = self._clock()
             return self._state != "ended"
 
-    def disagreements(self) -> tuple[ClassifiedPost, ...]:
-        """Return the newest posts about which the two models disagree, newest first."""
-        with self._changed:
-            return tuple(reversed(self._counts.disagreements))
-
     def snapshot(self, *, watching: bool = True) -> FeedSnapshot:
-        """Return the numbers of now. `watching` tells the feed that somebody looks, which keeps it alive."""
+        """Return the numbers of now. `watching`: somebody looks at them, which keeps the feed alive."""
         with self._changed:
             if watching:
                 self._watched = self._clock()
-            now_s, counts, status = self._running_s(), self._counts, self.source.status
-            balance = counts.balance(status)
-            return FeedSnapshot(
+            return self._counts.snapshot(
                 state=self._state,
                 reason=self._reason,
                 message=self._message,
                 source=self.source.name,
-                labels=self.labels,
-                received=balance.received,
-                classified=counts.answers,
-                dropped=balance.dropped,
-                pending=len(self._waiting) + counts.in_hand,
-                counts=counts.by_label(),
-                judged=counts.judged,
-                right=counts.right,
-                rate_in_per_s=counts.rate_in.per_s(now_s),
-                capacity_per_s=self._speed.posts_per_s,
-                running_s=now_s,
-                window_s=counts.windows.window_s,
-                windows=counts.windows.counts(now_s),
-                recent=tuple(reversed(counts.recent)),
-                filtered=balance.filtered,
-                duplicates=balance.duplicates,
-                rate_classified_per_s=counts.rate_classified.per_s(now_s),
-                lag=counts.lags.newest(),
-                age=counts.ages.newest(),
-                source_status=status,
-                agreed=counts.agreed,
-                disagreed=counts.disagreed,
-                second_counts=counts.by_label(1) if len(self._models) > 1 else (),
+                status=self.source.status,
+                waiting=len(self._waiting),
+                now_s=self._running_s(),
             )
 
     def summary(self) -> FeedSummary:
@@ -213,26 +278,24 @@ class Feed:
 
         A batch that a slow model still has in hand then is counted as dropped: nobody waits for its answer.
         """
-        shot = self.snapshot(watching=False)
         with self._changed:
+            now = self.snapshot(watching=False)
             lag = self._counts.lags.overall()
         return FeedSummary(
-            received=shot.received,
-            classified=shot.classified,
-            filtered=sum(shot.filtered.values()),
-            duplicates=shot.duplicates,
-            dropped=shot.dropped + (shot.pending if shot.state == "ended" else 0),
-            rate_per_s=shot.classified / shot.running_s if shot.running_s else 0.0,
+            received=now.received,
+            classified=now.classified,
+            filtered=sum(now.filtered.values()),
+            duplicates=now.duplicates,
+            dropped=now.dropped + (now.pending if now.state == "ended" else 0),
+            rate_per_s=now.classified / now.running_s if now.running_s else 0.0,
             lag_p50_s=lag.p50_s if lag else None,
             lag_p95_s=lag.p95_s if lag else None,
         )
 
     def lag_s(self, share: float) -> float | None:
-        """Return the seconds within which so large a share of the answers came; None above 1, or for none."""
+        """Return the seconds within which this share of the answers came; None above 1, or for none."""
         with self._changed:
             return self._counts.lags.within(share)
-
-    # Its own business
 
     def _running_s(self) -> float:
         until = self._clock() if self._state == "running" or self._drains() else self._paused_since
@@ -242,11 +305,11 @@ class Feed:
         """Whether it is paused and still classifies what waited then."""
         return self._state == "paused" and bool(self._waiting or self._counts.in_hand)
 
-    def _tell_source(self, what: str) -> None:
-        if tell := getattr(self.source, what, None):  # a source that costs money, or holds a connection
-            tell()
+    def _notify_source(self, what: str) -> None:
+        if notify := getattr(self.source, what, None):  # a source that costs money, or holds a connection
+            notify()
 
-    def _end(self, reason: Reason, message: str = "") -> None:
+    def _end(self, reason: EndReason, message: str = "") -> None:
         with self._changed:
             if self._state != "ended":
                 if self._state == "running" or self._drains():
@@ -277,15 +340,15 @@ class Feed:
                 self._changed.notify_all()
 
     def _receive(self, post: Post) -> bool:
-        """Count a post and let it wait for the model, if it is wanted. Returns whether to go on."""
-        reason = self._wanted.against(post) or ("" if post.text else "no text")
+        """Count a post and queue it for the model, unless it is filtered. Returns whether to go on."""
+        reason = self._filter.against(post) or ("" if post.text else "no text")
         with self._changed:
             while self._state == "paused" or (
-                self._patient and self._state == "running" and self._waiting.is_full
+                self._lossless and self._state == "running" and self._waiting.is_full
             ):
                 self._changed.wait(_POLL_S)
             counts = self._counts
-            counts.came(self._running_s())
+            counts.receive(self._running_s())
             if self._state == "ended":
                 counts.dropped += 1
             elif reason:
@@ -304,8 +367,16 @@ class Feed:
         try:
             while batch := self._next_batch():
                 began = time.perf_counter()
-                self._pass_on(self._record(batch, self._told(batch)))
-                self._set_pace(batch, busy_s=time.perf_counter() - began)
+                classified = self._count(batch, self._classify([entry.post for entry in batch]))
+                for listener in self._listeners:
+                    listener(classified)
+                with self._changed:  # the queue follows what models and listeners manage together
+                    speed = self._counts.speed
+                    speed.add(
+                        len(batch), sum(entry.cost for entry in batch), busy_s=time.perf_counter() - began
+                    )
+                    self._counts.dropped += self._waiting.pace(speed.cost_per_s)
+                    self._changed.notify_all()
             reason = ""
         except TweetTuneError as error:
             message = str(error)
@@ -315,8 +386,6 @@ class Feed:
                 self._counts.in_hand = 0
             if reason:
                 self._end("failed", message)
-            if self._recorder:
-                self._recorder.close()
 
     def _next_batch(self) -> list[Entry]:
         """Wait for posts and take a batch of them; an empty list means that the feed has ended."""
@@ -335,63 +404,51 @@ class Feed:
                     self._changed.wait(_POLL_S)
             return []
 
-    def _told(self, batch: Sequence[Entry]) -> list[ClassifiedPost | None]:
-        """Return what the models say of each post, None where the first one can't tell."""
-        texts = [entry.post.text for entry in batch]
-        with self._turn:
-            of_models = [answers(model, texts) for model in self._models]
-        told: list[ClassifiedPost | None] = []
-        for entry, first, *rest in zip(batch, *of_models, strict=True):
-            second = rest[0] if rest else None
-            one = first and ClassifiedPost(entry.post, first.label, max(first.probabilities))
-            if one and second:
-                other = {"second_label": second.label, "second_probability": max(second.probabilities)}
-                one = replace(one, **other)
-            told.append(one)
-        return told
+    def _classify(self, posts: Sequence[Post]) -> list[ClassifiedPost | None]:
+        """Return the models' answers to each post, None where the first model has none."""
+        texts = [post.text for post in posts]
+        with self._compute_lock:
+            answers = [_answers(model, texts) for model in self._models]
+        results: list[ClassifiedPost | None] = []
+        for post, first, *others in zip(posts, *answers, strict=True):
+            result = first and ClassifiedPost(post, first.label, max(first.probabilities))
+            if result and others and (second := others[0]):
+                result = replace(
+                    result, second_label=second.label, second_probability=max(second.probabilities)
+                )
+            results.append(result)
+        return results
 
-    def _record(self, batch: Sequence[Entry], told: Sequence[ClassifiedPost | None]) -> list[ClassifiedPost]:
+    def _count(
+        self, batch: Sequence[Entry], results: Sequence[ClassifiedPost | None]
+    ) -> list[ClassifiedPost]:
         """Count what was classified, and return it."""
         with self._changed:
             now_s, clock_s, unix_s, counts = self._running_s(), self._clock(), self._now(), self._counts
             if self._drains():
                 self._paused_since = clock_s  # until now it ran
             counts.in_hand = 0
-            counts.dropped += sum(one is None for one in told)
-            for entry, one in zip(batch, told, strict=True):
-                if one:
+            counts.dropped += sum(result is None for result in results)
+            for entry, result in zip(batch, results, strict=True):
+                if result:
                     lag_s = max(0.0, clock_s - entry.arrived_s)
-                    counts.classified(one, now_s=now_s, lag_s=lag_s, age_s=_age_s(entry.post, unix_s))
+                    counts.classify(result, now_s=now_s, lag_s=lag_s, age_s=_age_s(entry.post, unix_s))
             self._changed.notify_all()
-        return [one for one in told if one]
-
-    def _set_pace(self, batch: Sequence[Entry], *, busy_s: float) -> None:
-        """Let the queue follow what the feed manages: the models, and those who listen."""
-        with self._changed:
-            self._speed.add(len(batch), sum(entry.cost for entry in batch), busy_s)
-            self._counts.dropped += self._waiting.pace(self._speed.cost_per_s)
-            self._changed.notify_all()
-
-    def _pass_on(self, classified: Sequence[ClassifiedPost]) -> None:
-        """Hand a batch to those who listen, and write it down."""
-        for listener in self._listeners:
-            listener(classified)
-        if self._recorder:
-            for one in classified:
-                self._recorder.add(
-                    one.post,
-                    label=one.label,
-                    probability=one.probability,
-                    second_label=one.second_label,
-                    second_probability=one.second_probability,
-                    at=self._now(),
-                )
+        return [result for result in results if result]
 
 
 def normalised(post: Post) -> Post:
     """Return a post with a text that every encoder takes, without blanks around it, and not too long."""
     text = clean(post.text).strip()[:LONGEST_TEXT]
     return post if text == post.text else replace(post, text=text)
+
+
+def _answers(classify: Classify, texts: Sequence[str]) -> list[Prediction | None]:
+    """Classify texts; if that fails each is tried alone, and None stands for those that fail."""
+    try:
+        return list(classify(texts))
+    except PredictionError:
+        return [None] if len(texts) == 1 else [_answers(classify, [text])[0] for text in texts]
 
 
 def _age_s(post: Post, unix_s: float) -> float | None:

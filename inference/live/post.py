@@ -41,6 +41,22 @@ class Post:
         return self.languages[0] if self.languages else ""
 
 
+@dataclass(frozen=True)
+class ClassifiedPost:
+    """A post, its label, and that label's probability; of a second model too, where there is one."""
+
+    post: Post
+    label: str
+    probability: float
+    second_label: str | None = None
+    second_probability: float | None = None
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether two models were asked and gave different labels."""
+        return self.second_label is not None and self.second_label != self.label
+
+
 def clean(text: object) -> str:
     """Return a text that every encoder takes: halves of a character become U+FFFD; "" for what is no text."""
     if not isinstance(text, str):

@@ -1,7 +1,7 @@
 """Recording: a feed saved as JSON lines, one post a line, to be replayed or looked at later.
 
     with Recorder("monday.jsonl", texts=True) as recorder:
-        recorder.add(post, label="positive", probability=0.93, at=time.time())
+        feed = Feed(source, classifier.predict, labels=classifier.labels, listeners=[recorder])
 
     posts = recorded_posts("monday.jsonl")        # for Replay
 
@@ -12,25 +12,31 @@ set, since the services ask that their posts be fetched again by id, so that wha
 
 import contextlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
-from inference.live.post import Post, clean, link, moment
+from inference.live.post import ClassifiedPost, Post, clean, link, moment
 from inference.live.sources.errors import SourceBadQuery
 
 
 class Recorder:
     """Writes a recording. Any thread may add to it; each line is written at once, whole or not at all."""
 
-    def __init__(self, path: str | Path, *, texts: bool = False) -> None:
-        """Begin a new file. Raises SourceBadQuery when it exists already or can't be written."""
+    def __init__(
+        self, path: str | Path, *, texts: bool = False, now: Callable[[], float] = time.time
+    ) -> None:
+        """Begin a new file. `now`: Unix seconds.
+
+        Raises SourceBadQuery when the file exists already or can't be written.
+        """
         self.path = Path(path)
         self.count = 0
-        self._texts = texts
+        self._texts, self._now = texts, now
         self._lock = Lock()
         try:
             self._file = self.path.open("xb", buffering=0)
@@ -38,6 +44,18 @@ class Recorder:
             raise SourceBadQuery(f"{self.path} exists already. Give the name of a new file.") from None
         except OSError as error:
             raise self._unwritten(error) from error
+
+    def __call__(self, batch: Sequence[ClassifiedPost]) -> None:
+        """Write a batch of a feed. Raises SourceBadQuery as `add` does."""
+        for result in batch:
+            self.add(
+                result.post,
+                label=result.label,
+                probability=result.probability,
+                second_label=result.second_label,
+                second_probability=result.second_probability,
+                at=self._now(),
+            )
 
     def add(
         self,

@@ -1,25 +1,24 @@
-"""The duel's queue of disagreements, and the store of the labels that a person gives.
+"""The disagreements of two models, the labels that a person gives them, and the pages on which that happens.
 
     store = LabelStore(cache_dir() / "labels.sqlite", labels=classifier.labels)
-    store.add([Disagreement("1", "what a day", "zero-shot", "neutral", "runs/demo", "positive")])
-    desk = Desk(store)                 # one for each open page
-    item = desk.next()                 # -> Item(id=1, text="what a day", …), None when nothing waits
-    desk.label("positive")             # or desk.skip(); desk.undo() takes the last one back
-    store.agreement()                  # how often each model said what the person said
-    store.review(key=twin_key)         # duplicates and conflicts, to be shown before
-    store.export(Path("mine.jsonl"), key=twin_key)   # {"text", "label"} a line, as `--dataset` takes it
+    listener = store.listener("zero-shot", "runs/demo")    # of a feed: its disagreements come in
+    session = store.session("page")         # one for each open page
+    view = session.view()                   # -> SessionView(item=Item(id=1, text="what a day", …), …)
+    session.label(view.item.id, "positive")      # or skip; undo() takes the last one back
+    store.agreement()                       # how often each model agreed with the person
+    store.review(key=normalise)             # duplicates and conflicts, to be shown before
+    store.export(Path("mine.jsonl"), key=normalise)  # {"text", "label"} a line, as `--dataset` takes it
 
 The store is an SQLite file, in WAL mode or, where the disk can't do that, with a plain journal: what was
 labelled survives a kill at any moment, and several pages, threads and processes may use one file. A post that
 is shown on one page is not shown on another for two minutes; when both answer, the first answer counts.
 Who labelled, and when, is not stored; posts' texts are, until `clear`. A page's own `undo` ends with it.
-
-Knows nothing about models, feeds or training.
 """
 
 import sqlite3
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,10 +29,13 @@ from inference.common.errors import TweetTuneError
 from inference.common.intervals import Interval, wilson
 from inference.common.paths import is_on_bucket
 from inference.common.store import write_jsonl
-from inference.live.post import clean
+from inference.live.feed import Listener
+from inference.live.post import ClassifiedPost, clean
 
 MAX_WAITING = 500
 LEASE_S = 120.0
+_MOST_SESSIONS = 200
+_RETRY_S = 10.0  # how long a store that failed is left alone
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE items (
@@ -45,6 +47,8 @@ CREATE TABLE items (
 CREATE INDEX waiting ON items (id) WHERE label IS NULL AND skipped = 0;
 """
 _WAITING = "label IS NULL AND skipped = 0"
+_GIVEN = "post_id, text, first_model, first_label, second_model, second_label"
+_COLUMNS = f"{_GIVEN}, id, label"
 
 
 class LabelError(TweetTuneError):
@@ -53,7 +57,7 @@ class LabelError(TweetTuneError):
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A post of which two models say different things. `first_model` and `second_model` name them."""
+    """A post to which two models give different labels. `first_model` and `second_model` name them."""
 
     post_id: str
     text: str
@@ -64,21 +68,15 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
-class Item:
+class Item(Disagreement):
     """A disagreement in the store, and the person's label for it: None while there is none."""
 
     id: int
-    post_id: str
-    text: str
-    first_model: str
-    first_label: str
-    second_model: str
-    second_label: str
     label: str | None = None
 
 
 @dataclass(frozen=True)
-class Counts:
+class LabelCounts:
     """Posts in the store."""
 
     waiting: int
@@ -88,7 +86,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often two models said what the person said, on posts of which they say different things.
+    """How often two models agreed with the person, on posts on which they disagree with each other.
 
     So at most one of them is right, and nothing follows for the posts on which they agree.
     """
@@ -104,7 +102,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Group:
-    """Labelled posts that are the same text, as far as the key tells, and their labels, oldest first."""
+    """Labelled posts whose texts have the same key, and their labels, oldest first."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
@@ -120,12 +118,12 @@ class Review:
 
 
 def same_text(text: str) -> str:
-    """Return what texts have in common that differ by case and spaces only."""
+    """Return a key that is the same for texts that differ by case and spaces only."""
     return " ".join(text.casefold().split())
 
 
 class LabelStore:
-    """Disagreements and labels in a file. Safe to use from several threads; raises LabelError."""
+    """Disagreements and labels in a file, and the pages' sessions. Thread-safe; raises LabelError."""
 
     def __init__(
         self,
@@ -141,6 +139,11 @@ class LabelStore:
         self.path, self.labels = path, tuple(labels)
         self._max_waiting, self._clock = max_waiting, clock
         self._lock = threading.RLock()
+        self._sessions: OrderedDict[str, AnnotationSession] = OrderedDict()
+        self._agreement: tuple[int, tuple[Agreement, ...]] = (0, ())  # and of how many labels it is
+        self.problem = ""
+        """Why the newest disagreements of a feed could not be kept, "" while they are."""
+        self._tries_again_s = 0.0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
@@ -172,13 +175,13 @@ class LabelStore:
                     file.execute(statement)
                 file.execute(f"PRAGMA user_version={_VERSION}")
 
-    def _journal(self, wanted: str) -> str:
-        """Ask for a journal and return which one there is now: a disk that can't have it is no error."""
+    def _journal(self, mode: str) -> str:
+        """Ask for a journal mode and return the actual one: a disk that doesn't support it is no error."""
         try:
-            [mode] = self._file.execute(f"PRAGMA journal_mode={wanted}").fetchone()
+            [found] = self._file.execute(f"PRAGMA journal_mode={mode}").fetchone()
         except sqlite3.OperationalError:
             return ""
-        return str(mode)
+        return str(found)
 
     def close(self) -> None:
         """Close the file; the store can't be used any more."""
@@ -187,7 +190,7 @@ class LabelStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Within it, all is done or nothing is, and no other thread or process writes."""
+        """A transaction: within it, no other thread or process writes."""
         with self._lock:
             try:
                 self._file.execute("BEGIN IMMEDIATE")
@@ -218,12 +221,7 @@ class LabelStore:
         ]
         with self._writing() as file:
             before = file.total_changes
-            file.executemany(
-                "INSERT OR IGNORE INTO items"
-                " (post_id, text, first_model, first_label, second_model, second_label)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+            file.executemany(f"INSERT OR IGNORE INTO items ({_GIVEN}) VALUES (?, ?, ?, ?, ?, ?)", rows)
             new = file.total_changes - before
             file.execute(
                 f"DELETE FROM items WHERE {_WAITING} AND (shown <= ? OR shown > ?) AND id NOT IN"
@@ -242,7 +240,7 @@ class LabelStore:
                 (now - LEASE_S, now),
             ).fetchone()
             if row:
-                file.execute("UPDATE items SET shown = ? WHERE id = ?", (now, row[0]))
+                file.execute("UPDATE items SET shown = ? WHERE id = ?", (now, row[-2]))
         return Item(*row) if row else None
 
     def label(self, item_id: int, label: str) -> bool:
@@ -265,6 +263,7 @@ class LabelStore:
 
     def _change(self, what: str, where: str, *values: object) -> bool:
         with self._writing() as file:
+            self._agreement = (-1, ())
             return file.execute(f"UPDATE items SET {what} WHERE {where}", values).rowcount == 1
 
     def _read(self, query: str, *values: object) -> list[Any]:
@@ -275,16 +274,16 @@ class LabelStore:
                 raise self._unusable(error) from error
 
     def knows(self, item_id: int) -> bool:
-        """Tell whether a post is still there, answered or not."""
+        """Return whether a post is still there, answered or not."""
         return bool(self._read("SELECT 1 FROM items WHERE id = ?", item_id))
 
-    def counts(self) -> Counts:
+    def counts(self) -> LabelCounts:
         """Return how many posts wait, are labelled and were skipped."""
         [row] = self._read(
             f"SELECT count(*) FILTER (WHERE {_WAITING}), count(label),"
             " count(*) FILTER (WHERE skipped = 1) FROM items"
         )
-        return Counts(*row)
+        return LabelCounts(*row)
 
     def labelled(self) -> list[Item]:
         """Return the labelled posts, oldest first."""
@@ -294,24 +293,28 @@ class LabelStore:
         ]
 
     def agreement(self) -> tuple[Agreement, ...]:
-        """Return the agreement of the labels with each pair of models, the latest pair first."""
+        """Return the labels' agreement with each pair of models, the latest pair first."""
+        known, found = self._agreement
+        if known == (labelled := self.counts().labelled):  # read anew only when a label came or went
+            return found
         pairs: dict[tuple[str, str], list[Item]] = {}
         for item in reversed(self.labelled()):
             pairs.setdefault((item.first_model, item.second_model), []).append(item)
-        found = []
-        for (first_model, second_model), items in pairs.items():
+        pairwise = []
+        for models, items in pairs.items():
             n = len(items)
             first = sum(item.label == item.first_label for item in items)
             second = sum(item.label == item.second_label for item in items)
             a, b = wilson(first, n), wilson(second, n)
             if a and b:
-                found.append(Agreement(first_model, second_model, n, a, b, n - first - second))
-        return tuple(found)
+                pairwise.append(Agreement(*models, n, a, b, n - first - second))
+        self._agreement = (labelled, tuple(pairwise))
+        return self._agreement[1]
 
     def review(self, *, key: Callable[[str], str] = same_text) -> Review:
         """Return what an export would write, and the duplicates and conflicts among the labelled posts.
 
-        Posts are the same text when `key` is; training's own is `training.data.leaks.twin_key`.
+        Posts have the same text when `key` gives the same for both; training has a stricter one of its own.
         """
         groups: dict[str, list[Item]] = {}
         for item in self.labelled():
@@ -348,54 +351,121 @@ class LabelStore:
         return review
 
     def clear(self) -> None:
-        """Forget every post and every label, and give their room on the disk back."""
+        """Forget every post and label, those on the open pages too, and give their room on the disk back."""
         with self._writing() as file:
             file.execute("DELETE FROM items")
+            self._sessions.clear()
+        self._agreement = (0, ())
         self._read("VACUUM")
         self._read("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def listener(self, first_model: str, second_model: str) -> Listener:
+        """Return what puts a feed's disagreements into the store.
 
-_COLUMNS = "id, post_id, text, first_model, first_label, second_model, second_label, label"
+        Where that fails `problem` says so, the feed goes on, and the store is tried again 10 s later: a file
+        that is locked would hold up each batch.
+        """
+
+        def listen(batch: Sequence[ClassifiedPost]) -> None:
+            found = [
+                Disagreement(
+                    each.post.id, each.post.text, first_model, each.label, second_model, each.second_label
+                )
+                for each in batch
+                if each.disagrees and each.second_label
+            ]
+            if not found or (self.problem and time.monotonic() < self._tries_again_s):
+                return
+            try:
+                self.add(found)
+                self.problem = ""
+            except LabelError as error:
+                self.problem, self._tries_again_s = str(error), time.monotonic() + _RETRY_S
+
+        return listen
+
+    def session(self, page_id: str) -> "AnnotationSession":
+        """Return the session of an open page; the one that was used longest ago makes room for a new one."""
+        with self._lock:
+            session = self._sessions.pop(page_id, None) or AnnotationSession(self)
+            self._sessions[page_id] = session
+            if len(self._sessions) > _MOST_SESSIONS:
+                self._sessions.popitem(last=False)
+            return session
 
 
-class Desk:
-    """What one open page shows and has done. Not shared between pages; use it from one thread at a time."""
+@dataclass(frozen=True)
+class LastAnswer:
+    """The post that was labelled or skipped last on a page."""
+
+    item: Item
+    label: str
+    """ "" when it was skipped."""
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """What a page shows."""
+
+    item: Item | None
+    """The post to be labelled, None when none waits."""
+    last: LastAnswer | None
+    counts: LabelCounts
+    taken: bool = False
+    """Whether the label just given was too late: another page was first."""
+    gone: bool = False
+    """Whether it was too late since the post is not kept any more."""
+
+
+class AnnotationSession:
+    """What one open page shows and has done; each step returns what to show next. Thread-safe."""
 
     def __init__(self, store: LabelStore) -> None:
-        self.store = store
-        self.item: Item | None = None
+        self._store = store
+        self._lock = threading.Lock()
+        self._item: Item | None = None
+        self._last: LastAnswer | None = None
         self._done: list[int] = []
-        self._aside: list[Item] = []  # what was on the desk when `undo` put another post there
+        self._aside: list[Item] = []  # what was shown when `undo` put another post in its place
 
-    def next(self) -> Item | None:
-        """Return the post that is on the desk, or take the next one; None when nothing waits."""
-        if self.item is None:
-            self.item = self._aside.pop() if self._aside else self.store.take()
-        return self.item
+    def view(self) -> SessionView:
+        """Return the post that is shown, or take the next one."""
+        with self._lock:
+            return self._view()
 
-    def label(self, label: str) -> bool:
-        """Label the post on the desk. Returns False when there is none, or another page was first."""
-        return self._finish(lambda item: self.store.label(item.id, label))
+    def label(self, item_id: int, label: str) -> SessionView:
+        """Label the post that is shown; nothing happens when it is another: a key that was pressed twice."""
+        return self._finish(item_id, label)
 
-    def skip(self) -> bool:
-        """Put the post on the desk aside. Returns False as `label` does."""
-        return self._finish(lambda item: self.store.skip(item.id))
+    def skip(self, item_id: int) -> SessionView:
+        """Put the post that is shown aside, as `label` does."""
+        return self._finish(item_id, None)
 
-    def _finish(self, act: Callable[[Item], bool]) -> bool:
-        if self.item is None:
-            return False
-        done = act(self.item)
-        if done:
-            self._done.append(self.item.id)
-        self.item = None
-        return done
+    def undo(self) -> SessionView:
+        """Take back the last label or skip of this page and show its post again."""
+        with self._lock:
+            self._last = None
+            while self._done:
+                if item := self._store.undo(self._done.pop()):
+                    if self._item:
+                        self._aside.append(self._item)
+                    self._item = item
+                    break
+            return self._view()
 
-    def undo(self) -> Item | None:
-        """Take back the last label or skip of this page and put its post on the desk again."""
-        while self._done:
-            if item := self.store.undo(self._done.pop()):
-                if self.item:
-                    self._aside.append(self.item)
-                self.item = item
-                return item
-        return None
+    def _finish(self, item_id: int, label: str | None) -> SessionView:
+        with self._lock:
+            item = self._item
+            if item is None or item.id != item_id:
+                return self._view()
+            done = self._store.skip(item.id) if label is None else self._store.label(item.id, label)
+            if done:
+                self._done.append(item.id)
+            self._item, self._last = None, LastAnswer(item, label or "") if done else None
+            known = done or self._store.knows(item.id)
+            return self._view(taken=not done and known, gone=not known)
+
+    def _view(self, *, taken: bool = False, gone: bool = False) -> SessionView:
+        if self._item is None:
+            self._item = self._aside.pop() if self._aside else self._store.take()
+        return SessionView(self._item, self._last, self._store.counts(), taken, gone)

@@ -1,4 +1,4 @@
-"""Tell when sentiment shifts beyond chance.
+"""Notice when sentiment shifts beyond chance.
 
     detector = ShiftDetector(classifier.labels)
     shift = detector.add("negative")       # -> None, or a Shift at the post at which one is noticed
@@ -6,15 +6,16 @@
 The test is a self-starting two-sided CUSUM (Page 1954, doi 10.1093/biomet/41.1-2.100; Hawkins 1987, doi
 10.2307/2348827). A post counts +1, 0 or -1 (`inference.common.intervals.poles`). Each is compared with the
 mean and spread of the posts before it, so no target need be known; what lies above the mean by more than an
-allowance is summed up, and so is what lies below. A sum that passes the threshold is a shift. Then all begins
-anew, with the posts that come after the alarm as the reference: those that raised it were chosen for being
-extreme, and a reference of them would soon tell the same shift again, the other way about. A shift that comes
-after few posts, or soon after another one, may become part of the reference before it is noticed.
+allowance is summed up, and so is what lies below. A sum that passes the threshold is a shift. Then everything
+starts anew with the posts after the alarm as the reference: those that raised it were selected for being
+extreme, and a reference of them would soon report the same shift again, in the other direction. A shift that
+comes after few posts, or soon after another one, may become part of the reference before it is noticed.
 
 The threshold is high, since a busy stream has a hundred thousand posts in an hour: `python -m benchmarks
 shift` measures how often it is passed when posts come in random order, and the delay to a true shift. Posts
-on one event are not in random order, and a slow tide of opinion is no chance either: an alarm says that
-sentiment moved, not why. Call it from one thread, or under a lock.
+on one event are not in random order, and gradual change of opinion also triggers it: an alarm says that
+sentiment moved, not why. (river's PageHinkley and ADWIN report neither where a shift began nor the level
+before it, so they would not shorten this.) Call it from one thread, or under a lock.
 """
 
 import math
@@ -26,7 +27,7 @@ from inference.common.intervals import Interval, net, poles
 ALLOWANCE = 0.0625
 """In standard deviations of a post; half of the least shift to be found: about 10 points of net sentiment."""
 THRESHOLD = 80.0
-"""At 70 a stream of 50 posts a second would cry wolf every two and a half hours."""
+"""At 70 a stream of 50 posts a second would raise a false alarm every two and a half hours."""
 FALSE_ALARMS_PER_MILLION = (0.3, 532.5)
 """Measured by `python -m benchmarks shift`: labels in random order, and each five times in a row."""
 WARM_UP = 200
@@ -41,7 +42,7 @@ class Shift:
     post: int
     """The number of the post at which it was noticed, the first being 1."""
     since: int
-    """The number of the post from which on sentiment seems to be another."""
+    """The number of the post from which on sentiment seems to differ."""
     before: float
     """Net sentiment of the posts up to there."""
     after: Interval
@@ -51,17 +52,6 @@ class Shift:
     def rises(self) -> bool:
         """Whether sentiment became better."""
         return self.after.value > self.before
-
-    @property
-    def sentence(self) -> str:
-        """The shift in words, with its numbers in points."""
-        before, after, low, high = (
-            round(100 * x) for x in (self.before, self.after.value, self.after.low, self.after.high)
-        )
-        return (
-            f"Net sentiment has {'risen' if self.rises else 'fallen'} from {before:+d} to {after:+d} points "
-            f"(95 % interval {low:+d} to {high:+d}) over the last {self.post - self.since + 1:,} posts."
-        )
 
 
 class _Sum:
@@ -80,11 +70,11 @@ class _Sum:
 
 
 class ShiftDetector:
-    """Watches net sentiment, post by post, and needs the same little memory for ever.
+    """Watches net sentiment, post by post, in constant memory.
 
     `threshold`: the larger, the fewer false alarms and the later true ones. No alarm comes within the first
-    `warm_up` posts, nor within as many after another one. The
-    reference is the mean since the last alarm, of the last `memory` posts or so.
+    `warm_up` posts, nor within as many after another one. The reference is the mean since the last alarm, of
+    the last `memory` posts or so.
     """
 
     def __init__(
@@ -103,7 +93,7 @@ class ShiftDetector:
         self._sums = (_Sum(1), _Sum(-1))
 
     def add(self, label: str) -> Shift | None:
-        """Take the label of one post. Raises KeyError for a label that is not known."""
+        """Take the label of one post. Raises KeyError for an unknown label."""
         x = self._value[label]
         self._posts += 1
         if self._n >= self._warm_up:
@@ -112,16 +102,12 @@ class ShiftDetector:
             for one in self._sums:
                 one.add(x, residual, post=self._posts, mean=self._mean)
                 if one.value > self._threshold:
-                    return self._noticed(one)
+                    after = net(positive=one.ups, negative=one.downs, n=self._posts - one.since + 1)
+                    assert after is not None  # at least this post was counted
+                    self._n, self._mean, self._square = 0, 0.0, 0.0
+                    self._sums = (_Sum(1), _Sum(-1))
+                    return Shift(self._posts, one.since, one.before, after)
         self._n = min(self._n + 1, self._memory)
         self._mean += (x - self._mean) / self._n
         self._square += (x * x - self._square) / self._n
         return None
-
-    def _noticed(self, one: _Sum) -> Shift:
-        n = self._posts - one.since + 1
-        after = net(positive=one.ups, negative=one.downs, n=n)
-        assert after is not None  # n is at least 1
-        self._n, self._mean, self._square = 0, 0.0, 0.0
-        self._sums = (_Sum(1), _Sum(-1))
-        return Shift(self._posts, one.since, one.before, after)

@@ -8,13 +8,13 @@ Method: the log-odds ratio with an informative Dirichlet prior (Monroe, Colaresi
 Words", doi 10.1093/pan/mpn018), one label against all others, over the recent posts; the prior is the words
 of all of them. A word counts once a post, so that a post can't vote twice. There is no list of stop words: a
 word is shown when its z is beyond chance for as many words as were tested (Bonferroni, one-sided 5 % a label)
-and it is at least half as frequent again among the label's posts; what is everywhere alike drops out by
-itself. So of labels dealt out by lot next to nothing is shown.
+and it is at least half as frequent again among the label's posts; words that are common everywhere drop out
+by themselves. With labels assigned at random next to nothing is shown.
 
 Texts are hostile: of each the first 2,000 characters are read, stacked marks are cut to two, invisible
 controls (bidi overrides among them) are dropped, and no word has over 40 characters. What is returned is
-still text by strangers: escape it. Scripts without spaces (Chinese, Japanese, Thai and their like) are
-counted by pairs of characters. Knows no language. Call it from one thread, or under a lock.
+still text by strangers: escape it. Scripts without spaces (Chinese, Japanese, Thai and the like) are counted
+by pairs of characters. Call it from one thread, or under a lock.
 """
 
 import functools
@@ -130,7 +130,7 @@ class TopWords:
         self._counts: dict[str, Counter[str]] = {label: Counter() for label in self.labels}
 
     def add(self, text: str, label: str) -> None:
-        """Take a classified post. Raises KeyError for a label that is not known."""
+        """Take a classified post. Raises KeyError for an unknown label."""
         counts = self._counts[label]
         words = tuple(words_of(text))
         counts.update(words)

@@ -28,7 +28,6 @@ OWED = {
     "training/cli/publish.py",
     "training/publish/card_data.py",
     "training/publish/remote.py",
-    "ui/live/duel.py",
     "ui/live/wish.py",
     "ui/pushes.py",
 }

@@ -12,8 +12,8 @@ from inference.common.errors import FeedError
 from inference.live.feed import Feed
 from inference.live.post import Post
 from inference.live.sources import Replay, Status
-from tests.inference.live.test_feed import LABELS, Given, classify, posts, wait_for
-from tests.support import tweets
+from tests.support import tweets, wait_for
+from tests.support.feeds import LABELS, Given, classify, posts
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,10 @@ class Running:
     url: str
     workbench: Workbench
 
+    def newest_feed(self) -> Any:
+        """Return the feed that was started last, whoever's it is; it may have ended."""
+        return list(self.workbench.live._known.values())[-1]
+
     def feeds(self) -> list[Any]:
         """Return the feeds that run, whoever's they are, the newest first."""
         known = list(self.workbench.live._known.values())

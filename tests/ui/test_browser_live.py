@@ -180,13 +180,13 @@ def test_a_token_is_seen_by_nobody_and_kept_nowhere(opened, app, x_server, home,
 
 
 def waiting(app, count):
-    queue = app.workbench.duels.queue(app.workbench.model.tuned.labels, owner="")
+    store = app.workbench.duels.store(app.workbench.model.tuned.labels, owner="")
     found = [
         Disagreement(f"{n}", f"post number {n}", "first", "positive", "second", "negative")
         for n in range(count)
     ]
-    queue.store.add(found)
-    return queue.store
+    store.add(found)
+    return store
 
 
 def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):  # noqa: F811
@@ -225,10 +225,10 @@ def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):  # noqa
 
 
 def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(opened, app):  # noqa: F811
-    queue = app.workbench.duels.queue(app.workbench.model.tuned.labels, owner="")
-    queue.erase()
+    store = app.workbench.duels.store(app.workbench.model.tuned.labels, owner="")
+    store.clear()
     hostile = [text for text in EVIL if text.strip("\u0000\u2028\u2029\ufeff")]
-    queue.store.add(
+    store.add(
         [
             Disagreement(f"{n}", text, EVIL[0], "positive", EVIL[1], "negative")
             for n, text in enumerate(hostile)
@@ -247,7 +247,7 @@ def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(open
     page.locator("#live-erase").click()
     page.locator("#live-erase-all").click()
     expect(page.locator("#live-train-review")).to_contain_text("were erased")
-    assert queue.store.counts().labelled == 0
+    assert store.counts().labelled == 0
 
 
 def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tmp_path):  # noqa: F811

@@ -9,7 +9,7 @@ import pytest
 from inference.common.errors import FeedError, RunError
 from inference.live.filter import Filter
 from inference.live.post import Post
-from inference.live.review import Counts, Disagreement
+from inference.live.review import Disagreement, LabelCounts
 from inference.live.sources import Replay, SourceUnauthorised
 from inference.live.sources.x import XSearch
 from inference.live.statistics import LiveStatistics
@@ -17,7 +17,7 @@ from tests.servers.x import X
 from tests.support import wait_for
 from tests.ui.test_ui_render import LABELS
 from ui.live.begin import control, record
-from ui.live.duel import Duels, PageDesk
+from ui.live.duel import Duels
 from ui.live.feeds import LiveFeeds, Pair
 from ui.live.form import NAMES, LiveForm, cost_line, usable_cap
 from ui.live.recording import Recording, RecordingView
@@ -183,11 +183,26 @@ def test_what_all_visitors_spend_on_the_apps_token_has_a_limit(on_x, x_server, m
         opened(on_x, Wish(source="x", query="#birds", cap_usd=0.1))
 
 
-def test_too_many_feeds_are_refused(live):
-    for word in "abcd":
-        opened(live, Wish(source="replay", keywords=(word,)))
+def test_too_many_feeds_are_refused_and_ended_ones_are_forgotten_in_time(live):
+    first, *others = [opened(live, Wish(source="replay", keywords=(word,))) for word in "abcd"]
     with pytest.raises(FeedError, match="4 feeds run already"):
         opened(live, Wish(source="replay", keywords=("e",)))
+    record(first, texts=False)
+    for watched in (first, *others):
+        watched.feed.stop()
+    assert opened(live, Wish(source="replay", keywords=("e",)))
+    assert live.find(first.id, "me").feed.snapshot().reason == "stopped", "its numbers can still be seen"
+    others[0].feed.stop()
+    live.visible("me")[0].feed.stop()
+    opened(live, Wish(source="replay", keywords=("f",)))
+    assert live.find(first.id, "me") is None and first.recording.view().state == "recorded"
+
+
+def test_a_feed_that_cannot_be_opened_leaves_the_others_alone(live):
+    kept = opened(live, Wish(source="replay"))
+    with pytest.raises(FeedError, match="No file was uploaded"):
+        opened(live, Wish(source="file"))
+    assert live.visible("me") == [kept] and kept.feed.state == "running"
 
 
 # Recording
@@ -241,7 +256,7 @@ def test_a_disk_that_fills_up_ends_the_recording_and_not_the_feed(live):
 @dataclass(frozen=True)
 class Loaded:
     labels: tuple = LABELS
-    source: str = "tiny"
+    name_or_path: str = "tiny"
 
 
 @dataclass(frozen=True)
@@ -254,16 +269,8 @@ class LoadedModel:
     name: str = "run"
 
 
-def queue(**options):
-    made = Duels(lambda source: Loaded()).queue(LABELS, owner="", **options)
-    made.store.add(
-        [Disagreement(f"{n}", f"post {n}", "run", "positive", "base", "negative") for n in range(3)]
-    )
-    return made
-
-
 def test_disagreements_of_a_feed_wait_for_a_label_and_agreement_does_not(live):
-    duel = Duels(lambda source: Loaded()).queue(LABELS, owner="")
+    store = Duels(lambda source: Loaded()).store(LABELS, owner="")
     pair = dataclasses.replace(
         PAIR,
         second_name="base",
@@ -275,44 +282,19 @@ def test_disagreements_of_a_feed_wait_for_a_label_and_agreement_does_not(live):
         Wish(source="replay", rate_per_s=200.0, second="base"),
         pair=pair,
         posts=posts,
-        listeners=[duel.listener("run", "base")],
+        listeners=[store.listener("run", "base")],
     )
     wait_for(lambda: watched.feed.state == "ended")
-    assert duel.store.counts() == Counts(waiting=2, labelled=0, skipped=0)
+    assert store.counts() == LabelCounts(waiting=2, labelled=0, skipped=0)
     assert watched.feed.snapshot().agreed == 18
 
 
-def test_a_label_counts_for_the_post_that_was_shown_alone():
-    desk = PageDesk(queue().store)
-    seen = desk.look()
-    assert seen.item.text == "post 2" and seen.last is None
-    after = desk.act("label", item_id=seen.item.id, label="negative")
-    assert after.item.text == "post 1" and after.last.label == "negative"
-    again = desk.act("label", item_id=seen.item.id, label="positive")  # the same key, pressed twice
-    assert again.item == after.item and again.counts == Counts(2, 1, 0)
-    skipped = desk.act("skip", item_id=after.item.id)
-    assert skipped.counts == Counts(1, 1, 1) and skipped.last.label == ""
-    back = desk.act("undo", item_id=0)
-    assert back.item == after.item and back.counts == Counts(2, 1, 0) and back.last is None
-
-
-def test_two_pages_label_different_posts_and_a_late_one_is_told():
-    waiting = queue()
-    one, other = waiting.desk("one"), waiting.desk("other")
-    first, second = one.look().item, other.look().item
-    assert first != second
-    waiting.store.label(first.id, "neutral")
-    late = one.act("label", item_id=first.id, label="positive")
-    assert late.taken and late.last is None and late.counts.labelled == 1
-    assert waiting.desk("one") is one
-
-
-def test_a_private_feeds_disagreements_are_in_a_queue_of_its_own():
+def test_a_private_feeds_disagreements_are_in_a_store_of_its_own():
     duels = Duels(lambda source: Loaded())
-    shared, mine = duels.queue(LABELS, owner=""), duels.queue(LABELS, owner="me")
-    assert duels.queue(LABELS, owner="me") is mine is not shared
-    mine.store.add([Disagreement("1", "secret interest", "a", "positive", "b", "neutral")])
-    assert shared.store.counts().waiting == 0 and shared.store.path != mine.store.path
+    shared, mine = duels.store(LABELS, owner=""), duels.store(LABELS, owner="me")
+    assert duels.store(LABELS, owner="me") is mine is not shared
+    mine.add([Disagreement("1", "secret interest", "a", "positive", "b", "neutral")])
+    assert shared.counts().waiting == 0 and shared.path != mine.path
 
 
 def test_second_models_that_cannot_be_had_are_one_sentence_each():

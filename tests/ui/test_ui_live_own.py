@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import os
-import sqlite3
 import time
 
 import pytest
 
+from inference.live import review
 from inference.live.post import Post
-from inference.live.review import Counts, Disagreement
+from inference.live.review import Disagreement
 from inference.live.sources.x import XSearch
 from tests.servers.x import X
 from tests.support import wait_for
@@ -17,9 +17,8 @@ from tests.ui.test_ui_live import LABELS, PAIR, TOKEN, Answer, Loaded, opened
 from training.data.load import held_out_texts, spec_of
 from training.recipes import DataSpec
 from ui import Workbench
-from ui.live import duel as live_duel
 from ui.live.begin import held_out_posts
-from ui.live.duel import Duels, PageDesk
+from ui.live.duel import Duels
 from ui.live.duel_panel import export_folder
 from ui.live.feeds import LiveFeeds
 from ui.live.render_duel import card
@@ -53,8 +52,8 @@ def test_a_feed_of_a_file_and_its_disagreements_are_seen_by_nobody_else(live, tm
     mine = opened(live, wish, owner="me", pair=PAIR_OF_TWO, listeners=[listener])
     assert live.visible("you") == [] and live.find(mine.id, "you") is None and live.visible("me") == [mine]
     assert opened(live, wish, owner="you", pair=PAIR_OF_TWO) is not mine
-    wait_for(lambda: duels.queue(LABELS, owner="me").store.counts().waiting)
-    assert duels.queue(LABELS, owner="").store.counts().waiting == 0
+    wait_for(lambda: duels.store(LABELS, owner="me").counts().waiting)
+    assert duels.store(LABELS, owner="").counts().waiting == 0
 
 
 def test_what_a_request_under_way_may_cost_is_kept_back_until_it_is_answered(monkeypatch):
@@ -78,21 +77,21 @@ def test_what_a_request_under_way_may_cost_is_kept_back_until_it_is_answered(mon
         feeds.stop_all()
 
 
-def test_a_label_that_came_too_late_is_told_for_what_it_is():
-    queue = Duels(lambda source: Loaded()).queue(LABELS, owner="")
-    queue.store.add(disagreements(1))
-    desk = PageDesk(queue.store)
-    item = desk.look().item
-    queue.store.clear()
-    late = desk.act("label", item_id=item.id, label="positive")
+def test_a_label_that_came_too_late_is_reported_for_what_it_is():
+    store = Duels(lambda source: Loaded()).store(LABELS, owner="")
+    store.add(disagreements(1))
+    session = store.session("page")
+    item = session.view().item
+    store.clear()
+    late = session.label(item.id, "positive")
     assert late.gone and not late.taken and "is not kept any more" in card(late, LABELS, Texts())
 
 
 def test_a_full_or_locked_label_disk_is_told_on_the_card_and_the_feed_goes_on(live, monkeypatch):
-    monkeypatch.setattr(live_duel, "_RETRY_S", 0.5)
+    monkeypatch.setattr(review, "_RETRY_S", 0.5)
     duels = Duels(lambda source: Loaded())
-    queue = duels.queue(LABELS, owner="")
-    queue.store._file.execute("PRAGMA max_page_count=1")
+    store = duels.store(LABELS, owner="")
+    store._file.execute("PRAGMA max_page_count=1")
     posts = [Post(f"{n}", f"text {n} " + "x" * 300) for n in range(2000)]
     watched = opened(
         live,
@@ -101,50 +100,39 @@ def test_a_full_or_locked_label_disk_is_told_on_the_card_and_the_feed_goes_on(li
         posts=posts,
         listeners=[duels.listener(LABELS, owner="", models=("run", "base"))],
     )
-    wait_for(lambda: queue.problem)
-    assert "can't be written (database or disk is full)" in queue.problem
+    wait_for(lambda: store.problem)
+    assert "can't be written (database or disk is full)" in store.problem
     before = watched.feed.snapshot().classified
     wait_for(lambda: watched.feed.snapshot().classified > before + 50)
     assert watched.feed.state == "running"
-    queue.store._file.execute("PRAGMA max_page_count=100000")  # there is room again
-    wait_for(lambda: not queue.problem and queue.store.counts().waiting)
+    store._file.execute("PRAGMA max_page_count=100000")  # there is room again
+    wait_for(lambda: not store.problem and store.counts().waiting)
 
 
-def test_queues_of_persons_who_left_are_closed_and_what_holds_no_label_is_deleted(home):
+def test_stores_of_persons_who_left_are_closed_and_what_holds_no_label_is_deleted(home):
     duels = Duels(lambda source: Loaded())
     folder, before = home / "labels", len(os.listdir("/proc/self/fd"))
-    kept = duels.queue(LABELS, owner="labels a lot").store
+    kept = duels.store(LABELS, owner="labels a lot")
     kept.add(disagreements(1))
     kept.label(kept.take().id, "positive")
-    duels.queue(LABELS, owner="").store.add(disagreements(2))
+    duels.store(LABELS, owner="").add(disagreements(2))
     for n in range(60):
-        duels.queue(LABELS, owner=f"o{n}").store.add(disagreements(3))
+        duels.store(LABELS, owner=f"o{n}").add(disagreements(3))
     assert len(os.listdir("/proc/self/fd")) - before <= 3 * 17
     assert len(list(folder.glob("*.sqlite"))) == 16 + 2
-    assert duels.queue(LABELS, owner="labels a lot").store.counts().labelled == 1
-    assert duels.queue(LABELS, owner="").store.counts().waiting == 1, "everybody's is never deleted"
+    assert duels.store(LABELS, owner="labels a lot").counts().labelled == 1
+    assert duels.store(LABELS, owner="").counts().waiting == 1, "everybody's is never deleted"
     old = next(folder.glob("own-*.sqlite"))
     os.utime(old, (0, 0))
     Duels(lambda source: Loaded())
     assert not old.exists()
 
 
-def test_a_queue_is_opened_when_a_disagreement_comes_and_not_before(live, home):
+def test_a_store_is_opened_when_a_disagreement_comes_and_not_before(live, home):
     listener = Duels(lambda source: Loaded()).listener(LABELS, owner="me", models=("run", "base"))
     watched = opened(live, Wish(source="replay", rate_per_s=200.0), listeners=[listener])
     wait_for(lambda: watched.feed.snapshot().classified > 2)
     assert not list(home.glob("labels/*"))
-
-
-def test_labels_that_are_erased_are_on_no_desk_and_no_disk(home):
-    queue = Duels(lambda source: Loaded()).queue(LABELS, owner="me")
-    queue.store.add(disagreements(1, 2, text="a secret confession {}"))
-    desk = queue.desk("page")
-    desk.act("label", item_id=desk.look().item.id, label="positive")
-    queue.erase()
-    assert queue.desk("page").look().item is None and queue.store.counts() == Counts(0, 0, 0)
-    assert not [path for path in home.rglob("*.sqlite*") if b"confession" in path.read_bytes()]
-    assert sqlite3.connect(queue.store.path).execute("SELECT count(*) FROM items").fetchone() == (0,)
 
 
 def test_exports_are_few_and_closed_to_others(home):

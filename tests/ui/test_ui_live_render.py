@@ -7,21 +7,19 @@ from datetime import UTC, datetime
 import pytest
 
 from inference.common.intervals import Interval
+from inference.live.counts import Lag
 from inference.live.drift import Drift, Finding
-from inference.live.numbers import ClassifiedPost, Lag
-from inference.live.post import Post
-from inference.live.review import Agreement, Counts, Item
+from inference.live.post import ClassifiedPost, Post
+from inference.live.review import Agreement, Item, LabelCounts, LastAnswer, SessionView
 from inference.live.shift import Shift
 from inference.live.sources import Status
-from inference.live.statistics import StatisticsView
-from inference.live.windows import RollingCounts
+from inference.live.statistics import RollingCounts, StatisticsView
 from inference.live.words import Distinct, Word
 from tests.ui.test_ui_render import EVIL, LABELS, Checker, snapshot
 from ui.live import render as render_live
 from ui.live import render_duel as render_live_duel
 from ui.live import render_posts
 from ui.live import render_stats as render_live_stats
-from ui.live.duel import DeskView, Last
 from ui.live.recording import RecordingView
 from ui.plots import Band, band_chart
 from ui.translations import LANGUAGES, Texts
@@ -56,31 +54,26 @@ def drawn_everything(text):
     counts = RollingCounts(LABELS)
     counts.add("positive", 4)
     view = StatisticsView(
-        counts.windows(),
+        counts.recent(10.0),
         counts.line(10.0),
         {EVIL: Distinct((Word(EVIL, 3, 4, 2.0),), (Word("#a", 3, 3, 3.0),))},
         ((1.0, Shift(900, 700, 0.1, NET)), (2.0, Shift(900, 700, -0.5, NET))),
         Drift(
-            900,
-            "different",
-            (
-                Finding("length", 10, 20.5, 0.4, 0.1, "different", ""),
-                Finding("tokens", 0, 0.5, 0.5, 0, "alike", ""),
-            ),
+            900, "different", (Finding("length", 10, 20.5, "different"), Finding("tokens", 0, 0.5, "alike"))
         ),
         EVIL,
         900,
     )
-    yield render_live_stats.charts(view.line, LABELS, 10.0, text)
+    yield render_live_stats.charts(view, LABELS, 10.0, text)
     yield render_live_stats.words(view.words, text)
     yield render_live_stats.statistics(view, text)
-    item = Item(3, "1", EVIL, EVIL, "positive", EVIL, "neutral")
+    item = Item("1", EVIL, EVIL, "positive", EVIL, "neutral", 3)
     yield render_live_duel.card(
-        DeskView(item, Last(item, "neutral"), Counts(1, 1, 1), True), (*LABELS, EVIL), text
+        SessionView(item, LastAnswer(item, "neutral"), LabelCounts(1, 1, 1), True), (*LABELS, EVIL), text
     )
-    yield render_live_duel.card(DeskView(None, None, Counts(0, 0, 0)), LABELS, text)
+    yield render_live_duel.card(SessionView(None, None, LabelCounts(0, 0, 0)), LABELS, text)
     agreement = Agreement(EVIL, EVIL, 5, Interval(0.4, 0.1, 0.8), Interval(0.2, 0.0, 0.6), 2)
-    yield render_live_duel.numbers(Counts(1234, 5, 0), (agreement,), text)
+    yield render_live_duel.numbers(LabelCounts(1234, 5, 0), (agreement,), text)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -150,22 +143,34 @@ def test_a_source_that_waits_or_has_spent_says_so():
 
 
 def test_the_card_holds_neither_models_answer():
-    item = Item(3, "1", "a text", "run-one", "positive", "run-two", "neutral")
+    item = Item("1", "a text", "run-one", "positive", "run-two", "neutral", 3)
     for language in LANGUAGES:
-        drawn = render_live_duel.card(DeskView(item, None, Counts(1, 0, 0)), LABELS, Texts(language))
+        drawn = render_live_duel.card(SessionView(item, None, LabelCounts(1, 0, 0)), LABELS, Texts(language))
         assert "run-one" not in drawn and "run-two" not in drawn and "tt-l-" not in drawn
         assert re.findall(r'data-key="(.)"', drawn) == ["1", "2", "3", "s"]
-    after = render_live_duel.card(DeskView(None, Last(item, "neutral"), Counts(0, 1, 0)), LABELS, Texts())
+    after = render_live_duel.card(
+        SessionView(None, LastAnswer(item, "neutral"), LabelCounts(0, 1, 0)), LABELS, Texts()
+    )
     assert "✗ run-one" in after and "✓ run-two" in after and 'data-key="u"' in after
+
+
+def test_the_shares_of_the_chosen_span_have_their_intervals():
+    counts = RollingCounts(LABELS)
+    counts.add("positive", 7)
+    counts.add("negative", 3)
+    view = StatisticsView(counts.recent(60.0), counts.line(60.0), {}, (), None, "", 10)
+    drawn = render_live_stats.charts(view, LABELS, 60.0, Texts())
+    assert "Shares of the last 1\u00a0min 00\u00a0s, with their 95 % intervals (n = 10)" in drawn
+    assert "70.0\u00a0% (39.7 – 89.2)" in drawn and "0.0\u00a0% (0.0 – 27.8)" in drawn
+    empty = StatisticsView(RollingCounts(LABELS).recent(60.0), (), {}, (), None, "", 0)
+    assert render_live_stats.charts(empty, LABELS, 60.0, Texts()).count('<span class="num">–</span>') == 3
 
 
 def test_shifts_and_drift_are_told_in_words_with_their_numbers():
     counts = RollingCounts(LABELS)
-    drift = Drift(
-        900, "somewhat different", (Finding("length", 10, 20.5, 0.4, 0.1, "somewhat different", ""),)
-    )
+    drift = Drift(900, "somewhat different", (Finding("length", 10, 20.5, "somewhat different"),))
     view = StatisticsView(
-        counts.windows(), counts.line(10.0), {}, ((1.0, Shift(900, 700, 0.1, NET)),), drift, "", 900
+        counts.recent(10.0), counts.line(10.0), {}, ((1.0, Shift(900, 700, 0.1, NET)),), drift, "", 900
     )
     english = render_live_stats.statistics(view, Texts())
     assert (

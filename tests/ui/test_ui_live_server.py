@@ -64,7 +64,7 @@ def test_a_file_streams_pauses_goes_on_and_stops(client, app, tmp_path):
 
 def test_a_file_as_fast_as_possible_waits_for_the_model_and_loses_no_post(client, app, tmp_path):
     start(client, "file", rate=1, unpaced=True, file=posts_file(tmp_path / "fast.jsonl"))
-    [watched] = app.feeds()
+    watched = app.newest_feed()  # which may have ended by now
     assert watched.feed.wait(60)
     summary = watched.feed.summary()
     assert (summary.received, summary.classified, summary.dropped) == (400, 400, 0)
@@ -122,15 +122,13 @@ def test_a_recording_is_saved_and_replayed(client, app, tmp_path):
     assert len(rows) >= 3 and {"id", "at", "label", "probability", "text"} <= set(rows[0])
     client.predict(api_name="/live_stop")
     start(client, "file", rate=50, file=handle_file(str(saved)))
-    wait_for(lambda: app.feeds()[0].feed.snapshot().classified >= 3)
+    wait_for(lambda: app.newest_feed().feed.snapshot().classified >= 3)
 
 
 def waiting(app, *texts):
-    queue = app.workbench.duels.queue(app.workbench.model.tuned.labels, owner="")
-    queue.store.add(
-        [Disagreement(f"{n}", text, "a", "positive", "b", "negative") for n, text in enumerate(texts)]
-    )
-    return queue
+    store = app.workbench.duels.store(app.workbench.model.tuned.labels, owner="")
+    store.add([Disagreement(f"{n}", text, "a", "positive", "b", "negative") for n, text in enumerate(texts)])
+    return store
 
 
 def test_labels_are_given_taken_back_exported_and_trained_on(client, app, tmp_path):
@@ -140,7 +138,7 @@ def test_labels_are_given_taken_back_exported_and_trained_on(client, app, tmp_pa
         client.predict(api_name="/live_train_look")
     with pytest.raises(AppError, match="No labels were looked at yet"):
         client.predict(api_name="/live_train")
-    queue = waiting(app, "a brand new text", "another new text", "a third one")
+    store = waiting(app, "a brand new text", "another new text", "a third one")
 
     def act(action, item=0, label=""):
         return client.predict(action, item, label, api_name="/live_label")
@@ -156,7 +154,7 @@ def test_labels_are_given_taken_back_exported_and_trained_on(client, app, tmp_pa
         act("label", act("look")["item"], "joy")
     with pytest.raises(AppError, match="'drop' is no action"):
         act("drop")
-    assert queue.store.counts().labelled == 2
+    assert store.counts().labelled == 2
     exported = Path(client.predict(api_name="/live_export")).read_text()
     assert [json.loads(line) for line in exported.splitlines()] == [
         {"text": "another new text", "label": "negative"},
@@ -177,9 +175,9 @@ def test_a_twin_of_a_test_row_is_shown_and_never_added(client, app, tiny_tweets)
     held_out = (
         {post.text for post in app.workbench.held_out.popitem()[1]} if app.workbench.held_out else set()
     )
-    queue = waiting(app, *(held_out or {line.rsplit(",", 1)[0] for line in rows}))
-    desk = queue.desk("page")
+    store = waiting(app, *(held_out or {line.rsplit(",", 1)[0] for line in rows}))
+    session = store.session("page")
     for _ in range(3):
-        desk.act("label", item_id=desk.look().item.id, label="positive")
+        session.label(session.view().item.id, "positive")
     drawn = str(client.predict(api_name="/live_train_look"))
     assert "Nothing would be added" in drawn and "never pass the leak gate" in drawn

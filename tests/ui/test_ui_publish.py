@@ -210,9 +210,9 @@ def test_an_order_that_can_not_be_is_one_sentence(at_home, order, says):
 
 @pytest.fixture
 def labelled(place, monkeypatch):
-    """Put two labels into the queue that both apps show."""
+    """Put two labels into the store that both apps show."""
     monkeypatch.setenv("TWEETTUNE_HOME", str(place))
-    store = Duels(lambda source: None).queue(("negative", "neutral", "positive"), owner="").store
+    store = Duels(lambda source: None).store(("negative", "neutral", "positive"), owner="")
     texts = ["@somebody what a day", "what a night"]
     store.add([Disagreement(f"{n}", text, "a", "positive", "b", "negative") for n, text in enumerate(texts)])
     for number, label in ((1, "positive"), (2, "negative")):

@@ -10,8 +10,9 @@ import pytest
 
 from inference.common.intervals import Interval
 from inference.common.store import append_event
-from inference.live.numbers import ClassifiedPost, FeedSnapshot
-from inference.live.post import Post
+from inference.live.counts import FeedSnapshot
+from inference.live.post import ClassifiedPost, Post
+from inference.live.sources import Status as SourceStatus
 from training.data.load import DataSpec
 from training.data.preview import preview
 from training.evaluate.scores import (
@@ -119,9 +120,15 @@ def snapshot(**changes):
         "rate_in_per_s": 2.0,
         "capacity_per_s": 80.0,
         "running_s": 65.0,
-        "window_s": 5.0,
-        "windows": ((1, 2, 0), (0, 0, 0), (3, 1, 3)),
         "recent": (told,),
+        "source_status": SourceStatus(),
+        "filtered": {},
+        "duplicates": 0,
+        "agreed": 0,
+        "disagreed": 0,
+        "rate_classified_per_s": 0.0,
+        "lag": None,
+        "age": None,
     }
     return FeedSnapshot(**{**values, **changes})
 

@@ -20,7 +20,7 @@ from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, DataError
 from inference.common.store import read_jsonl, write_json, write_jsonl
 from inference.export.export import export_onnx
-from inference.live.reference import reference_of, save_reference
+from inference.live.drift import reference_of, save_reference
 from training.data.load import Splits
 from training.evaluate.evaluate import evaluate, rows_read
 from training.evaluate.scores import BAG_OF_WORDS, MAJORITY
@@ -163,7 +163,7 @@ def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits:
     write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched).to_json())
     texts = list(splits.train["text"])
     token_ids = tuned.encode(texts).token_ids
-    reference = reference_of(texts, token_ids, confidences=result.confidences, seed=run.recipe.seed)
+    reference = reference_of(token_ids, confidences=result.confidences, seed=run.recipe.seed)
     save_reference(reference, artifact)
     check_records(artifact, [*texts, *splits.validation["text"], *splits.test["text"]])
     write_jsonl(run.path / "disagreements.jsonl", map(dataclasses.asdict, result.disagreements))

@@ -16,9 +16,10 @@ import gradio as gr
 
 from inference.common.errors import FeedError, TweetTuneError
 from inference.common.paths import cache_dir, home
+from inference.live.review import AnnotationSession, LabelStore, SessionView
 from ui.account.rights import check_may_train, visitor_of
 from ui.html import busy, empty, note, page
-from ui.live.duel import Queue, look_at_labels, training_recipe
+from ui.live.duel import export_labels, look_at_labels, training_recipe
 from ui.live.publish import build_label_publishing
 from ui.live.render_duel import card, numbers, review
 from ui.live.scripts import DUEL_JS, SAVE_JS, SLOT
@@ -28,7 +29,6 @@ from ui.state import Workbench
 from ui.train.tab import begin
 from ui.translations import I18N, Texts, texts_for
 
-_ACTIONS = ("label", "skip", "undo")
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
 _MOST_EXPORTS = 8
 
@@ -64,19 +64,19 @@ class DuelPanel:
                 yes = gr.Button(I18N("duel.erase_all"), variant="stop", size="sm", elem_id="live-erase-all")
                 no = gr.Button(I18N("preview.close"), size="sm", elem_id="live-erase-close")
             panel = cls(workbench, post, told)
-            build_label_publishing(workbench, view, panel._usable_queue)
+            build_label_publishing(workbench, view, panel._usable_store)
         panel._wire_card(view)
         panel._wire_export(view, export, file)
         panel._wire_training(view, {"look": look, "go": go, "close": close}, report, confirm)
         panel._wire_erasing(view, {"erase": erase, "yes": yes, "no": no}, report, sure)
         return panel
 
-    def queue(self, view: dict[str, str]) -> Queue | None:
-        """Return the queue that a page works on: its owner's own for a private feed, else everybody's."""
+    def store(self, view: dict[str, str]) -> LabelStore | None:
+        """Return the store that a page works on: its owner's own for a private feed, else everybody's."""
         model = self.workbench.model
         if model.state != "ready":
             return None
-        return self.workbench.duels.queue(model.tuned.labels, owner=self._owner(view))
+        return self.workbench.duels.store(model.tuned.labels, owner=self._owner(view))
 
     def _owner(self, view: dict[str, str]) -> str:
         watched = following(self.workbench, view)
@@ -85,30 +85,27 @@ class DuelPanel:
     def draw(self, view: dict[str, str], session: str, text: Texts) -> tuple[str, str]:
         """Return the HTML of the card and of the numbers."""
         try:
-            queue = self.queue(view)
-            if queue is None:
+            store = self.store(view)
+            if store is None:
                 return page(empty(text("live.no_model"), text("live.no_model_next"))), ""
-            seen = queue.desk(session).look()
-            problem = queue.problem and text("duel.not_kept", problem=queue.problem)
-            told = page(note(problem, "bad")) if problem else ""
-            return told + card(seen, queue.labels, text), numbers(seen.counts, queue.agreement(), text)
+            seen = store.session(session).view()
+            problem = store.problem and text("duel.not_kept", problem=store.problem)
+            failed = page(note(problem, "bad")) if problem else ""
+            return failed + card(seen, store.labels, text), numbers(seen.counts, store.agreement(), text)
         except TweetTuneError as error:
             return page(note(str(error), "bad")), ""  # said where it matters: the feed goes on
 
-    def _usable_queue(self, view: dict[str, str]) -> Queue:
-        queue = self.queue(view)
-        if queue is None:
+    def _usable_store(self, view: dict[str, str]) -> LabelStore:
+        store = self.store(view)
+        if store is None:
             raise FeedError("No model is loaded, so there is nothing to label. Train one first.")
-        return queue
+        return store
 
     def _act(self, view: dict[str, str], given: tuple[str, str, str], request: gr.Request) -> Any:
         (action, item, label), text = given, texts_for(request)
-        if action not in _ACTIONS:
-            raise FeedError(f"{action!r} is no action. Choose {', '.join(_ACTIONS)}.")
-        queue = self._usable_queue(view)
-        number = int(item) if str(item).isdigit() else 0
-        seen = queue.desk(str(request.session_hash)).act(action, item_id=number, label=label)
-        return card(seen, queue.labels, text), numbers(seen.counts, queue.agreement(), text)
+        store = self._usable_store(view)
+        seen = act(store.session(str(request.session_hash)), action, item, label)
+        return card(seen, store.labels, text), numbers(seen.counts, store.agreement(), text)
 
     def _wire_card(self, view: gr.State) -> None:
         def on_card(view: dict[str, str], request: gr.Request, event: gr.EventData) -> Any:
@@ -120,7 +117,7 @@ class DuelPanel:
                 shared = NEW  # everybody's queue: a client has no page
                 if action != "look":
                     self._act(shared, (action, str(item), label), request)
-                seen = self._usable_queue(shared).desk(str(request.session_hash)).look()
+                seen = self._usable_store(shared).session(str(request.session_hash)).view()
             post = {"item": seen.item and seen.item.id, "text": seen.item and seen.item.text}
             return {**post, **asdict(seen.counts)}
 
@@ -132,7 +129,7 @@ class DuelPanel:
     def _wire_export(self, view: gr.State, export: Any, file: Any) -> None:
         def live_export(view: dict[str, str]) -> Any:
             with as_gradio_error():
-                return str(self._usable_queue(view).export(export_folder()))
+                return str(export_labels(self._usable_store(view), export_folder()))
 
         export.click(live_export, view, file, api_name="live_export", **_QUIET).success(
             None, None, None, js=SAVE_JS.format("live-export-file")
@@ -149,7 +146,7 @@ class DuelPanel:
             drawn, path, added = "", "", 0
             with as_gradio_error():
                 try:
-                    path = str(self._usable_queue(view).export(home() / "labels"))
+                    path = str(export_labels(self._usable_store(view), home() / "labels"))
                     recipe = training_recipe(self.workbench.model.run, Path(path))
                     found = look_at_labels(recipe)
                     drawn, added = review(found, Path(path).name, recipe.name, text), found.added
@@ -183,7 +180,7 @@ class DuelPanel:
             with as_gradio_error():
                 if not self._owner(view):  # everybody's labels are not any visitor's to erase
                     check_may_train(self.workbench.settings, visitor_of(request, profile))
-                self._usable_queue(view).erase()
+                self._usable_store(view).clear()
             drawn = self.draw(view, str(request.session_hash), text)
             return (*drawn, page(note(text("duel.erased"))), gr.update(visible=False))
 
@@ -193,6 +190,18 @@ class DuelPanel:
         buttons["yes"].click(
             erase, view, [self.card, self.numbers, report, sure], api_name="live_erase", **_QUIET
         )
+
+
+def act(session: AnnotationSession, action: str, item: str, label: str) -> SessionView:
+    """Label or skip the post that is shown, or undo that. Raises FeedError or LabelError."""
+    number = int(item) if str(item).isdigit() else 0
+    if action == "label":
+        return session.label(number, label)
+    if action == "skip":
+        return session.skip(number)
+    if action == "undo":
+        return session.undo()
+    raise FeedError(f"{action!r} is no action. Choose label, skip or undo.")
 
 
 def export_folder() -> Path:

@@ -22,7 +22,6 @@ from typing import Any
 from inference.common.errors import FeedError
 from inference.live.feed import Feed, Listener
 from inference.live.post import Post
-from inference.live.registry import Feeds
 from inference.live.sources import SOURCES, Source, SourceError
 from inference.live.statistics import LiveStatistics
 from ui.live.recording import Recording
@@ -73,10 +72,10 @@ class LiveFeeds:
         self, sources: Mapping[str, Callable[..., Source]] = SOURCES, *, most: int = MOST_FEEDS
     ) -> None:
         self._sources = sources
-        self._feeds = Feeds(most=most)
+        self._most = most
         self._lock = threading.Lock()
         self._opening = threading.Lock()  # one at a time: two that wish alike are to share
-        self._turn = threading.Lock()  # feeds take turns at the model: two at once would both be slow
+        self._compute_lock = threading.Lock()  # two feeds at once in the model would both be slow
         self._known: dict[str, Watched] = {}
         self._on_app_token: list[tuple[Feed, float]] = []  # with their caps
         self._spent_usd = 0.0  # by feeds on the app's token that are over
@@ -117,6 +116,8 @@ class LiveFeeds:
         statistics: Callable[[], LiveStatistics],
         listeners: Sequence[Listener],
     ) -> Watched:
+        if len([each for each in self._known.values() if each.feed.state != "ended"]) >= self._most:
+            raise FeedError(f"{self._most} feeds run already, which is the most. Stop one of them first.")
         cap_usd = wish.cap_usd if wish.source in OF_X else None
         if wish.costs_the_app:
             self._refuse_beyond_budget(wish.cap_usd)
@@ -127,12 +128,12 @@ class LiveFeeds:
             pair.predict,
             labels=pair.labels,
             second=pair.second,
-            wanted=wish.filter,
-            patient=wish.is_unpaced,
+            filter=wish.filter,
+            lossless=wish.is_unpaced,
             listeners=[told, recording, *listeners],
-            turn=self._turn,
+            compute_lock=self._compute_lock,
         )
-        self._feeds.open(key, lambda: feed)
+        feed.start()
         watched = Watched(
             id=secrets.token_urlsafe(9),
             key=key,
@@ -150,7 +151,9 @@ class LiveFeeds:
             self._known[watched.id] = watched
             if wish.costs_the_app:
                 self._on_app_token.append((feed, wish.cap_usd))
-            self._forget()
+            ended = [each.id for each in self._known.values() if each.feed.state == "ended"]
+            for feed_id in ended[: max(0, len(ended) - self._most)]:  # the others are kept for their numbers
+                self._known.pop(feed_id).recording.stop()
         return watched
 
     def find(self, feed_id: str, owner: str) -> Watched | None:
@@ -167,7 +170,10 @@ class LiveFeeds:
 
     def stop_all(self) -> None:
         """End all feeds, as when another model is loaded or the app ends."""
-        self._feeds.stop_all(timeout_s=1.0)
+        with self._lock:
+            known = list(self._known.values())
+        for watched in known:
+            watched.feed.stop(timeout_s=1.0)
 
     def app_budget_left_usd(self) -> float:
         """Return what may still be spent with the app's own token; a running feed may spend up to its cap.
@@ -193,13 +199,6 @@ class LiveFeeds:
         with self._lock:
             found = [w for w in self._known.values() if w.key == key and w.feed.state != "ended"]
         return found[0] if found and found[0].feed.watch() else None
-
-    def _forget(self) -> None:
-        """Keep what the registry still knows."""
-        for feed_id, watched in list(self._known.items()):
-            if self._feeds.find(watched.key) is not watched.feed:
-                watched.recording.stop()
-                del self._known[feed_id]
 
 
 def _is_over(feed: Feed) -> bool:

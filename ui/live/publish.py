@@ -1,6 +1,6 @@
 """The duel's labels as a data set on the Hub: what would be public, a confirmation, the push.
 
-    build_label_publishing(workbench, view, queue_of)    # inside the duel's panel
+    build_label_publishing(workbench, view, store_of)    # inside the duel's panel
 
 What is confirmed is a file that was exported for the look, and that file is what is sent. The visitor's own
 token pushes, in the process and by the rules of `ui.train.publish`. Knows nothing about what a data set is.
@@ -17,10 +17,11 @@ import gradio as gr
 
 from inference.common.errors import FeedError
 from inference.common.paths import home
+from inference.live.review import LabelStore
 from ui.account.login import token_for
 from ui.account.rights import check_may_train, visitor_of
 from ui.html import esc, notes, page
-from ui.live.duel import Queue
+from ui.live.duel import export_labels
 from ui.parts import as_gradio_error, html
 from ui.pushes import Order
 from ui.state import Workbench
@@ -30,7 +31,7 @@ from ui.translations import I18N, Texts, texts_for
 
 _LOOK_S = 0.4
 _HIDDEN: dict[str, Any] = {"show_progress": "hidden"}
-QueueOf = Callable[[dict[str, str]], Queue]
+StoreOf = Callable[[dict[str, str]], LabelStore]
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Form:
     """The order that was looked at, {} for none."""
 
 
-def build_label_publishing(workbench: Workbench, view: gr.State, queue_of: QueueOf) -> None:
-    """Draw the section inside the current Blocks. `queue_of`: the queue of a page, or an error."""
+def build_label_publishing(workbench: Workbench, view: gr.State, store_of: StoreOf) -> None:
+    """Draw the section inside the current Blocks. `store_of`: the store of a page, or an error."""
     with gr.Accordion(I18N("duel.publish"), open=False, elem_id="live-publish"):
         with gr.Row():
             repo = gr.Textbox(
@@ -69,11 +70,11 @@ def build_label_publishing(workbench: Workbench, view: gr.State, queue_of: Queue
             go = gr.Button(I18N("publish.go"), variant="primary", size="sm", elem_id="live-publish-go")
             close = gr.Button(I18N("preview.close"), size="sm", elem_id="live-publish-close")
     form = Form(repo, private, look, report, confirm, go, close, gr.State({}))
-    _wire_look(workbench, view, queue_of, form)
+    _wire_look(workbench, view, store_of, form)
     _wire_push(workbench, form)
 
 
-def _wire_look(workbench: Workbench, view: gr.State, queue_of: QueueOf, form: Form) -> None:
+def _wire_look(workbench: Workbench, view: gr.State, store_of: StoreOf, form: Form) -> None:
     def live_publish_look(
         view: dict[str, str],
         repo_id: str,
@@ -83,7 +84,7 @@ def _wire_look(workbench: Workbench, view: gr.State, queue_of: QueueOf, form: Fo
     ) -> tuple[str, Any, dict[str, Any]]:
         with as_gradio_error():
             check_may_train(workbench.settings, visitor_of(request, profile))
-            path = queue_of(view).export(home() / "labels")
+            path = export_labels(store_of(view), home() / "labels")
             order = {"source": str(path), "repo_id": (repo_id or "").strip(), "private": bool(private)}
             return look_at(order, texts_for(request)), gr.update(visible=True), order
 

@@ -20,7 +20,7 @@ from typing import Literal
 
 from inference.common.errors import FeedError
 from inference.common.paths import cache_dir
-from inference.live.numbers import ClassifiedPost
+from inference.live.post import ClassifiedPost
 from inference.live.recording import Recorder
 from inference.live.sources import SourceError
 
@@ -47,21 +47,13 @@ class Recording:
         self._recorder: Recorder | None = None
         self._view = RecordingView("none")
 
-    def __call__(self, told: Sequence[ClassifiedPost]) -> None:
+    def __call__(self, batch: Sequence[ClassifiedPost]) -> None:
         """Write posts down. A full disk ends the recording, not the feed."""
         with self._lock:
             if self._recorder is None:
                 return
             try:
-                for one in told:
-                    self._recorder.add(
-                        one.post,
-                        label=one.label,
-                        probability=one.probability,
-                        second_label=one.second_label,
-                        second_probability=one.second_probability,
-                        at=time.time(),
-                    )
+                self._recorder(batch)
                 if self._recorder.count >= MOST_POSTS:
                     self._end(f"A recording holds {MOST_POSTS:,} posts. Start another one to go on.")
             except SourceError as error:

@@ -3,7 +3,7 @@
 Draws a `FeedSnapshot`; knows nothing about threads or sources.
 """
 
-from inference.live.numbers import FeedSnapshot
+from inference.live.counts import FeedSnapshot
 from ui.html import bars, button, empty, esc, note, page, row, state_chip, table, tiles
 from ui.live.feeds import Watched
 from ui.live.recording import RecordingView
@@ -88,9 +88,8 @@ def _entries(shot: FeedSnapshot, text: Texts, cap_usd: float | None) -> list[tup
     if shot.age:
         entries.append((text("live.age"), *_short_time(shot.age.p50_s, text)))
     if accuracy := shot.accuracy():
-        share, low, high = accuracy
-        unit = f"({text.interval({'low': low, 'high': high})})"
-        entries.append((text("live.right"), text.percent(share), unit))
+        unit = f"({text.interval({'low': accuracy.low, 'high': accuracy.high})})"
+        entries.append((text("live.right"), text.percent(accuracy.value), unit))
     if shot.source_status.cost_usd is not None:
         unit = text("live.of_cap", usd=text.number(cap_usd, 2)) if cap_usd else ""
         entries.append((text("live.spent"), f"${text.number(shot.source_status.cost_usd, 2)}", unit))
@@ -125,13 +124,12 @@ def _agreement(shot: FeedSnapshot, text: Texts, models: tuple[str, str]) -> str:
     agreement = shot.agreement()
     if not agreement:
         return ""
-    share, low, high = agreement
     sentence = text(
         "live.agreement",
         first=models[0],
         second=models[1],
-        share=text.percent(share),
-        interval=text.interval({"low": low, "high": high}),
+        share=text.percent(agreement.value),
+        interval=text.interval({"low": agreement.low, "high": agreement.high}),
         n=text.number(shot.agreed + shot.disagreed),
     )
     return f'<p class="tt-agree">{esc(sentence)}</p>'

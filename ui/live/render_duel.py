@@ -5,9 +5,8 @@ The post's card holds neither model's answer, not even hidden in the page. Knows
 
 from typing import Any
 
-from inference.live.review import Agreement, Counts
+from inference.live.review import Agreement, LabelCounts, LastAnswer, SessionView
 from ui.html import empty, esc, label_chip, note, notes, page, row, table
-from ui.live.duel import DeskView, Last
 from ui.live.render_posts import readable
 from ui.translations import Texts
 
@@ -15,7 +14,7 @@ _LONGEST = 2_000
 _KEYS = 9
 
 
-def card(view: DeskView, labels: tuple[str, ...], text: Texts) -> str:
+def card(view: SessionView, labels: tuple[str, ...], text: Texts) -> str:
     """Draw the post that waits for a label, and the answers to the one before."""
     late = "duel.taken" if view.taken else "duel.gone" if view.gone else ""
     taken = note(text(late), "warn") if late else ""
@@ -48,7 +47,7 @@ def _button(action: str, value: str, key: str, name: str) -> str:
     return f'<button type="button" class="tt-btn {action}" {data}>{shown}{esc(name)}</button>'
 
 
-def _last(last: Last, labels: tuple[str, ...], text: Texts) -> str:
+def _last(last: LastAnswer, labels: tuple[str, ...], text: Texts) -> str:
     places = {label: place for place, label in enumerate(labels)}
 
     def said(name: str, label: str) -> str:
@@ -66,7 +65,7 @@ def _last(last: Last, labels: tuple[str, ...], text: Texts) -> str:
     )
 
 
-def numbers(counts: Counts, found: tuple[Agreement, ...], text: Texts) -> str:
+def numbers(counts: LabelCounts, found: tuple[Agreement, ...], text: Texts) -> str:
     """Draw how many posts wait and were labelled, and how often each model said what people say."""
     told = " · ".join(
         text(f"duel.{name}", n=text.number(getattr(counts, name)))

@@ -10,8 +10,8 @@ only when it is a web address. Knows nothing about feeds.
 from datetime import UTC, datetime
 
 from inference.common.text import INVISIBLE, one_line
-from inference.live.numbers import ClassifiedPost, FeedSnapshot
-from inference.live.post import Post, link
+from inference.live.counts import FeedSnapshot
+from inference.live.post import ClassifiedPost, Post, link
 from ui.html import esc, label_chip, page
 from ui.translations import Texts
 

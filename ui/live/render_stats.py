@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from inference.common.intervals import Interval, poles
 from inference.live.drift import MIN_POSTS, Drift, Finding
 from inference.live.shift import FALSE_ALARMS_PER_MILLION, THRESHOLD, Shift
-from inference.live.statistics import StatisticsView
-from inference.live.windows import Window
+from inference.live.statistics import StatisticsView, Window
 from inference.live.words import Distinct, Word
-from ui.html import esc, label_chip, label_class, note, page
+from ui.html import bars, esc, label_chip, label_class, note, page
 from ui.live.render_posts import readable
 from ui.plots import Band, band_chart, legend, share_chart, titled
 from ui.translations import Texts
@@ -21,8 +20,9 @@ SPANS = {"10": 10.0, "60": 60.0, "300": 300.0}
 _SLOTS = (12, 60)  # spans drawn, at first and at most
 
 
-def charts(line: Sequence[Window], labels: Sequence[str], span_s: float, text: Texts) -> str:
-    """Draw the share of each label by span, and net sentiment with its interval."""
+def charts(seen: StatisticsView, labels: Sequence[str], span_s: float, text: Texts) -> str:
+    """Draw the shares of the labels in the last span and span by span, and net sentiment; with intervals."""
+    line = seen.line
     slots = min(max(len(line), _SLOTS[0]), _SLOTS[1])
     ago = text("live.ago", time=text.duration(slots * span_s))
     every = text.duration(span_s)
@@ -41,7 +41,20 @@ def charts(line: Sequence[Window], labels: Sequence[str], span_s: float, text: T
     low, high = (text.label(name) for name in poles(labels))
     how = f'<p class="muted small">{esc(text("live.net_how", low=low, high=high))}</p>'
     right = f"<div>{titled(net_title, '', net)}{how}</div>"
-    return page(f'<div class="tt-two tt-charts">{titled(title, keys, shares)}{right}</div>')
+    caption = text("live.shares", every=every, n=text.number(seen.now.n))
+    latest = f"<div><h3>{esc(caption)}</h3>{bars(_shares(seen.now, labels, text), text)}</div>"
+    left = f"<div>{titled(title, keys, shares)}{latest}</div>"
+    return page(f'<div class="tt-two tt-charts">{left}{right}</div>')
+
+
+def _shares(window: Window, labels: Sequence[str], text: Texts) -> list[tuple[str, int, float, str]]:
+    """Return a bar for each label: its share, and that in per cent with Wilson's interval."""
+    rows = []
+    for place, (label, share) in enumerate(zip(labels, window.shares, strict=True)):
+        interval = text.interval({"low": share.low, "high": share.high}) if share else ""
+        written = f"{text.percent(share.value)} ({interval})" if share else "–"
+        rows.append((label, place, share.value if share else 0.0, written))
+    return rows
 
 
 def net_words(net: Interval, text: Texts) -> str:

@@ -82,7 +82,7 @@ def _drawn(watched: Watched, span_s: float, text: Texts) -> dict[str, str]:
             models=models,
             now=time.time(),
         ),
-        "charts": charts(seen.line, shot.labels, span_s, text),
+        "charts": charts(seen, shot.labels, span_s, text),
         "posts": posts(shot, text, second_model=watched.second_model),
         "words": words(seen.words, text),
         "watch": statistics(seen, text),

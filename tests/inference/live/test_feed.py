@@ -1,11 +1,8 @@
 """The feed: nothing is lost uncounted, a flood is sampled, and nobody watching ends it."""
 
-import contextlib
-import queue
 import random
 import threading
 import time
-from dataclasses import dataclass
 
 import pytest
 
@@ -13,73 +10,21 @@ from inference.common.errors import FeedError, PredictionError
 from inference.live.feed import Feed
 from inference.live.post import Post
 from inference.live.sources import SOURCES, Replay, Status
-
-LABELS = ("negative", "neutral", "positive")
-
-
-@dataclass(frozen=True)
-class Told:
-    label: str
-    probabilities: tuple[float, ...] = (0.1, 0.2, 0.7)
-
-
-def posts(n, label=None):
-    return [Post(id=str(i), text=f"post {i}", label=label) for i in range(n)]
-
-
-def classify(texts):
-    return [Told(LABELS[int(text.split()[-1]) % 3]) for text in texts]
-
-
-def wait_for(condition, timeout_s=10.0):
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.01)
-
-
-class Given:
-    """A source that hands over its posts at once, then waits until it is told to stop."""
-
-    name = "given"
-    status = Status()
-
-    def __init__(self, given, *, stay=False):
-        self.given, self.stay = given, stay
-        self.handed_over = threading.Event()
-
-    def posts(self, stop):
-        yield from self.given
-        self.handed_over.set()
-        if self.stay:
-            stop.wait()
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-def balanced(shot):
-    rest = sum(shot.filtered.values()) + shot.duplicates + shot.dropped + shot.pending
-    return shot.received == shot.classified + rest
+from tests.support import wait_for
+from tests.support.feeds import LABELS, Clock, Given, balanced, classify, posts
 
 
 def test_every_post_is_classified_when_the_model_keeps_up():
     feed = Feed(Given(posts(40, label="positive")), classify, labels=LABELS, queue_size=100)
     feed.start()
     wait_for(lambda: feed.snapshot().state == "ended")
-    shot = feed.snapshot()
-    assert (shot.received, shot.classified, shot.dropped, shot.pending) == (40, 40, 0, 0)
-    assert shot.counts == (14, 13, 13)
-    assert (shot.judged, shot.right) == (40, 13)
-    assert shot.accuracy() == pytest.approx((0.325, 0.2008, 0.4799), abs=1e-3)
-    assert shot.reason == "finished"
-    assert [told.post.id for told in shot.recent[:3]] == ["39", "38", "37"], "newest first"
-    assert sum(sum(window) for window in shot.windows) == 40
+    snapshot = feed.snapshot()
+    assert (snapshot.received, snapshot.classified, snapshot.dropped, snapshot.pending) == (40, 40, 0, 0)
+    assert snapshot.counts == (14, 13, 13)
+    assert (snapshot.judged, snapshot.right) == (40, 13)
+    assert snapshot.accuracy().value == 0.325 and snapshot.accuracy().low == pytest.approx(0.2008, abs=1e-3)
+    assert snapshot.reason == "finished"
+    assert [told.post.id for told in snapshot.recent[:3]] == ["39", "38", "37"], "newest first"
 
 
 def test_a_true_label_that_the_model_does_not_know_is_not_held_against_it():
@@ -100,14 +45,19 @@ def test_a_flood_is_sampled_and_what_was_dropped_is_counted_to_the_post():
     feed = Feed(source, slow, labels=LABELS, queue_size=50, batch_size=8, rng=random.Random(0), keep=1000)
     feed.start()
     assert source.handed_over.wait(10)
-    shot = feed.snapshot()
-    assert balanced(shot) and shot.received == 1000 and shot.pending <= 58 and shot.dropped >= 942
+    snapshot = feed.snapshot()
+    assert (
+        balanced(snapshot)
+        and snapshot.received == 1000
+        and snapshot.pending <= 58
+        and snapshot.dropped >= 942
+    )
     let_go.set()
     wait_for(lambda: feed.snapshot().pending == 0)
-    shot = feed.snapshot()
-    assert balanced(shot)
-    kept = sorted(int(told.post.id) for told in shot.recent)
-    assert len(kept) == shot.classified
+    snapshot = feed.snapshot()
+    assert balanced(snapshot)
+    kept = sorted(int(told.post.id) for told in snapshot.recent)
+    assert len(kept) == snapshot.classified
     assert kept[len(kept) // 2] < 990, "a sample of the flood, not just its end"
     feed.stop()
     assert balanced(feed.snapshot()) and feed.snapshot().reason == "stopped"
@@ -132,8 +82,8 @@ def test_a_post_that_cannot_be_classified_is_dropped_alone():
     feed = Feed(Given(posts(6)), picky, labels=LABELS)
     feed.start()
     wait_for(lambda: feed.snapshot().state == "ended")
-    shot = feed.snapshot()
-    assert (shot.received, shot.classified, shot.dropped) == (6, 5, 1)
+    snapshot = feed.snapshot()
+    assert (snapshot.received, snapshot.classified, snapshot.dropped) == (6, 5, 1)
 
 
 def test_nobody_watching_for_a_minute_ends_it():
@@ -171,30 +121,33 @@ def test_pause_holds_the_stream_and_the_clock():
     feed.stop()
 
 
-def test_windows_hold_the_counts_of_their_time():
-    class Handed(Given):
-        def __init__(self):
-            self.queue = queue.Queue()
-
-        def posts(self, stop):
-            while not stop.is_set():
-                with contextlib.suppress(queue.Empty):
-                    yield self.queue.get(timeout=0.02)
-
-    clock, source = Clock(), Handed()
-    feed = Feed(source, classify, labels=LABELS, clock=clock, window_s=5, keep_windows=4)
+def test_a_paused_feed_that_nobody_looks_at_ends_too():
+    clock = Clock()
+    feed = Feed(Given(posts(3), stay=True), classify, labels=LABELS, clock=clock)
     feed.start()
-    number = 0
-    for count, step_s in ((3, 5), (6, 10)):
-        for _ in range(count):
-            number += 1
-            source.queue.put(Post(str(number), f"post {number}"))
-        wait_for(lambda: feed.snapshot().classified == number)  # noqa: B023  (it is called at once)
-        clock.now += step_s
-    assert [sum(window) for window in feed.snapshot().windows] == [3, 6, 0, 0]
-    clock.now += 5
-    assert [sum(window) for window in feed.snapshot().windows] == [6, 0, 0, 0]
-    feed.stop()
+    feed.pause()
+    clock.now += 61
+    wait_for(lambda: feed.state == "ended")
+
+
+def test_feeds_that_share_a_model_take_turns():
+    lock, inside, most = threading.Lock(), [0], [0]
+
+    def model(texts):
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        threading.Event().wait(0.002)
+        inside[0] -= 1
+        return classify(texts)
+
+    several = [
+        Feed(Given(posts(30)), model, labels=LABELS, compute_lock=lock, batch_size=2) for _ in range(3)
+    ]
+    for feed in several:
+        feed.start()
+    for feed in several:
+        assert feed.wait(20) and feed.snapshot().classified == 30
+    assert most == [1]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -218,8 +171,8 @@ def test_a_source_that_breaks_ends_the_feed_with_a_sentence(error, message):
     feed.start()
     wait_for(lambda: feed.snapshot().state == "ended")
     feed.stop()
-    shot = feed.snapshot()
-    assert shot.reason == "failed" and shot.message.startswith(message) and balanced(shot)
+    snapshot = feed.snapshot()
+    assert snapshot.reason == "failed" and snapshot.message.startswith(message) and balanced(snapshot)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -295,7 +248,7 @@ def test_the_rate_is_of_the_time_that_it_worked_though_it_was_paused():
         time.sleep(0.01 * len(texts))
         return classify(texts)
 
-    feed = Feed(Replay(posts(5000), rate_per_s=None), slow, labels=LABELS, patient=True)
+    feed = Feed(Replay(posts(5000), rate_per_s=None), slow, labels=LABELS, lossless=True)
     began, stood_s = time.monotonic(), 0.0
     feed.start()
     for _ in range(3):
@@ -308,16 +261,16 @@ def test_the_rate_is_of_the_time_that_it_worked_though_it_was_paused():
         feed.resume()
     feed.stop()
     worked_s = time.monotonic() - began - stood_s
-    shot = feed.snapshot()
-    assert shot.running_s == pytest.approx(worked_s, abs=0.3)
-    assert feed.summary().rate_per_s == pytest.approx(shot.classified / worked_s, rel=0.15)
+    snapshot = feed.snapshot()
+    assert snapshot.running_s == pytest.approx(worked_s, abs=0.3)
+    assert feed.summary().rate_per_s == pytest.approx(snapshot.classified / worked_s, rel=0.15)
 
 
 def test_what_a_feed_manages_counts_its_listeners_too():
     def listen(told):
         time.sleep(0.02 * len(told))
 
-    feed = Feed(Given(posts(40)), classify, labels=LABELS, listeners=[listen], patient=True)
+    feed = Feed(Given(posts(40)), classify, labels=LABELS, listeners=[listen], lossless=True)
     feed.start()
     assert feed.wait(10)
     feed.stop()

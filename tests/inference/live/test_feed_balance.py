@@ -9,16 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.common.errors import FeedError, PredictionError
-from inference.live.feed import LONGEST_TEXT, Feed
+from inference.live.counts import Lag, Lags, Meter, Speed
+from inference.live.feed import LONGEST_TEXT, Entry, Feed, Waiting
 from inference.live.filter import Filter
-from inference.live.meters import Lags, Meter, Speed
-from inference.live.numbers import Lag
 from inference.live.post import Post
 from inference.live.recording import Recorder, recorded_posts
 from inference.live.sources import Replay, SourceUnavailable
 from inference.live.sources.live import LiveSource, World
-from inference.live.waiting import Entry, Waiting
-from tests.inference.live.test_feed import LABELS, Clock, Given, Told, balanced, classify, posts, wait_for
+from tests.support import wait_for
+from tests.support.feeds import LABELS, Answer, Clock, Given, balanced, classify, posts
 
 
 class Scripted(LiveSource):
@@ -73,11 +72,11 @@ def picky(texts):
     actions=st.lists(st.sampled_from(["pause", "resume", "look", "let one batch go"]), max_size=12),
     queue_size=st.integers(1, 40),
     batch_size=st.integers(1, 20),
-    patient=st.booleans(),
+    lossless=st.booleans(),
     limit=st.none() | st.integers(1, 30),
     early=st.booleans(),
 )
-def test_received_is_the_sum_whatever_happens(kinds, actions, queue_size, batch_size, patient, limit, early):
+def test_received_is_the_sum_whatever_happens(kinds, actions, queue_size, batch_size, lossless, limit, early):
     """Pauses, breaks, a model of any pace, a stop at any moment."""
     pace, source = threading.Semaphore(0), Scripted(post_of(n, kind) for n, kind in enumerate(kinds))
     seen = []
@@ -91,9 +90,9 @@ def test_received_is_the_sum_whatever_happens(kinds, actions, queue_size, batch_
         model,
         labels=LABELS,
         second=classify,
-        wanted=Filter(reposts=False),
+        filter=Filter(reposts=False),
         limit=limit,
-        patient=patient,
+        lossless=lossless,
         queue_size=queue_size,
         batch_size=batch_size,
         rng=random.Random(0),
@@ -111,13 +110,13 @@ def test_received_is_the_sum_whatever_happens(kinds, actions, queue_size, batch_
         try_to(feed, "resume")
         assert feed.wait(20)
     feed.stop()
-    shot = feed.snapshot()
-    assert balanced(shot) and shot.pending == 0
-    assert shot.received <= source.sent if early or limit else shot.received == source.sent
-    assert len({told.post.id for told in seen}) == len(seen) == shot.classified == sum(shot.counts)
-    assert shot.agreed + shot.disagreed == shot.classified
+    snapshot = feed.snapshot()
+    assert balanced(snapshot) and snapshot.pending == 0
+    assert snapshot.received <= source.sent if early or limit else snapshot.received == source.sent
+    assert len({told.post.id for told in seen}) == len(seen) == snapshot.classified == sum(snapshot.counts)
+    assert snapshot.agreed + snapshot.disagreed == snapshot.classified
     if not early and not limit:
-        assert sum(shot.filtered.values()) == sum(kind in ("empty", "unwanted") for kind in kinds)
+        assert sum(snapshot.filtered.values()) == sum(kind in ("empty", "unwanted") for kind in kinds)
 
 
 def try_to(feed, action):
@@ -145,15 +144,15 @@ def test_posts_that_wait_in_the_source_at_a_stop_are_counted():
         return classify(texts)
 
     source = Scripted(posts(300))
-    feed = Feed(source, stuck, labels=LABELS, patient=True, queue_size=5, batch_size=2)
+    feed = Feed(source, stuck, labels=LABELS, lossless=True, queue_size=5, batch_size=2)
     feed.start()
     wait_for(lambda: source.sent >= 100)
     threading.Timer(0.2, gate.set).start()
     feed.stop()
-    shot = feed.snapshot()
-    assert balanced(shot) and shot.pending == 0 and shot.received == source.sent
-    assert shot.classified == 2, "the batch that was in hand is answered"
-    assert shot.source_status.passed_over["unread at the end"] > 50
+    snapshot = feed.snapshot()
+    assert balanced(snapshot) and snapshot.pending == 0 and snapshot.received == source.sent
+    assert snapshot.classified == 2, "the batch that was in hand is answered"
+    assert snapshot.source_status.passed_over["unread at the end"] > 50
 
 
 def test_a_summary_balances_even_when_the_model_does_not_come_back_in_time():
@@ -185,12 +184,12 @@ def test_it_is_known_why_a_post_was_let_go():
         Post("1", "the bus is late", languages=("en",)),
     ]
     wanted = Filter(keywords=("bus",), languages=("en",), replies=False)
-    feed = Feed(Given(given), lambda texts: [Told("neutral")] * len(texts), labels=LABELS, wanted=wanted)
+    feed = Feed(Given(given), lambda texts: [Answer("neutral")] * len(texts), labels=LABELS, filter=wanted)
     feed.start()
     assert feed.wait(10)
-    shot = feed.snapshot()
-    assert shot.filtered == {"language": 1, "reply": 1, "keyword": 2} and shot.duplicates == 1
-    assert balanced(shot) and shot.classified == 1
+    snapshot = feed.snapshot()
+    assert snapshot.filtered == {"language": 1, "reply": 1, "keyword": 2} and snapshot.duplicates == 1
+    assert balanced(snapshot) and snapshot.classified == 1
 
 
 def test_a_huge_or_broken_text_reaches_the_model_short_and_whole():
@@ -198,7 +197,7 @@ def test_a_huge_or_broken_text_reaches_the_model_short_and_whole():
 
     def listen(given):
         texts.extend(given)
-        return [Told("neutral")] * len(given)
+        return [Answer("neutral")] * len(given)
 
     huge, half = Post("1", "z" * 100_000), Post("2", " half \ud83d ")
     feed = Feed(Given([huge, half, Post("3", "x\n")]), listen, labels=LABELS)
@@ -208,7 +207,7 @@ def test_a_huge_or_broken_text_reaches_the_model_short_and_whole():
     assert feed.snapshot().recent[2].post.text == texts[0], "nor does the feed keep it whole"
 
 
-def test_a_patient_feed_drops_nothing_and_keeps_the_queue_short():
+def test_a_lossless_feed_drops_nothing_and_keeps_the_queue_short():
     most = 0
 
     def slow(texts):
@@ -217,7 +216,7 @@ def test_a_patient_feed_drops_nothing_and_keeps_the_queue_short():
         return classify(texts)
 
     feed = Feed(
-        Replay(posts(2000), rate_per_s=None), slow, labels=LABELS, patient=True, queue_size=50, batch_size=20
+        Replay(posts(2000), rate_per_s=None), slow, labels=LABELS, lossless=True, queue_size=50, batch_size=20
     )
     feed.start()
     assert feed.wait(20)
@@ -226,37 +225,44 @@ def test_a_patient_feed_drops_nothing_and_keeps_the_queue_short():
     assert (summary.received, summary.classified, summary.dropped) == (2000, 2000, 0) and most <= 70
 
 
-@pytest.mark.parametrize("patient", [True, False])
-def test_a_limit_ends_it_and_what_waits_is_classified_first(patient):
+@pytest.mark.parametrize("lossless", [True, False])
+def test_a_limit_ends_it_and_what_waits_is_classified_first(lossless):
     given = [Post(f"{n}", f"post {n}", is_repost=n % 2 == 1) for n in range(100)]
     feed = Feed(
-        Scripted(given), classify, labels=LABELS, limit=10, wanted=Filter(reposts=False), patient=patient
+        Scripted(given), classify, labels=LABELS, limit=10, filter=Filter(reposts=False), lossless=lossless
     )
     feed.start()
     assert feed.wait(10)
     assert feed.source.status.state == "ended", "what it leaves unread is counted by now"
     feed.stop()
-    shot = feed.snapshot()
-    assert shot.reason == "finished" and balanced(shot) and shot.classified == 10
-    assert shot.filtered == {"repost": 9}
+    snapshot = feed.snapshot()
+    assert snapshot.reason == "finished" and balanced(snapshot) and snapshot.classified == 10
+    assert snapshot.filtered == {"repost": 9}
 
 
 def test_two_models_are_asked_about_the_same_posts(tmp_path):
     def other(texts):
-        return [Told(LABELS[2]) for _ in texts]
+        return [Answer(LABELS[2]) for _ in texts]
 
     recorder = Recorder(tmp_path / "duel.jsonl")
-    feed = Feed(Given(posts(30)), classify, second=other, labels=LABELS, keep=5, recorder=recorder)
+    feed = Feed(Given(posts(30)), classify, second=other, labels=LABELS, keep=5, listeners=[recorder])
     feed.start()
     assert feed.wait(10)
-    shot = feed.snapshot()
-    assert (shot.agreed, shot.disagreed) == (10, 20)
-    assert shot.counts == (10, 10, 10) and shot.second_counts == (0, 0, 30)
-    assert shot.agreement() == pytest.approx((1 / 3, 0.192, 0.512), abs=1e-3)
+    snapshot = feed.snapshot()
+    assert (snapshot.agreed, snapshot.disagreed) == (10, 20)
+    assert snapshot.counts == (10, 10, 10)
+    assert snapshot.agreement().value == pytest.approx(1 / 3) and snapshot.agreement().high == pytest.approx(
+        0.512, abs=1e-3
+    )
     assert '"second_label": "positive"' in (tmp_path / "duel.jsonl").read_text()
-    asked = feed.disagreements()
-    assert [told.post.id for told in asked] == ["28", "27", "25", "24", "22"], "the newest few"
-    assert asked[0].label == "neutral" and asked[0].second_label == "positive" and asked[0].disagrees
+    [late, *_, early] = feed.snapshot().recent
+    assert (late.post.id, late.label, late.second_label, late.disagrees) == (
+        "29",
+        "positive",
+        "positive",
+        False,
+    )
+    assert (early.post.id, early.label, early.disagrees) == ("25", "neutral", True)
 
 
 def test_listeners_and_a_recording_get_every_post(tmp_path):
@@ -265,8 +271,7 @@ def test_listeners_and_a_recording_get_every_post(tmp_path):
         Given(posts(40)),
         classify,
         labels=LABELS,
-        listeners=[seen.extend],
-        recorder=Recorder(tmp_path / "feed.jsonl", texts=True),
+        listeners=[seen.extend, Recorder(tmp_path / "feed.jsonl", texts=True)],
     )
     feed.start()
     assert feed.wait(10)
@@ -283,9 +288,9 @@ def test_a_listener_that_fails_ends_the_feed_with_its_sentence():
     feed.start()
     assert feed.wait(10)
     feed.stop()
-    shot = feed.snapshot()
-    assert (shot.reason, shot.message) == ("failed", "The output can't be written.")
-    assert balanced(shot) and shot.pending == 0 and shot.classified > 0
+    snapshot = feed.snapshot()
+    assert (snapshot.reason, snapshot.message) == ("failed", "The output can't be written.")
+    assert balanced(snapshot) and snapshot.pending == 0 and snapshot.classified > 0
 
 
 def test_lag_is_measured_from_arrival_and_age_from_when_it_was_written():
@@ -302,10 +307,12 @@ def test_lag_is_measured_from_arrival_and_age_from_when_it_was_written():
     feed = Feed(Given(given), model, labels=LABELS, clock=clock, now=lambda: wall, batch_size=4)
     feed.start()
     assert feed.wait(10)
-    shot = feed.snapshot()
-    assert 3 <= shot.lag.p50_s <= shot.lag.p95_s <= 12
-    assert shot.age == Lag(8.0, 8.0), "an hour ago is a replay, and a post of the future has another clock"
-    assert shot.age and feed.summary().lag_p95_s == shot.lag.p95_s
+    snapshot = feed.snapshot()
+    assert 3 <= snapshot.lag.p50_s <= snapshot.lag.p95_s <= 12
+    assert snapshot.age == Lag(8.0, 8.0), (
+        "an hour ago is a replay, and a post of the future has another clock"
+    )
+    assert snapshot.age and feed.summary().lag_p95_s == snapshot.lag.p95_s
 
 
 def test_a_meter_forgets_and_speed_follows():

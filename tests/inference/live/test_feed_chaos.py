@@ -11,9 +11,9 @@ from inference.live.filter import Filter
 from inference.live.post import Post
 from inference.live.sources.bluesky import Bluesky
 from inference.live.sources.live import World
-from tests.inference.live.test_feed import LABELS, Given, Told, balanced
 from tests.servers import Waits, wait_for
 from tests.servers.jetstream import Jetstream
+from tests.support.feeds import LABELS, Answer, Given, balanced
 
 pytestmark = pytest.mark.alone
 
@@ -60,7 +60,7 @@ def test_ten_minutes_of_chaos_balance_to_the_post():
 
     def model(texts):
         time.sleep(0.002 * len(texts))
-        return [Told("neutral")] * len(texts)
+        return [Answer("neutral")] * len(texts)
 
     with Jetstream() as server:
         world = World(clock=lambda: server.now_us / 1e6 + jump_s[0], wait=Waits())
@@ -69,7 +69,7 @@ def test_ten_minutes_of_chaos_balance_to_the_post():
             source,
             model,
             labels=LABELS,
-            wanted=Filter(languages=("en",)),
+            filter=Filter(languages=("en",)),
             queue_size=100,
             listeners=[classified.extend],
             now=world.clock,
@@ -89,8 +89,8 @@ def test_ten_minutes_of_chaos_balance_to_the_post():
             accident()
             jump_s[0] = chaos.rng.choice([-86_400.0, -2.0, 0.0, 3600.0, 86_400.0])
             while publisher.is_alive():
-                shot = feed.snapshot()
-                assert balanced(shot) and shot.pending <= 100 + 256
+                snapshot = feed.snapshot()
+                assert balanced(snapshot) and snapshot.pending <= 100 + 256
                 time.sleep(0.01)
             if accident == server.stall:
                 joined = server.joined
@@ -101,13 +101,15 @@ def test_ten_minutes_of_chaos_balance_to_the_post():
         wait_for(lambda: _unique(feed, chaos) == chaos.published, 60)
         wait_for(lambda: feed.snapshot().pending == 0)
         feed.stop()
-        shot, summary = feed.snapshot(), feed.summary()
-    found = shot.source_status.passed_over
-    assert shot.source_status.gaps == 0 and shot.source_status.reconnects >= 5 and found["garbage"] > 0
-    assert shot.pending == 0 and balanced(shot) and "unread at the end" not in found
+        snapshot, summary = feed.snapshot(), feed.summary()
+    found = snapshot.source_status.passed_over
+    assert (
+        snapshot.source_status.gaps == 0 and snapshot.source_status.reconnects >= 5 and found["garbage"] > 0
+    )
+    assert snapshot.pending == 0 and balanced(snapshot) and "unread at the end" not in found
     assert summary.received == summary.classified + summary.filtered + summary.duplicates + summary.dropped
     assert summary.received == chaos.published + found["duplicate"] and found["duplicate"] > 0
-    assert summary.filtered == chaos.filtered and shot.filtered.keys() == {"language", "no text"}
+    assert summary.filtered == chaos.filtered and snapshot.filtered.keys() == {"language", "no text"}
     assert summary.duplicates == chaos.repeated + found["duplicate"]
     assert summary.classified + summary.dropped == len(chaos.wanted)
     ids = [told.post.id.rpartition("/")[2] for told in classified]
@@ -118,8 +120,8 @@ def test_ten_minutes_of_chaos_balance_to_the_post():
 
 def _unique(feed, chaos):
     """Return how many of the events that were published have come, each counted once."""
-    shot = feed.snapshot()
-    return shot.received - shot.source_status.passed_over.get("duplicate", 0)
+    snapshot = feed.snapshot()
+    return snapshot.received - snapshot.source_status.passed_over.get("duplicate", 0)
 
 
 class Timed(Given):
@@ -139,7 +141,7 @@ class Timed(Given):
 def slow_model(texts):
     """Answer about 100 posts a second in large batches, and fewer in small ones."""
     time.sleep(0.02 + 0.01 * len(texts))
-    return [Told("neutral")] * len(texts)
+    return [Answer("neutral")] * len(texts)
 
 
 def test_the_lag_stays_short_at_part_load_and_nothing_is_dropped():
@@ -168,7 +170,7 @@ def test_a_few_long_posts_do_not_make_the_others_wait():
 
     def model(texts):
         time.sleep(sum(len(text) for text in texts) / 20_000)
-        return [Told("neutral")] * len(texts)
+        return [Answer("neutral")] * len(texts)
 
     class Mixed(Timed):
         def posts(self, stop):

@@ -17,15 +17,14 @@ from inference.cli import parser
 from inference.common.errors import FeedError
 from inference.live.command import SOURCES, _live, _until_the_end, one_line, printer, run
 from inference.live.feed import Feed
-from inference.live.numbers import ClassifiedPost
-from inference.live.post import Post
+from inference.live.post import ClassifiedPost, Post
 from inference.live.recording import recorded_posts
 from inference.live.sources import SOURCES as KNOWN
 from inference.live.sources import Mastodon, SourceUnavailable, Status
-from tests.inference.live.test_feed import LABELS, Given, classify, posts
 from tests.servers import wait_for
 from tests.servers.mastodon import Mastodon as MastodonServer
 from tests.support import REPOSITORY, command, tweets
+from tests.support.feeds import LABELS, Given, classify, posts
 
 KEYS = {"received", "classified", "filtered", "duplicates", "dropped", "rate_per_s", "lag_p50_s", "lag_p95_s"}
 EVIL = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe\u2066 a\u0300\u0301\u0302\u0303b\r\nnext\x9b2J 👩\u200d🚒"
@@ -290,9 +289,9 @@ def test_the_state_of_the_source_and_what_was_spent_are_told_as_it_runs():
     thread.start()
     later = Status("reconnecting", reason="\x1b[2JIt broke.", cost_usd=0.11)
     threading.Timer(0.3, lambda: setattr(source, "status", later)).start()
-    shot = _until_the_end(feed, notes.append)
+    snapshot = _until_the_end(feed, notes.append)
     thread.join(10)
-    assert shot.reason == "stopped"
+    assert snapshot.reason == "stopped"
     assert notes == ["Reconnecting: [2JIt broke.", "X: $0.11 spent, 3 posts received."]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 

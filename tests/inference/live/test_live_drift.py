@@ -1,15 +1,29 @@
-"""Drift: silent on more of the same, and each figure awake to the change that it is for."""
+"""Drift: silent on more of the same, awake to the change each figure is for; and the reference on disk."""
 
 import json
 import random
+import shutil
 import tomllib
 from collections import Counter
 
 import pytest
 
-from inference.live.drift import DriftMeter, Reference, distance
-from inference.live.reference import LENGTH_EDGES, length_bin, main_script, reference_of
+from inference.artifact import REFERENCE
+from inference.classifier import Classifier
+from inference.common.errors import ArtifactError
+from inference.live import drift as module
+from inference.live.drift import (
+    LENGTH_EDGES,
+    DriftMeter,
+    distance,
+    length_bin,
+    load_reference,
+    reference_of,
+    save_reference,
+)
+from tests.inference.test_before import BEFORE
 from tests.support import REPOSITORY, WORDS, tweets
+from training.data.load import DataSpec, load_splits
 
 
 def tokens_of(texts, tokenizer):
@@ -21,13 +35,13 @@ def reference(tiny_tokenizer):
     texts = [text for text, _ in tweets(600, seed=1)]
     rng = random.Random(0)
     confidences = [rng.uniform(0.7, 1.0) for _ in range(300)]
-    return reference_of(texts, tokens_of(texts, tiny_tokenizer), confidences=confidences)
+    return reference_of(tokens_of(texts, tiny_tokenizer), confidences=confidences)
 
 
 def verdict(reference, tokenizer, texts, *, confidence=(0.7, 1.0), recent=1_000):
     meter, rng = DriftMeter(reference, recent=recent), random.Random(1)
-    for text, ids in zip(texts, tokens_of(texts, tokenizer), strict=True):
-        meter.add(text, token_ids=ids, confidence=rng.uniform(*confidence))
+    for ids in tokens_of(texts, tokenizer):
+        meter.add(ids, confidence=rng.uniform(*confidence))
     return meter.verdict()
 
 
@@ -37,10 +51,8 @@ def levels(drift):
 
 def test_more_of_the_same_is_alike(reference, tiny_tokenizer):
     drift = verdict(reference, tiny_tokenizer, [text for text, _ in tweets(500, seed=99)])
-    assert drift.level == "alike", drift.sentences()
-    assert set(levels(drift).values()) == {"alike"}
-    assert drift.sentences()[0] == "Posts look like the training texts (n = 500)."
-    assert len(drift.sentences()) == 6
+    assert (drift.n, drift.level) == (500, "alike")
+    assert levels(drift) == {"length": "alike", "tokens": "alike", "confidence": "alike"}
 
 
 @pytest.mark.parametrize("weights", [(1, 1), (1, 9), (3, 4, 3), (1, 4, 3, 2), (1,) * 12])
@@ -59,59 +71,44 @@ def test_chance_passes_its_limit_in_one_case_of_twenty_at_most(weights, n):
 
 def test_a_gap_that_chance_makes_is_no_drift(reference, tiny_tokenizer):
     """Of 50 posts a tenth and more may be of another length than in training by chance alone."""
-    drifts = [verdict(reference, tiny_tokenizer, [t for t, _ in tweets(50, seed=n)]) for n in range(20, 50)]
-    assert sum(drift.findings[0].gap >= 0.10 for drift in drifts) > 6
+    drifts, large = [], 0
+    for seed in range(20, 50):
+        ids = tokens_of([text for text, _ in tweets(50, seed=seed)], tiny_tokenizer)
+        lengths = Counter(length_bin(len(each)) for each in ids)
+        large += distance(dict(enumerate(reference.lengths)), lengths)[0] >= 0.10
+        drifts.append(verdict(reference, tiny_tokenizer, [text for text, _ in tweets(50, seed=seed)]))
+    assert large > 6
     assert sum(drift.level != "alike" for drift in drifts) <= 3
 
 
 def test_too_few_posts_are_not_judged(reference, tiny_tokenizer):
     drift = verdict(reference, tiny_tokenizer, ["what a day"] * 49)
-    assert drift.level == "unknown"
-    assert drift.sentences() == ("Too few posts to tell: 49 of the 50 that it takes.",)
+    assert (drift.n, drift.level, drift.findings) == (49, "unknown", ())
 
 
-def test_long_posts_are_told(reference, tiny_tokenizer):
+def test_long_posts_are_noticed(reference, tiny_tokenizer):
     drift = verdict(reference, tiny_tokenizer, [f"{a} {a} {a}" for a, _ in tweets(200, seed=5)])
-    assert levels(drift)["length"] == "different"
-    assert levels(drift)["script"] == levels(drift)["letters"] == "alike"
-    [length] = [finding for finding in drift.findings if finding.name == "length"]
-    assert length.live > 2 * length.reference
-    assert "tokens long on average" in length.sentence
+    assert levels(drift) == {"length": "different", "tokens": "alike", "confidence": "alike"}
+    assert drift.findings[0].live > 2 * drift.findings[0].reference
 
 
-def test_another_script_is_told(reference, tiny_tokenizer):
-    rng = random.Random(2)
-    words = ["это", "был", "очень", "хороший", "день", "спасибо", "всем"]
-    russian = [" ".join(rng.choices(words, k=6)) for _ in range(100)]
-    drift = verdict(reference, tiny_tokenizer, russian)
-    assert levels(drift)["script"] == levels(drift)["letters"] == "different"
-    assert levels(drift)["tokens"] == "different"
-    [script] = [finding for finding in drift.findings if finding.name == "script"]
-    assert script.sentence == (
-        "0% of the posts are in Latin script, against 100% in training; others: Cyrillic 100%."
-    )
-    assert drift.sentences()[0].startswith(
-        "Posts differ from the training texts, so check some answers by eye"
-    )
-
-
-def test_another_language_of_the_same_script_is_told_by_its_letters(reference, tiny_tokenizer):
+def test_another_script_or_language_is_noticed_by_its_tokens(reference, tiny_tokenizer):
     rng = random.Random(3)
+    russian = ["это", "был", "очень", "хороший", "день", "спасибо", "всем"]
     texts = tomllib.loads((REPOSITORY / "ui" / "texts" / "pt-BR.toml").read_text(encoding="utf-8"))
     lines = [line for part in texts.values() if isinstance(part, dict) for line in part.values()]
-    words = [word for line in lines if isinstance(line, str) for word in line.split() if word.isalpha()]
-    drift = verdict(reference, tiny_tokenizer, [" ".join(rng.choices(words, k=8)) for _ in range(200)])
-    assert levels(drift)["script"] == "alike"
-    assert levels(drift)["letters"] == "different"
+    portuguese = [word for line in lines if isinstance(line, str) for word in line.split() if word.isalpha()]
+    for words in (russian, portuguese):
+        drift = verdict(reference, tiny_tokenizer, [" ".join(rng.choices(words, k=8)) for _ in range(200)])
+        assert levels(drift)["tokens"] == drift.level == "different"
 
 
-def test_a_model_that_is_less_sure_is_told(reference, tiny_tokenizer):
+def test_a_model_that_is_less_sure_is_noticed(reference, tiny_tokenizer):
     same = [text for text, _ in tweets(300, seed=98)]
     drift = verdict(reference, tiny_tokenizer, same, confidence=(0.4, 0.8))
     assert [name for name, level in levels(drift).items() if level != "alike"] == ["confidence"]
-    assert drift.findings[-1].sentence == (
-        "The model is 60% sure of its answers on average, against 85% on held-out texts."
-    )
+    assert drift.findings[-1].live == pytest.approx(0.6, abs=0.02)
+    assert drift.findings[-1].reference == pytest.approx(0.85, abs=0.02)
 
 
 def test_only_the_recent_posts_count(reference, tiny_tokenizer):
@@ -120,42 +117,118 @@ def test_only_the_recent_posts_count(reference, tiny_tokenizer):
     assert (drift.n, drift.level) == (200, "alike")
 
 
-def test_hostile_posts_are_taken(reference, tiny_tokenizer):
-    hostile = ["", "\u202e\u202e", "a" * 100_000, "\u0301" * 5_000, "\U0001f600" * 50, "\x00\x1b[31m"] * 10
-    meter = DriftMeter(reference)
-    for text in hostile:
-        meter.add(text, token_ids=[0, 10**7], confidence=0.5)
-    meter.add("lone \ud800 half", token_ids=[], confidence=0.5)
-    assert meter.verdict().level == "different"
-
-
-def test_the_reference_survives_json_is_small_and_holds_no_text(reference, tiny_tokenizer):
-    record = json.dumps(reference.to_json())
-    assert len(record) < 40_000
-    words = {word for row in WORDS.values() for word in row} | {"friend", "really", "today"}
-    assert not [word for word in words if word in record]
-    again = Reference.from_json(json.loads(record))
-    assert again == reference
-    texts = ["love this #life"] * 60
-    assert verdict(again, tiny_tokenizer, texts) == verdict(reference, tiny_tokenizer, texts)
-
-
-def test_a_reference_without_confidences_compares_the_other_four(tiny_tokenizer):
+def test_without_confidences_the_other_two_are_compared(tiny_tokenizer):
     texts = [text for text, _ in tweets(200)]
-    small = reference_of(texts, tokens_of(texts, tiny_tokenizer))
-    drift = verdict(small, tiny_tokenizer, texts)
-    assert [finding.name for finding in drift.findings] == ["length", "script", "letters", "tokens"]
+    drift = verdict(reference_of(tokens_of(texts, tiny_tokenizer)), tiny_tokenizer, texts)
+    assert list(levels(drift)) == ["length", "tokens"]
     with pytest.raises(ValueError, match="at least one training text"):
-        reference_of([], [])
+        reference_of([])
 
 
-def test_bins_scripts_and_distance():
+def test_bins_and_distance():
     assert [length_bin(n) for n in (0, 3, 4, 255, 256, 9_999)] == [0, 0, 1, 12, 13, 13]
     assert len(LENGTH_EDGES) == 13
-    assert main_script("hello мир привет") == "CYRILLIC"
-    assert main_script("東京タワー 京都") == "CJK"
-    assert main_script("123 😍") == "none"
-    assert main_script("𝓱𝓮𝓵𝓵𝓸 ｆｕｌｌ") == "LATIN"
-    gap, chance = distance({"a": 50, "b": 50}, {"a": 100, "b": 0})
+    gap, chance = distance({0: 50, 1: 50}, {0: 100, 1: 0})
     assert gap == 0.5 and chance < 0.15
-    assert distance({"a": 3, "b": 1}, {"a": 300, "b": 100})[0] == 0
+    assert distance({0: 3, 1: 1}, {0: 300, 1: 100})[0] == 0
+
+
+# What an artifact keeps of its training texts
+
+
+def test_every_run_writes_a_reference_and_posts_of_its_data_are_alike(trained_gpt2):
+    splits = load_splits(DataSpec(dataset=str(trained_gpt2.data), n_train=200))
+    found = load_reference(trained_gpt2.artifact)
+    assert found.n == len(splits.train) == 200
+    assert found.confidence_n == trained_gpt2.run.evaluation().n
+    classifier = Classifier.load(trained_gpt2.artifact)
+    lengths = classifier.encode(splits.train["text"]).lengths
+    assert found.mean_length == pytest.approx(sum(lengths) / 200)
+    meter, texts = DriftMeter(found), [text for text, _ in tweets(360)]
+    for ids, answer in zip(classifier.encode(texts).token_ids, classifier.predict(texts), strict=True):
+        meter.add(ids, confidence=max(answer.probabilities))
+    assert meter.verdict().level == "alike"
+
+
+def test_a_reference_of_an_older_version_is_read(tmp_path):
+    shutil.copy(BEFORE / "run" / "artifact" / REFERENCE, tmp_path)
+    assert {"scripts", "letters"} <= json.loads((tmp_path / REFERENCE).read_text()).keys()
+    found = load_reference(tmp_path)
+    assert found.n == 200 and found.known_ids()
+    save_reference(found, tmp_path)
+    assert load_reference(tmp_path) == found
+
+
+def test_the_file_of_a_run_is_small_and_holds_no_word_of_its_texts(trained_gpt2):
+    content = (trained_gpt2.artifact / REFERENCE).read_text(encoding="utf-8")
+    assert len(content) < 12_000
+    words = {word for row in WORDS.values() for word in row} | {"friend", "really", "today"}
+    assert not [word for word in words if word in content]
+
+
+def test_what_two_texts_have_leaves_no_trace():
+    """A secret said once or twice can't be told from one that was never said; said three times it can."""
+    ids = [list(text.encode()) for text, _ in tweets(300)]
+    for times in (1, 2, 3):
+        assert (7 in reference_of([*ids, *([[7]] * times)]).known_ids()) == (times == 3)
+
+
+def test_of_many_texts_a_sample_is_counted(monkeypatch):
+    monkeypatch.setattr(module, "MOST_TEXTS", 50)
+    ids = [list(text.encode()) for text, _ in tweets(300)]
+    found, again, other = (reference_of(ids, seed=seed) for seed in (0, 0, 1))
+    assert found.n == sum(found.lengths) == 50
+    assert found == again != other
+
+
+def test_an_artifact_may_have_none(tmp_path):
+    assert load_reference(tmp_path) is None
+
+
+BROKEN = [
+    {"n": 0},
+    {"n": "300"},
+    {"n": True},
+    {"lengths": [300]},
+    {"lengths": None},
+    {"lengths": [1.5] * 14},
+    {"lengths": [-1] * 14},
+    {"lengths": [10**400] * 14},
+    {"mean_length": "x"},
+    {"mean_length": float("nan")},
+    {"mean_length": 10**400},
+    {"known_tokens": "é"},
+    {"known_tokens": "abc"},
+    {"known_tokens": 5},
+    {"known_tokens": "A" * 10**5},
+    {"confidence": "high"},
+    {"unknown_share": None},
+    {"more": 1},
+]
+
+
+@pytest.mark.parametrize("change", BROKEN, ids=lambda change: str(change)[:40])
+def test_a_strangers_file_is_sound_or_refused(reference, tmp_path, change):
+    (tmp_path / REFERENCE).write_text(json.dumps(reference.model_dump() | change), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"reference\.json can't be used \(.*\)\. Train again"):
+        load_reference(tmp_path)
+
+
+def test_a_missing_figure_and_a_torn_file_are_refused(reference, tmp_path):
+    record = reference.model_dump()
+    del record["lengths"]
+    (tmp_path / REFERENCE).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"can't be used \(lengths: "):
+        load_reference(tmp_path)
+    (tmp_path / REFERENCE).write_text('{"n": 3', encoding="utf-8")
+    with pytest.raises(ArtifactError, match="can't be read"):
+        load_reference(tmp_path)
+
+
+def test_hostile_posts_are_taken(reference, tiny_tokenizer):
+    hostile = ["", "\u202e\u202e", "a" * 10_000, "\u0301" * 500, "\U0001f600" * 50, "\x00\x1b[31m"] * 10
+    meter = DriftMeter(reference)
+    for ids in tokens_of(hostile, tiny_tokenizer):
+        meter.add([*ids, 10**7], confidence=0.5)
+    meter.add([], confidence=0.5)
+    assert meter.verdict().level == "different"

@@ -102,8 +102,8 @@ def test_a_duel_with_the_base_on_bluesky_ends_in_the_queue_of_disagreements(clie
     wait_for(lambda: watched.feed.snapshot().classified >= 60)
     shot = watched.feed.snapshot()
     assert shot.disagreed and shot.agreed + shot.disagreed == shot.classified
-    queue = app.workbench.duels.queue(app.workbench.model.tuned.labels, owner="")
-    wait_for(lambda: queue.store.counts().waiting)
-    item = queue.store.take()
+    store = app.workbench.duels.store(app.workbench.model.tuned.labels, owner="")
+    wait_for(lambda: store.counts().waiting)
+    item = store.take()
     assert item.second_model == watched.second_model and item.first_label != item.second_label
-    assert client.predict("look", 0, "", api_name="/live_label")["waiting"] == queue.store.counts().waiting
+    assert client.predict("look", 0, "", api_name="/live_label")["waiting"] == store.counts().waiting

@@ -14,7 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.strategies import sampled_from
 
 from inference.common.paths import is_on_bucket
-from inference.live.review import Counts, Desk, Disagreement, LabelError, LabelStore
+from inference.live import review
+from inference.live.post import ClassifiedPost, Post
+from inference.live.review import AnnotationSession, Disagreement, LabelCounts, LabelError, LabelStore
 from tests.support import REPOSITORY, tweets, write_csv
 from training.data.load import DataSpec, load_splits
 
@@ -68,37 +70,43 @@ def test_a_journal_that_is_not_to_be_had_is_replaced(monkeypatch):
 def test_a_person_labels_skips_and_undoes(opened):
     store = opened()
     assert store.add([disagreement(n) for n in range(3)]) == 3
-    desk = Desk(store)
-    assert desk.next().text == "post number 2"  # the newest first
-    assert desk.next().text == "post number 2"  # and it stays on the desk
-    assert desk.label("positive")
-    assert desk.next().text == "post number 1"
-    assert desk.skip()
-    assert store.counts() == Counts(waiting=1, labelled=1, skipped=1)
-    assert desk.undo().text == "post number 1"
-    assert desk.undo().text == "post number 2"
-    assert desk.next().label is None
-    assert desk.undo() is None
-    assert store.counts() == Counts(waiting=3, labelled=0, skipped=0)
-    assert desk.label("negative")
+    session = store.session("page")
+    first = session.view()
+    assert first.item.text == "post number 2", "the newest first"
+    assert first.last is None and session.view() == first, "and it stays"
+    after = session.label(first.item.id, "positive")
+    assert after.item.text == "post number 1" and (after.last.item, after.last.label) == (
+        first.item,
+        "positive",
+    )
+    again = session.label(first.item.id, "negative")  # the same key, pressed twice
+    assert again == after
+    skipped = session.skip(after.item.id)
+    assert skipped.counts == LabelCounts(waiting=1, labelled=1, skipped=1) and skipped.last.label == ""
+    back = session.undo()
+    assert back.item == after.item and back.last is None and back.counts.skipped == 0
+    assert session.undo().item == first.item
+    assert session.undo().counts == LabelCounts(waiting=3, labelled=0, skipped=0)
+    session.label(first.item.id, "negative")
     assert [(item.text, item.label) for item in store.labelled()] == [("post number 2", "negative")]
 
 
-def test_an_empty_desk_does_nothing(opened):
-    desk = Desk(opened())
-    assert desk.next() is None
-    assert not desk.label("positive") and not desk.skip()
-    assert desk.undo() is None
+def test_an_empty_session_does_nothing(opened):
+    session = opened().session("page")
+    empty = session.view()
+    assert empty.item is None
+    assert session.label(1, "positive") == session.skip(1) == session.undo() == empty
 
 
 def test_an_unknown_label_is_refused_and_the_post_stays(opened):
     store = opened()
     store.add([disagreement(1)])
-    desk = Desk(store)
-    desk.next()
-    with pytest.raises(LabelError, match=r"no label 'joy'\. Give one of: negative, neutral, positive"):
-        desk.label("joy")
-    assert desk.label("neutral")
+    session = store.session("page")
+    item = session.view().item
+    for label in ("joy", ""):
+        with pytest.raises(LabelError, match=r"no label '.*'\. Give one of: negative, neutral, positive"):
+            session.label(item.id, label)
+    assert session.label(item.id, "neutral").counts.labelled == 1
 
 
 def test_two_pages_get_different_posts_and_the_first_answer_counts(opened):
@@ -106,16 +114,24 @@ def test_two_pages_get_different_posts_and_the_first_answer_counts(opened):
     store = opened(clock=lambda: now[0])
     other = opened(clock=lambda: now[0])  # the same file, as another process opens it
     store.add([disagreement(1), disagreement(2)])
-    here, there = Desk(store), Desk(other)
-    assert {here.next().id, there.next().id} == {1, 2}
-    assert Desk(store).next() is None
+    here, there = store.session("here"), other.session("there")
+    mine = here.view().item
+    assert {mine.id, there.view().item.id} == {1, 2}
+    assert store.session("here") is here and store.session("third").view().item is None
     now[0] += 121  # both walked away
-    late = Desk(other)
-    assert late.next().id == here.item.id
-    assert late.label("negative")
-    assert not here.label("positive")
+    late = other.session("late")
+    assert late.view().item.id == mine.id
+    late.label(mine.id, "negative")
+    tried = here.label(mine.id, "positive")
+    assert tried.taken and not tried.gone and tried.last is None
     assert [item.label for item in store.labelled()] == ["negative"]
-    assert here.undo() is None  # what another page decided is not taken back here
+    assert here.undo().counts.labelled == 1, "what another page decided is not taken back here"
+
+
+def test_of_many_pages_those_used_last_are_remembered(opened):
+    store = opened()
+    pages = [store.session(f"page {n}") for n in range(201)]
+    assert store.session("page 200") is pages[200] and store.session("page 0") is not pages[0]
 
 
 def test_a_clock_that_jumps_back_hides_nothing(opened):
@@ -134,33 +150,53 @@ def test_a_text_is_kept_once_and_the_queue_is_bounded(opened):
     assert store.label(item.id, "positive")
     assert store.add([disagreement(4, "same")]) == 0
     assert store.add([disagreement(n) for n in range(100, 130)]) == 30
-    assert store.counts() == Counts(waiting=10, labelled=1, skipped=0)
+    assert store.counts() == LabelCounts(waiting=10, labelled=1, skipped=0)
     assert store.take().text == "post number 129"
 
 
-def test_a_post_on_somebodys_desk_is_not_lost_to_the_limit(opened):
+def test_a_post_on_somebodys_page_is_not_lost_to_the_limit(opened):
     now = [1_000.0]
     store = opened(max_waiting=10, clock=lambda: now[0])
     store.add([disagreement(n) for n in range(3)])
-    desk = Desk(store)
-    assert desk.next().text == "post number 2"
+    session = store.session("page")
+    item = session.view().item
+    assert item.text == "post number 2"
     store.add([disagreement(n) for n in range(100, 130)])
     assert store.counts().waiting == 11
-    assert desk.label("positive")
-    undone = desk.undo()
+    session.label(item.id, "positive")
+    assert session.undo().item == item
     store.add([disagreement(n) for n in range(200, 230)])
-    assert undone.text == "post number 2" and desk.label("neutral")
-    desk.next()
+    gone = session.label(item.id, "neutral").item.id
     now[0] += 121  # they walked away
     store.add([disagreement(300)])
-    gone = desk.item.id
     store.add([disagreement(n) for n in range(400, 430)])
-    assert not desk.label("positive") and not store.knows(gone)
-    assert store.counts() == Counts(waiting=10, labelled=1, skipped=0)
+    late = session.label(gone, "positive")
+    assert late.gone and not late.taken and not store.knows(gone)
+    assert store.counts() == LabelCounts(waiting=10, labelled=1, skipped=0)
+
+
+def test_a_feeds_disagreements_are_kept_and_a_full_disk_is_a_problem_to_show(opened, monkeypatch):
+    store = opened()
+    listen = store.listener("zero-shot", "runs/a")
+    results = [
+        ClassifiedPost(Post(f"{n}", f"post {n}"), "neutral", 0.9, "positive" if n % 2 else "neutral", 0.8)
+        for n in range(10)
+    ]
+    listen(results)
+    assert store.counts().waiting == 5 and store.problem == ""
+    assert (store.take().first_model, store.take().second_label) == ("zero-shot", "positive")
+    store._file.execute("PRAGMA max_page_count=1")
+    monkeypatch.setattr(review, "_RETRY_S", 0.0)
+    long = ClassifiedPost(Post("x", "x" * 90_000), "neutral", 0.9, "positive", 0.8)
+    listen([long])
+    assert "database or disk is full" in store.problem
+    store._file.execute("PRAGMA max_page_count=100000")
+    listen([long])
+    assert store.counts().waiting == 6 and store.problem == ""
 
 
 @pytest.mark.parametrize("pages", [1, 8])
-def test_a_full_disk_is_told_as_such_and_what_was_there_stays(opened, pages):
+def test_a_full_disk_is_named_and_what_was_there_stays(opened, pages):
     store = opened()
     store.add([disagreement(1)])
     store._file.execute(f"PRAGMA max_page_count={pages}")  # SQLite then behaves as on a full disk
@@ -168,7 +204,7 @@ def test_a_full_disk_is_told_as_such_and_what_was_there_stays(opened, pages):
         LabelError, match=r"can't be written \(database or disk is full\)\. Make room on the disk"
     ):
         store.add([disagreement(n, "x" * 3000 + str(n)) for n in range(2, 40)])
-    assert store.counts() == Counts(1, 0, 0) and store.take().text == "post number 1"
+    assert store.counts() == LabelCounts(1, 0, 0) and store.take().text == "post number 1"
 
 
 def test_hostile_texts_come_back_as_they_were(opened):
@@ -189,12 +225,12 @@ def test_hostile_texts_come_back_as_they_were(opened):
 WORKER = """
 import sys, time
 from pathlib import Path
-from inference.live.review import Desk, Disagreement, LabelStore
+from inference.live.review import Disagreement, LabelStore
 store = LabelStore(Path(sys.argv[1]), labels=("no", "yes"))
 store.add([Disagreement(str(n), f"text {n}", "a", "no", "b", "yes") for n in range(400)])
-desk = Desk(store)
-while desk.next():
-    desk.label("yes")
+session = store.session("page")
+while item := session.view().item:
+    session.label(item.id, "yes")
     print(store.counts().labelled, flush=True)
 """
 
@@ -216,7 +252,7 @@ def test_what_was_labelled_survives_a_kill(tmp_path):
     counts = store.counts()
     assert said <= counts.labelled < 400
     assert counts.labelled + counts.waiting == 400
-    assert Desk(store).next() is not None
+    assert store.session("page").view().item is not None
     store.close()
 
 
@@ -226,9 +262,9 @@ def test_many_threads_label_each_post_once(opened):
     done = [0] * 4
 
     def work(place):
-        desk = Desk(store)
-        while desk.next():
-            done[place] += desk.label("positive")
+        session = store.session(f"page {place}")
+        while item := session.view().item:
+            done[place] += session.label(item.id, "positive").last is not None
 
     threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
     for thread in threads:
@@ -236,17 +272,14 @@ def test_many_threads_label_each_post_once(opened):
     for thread in threads:
         thread.join()
     assert sum(done) == 120
-    assert store.counts() == Counts(waiting=0, labelled=120, skipped=0)
+    assert store.counts() == LabelCounts(waiting=0, labelled=120, skipped=0)
 
 
 def test_who_and_when_are_not_stored(opened, tmp_path):
     store = opened()
     store.add([disagreement(1), disagreement(2)])
-    desk = Desk(store)
-    desk.next()
-    desk.label("positive")
-    desk.next()
-    desk.skip()
+    session = store.session("page")
+    session.skip(session.label(session.view().item.id, "positive").item.id)
     file = sqlite3.connect(tmp_path / "labels.sqlite")
     names = {row[1] for row in file.execute("PRAGMA table_info(items)")}
     shown = file.execute("SELECT DISTINCT shown FROM items").fetchall()
@@ -266,7 +299,7 @@ def test_who_and_when_are_not_stored(opened, tmp_path):
     assert shown == [(0.0,)]  # when it was shown would tell when it was labelled
 
 
-def test_agreement_is_told_for_each_pair_of_models(opened):
+def test_agreement_is_counted_for_each_pair_of_models(opened):
     store = opened()
     older = [disagreement(n, models=("zero-shot", "runs/old")) for n in range(4)]
     newer = [disagreement(n, models=("zero-shot", "runs/new")) for n in range(10, 20)]
@@ -293,11 +326,11 @@ def test_duplicates_and_conflicts_are_listed_and_only_sound_rows_are_written(ope
     for number, (text, label) in enumerate(given):
         store.add([disagreement(number, text)])
         store.label(store.take().id, label)
-    review = store.review()
-    assert [group.texts for group in review.duplicates] == [("Good day", "good  DAY")]
-    assert [(g.texts, g.labels) for g in review.conflicts] == [(("well", "Well"), ("neutral", "negative"))]
+    found = store.review()
+    assert [group.texts for group in found.duplicates] == [("Good day", "good  DAY")]
+    assert [(g.texts, g.labels) for g in found.conflicts] == [(("well", "Well"), ("neutral", "negative"))]
     path = tmp_path / "mine.jsonl"
-    assert store.export(path) == review
+    assert store.export(path) == found
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     assert rows == [{"text": "Good day", "label": "positive"}, {"text": given[4][0], "label": "negative"}]
     assert len(store.review(key=str).rows) == 5
@@ -325,11 +358,15 @@ def test_nothing_to_export_and_nowhere_to_write(opened, tmp_path):
         store.export(tmp_path / "no" / "folder" / "mine.jsonl")
 
 
-def test_clear_leaves_no_text_on_the_disk(opened, tmp_path):
+def test_clear_leaves_no_text_on_the_disk_nor_on_a_page(opened, tmp_path):
     store = opened()
-    store.add([disagreement(1, "a secret confession")])
+    store.add([disagreement(n, f"a secret confession {n}") for n in range(2)])
+    session = store.session("page")
+    session.label(session.view().item.id, "positive")
+    assert store.agreement()
     store.clear()
-    assert store.counts() == Counts(0, 0, 0)
+    assert store.counts() == LabelCounts(0, 0, 0) and store.agreement() == ()
+    assert store.session("page").view().item is None
     for path in tmp_path.glob("labels.sqlite*"):
         assert b"secret confession" not in path.read_bytes()
 
@@ -358,23 +395,26 @@ class Labelling(RuleBasedStateMachine):
         self.store = LabelStore(self.path, labels=LABELS)
         self.store.clear()
         self.store.add([disagreement(n) for n in range(4)])
-        self.desk, self.done, self.state = Desk(self.store), [], {}
+        self.session, self.done, self.state = AnnotationSession(self.store), [], {}
 
     @rule(answer=sampled_from([*LABELS, None]))
     def decide(self, answer):
-        item = self.desk.next()
+        item = self.session.view().item
         assert (item is None) == (len(self.state) == 4)
         if item:
-            assert self.desk.label(answer) if answer else self.desk.skip()
+            after = self.session.label(item.id, answer) if answer else self.session.skip(item.id)
+            assert after.last.item == item
             self.done.append(item.id)
             self.state[item.id] = answer
 
     @rule()
     def undo(self):
-        item = self.desk.undo()
-        assert (item.id if item else None) == (self.done[-1] if self.done else None)
-        if item:
+        before, after = self.session.view().item, self.session.undo().item
+        if self.done:
+            assert after.id == self.done[-1]
             self.state.pop(self.done.pop())
+        else:
+            assert after == before
 
     @invariant()
     def counts_are_right(self):

@@ -14,10 +14,10 @@ from inference.live.sources import SOURCES, SourceBadQuery, SourceUnauthorised
 from inference.live.sources.live import World
 from inference.live.sources.x_api import PRICE_PER_POST_USD
 from inference.live.sources.x_stream import XStream
-from tests.inference.live.test_feed import LABELS, classify
 from tests.servers import Listener, Waits, wait_for
 from tests.servers.web import Answer, Web
 from tests.servers.x import DISCONNECT, TOO_MANY_CONNECTIONS, X, problem, too_many
+from tests.support.feeds import LABELS, classify
 
 RULES, STREAM = "/2/tweets/search/stream/rules", "/2/tweets/search/stream"
 
