@@ -16,13 +16,13 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 import gradio as gr
 from fastapi import FastAPI
 
+from inference.serving.app import answer_errors, refuse_other_methods
 from inference.serving.command import port_of, tokens, trusted_proxies
 from inference.serving.errors import ServingError
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
-from inference.serving.server import answer_errors, refuse_other_methods
+from inference.serving.schema import Settings
 from inference.serving.service import Service
-from inference.serving.settings import Settings
 from ui import Workbench, build
 from ui.account.settings import SettingsError, read_settings
 from ui.server import Server

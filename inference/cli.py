@@ -16,7 +16,6 @@ from inference.export import command as export
 from inference.live import command as live
 from inference.scoring import command as score
 from inference.serving import command as serve
-from inference.serving import mcp_command as mcp
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,8 +48,9 @@ def parser() -> argparse.ArgumentParser:
     classify.add_argument("--json", action="store_true", help="print one JSON object")
     classify.add_argument("--debug", action="store_true", help="show the traceback of an error")
     classify.set_defaults(command=_classify)
-    for command in (export, score, live, serve, mcp):
+    for command in (export, score, live):
         command.add_parser(commands)
+    serve.add_parsers(commands)
     return top
 
 

@@ -22,7 +22,7 @@ _STREAMS_S = 1.0
 """How long the streams of open pages may go on when the app stops."""
 
 
-class Server(process.Server):
+class Server(process.GracefulServer):
     """Says where the app is and begins to load the model once the page can be had."""
 
     def __init__(self, service: Service, app: Any, workbench: Workbench, *, host: str, port: int) -> None:

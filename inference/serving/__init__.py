@@ -4,6 +4,5 @@
     app = create_server(service)                    # FastAPI; `python -m inference serve` runs it
     service.predict(["what a day"])                 # the same batches, without HTTP
 
-Imports go errors ← settings ← batcher ← models ← service ← routes ← server ← command.
-Knows nothing about Gradio or training.
+Imports go errors ← schema ← batcher ← models ← service ← routes ← mcp ← app ← process ← command.
 """

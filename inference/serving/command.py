@@ -1,34 +1,51 @@
-"""`python -m inference serve MODEL …`: options, tokens, and off it goes.
-
-Needs nothing heavy until it runs, so that `--help` comes at once.
-"""
+"""The options of `python -m inference serve MODEL …` (HTTP) and `mcp MODEL …` (standard input and output)."""
 
 import argparse
+import asyncio
+import logging.config
 import os
 import signal
 import threading
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from inference.serving.errors import ServingError
-from inference.serving.settings import LOOPBACK, PRIVATE_NETWORKS, Settings
+from inference.serving.schema import LOOPBACK, PRIVATE_NETWORKS, Settings
 
 TOKENS = "TWEETTUNE_TOKENS"
 PROXIES = "FORWARDED_ALLOW_IPS"
 PORT = 8000
-_OPTIONS = (
-    ("--max-queue", "max_queue", int, "N", "texts that may wait for one model; more: 429"),
-    ("--max-texts", "max_texts", int, "N", "texts of one request; more: 413"),
-    ("--max-body-mb", "max_body_mb", float, "MB", "size of one request; more: 413"),
-    ("--body-timeout-s", "body_timeout_s", float, "S", "seconds in which a request must come in; later: 408"),
-    ("--deadline-s", "deadline_s", float, "S", "seconds in which an answer must be ready; later: 504"),
-    ("--rate-limit", "rate_limit", float, "N", "texts a second of one client; 0: any number; more: 429"),
-    ("--window-ms", "window_ms", float, "MS", "how long a batch waits for requests, when many come"),
-)
+_MODEL = "an artifact's folder, or a Hub repository, or NAME=FOLDER; the first is the default"
+_OPTIONS = {
+    "max_queue": "N",
+    "max_texts": "N",
+    "max_body_mb": "MB",
+    "body_timeout_s": "S",
+    "deadline_s": "S",
+    "rate_limit": "N",
+    "window_ms": "MS",
+}
+"""The settings that are options, with what they are measured in."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command `serve` to the parser of `python -m inference`."""
+def add_parsers(commands: Any) -> None:
+    """Add the commands `serve` and `mcp` to the parser of `python -m inference`."""
+    _add_serve(commands)
+    mcp = commands.add_parser(
+        "mcp",
+        help="serve models to an agent as tools (Model Context Protocol, standard input and output)",
+        description="Serve models to an agent as the tools classify and compare of the Model Context "
+        "Protocol, on standard input and output. `serve` offers the same tools over HTTP, at /mcp.",
+    )
+    mcp.add_argument("model", nargs="+", metavar="MODEL", help=_MODEL)
+    mcp.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
+    mcp.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    mcp.set_defaults(command=run_mcp)
+
+
+def _add_serve(commands: Any) -> None:
     serve = commands.add_parser(
         "serve",
         help="serve models over HTTP",
@@ -37,11 +54,7 @@ def add_parser(commands: Any) -> None:
         "SIGTERM: answer what is accepted, then stop. SIGHUP: load the models again.",
     )
     serve.add_argument(
-        "model",
-        nargs="*",
-        metavar="MODEL",
-        default=os.environ.get("MODEL", "").split(),
-        help="an artifact's folder, or a Hub repository, or NAME=FOLDER; the first is the default",
+        "model", nargs="*", metavar="MODEL", default=os.environ.get("MODEL", "").split(), help=_MODEL
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument(
@@ -54,16 +67,16 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="processes, each with its own models and metrics; one uses two cores fully (default: 1)",
     )
+    described = TypeAdapter(Settings).json_schema()["properties"]
     serve.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
-    for flag, name, kind, metavar, told in _OPTIONS:
-        default = getattr(Settings, name)
+    for name, metavar in _OPTIONS.items():
+        default, about = getattr(Settings, name), described[name]["description"]
         serve.add_argument(
-            flag,
-            dest=name,
-            type=kind,
+            "--" + name.replace("_", "-"),
+            type=type(default),
             default=default,
             metavar=metavar,
-            help=f"{told} (default: {default:g})",
+            help=f"{about[0].lower()}{about[1:].rstrip('.')} (default: {default:g})",
         )
     serve.add_argument(
         "--cors-origin",
@@ -104,10 +117,23 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
+def run_mcp(given: argparse.Namespace) -> int:
+    """Serve until standard input ends. Raises TweetTuneError when a model can't be loaded."""
+    from inference.serving.mcp import serve_stdio
+    from inference.serving.models import sources_of
+    from inference.serving.process import LOGGING
+    from inference.serving.service import Service
+
+    logging.config.dictConfig(LOGGING)  # standard output is the protocol's
+    with Service(sources_of(given.model), engine=given.engine) as service:
+        asyncio.run(serve_stdio(service))
+    return 0
+
+
 def settings_of(given: argparse.Namespace) -> Settings:
     """Return the settings that the options make. Raises ServingError for one that makes no sense."""
     return Settings(
-        **{name: getattr(given, name) for _, name, *_ in _OPTIONS},
+        **{name: getattr(given, name) for name in _OPTIONS},
         cors_origins=tuple(given.cors_origin),
         tokens=tokens(given.token_file),
         trusted_proxies=given.trusted_proxies or trusted_proxies(),

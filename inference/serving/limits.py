@@ -1,7 +1,4 @@
-"""Who may ask, how much and how often: tokens, rates, and bodies that are too large or too slow.
-
-Knows nothing about models or JSON.
-"""
+"""Who may ask, how much and how often: tokens, rates, and bodies that are too large or too slow."""
 
 import asyncio
 import hmac

@@ -1,11 +1,11 @@
 """The models as tools of the Model Context Protocol: `classify` and `compare`, for agents.
 
-    mount_mcp(app, door)                      # streamable HTTP at /mcp, through the door of all other routes
+    mount_mcp(app, pipeline)                  # streamable HTTP at /mcp, through the pipeline of all other routes
     asyncio.run(serve_stdio(service))         # `python -m inference mcp MODEL`: an agent's own process
 
 The tools take what `POST /` and `POST /v1/compare` take, within the same limits and in messages of 256 kB at
 most, and share their batches. An error is a tool error of one sentence. HTTP is stateless, a JSON answer for
-each request, so several workers may serve one client. Knows nothing about batches or logs.
+each request, so several workers may serve one client.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,10 +19,11 @@ from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import Message
 
-from inference.serving import wire
+from inference.serving import schema
 from inference.serving.errors import BadRequest, ServingError
-from inference.serving.routes import Call, Door
-from inference.serving.service import Classified, Service
+from inference.serving.routes import Call, RequestPipeline
+from inference.serving.schema import Classified
+from inference.serving.service import Service
 
 PATH = "/mcp"
 MAX_BODY_BYTES = 262_144
@@ -41,17 +42,26 @@ def tools(service: Service, classify: Classify) -> Tools:
     )
 
     async def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        names, most = service.models.names, service.settings.max_texts
         if name == "classify":
-            return await _classify(service, classify, arguments)
+            asked = schema.read(schema.ClassifyArguments, arguments, max_texts=most, models=names)
+            classified = await classify(asked.inputs, asked.model)
+            return {
+                "model": classified.model,
+                "results": schema.ranked(classified, top_k=asked.top_k),
+                "truncated_texts": sum(classified.truncated),
+            }
         if name == "compare":
-            return await _compare(service, classify, arguments)
+            wanted = schema.read(schema.CompareArguments, arguments, max_texts=most)
+            models = schema.models_to_compare(wanted, names)
+            return schema.compare_answer([await classify(wanted.inputs, model) for model in models])
         raise BadRequest(f"There is no tool {name[:80]!r}. Known: classify, compare.")
 
     async def described() -> list[types.Tool]:
         return _described(service)
 
     server.list_tools()(described)  # type: ignore[no-untyped-call]
-    server.call_tool(validate_input=False)(call)  # `wire` checks, and says it in one sentence
+    server.call_tool(validate_input=False)(call)  # `schema` checks, and says it in one sentence
     return server
 
 
@@ -66,7 +76,7 @@ async def serve_stdio(service: Service) -> None:
         await server.run(reader, writer, server.create_initialization_options())
 
 
-def mount_mcp(app: FastAPI, door: Door) -> None:
+def mount_mcp(app: FastAPI, pipeline: RequestPipeline) -> None:
     """Add `POST /mcp` to an app: same tokens, rates, bodies, log and metrics as its other routes.
 
     It starts and stops with the app's lifespan. A web page may not call it, unless its origin is one of
@@ -78,25 +88,27 @@ def mount_mcp(app: FastAPI, door: Door) -> None:
         assert request is not None
         call: Call = request.scope[_CALL]
         try:
-            return await door.classify(call, texts, model)
+            return await pipeline.classify(call, texts, model)
         except ServingError as error:
             call.refusal = error.reason
             raise
 
-    server = tools(door.service, classify)
+    server = tools(pipeline.service, classify)
     managers: list[StreamableHTTPSessionManager] = []
 
     async def answer(call: Call, content: bytes) -> Response:
         origin = call.request.headers.get("origin")
-        if origin is not None and origin not in door.settings.cors_origins:
-            return Response(wire.encode({"error": "Web pages may not call this address."}), 403)
-        await door.decode(content)  # the library answers 500 to JSON that is nested too deeply or not UTF-8
+        if origin is not None and origin not in pipeline.settings.cors_origins:
+            return Response(schema.encode({"error": "Web pages may not call this address."}), 403)
+        await pipeline.decode(
+            content
+        )  # the library answers 500 to JSON that is nested too deeply or not UTF-8
         return await _collected(managers[-1], {**call.request.scope, _CALL: call}, content)
 
-    app.router.lifespan_context = _with_manager(app, server, managers, door)
+    app.router.lifespan_context = _with_manager(app, server, managers, pipeline)
     app.add_api_route(
         PATH,
-        door.raw(PATH, answer, max_bytes=MAX_BODY_BYTES),
+        pipeline.raw(PATH, answer, max_bytes=MAX_BODY_BYTES),
         methods=["POST"],
         include_in_schema=False,
         response_model=None,
@@ -104,7 +116,7 @@ def mount_mcp(app: FastAPI, door: Door) -> None:
 
 
 def _with_manager(
-    app: FastAPI, server: Tools, managers: list[StreamableHTTPSessionManager], door: Door
+    app: FastAPI, server: Tools, managers: list[StreamableHTTPSessionManager], pipeline: RequestPipeline
 ) -> Callable[[Any], Any]:
     """Return the app's lifespan with a session manager within it; a manager can be run only once."""
     inner = app.router.lifespan_context
@@ -142,45 +154,16 @@ async def _collected(
     return Response(b"".join(parts), start["status"], headers)
 
 
-async def _classify(service: Service, classify: Classify, arguments: dict[str, Any]) -> dict[str, Any]:
-    _check_names("classify", arguments, ("inputs", "model", "top_k"))
-    model = arguments.get("model")
-    if not isinstance(model, str | None):
-        raise BadRequest(f"model is not a name. Known: {', '.join(service.models.names)}.")
-    request = wire.hub_request(
-        {"parameters": {"top_k": arguments.get("top_k")}, **arguments}, max_texts=service.settings.max_texts
-    )
-    classified = await classify(request.texts, model)
-    return {
-        "model": classified.model,
-        "results": wire.hub_answer(classified, request),
-        "truncated_texts": sum(classified.truncated),
-    }
-
-
-async def _compare(service: Service, classify: Classify, arguments: dict[str, Any]) -> dict[str, Any]:
-    _check_names("compare", arguments, ("inputs", "models"))
-    request = wire.compare_request(
-        arguments, max_texts=service.settings.max_texts, names=service.models.names
-    )
-    answer = wire.compare_answer([await classify(request.texts, name) for name in request.models])
-    assert isinstance(answer, dict)
-    return answer
-
-
-def _check_names(tool: str, arguments: dict[str, Any], known: tuple[str, ...]) -> None:
-    if unknown := [name for name in arguments if name not in known]:
-        raise BadRequest(f"{tool} has no argument {unknown[0][:80]!r}. Known: {', '.join(known)}.")
-
-
 def _described(service: Service) -> list[types.Tool]:
     """Return the tools as a client is told of them: models and limits are this server's."""
-    names, most = service.models.names, service.settings.max_texts
-    inputs = {
-        "description": f"A text, or a list of up to {most} texts, such as tweets. Long ones are cut.",
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": most}],
-    }
-    model = {"type": "string", "enum": list(names)}
+    names, most = list(service.models.names), service.settings.max_texts
+    loaded = service.models.loaded()
+    labels = ", ".join(dict.fromkeys(label for model in loaded for label in model.classifier.labels))
+    to_classify, to_compare = map(schema.schema_of, (schema.ClassifyArguments, schema.CompareArguments))
+    for given in (to_classify["properties"], to_compare["properties"]):
+        given["inputs"]["anyOf"][1]["maxItems"] = most
+    to_classify["properties"]["model"] |= {"enum": names, "default": names[0]}
+    to_compare["properties"]["models"] |= {"items": {"type": "string", "enum": names}, "uniqueItems": True}
     return [
         types.Tool(
             name="classify",
@@ -188,23 +171,9 @@ def _described(service: Service) -> list[types.Tool]:
             description=(
                 "Say which label fits each text, for example its sentiment. Returns for each text the labels "
                 "with their probabilities, best first, and how many texts were too long and lost their end. "
-                f"Labels: {_labels(service)}."
+                f"Labels: {labels or 'known once the model is loaded'}."
             ),
-            inputSchema={
-                "type": "object",
-                "required": ["inputs"],
-                "additionalProperties": False,
-                "properties": {
-                    "inputs": inputs,
-                    "model": {**model, "default": names[0], "description": "Which model to ask."},
-                    "top_k": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "maximum": wire.MAX_TOP_K,
-                        "description": "How many labels to return for each text; all when it is left out.",
-                    },
-                },
-            },
+            inputSchema=to_classify,
             annotations=_READS_ONLY,
         ),
         types.Tool(
@@ -215,21 +184,7 @@ def _described(service: Service) -> list[types.Tool]:
                 "model says, with probabilities, whether they agree, and the share of texts they agree on. "
                 f"Models: {', '.join(names)}."
             ),
-            inputSchema={
-                "type": "object",
-                "required": ["inputs"],
-                "additionalProperties": False,
-                "properties": {
-                    "inputs": inputs,
-                    "models": {
-                        "type": "array",
-                        "items": model,
-                        "minItems": 2,
-                        "uniqueItems": True,
-                        "description": "Which models to ask; all of them when it is left out.",
-                    },
-                },
-            },
+            inputSchema=to_compare,
             annotations=_READS_ONLY,
         ),
     ]
@@ -238,8 +193,3 @@ def _described(service: Service) -> list[types.Tool]:
 _READS_ONLY = types.ToolAnnotations(
     readOnlyHint=True, destructiveHint=False, idempotentHint=True, openWorldHint=False
 )
-
-
-def _labels(service: Service) -> str:
-    labels = dict.fromkeys(label for model in service.models.loaded() for label in model.classifier.labels)
-    return ", ".join(labels) or "known once the model is loaded"

@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
-from inference.serving.batcher import Load
+from inference.serving.batcher import QueueLoad
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -52,7 +52,7 @@ class Metrics:
         self.model = Info("tweettune_model", "The engine of a model", ["model"], registry=own)
 
     def on_batch(self, model: str) -> Callable[[int, int, float], None]:
-        """Return what a batcher tells of each batch."""
+        """Return what a batcher calls after each batch."""
         children = [
             metric.labels(model) for metric in (self.batch_texts, self.batch_tokens, self.batch_seconds)
         ]
@@ -72,15 +72,15 @@ class Metrics:
         if truncated:
             self.truncated.labels(model).inc(truncated)
 
-    def tell_model(self, name: str, engine: Any, load: Callable[[], Load]) -> None:
-        """Note which engine a model has from now on, and whom to ask for its queue."""
+    def watch_model(self, name: str, engine: Any, load: Callable[[], QueueLoad]) -> None:
+        """Show which engine a model has from now on, and what waits for it."""
         self.model.labels(name).info({"engine": engine.name})
         self.queue_texts.labels(name).set_function(lambda: load().texts)
         self.queue_tokens.labels(name).set_function(lambda: load().tokens)
         self.close_calls.labels(name).set_function(lambda: getattr(engine, "close_calls", 0))
 
     def forget_model(self, name: str) -> None:
-        """Stop asking a model that has gone for its queue: the question would keep it in memory."""
+        """Let go of a model that is no longer served: its queue's function would keep it in memory."""
         for metric in (self.queue_texts, self.queue_tokens, self.close_calls, self.model):
             metric.remove(name)
 

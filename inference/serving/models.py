@@ -2,7 +2,7 @@
 
     models = Models({"demo": "runs/demo/artifact"}, load=Classifier.load, make_batcher=…)
     models.load("demo")            # load, warm up, put in; again later: replace
-    models.get("demo")             # -> Model; NotReady while it is being loaded
+    models.get("demo")             # -> ServedModel; NotReady while it is being loaded
 
 The names are given at the start. A name from outside is looked up among them and never becomes a path.
 """
@@ -29,14 +29,14 @@ _EXPECTED_LOAD_S = 20
 
 
 @dataclass(frozen=True)
-class Model:
+class ServedModel:
     """A model that is warmed up and answers."""
 
     name: str
     classifier: Any
     batcher: Batcher
     about: dict[str, Any]
-    """What may be told of it: labels, engine, where it comes from; no path of this machine."""
+    """What /version says of it: labels, engine, where it comes from; no path of this machine."""
 
 
 def name_of(source: str) -> str:
@@ -88,9 +88,9 @@ class Models:
         self._sources = dict(sources)
         self.default = next(iter(self._sources))
         self._load, self._make_batcher = load, make_batcher
-        self._turn = threading.Lock()  # each model uses all cores, so one computes at a time
+        self._compute_lock = threading.Lock()  # each model uses all cores, so one computes at a time
         self._replacing = threading.Lock()
-        self._loaded: dict[str, Model] = {}
+        self._loaded: dict[str, ServedModel] = {}
         self._expected = set(self._sources if expected is None else expected)
         self._closed = False
 
@@ -113,7 +113,7 @@ class Models:
         """Note whether a model is on its way, or does not come: nobody is to wait for it then."""
         (self._expected.add if coming else self._expected.discard)(name)
 
-    def get(self, name: str | None = None) -> Model:
+    def get(self, name: str | None = None) -> ServedModel:
         """Return a model, the default when no name is given. Raises UnknownModel or NotReady."""
         name = self.default if name is None else name
         if name not in self._sources:
@@ -131,7 +131,7 @@ class Models:
             return NotReady("No model is loaded. Load one, then ask again.")
         return NotReady(f"No model is loaded as {name}. Loaded: {there}.")
 
-    def loaded(self) -> list[Model]:
+    def loaded(self) -> list[ServedModel]:
         """Return the models that answer, in the order of the names."""
         return [self._loaded[name] for name in self._sources if name in self._loaded]
 
@@ -145,14 +145,14 @@ class Models:
         Raises ArtifactError when its answers are not finite numbers.
         """
         with self._replacing:
-            batcher = self._make_batcher(name, classifier, self._turn)
+            batcher = self._make_batcher(name, classifier, self._compute_lock)
             try:
                 _warm_up(name, classifier, batcher)
             except BaseException:
                 batcher.close()
                 raise
             before = self._loaded.get(name)
-            self._loaded[name] = Model(name, classifier, batcher, _about(name, classifier))
+            self._loaded[name] = ServedModel(name, classifier, batcher, _about(name, classifier))
             if before is not None:
                 before.batcher.close()
 
@@ -199,10 +199,10 @@ def _about(name: str, classifier: Any) -> dict[str, Any]:
 
 
 def _public(record: dict[str, Any]) -> dict[str, Any]:
-    """Return what a provenance record may tell the world: an allow-list; of a path its last part."""
+    """Return what of a provenance record is public, by an allow-list; of a path its last part."""
     base, data = record.get("base") or {}, (record.get("data") or {}).get("source") or {}
     recipe = record.get("recipe") or {}
-    told = {
+    public = {
         "recipe": recipe.get("name"),
         "base": _no_path(base.get("name")),
         "base_revision": base.get("revision"),
@@ -214,7 +214,7 @@ def _public(record: dict[str, Any]) -> dict[str, Any]:
         "depth": record.get("depth"),
         "versions": record.get("versions"),
     }
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in public.items() if value is not None}
 
 
 def _no_path(name: Any) -> str | None:

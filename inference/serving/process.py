@@ -5,12 +5,17 @@
 SIGTERM or SIGINT: no new connection is accepted, everything accepted is answered, exit status 0; a second one
 ends it at once. SIGHUP: every model is loaded again from its folder and takes over when it is warm. Nothing
 that comes over the network can change what is served. Once the models are there, the garbage collector is
-told to pass them over: looking through them takes long enough to be felt. Knows nothing about routes.
+told to pass them over: looking through them takes long enough to be felt.
+
+The log is JSON, one object a line, in ASCII: no text from outside can begin a line of its own. A client that
+connects and says nothing, or sends a head that never ends, is cut off; uvicorn and httptools wait for ever and
+keep every byte. (Bodies have bounds of their own, in `limits`.)
 """
 
 import asyncio
 import contextlib
 import gc
+import json
 import logging.config
 import multiprocessing
 import os
@@ -20,24 +25,26 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from inference.common.errors import TweetTuneError
 from inference.common.machine import cores
+from inference.serving.app import create_server
 from inference.serving.errors import ServingError
-from inference.serving.logs import LOGGING
-from inference.serving.protocol import bounded
-from inference.serving.server import create_server
+from inference.serving.schema import Settings
 from inference.serving.service import Service
-from inference.serving.settings import Settings
 
 _LINGER_S = 0.5
 """How long open connections may still bring a request that was on its way when the signal came."""
 _KEEP_ALIVE_S = 30
+_MAX_HEAD_BYTES = 65_536
 log = logging.getLogger(__name__)
 
 
@@ -50,9 +57,9 @@ def serve(
     engine: str = "auto",
     workers: int = 1,
 ) -> None:
-    """Serve models until a signal comes. Port 0 takes a free one; the log tells the address.
+    """Serve models until a signal comes. Port 0 takes a free one; the log says where.
 
-    Raises ServingError when the address can't be had, TweetTuneError when a model can't be loaded.
+    Raises ServingError when the address is taken, TweetTuneError when a model can't be loaded.
     """
     if workers < 1:
         raise ServingError(f"workers is {workers}. Give a number above 0.")
@@ -75,7 +82,7 @@ def _log_as_json() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens. Raises ServingError when the address can't be had."""
+    """Return a socket that listens. Raises ServingError when the address can't be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -93,9 +100,41 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one line of JSON, with the fields given as `extra={"fields": {…}}`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "inference.serving.process.JsonFormatter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}
+    },
+    "root": {"handlers": ["stderr"], "level": "WARNING"},  # libraries: no line but ours
+    "loggers": {
+        "inference.serving": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+    },
+}
+"""A configuration for `logging.config.dictConfig`: our lines, and uvicorn's warnings, to standard error."""
+
+
 def _work(service: Service, listener: socket.socket) -> None:
     _reload_at_sighup(service)
-    Server(service).run(sockets=[listener])
+    GracefulServer(service).run(sockets=[listener])
     if service.error:
         raise service.error
 
@@ -108,7 +147,57 @@ def _reload_at_sighup(service: Service) -> None:
         signal.signal(signal.SIGHUP, reload)
 
 
-class Server(uvicorn.Server):
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP connection, with bounds on heads and trailers, in time and in bytes.
+
+    Without a request in progress, the next one must begin and come in within `timeout_s`.
+    """
+
+    timeout_s = 20.0
+    _deadline: asyncio.TimerHandle | None = None
+    _without_progress = 0  # bytes since a head, a piece of a body or a message was complete
+    _progress = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_clock()
+
+    def data_received(self, data: bytes) -> None:
+        self._progress = False
+        super().data_received(data)
+        self._without_progress = 0 if self._progress else self._without_progress + len(data)
+        if self._without_progress > _MAX_HEAD_BYTES:
+            self.transport.close()
+        elif self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._start_clock()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()  # from here on the body's bounds hold
+        self._stop_clock()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._progress = True
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._stop_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_clock()
+
+    def _start_clock(self) -> None:
+        self._deadline = self.loop.call_later(self.timeout_s, self.transport.close)
+
+    def _stop_clock(self) -> None:
+        self._progress = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class GracefulServer(uvicorn.Server):
     """uvicorn's server of a service. Stops as the module says; ends, too, when a model can't be loaded."""
 
     def __init__(
@@ -125,7 +214,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 lifespan="on",
-                http=bounded(settings.body_timeout_s),
+                http=type("Protocol", (BoundedProtocol,), {"timeout_s": settings.body_timeout_s}),
                 ws="none",
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 forwarded_allow_ips=settings.trusted_proxies,
@@ -176,10 +265,10 @@ def _share_work(
     for process in processes:
         process.start()
     listener.close()
-    told: list[int] = []
+    received: list[int] = []
 
     def pass_on(sig: int, frame: FrameType | None = None) -> None:
-        told.append(sig)
+        received.append(sig)
         for process in processes:
             if process.pid and process.is_alive():
                 with contextlib.suppress(ProcessLookupError):
@@ -188,12 +277,12 @@ def _share_work(
     for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(sig, pass_on)
     wait([process.sentinel for process in processes])
-    if not {signal.SIGTERM, signal.SIGINT} & set(told):
+    if not {signal.SIGTERM, signal.SIGINT} & set(received):
         pass_on(signal.SIGTERM)
     for process in processes:
         process.join()
-    as_told = {0, -signal.SIGTERM, -signal.SIGINT}  # it may come before a worker listens for it
-    if any(process.exitcode not in as_told for process in processes):
+    expected = {0, -signal.SIGTERM, -signal.SIGINT}  # it may come before a worker listens for it
+    if any(process.exitcode not in expected for process in processes):
         raise ServingError("A worker has ended with an error; the log says why.")
 
 

@@ -5,8 +5,7 @@
     POST /v1/compare          two models or more, side by side
     GET  /healthz /readyz /version /metrics
 
-Every request passes the same door: an id, a token, a rate, a body within bounds, a line in the log, a count.
-Knows nothing about batches or models.
+Every request passes one pipeline: an id, a token, a rate, a body within bounds, a line in the log, a count.
 """
 
 import asyncio
@@ -25,10 +24,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from inference.common.errors import PredictionError
-from inference.serving import openapi, wire
+from inference.serving import schema
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError, SlowClient, WrongType
 from inference.serving.limits import Bodies, Body, ClientGone, RateLimiter, check_token, network
-from inference.serving.service import Classified, Service
+from inference.serving.schema import Classified
+from inference.serving.service import Service
 
 log = logging.getLogger(__name__)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,7 +40,7 @@ CLIENT_GONE = 499  # nginx's number for it; nobody receives it
 
 @dataclass
 class Call:
-    """One request on its way: what the log and the metrics will tell of it."""
+    """One request on its way: what the log and the metrics will say of it."""
 
     request: Request
     id: str
@@ -52,11 +52,12 @@ class Call:
     refusal: str = ""
 
 
-Handler = Callable[[Call, dict[str, Any]], Awaitable[wire.Answer]]
+Handler = Callable[[Call, dict[str, Any]], Awaitable[schema.Answer]]
+RawHandler = Callable[[Call, bytes], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Door:
+class RequestPipeline:
     """What every request passes on its way in and out."""
 
     def __init__(self, service: Service) -> None:
@@ -76,17 +77,8 @@ class Door:
 
         return self.raw(path, answer)
 
-    def raw(
-        self,
-        path: str,
-        handler: Callable[[Call, bytes], Awaitable[Response]],
-        *,
-        max_bytes: int | None = None,
-    ) -> Endpoint:
-        """Return the endpoint of a route that takes a body of JSON and reads it itself.
-
-        `max_bytes`: the most its body may have, if that is less than others may.
-        """
+    def raw(self, path: str, handler: RawHandler, *, max_bytes: int | None = None) -> Endpoint:
+        """Return the endpoint of a route that reads a body of JSON itself, of `max_bytes` at most."""
 
         async def endpoint(request: Request) -> Response:
             return await self._answer(path, request, partial(self._with_body, handler, max_bytes))
@@ -96,8 +88,8 @@ class Door:
     async def decode(self, content: bytes) -> dict[str, Any]:
         """Return the JSON object of a body, a large one's without holding up the others."""
         if len(content) <= _INLINE_BYTES:
-            return wire.decode(content)
-        return await self.service.aside(wire.decode, content)
+            return schema.decode(content)
+        return await self.service.in_thread(schema.decode, content)
 
     def get(self, path: str, handler: Callable[[], Response], *, guarded: bool) -> Endpoint:
         """Return the endpoint of a route without a body; `guarded` ones ask for a token."""
@@ -129,7 +121,7 @@ class Door:
         except ClientGone:
             response, status, call.refusal = Response(status_code=CLIENT_GONE), CLIENT_GONE, "client_gone"
         finally:
-            self._tell(route, call, status, time.perf_counter() - began)
+            self._record(route, call, status, time.perf_counter() - began)
         response.headers["X-Request-ID"] = call.id
         if self.service.stopping:
             response.headers["Connection"] = "close"
@@ -137,16 +129,18 @@ class Door:
             response.headers["X-Truncated-Texts"] = str(call.truncated)
         return response
 
-    async def _with_body(
-        self, handler: Callable[[Call, bytes], Awaitable[Response]], max_bytes: int | None, call: Call
-    ) -> Response:
+    async def _with_body(self, handler: RawHandler, max_bytes: int | None, call: Call) -> Response:
         request = call.request
         headers = request.headers
         host = request.client.host if request.client else ""
         client = check_token(headers.get("authorization", ""), self.settings.tokens) or network(host)
         self._rates.check(client)
         self._rates.spend(client, 1)
-        _check_type(headers.get("content-type", ""), headers.get("content-encoding", ""))
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise WrongType(f"The content type is {kind[:60]!r}. Send application/json.")
+        if (encoding := headers.get("content-encoding", "")) not in ("", "identity"):
+            raise WrongType(f"The content encoding is {encoding[:60]!r}. Send the body as it is.")
         body = Body(self._bodies, max_bytes)
         try:
             announced = headers.get("content-length", "")
@@ -163,7 +157,7 @@ class Door:
             self._rates.spend(client, max(0, call.asked - 1))
 
     async def classify(self, call: Call, texts: list[str], model: str | None) -> Classified:
-        """Classify a call's texts, and note what the log tells of them."""
+        """Classify a call's texts, and note what the log says of them."""
         call.texts = texts
         call.asked += len(texts)
         classified = await self.service.classify(texts, model=model)
@@ -171,7 +165,7 @@ class Door:
         call.truncated = max(call.truncated, sum(classified.truncated))
         return classified
 
-    def _tell(self, route: str, call: Call, status: int, seconds: float) -> None:
+    def _record(self, route: str, call: Call, status: int, seconds: float) -> None:
         metrics = self.service.metrics
         metrics.requests.labels(route, str(status)).inc()
         metrics.seconds.labels(route).observe(seconds)
@@ -233,78 +227,109 @@ def refusal(error: ServingError, *, tei: bool = False) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, SlowClient):
         headers["Connection"] = "close"
-    return Response(wire.encode(content), error.status, headers=headers, media_type="application/json")
+    return Response(schema.encode(content), error.status, headers=headers, media_type="application/json")
 
 
-def _check_type(content_type: str, encoding: str) -> None:
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise WrongType(f"The content type is {kind[:60]!r}. Send application/json.")
-    if encoding not in ("", "identity"):
-        raise WrongType(f"The content encoding is {encoding[:60]!r}. Send the body as it is.")
+_REFUSED: dict[int | str, Any] = {
+    error.status: {"model": schema.Refusal, "description": error.__doc__}
+    for error in ServingError.__subclasses__()
+}
+_NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "One of the models that are served.",
+    "schema": {"type": "string", "examples": ["demo"]},
+}
 
 
-def add_routes(app: FastAPI, service: Service) -> Door:
+def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     """Add the routes to an app, before any mount at "/". The caller starts and closes the service.
 
-    Returns the door, for routes of the caller's own.
+    Returns the pipeline, for routes of the caller's own.
     """
-    door, settings = Door(service), service.settings
+    pipeline, router = RequestPipeline(service), APIRouter(tags=["classification"])
+    most = service.settings.max_texts
 
-    async def hub(call: Call, body: dict[str, Any]) -> wire.Answer:
-        request = wire.hub_request(body, max_texts=settings.max_texts)
+    async def hub(call: Call, body: dict[str, Any]) -> schema.Answer:
+        request = schema.read(schema.HubRequest, body, max_texts=most)
         name = call.request.path_params.get("name")
-        return wire.hub_answer(await door.classify(call, request.texts, name), request)
+        return schema.hub_answer(await pipeline.classify(call, request.inputs, name), request)
 
-    async def predict(call: Call, body: dict[str, Any]) -> wire.Answer:
-        request = wire.predict_request(body, max_texts=settings.max_texts)
-        classified = await door.classify(call, request.texts, None)
-        if not request.truncate and call.truncated:
+    async def predict(call: Call, body: dict[str, Any]) -> schema.Answer:
+        request = schema.read(schema.PredictRequest, body, max_texts=most)
+        classified = await pipeline.classify(call, request.inputs.texts, None)
+        if request.truncate is False and call.truncated:
             raise BodyTooLarge(f"{call.truncated} texts are too long for the model. Leave truncate at true.")
-        return wire.predict_answer(classified, request)
+        return schema.predict_answer(classified, request)
 
-    async def compare(call: Call, body: dict[str, Any]) -> wire.Answer:
-        names = service.models.names
-        request = wire.compare_request(body, max_texts=settings.max_texts, names=names)
-        return wire.compare_answer(await _ask_all(door, call, request))
+    async def compare(call: Call, body: dict[str, Any]) -> schema.Answer:
+        request = schema.read(schema.CompareRequest, body, max_texts=most)
+        names = schema.models_to_compare(request, service.models.names)
+        return schema.compare_answer(await _ask_all(pipeline, call, request.inputs, names))
 
-    router = APIRouter(tags=["classification"])
-    for path, handler, described in (
-        ("/", hub, openapi.HUB),
-        ("/models/{name}", hub, openapi.HUB_NAMED),
-        ("/predict", predict, openapi.PREDICT),
-        ("/v1/compare", compare, openapi.COMPARE),
+    ranked = "For each text its labels with scores, best first. X-Truncated-Texts: how many lost their end."
+    agreement = "For each text what each model says, and whether they agree."
+    as_hub = "Classify, as the Hub's text-classification API"
+    as_tei = "Classify, as text-embeddings-inference"
+    rows, row = list[list[schema.Score]], list[schema.Score]
+    for path, handler, body, answer, summary, description in (
+        ("/", hub, schema.HubRequest, rows, as_hub, ranked),
+        ("/models/{name}", hub, schema.HubRequest, rows, as_hub, ranked),
+        ("/predict", predict, schema.PredictRequest, row | rows, as_tei, ranked),
+        ("/v1/compare", compare, schema.CompareRequest, schema.Comparison, "Compare models", agreement),
     ):
-        name = path.strip("/").replace("/{name}", "") or "classify"
-        router.add_api_route(path, door.post(path, handler), methods=["POST"], name=name, **described)
-    for path, told, described, guarded in (
-        ("/healthz", _healthy, openapi.HEALTH, False),
-        ("/readyz", partial(_ready, service), openapi.READY, False),
-        ("/version", partial(_version, service), openapi.VERSION, True),
-        ("/metrics", partial(_metrics, service), openapi.METRICS, True),
+        content = {"application/json": {"schema": schema.schema_of(body)}}
+        router.add_api_route(
+            path,
+            pipeline.post(path, handler),
+            methods=["POST"],
+            name=path.strip("/").replace("/{name}", "") or "classify",
+            summary=summary,
+            response_model=answer,
+            response_description=description,
+            responses=_REFUSED,
+            openapi_extra={
+                "requestBody": {"required": True, "content": content},
+                "parameters": [_NAME] if "{name}" in path else [],
+            },
+        )
+    loading: dict[int | str, Any] = {503: {"model": dict[str, Any], "description": "Not yet, or no more."}}
+    text: dict[int | str, Any] = {200: {"content": {"text/plain": {}}}}
+    guard: dict[int | str, Any] = {401: _REFUSED[401]}
+    for path, report, summary, answers in (
+        ("/healthz", _healthy, "Is the process alive", {}),
+        ("/readyz", partial(_ready, service), "Is every model loaded and warmed up", loading),
+        ("/version", partial(_version, service), "What is served, from where, by which versions", guard),
+        ("/metrics", partial(_metrics, service), "Counts, in Prometheus' text format", text | guard),
     ):
-        endpoint = door.get(path, told, guarded=guarded)
-        router.add_api_route(path, endpoint, methods=["GET"], name=path.strip("/"), **described)
+        router.add_api_route(
+            path,
+            pipeline.get(path, report, guarded=401 in answers),
+            methods=["GET"],
+            name=path.strip("/"),
+            summary=summary,
+            response_model=None if path == "/metrics" else dict[str, Any],
+            responses=answers,
+        )
     app.include_router(router)
-    return door
+    return pipeline
 
 
-async def _ask_all(door: Door, call: Call, request: wire.CompareRequest) -> list[Classified]:
-    for name in request.models:
-        door.service.models.get(name)  # an unknown name is refused before anything is computed
+async def _ask_all(
+    pipeline: RequestPipeline, call: Call, texts: list[str], models: list[str]
+) -> list[Classified]:
+    for name in models:
+        pipeline.service.models.get(name)  # an unknown name is refused before anything is computed
     try:
         async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(door.classify(call, request.texts, name)) for name in request.models]
+            asked = [group.create_task(pipeline.classify(call, texts, name)) for name in models]
     except BaseExceptionGroup as errors:
-        raise _first(errors) from None
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
     return [task.result() for task in asked]
-
-
-def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _healthy() -> Response:
@@ -334,5 +359,5 @@ def _metrics(service: Service) -> Response:
     return Response(service.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _json_response(answer: wire.Answer, status: int = 200) -> Response:
-    return Response(wire.encode(answer), status, media_type="application/json")
+def _json_response(answer: schema.Answer, status: int = 200) -> Response:
+    return Response(schema.encode(answer), status, media_type="application/json")

@@ -7,7 +7,6 @@
     service.close()
 
 Texts become token ids outside the batcher: a few at once, many in a thread, so that the event loop goes on.
-Knows nothing about HTTP.
 """
 
 import asyncio
@@ -16,7 +15,6 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,11 +23,11 @@ from numpy.typing import NDArray
 
 from inference.classifier import Classifier, Prediction
 from inference.common.errors import TweetTuneError
-from inference.serving.batcher import Batcher, Job, Logits
+from inference.serving.batcher import Batcher, Logits, QueuedRequest
 from inference.serving.errors import DeadlineExceeded, NotReady, ServingError
 from inference.serving.metrics import Metrics
-from inference.serving.models import Model, Models
-from inference.serving.settings import Settings
+from inference.serving.models import Models, ServedModel
+from inference.serving.schema import Classified, Settings
 
 _INLINE_CHARACTERS = 2_000  # below it a thread's round trip costs more than the tokenizer
 T = TypeVar("T")
@@ -37,20 +35,8 @@ U = TypeVar("U")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Classified:
-    """What a model made of the texts of one request."""
-
-    model: str
-    labels: tuple[str, ...]
-    logits: Logits
-    """Of shape (texts, labels), in input order."""
-    truncated: list[bool]
-    tokens: int
-
-
 class Service:
-    """Several models behind one door. Use it as a context manager, or call `close`."""
+    """Several models with one queue each. Use it as a context manager, or call `close`."""
 
     def __init__(
         self,
@@ -76,7 +62,7 @@ class Service:
         self.stopping = False
         """Set when the server is about to stop: it still answers, but is ready for nothing new."""
         self._on_ready = on_ready
-        self._aside = ThreadPoolExecutor(2, thread_name_prefix="aside")
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="service")
         self._started = threading.Event()
         self._loading = threading.Lock()  # one load at a time: several would need the memory of several
         self._asked_again = threading.Event()
@@ -87,9 +73,10 @@ class Service:
             expected=expected,
         )
 
-    def _make_batcher(self, name: str, classifier: Any, turn: threading.Lock) -> Batcher:
+    def _make_batcher(self, name: str, classifier: Any, compute_lock: threading.Lock) -> Batcher:
+        on_batch = self.metrics.on_batch(name)
         return Batcher(
-            classifier.logits, settings=self.settings, turn=turn, on_batch=self.metrics.on_batch(name)
+            classifier.logits, settings=self.settings, compute_lock=compute_lock, on_batch=on_batch
         )
 
     def __enter__(self) -> "Service":
@@ -105,12 +92,12 @@ class Service:
         return self.models.ready and not self.stopping
 
     def start(self) -> None:
-        """Load the models in the background, once; `ready` and `error` tell how it went."""
+        """Load the models in the background, once; `ready` and `error` say how it went."""
         if not self._started.is_set():
             self._started.set()
-            threading.Thread(target=self._load_or_tell, name="load", daemon=True).start()
+            threading.Thread(target=self._load_or_keep_error, name="load", daemon=True).start()
 
-    def _load_or_tell(self) -> None:
+    def _load_or_keep_error(self) -> None:
         error: TweetTuneError | None = ServingError("The models could not be loaded; the log says why.")
         try:
             self.load()
@@ -129,7 +116,7 @@ class Service:
             for name in self.models.names:
                 if name not in loaded:
                     self.models.load(name)
-                    self._tell(name)
+                    self._announce(name)
             self._on_ready()
 
     def reload(self) -> None:
@@ -151,7 +138,7 @@ class Service:
             except (TweetTuneError, OSError) as error:
                 log.error("Model %s stays as it was: %s", name, error)
             else:
-                self._tell(name)
+                self._announce(name)
         self._on_ready()
 
     def put(self, name: str, classifier: Any) -> None:
@@ -162,11 +149,11 @@ class Service:
                 _free()
         else:
             self.models.put(name, classifier)
-            self._tell(name)
+            self._announce(name)
 
-    def _tell(self, name: str) -> None:
+    def _announce(self, name: str) -> None:
         model = self.models.get(name)
-        self.metrics.tell_model(name, model.classifier.engine, model.batcher.load)
+        self.metrics.watch_model(name, model.classifier.engine, model.batcher.load)
         log.info("Model %s is ready: %s", name, model.about["engine_reason"])
         _free()
 
@@ -180,23 +167,23 @@ class Service:
         if not texts:
             return _nothing(self.models.get(model))
         deadline_s = deadline_s or self.settings.deadline_s
-        served, job = self._reserve(model, len(texts), deadline_s)
+        served, request = self._reserve(model, len(texts), deadline_s)
         try:
             async with asyncio.timeout(deadline_s):
                 if _short(texts):
                     encoded = served.classifier.encode(list(texts))
                 else:
-                    encoded = await self.aside(served.classifier.encode, list(texts))
-                logits = await asyncio.wrap_future(served.batcher.submit(job, encoded.token_ids))
+                    encoded = await self.in_thread(served.classifier.encode, list(texts))
+                logits = await asyncio.wrap_future(served.batcher.submit(request, encoded.token_ids))
         except TimeoutError as error:
             raise _too_late(deadline_s) from error
         finally:
-            job.future.cancel()  # gives the place back, whatever happened; nothing when it is answered
+            request.future.cancel()  # gives the place back, whatever happened; nothing when it is answered
         return self._classified(served, logits, encoded)
 
-    async def aside(self, work: Callable[[T], U], given: T) -> U:
-        """Do what takes long in a thread, and let the event loop go on."""
-        return await asyncio.get_running_loop().run_in_executor(self._aside, work, given)
+    async def in_thread(self, work: Callable[[T], U], given: T) -> U:
+        """Do what takes long in a thread, while the event loop goes on."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, given)
 
     def predict(
         self, texts: Sequence[str], *, model: str | None = None, deadline_s: float | None = None
@@ -205,19 +192,19 @@ class Service:
         if not texts:
             return []
         deadline_s = deadline_s or self.settings.deadline_s
-        served, job = self._reserve(model, len(texts), deadline_s)
+        served, request = self._reserve(model, len(texts), deadline_s)
         try:
             encoded = served.classifier.encode(list(texts))
-            logits = served.batcher.submit(job, encoded.token_ids).result(deadline_s)
+            logits = served.batcher.submit(request, encoded.token_ids).result(deadline_s)
         except TimeoutError as error:
             raise _too_late(deadline_s) from error
         finally:
-            job.future.cancel()
+            request.future.cancel()
         self._classified(served, logits, encoded)
         predictions: list[Prediction] = served.classifier.predictions(logits, encoded.truncated)
         return predictions
 
-    def _reserve(self, name: str | None, texts: int, deadline_s: float) -> tuple[Model, Job]:
+    def _reserve(self, name: str | None, texts: int, deadline_s: float) -> tuple[ServedModel, QueuedRequest]:
         while True:
             served = self.models.get(name)
             try:
@@ -226,7 +213,7 @@ class Service:
                 if self.models.get(name) is served:
                     raise
 
-    def _classified(self, served: Model, logits: Logits, encoded: Any) -> Classified:
+    def _classified(self, served: ServedModel, logits: Logits, encoded: Any) -> Classified:
         labels = served.classifier.labels
         best: NDArray[np.intp] = logits.argmax(axis=1)
         self.metrics.count_answers(
@@ -237,7 +224,7 @@ class Service:
     def close(self) -> None:
         """Answer everything accepted, then stop."""
         self.models.close()
-        self._aside.shutdown()
+        self._threads.shutdown()
 
 
 def _free() -> None:
@@ -246,7 +233,7 @@ def _free() -> None:
     gc.collect()
 
 
-def _nothing(served: Model) -> Classified:
+def _nothing(served: ServedModel) -> Classified:
     labels = served.classifier.labels
     return Classified(served.name, labels, np.zeros((0, len(labels)), dtype=np.float32), [], 0)
 

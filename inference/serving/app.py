@@ -3,10 +3,10 @@
     app = create_server(service)
     answer_errors(app, service)          # and refuse_other_methods(app): for an app with pages beside them
 
-Knows nothing about the process that runs it: that is `inference.serving.process`.
+The process that runs it is `inference.serving.process`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
@@ -14,10 +14,9 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from inference.serving import wire
-from inference.serving.mcp import PATH as MCP
-from inference.serving.mcp import mount_mcp
+from inference.serving import mcp
 from inference.serving.routes import add_routes
+from inference.serving.schema import encode
 from inference.serving.service import Service
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -37,7 +36,7 @@ def create_server(service: Service) -> FastAPI:
     app = FastAPI(
         title="TweetTune", description=_DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
     )
-    mount_mcp(app, add_routes(app, service))
+    mcp.mount_mcp(app, add_routes(app, service))
     answer_errors(app, service)
     if service.settings.cors_origins:
         app.add_middleware(
@@ -56,10 +55,21 @@ def answer_errors(app: FastAPI, service: Service) -> None:
     async def not_served(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         service.metrics.requests.labels("none", str(error.status_code)).inc()
-        return _not_served(request, error)
+        sentence = {
+            404: "There is nothing at this address. /openapi.json lists what there is.",
+            405: f"This address does not take {request.method}. /openapi.json lists what there is.",
+        }.get(error.status_code, str(error.detail))
+        return _json(sentence, error.status_code, error.headers)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return _json("The server failed on this request; its log says why.", 500)
 
     app.add_exception_handler(HTTPException, not_served)
-    app.add_exception_handler(500, _failed)
+    app.add_exception_handler(500, failed)
+
+
+def _json(sentence: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(encode({"error": sentence}), status, headers=headers, media_type="application/json")
 
 
 def refuse_other_methods(app: FastAPI) -> None:
@@ -68,23 +78,5 @@ def refuse_other_methods(app: FastAPI) -> None:
     async def refuse(request: Request) -> Response:
         raise HTTPException(405)
 
-    for path in {*app.openapi()["paths"], MCP} - {"/"}:
+    for path in {*app.openapi()["paths"], mcp.PATH} - {"/"}:
         app.add_route(path, refuse, methods=_METHODS, include_in_schema=False)
-
-
-def _not_served(request: Request, error: HTTPException) -> Response:
-    sentence = {
-        404: "There is nothing at this address. /openapi.json lists what there is.",
-        405: f"This address does not take {request.method}. /openapi.json lists what there is.",
-    }.get(error.status_code, str(error.detail))
-    return Response(
-        wire.encode({"error": sentence}),
-        error.status_code,
-        headers=error.headers,
-        media_type="application/json",
-    )
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    content = wire.encode({"error": "The server failed on this request; its log says why."})
-    return Response(content, 500, media_type="application/json")

@@ -1,0 +1,445 @@
+"""What goes in and out of a server, and how it can be set: pydantic models and the JSON made of them.
+
+    request = read(HubRequest, decode(b'{"inputs": "what a day"}'), max_texts=1000)
+    hub_answer(classified, request)             # -> [[{"label": "positive", "score": 0.91}, …]]
+
+The formats are the Hub's text-classification API, text-embeddings-inference's, and our own /v1/compare. From
+these models /openapi.json, the MCP tools and the options of `python -m inference serve` are described. A body
+is checked once, and the first thing that is wrong with it is said in one sentence.
+"""
+
+import ipaddress
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from annotated_types import Len
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic.json_schema import SkipJsonSchema
+
+from inference.classifier import softmax
+from inference.serving.errors import BadRequest, BodyTooLarge, ServingError
+
+LOOPBACK = "127.0.0.1"
+PRIVATE_NETWORKS = f"{LOOPBACK},10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+"""Where the proxy of a Space stands; nothing else reaches the app there."""
+MAX_TOP_K = 1000
+Positive = Field(gt=0, lt=1e12)
+Answer = dict[str, Any] | list[Any]
+M = TypeVar("M", bound=BaseModel)
+
+
+@checked_dataclass(
+    frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+)
+class Settings:
+    """How a server behaves: limits, batching, access. The defaults suit two cores."""
+
+    window_ms: Annotated[float, Field(ge=0, lt=1e12)] = 3.0
+    """How long a batch waits for more requests, when several came at once a moment ago; never when idle."""
+    batch_tokens: Annotated[int, Positive] = 768
+    """Tokens that are computed at once."""
+    max_queue: Annotated[int, Positive] = 1024
+    """Texts that may wait, or be in work, for one model; more: 429."""
+    max_queue_tokens: Annotated[int, Positive] = 131_072
+    """Tokens that may wait, or be in work, for one model; more: 429."""
+    max_texts: Annotated[int, Positive] = 1000
+    """Texts of one request; more: 413."""
+    max_body_mb: Annotated[float, Positive] = 4.0
+    """Size of one request's body; more: 413."""
+    max_bodies_mb: Annotated[float, Positive] = 64.0
+    """Size of all bodies that are being received or answered."""
+    body_timeout_s: Annotated[float, Positive] = 20.0
+    """Seconds in which a request's head must have arrived, and then its body; later: 408."""
+    deadline_s: Annotated[float, Positive] = 60.0
+    """Seconds in which an answer must be ready, from the arrival of the body on; later: 504."""
+    rate_limit: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
+    """Texts a second that one client may send, in bursts of ten seconds' worth; more: 429; 0: any number."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages that may call the server from a browser; none by default."""
+    tokens: tuple[str, ...] = Field(default=(), repr=False)
+    """Bearer tokens, any one of which opens the server; none: it is open. Never printed."""
+    trusted_proxies: str = LOOPBACK
+    """Addresses and networks, with commas, whose X-Forwarded-For says who the client is; `*`: anybody's."""
+    log_texts: bool = False
+    """Whether the log may hold the texts."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_sentence(cls, given: Any, check: Any) -> Any:
+        try:
+            settings = check(given)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            if "unexpected" in first["type"] or not isinstance(first["input"], int | float):
+                raise  # a slip of ours, not of who started the server
+            raise ServingError(f"{first['loc'][0]} is {first['input']:g}. Give a number above 0.") from error
+        for item in settings.trusted_proxies.split(","):
+            try:
+                if item.strip() != "*":
+                    ipaddress.ip_network(item.strip())
+            except ValueError as error:
+                raise ServingError(
+                    f"trusted_proxies has {item.strip()!r}, which is no address. "
+                    "Give addresses or networks such as 10.0.0.0/8, with commas."
+                ) from error
+        return settings
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What a model made of the texts of one request."""
+
+    model: str
+    labels: tuple[str, ...]
+    logits: NDArray[np.float32]
+    """Of shape (texts, labels), in input order."""
+    truncated: list[bool]
+    tokens: int
+
+
+# What comes in.
+
+
+def _listed(inputs: Any, info: ValidationInfo) -> Any:
+    """Return one text as a list. Raises BodyTooLarge for more texts than a request may hold."""
+    most = info.context["max_texts"] if info.context else 1
+    if isinstance(inputs, list) and len(inputs) > most:
+        raise BodyTooLarge(
+            f"{len(inputs)} texts are more than the {most} one request may hold. Send them in parts."
+        )
+    return [inputs] if isinstance(inputs, str) else inputs
+
+
+_BATCH = 'Give a text, or a batch of texts as [["…"], ["…"]].'
+
+
+class Batch(NamedTuple):
+    """The texts of a request to /predict. `single`: one text, answered by one list."""
+
+    texts: list[str]
+    single: bool
+
+
+def _batch(inputs: Any, info: ValidationInfo) -> Batch:
+    """Read what text-embeddings-inference takes: a batch is a list of lists; `[str, str]` would be a pair."""
+    items = _listed(inputs, info)
+    if not isinstance(items, list) or not items:
+        raise BadRequest(f"inputs is missing. {_BATCH}")
+    single = not isinstance(items[0], list)
+    rows = [items] if single else items
+    for place, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != 1 or not isinstance(row[0], str):
+            raise BadRequest(
+                f'Item {place} of inputs is no single text. A batch is [["…"], ["…"]]; '
+                "this model can't classify pairs of texts."
+            )
+    return Batch([row[0] for row in rows], single)
+
+
+Texts = Annotated[
+    list[str],
+    FailFast(),
+    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    Field(description="A text, or a list of texts, such as tweets. Long ones are cut."),
+]
+TopK = Annotated[StrictInt, Field(ge=1, le=MAX_TOP_K)] | SkipJsonSchema[None]
+_One = Annotated[list[str], Len(1, 1)]
+_BATCH_JSON = str | _One | Annotated[list[_One], Len(1)]
+
+
+def _names(models: Any) -> list[str] | None:
+    if models is not None and not (isinstance(models, list) and all(isinstance(n, str) for n in models)):
+        raise BadRequest("models is not a list of names.")
+    return models
+
+
+class _Closed(BaseModel, extra="forbid"):
+    """What takes no keys but its own. pydantic would list all others; a body may have 100,000 of them."""
+
+    has_no: ClassVar[str]
+    """How the sentence about one begins."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, given: Any) -> Any:
+        unknown = [key for key in given if key not in cls.model_fields] if isinstance(given, dict) else []
+        if unknown:
+            known = ", ".join(cls.model_fields)
+            raise BadRequest(f"{cls.has_no} {unknown[0][:80]!r}. Known: {known}.")
+        return given
+
+
+class HubParameters(_Closed):
+    """The parameters of a request of the Hub's API."""
+
+    has_no = "parameters has no"
+    top_k: TopK = None
+    function_to_apply: Literal["softmax", "sigmoid", "none"] | SkipJsonSchema[None] = None
+
+
+class HubRequest(BaseModel):
+    """A request of the Hub's text-classification API."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"inputs": "what a lovely day"},
+                {"inputs": ["good", "bad"], "parameters": {"top_k": 1}},
+            ]
+        }
+    )
+    inputs: Texts
+    parameters: HubParameters | None = None
+
+
+class PredictRequest(BaseModel):
+    """A request of text-embeddings-inference's /predict."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"inputs": "what a lovely day"}, {"inputs": [["good"], ["bad"]]}]}
+    )
+    inputs: Annotated[Batch, PlainValidator(_batch, json_schema_input_type=_BATCH_JSON)]
+    raw_scores: StrictBool | SkipJsonSchema[None] = False
+    truncate: StrictBool | SkipJsonSchema[None] = True
+
+
+class CompareRequest(BaseModel):
+    """A request to compare models; all of them when none are named."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "not bad at all"}]})
+    inputs: Texts
+    models: Annotated[
+        list[str] | None,
+        PlainValidator(_names, json_schema_input_type=Annotated[list[str], Len(2)]),
+        Field(description="Which models to ask; all of them when it is left out."),
+    ] = None
+
+
+class ClassifyArguments(_Closed):
+    """What the MCP tool `classify` takes."""
+
+    has_no = "classify has no argument"
+    inputs: Texts
+    model: Annotated[str | SkipJsonSchema[None], Field(description="Which model to ask.")] = None
+    top_k: Annotated[
+        TopK, Field(description="How many labels to return for each text; all when it is left out.")
+    ] = None
+
+
+class CompareArguments(CompareRequest, _Closed):
+    """What the MCP tool `compare` takes."""
+
+    has_no = "compare has no argument"
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a body. Raises BadRequest for anything else, duplicate keys and NaN too."""
+    try:
+        found = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise BadRequest("The body is not UTF-8. Send JSON in UTF-8.") from error
+    except RecursionError as error:
+        raise BadRequest('The body is nested too deeply. Send {"inputs": "…"}.') from error
+    except ValueError as error:  # json.JSONDecodeError, or a number of too many digits
+        raise BadRequest(f"The body is not JSON ({str(error)[:80]}).") from error
+    if not isinstance(found, dict):
+        raise BadRequest(f'The body is {_kind(found)}, not an object. Send {{"inputs": "…"}}.')
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"{twice[:40]!r} stands in it twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_WANTED = {
+    "inputs": "Give a text, or a list of texts.",
+    "top_k": f"Give a whole number from 1 to {MAX_TOP_K}.",
+    "function_to_apply": "Give softmax, sigmoid or none.",
+    "raw_scores": "Give true or false.",
+    "truncate": "Give true or false.",
+}
+
+
+def read(kind: type[M], body: Mapping[str, Any], *, max_texts: int, models: Sequence[str] = ()) -> M:
+    """Return a request; `models` are the names that are served.
+
+    Raises BadRequest or BodyTooLarge: one sentence on what is wrong first, what was found, and what to give.
+    """
+    try:
+        return kind.model_validate(body, context={"max_texts": max_texts})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        *path, name = first["loc"]
+        found, wanted = first["input"], _WANTED.get(str(name), "")
+        if first["type"] == "missing":
+            some = _BATCH if kind is PredictRequest else 'Give a text, or a list of texts: {"inputs": "…"}.'
+            raise BadRequest(f"{name} is missing. {some}") from error
+        if path == ["inputs"]:
+            raise BadRequest(f"Item {name} of inputs is {_kind(found)}, not a text.") from error
+        if name == "model":
+            raise BadRequest(f"model is not a name. Known: {', '.join(models)}.") from error
+        if name == "parameters":
+            raise BadRequest(f"parameters is {_kind(found)}, not an object.") from error
+        plain = name != "inputs" and not isinstance(found, dict | list)
+        shown = json.dumps(found)[:40] if plain else _kind(found)
+        raise BadRequest(f"{name} is {shown}. {wanted}") from error
+
+
+def models_to_compare(request: CompareRequest, names: Sequence[str]) -> list[str]:
+    """Return the models that a request names, or all. Raises BadRequest for fewer than two, or one twice."""
+    if request.models is None and len(names) < 2:
+        raise BadRequest(f"Comparing needs two models or more; this server has one ({names[0]}).")
+    models = list(names) if request.models is None else request.models
+    if len(models) < 2 or len(set(models)) < len(models):
+        raise BadRequest(f"models must name two models or more, each once. Known: {', '.join(names)}.")
+    return models
+
+
+def _kind(value: Any) -> str:
+    names = {type(None): "null", bool: "true or false", dict: "an object", list: "a list", str: "a text"}
+    return names.get(type(value), "a number")
+
+
+# What goes out. The models of the answers describe them; answers are made as plain lists, which is faster.
+
+
+class Score(BaseModel):
+    """A label with its score."""
+
+    label: str = Field(examples=["positive"])
+    score: float = Field(examples=[0.91])
+
+
+class ModelAnswer(Score):
+    """What one of the compared models says of a text."""
+
+    scores: dict[str, float]
+
+
+class ComparedText(BaseModel):
+    """What each model says of a text, and whether they agree."""
+
+    agree: bool
+    predictions: dict[str, ModelAnswer]
+
+
+class Comparison(BaseModel):
+    """The answer to a comparison. `agreement` is the share of texts, None when there are none."""
+
+    models: list[str]
+    agreement: float | None
+    results: list[ComparedText]
+
+
+class Refusal(BaseModel):
+    """Why a request was refused."""
+
+    error: Annotated[str, Field(description="One sentence: what was found, what to do.")]
+    error_type: Annotated[
+        str | SkipJsonSchema[None], Field(description="On /predict, as text-embeddings-inference names it.")
+    ] = None
+    estimated_time: Annotated[
+        float | SkipJsonSchema[None], Field(description="With 503: seconds a model takes to load.")
+    ] = None
+
+
+def encode(answer: Answer) -> bytes:
+    """Return compact JSON, in ASCII."""
+    return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def hub_answer(classified: Classified, request: HubRequest) -> list[list[dict[str, Any]]]:
+    """Return, for each text, its labels with their scores, best first: what InferenceClient parses."""
+    parameters = request.parameters or HubParameters()
+    return ranked(classified, parameters.function_to_apply or "softmax", parameters.top_k)
+
+
+def predict_answer(classified: Classified, request: PredictRequest) -> Answer:
+    """Return labels with their scores, best first: one list for a text, a list of lists for a batch."""
+    rows = ranked(classified, "none" if request.raw_scores else "softmax")
+    return rows[0] if request.inputs.single else rows
+
+
+def ranked(
+    classified: Classified, function: str = "softmax", top_k: int | None = None
+) -> list[list[dict[str, Any]]]:
+    """Return for each text its labels, best first, scored by softmax or sigmoid, or with their logits."""
+    found = softmax(classified.logits) if function == "softmax" else classified.logits.astype(np.float64)
+    if function == "sigmoid":
+        found = 1 / (1 + np.exp(-found.clip(-700, 700)))
+    order = np.argsort(-found, axis=1, kind="stable")[:, :top_k]
+    labels = classified.labels
+    return [
+        [{"label": labels[column], "score": row[column]} for column in columns]
+        for row, columns in zip(found.tolist(), order.tolist(), strict=True)
+    ]
+
+
+def compare_answer(answers: Sequence[Classified]) -> dict[str, Any]:
+    """Return for each text what each model says and whether they agree, and how often they do."""
+    per_model = [
+        [
+            {
+                "label": classified.labels[row.argmax()],
+                "score": float(row.max()),
+                "scores": dict(zip(classified.labels, row.tolist(), strict=True)),
+            }
+            for row in softmax(classified.logits)
+        ]
+        for classified in answers
+    ]
+    names = [classified.model for classified in answers]
+    results = [
+        {
+            "agree": len({str(answer["label"]) for answer in row}) == 1,
+            "predictions": dict(zip(names, row, strict=True)),
+        }
+        for row in zip(*per_model, strict=True)
+    ]
+    agreement = sum(bool(row["agree"]) for row in results) / len(results) if results else None
+    return {"models": names, "agreement": agreement, "results": results}
+
+
+def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a request, without references, titles and defaults of null."""
+    whole = kind.model_json_schema()
+    definitions = whole.pop("$defs", {})
+
+    def tidy(node: Any) -> Any:
+        if isinstance(node, list):
+            return [tidy(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return tidy(definitions[node["$ref"].rsplit("/", 1)[1]])
+        dull = {"title"} | ({"default"} if node.get("default", 0) is None else set())
+        return {key: tidy(value) for key, value in node.items() if key not in dull}
+
+    tidied: dict[str, Any] = tidy(whole)
+    return tidied
