@@ -1,6 +1,6 @@
 """The models as tools of the Model Context Protocol: `classify` and `compare`, for agents.
 
-    mount_mcp(app, pipeline)                  # streamable HTTP at /mcp, through the pipeline of all other routes
+    mount_mcp(app, pipeline)                  # streamable HTTP at /mcp, in the pipeline of the other routes
     asyncio.run(serve_stdio(service))         # `python -m inference mcp MODEL`: an agent's own process
 
 The tools take what `POST /` and `POST /v1/compare` take, within the same limits and in messages of 256 kB at
@@ -100,9 +100,7 @@ def mount_mcp(app: FastAPI, pipeline: RequestPipeline) -> None:
         origin = call.request.headers.get("origin")
         if origin is not None and origin not in pipeline.settings.cors_origins:
             return Response(schema.encode({"error": "Web pages may not call this address."}), 403)
-        await pipeline.decode(
-            content
-        )  # the library answers 500 to JSON that is nested too deeply or not UTF-8
+        await pipeline.decode(content)  # the library answers 500 to JSON nested too deeply or not UTF-8
         return await _collected(managers[-1], {**call.request.scope, _CALL: call}, content)
 
     app.router.lifespan_context = _with_manager(app, server, managers, pipeline)
@@ -159,7 +157,8 @@ def _described(service: Service) -> list[types.Tool]:
     names, most = list(service.models.names), service.settings.max_texts
     loaded = service.models.loaded()
     labels = ", ".join(dict.fromkeys(label for model in loaded for label in model.classifier.labels))
-    to_classify, to_compare = map(schema.schema_of, (schema.ClassifyArguments, schema.CompareArguments))
+    to_classify = schema.schema_of(schema.ClassifyArguments)
+    to_compare = schema.schema_of(schema.CompareArguments)
     for given in (to_classify["properties"], to_compare["properties"]):
         given["inputs"]["anyOf"][1]["maxItems"] = most
     to_classify["properties"]["model"] |= {"enum": names, "default": names[0]}

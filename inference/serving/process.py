@@ -8,8 +8,8 @@ that comes over the network can change what is served. Once the models are there
 told to pass them over: looking through them takes long enough to be felt.
 
 The log is JSON, one object a line, in ASCII: no text from outside can begin a line of its own. A client that
-connects and says nothing, or sends a head that never ends, is cut off; uvicorn and httptools wait for ever and
-keep every byte. (Bodies have bounds of their own, in `limits`.)
+connects and says nothing, or sends a head that never ends, is cut off; uvicorn and httptools wait for ever
+and keep every byte. (Bodies have bounds of their own, in `limits`.)
 """
 
 import asyncio
@@ -147,7 +147,7 @@ def _reload_at_sighup(service: Service) -> None:
         signal.signal(signal.SIGHUP, reload)
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class _BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP connection, with bounds on heads and trailers, in time and in bytes.
 
     Without a request in progress, the next one must begin and come in within `timeout_s`.
@@ -214,7 +214,7 @@ class GracefulServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 lifespan="on",
-                http=type("Protocol", (BoundedProtocol,), {"timeout_s": settings.body_timeout_s}),
+                http=type("Protocol", (_BoundedProtocol,), {"timeout_s": settings.body_timeout_s}),
                 ws="none",
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 forwarded_allow_ips=settings.trusted_proxies,

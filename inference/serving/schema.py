@@ -32,7 +32,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
-from pydantic.json_schema import SkipJsonSchema
 
 from inference.classifier import softmax
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError
@@ -160,7 +159,7 @@ Texts = Annotated[
     BeforeValidator(_listed, json_schema_input_type=str | list[str]),
     Field(description="A text, or a list of texts, such as tweets. Long ones are cut."),
 ]
-TopK = Annotated[StrictInt, Field(ge=1, le=MAX_TOP_K)] | SkipJsonSchema[None]
+TopK = Annotated[StrictInt, Field(ge=1, le=MAX_TOP_K)] | None
 _One = Annotated[list[str], Len(1, 1)]
 _BATCH_JSON = str | _One | Annotated[list[_One], Len(1)]
 
@@ -192,7 +191,7 @@ class HubParameters(_Closed):
 
     has_no = "parameters has no"
     top_k: TopK = None
-    function_to_apply: Literal["softmax", "sigmoid", "none"] | SkipJsonSchema[None] = None
+    function_to_apply: Literal["softmax", "sigmoid", "none"] | None = None
 
 
 class HubRequest(BaseModel):
@@ -217,8 +216,8 @@ class PredictRequest(BaseModel):
         json_schema_extra={"examples": [{"inputs": "what a lovely day"}, {"inputs": [["good"], ["bad"]]}]}
     )
     inputs: Annotated[Batch, PlainValidator(_batch, json_schema_input_type=_BATCH_JSON)]
-    raw_scores: StrictBool | SkipJsonSchema[None] = False
-    truncate: StrictBool | SkipJsonSchema[None] = True
+    raw_scores: StrictBool | None = False
+    truncate: StrictBool | None = True
 
 
 class CompareRequest(BaseModel):
@@ -238,7 +237,7 @@ class ClassifyArguments(_Closed):
 
     has_no = "classify has no argument"
     inputs: Texts
-    model: Annotated[str | SkipJsonSchema[None], Field(description="Which model to ask.")] = None
+    model: Annotated[str | None, Field(description="Which model to ask.")] = None
     top_k: Annotated[
         TopK, Field(description="How many labels to return for each text; all when it is left out.")
     ] = None
@@ -362,11 +361,11 @@ class Refusal(BaseModel):
 
     error: Annotated[str, Field(description="One sentence: what was found, what to do.")]
     error_type: Annotated[
-        str | SkipJsonSchema[None], Field(description="On /predict, as text-embeddings-inference names it.")
+        str | None, Field(description="On /predict, as text-embeddings-inference names it.")
     ] = None
-    estimated_time: Annotated[
-        float | SkipJsonSchema[None], Field(description="With 503: seconds a model takes to load.")
-    ] = None
+    estimated_time: Annotated[float | None, Field(description="With 503: seconds a model takes to load.")] = (
+        None
+    )
 
 
 def encode(answer: Answer) -> bytes:
@@ -427,7 +426,7 @@ def compare_answer(answers: Sequence[Classified]) -> dict[str, Any]:
 
 
 def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a request, without references, titles and defaults of null."""
+    """Return the JSON schema of a request, without references, titles, and null for what may be left out."""
     whole = kind.model_json_schema()
     definitions = whole.pop("$defs", {})
 
@@ -436,10 +435,13 @@ def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
             return [tidy(each) for each in node]
         if not isinstance(node, dict):
             return node
+        kinds = [each for each in node.get("anyOf", ()) if each != {"type": "null"}]
+        if len(kinds) == 1:
+            return tidy({**kinds[0], **{key: value for key, value in node.items() if key != "anyOf"}})
         if "$ref" in node:
             return tidy(definitions[node["$ref"].rsplit("/", 1)[1]])
-        dull = {"title"} | ({"default"} if node.get("default", 0) is None else set())
-        return {key: tidy(value) for key, value in node.items() if key not in dull}
+        left_out = {("title", str), ("default", type(None))}
+        return {key: tidy(value) for key, value in node.items() if (key, type(value)) not in left_out}
 
     tidied: dict[str, Any] = tidy(whole)
     return tidied

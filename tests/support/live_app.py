@@ -16,8 +16,8 @@ import uvicorn
 
 from app import create_app
 from inference.live.sources import SOURCES
+from inference.serving.schema import Settings
 from inference.serving.service import Service
-from inference.serving.settings import Settings
 from tests.support.served import free_port, wait_for
 from ui.state import Workbench
 

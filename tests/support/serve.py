@@ -17,9 +17,9 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from inference import Classifier
-from inference.serving.process import Server, listen
+from inference.serving.process import GracefulServer, listen
+from inference.serving.schema import Settings
 from inference.serving.service import Service
-from inference.serving.settings import Settings
 from tests.support import REPOSITORY, wait_for
 
 
@@ -107,7 +107,7 @@ def serving(
     if start:
         service.load()
     listener = listen("127.0.0.1", 0)
-    server = Server(service)
+    server = GracefulServer(service)
     server.config.loop = loop
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -20,11 +20,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 
 from inference import Classifier
+from inference.serving.app import create_server
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
-from inference.serving.server import create_server
+from inference.serving.schema import Settings
 from inference.serving.service import Service
-from inference.serving.settings import Settings
 from tests.support import REPOSITORY
 
 TEXTS = ["i love this sunny day", "worst monday", "the paper"]

@@ -17,8 +17,8 @@ import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from app import create_app
+from inference.serving.schema import Settings
 from inference.serving.service import Service
-from inference.serving.settings import Settings
 from tests.inference.serving.test_mcp import check_classified, content, over_http
 from tests.support import WORDS, wait_for
 from tests.support.serve import Running, listen, metric, post

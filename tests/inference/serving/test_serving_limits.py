@@ -7,7 +7,7 @@ import pytest
 from inference.serving.command import tokens
 from inference.serving.errors import RateLimited, ServingError, Unauthorized
 from inference.serving.limits import RateLimiter, check_token, network
-from inference.serving.settings import Settings
+from inference.serving.schema import Settings
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from inference import cli
 from inference.serving.command import port_of, settings_of, trusted_proxies
 from inference.serving.errors import ServingError
-from inference.serving.settings import LOOPBACK, PRIVATE_NETWORKS, Settings
+from inference.serving.schema import LOOPBACK, PRIVATE_NETWORKS, Settings
 from tests.support import wait_for
 from tests.support.serve import command, serving
 

@@ -13,8 +13,8 @@ from inference import Classifier
 from inference.common.errors import ArtifactError, PredictionError
 from inference.serving.errors import DeadlineExceeded, NotReady, UnknownModel
 from inference.serving.models import name_of, sources_of
+from inference.serving.schema import Settings
 from inference.serving.service import Service
-from inference.serving.settings import Settings
 from tests.support import tweets, wait_for
 from tests.support.serve import Gated
 

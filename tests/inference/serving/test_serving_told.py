@@ -11,7 +11,7 @@ import time
 import pytest
 
 from inference import Classifier
-from inference.serving.logs import JsonFormatter
+from inference.serving.process import JsonFormatter
 from tests.support import wait_for
 from tests.support.serve import metric, serving
 
@@ -85,8 +85,8 @@ def test_the_openapi_document_has_examples_that_work(server):
         if "post" not in methods:
             continue
         content = methods["post"]["requestBody"]["content"]["application/json"]
-        for example in content["examples"].values():
-            assert server.ask(example["value"], path.replace("{name}", "demo")).status == 200
+        for example in content["schema"]["examples"]:
+            assert server.ask(example, path.replace("{name}", "demo")).status == 200
 
 
 def test_ready_only_when_every_model_is_warm(sources):
