@@ -106,11 +106,17 @@ def named(node: ast.expr) -> str:
 def bases_of(kind: ast.ClassDef) -> list[ast.ClassDef] | None:
     """Return a class and those of ours that it inherits from; None when it has a library's constructor."""
     found = [kind]
+    homes = [module for module in modules().values() if module.defined.get(kind.name) is kind]
     for base in kind.bases:
         if (name := named(base)) in ("Protocol", "Generic", "object", "BaseModel", "NamedTuple"):
             continue
-        above = [one for one in everywhere(name) if isinstance(one, ast.ClassDef) and one.name != kind.name]
-        inherited = bases_of(above[0]) if above else None
+        above: list[Definition] | None = None
+        if homes and isinstance(base, ast.Attribute):
+            above = follow(f"{homes[0].imported.get(ast.unparse(base.value), '')}.{name}")
+        elif homes:
+            here = homes[0].defined.get(name)
+            above = [here] if here else follow(homes[0].imported.get(name, ""))
+        inherited = bases_of(above[0]) if above and isinstance(above[0], ast.ClassDef) else None
         if inherited is None:
             return None
         found += inherited
