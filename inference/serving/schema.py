@@ -52,7 +52,7 @@ class Settings:
     """How a server behaves: limits, batching, access. The defaults suit two cores."""
 
     window_ms: Annotated[float, Field(ge=0, lt=1e12)] = 3.0
-    """How long a batch waits for more requests, when several came at once a moment ago; never when idle."""
+    """Milliseconds a batch waits for more requests, when several came at once a moment ago; never when idle."""
     batch_tokens: Annotated[int, Positive] = 768
     """Tokens that are computed at once."""
     max_queue: Annotated[int, Positive] = 1024
@@ -62,9 +62,9 @@ class Settings:
     max_texts: Annotated[int, Positive] = 1000
     """Texts of one request; more: 413."""
     max_body_mb: Annotated[float, Positive] = 4.0
-    """Size of one request's body; more: 413."""
+    """Megabytes of one request's body; more: 413."""
     max_bodies_mb: Annotated[float, Positive] = 64.0
-    """Size of all bodies that are being received or answered."""
+    """Megabytes of all bodies that are being received or answered."""
     body_timeout_s: Annotated[float, Positive] = 20.0
     """Seconds in which a request's head must have arrived, and then its body; later: 408."""
     deadline_s: Annotated[float, Positive] = 60.0
