@@ -52,7 +52,7 @@ class Settings:
     """How a server behaves: limits, batching, access. The defaults suit two cores."""
 
     window_ms: Annotated[float, Field(ge=0, lt=1e12)] = 3.0
-    """Milliseconds that a batch waits for more, when several requests came at once before; never when idle."""
+    """Milliseconds that a batch waits for more, if several requests just came at once; never when idle."""
     batch_tokens: Annotated[int, Positive] = 768
     """Tokens that are computed at once."""
     max_queue: Annotated[int, Positive] = 1024
