@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from annotated_types import Len
 from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
@@ -160,8 +159,8 @@ Texts = Annotated[
     Field(description="A text, or a list of texts, such as tweets. Long ones are cut."),
 ]
 TopK = Annotated[StrictInt, Field(ge=1, le=MAX_TOP_K)] | None
-_One = Annotated[list[str], Len(1, 1)]
-_BATCH_JSON = str | _One | Annotated[list[_One], Len(1)]
+_One = Annotated[list[str], Field(min_length=1, max_length=1)]
+_BATCH_JSON = str | _One | Annotated[list[_One], Field(min_length=1)]
 
 
 def _names(models: Any) -> list[str] | None:
@@ -227,7 +226,7 @@ class CompareRequest(BaseModel):
     inputs: Texts
     models: Annotated[
         list[str] | None,
-        PlainValidator(_names, json_schema_input_type=Annotated[list[str], Len(2)]),
+        PlainValidator(_names, json_schema_input_type=Annotated[list[str], Field(min_length=2)]),
         Field(description="Which models to ask; all of them when it is left out."),
     ] = None
 
