@@ -27,12 +27,19 @@ _MOST_POINTS = 200
 
 
 @dataclass(frozen=True)
+class StandardFacts:
+    """What parity.json says of the network for other clients."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class ParityFacts:
     """What the export's parity.json says."""
 
     choice: str = ""
     why: str = ""
-    standard: Mapping[str, Any] = field(default_factory=dict)
+    standard: StandardFacts = StandardFacts()
 
 
 @dataclass(frozen=True)
