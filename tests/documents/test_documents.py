@@ -17,8 +17,8 @@ from huggingface_hub import ModelCard, SpaceHardware
 from benchmarks import tables
 from benchmarks.__main__ import BENCHMARKS
 from inference import cli as inference_cli
+from inference.tables.formats import FORMATS
 from training.cli import main as training_cli
-from training.data.files import READERS
 from training.data.load import HUB_DATASET
 from training.evaluate.scores import read_evaluation
 from training.model.bases import GPT2
@@ -192,7 +192,7 @@ def test_the_app_has_the_options_shown():
 def test_recipes_and_settings_are_named():
     for name in [*available_recipes(), *(setting.name for setting in settings())]:
         assert f"`{name}`" in ALL
-    for ending in READERS:
+    for ending in FORMATS:
         assert f"`{ending}`" in ALL
     for key in re.findall(r"--set ([a-z_]+)=", ALL):
         assert key in {setting.name for setting in settings()}

@@ -23,7 +23,7 @@ from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Evaluation
 from training.runs.run import ACTIVE, Run, Status
 
 if TYPE_CHECKING:
-    from training.data.labels import LabelledReport
+    from training.data.add_labels import LabelsReport
     from training.data.preview import Preview  # it imports datasets, which following a run can do without
 
 
@@ -91,7 +91,7 @@ def print_preview(seen: "Preview") -> None:
     console.print(table)
 
 
-def print_labelled(report: "LabelledReport") -> None:
+def print_labelled(report: "LabelsReport") -> None:
     """Print the texts of a file of labels that are not added: conflicts with their labels, and duplicates."""
     table = Table("left out", "labels", "text")
     for conflict in report.shown_conflicts:

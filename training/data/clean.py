@@ -2,9 +2,9 @@
 
     mend("I donâ€™t &amp; won't")      # -> Mended(text="I don’t & won't", changed=True, damaged=False)
 
-Files are decoded as UTF-8 with `surrogateescape`, so a cell that is not UTF-8 arrives with its bytes intact
-and is decoded here on its own, as Windows-1252. Typography (curly quotes, wide characters) is no damage and
-stays as it is, since live posts hold it too. Knows nothing about files, columns or labels.
+A cell that is not UTF-8 arrives with its bytes as surrogate escapes and is decoded on its own, as
+Windows-1252, as every door does. Typography (curly quotes, wide characters) is no damage and stays as it is,
+since live posts hold it too.
 """
 
 import re
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import ftfy
 from ftfy.badness import is_bad
+
+from inference.tables.rows import decoded
 
 _FIXES = ftfy.TextFixerConfig(
     unescape_html=True,
@@ -51,10 +53,7 @@ def mend(text: str) -> Mended:
         return Mended(text, changed=False, damaged=False)
     whole = _PAIR.sub(_join_pair, text.replace("\0", " "))
     raw_bytes = _BYTE.search(whole) is not None
-    whole = _LONE.sub("\ufffd", whole)
-    if raw_bytes:
-        whole = whole.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
-    fixed: str = ftfy.fix_text(whole, _FIXES)
+    fixed: str = ftfy.fix_text(decoded(_LONE.sub("\ufffd", whole)), _FIXES)
     damaged = "\ufffd" in fixed or is_bad(fixed) or (raw_bytes and _TRACES.search(fixed) is not None)
     return Mended(fixed, changed=fixed != text, damaged=damaged)
 

@@ -1,17 +1,16 @@
 """Data sets of the Hugging Face Hub: a preflight of three seconds, then `datasets.load_dataset`.
 
     hub = Hub()
-    look = hub.look("mteb/tweet_sentiment_extraction")     # -> Look(reachable=True, why="the Hub answers")
-    loaded = hub.load("mteb/tweet_sentiment_extraction", look=look)
+    found = hub.preflight("mteb/tweet_sentiment_extraction")     # -> Preflight(reachable=True, …)
+    loaded = hub.load("mteb/tweet_sentiment_extraction", found=found)
 
 The preflight is there because the Hub's clients wait up to 23 s before they admit that nobody answers.
-Respects HF_HUB_OFFLINE, HF_ENDPOINT and HF_DATASETS_CACHE. Knows nothing about columns or labels.
+Respects HF_HUB_OFFLINE, HF_ENDPOINT and HF_DATASETS_CACHE.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 import httpx2
@@ -29,8 +28,7 @@ from huggingface_hub.errors import (
 
 from inference.common.errors import DataError
 from inference.common.hub_client import GaveUp, within
-from training.data.files import split_of
-from training.data.tables import RawTable
+from training.data.read import RawTable, split_of
 
 PREFLIGHT_TIMEOUT_S = 3.0
 _LOADING_FAILED = (
@@ -51,8 +49,8 @@ _HINTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What the preflight found out about a data set; `why` completes "It can('t) be loaded: …"."""
+class Preflight:
+    """What the preflight found out about a data set; `why` completes "because …"."""
 
     reachable: bool
     cached: bool
@@ -63,7 +61,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class HubTables:
     """The tables of a data set by split, and the commit that they are of."""
 
     tables: Mapping[str, RawTable]
@@ -78,7 +76,7 @@ class Hub:
     cache: Path | None = None
     timeout_s: float = PREFLIGHT_TIMEOUT_S
 
-    def look(self, dataset_id: str) -> Look:
+    def preflight(self, dataset_id: str) -> Preflight:
         """Ask the Hub about a data set; answers within the time-out, whatever the network does."""
         cached = any(path.is_dir() for path in self._cache_folder(dataset_id).glob("*/*/*"))
         api = HfApi(endpoint=self.endpoint)
@@ -86,9 +84,9 @@ class Hub:
             info = within(self.timeout_s, lambda: api.dataset_info(dataset_id, timeout=self.timeout_s))
         except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError) as error:
             unknown = isinstance(error, RepositoryNotFoundError | HFValidationError)
-            return Look(reachable=False, cached=cached, why=self._why_not(error), unknown=unknown)
+            return Preflight(reachable=False, cached=cached, why=self._why_not(error), unknown=unknown)
         licence = info.card_data.get("license") if info.card_data else None
-        return Look(
+        return Preflight(
             reachable=True,
             cached=cached,
             why="the Hub answers",
@@ -111,19 +109,19 @@ class Hub:
             case _:
                 return str(error) if isinstance(error, GaveUp) else "the Hub can't be reached"
 
-    def load(self, dataset_id: str, *, config: str = "", look: Look) -> Loaded:
+    def load(self, dataset_id: str, *, config: str = "", found: Preflight) -> HubTables:
         """Load a data set's splits, from the local cache when the Hub is out of reach.
 
-        Raises DataError when it can't be had, or has no train split.
+        Raises DataError when it can't be loaded, or has no train split.
         """
         cache = str(self.cache) if self.cache else None
         try:
-            if look.reachable:
-                revision = look.revision
+            if found.reachable:
+                revision = found.revision
                 splits = datasets.load_dataset(
-                    dataset_id, config or None, revision=look.revision, cache_dir=cache
+                    dataset_id, config or None, revision=found.revision, cache_dir=cache
                 )
-            elif look.cached:
+            elif found.cached:
                 name = dataset_id.split("/")[-1]
                 builder = Cache(
                     cache_dir=cache,
@@ -136,14 +134,14 @@ class Hub:
                 builder.download_and_prepare()
                 splits, revision = builder.as_dataset(), builder.hash
             else:
-                raise _out_of_reach(dataset_id, look)
+                raise _out_of_reach(dataset_id, found)
         except _LOADING_FAILED as error:
             reason = " ".join(str(error).split())[:300].rstrip(".")
             hint = next(
                 (todo for word, todo in _HINTS.items() if word in reason), "check the id, or take another"
             )
             raise DataError(f"The data set {dataset_id} can't be loaded ({reason}); {hint}.") from error
-        return Loaded(_tables(dataset_id, splits), revision)
+        return HubTables(_tables(dataset_id, splits), revision)
 
     def _cache_folder(self, dataset_id: str) -> Path:
         *owner, name = dataset_id.split("/")
@@ -151,15 +149,15 @@ class Hub:
         return Path(self.cache or datasets.config.HF_DATASETS_CACHE).expanduser() / folder
 
 
-def _out_of_reach(dataset_id: str, look: Look) -> DataError:
-    todo = "check the spelling, log in if it is private" if look.unknown else "check the network"
+def _out_of_reach(dataset_id: str, found: Preflight) -> DataError:
+    todo = "check the spelling, log in if it is private" if found.unknown else "check the network"
     return DataError(
-        f"The data set {dataset_id} can't be had: no file or folder has this name, and {look.why}; {todo}, "
-        "or take --dataset embedded or a file of your own."
+        f"The data set {dataset_id} can't be loaded: no file or folder has this name, and {found.why}; "
+        f"{todo}, or take --dataset embedded or a file of your own."
     )
 
 
-def _tables(dataset_id: str, splits: Any) -> dict[str, RawTable]:
+def _tables(dataset_id: str, splits: datasets.DatasetDict) -> dict[str, RawTable]:
     tables: dict[str, RawTable] = {}
     for name, dataset in splits.items():
         split = split_of(str(name))

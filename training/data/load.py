@@ -1,13 +1,13 @@
-"""Load labelled texts as train, validation and test splits, clean and with no twin across them.
+"""Load labelled texts as train, validation and test splits, clean and with no duplicate across them.
 
     splits = load_splits(DataSpec(dataset="embedded", n_train=1000))
     splits.train[0]                            # -> {"text": "what a day", "label": 2}
     print(*splits.report.sentences(), sep="\\n")
 
 The way: open the source, find the columns, name the labels, mend and drop rows, hold out the splits that the
-source lacks, remove twins (`training.data.leaks`), take the subsets. The same spec gives the same rows for
-ever, and the held-out rows don't depend on how many training rows are taken.
-Knows nothing about models; torch, Transformers and peft are not imported.
+source lacks, remove duplicates across splits, take the subsets. The same spec gives the same rows for ever,
+and the held-out rows don't depend on how many training rows are taken. torch, Transformers and peft are not
+imported.
 """
 
 import dataclasses
@@ -21,15 +21,15 @@ from typing import Any
 import datasets
 
 from inference.common.errors import DataError, RecipeError
+from inference.tables.columns import pick_column
+from inference.tables.formats import FORMATS
+from inference.tables.rows import kind_of
+from training.data.classes import read_classes
 from training.data.clean import mend
-from training.data.columns import find_column, read_labels
-from training.data.embedded import embedded_tweets
-from training.data.files import READERS, SPLIT_NAMES, read_path
-from training.data.hub import Hub, Look
-from training.data.leaks import remove_twins
-from training.data.report import Counts, DataReport, Rows, Source
-from training.data.splits import carve, held_out_size, subset
-from training.data.tables import RawTable
+from training.data.hub import Hub, Preflight
+from training.data.read import SPLIT_NAMES, RawTable, embedded_tweets, read_path
+from training.data.report import CleaningCounts, DataReport, DataSource, SplitSizes
+from training.data.splits import held_out_size, remove_duplicates, stratified_split, subset
 from training.recipes import DataSpec, Recipe
 
 HUB_DATASET = "mteb/tweet_sentiment_extraction"
@@ -48,28 +48,28 @@ class Splits:
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """A row of the test split."""
+class LabelledText:
+    """A row of a split."""
 
     text: str
     label: str
 
 
 def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
-    """Load what the spec asks for. Raises DataError when it can't be had, or can't be learned from."""
+    """Load what the spec asks for. Raises DataError when it can't be loaded, or can't be learned from."""
     source, tables = _open(spec.dataset.strip() or "auto", hub or Hub())
     columns = {split: _columns(spec, table, split, tables, source) for split, table in tables.items()}
-    labels = read_labels(
+    classes = read_classes(
         tables,
         {split: label for split, (_, label) in columns.items()},
         label_names=spec.label_names,
         where=source.name,
     )
     rows: dict[str, _Rows] = {}
-    counts = Counts()
+    counts = CleaningCounts()
     for split, table in tables.items():
-        rows[split], part = _clean(table.column(columns[split][0]), labels.ids[split])
-        counts += part + Counts(broken_lines=table.broken_lines)
+        rows[split], part = _clean(table.column(columns[split][0]), classes.ids[split])
+        counts += part + CleaningCounts(broken_lines=table.broken_lines)
         if not rows[split].texts:
             raise DataError(
                 f"No usable row is left in the {split} split of {source.name} ({table.n:,} read; "
@@ -77,28 +77,28 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
                 "check its columns with --text-column and --label-column."
             )
     read = {split: table.n for split, table in tables.items()}
-    rows, notes = _complete(rows, labels.names, seed=spec.seed, where=source.name)
-    gate = remove_twins({split: rows[split].texts for split in SPLIT_NAMES})
+    rows, notes = _complete(rows, classes.names, seed=spec.seed, where=source.name)
+    gate = remove_duplicates({split: rows[split].texts for split in SPLIT_NAMES})
     rows = {split: rows[split].take(gate.kept[split]) for split in SPLIT_NAMES}
-    _check_train(rows["train"], labels.names, source.name)
-    full = {split: rows[split].dataset(labels.names) for split in SPLIT_NAMES}
+    _check_train(rows["train"], classes.names, source.name)
+    full = {split: rows[split].dataset(classes.names) for split in SPLIT_NAMES}
     used = {
         split: subset(full[split], spec.rows_wanted(split), seed=spec.seed, stratified=spec.stratified)
         for split in SPLIT_NAMES
     }
     report = DataReport(
         source=source,
-        labels=labels.names,
+        labels=classes.names,
         rows={
-            split: Rows(read=read.get(split, 0), kept=len(full[split]), used=len(used[split]))
+            split: SplitSizes(read=read.get(split, 0), kept=len(full[split]), used=len(used[split]))
             for split in SPLIT_NAMES
         },
         counts=counts,
-        twins_removed=gate.removed,
-        class_balance={split: _balance(used[split], labels.names) for split in SPLIT_NAMES},
-        notes=(*labels.notes, *notes, *_subset_notes(spec, full, used)),
+        duplicates_removed=gate.removed,
+        class_balance={split: _balance(used[split], classes.names) for split in SPLIT_NAMES},
+        notes=(*classes.notes, *notes, *_subset_notes(spec, full, used)),
     )
-    return Splits(used["train"], used["validation"], used["test"], labels.names, report)
+    return Splits(used["train"], used["validation"], used["test"], classes.names, report)
 
 
 def spec_of(provenance: Mapping[str, Any], *, paths: bool = True) -> DataSpec | None:
@@ -123,11 +123,11 @@ def spec_of(provenance: Mapping[str, Any], *, paths: bool = True) -> DataSpec | 
         return None
 
 
-def held_out_texts(spec: DataSpec, *, hub: Hub | None = None) -> list[HeldOut]:
+def held_out_texts(spec: DataSpec, *, hub: Hub | None = None) -> list[LabelledText]:
     """Return the rows of the test split, for the Replay source. Raises DataError like `load_splits`."""
     splits = load_splits(spec, hub=hub)
     texts, ids = splits.test["text"], splits.test["label"]
-    return [HeldOut(text, splits.labels[i]) for text, i in zip(texts, ids, strict=True)]
+    return [LabelledText(text, splits.labels[i]) for text, i in zip(texts, ids, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class _Rows:
         return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
-def _open(dataset: str, hub: Hub) -> tuple[Source, Mapping[str, RawTable]]:
+def _open(dataset: str, hub: Hub) -> tuple[DataSource, Mapping[str, RawTable]]:
     if dataset == "auto":
         return _open_auto(hub)
     if dataset == "embedded":
@@ -152,10 +152,10 @@ def _open(dataset: str, hub: Hub) -> tuple[Source, Mapping[str, RawTable]]:
         return source, {"train": table}
     hub_id = _HUB_ID.fullmatch(dataset)
     if hub_id and not _is_path(dataset):
-        return _open_hub(hub_id["id"], hub_id["config"] or "", hub, hub.look(hub_id["id"]))
+        return _open_hub(hub_id["id"], hub_id["config"] or "", hub, hub.preflight(hub_id["id"]))
     path = Path(dataset).expanduser()
     found = read_path(path)
-    source = Source(
+    source = DataSource(
         name=path.resolve().name,
         kind="folder" if path.is_dir() else "file",
         location=dataset,
@@ -167,7 +167,7 @@ def _open(dataset: str, hub: Hub) -> tuple[Source, Mapping[str, RawTable]]:
 
 def _is_path(dataset: str) -> bool:
     path = Path(dataset)
-    if dataset.startswith((".", "/", "~")) or path.suffix.lower() in READERS:
+    if dataset.startswith((".", "/", "~")) or kind_of(path) in FORMATS:
         return True
     try:
         return path.exists()
@@ -175,37 +175,39 @@ def _is_path(dataset: str) -> bool:
         return False
 
 
-def _open_auto(hub: Hub) -> tuple[Source, Mapping[str, RawTable]]:
-    look = hub.look(HUB_DATASET)
-    why = look.why
-    if look.reachable or look.cached:
+def _open_auto(hub: Hub) -> tuple[DataSource, Mapping[str, RawTable]]:
+    found = hub.preflight(HUB_DATASET)
+    why = found.why
+    if found.reachable or found.cached:
         try:
-            return _open_hub(HUB_DATASET, "", hub, look)
+            return _open_hub(HUB_DATASET, "", hub, found)
         except DataError:
             why = f"{HUB_DATASET} can't be loaded though {why}"
     source, table = embedded_tweets()
     return dataclasses.replace(source, reason=f"because {why}"), {"train": table}
 
 
-def _open_hub(dataset_id: str, config: str, hub: Hub, look: Look) -> tuple[Source, Mapping[str, RawTable]]:
-    loaded = hub.load(dataset_id, config=config, look=look)
-    source = Source(
+def _open_hub(
+    dataset_id: str, config: str, hub: Hub, found: Preflight
+) -> tuple[DataSource, Mapping[str, RawTable]]:
+    loaded = hub.load(dataset_id, config=config, found=found)
+    source = DataSource(
         name=dataset_id,
         kind="hub",
         location=f"{dataset_id}:{config}" if config else dataset_id,
-        reason=f"because {look.why}" if look.reachable else f"from the local cache, since {look.why}",
+        reason=f"because {found.why}" if found.reachable else f"from the local cache, since {found.why}",
         revision=loaded.revision,
-        licence=look.licence,
+        licence=found.licence,
     )
     return source, loaded.tables
 
 
 def _columns(
-    spec: DataSpec, table: RawTable, split: str, tables: Mapping[str, RawTable], source: Source
+    spec: DataSpec, table: RawTable, split: str, tables: Mapping[str, RawTable], source: DataSource
 ) -> tuple[str, str]:
     where = source.name if len(tables) == 1 else f"The {split} split of {source.name}"
-    text = find_column(table, "text", given=spec.text_column, where=where)
-    label = find_column(table, "label", given=spec.label_column, where=where)
+    text = pick_column(table.names, "text", given=spec.text_column, where=where)
+    label = pick_column(table.names, "label", given=spec.label_column, where=where)
     if text == label:
         raise DataError(
             f"The column {text!r} can't hold both texts and labels; name the other with --label-column."
@@ -213,7 +215,7 @@ def _columns(
     return text, label
 
 
-def _clean(texts: Sequence[object], labels: Sequence[int | None]) -> tuple[_Rows, Counts]:
+def _clean(texts: Sequence[object], labels: Sequence[int | None]) -> tuple[_Rows, CleaningCounts]:
     kept_texts, kept_labels = [], []
     dropped: Counter[str] = Counter()
     for raw, label in zip(texts, labels, strict=True):
@@ -233,7 +235,7 @@ def _clean(texts: Sequence[object], labels: Sequence[int | None]) -> tuple[_Rows
                 dropped["still_damaged"] += 1
             elif mended.changed:
                 dropped["mended"] += 1
-    return _Rows(kept_texts, kept_labels), Counts(**dropped)
+    return _Rows(kept_texts, kept_labels), CleaningCounts(**dropped)
 
 
 def _complete(
@@ -261,7 +263,9 @@ def _complete(
         )
     notes = []
     for split in missing:
-        rest, held = carve(rows["train"].labels, size=held_out_size(len(rows["train"].labels)), seed=seed)
+        rest, held = stratified_split(
+            rows["train"].labels, size=held_out_size(len(rows["train"].labels)), seed=seed
+        )
         rows |= {split: rows["train"].take(held), "train": rows["train"].take(rest)}
         notes.append(
             f"The source has no {split} split: {len(held):,} rows of train are held out for it (seed {seed})."
@@ -273,8 +277,9 @@ def _check_train(train: _Rows, names: Sequence[str], where: str) -> None:
     lost = set(range(len(names))) - set(train.labels)
     if lost:
         raise DataError(
-            f"After twins of held-out rows are removed, train has no row of the class {names[min(lost)]!r} "
-            f"left in {where} ({len(train.texts)} rows remain); add rows of it that are in no other split."
+            "After duplicates of held-out rows are removed, train has no row of the class "
+            f"{names[min(lost)]!r} left in {where} ({len(train.texts)} rows remain); add rows of it that are "
+            "in no other split."
         )
 
 

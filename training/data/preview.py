@@ -3,18 +3,18 @@
     seen = preview(DataSpec(dataset="tweets.csv"), limit=5)
     print(*seen.sentences(), sep="\\n")
 
-Used by `python -m training data` and by the Train tab. Knows nothing about models or tokens.
+Used by `python -m training data` and by the Train tab.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from training.data.hub import Hub
-from training.data.load import HeldOut, Splits, load_splits
+from training.data.load import LabelledText, Splits, load_splits
 from training.data.report import DataReport
 from training.recipes import DataSpec
 
@@ -23,7 +23,7 @@ _TWEET_CHARACTERS = 280
 
 
 @dataclass(frozen=True)
-class Bin:
+class LengthBin:
     """How many texts have a length of `low` to `high` characters, both included."""
 
     low: int
@@ -41,10 +41,10 @@ class Preview:
 
     n: int
     balance: Mapping[str, int]
-    lengths: tuple[Bin, ...]
+    lengths: tuple[LengthBin, ...]
     median_characters: int
     longest_characters: int
-    rows: tuple[HeldOut, ...]
+    rows: tuple[LabelledText, ...]
     report: DataReport
 
     def sentences(self) -> list[str]:
@@ -57,7 +57,7 @@ class Preview:
             f"{self.longest_characters:,}.",
         ]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the preview as plain dicts, lists and numbers."""
         return {
             "n": self.n,
@@ -88,13 +88,13 @@ def preview_of(splits: Splits, *, limit: int = 8) -> Preview:
         median_characters=int(np.median(lengths)),
         longest_characters=int(lengths.max()),
         rows=tuple(
-            HeldOut(text, splits.labels[i]) for text, i in zip(some["text"], some["label"], strict=True)
+            LabelledText(text, splits.labels[i]) for text, i in zip(some["text"], some["label"], strict=True)
         ),
         report=splits.report,
     )
 
 
-def histogram(lengths: np.ndarray[Any, Any], *, bins: int = HISTOGRAM_BINS) -> tuple[Bin, ...]:
+def histogram(lengths: npt.NDArray[np.int64], *, bins: int = HISTOGRAM_BINS) -> tuple[LengthBin, ...]:
     """Count lengths in bins of equal width; what is longer than a tweet (280) and rare shares the last bin.
 
     The bins reach up to the 99th percentile, or to 280 where that is more and some text is so long.
@@ -105,4 +105,6 @@ def histogram(lengths: np.ndarray[Any, Any], *, bins: int = HISTOGRAM_BINS) -> t
     n_bins = -(-reach // width)
     counts = np.bincount(np.minimum((lengths - 1) // width, n_bins - 1), minlength=n_bins)
     tops = [width * (i + 1) for i in range(n_bins - 1)] + [max(longest, width * n_bins)]
-    return tuple(Bin(width * i + 1, top, int(n)) for i, (top, n) in enumerate(zip(tops, counts, strict=True)))
+    return tuple(
+        LengthBin(width * i + 1, top, int(n)) for i, (top, n) in enumerate(zip(tops, counts, strict=True))
+    )

@@ -3,7 +3,7 @@
     splits.report.sentences()                  # -> ["212 texts had a broken encoding and were mended.", …]
     splits.report.to_json()                    # -> the same as numbers, for events.jsonl and provenance
 
-Nothing is dropped, mended or removed without a count here. Knows nothing about how it was done.
+Nothing is dropped, mended or removed without a count here.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DataSource:
     """Where the rows come from.
 
     `kind` is "embedded", "hub", "file" or "folder"; `location` is what finds it again (a package, a Hub id, a
@@ -32,7 +32,7 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class CleaningCounts:
     """Rows dropped, each counted under the first reason that applies, and texts mended."""
 
     empty: int = 0
@@ -42,13 +42,13 @@ class Counts:
     mended: int = 0
     still_damaged: int = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
+    def __add__(self, other: "CleaningCounts") -> "CleaningCounts":
         mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
-        return Counts(**{key: mine[key] + others[key] for key in mine})
+        return CleaningCounts(**{key: mine[key] + others[key] for key in mine})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class SplitSizes:
     """Rows of a split: `read` from the source, `kept` after cleaning and leak gate, `used` in the subset."""
 
     read: int
@@ -77,16 +77,30 @@ class DataReport:
     """The account of one loading.
 
     `rows` and `class_balance` go by split (train, validation, test), the latter over the rows used;
-    `twins_removed` goes by "from/twin in", such as "train/test"; `notes` are sentences on the choices made.
+    `duplicates_removed` goes by "from/duplicate in", such as "train/test"; `notes` are sentences on what was
+    chosen.
     """
 
-    source: Source
+    source: DataSource
     labels: tuple[str, ...]
-    rows: Mapping[str, Rows]
-    counts: Counts
-    twins_removed: Mapping[str, int]
+    rows: Mapping[str, SplitSizes]
+    counts: CleaningCounts
+    duplicates_removed: Mapping[str, int]
     class_balance: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "DataReport":
+        """Read a report back from events.jsonl or provenance.json; what an older version lacked is empty."""
+        return cls(
+            source=DataSource(**_known(DataSource, record["source"])),
+            labels=tuple(record.get("labels") or ()),
+            rows={split: SplitSizes(**rows) for split, rows in (record.get("rows") or {}).items()},
+            counts=CleaningCounts(**_known(CleaningCounts, record.get("counts") or {})),
+            duplicates_removed=dict(record.get("twins_removed") or {}),
+            class_balance={split: dict(n) for split, n in (record.get("class_balance") or {}).items()},
+            notes=tuple(record.get("notes") or ()),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain dicts, lists and numbers."""
@@ -95,7 +109,7 @@ class DataReport:
             "labels": list(self.labels),
             "rows": {split: dataclasses.asdict(rows) for split, rows in self.rows.items()},
             "counts": dataclasses.asdict(self.counts),
-            "twins_removed": dict(self.twins_removed),
+            "twins_removed": dict(self.duplicates_removed),
             "class_balance": {split: dict(counts) for split, counts in self.class_balance.items()},
             "notes": list(self.notes),
         }
@@ -111,10 +125,10 @@ class DataReport:
         lines += self.notes
         counts = dataclasses.asdict(self.counts)
         lines += [_sentence(counts[key], *words) for key, words in _COUNTED.items() if counts[key]]
-        for pair, n in self.twins_removed.items():
-            split, twin = pair.split("/")
+        for pair, n in self.duplicates_removed.items():
+            split, other = pair.split("/")
             if n:
-                ending = f"with an exact twin in {twin}"
+                ending = f"with an exact duplicate in {other}"
                 lines.append(
                     _sentence(
                         n, f"row {ending} is removed from {split}", f"rows {ending} are removed from {split}"
@@ -125,3 +139,7 @@ class DataReport:
 
 def _sentence(n: int, one: str, many: str) -> str:
     return f"{n:,} {one if n == 1 else many}."
+
+
+def _known(kind: type[DataSource] | type[CleaningCounts], record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in kind.__dataclass_fields__ if key in record}

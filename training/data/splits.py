@@ -1,21 +1,29 @@
-"""Split rows and take subsets of them: always with every class, always the same rows for the same seed.
+"""Split rows, take subsets of them, and keep duplicates from crossing the splits.
 
-    rest, held_out = carve(labels, size=100, seed=42)
+    rest, held_out = stratified_split(labels, size=100, seed=42)
     part = subset(dataset, 1000, seed=42, stratified=True)
+    gate = remove_duplicates({"train": texts, "validation": texts, "test": texts})
+    gate.kept["train"], gate.removed           # -> indices, {"train/test": 56, ...}
 
-`carve` draws with NumPy's RandomState, whose stream is frozen for ever; `subset` is the datasets library's
-`shuffle(seed).select(range(n))`. Knows nothing about texts or where rows come from.
+Every class is in every split, and the same seed gives the same rows: `stratified_split` draws with NumPy's
+RandomState, whose stream is frozen for ever; `subset` is the datasets library's
+`shuffle(seed).select(range(n))`.
 """
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
+import datasets
 import numpy as np
 
 HELD_OUT_SHARE = 10  # one row in ten
 MIN_HELD_OUT_ROWS = 100  # fewer tell nothing: a 95 % interval of ± 8 points
 MAX_HELD_OUT_ROWS = 5_000  # more cost time and narrow the interval by less than a point
+_USER = re.compile(r"(?<!\w)@\w+")
+_LINK = re.compile(r"(?:https?://|www\.)\S+")
 
 
 def held_out_size(n: int) -> int:
@@ -23,7 +31,7 @@ def held_out_size(n: int) -> int:
     return max(1, min(max(n // HELD_OUT_SHARE, MIN_HELD_OUT_ROWS), MAX_HELD_OUT_ROWS, n // 5))
 
 
-def quotas(counts: Mapping[int, int], size: int, *, leave: int = 0) -> dict[int, int]:
+def class_shares(counts: Mapping[int, int], size: int, *, leave: int = 0) -> dict[int, int]:
     """Share `size` rows out over classes in proportion (largest remainders), at least one row each.
 
     Leaves at least `leave` rows of each class behind. The sum is `size` unless the classes are so many or so
@@ -42,20 +50,20 @@ def quotas(counts: Mapping[int, int], size: int, *, leave: int = 0) -> dict[int,
     return share
 
 
-def carve(labels: Sequence[int], *, size: int, seed: int) -> tuple[list[int], list[int]]:
+def stratified_split(labels: Sequence[int], *, size: int, seed: int) -> tuple[list[int], list[int]]:
     """Split row indices into (rest, held out), stratified; each class with two rows or more is in both."""
     random = np.random.RandomState(seed)  # not default_rng: only this stream is promised never to change
     rows: dict[int, list[int]] = {}
     for row, label in enumerate(labels):
         rows.setdefault(label, []).append(row)
-    share = quotas({label: len(rows[label]) for label in sorted(rows)}, size, leave=1)
+    share = class_shares({label: len(rows[label]) for label in sorted(rows)}, size, leave=1)
     held: set[int] = set()
     for label in sorted(rows):
         held.update(rows[label][i] for i in random.permutation(len(rows[label]))[: share[label]])
     return [row for row in range(len(labels)) if row not in held], sorted(held)
 
 
-def subset(dataset: Any, n: int, *, seed: int, stratified: bool = False) -> Any:
+def subset(dataset: datasets.Dataset, n: int, *, seed: int, stratified: bool = False) -> datasets.Dataset:
     """Return `dataset.shuffle(seed=seed).select(range(n))`, or all rows in their order when n is 0.
 
     With `stratified` the class shares are kept: of the shuffled rows, each class gives its first ones.
@@ -67,10 +75,48 @@ def subset(dataset: Any, n: int, *, seed: int, stratified: bool = False) -> Any:
     if not stratified:
         return shuffled.select(range(n))
     labels = list(shuffled["label"])
-    left = quotas(Counter(labels), n)
+    left = class_shares(Counter(labels), n)
     chosen = []
     for row, label in enumerate(labels):
         if left[label] > 0:
             left[label] -= 1
             chosen.append(row)
     return shuffled.select(chosen)
+
+
+@dataclass(frozen=True)
+class LeakGate:
+    """What is let through: `kept` row indices by split, and `removed` counts by "from/duplicate in"."""
+
+    kept: Mapping[str, Sequence[int]]
+    removed: Mapping[str, int]
+
+
+def duplicate_key(text: str) -> str:
+    """Return what exact duplicates share: NFKC, case folded, one user name, one link, single spaces."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(_USER.sub("@user", _LINK.sub("http", folded)).split())
+
+
+def remove_duplicates(splits: Mapping[str, Sequence[str]]) -> LeakGate:
+    """The leak gate: no row of train, or of validation, may be a duplicate of a row that is measured on.
+
+    Duplicates of test leave validation, and duplicates of either leave train; test is never touched. `splits`
+    has the texts of train, validation and test. A train row with duplicates in both is counted once, under
+    "train/test". Duplicates inside one split stay. Labels don't matter: duplicates whose labels differ leak
+    as much. Near duplicates are not looked for.
+    """
+    keys = {name: [duplicate_key(text) for text in texts] for name, texts in splits.items()}
+    test, validation = set(keys["test"]), set(keys["validation"])
+    in_test = [key in test for key in keys["train"]]
+    in_validation = [key in validation and not hit for key, hit in zip(keys["train"], in_test, strict=True)]
+    kept_train = [i for i, (a, b) in enumerate(zip(in_test, in_validation, strict=True)) if not (a or b)]
+    kept_validation = [i for i, key in enumerate(keys["validation"]) if key not in test]
+    return LeakGate(
+        kept={"train": kept_train, "validation": kept_validation, "test": range(len(keys["test"]))},
+        removed={
+            "train/test": sum(in_test),
+            "train/validation": sum(in_validation),
+            "validation/test": len(keys["validation"]) - len(kept_validation),
+        },
+    )

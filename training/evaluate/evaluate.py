@@ -144,7 +144,7 @@ def _disagreements(
 
 def rows_read(splits: Splits, split: str) -> RowsRead:
     """Return where the rows of a split come from."""
-    source, removed = splits.report.source, splits.report.twins_removed
+    source, removed = splits.report.source, splits.report.duplicates_removed
     return RowsRead(source.name, source.revision, source.sha256, removed.get(f"train/{split}", 0))
 
 

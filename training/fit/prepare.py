@@ -21,7 +21,7 @@ from torch import Tensor
 from inference.common.errors import RecipeError
 from inference.prompt import Prompt
 from inference.trunk import trunk_skipped
-from training.data.labels import LabelledReport, add_labelled
+from training.data.add_labels import LabelsReport, add_labels
 from training.data.load import Splits, load_splits
 from training.fit.estimate import Pace, Sizes, measure, phases
 from training.fit.rows import EncodedRows, TrainerRows, TrunkRows, cache_trunk, encoded_rows
@@ -105,7 +105,7 @@ class TrainingData:
     """The splits, and what became of the file of added labels, where there is one."""
 
     splits: Splits
-    added: LabelledReport | None = None
+    added: LabelsReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the account of the data for events.jsonl and provenance.json: no text."""
@@ -118,7 +118,7 @@ def load_data(recipe: Recipe) -> TrainingData:
     """Load what a recipe is trained on. Raises DataError."""
     if not recipe.more_data.strip():
         return TrainingData(load_splits(recipe.data))
-    found = add_labelled(recipe.data, Path(recipe.more_data.strip()).expanduser())
+    found = add_labels(recipe.data, Path(recipe.more_data.strip()).expanduser())
     return TrainingData(found.splits, found.report)
 
 

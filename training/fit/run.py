@@ -21,6 +21,7 @@ from inference.common.errors import ArtifactError, DataError
 from inference.common.store import read_jsonl, write_json, write_jsonl
 from inference.export.export import export_onnx
 from inference.live.drift import reference_of, save_reference
+from training.data.add_labels import LabelsReport
 from training.data.load import Splits
 from training.evaluate.evaluate import evaluate, rows_read
 from training.evaluate.scores import BAG_OF_WORDS, MAJORITY
@@ -85,10 +86,11 @@ def train_run(run: Run, journal: Journal, stop: Stopping) -> None:
 
 def _check_unchanged(run: Run, data: TrainingData) -> None:
     """Raise DataError when a run is resumed and its file of labels has changed: other rows, another model."""
-    first = next((event["more_data"] for event in run.events("data") if event.get("more_data")), None)
-    if data.added and first and first["sha256"] != data.added.sha256:
+    records = (event["more_data"] for event in run.events("data") if event.get("more_data"))
+    first = next(map(LabelsReport.from_json, records), None)
+    if data.added and first and first.sha256 != data.added.sha256:
         raise DataError(
-            f"{data.added.name} has changed since the run began ({first['read']:,} rows then, "
+            f"{data.added.name} has changed since the run began ({first.read:,} rows then, "
             f"{data.added.read:,} now). Start a new run."
         )
 

@@ -17,7 +17,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +122,9 @@ def export_labels(store: LabelStore, folder: Path) -> Path:
     """Write the labels as JSONL and return the file. Raises LabelError when there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"labels-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
-    store.export(path, key=import_module("training.data.leaks").twin_key)
+    from training.data.splits import duplicate_key  # noqa: PLC0415  (takes a second: not before the first page)
+
+    store.export(path, key=duplicate_key)
     return path
 
 
@@ -133,10 +134,10 @@ def training_recipe(loaded: Run | None, file: Path) -> Recipe:
 
 
 def look_at_labels(recipe: Recipe) -> Any:
-    """Return the LabelledReport of a recipe: what its file of labels adds, and what it leaves out, and why.
+    """Return the LabelsReport of a recipe: what its file of labels adds, and what it leaves out, and why.
 
     Raises DataError when the data can't be had or the labels don't fit.
     """
-    from training.data.labels import add_labelled  # noqa: PLC0415  (takes a second: not before the first page)
+    from training.data.add_labels import add_labels  # noqa: PLC0415  (takes a second: not before the first page)
 
-    return add_labelled(recipe.data, Path(recipe.more_data)).report
+    return add_labels(recipe.data, Path(recipe.more_data)).report

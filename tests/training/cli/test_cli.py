@@ -147,7 +147,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_ci_sees_lines(trained_gpt2, tmp_p
         (("resume", "none"), "There is no run 'none' (runs: none yet)."),
         (("cancel", "none"), "There is no run 'none' (runs: none yet)."),
         (("evaluate", "none"), "none does not exist. Train one with `python -m training train quick`."),
-        (("data", "none.csv"), "There is no file or folder none.csv"),
+        (("data", "none.csv"), "There is no file none.csv"),
     ],
 )
 def test_an_error_is_one_line_and_status_1(capsys, home, arguments, sentence):

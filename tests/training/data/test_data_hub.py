@@ -18,9 +18,9 @@ from tests.support.hub_fixtures import ADA
 
 SCENARIOS = """
 import dataclasses, json, sys, time
-from inference import hub_client
+from inference.common import hub_client
 from inference.common.errors import DataError
-from training import data
+from training.data import load as data
 from training.data.load import DataSpec, load_splits
 from training.data.hub import Hub
 

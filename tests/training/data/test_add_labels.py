@@ -1,4 +1,4 @@
-"""A person's labels join the training split, and no twin of a held-out row does."""
+"""A person's labels join the training split, and no duplicate of a held-out row does."""
 
 import dataclasses
 import json
@@ -11,9 +11,9 @@ from inference.common.errors import DataError
 from inference.common.store import append_event
 from inference.live.review import Disagreement, LabelStore
 from tests.support import command, tweets, write_csv
-from training.data.labels import add_labelled
-from training.data.leaks import twin_key
+from training.data.add_labels import LabelsReport, add_labels
 from training.data.load import DataSpec, load_splits
+from training.data.splits import duplicate_key
 from training.recipes import change, load_recipe
 from training.runs.run import create_run
 
@@ -39,7 +39,7 @@ def other(label):
 
 def test_new_rows_come_after_those_of_train_and_the_rest_is_untouched(spec, tmp_path):
     new = [("a brand new thing, brilliant", "positive"), ("nothing to see here", "neutral")]
-    before, after = load_splits(spec), add_labelled(spec, write(tmp_path / "mine.jsonl", new))
+    before, after = load_splits(spec), add_labels(spec, write(tmp_path / "mine.jsonl", new))
     assert named(after.splits, "train") == named(before, "train") + new
     for split in ("validation", "test"):
         assert named(after.splits, split) == named(before, split)
@@ -69,7 +69,7 @@ def test_every_row_that_is_left_out_is_counted_and_shown(spec, tmp_path):
         ("", "neutral"),
         ("no label", None),
     ]
-    found = add_labelled(spec, write(tmp_path / "mine.jsonl", rows))
+    found = add_labels(spec, write(tmp_path / "mine.jsonl", rows))
     report = found.report
     assert (report.read, report.added, report.duplicates) == (11, 1, 2)
     assert (report.conflicts, report.leaks, report.unusable) == (3, 3, 2)
@@ -81,10 +81,11 @@ def test_every_row_that_is_left_out_is_counted_and_shown(spec, tmp_path):
     assert report.sentences()[1:] == [
         "Left out: 2 (duplicates of a training row, or of each other).",
         "Left out: 3 (labels that contradict a training row, or each other).",
-        "Left out: 3 (exact twins of a row of validation or test, where they would leak).",
+        "Left out: 3 (exact duplicates of a row of validation or test, where they would leak).",
         "Left out: 2 (rows without a text or a label).",
     ]
     assert "wholly" not in json.dumps(report.to_json()).lower()
+    assert LabelsReport.from_json(report.to_json()).sentences() == report.sentences()
     assert json.dumps(report.to_json(texts=True)).lower().count("wholly") == 1
 
 
@@ -92,7 +93,7 @@ def test_a_held_out_row_that_the_recipe_does_not_use_is_no_training_row_either(s
     """Replay shows rows of the whole test split; a run that measures on ten must not learn the rest."""
     whole = named(load_splits(spec), "test")
     small = dataclasses.replace(spec, n_test=10, n_validation=10)
-    found = add_labelled(small, write(tmp_path / "mine.jsonl", [*whole, ("quite new", "neutral")]))
+    found = add_labels(small, write(tmp_path / "mine.jsonl", [*whole, ("quite new", "neutral")]))
     assert (found.report.leaks, found.report.added) == (len(whole), 1)
     assert len(found.splits.test) == 10
 
@@ -100,7 +101,7 @@ def test_a_held_out_row_that_the_recipe_does_not_use_is_no_training_row_either(s
 def test_added_rows_come_on_top_of_n_train(spec, tmp_path):
     small = dataclasses.replace(spec, n_train=30)
     path = write(tmp_path / "mine.jsonl", [("quite new", "neutral")])
-    assert named(add_labelled(small, path).splits, "train") == [
+    assert named(add_labels(small, path).splits, "train") == [
         *named(load_splits(small), "train"),
         ("quite new", "neutral"),
     ]
@@ -108,7 +109,7 @@ def test_added_rows_come_on_top_of_n_train(spec, tmp_path):
 
 def test_one_class_alone_may_be_added(spec, tmp_path):
     path = write(tmp_path / "mine.jsonl", [(f"so good {word}", "positive") for word in "abc"])
-    assert add_labelled(spec, path).report.by_label == {"negative": 0, "neutral": 0, "positive": 3}
+    assert add_labels(spec, path).report.by_label == {"negative": 0, "neutral": 0, "positive": 3}
 
 
 def test_a_label_that_the_data_lacks_is_refused(spec, tmp_path):
@@ -117,11 +118,11 @@ def test_a_label_that_the_data_lacks_is_refused(spec, tmp_path):
         r"mine.jsonl has the label 'joyful', which the data lacks \(it has negative, neutral, positive\)"
     )
     with pytest.raises(DataError, match=expected):
-        add_labelled(spec, path)
-    with pytest.raises(DataError, match="There is no file or folder"):
-        add_labelled(spec, tmp_path / "none.jsonl")
+        add_labels(spec, path)
+    with pytest.raises(DataError, match="There is no file"):
+        add_labels(spec, tmp_path / "none.jsonl")
     with pytest.raises(DataError, match="has no label column"):
-        add_labelled(spec, _only_texts(tmp_path / "texts.jsonl"))
+        add_labels(spec, _only_texts(tmp_path / "texts.jsonl"))
 
 
 def _only_texts(path):
@@ -131,21 +132,21 @@ def _only_texts(path):
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_counts_sum_up_and_no_twin_gets_in(spec, tmp_path, data):
+def test_counts_sum_up_and_no_duplicate_gets_in(spec, tmp_path, data):
     splits = load_splits(spec)
     texts = [text for split in ("train", "validation", "test") for text, _ in named(splits, split)[:6]]
     texts += ["new one", "New one", "new two @a", "new two @b", " "]
     rows = data.draw(st.lists(st.tuples(st.sampled_from(texts), st.sampled_from(splits.labels)), min_size=1))
-    found = add_labelled(spec, write(tmp_path / "mine.jsonl", rows))
+    found = add_labels(spec, write(tmp_path / "mine.jsonl", rows))
     r = found.report
     assert r.read == len(rows) == r.added + r.duplicates + r.conflicts + r.leaks + r.unusable
     assert (
         len(found.splits.train) == len(splits.train) + r.added == len(splits.train) + sum(r.by_label.values())
     )
-    keys = [twin_key(text) for text, _ in named(found.splits, "train")[len(splits.train) :]]
+    keys = [duplicate_key(text) for text, _ in named(found.splits, "train")[len(splits.train) :]]
     assert len(set(keys)) == len(keys)
     for split in ("train", "validation", "test"):
-        assert not set(keys) & {twin_key(text) for text, _ in named(splits, split)}
+        assert not set(keys) & {duplicate_key(text) for text, _ in named(splits, split)}
 
 
 # The command line
@@ -161,7 +162,7 @@ def test_train_adds_the_labels_of_a_duel(tmp_path, tiny_gpt2, tiny_tweets):
         store.label(store.take().id, label)
     private = tmp_path / "private"
     private.mkdir()
-    store.export(private / "mine.jsonl", key=twin_key)
+    store.export(private / "mine.jsonl", key=duplicate_key)
     store.close()
     run, changes = tmp_path / "run", [f"more_data={private / 'mine.jsonl'}", "epochs=1", "n_train=60"]
     done = command(
@@ -178,7 +179,9 @@ def test_train_adds_the_labels_of_a_duel(tmp_path, tiny_gpt2, tiny_tweets):
     )
     assert done.returncode == 0, done.stderr
     assert "12 of the 13 labelled texts of mine.jsonl are added to train" in done.stderr
-    assert "Left out: 1 (exact twins of a row of validation or test, where they would leak)." in done.stderr
+    assert (
+        "Left out: 1 (exact duplicates of a row of validation or test, where they would leak)." in done.stderr
+    )
     record = json.loads((run / "artifact" / "provenance.json").read_text(encoding="utf-8"))
     assert record["sizes"]["train"] == 72
     assert {key: record["data"]["more_data"][key] for key in ("name", "added", "leaks")} == {
@@ -222,8 +225,9 @@ def test_a_run_is_not_resumed_with_other_labels(tmp_path, tiny_gpt2, tiny_tweets
         ),
         run_dir=tmp_path / "run",
     )
-    before = {"sha256": "of another file", "read": 7}
-    append_event(run.path / "events.jsonl", "data", sentences=[], more_data=before)
+    now = add_labels(run.recipe.data, mine).report
+    before = dataclasses.replace(now, sha256="of another file", read=7)
+    append_event(run.path / "events.jsonl", "data", sentences=[], more_data=before.to_json())
     done = command("training", "train", "smoke", "--run-dir", run.path, "--reuse")
     assert done.returncode == 1
     assert done.stderr.endswith(

@@ -1,7 +1,5 @@
 """Mending: what is broken becomes readable, what is sound stays, and nothing can break Arrow."""
 
-import time
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,7 +60,5 @@ def test_any_text_becomes_storable_and_mending_again_keeps_it_so(text):
     assert once.changed == (once.text != text)
 
 
-def test_a_text_of_100_000_characters_is_kept_whole_and_takes_no_time():
-    start = time.perf_counter()
+def test_a_text_of_100_000_characters_is_kept_whole():
     assert len(mend("é😀x " * 25_000).text) == 100_000
-    assert time.perf_counter() - start < 2

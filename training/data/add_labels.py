@@ -1,19 +1,19 @@
 """Train on a person's labels too: add a file of labelled texts to the training split, through the leak gate.
 
-    added = add_labelled(spec, Path("mine.jsonl"))
+    added = add_labels(spec, Path("mine.jsonl"))
     added.splits.train                                           # what a run trains on
     print(*added.report.sentences(), sep="\\n")                   # to be shown before a run is started
 
-A row is left out when it is a twin (`training.data.leaks.twin_key`) of a row of the whole validation or test
-split, be it used or not: posts of Replay are such rows. It is left out too as a duplicate of a training row
-or of a row before it, and as a conflict when twins have different labels; of rows of the file that
-contradict each other none is added. The held-out rows are never touched, and the added rows come on top of
-`n_train`. Knows nothing about who gave the labels, nor about models.
+A row is left out when it is an exact duplicate (`training.data.splits.duplicate_key`) of a row of the whole
+validation or test split, be it used or not: posts of Replay are such rows. It is left out too as a duplicate
+of a training row or of a row before it, and as a conflict when duplicates have different labels; of rows of
+the file that contradict each other none is added. The held-out rows are never touched, and the added rows
+come on top of `n_train`.
 """
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,21 @@ from typing import Any
 import datasets
 
 from inference.common.errors import DataError
+from inference.common.store import sha256_of
+from inference.tables.columns import pick_column
 from training.data.clean import mend
-from training.data.columns import find_column
-from training.data.files import read_path
 from training.data.hub import Hub
-from training.data.leaks import remove_twins, twin_key
 from training.data.load import Splits, load_splits
-from training.data.report import Rows
+from training.data.read import read_table
+from training.data.report import SplitSizes
+from training.data.splits import duplicate_key, remove_duplicates
 from training.recipes import DataSpec
 
 SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Conflict:
+class LabelConflict:
     """A text that came with different labels."""
 
     text: str
@@ -45,7 +46,7 @@ class Conflict:
 
 
 @dataclass(frozen=True)
-class LabelledReport:
+class LabelsReport:
     """What became of the rows of a file of labelled texts. The counts sum up to `read`."""
 
     name: str
@@ -61,8 +62,13 @@ class LabelledReport:
     """Rows added, by label."""
     shown_duplicates: tuple[str, ...] = ()
     """The first 20 texts that are in train, or in the file, already."""
-    shown_conflicts: tuple[Conflict, ...] = ()
+    shown_conflicts: tuple[LabelConflict, ...] = ()
     """The first 20 of them."""
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "LabelsReport":
+        """Read the counts back from events.jsonl or provenance.json."""
+        return cls(**{key: record[key] for key in cls.__dataclass_fields__ if key in record})
 
     def to_json(self, *, texts: bool = False) -> dict[str, Any]:
         """Return the counts, for events.jsonl and provenance; with `texts` what is shown too."""
@@ -76,23 +82,23 @@ class LabelledReport:
             f"{self.added:,} of the {self.read:,} labelled texts of {self.name} are added to train"
             f"{f' ({labels})' if labels else ''}."
         ]
-        told = {
+        reasons = {
             "duplicates": "duplicates of a training row, or of each other",
             "conflicts": "labels that contradict a training row, or each other",
-            "leaks": "exact twins of a row of validation or test, where they would leak",
+            "leaks": "exact duplicates of a row of validation or test, where they would leak",
             "unusable": "rows without a text or a label",
         }
-        counts = {key: getattr(self, key) for key in told}
-        lines += [f"Left out: {counts[key]:,} ({words})." for key, words in told.items() if counts[key]]
+        counts = {key: getattr(self, key) for key in reasons}
+        lines += [f"Left out: {counts[key]:,} ({words})." for key, words in reasons.items() if counts[key]]
         return lines
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedLabels:
     """Splits whose training split holds the added rows, and the account of them."""
 
     splits: Splits
-    report: LabelledReport
+    report: LabelsReport
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class _Row:
     key: str
 
 
-def add_labelled(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> Added:
+def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLabels:
     """Load a spec's splits and add a file of labelled texts to train.
 
     The file is CSV, TSV, JSONL or Parquet with a text and a label column, found by name; its labels are
@@ -110,23 +116,23 @@ def add_labelled(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> Added
     has a label that the data does not.
     """
     splits = load_splits(spec, hub=hub)
-    found = read_path(path)
-    table = found.tables["train"]
-    texts = table.column(find_column(table, "text", given="", where=path.name))
-    labels = table.column(find_column(table, "label", given="", where=path.name))
+    table = read_table(path)
+    texts = table.column(pick_column(table.names, "text", where=path.name))
+    labels = table.column(pick_column(table.names, "label", where=path.name))
     rows = _rows(texts, labels, splits.labels, path.name)
     whole = splits  # held-out rows that the spec does not take must not be learnt either
     if spec.n_validation or spec.n_test:
         whole = load_splits(dataclasses.replace(spec, n_validation=0, n_test=0), hub=hub)
     safe = _without_leaks(rows, whole)
     known = {
-        twin_key(text): label for text, label in zip(splits.train["text"], splits.train["label"], strict=True)
+        duplicate_key(text): label
+        for text, label in zip(splits.train["text"], splits.train["label"], strict=True)
     }
     kept, duplicates, conflicts = _sorted_out(safe, known, splits.labels)
     counts = Counter(row.label for row in kept)
-    report = LabelledReport(
+    report = LabelsReport(
         name=path.name,
-        sha256=found.sha256,
+        sha256=sha256_of(path),
         read=table.n,
         added=len(kept),
         duplicates=len(duplicates),
@@ -137,7 +143,7 @@ def add_labelled(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> Added
         shown_duplicates=tuple(row.text for row in duplicates[:SHOWN]),
         shown_conflicts=tuple(conflicts[:SHOWN]),
     )
-    return Added(_with_rows(splits, kept, report), report)
+    return AddedLabels(_with_rows(splits, kept, report), report)
 
 
 def _rows(texts: Sequence[object], labels: Sequence[object], names: Sequence[str], where: str) -> list[_Row]:
@@ -153,13 +159,13 @@ def _rows(texts: Sequence[object], labels: Sequence[object], names: Sequence[str
                 f"{where} has the label {label[:40]!r}, which the data lacks (it has "
                 f"{', '.join(names[:20])}); change the label, or leave the row out."
             )
-        rows.append(_Row(text, names.index(label), twin_key(text)))
+        rows.append(_Row(text, names.index(label), duplicate_key(text)))
     return rows
 
 
 def _without_leaks(rows: Sequence[_Row], whole: Splits) -> list[_Row]:
-    """Leave out twins of held-out rows."""
-    gate = remove_twins(
+    """Leave out duplicates of held-out rows."""
+    gate = remove_duplicates(
         {
             "train": [row.text for row in rows],
             "validation": list(whole.validation["text"]),
@@ -171,7 +177,7 @@ def _without_leaks(rows: Sequence[_Row], whole: Splits) -> list[_Row]:
 
 def _sorted_out(
     rows: Sequence[_Row], known: dict[str, int], names: Sequence[str]
-) -> tuple[list[_Row], list[_Row], list[Conflict]]:
+) -> tuple[list[_Row], list[_Row], list[LabelConflict]]:
     """Return the rows to add, the duplicates, and one conflict for each text that has one."""
     groups: dict[str, list[_Row]] = {}
     for row in rows:
@@ -181,10 +187,12 @@ def _sorted_out(
         given = [row.label for row in group]
         if key in known and set(given) != {known[key]}:
             all_labels = dict.fromkeys([known[key], *given])
-            conflicts.append(Conflict(group[0].text, tuple(names[i] for i in all_labels), with_train=True))
+            conflicts.append(
+                LabelConflict(group[0].text, tuple(names[i] for i in all_labels), with_train=True)
+            )
         elif len(set(given)) > 1:
             conflicts.append(
-                Conflict(group[0].text, tuple(names[i] for i in dict.fromkeys(given)), with_train=False)
+                LabelConflict(group[0].text, tuple(names[i] for i in dict.fromkeys(given)), with_train=False)
             )
         elif key in known:
             duplicates += group
@@ -194,7 +202,7 @@ def _sorted_out(
     return kept, duplicates, conflicts
 
 
-def _with_rows(splits: Splits, kept: Sequence[_Row], report: LabelledReport) -> Splits:
+def _with_rows(splits: Splits, kept: Sequence[_Row], report: LabelsReport) -> Splits:
     before, n = splits.report, len(kept)
     train = splits.train
     if kept:
@@ -209,7 +217,7 @@ def _with_rows(splits: Splits, kept: Sequence[_Row], report: LabelledReport) -> 
         before,
         rows={
             **before.rows,
-            "train": Rows(read=old.read + report.read, kept=old.kept + n, used=old.used + n),
+            "train": SplitSizes(read=old.read + report.read, kept=old.kept + n, used=old.used + n),
         },
         class_balance={
             **before.class_balance,

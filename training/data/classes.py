@@ -1,9 +1,8 @@
-"""Find the text and the label column of a table, and turn raw labels into named classes.
+"""Turn the raw values of a label column into named classes.
 
-    text = find_column(table, "text", given="", where="tweets.csv")
-    labels = read_labels({"train": table}, {"train": "label"}, label_names=(), where="tweets.csv")
+    classes = read_classes({"train": table}, {"train": "label"}, label_names=(), where="tweets.csv")
 
-Labels may be integers, strings, booleans or a ClassLabel, and keep their names. Knows nothing about files.
+Labels may be integers, strings, booleans or a ClassLabel, and keep their names.
 """
 
 import math
@@ -12,20 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.common.errors import DataError
-from inference.tables.columns import TEXT_COLUMNS
-from inference.tables.columns import find_column as first_of
 from training.data.clean import mend
-from training.data.tables import RawTable
+from training.data.read import RawTable
 
-# fmt: off
-CANDIDATES = {
-    "text": TEXT_COLUMNS,
-    "label": (
-        "label", "labels", "sentiment", "target", "class", "category", "emotion", "polarity",
-        "airline_sentiment", "label_text", "label_name", "gold_label", "intent", "stance", "y",
-    ),
-}
-# fmt: on
 _NAME_SUFFIXES = ("_text", "_name", "_names", "_str", "_string")
 _MISSING = {"", "nan", "null", "n/a", "<na>"}  # not "none": stance data sets have a class of that name
 _INTEGER = re.compile(r"[-+]?\d{1,9}(\.0+)?")
@@ -35,7 +23,7 @@ _Value = int | str | None
 
 
 @dataclass(frozen=True)
-class Labels:
+class Classes:
     """Class names in the order of their ids, and each split's ids by row (None: the label is missing)."""
 
     names: tuple[str, ...]
@@ -43,22 +31,9 @@ class Labels:
     notes: tuple[str, ...] = ()
 
 
-def find_column(table: RawTable, kind: str, *, given: str, where: str) -> str:
-    """Return the name of the "text" or "label" column: the given one, or the first candidate by name.
-
-    Case, spaces and hyphens don't matter. Raises DataError, with the columns that were found.
-    """
-    name = first_of(table.names, [given] if given else CANDIDATES[kind])
-    if name is not None:
-        return name
-    found = ", ".join(name or '""' for name in table.names[:20])
-    what = f"column {given!r}" if given else f"{kind} column"
-    raise DataError(f"{where} has no {what} (found: {found}); name the right one with --{kind}-column.")
-
-
-def read_labels(
+def read_classes(
     tables: Mapping[str, RawTable], columns: Mapping[str, str], *, label_names: Sequence[str], where: str
-) -> Labels:
+) -> Classes:
     """Read each split's label column and name its classes; the classes are the union over the splits.
 
     Strings sort alphabetically. Integers keep their order and take, if there are any: `label_names`, the
@@ -83,7 +58,7 @@ def read_labels(
         )
     ids = {value: i for i, value in enumerate(names)}
     unused = [name for name in declared if name not in names]
-    return Labels(
+    return Classes(
         tuple(names.values()),
         {split: [None if v is None else ids[v] for v in rows] for split, rows in values.items()},
         (f"Classes without a row are left out: {', '.join(unused)}.",) if unused else (),
