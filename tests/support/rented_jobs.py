@@ -18,8 +18,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from inference.common.store import read_jsonl, sha256_of
 from tests.support import REPOSITORY, wait_for
-from training.jobs import wire
-from training.jobs.work import RESULTS, pushable
+from training.jobs.work import RESULTS, event_line
+from training.publish.files import allowed
 from training.runs import run as jobs
 
 
@@ -28,38 +28,45 @@ def wait_until_gone():
     wait_for(lambda: all(child.poll() is not None for child in jobs._children))
 
 
-def job_environment(spec: dict, folder: Path) -> dict[str, str]:
+def job_environment(spec: dict, folder: Path, mounts: dict[str, str]) -> dict[str, str]:
     """Return what a container would see: the spec's variables and secrets, and the machine's own."""
     bare = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
+        "TMPDIR": str(folder),
         "HF_HOME": str(folder / "hf"),
         "HF_HUB_DISABLE_XET": "1",
         "OMP_NUM_THREADS": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-    return bare | spec["environment"] | spec.get("secrets", {})
+    asked = {name: mounts.get(value, value) for name, value in spec["environment"].items()}
+    return bare | asked | spec.get("secrets", {})
 
 
 class Machine:
-    """Executes jobs. `seen`: the files of the crate, as they were when the job began."""
+    """Executes jobs. `seen`: the files of the bundle, as they were when the job began."""
 
     def __init__(self, hub, folder: Path):
         self.hub, self.folder = hub, folder
         self.seen: dict[str, bytes] = {}
 
     def __call__(self, job):
-        task = json.loads(job.spec["environment"]["TWEETTUNE_JOB"])
-        self.seen = self.hub.files(task["crate"], kind="dataset")
         folder = self.folder / job.id
+        [volume] = job.spec["volumes"]
+        self.seen = self.hub.files(volume["source"], kind=volume["type"])
+        mounted = folder / "mounted"
+        for name, content in self.seen.items():
+            path = mounted / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         work = folder / "work"
         assert REPOSITORY not in work.parents, "a job must not find the code that it is to be sent"
         work.mkdir(parents=True)
         with subprocess.Popen(
-            job.spec["command"],
+            self._command(job.spec["command"]),
             cwd=work,
-            env=job_environment(job.spec, folder),
+            env=job_environment(job.spec, folder, {volume["mountPath"]: str(mounted)}),
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -70,6 +77,14 @@ class Machine:
             job.logs.extend(line.rstrip("\n") for line in process.stdout)
         if process.returncode:
             raise RuntimeError(f"exit status {process.returncode}")
+
+    @staticmethod
+    def _command(words: list[str]) -> list[str]:
+        """Return what `uv run --with PIN … python …` starts, with the pins that are here already."""
+        assert words[:2] == ["uv", "run"]
+        options = words[2 : words.index("python")]
+        assert set(options[::2]) <= {"--with", "--python"} and all("==" in o for o in options[1:-1:2])
+        return [sys.executable, *words[words.index("python") + 1 :]]
 
     @staticmethod
     def _stop(job, process):
@@ -94,7 +109,7 @@ class Script:
         task = json.loads(job.spec["environment"]["TWEETTUNE_JOB"])
         api = HfApi(endpoint=self.hub.endpoint, token=job.spec["secrets"]["HF_TOKEN"])
         events = [e for e in read_jsonl(self.run.path / "events.jsonl")]
-        job.logs.append("Installing 23 of 23 packages.")
+        job.logs.append("Installed 23 packages.")
         for number, event in enumerate(events, 1):
             if number == self.stop_at:
                 while not self.go.wait(0.02):
@@ -106,11 +121,13 @@ class Script:
         self._leave(api, task, events)
 
     def _tell(self, job, number, event):
-        for line in wire.lines(number, event):
+        if line := event_line(number, event):
             job.logs.extend(self.line(line))
 
     def _push(self, api, task) -> dict:
-        files, _ = pushable(self.run.artifact)
+        found = [path for path in self.run.artifact.rglob("*") if path.is_file()]
+        named = {path.relative_to(self.run.artifact).as_posix(): path for path in found}
+        files = {name: path for name, path in named.items() if allowed(name)}
         api.create_repo(task["model"], private=True)
         adds = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
         commit = api.create_commit(task["model"], adds, commit_message="Add").oid
@@ -124,4 +141,4 @@ class Script:
             for name in RESULTS[1:]
             if (self.run.path / name).is_file()
         ]
-        api.create_commit(task["crate"], adds, commit_message="Add", repo_type="dataset")
+        api.create_commit(task["bundle"], adds, commit_message="Add", repo_type="dataset")

@@ -2,6 +2,6 @@
 
     python -m training train quick --on jobs:l4x1
 
-`command` plans and asks, `crate` packs the code, `bootstrap` and `work` run inside the job, `follow` brings
-its events and its artifact home. Knows nothing about how a training works.
+`command` plans and asks, `machines` knows prices and times, `bundle` packs the code, `work` runs inside the
+job, `follow` copies its events and downloads its artifact.
 """

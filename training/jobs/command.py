@@ -10,7 +10,6 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import hf_hub_download
 from transformers import AutoConfig
@@ -18,20 +17,16 @@ from transformers import AutoConfig
 from inference.common.errors import BaseError
 from inference.common.progress import agreed
 from training.data.load import load_splits
-from training.jobs.crate import Crate, pack
-from training.jobs.errors import JobRefused
-from training.jobs.flavors import find_flavor, flavors, parse_target
+from training.jobs.bundle import Bundle, pack
 from training.jobs.hub import TIMEOUT_S, JobsHub, give_up_in_time, hub_errors
-from training.jobs.plan import JobEstimate, Shape, estimate_job
-from training.jobs.record import Rental, keep
+from training.jobs.machines import JobEstimate, Shape, estimate_job, find_flavor, flavors, parse_target
+from training.jobs.record import JobRefused, Rental, keep
 from training.model.bases import EMBEDDED, GPT2
 from training.model.classifier import trunk_depth
 from training.recipes import Recipe
 from training.runs import run as jobs
 
-_GPT2_CONFIG = {"model_type": "gpt2"}  # its defaults are the 124M model's shape
 _SMOLLM2_CONFIG = {
-    "model_type": "llama",
     "hidden_size": 576,
     "intermediate_size": 1536,
     "num_hidden_layers": 30,
@@ -53,7 +48,7 @@ def rent(
 ) -> jobs.Run:
     """Start a run on a rented machine, once `ask` has said yes. Raises TweetTuneError (RentedError …)."""
     name, timeout_s = parse_target(target), seconds_of(job_timeout) if job_timeout else 0
-    crate = pack(recipe)
+    bundle = pack(recipe)
     give_up_in_time()
     hub = JobsHub.open()
     user = hub.user()
@@ -70,12 +65,12 @@ def rent(
         price_source=flavor.price_source,
         namespace=user,
         nonce=nonce,
-        crate=f"{user}/tweettune-job-{stem}-{nonce}",
+        bundle=f"{user}/tweettune-job-{stem}-{nonce}",
         model=f"{user}/tweettune-{stem}-{nonce}",
         estimated_s=round(estimate.seconds, 1),
         timeout_s=estimate.timeout_s,
     )
-    for sentence in what_will_happen(rental, estimate, crate, shape):
+    for sentence in what_will_happen(rental, estimate, bundle, shape):
         say(sentence)
     if not ask("Rent it?"):
         raise JobRefused("Nothing was sent and nothing was rented.")
@@ -85,12 +80,12 @@ def rent(
     return run
 
 
-def what_will_happen(rental: Rental, estimate: JobEstimate, crate: Crate, shape: Shape) -> list[str]:
+def what_will_happen(rental: Rental, estimate: JobEstimate, bundle: Bundle, shape: Shape) -> list[str]:
     """Say all that a yes agrees to, for people."""
     return [
         f"The Hub's account {rental.namespace} rents a machine to train from {shape.name}.",
         *estimate.sentences(),
-        f"Sent, to the private data set {rental.crate}: {'; '.join(crate.sentences())}. "
+        f"Sent, to the private data set {rental.bundle}: {'; '.join(bundle.sentences())}. "
         "It is deleted when the job has ended.",
         "The job gets your token as the secret HF_TOKEN, to fetch that and to push the model.",
         f"The model goes to the private repository {rental.model}, which stays, and is fetched from there.",
@@ -117,26 +112,25 @@ def seconds_of(text: str) -> int:
 def base_shape(recipe: Recipe, hub: JobsHub) -> Shape:
     """Return the shape of a recipe's base, from its config on the Hub. Raises BaseError if there is none."""
     if recipe.base == "auto":
-        return _shape(f"{GPT2} (the base is auto, and the job reaches the Hub)", _GPT2_CONFIG, recipe)
-    if recipe.base == EMBEDDED:
-        return _shape("the embedded SmolLM2-135M", _SMOLLM2_CONFIG, recipe)
-    try:
-        with hub_errors(f"read {recipe.base}"):
-            path = hf_hub_download(
-                recipe.base, "config.json", token=hub.token, endpoint=hub.api.endpoint, etag_timeout=TIMEOUT_S
-            )
-    except JobRefused as error:
-        raise BaseError(
-            f"The base {recipe.base!r} can't be had for a job: {error} "
-            "Check its name, and that you may read it."
-        ) from error
-    return _shape(recipe.base, AutoConfig.from_pretrained(Path(path).parent), recipe)
-
-
-def _shape(name: str, config: Any, recipe: Recipe) -> Shape:
-    if isinstance(config, dict):
-        kind = config["model_type"]
-        config = AutoConfig.for_model(kind, **{key: v for key, v in config.items() if key != "model_type"})
+        name, config = f"{GPT2} (the base is auto, and the job reaches the Hub)", AutoConfig.for_model("gpt2")
+    elif recipe.base == EMBEDDED:
+        name, config = "the embedded SmolLM2-135M", AutoConfig.for_model("llama", **_SMOLLM2_CONFIG)
+    else:
+        try:
+            with hub_errors(f"read {recipe.base}"):
+                path = hf_hub_download(
+                    recipe.base,
+                    "config.json",
+                    token=hub.token,
+                    endpoint=hub.api.endpoint,
+                    etag_timeout=TIMEOUT_S,
+                )
+        except JobRefused as error:
+            raise BaseError(
+                f"The base {recipe.base!r} can't be downloaded for a job: {error} "
+                "Check its name, and that you may read it."
+            ) from error
+        name, config = recipe.base, AutoConfig.from_pretrained(Path(path).parent)
     width, heads = config.hidden_size, config.num_attention_heads
     inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width
     gated = 3 if hasattr(config, "intermediate_size") else 2

@@ -1,14 +1,13 @@
 """The Hub's calls that a rented training needs, each with a time-out and with errors in one sentence.
 
     hub = JobsHub.open()                     # the token of HF_TOKEN or of `hf auth login`
-    hub.user(); hub.hardware(); hub.commit("ada/crate", "dataset", {"recipe.toml": b"…"}, message="…")
+    hub.user(); hub.hardware(); hub.commit("ada/bundle", "dataset", {"recipe.toml": b"…"}, message="…")
 
 The Hub's client has no time-outs of its own; `give_up_in_time` sets them for the whole process.
 Knows nothing about recipes or runs.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ import httpx2
 from huggingface_hub import (
     CommitOperationAdd,
     HfApi,
+    JobHardwareInfo,
+    JobInfo,
     constants,
     get_token,
     set_client_factory,
@@ -29,7 +30,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, Repository
 from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from training.jobs.errors import HubSilent, JobRefused, RentedError
+from training.jobs.record import HubSilent, JobRefused, RentedError
 
 TIMEOUT_S = 20.0
 TRIES = 4
@@ -129,7 +130,7 @@ class JobsHub:
         """Return the user's name."""
         return str(self.again("read who you are", self.api.whoami)["name"])
 
-    def hardware(self) -> list[Any] | None:
+    def hardware(self) -> list[JobHardwareInfo] | None:
         """Return the machines and their prices; None when the Hub does not say."""
         try:
             with hub_errors("list its machines"):
@@ -182,17 +183,17 @@ class JobsHub:
 
         self.again(f"delete {repo}", remove)
 
-    def find(self, namespace: str, nonce: str) -> Any | None:
+    def find(self, namespace: str, nonce: str) -> JobInfo | None:
         """Return the JobInfo of the job with this nonce, None when there is none."""
         label = {"tweettune": nonce}
 
-        def look() -> Any | None:
+        def look() -> JobInfo | None:
             found = self.api.list_jobs(labels=label, namespace=namespace, timeout=int(TIMEOUT_S))
             return next((job for job in found if (job.labels or {}).get("tweettune") == nonce), None)
 
         return self.again("list the jobs", look)
 
-    def submit(self, *, namespace: str, nonce: str, **spec: Any) -> Any:
+    def submit(self, *, namespace: str, nonce: str, **spec: Any) -> JobInfo:
         """Start a job once. Returns its JobInfo.
 
         It looks before it starts one, again after every answer that was lost: a job costs money.
@@ -202,16 +203,22 @@ class JobsHub:
                 return job
             try:
                 with hub_errors("start a job"):
-                    return self.api.run_job(namespace=namespace, labels={"tweettune": nonce}, **spec)
+                    started: JobInfo = self.api.run_uv_job(
+                        namespace=namespace, labels={"tweettune": nonce}, **spec
+                    )
+                    return started
             except HubSilent:
                 if attempt == TRIES - 1:
                     raise
             self.sleep(2.0**attempt)
         raise AssertionError("the last try returns or raises")
 
-    def inspect(self, job_id: str, namespace: str) -> Any:
+    def inspect(self, job_id: str, namespace: str) -> JobInfo:
         """Return a job's JobInfo."""
-        return self.again("look at the job", lambda: self.api.inspect_job(job_id=job_id, namespace=namespace))
+        job: JobInfo = self.again(
+            "look at the job", lambda: self.api.inspect_job(job_id=job_id, namespace=namespace)
+        )
+        return job
 
     def cancel(self, job_id: str, namespace: str) -> None:
         """Stop a job."""
@@ -221,9 +228,3 @@ class JobsHub:
         """Yield a job's lines from its start on, until it ends."""
         with hub_errors("read the job's log"):
             yield from self.api.fetch_job_logs(job_id=job_id, namespace=namespace, follow=True)
-
-
-def endpoint_for_job() -> dict[str, str]:
-    """Return the environment that leads a job to the same Hub: nothing for the real one."""
-    endpoint = os.environ.get("HF_ENDPOINT", "")
-    return {"HF_ENDPOINT": endpoint} if endpoint else {}

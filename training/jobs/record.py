@@ -1,9 +1,14 @@
-"""What a run remembers of its rented machine: `rented.json` in the run's folder. No token, ever.
+"""What a run remembers of its rented machine, `rented.json` in its folder, and what can go wrong with one.
 
     rental = load(run.path)                   # None for a run on this machine
     rental = keep(run.path, rental, job_id="687f…")
 
-Light: `training.runs.run` asks it for every look at a run.
+No token is ever in it. Light: `python -m training runs` asks it for every run.
+
+RentedError (a RunError)
+├── JobRefused    the Hub says no: login, rights, credit, machine
+├── JobFailed     the job ended without a model
+└── HubSilent     no answer, or an answer that says "later"
 """
 
 import dataclasses
@@ -12,9 +17,26 @@ from pathlib import Path
 from typing import Any
 
 from inference.artifact import read_record
+from inference.common.errors import RunError
 from inference.common.store import write_json
 
 FILE = "rented.json"
+
+
+class RentedError(RunError):
+    """A run can't be made on a rented machine."""
+
+
+class JobRefused(RentedError):  # noqa: N818
+    """The Hub says no: login, rights, credit, machine."""
+
+
+class JobFailed(RentedError):  # noqa: N818
+    """The job ended without a model."""
+
+
+class HubSilent(RentedError):  # noqa: N818
+    """No answer from the Hub, or an answer that says "later"."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +50,12 @@ class Rental:
     namespace: str
     nonce: str
     """Names this rental: in the job's label and in the repositories' names."""
-    crate: str
+    bundle: str
     """The private data set with code, recipe and data; deleted when the job has ended."""
     model: str
     """The private model repository that the job pushes to."""
     estimated_s: float
     timeout_s: int
-    base_revision: str = ""
     job_id: str = ""
     job_url: str = ""
     ended: str = ""
@@ -58,8 +79,11 @@ class Rental:
 def load(run: Path) -> Rental | None:
     """Return a run's rental, None for a run on this machine."""
     record = read_record(run, FILE)
+    if not record:
+        return None
+    record["bundle"] = record.get("bundle") or record.get("crate", "")  # its name until November 2026
     names = {field.name for field in dataclasses.fields(Rental)}
-    return Rental(**{name: value for name, value in record.items() if name in names}) if record else None
+    return Rental(**{name: value for name, value in record.items() if name in names})
 
 
 def keep(run: Path, rental: Rental, **changes: Any) -> Rental:

