@@ -5,9 +5,9 @@
     {"labels": ["negative", ...], "probabilities": [[0.1, ...], ...], "seconds": 4.2}        # its answer
 
 The libraries are loaded before the order comes, while the push is still uploading. Its cache, HF_HOME, is a
-new folder and is gone when it ends; it ends too when whoever started it does. A whole model is loaded by
-plain `pipeline`; an adapter as its card says: none of TweetTune's own code answers. With "onnx" TweetTune's
-classifier answers by onnx/ too, and "onnx_equal" tells how many labels are those of the weights.
+new folder that goes when it ends; it ends too when whoever started it does. A whole model is loaded by plain
+`pipeline`, an adapter as its card says: none of TweetTune's own code answers. With "onnx" TweetTune's
+classifier answers by onnx/ too, and "onnx_equal" is how many of its labels are those of the weights.
 """
 
 import json
@@ -38,12 +38,12 @@ def main() -> int:
         if order.get("token"):
             os.environ["HF_TOKEN"] = order["token"]  # for the libraries here; nobody outside can read it
         with hub_client(Patience(timeout_s=float(order.get("timeout_s", 60.0)))):
-            said = answer(order)
+            found = answer(order)
     except Exception as error:
-        raise _told(error) from error
+        raise _refuse(error) from error
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    _say(said)
+    _write(found)
     return 0
 
 
@@ -56,16 +56,16 @@ def _listen(orders: list[str], arrived: threading.Event, home: Path) -> None:
     os._exit(3)
 
 
-def _told(error: Exception) -> SystemExit:
-    """Say what went wrong, by kind."""
+def _refuse(error: Exception) -> SystemExit:
+    """Write what went wrong, by kind; return the exit to raise."""
     found = translated(error, "download the model again", "the repository")
     network = type(found) is not PublishError
     text = str(found) if network else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    _say({"error": type(found).__name__ if network else "VerificationFailed", "message": text})
+    _write({"error": type(found).__name__ if network else "VerificationFailed", "message": text})
     return SystemExit(1)
 
 
-def _say(record: dict[str, Any]) -> None:
+def _write(record: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(record) + "\n")
     sys.stdout.flush()
 

@@ -85,15 +85,15 @@ def test_each_label_has_its_figures_with_intervals(trained_gpt2, card):
 
 def test_data_leaks_recipe_and_time(trained_gpt2, card):
     record = read_record(trained_gpt2.artifact, "provenance.json")
-    for told in (
+    for shown in (
         record["data"]["source"]["sha256"],
-        "Leak gate, before training: 0 training rows with a twin in test; ",
+        "Leak gate, before training: 0 training rows with a duplicate in test; ",
         "200 used, of ",
         "LoRA, rank 8 on the upper 1 of 3 layers",
         "learning_rate = 0.005\n",
         record["versions"]["torch"],
     ):
-        assert told in card
+        assert shown in card
     assert re.search(r"\| time \| \d+ s \(prepare .*evaluate", card)
     checks = trained_gpt2.run.events("validation")
     best = max(checks, key=lambda check: check["macro_f1"])

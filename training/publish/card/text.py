@@ -228,7 +228,9 @@ def data_sentences(facts: CardFacts) -> list[str]:
 def leak_sentences(facts: CardFacts) -> list[str]:
     """Return how many rows the leak gate took out, by pair of splits."""
     removed = facts.data.twins_removed
-    return [f"{removed[k]:,} {of} rows with a twin in {other}" for k, of, other in _LEAKS if k in removed]
+    return [
+        f"{removed[k]:,} {of} rows with a duplicate in {other}" for k, of, other in _LEAKS if k in removed
+    ]
 
 
 def training_table(facts: CardFacts) -> str:
