@@ -36,7 +36,7 @@ from inference.live.feed import Feed
 from inference.live.post import ClassifiedPost, Post
 from inference.live.recording import Recorder
 from inference.live.sources import Replay
-from inference.live.sources.live import IDS_REMEMBERED
+from inference.live.sources.base import IDS_REMEMBERED
 from inference.live.statistics import LiveStatistics
 from training.data.load import DataSpec, load_splits
 from training.fit.estimate import gflops
@@ -201,8 +201,11 @@ def running_feed(
     limit: int | None = None,
 ) -> Iterator[tuple[Feed, "Told"]]:
     """Yield a feed as the app has it, with statistics and a recording, and what it told; stop it after."""
-    with tempfile.TemporaryDirectory() as folder:
-        told, recorder = Told(), Recorder(Path(folder) / "posts.jsonl", texts=False)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Recorder(Path(folder) / "posts.jsonl", texts=False) as recorder,
+    ):
+        told = Told()
         feed = Feed(
             Replay(posts, rate_per_s=rate_per_s, rounds=_ENDLESS),
             classifier.predict,

@@ -8,7 +8,7 @@ TweetTuneError
 ├── RecipeError       a recipe or one of its settings is wrong
 ├── RunError          a run can't be started, found, cancelled or resumed
 └── FeedError         a stream of posts can't be opened or controlled
-    └── SourceError   a source of posts failed; its branches: inference/live/sources/errors.py
+    └── SourceError   a source of posts failed; its branches: inference/live/errors.py
 """
 
 

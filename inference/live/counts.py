@@ -16,7 +16,7 @@ from typing import Literal
 
 from inference.common.intervals import Interval, wilson
 from inference.live.post import ClassifiedPost
-from inference.live.sources import Status
+from inference.live.sources import SourceStatus
 
 FeedState = Literal["ready", "running", "paused", "ended"]
 EndReason = Literal["", "stopped", "finished", "unwatched", "failed"]
@@ -45,7 +45,7 @@ class FeedSnapshot:
     reason: EndReason
     message: str
     source: str
-    source_status: Status
+    source_status: SourceStatus
     labels: tuple[str, ...]
     received: int
     classified: int
@@ -218,7 +218,7 @@ class FeedCounts:
         reason: EndReason,
         message: str,
         source: str,
-        status: Status,
+        status: SourceStatus,
         waiting: int,
         now_s: float,
     ) -> FeedSnapshot:

@@ -25,7 +25,7 @@ from inference.live.counts import EndReason, FeedCounts, FeedSnapshot, FeedState
 from inference.live.filter import Filter
 from inference.live.post import ClassifiedPost, Post, clean
 from inference.live.sources import Source
-from inference.live.sources.live import Seen
+from inference.live.sources.base import Seen
 
 LONGEST_TEXT = 5_000
 """Characters that are kept of a post: a hostile one of 100 kB must not hold up the others."""

@@ -1,37 +1,30 @@
-"""Which posts of a source are wanted: one filter for all sources, and a count of what it let go.
+"""Which posts of a source to classify: one filter for all sources.
 
     filter = Filter(keywords=("train", "bus"), languages=("en",), reposts=False)
-    filter.against(post)           # -> None, or the reason why the post is not wanted: "keyword"
+    filter.against(post)           # -> None, or the reason why the post is filtered out: "keyword"
 
-    sieve = Sieve(filter)
-    sieve.keeps(post)              # -> True or False, and it counts
-    sieve.let_go                   # -> {"keyword": 3, "repost": 1}
-
-Knows nothing about sources. `XSearch` and `XStream` also put the filter into their query, so that nobody pays
-for posts that would be let go.
+`XSearch` and `XStream` also put the filter into their query: nobody pays for posts that it would drop.
 """
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from inference.live.post import Post
 
-Reason = Literal["repost", "reply", "sensitive", "language", "language unknown", "keyword"]
+FilterReason = Literal["repost", "reply", "sensitive", "language", "language unknown", "keyword"]
 _NO_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # scripts without word spaces
 _UNKNOWN = ("", "und", "zxx", "qme", "qst", "qht", "qam", "qct")  # X's tags for posts in no language
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What is wanted. No keyword: any text; no language: any language.
+    """What passes. No keyword: any text; no language: any language.
 
     A post matches when it holds at least one keyword, as whole words, whatever the case. A language "en" also
-    matches "en-GB". Posts that don't tell their language are let go when languages are asked for.
+    matches "en-GB". A post without a known language is filtered out when languages are asked for.
     """
 
     keywords: tuple[str, ...] = ()
@@ -40,48 +33,20 @@ class Filter:
     replies: bool = True
     sensitive: bool = True
 
-    def against(self, post: Post) -> Reason | None:
-        """Return why a post is not wanted, None when it is."""
+    def against(self, post: Post) -> FilterReason | None:
+        """Return why a post is filtered out, None when it passes."""
         if post.is_repost and not self.reposts:
             return "repost"
         if post.is_reply and not self.replies:
             return "reply"
         if post.sensitive and not self.sensitive:
             return "sensitive"
-        return self._against_language(post) or self._against_text(post)
-
-    def _against_language(self, post: Post) -> Reason | None:
-        if not self.languages:
-            return None
-        known = {_primary(tag) for tag in post.languages} - set(_UNKNOWN)
-        if not known:
-            return "language unknown"
-        return None if known & {_primary(tag) for tag in self.languages} else "language"
-
-    def _against_text(self, post: Post) -> Reason | None:
+        if self.languages:
+            known = {_primary(tag) for tag in post.languages} - set(_UNKNOWN)
+            if not known & {_primary(tag) for tag in self.languages}:
+                return "language" if known else "language unknown"
         pattern = _pattern(self.keywords)
         return None if not pattern or pattern.search(_folded(post.text)) else "keyword"
-
-
-class Sieve:
-    """A filter that counts by reason what it let go. Use it from one thread at a time."""
-
-    def __init__(self, filter: Filter) -> None:
-        """Start to count from nothing."""
-        self.filter = filter
-        self._let_go: Counter[str] = Counter()
-
-    def keeps(self, post: Post) -> bool:
-        """Tell whether a post is wanted, and count it when it is not."""
-        reason = self.filter.against(post)
-        if reason:
-            self._let_go[reason] += 1
-        return reason is None
-
-    @property
-    def let_go(self) -> Mapping[str, int]:
-        """How many posts were let go, by reason."""
-        return dict(self._let_go)
 
 
 def _primary(tag: str) -> str:

@@ -11,7 +11,7 @@ from inference.classifier import Classifier
 from inference.common.errors import FeedError
 from inference.live.feed import Feed
 from inference.live.post import Post
-from inference.live.sources import Replay, Status
+from inference.live.sources import Replay, SourceStatus
 from tests.support import tweets, wait_for
 from tests.support.feeds import LABELS, Given, classify, posts
 
@@ -99,10 +99,10 @@ def test_posts_that_are_in_no_place_are_found():
     feed.start()
     wait_for(lambda: told.count == 20)
     feed.stop()
-    source.status = Status("ended", read=20)
+    source.status = SourceStatus("ended", read=20)
     assert live.accounts(feed, 20)["unaccounted"] == 0
     assert live.accounts(feed, 19)["unaccounted"] == 1
-    source.status = Status("ended", read=23)
+    source.status = SourceStatus("ended", read=23)
     assert live.accounts(feed, 20)["unaccounted"] == 3
     assert told.take() == [f"post {number}" for number in range(20)] and told.take() == []
 

@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 
 from inference.live.post import Post
-from inference.live.sources import Status
+from inference.live.sources import SourceStatus
 
 LABELS = ("negative", "neutral", "positive")
 
@@ -30,7 +30,7 @@ class Given:
     """A source that hands over its posts at once, then, with `stay`, waits until it is stopped."""
 
     name = "given"
-    status = Status()
+    status = SourceStatus()
 
     def __init__(self, given, *, stay=False):
         self.given, self.stay = given, stay

@@ -9,6 +9,7 @@ import pytest
 from inference.common.errors import FeedError, RunError
 from inference.live.filter import Filter
 from inference.live.post import Post
+from inference.live.request import StreamRequest, split_words
 from inference.live.review import Disagreement, LabelCounts
 from inference.live.sources import Replay, SourceUnauthorised
 from inference.live.sources.x import XSearch
@@ -19,9 +20,8 @@ from tests.ui.test_ui_render import LABELS
 from ui.live.begin import control, record
 from ui.live.duel import Duels
 from ui.live.feeds import LiveFeeds, Pair
-from ui.live.form import NAMES, LiveForm, cost_line, usable_cap
+from ui.live.form import NAMES, LiveForm, cost_line
 from ui.live.recording import Recording, RecordingView
-from ui.live.wish import Wish, split_words
 from ui.translations import Texts
 
 TOKEN = "AAAA%2Fmade-up-token"
@@ -40,11 +40,11 @@ def always(label):
 PAIR = Pair("run", LABELS, always("neutral"))
 
 
-def opened(live, wish, *, owner="me", pair=PAIR, posts=(), **options):
+def opened(live, request, *, owner="me", pair=PAIR, posts=(), **options):
     """Open a feed whose replay holds the posts, slowly enough to be looked at."""
     held_out = [Post(f"{n}", f"text {n}") for n in range(1000)] if not posts else list(posts)
     return live.open(
-        wish,
+        request,
         owner=owner,
         pair=pair,
         held_out=lambda: held_out,
@@ -77,17 +77,21 @@ def on_x(x_server):
 # What is asked for
 
 
-def test_a_wish_holds_its_token_in_neither_its_words_nor_its_key():
-    wish = Wish(source="x", query="#cats", token=TOKEN)
-    assert TOKEN not in repr(wish) and TOKEN not in repr(wish.key(model="m", owner="o"))
-    assert wish.is_private and not wish.costs_the_app
-    assert Wish(source="x", query="#cats").costs_the_app
-    assert not Wish(source="bluesky", token=TOKEN).is_private, "Bluesky needs none: nothing is private"
+def test_a_request_holds_its_token_in_neither_its_words_nor_its_key():
+    request = StreamRequest(source="x", query="#cats", token=TOKEN)
+    assert TOKEN not in repr(request) and TOKEN not in repr(request.key(model="m", owner="o"))
+    assert request.is_private and not request.costs_the_app
+    assert StreamRequest(source="x", query="#cats").costs_the_app
+    assert not StreamRequest(source="bluesky", token=TOKEN).is_private, (
+        "Bluesky needs none: nothing is private"
+    )
 
 
-def test_those_who_wish_alike_have_one_key_and_others_another():
+def test_those_who_ask_for_the_same_have_one_key_and_others_another():
     def key(owner="a", **changes):
-        return Wish(**{"source": "bluesky", "query": "cats, dogs", **changes}).key(model="m", owner=owner)
+        return StreamRequest(**{"source": "bluesky", "query": "cats, dogs", **changes}).key(
+            model="m", owner=owner
+        )
 
     assert key() == key(owner="b") == key(query="cats,  dogs") == key(rate_per_s=9.0)
     others = [
@@ -102,39 +106,45 @@ def test_those_who_wish_alike_have_one_key_and_others_another():
 
 
 def test_bluesky_looks_for_the_words_of_its_query_and_of_the_filter():
-    wish = Wish(source="bluesky", query="bus, train", keywords=("late",), languages=("en",), replies=False)
-    assert wish.filter == Filter(("late", "bus", "train"), ("en",), replies=False)
-    assert wish.title() == "bus, train · late · en"
-    assert Wish(source="mastodon", instance="https://a.example/", query="#cats").title() == "a.example #cats"
+    request = StreamRequest(
+        source="bluesky", query="bus, train", keywords=("late",), languages=("en",), replies=False
+    )
+    assert request.filter == Filter(("late", "bus", "train"), ("en",), replies=False)
+    assert request.title() == "bus, train · late · en"
+    assert (
+        StreamRequest(source="mastodon", instance="https://a.example/", query="#cats").title()
+        == "a.example #cats"
+    )
     assert split_words(" a, ,b ") == ("a", "b") and split_words(None) == ()
 
 
 def test_an_odd_source_and_a_file_that_was_not_given_are_one_sentence_each():
     with pytest.raises(FeedError, match=r"There is no source 'rss'\. Known: replay, file, bluesky, mastodon"):
-        Wish(source="rss")
-    with pytest.raises(FeedError, match=r"No file was uploaded\. Choose a recording or a file of texts"):
-        Wish(source="file").make({}, list)
+        StreamRequest(source="rss")
+    with pytest.raises(FeedError, match=r"no file was given\. Choose a recording or a file of texts"):
+        StreamRequest(source="file")
 
 
 # Who shares a feed
 
 
-def test_whoever_wishes_alike_shares_a_feed_and_finds_it_again(live):
-    first = opened(live, Wish(source="replay"), owner="a")
-    second = opened(live, Wish(source="replay", rate_per_s=9.0), owner="b")
-    other = opened(live, Wish(source="replay", keywords=("text",)), owner="b")
+def test_whoever_asks_for_the_same_shares_a_feed_and_finds_it_again(live):
+    first = opened(live, StreamRequest(source="replay"), owner="a")
+    second = opened(live, StreamRequest(source="replay", rate_per_s=9.0), owner="b")
+    other = opened(live, StreamRequest(source="replay", keywords=("text",)), owner="b")
     assert second is first and other is not first
     assert live.find(first.id, "c") is first and live.find("nothing", "a") is None
     assert live.visible("c") == [other, first]
     control(first, "stop")
     assert live.visible("c") == [other] and live.find(first.id, "a").feed.snapshot().reason == "stopped"
-    assert opened(live, Wish(source="replay"), owner="a") is not first
+    assert opened(live, StreamRequest(source="replay"), owner="a") is not first
 
 
 def test_one_feed_comes_of_many_starts_at_once(live):
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(opened(live, Wish(source="replay")))) for _ in range(8)
+        threading.Thread(target=lambda: found.append(opened(live, StreamRequest(source="replay"))))
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -145,13 +155,13 @@ def test_one_feed_comes_of_many_starts_at_once(live):
 
 def test_a_feed_on_a_typed_token_is_seen_by_nobody_else(on_x, x_server, caplog):
     caplog.set_level("DEBUG")
-    mine = opened(on_x, Wish(source="x", query="#cats", token=TOKEN), owner="me")
+    mine = opened(on_x, StreamRequest(source="x", query="#cats", token=TOKEN), owner="me")
     wait_for(lambda: x_server.asked)
     assert x_server.asked[0].headers["authorization"] == f"Bearer {TOKEN}"
     assert on_x.visible("you") == [] and on_x.find(mine.id, "you") is None and on_x.find(mine.id, "") is None
     assert on_x.visible("me") == [mine] and on_x.find(mine.id, "me") is mine
-    assert opened(on_x, Wish(source="x", query="#cats", token=TOKEN), owner="me") is mine
-    assert opened(on_x, Wish(source="x", query="#cats", token=TOKEN), owner="you") is not mine
+    assert opened(on_x, StreamRequest(source="x", query="#cats", token=TOKEN), owner="me") is mine
+    assert opened(on_x, StreamRequest(source="x", query="#cats", token=TOKEN), owner="you") is not mine
     assert TOKEN not in caplog.text and TOKEN not in repr(mine) and TOKEN not in repr(vars(mine.feed))
 
 
@@ -160,7 +170,7 @@ def test_x_without_any_token_says_what_to_do(on_x, monkeypatch):
     with pytest.raises(
         SourceUnauthorised, match=r"X needs a bearer token\. Set X_BEARER_TOKEN, or type one in"
     ):
-        opened(on_x, Wish(source="x", query="#cats"))
+        opened(on_x, StreamRequest(source="x", query="#cats"))
 
 
 def test_what_all_visitors_spend_on_the_apps_token_has_a_limit(on_x, x_server, monkeypatch):
@@ -168,40 +178,40 @@ def test_what_all_visitors_spend_on_the_apps_token_has_a_limit(on_x, x_server, m
     monkeypatch.setenv("X_BUDGET_USD", "1.5")
     for number in range(3):
         x_server.tweet(f"cat {number}")
-    first = opened(on_x, Wish(source="x", query="#cats", cap_usd=1.0), owner="a")
+    first = opened(on_x, StreamRequest(source="x", query="#cats", cap_usd=1.0), owner="a")
     assert first.owner == "" and on_x.visible("anybody") == [first]
     assert on_x.app_budget_left_usd() == pytest.approx(0.5), "what it may still spend is taken"
     with pytest.raises(FeedError, match=r"\$0\.50 is left of what this app may spend .* cap is \$1\.00"):
-        opened(on_x, Wish(source="x", query="#dogs", cap_usd=1.0), owner="b")
-    assert opened(on_x, Wish(source="x", query="#dogs", token=TOKEN, cap_usd=9.0), owner="b")
+        opened(on_x, StreamRequest(source="x", query="#dogs", cap_usd=1.0), owner="b")
+    assert opened(on_x, StreamRequest(source="x", query="#dogs", token=TOKEN, cap_usd=9.0), owner="b")
     wait_for(lambda: first.feed.snapshot().source_status.cost_usd)
     control(first, "stop")
     left = on_x.app_budget_left_usd()
     assert left == pytest.approx(1.5 - first.feed.snapshot().source_status.cost_usd) and left < 1.5
     monkeypatch.setenv("X_BUDGET_USD", "much")
     with pytest.raises(FeedError, match=r"X_BUDGET_USD is 'much'\. Set it to a number of dollars"):
-        opened(on_x, Wish(source="x", query="#birds", cap_usd=0.1))
+        opened(on_x, StreamRequest(source="x", query="#birds", cap_usd=0.1))
 
 
 def test_too_many_feeds_are_refused_and_ended_ones_are_forgotten_in_time(live):
-    first, *others = [opened(live, Wish(source="replay", keywords=(word,))) for word in "abcd"]
+    first, *others = [opened(live, StreamRequest(source="replay", keywords=(word,))) for word in "abcd"]
     with pytest.raises(FeedError, match="4 feeds run already"):
-        opened(live, Wish(source="replay", keywords=("e",)))
+        opened(live, StreamRequest(source="replay", keywords=("e",)))
     record(first, texts=False)
     for watched in (first, *others):
         watched.feed.stop()
-    assert opened(live, Wish(source="replay", keywords=("e",)))
+    assert opened(live, StreamRequest(source="replay", keywords=("e",)))
     assert live.find(first.id, "me").feed.snapshot().reason == "stopped", "its numbers can still be seen"
     others[0].feed.stop()
     live.visible("me")[0].feed.stop()
-    opened(live, Wish(source="replay", keywords=("f",)))
+    opened(live, StreamRequest(source="replay", keywords=("f",)))
     assert live.find(first.id, "me") is None and first.recording.view().state == "recorded"
 
 
 def test_a_feed_that_cannot_be_opened_leaves_the_others_alone(live):
-    kept = opened(live, Wish(source="replay"))
+    kept = opened(live, StreamRequest(source="replay"))
     with pytest.raises(FeedError, match="No file was uploaded"):
-        opened(live, Wish(source="file"))
+        opened(live, StreamRequest(source="file"))
     assert live.visible("me") == [kept] and kept.feed.state == "running"
 
 
@@ -210,7 +220,7 @@ def test_a_feed_that_cannot_be_opened_leaves_the_others_alone(live):
 
 @pytest.mark.parametrize("texts", [False, True])
 def test_a_recording_is_begun_and_ended_while_the_feed_runs_and_can_be_replayed(live, texts):
-    watched = opened(live, Wish(source="replay", rate_per_s=200.0))
+    watched = opened(live, StreamRequest(source="replay", rate_per_s=200.0))
     wait_for(lambda: watched.feed.snapshot().classified > 2)
     assert watched.recording.view() == RecordingView("none")
     record(watched, texts=texts)
@@ -223,7 +233,7 @@ def test_a_recording_is_begun_and_ended_while_the_feed_runs_and_can_be_replayed(
     assert seen.state == "recorded" and seen.posts == written.count("\n") >= 3
     assert ("text " in written) is texts and '"label": "neutral"' in written
     if texts:
-        assert len(Wish(source="file", file=str(seen.path)).make({}, list)._posts) == seen.posts
+        assert len(StreamRequest(source="file", file=str(seen.path)).open()._posts) == seen.posts
     control(watched, "stop")
     with pytest.raises(FeedError, match="has ended, so there is nothing to record"):
         record(watched, texts=False)
@@ -240,7 +250,7 @@ def test_old_recordings_are_removed_and_names_stay_inside_the_folder(home):
 
 
 def test_a_disk_that_fills_up_ends_the_recording_and_not_the_feed(live):
-    watched = opened(live, Wish(source="replay", rate_per_s=200.0))
+    watched = opened(live, StreamRequest(source="replay", rate_per_s=200.0))
     watched.recording.start("replay", texts=False)
     watched.recording._recorder._file.close()
     watched.recording._recorder._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115  (the recorder closes it)
@@ -279,7 +289,7 @@ def test_disagreements_of_a_feed_wait_for_a_label_and_agreement_does_not(live):
     posts = [Post(f"{n}", f"text {n}") for n in range(20)]
     watched = opened(
         live,
-        Wish(source="replay", rate_per_s=200.0, second="base"),
+        StreamRequest(source="replay", rate_per_s=200.0, second="base"),
         pair=pair,
         posts=posts,
         listeners=[store.listener("run", "base")],
@@ -320,13 +330,13 @@ def test_the_cost_is_told_before_and_a_cap_must_be_a_number():
     for odd in (None, 0, -1.0, float("nan"), float("inf")):
         assert "above 0" in cost_line(odd, Texts())
         with pytest.raises(FeedError, match="The cap is not a number of dollars above 0"):
-            usable_cap(odd)
+            StreamRequest(source="x", query="a", cap_usd=0.0 if odd is None else odd)
 
 
-def test_the_form_makes_a_wish():
+def test_the_form_makes_a_request():
     values = dict.fromkeys(NAMES, None) | {"source": "x", "query": "#a", "token": " t0ken ", "cap": 0.5}
     values |= {"keywords": "a, b", "languages": "en", "reposts": False, "replies": True}
-    wish = LiveForm({}, None, None).wish(list(values.values()))
+    request = LiveForm({}, None, None).request(list(values.values()))
     asked = {"source": "x", "query": "#a", "instance": "", "token": " t0ken ", "cap_usd": 0.5}
-    assert wish == Wish(**asked, keywords=("a", "b"), languages=("en",), reposts=False)
-    assert isinstance(Wish(source="replay").make({"replay": Replay}, lambda: [Post("1", "a")]), Replay)
+    assert request == StreamRequest(**asked, keywords=("a", "b"), languages=("en",), reposts=False)
+    assert isinstance(StreamRequest(source="replay").open(held_out=lambda: [Post("1", "a")]), Replay)

@@ -9,6 +9,7 @@ import pytest
 
 from inference.live import review
 from inference.live.post import Post
+from inference.live.request import StreamRequest
 from inference.live.review import Disagreement
 from inference.live.sources.x import XSearch
 from tests.servers.x import X
@@ -22,7 +23,6 @@ from ui.live.duel import Duels
 from ui.live.duel_panel import export_folder
 from ui.live.feeds import LiveFeeds
 from ui.live.render_duel import card
-from ui.live.wish import Wish
 from ui.translations import Texts
 
 PAIR_OF_TWO = dataclasses.replace(
@@ -43,15 +43,15 @@ def disagreements(*numbers, text="post {}"):
 
 def test_a_feed_of_a_file_and_its_disagreements_are_seen_by_nobody_else(live, tmp_path):
     (tmp_path / "diary.txt").write_text("\n".join(f"secret diary {n}" for n in range(200)))
-    wish, duels = (
-        Wish(source="file", file=str(tmp_path / "diary.txt"), second="base"),
+    request, duels = (
+        StreamRequest(source="file", file=str(tmp_path / "diary.txt"), second="base"),
         Duels(lambda s: Loaded()),
     )
-    assert wish.is_private and not wish.costs_the_app
+    assert request.is_private and not request.costs_the_app
     listener = duels.listener(LABELS, owner="me", models=("run", "base"))
-    mine = opened(live, wish, owner="me", pair=PAIR_OF_TWO, listeners=[listener])
+    mine = opened(live, request, owner="me", pair=PAIR_OF_TWO, listeners=[listener])
     assert live.visible("you") == [] and live.find(mine.id, "you") is None and live.visible("me") == [mine]
-    assert opened(live, wish, owner="you", pair=PAIR_OF_TWO) is not mine
+    assert opened(live, request, owner="you", pair=PAIR_OF_TWO) is not mine
     wait_for(lambda: duels.store(LABELS, owner="me").counts().waiting)
     assert duels.store(LABELS, owner="").counts().waiting == 0
 
@@ -68,7 +68,7 @@ def test_what_a_request_under_way_may_cost_is_kept_back_until_it_is_answered(mon
         for number in range(10):
             server.tweet(f"cat {number}")
         feeds = LiveFeeds({"x": lambda query, **options: XSearch(query, base_url=server.url, **options)})
-        watched = opened(feeds, Wish(source="x", query="#cats", cap_usd=1.0))
+        watched = opened(feeds, StreamRequest(source="x", query="#cats", cap_usd=1.0))
         wait_for(lambda: server.asked)
         watched.feed.stop()
         assert watched.feed.state == "ended" and feeds.app_budget_left_usd() == 0
@@ -95,7 +95,7 @@ def test_a_full_or_locked_label_disk_is_told_on_the_card_and_the_feed_goes_on(li
     posts = [Post(f"{n}", f"text {n} " + "x" * 300) for n in range(2000)]
     watched = opened(
         live,
-        Wish(source="replay", rate_per_s=100.0, second="base"),
+        StreamRequest(source="replay", rate_per_s=100.0, second="base"),
         pair=PAIR_OF_TWO,
         posts=posts,
         listeners=[duels.listener(LABELS, owner="", models=("run", "base"))],
@@ -130,7 +130,7 @@ def test_stores_of_persons_who_left_are_closed_and_what_holds_no_label_is_delete
 
 def test_a_store_is_opened_when_a_disagreement_comes_and_not_before(live, home):
     listener = Duels(lambda source: Loaded()).listener(LABELS, owner="me", models=("run", "base"))
-    watched = opened(live, Wish(source="replay", rate_per_s=200.0), listeners=[listener])
+    watched = opened(live, StreamRequest(source="replay", rate_per_s=200.0), listeners=[listener])
     wait_for(lambda: watched.feed.snapshot().classified > 2)
     assert not list(home.glob("labels/*"))
 

@@ -12,7 +12,7 @@ from inference.live.drift import Drift, Finding
 from inference.live.post import ClassifiedPost, Post
 from inference.live.review import Agreement, Item, LabelCounts, LastAnswer, SessionView
 from inference.live.shift import Shift
-from inference.live.sources import Status
+from inference.live.sources import SourceStatus
 from inference.live.statistics import RollingCounts, StatisticsView
 from inference.live.words import Distinct, Word
 from tests.ui.test_ui_render import EVIL, LABELS, Checker, snapshot
@@ -46,7 +46,7 @@ def drawn_everything(text):
         agreed=5,
         disagreed=5,
         message=EVIL,
-        source_status=Status("reconnecting", EVIL, until=5.0, cost_usd=0.5, gaps=2),
+        source_status=SourceStatus("reconnecting", EVIL, until=5.0, cost_usd=0.5, gaps=2),
     )
     yield render_live.numbers(shot, text, title=EVIL, private=True, cap_usd=1.0, models=(EVIL, EVIL), now=1.0)
     yield render_posts.posts(shot, text, second_model=EVIL)
@@ -134,11 +134,15 @@ def test_every_post_has_its_place_in_the_table():
 
 
 def test_a_source_that_waits_or_has_spent_says_so():
-    shot = snapshot(source_status=Status("rate limited", "X is asked too often.", until=75.0, cost_usd=0.35))
+    shot = snapshot(
+        source_status=SourceStatus("rate limited", "X is asked too often.", until=75.0, cost_usd=0.35)
+    )
     drawn = render_live.numbers(shot, Texts(), cap_usd=1.0, now=10.0)
     assert "Asked to wait in 1\u00a0min 05\u00a0s: X is asked too often." in drawn
     assert "$0.35" in drawn and "of $1.00" in drawn
-    ended = snapshot(state="ended", reason="finished", source_status=Status("ended", "The cap is reached."))
+    ended = snapshot(
+        state="ended", reason="finished", source_status=SourceStatus("ended", "The cap is reached.")
+    )
     assert "The cap is reached." in render_live.numbers(ended, Texts())
 
 

@@ -1,6 +1,6 @@
 """What the Live tab's buttons do: start or join a feed, pause, resume and stop it, set its rate, record it.
 
-    watched, joined = begin(workbench, Wish(source="bluesky"), owner=owner)
+    watched, joined = begin(workbench, StreamRequest(source="bluesky"), owner=owner)
     control(watched, "pause")
 
 Knows nothing about Gradio.
@@ -10,15 +10,15 @@ from contextlib import nullcontext, suppress
 
 from inference.common.errors import DataError, FeedError
 from inference.live.post import Post
+from inference.live.request import StreamRequest
 from inference.live.statistics import LiveStatistics
 from training.recipes import DataSpec
 from ui.live.feeds import Pair, Watched
-from ui.live.wish import Wish
 from ui.state import Workbench
 
 
-def begin(workbench: Workbench, wish: Wish, *, owner: str) -> tuple[Watched, bool]:
-    """Start the feed of a wish, or join the one that runs. Returns it and whether it ran already.
+def begin(workbench: Workbench, request: StreamRequest, *, owner: str) -> tuple[Watched, bool]:
+    """Start the feed of a request, or join the one that runs. Returns it and whether it ran already.
 
     Raises FeedError without a model, SourceError or DataError when the source can't be had.
     """
@@ -27,18 +27,20 @@ def begin(workbench: Workbench, wish: Wish, *, owner: str) -> tuple[Watched, boo
         raise FeedError(
             "No model is loaded, so there is nothing to classify with. Train one, or wait for it to load."
         )
-    second_name, second = workbench.duels.second(wish.second, model) if wish.second else ("", None)
+    second_name, second = workbench.duels.second(request.second, model) if request.second else ("", None)
     pair = Pair(model.name, model.tuned.labels, model.tuned.predict, second_name, second and second.predict)
     listeners = []
     if second:
         listeners.append(
             workbench.duels.listener(
-                model.tuned.labels, owner=owner if wish.is_private else "", models=(model.name, second_name)
+                model.tuned.labels,
+                owner=owner if request.is_private else "",
+                models=(model.name, second_name),
             )
         )
     running = {watched.id for watched in workbench.live.visible(owner)}
     watched = workbench.live.open(
-        wish,
+        request,
         owner=owner,
         pair=pair,
         held_out=lambda: held_out_posts(workbench),
@@ -50,8 +52,8 @@ def begin(workbench: Workbench, wish: Wish, *, owner: str) -> tuple[Watched, boo
         raise FeedError("Another model was loaded just now. Press Start again.")
     joined = watched.id in running
     if joined:
-        if not wish.is_unpaced:
-            set_rate(watched, wish.rate_per_s)
+        if request.rate_per_s is not None:
+            set_rate(watched, request.rate_per_s)
         if watched.feed.state == "paused":
             watched.feed.resume()
     return watched, joined

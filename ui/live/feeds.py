@@ -1,7 +1,7 @@
 """The feeds that the app runs, each with its statistics and its recording; who may see which.
 
     live = LiveFeeds()
-    watched = live.open(Wish(source="bluesky"), owner=owner, ...)    # made once, for all who wish alike
+    watched = live.open(StreamRequest(source="bluesky"), owner=owner, ...)    # one for all who ask the same
     live.find(watched.id, owner)            # again after a reload; None for a feed that is not theirs
     live.visible(owner)                     # those that run and that this person may join
 
@@ -22,10 +22,10 @@ from typing import Any
 from inference.common.errors import FeedError
 from inference.live.feed import Feed, Listener
 from inference.live.post import Post
+from inference.live.request import StreamRequest
 from inference.live.sources import SOURCES, Source, SourceError
 from inference.live.statistics import LiveStatistics
 from ui.live.recording import Recording
-from ui.live.wish import OF_X, Wish
 
 BUDGET = "X_BUDGET_USD"
 DEFAULT_BUDGET_USD = 5.0
@@ -82,7 +82,7 @@ class LiveFeeds:
 
     def open(
         self,
-        wish: Wish,
+        request: StreamRequest,
         *,
         owner: str,
         pair: Pair,
@@ -90,13 +90,13 @@ class LiveFeeds:
         statistics: Callable[[], LiveStatistics],
         listeners: Sequence[Listener] = (),
     ) -> Watched:
-        """Return the feed of a wish: the one that runs, or a new one. Raises FeedError or SourceError."""
-        key = wish.key(model=pair.name, owner=owner)
+        """Return the feed of a request: the one that runs, or a new one. Raises FeedError or SourceError."""
+        key = request.key(model=pair.name, owner=owner)
         with self._opening:
             if running := self._running(key):
                 return running
             return self._open(
-                wish,
+                request,
                 key,
                 owner=owner,
                 pair=pair,
@@ -107,7 +107,7 @@ class LiveFeeds:
 
     def _open(
         self,
-        wish: Wish,
+        request: StreamRequest,
         key: Hashable,
         *,
         owner: str,
@@ -118,18 +118,18 @@ class LiveFeeds:
     ) -> Watched:
         if len([each for each in self._known.values() if each.feed.state != "ended"]) >= self._most:
             raise FeedError(f"{self._most} feeds run already, which is the most. Stop one of them first.")
-        cap_usd = wish.cap_usd if wish.source in OF_X else None
-        if wish.costs_the_app:
-            self._refuse_beyond_budget(wish.cap_usd)
-        source = wish.make(self._sources, held_out)
+        cap_usd = request.cap_usd if request.is_x else None
+        if request.costs_the_app:
+            self._refuse_beyond_budget(request.cap_usd)
+        source = request.open(held_out=held_out, sources=self._sources)
         told, recording = statistics(), Recording()
         feed = Feed(
             source,
             pair.predict,
             labels=pair.labels,
             second=pair.second,
-            filter=wish.filter,
-            lossless=wish.is_unpaced,
+            filter=request.filter,
+            lossless=request.is_lossless,
             listeners=[told, recording, *listeners],
             compute_lock=self._compute_lock,
         )
@@ -138,9 +138,9 @@ class LiveFeeds:
             id=secrets.token_urlsafe(9),
             key=key,
             feed=feed,
-            source=wish.source,
-            title=wish.title(),
-            owner=owner if wish.is_private else "",
+            source=request.source,
+            title=request.title(),
+            owner=owner if request.is_private else "",
             first_model=pair.name,
             second_model=pair.second_name,
             cap_usd=cap_usd,
@@ -149,8 +149,8 @@ class LiveFeeds:
         )
         with self._lock:
             self._known[watched.id] = watched
-            if wish.costs_the_app:
-                self._on_app_token.append((feed, wish.cap_usd))
+            if request.costs_the_app:
+                self._on_app_token.append((feed, request.cap_usd))
             ended = [each.id for each in self._known.values() if each.feed.state == "ended"]
             for feed_id in ended[: max(0, len(ended) - self._most)]:  # the others are kept for their numbers
                 self._known.pop(feed_id).recording.stop()

@@ -1,10 +1,9 @@
-"""The form of the Live tab: source and its settings, second model, filters. It makes a `Wish`.
+"""The form of the Live tab: source and its settings, second model, filters. It makes a `StreamRequest`.
 
     form = LiveForm.build(runs)
-    wish = form.wish(values)            # values in the order of `form.components`; raises FeedError
+    request = form.request(values)      # values in the order of `form.components`; raises FeedError
 
 What a source does not need is not shown. The field for a token is emptied as soon as Start is pressed.
-Knows nothing about feeds.
 """
 
 import math
@@ -14,10 +13,22 @@ from typing import Any
 
 import gradio as gr
 
-from inference.common.errors import FeedError
-from inference.live.sources.x_api import PRICE_DATE, PRICE_PER_POST_USD, estimate
+from inference.live.pricing import (
+    ASSUMED_POSTS_PER_S,
+    DEFAULT_CAP_USD,
+    PRICE_DATE,
+    PRICE_PER_POST_USD,
+    estimate,
+)
+from inference.live.request import (
+    DEFAULT_INSTANCE,
+    SETTINGS_OF,
+    SOURCE_NAMES,
+    StreamRequest,
+    app_has_x_token,
+    split_words,
+)
 from ui.html import esc, page
-from ui.live.wish import DEFAULT_CAP_USD, DEFAULT_INSTANCE, OF_X, OFFERED, Wish, app_has_x_token, split_words
 from ui.parts import html
 from ui.translations import I18N, Texts, texts_for
 
@@ -38,16 +49,16 @@ NAMES = (
 )
 UPLOADS = (".jsonl", ".csv", ".tsv", ".parquet", ".txt")
 _FASTEST_ON_SLIDER = 50.0
+_X_SOURCES = SETTINGS_OF["cap_usd"]
 _SHOWN_FOR = {
-    "rate": ("replay", "file"),
-    "unpaced": ("replay", "file"),
-    "query": ("bluesky", "mastodon", *OF_X),
-    "instance": ("mastodon",),
-    "token": ("mastodon", *OF_X),
-    "cap": OF_X,
-    "file": ("file",),
+    "rate": SETTINGS_OF["rate_per_s"],
+    "unpaced": SETTINGS_OF["rate_per_s"],
+    "query": SETTINGS_OF["query"],
+    "instance": SETTINGS_OF["instance"],
+    "token": SETTINGS_OF["token"],
+    "cap": _X_SOURCES,
+    "file": SETTINGS_OF["file"],
 }
-_ASSUMED_PER_S = 2.0  # the rate at which the cost is told; nobody knows a query's own before it runs
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class LiveForm:
         fields: dict[str, Any] = {}
         with gr.Row(equal_height=False, elem_classes="tt-controls"):
             fields["source"] = gr.Dropdown(
-                [(I18N(f"source.{name}"), name) for name in OFFERED],
+                [(I18N(f"source.{name}"), name) for name in SOURCE_NAMES],
                 value="replay",
                 label=I18N("live.source"),
                 min_width=200,
@@ -147,26 +158,26 @@ class LiveForm:
 
     @property
     def components(self) -> list[Any]:
-        """The components, in the order in which `wish` takes their values."""
+        """The components, in the order in which `request` takes their values."""
         return list(self.fields.values())
 
-    def wish(self, values: Sequence[Any]) -> Wish:
+    def request(self, values: Sequence[Any]) -> StreamRequest:
         """Return what the form asks for. Raises FeedError for a cap or a source that can't be used."""
         given = dict(zip(NAMES, values, strict=True))
-        return Wish(
+        is_x = given["source"] in _X_SOURCES
+        return StreamRequest(
             source=given["source"] or "replay",
             query=given["query"] or "",
             instance=given["instance"] or "",
             token=given["token"] or "",
             file=given["file"] or "",
-            rate_per_s=float(given["rate"] or 2.0),
-            cap_usd=usable_cap(given["cap"]) if given["source"] in OF_X else DEFAULT_CAP_USD,
+            rate_per_s=None if given["unpaced"] else float(given["rate"] or 2.0),
+            cap_usd=float(given["cap"] or 0.0) if is_x else DEFAULT_CAP_USD,
             keywords=split_words(given["keywords"]),
             languages=split_words(given["languages"]),
             reposts=bool(given["reposts"]),
             replies=bool(given["replies"]),
             second=given["second"] or "",
-            unpaced=bool(given["unpaced"]),
         )
 
     def _wire(self) -> None:
@@ -177,7 +188,7 @@ class LiveForm:
             changes: list[Any] = [
                 gr.update(visible=source in _SHOWN_FOR[name], **_wording(name, source)) for name in names
             ]
-            cost = gr.update(visible=source in OF_X, value=cost_line(cap, texts_for(request)))
+            cost = gr.update(visible=source in _X_SOURCES, value=cost_line(cap, texts_for(request)))
             return [*changes, cost, I18N(f"live.about_{source.replace('-', '_')}")]
 
         def price(cap: float | None, request: gr.Request) -> str:
@@ -201,34 +212,27 @@ def _box(name: str, **options: Any) -> gr.Textbox:
 def _wording(name: str, source: str) -> dict[str, Any]:
     """Return what a field is called for a source."""
     if name == "query":
-        kind = "x" if source in OF_X else source
+        kind = "x" if source in _X_SOURCES else source
         return {"label": I18N(f"live.query_{kind}")} if source in _SHOWN_FOR["query"] else {}
-    if name == "token" and source in OF_X:
+    if name == "token" and source in _X_SOURCES:
         own = "live.token_own" if app_has_x_token() else "live.token_needed"
         return {"label": I18N("live.token"), "info": I18N(own)}
     return {"label": I18N("live.token"), "info": I18N("live.token_mastodon")} if name == "token" else {}
-
-
-def usable_cap(value: float | None) -> float:
-    """Return a cap in dollars. Raises FeedError when it is none."""
-    if value is None or not math.isfinite(value) or value <= 0:
-        raise FeedError("The cap is not a number of dollars above 0. Give one, such as 1.")
-    return float(value)
 
 
 def cost_line(cap: float | None, text: Texts) -> str:
     """Draw what reading X costs, before it starts."""
     if cap is None or not math.isfinite(cap) or cap <= 0:
         return page(f'<p class="small">{esc(text("live.cost_no_cap"))}</p>')
-    told = estimate(_ASSUMED_PER_S, cap_usd=cap)
+    cost = estimate(cap_usd=cap)
     sentence = text(
         "live.cost",
         price=text.number(PRICE_PER_POST_USD, 3),
         date=PRICE_DATE,
-        posts=text.number(told.cap_posts or 0),
+        posts=text.number(cost.cap_posts or 0),
         cap=text.number(cap, 2),
-        rate=text.short(_ASSUMED_PER_S),
-        hour=text.number(told.usd_per_hour, 2),
-        left=text.duration((told.hours or 0) * 3600),
+        rate=text.short(ASSUMED_POSTS_PER_S),
+        hour=text.number(cost.usd_per_hour, 2),
+        left=text.duration((cost.hours or 0) * 3600),
     )
     return page(f'<p class="small tt-cost">{esc(sentence)}</p>')

@@ -20,9 +20,9 @@ from typing import Literal
 
 from inference.common.errors import FeedError
 from inference.common.paths import cache_dir
+from inference.live.errors import RecordingError
 from inference.live.post import ClassifiedPost
 from inference.live.recording import Recorder
-from inference.live.sources import SourceError
 
 MOST_POSTS = 200_000
 _MOST_FILES = 12
@@ -56,7 +56,7 @@ class Recording:
                 self._recorder(batch)
                 if self._recorder.count >= MOST_POSTS:
                     self._end(f"A recording holds {MOST_POSTS:,} posts. Start another one to go on.")
-            except SourceError as error:
+            except RecordingError as error:
                 self._end(str(error))
 
     def start(self, name: str, *, texts: bool) -> None:

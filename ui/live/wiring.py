@@ -85,7 +85,9 @@ class Wiring:
             with as_gradio_error():
                 try:
                     watched, joined = begin(
-                        self.workbench, form.wish((*values, reposts, replies, unpaced)), owner=view["owner"]
+                        self.workbench,
+                        form.request((*values, reposts, replies, unpaced)),
+                        owner=view["owner"],
                     )
                     view = {**view, "feed": watched.id}
                     if joined:

@@ -8,28 +8,25 @@
     SOURCES["mastodon"]("mastodon.social", tag="cats")
     SOURCES["x"]("#python", token="…", cap_usd=0.50)
 
-A source only delivers: it knows nothing about models, about who watches, or about what becomes of a post.
-Live sources reconnect by themselves; what they can't mend they raise as a `SourceError` (`errors.py`).
+A source only delivers posts: what becomes of them is the feed's business. `StreamRequest.open` makes one of
+what somebody asked for. Live sources reconnect by themselves; what they can't mend they raise as a
+`SourceError` (`inference/live/errors.py`).
 """
 
-from collections.abc import Callable, Iterator
-from threading import Event
-from typing import Protocol
+from collections.abc import Callable
 
-from inference.live.post import Post
-from inference.live.sources.bluesky import Bluesky
-from inference.live.sources.errors import (
+from inference.live.errors import (
     SourceBadQuery,
     SourceError,
     SourceRateLimited,
     SourceUnauthorised,
     SourceUnavailable,
 )
+from inference.live.sources.base import Source, SourceStatus
+from inference.live.sources.bluesky import Bluesky
 from inference.live.sources.mastodon import Mastodon
 from inference.live.sources.replay import Replay
-from inference.live.sources.status import Status
-from inference.live.sources.x import XSearch
-from inference.live.sources.x_stream import XStream
+from inference.live.sources.x import XSearch, XStream
 
 __all__ = [
     "SOURCES",
@@ -40,33 +37,19 @@ __all__ = [
     "SourceBadQuery",
     "SourceError",
     "SourceRateLimited",
+    "SourceStatus",
     "SourceUnauthorised",
     "SourceUnavailable",
-    "Status",
     "XSearch",
     "XStream",
 ]
 
-
-class Source(Protocol):
-    """A stream of posts."""
-
-    name: str
-
-    @property
-    def status(self) -> Status:
-        """How it is doing; any thread may ask."""
-        ...
-
-    def posts(self, stop: Event) -> Iterator[Post]:
-        """Yield posts as they come, waiting between them; return when `stop` is set or none are left."""
-        ...
-
-
 SOURCES: dict[str, Callable[..., Source]] = {
     "replay": Replay,
+    "file": Replay.of_file,
     "bluesky": Bluesky,
     "mastodon": Mastodon,
     "x": XSearch,
     "x-stream": XStream,
 }
+"""By the names of `inference.live.request.SOURCE_NAMES`."""

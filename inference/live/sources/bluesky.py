@@ -7,10 +7,8 @@
 Some fifty posts a second, in all languages: a `Filter` chooses among them. After a break it goes on a few
 seconds before the place where it was, and drops what it has seen. The stream names authors by number
 (a DID) and not by handle, so `author` is empty; the link leads to the post.
-Knows nothing about filters or feeds.
 """
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -20,12 +18,12 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
+from inference.live.errors import SourceBadQuery, SourceError, SourceUnavailable
 from inference.live.post import Post, clean, moment
-from inference.live.sources.errors import SourceBadQuery, SourceRateLimited, SourceUnavailable
-from inference.live.sources.http import is_loopback, limit_wait_s
-from inference.live.sources.live import LiveSource, Seen, World
+from inference.live.sources.base import LiveSource, Seen, World
+from inference.live.sources.http import is_loopback, rate_limited
 
 HOSTS = (
     "wss://jetstream1.us-east.bsky.network",
@@ -36,7 +34,6 @@ HOSTS = (
 _POSTS = "app.bsky.feed.post"
 _LARGEST_BYTES = 1_000_000  # of one event; the service leaves out what is larger
 _POLL_S = 0.25
-_LIMIT_WAIT_S = 60.0  # when a host says that it is asked too often, and not for how long
 _UNREADABLE = (1002, 1003, 1007, 1009)  # close codes with which the client refuses a frame
 _REFUSALS = 3  # in a row, with nothing new between: the frame at the cursor can't be passed by trying again
 _CLOCK_SLACK = timedelta(minutes=5)
@@ -105,34 +102,31 @@ class Bluesky(LiveSource):
             max_size=2 * _LARGEST_BYTES,
             proxy=None if is_loopback(urlsplit(host).hostname or "") else True,
         ) as connection:
-            for frame in self._frames(connection, host, halt):
-                post = self._read(frame)
-                if post:
-                    yield post
-
-    def _frames(self, connection: ClientConnection, host: str, halt: Event) -> Iterator[str | bytes]:
-        silent_s = 0.0
-        while not halt.is_set():
-            try:
-                frame = connection.recv(timeout=_POLL_S)
-            except TimeoutError:
-                silent_s += _POLL_S
-                if silent_s >= self._stall_s:
-                    raise SourceUnavailable(f"{_name(host)} sent nothing for {self._stall_s:g} s.") from None
-                continue
             silent_s = 0.0
-            yield frame
+            while not halt.is_set():
+                try:
+                    frame = connection.recv(timeout=_POLL_S)
+                except TimeoutError:
+                    silent_s += _POLL_S
+                    if silent_s >= self._stall_s:
+                        raise SourceUnavailable(
+                            f"{_name(host)} sent nothing for {self._stall_s:g} s."
+                        ) from None
+                    continue
+                silent_s = 0.0
+                if post := self._read(frame):
+                    yield post
 
     def _address(self, host: str) -> str:
         query: dict[str, str | int] = {"wantedCollections": _POSTS, "maxMessageSizeBytes": _LARGEST_BYTES}
         if self._refused >= _REFUSALS:
             self._cursor, self._refused = None, 0
-            self._change(gaps=self._status.gaps + 1)
+            self._count_gap()
         if self._cursor is not None:
             rewound = self._cursor - int(self._rewind_s * 1e6)
             oldest = int((self._world.clock() - self._catch_up_s) * 1e6)
             if rewound < oldest:
-                self._change(gaps=self._status.gaps + 1)
+                self._count_gap()
             query["cursor"] = max(rewound, oldest)
         return f"{host}/subscribe?{urlencode(query)}"
 
@@ -140,11 +134,13 @@ class Bluesky(LiveSource):
         """Return the post of an event, None for what is none, with a count of it."""
         try:
             event = json.loads(frame)
-            when = _when(event)
+            if type(event["time_us"]) is not int or not 1e15 <= event["time_us"] < 1e17:
+                raise ValueError("no time in microseconds, and so no place in the stream")
+            when = datetime.fromtimestamp(event["time_us"] / 1e6, UTC)
             kind, commit = event["kind"], event.get("commit") or {}
-            wanted = kind == "commit" and commit["operation"] == "create" and commit["collection"] == _POSTS
-            key = f"{event['did']}/{_POSTS}/{commit['rkey']}/{commit['rev']}" if wanted else ""
-            post = _post(event["did"], commit, when) if wanted else None
+            is_post = kind == "commit" and commit["operation"] == "create" and commit["collection"] == _POSTS
+            key = f"{event['did']}/{_POSTS}/{commit['rkey']}/{commit['rev']}" if is_post else ""
+            post = _post(event["did"], commit, when) if is_post else None
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             # A stranger's frame can be wrong in any way. It is counted, and the stream goes on.
             self._pass_over("garbage")
@@ -159,14 +155,6 @@ class Bluesky(LiveSource):
         else:
             self._pass_over("duplicate")
         return None
-
-
-def _when(event: Any) -> datetime:
-    """Return the time of an event, its place in the stream. Raises ValueError when it has none."""
-    time_us = event["time_us"]
-    if type(time_us) is not int or not 1e15 <= time_us < 1e17:
-        raise ValueError("no time in microseconds")
-    return datetime.fromtimestamp(time_us / 1e6, UTC)
 
 
 def _post(did: str, commit: dict[str, Any], when: datetime) -> Post:
@@ -190,14 +178,11 @@ def _post(did: str, commit: dict[str, Any], when: datetime) -> Post:
     )
 
 
-def _refusal(host: str, error: InvalidStatus, now: float) -> Exception:
+def _refusal(host: str, error: InvalidStatus, now: float) -> SourceError:
     """Return the error for a handshake that was answered with another status than 101."""
-    status, headers = error.response.status_code, error.response.headers
+    status = error.response.status_code
     if status == 429:
-        wait_s = limit_wait_s(headers, now)
-        return SourceRateLimited(
-            f"{_name(host)} is asked too often.", retry_after_s=_LIMIT_WAIT_S if wait_s is None else wait_s
-        )
+        return rate_limited(f"{_name(host)} is asked too often.", error.response.headers, now)
     if status == 400:
         said = (error.response.body or b"").decode("utf-8", "replace")[:200]
         return SourceBadQuery(f"{_name(host)} does not accept the request: {clean(said)!r}. Report this.")
@@ -205,6 +190,4 @@ def _refusal(host: str, error: InvalidStatus, now: float) -> Exception:
 
 
 def _name(host: str) -> str:
-    with contextlib.suppress(ValueError):
-        return f"Jetstream at {urlsplit(host).hostname}"
-    return "Jetstream"
+    return f"Jetstream at {urlsplit(host).hostname}"

@@ -1,13 +1,14 @@
-"""Requests to services: hidden tokens, time-outs everywhere, guarded addresses, rate limits.
+"""Requests to services: hidden tokens, time-outs everywhere, guarded addresses, rate limits, event streams.
 
     token = Token("secret", of="X")             # repr(token) == "Token(hidden)"
     session.mount("https://", Adapter(token=token, connect_timeout_s=5, read_timeout_s=20))
     session.mount("https://", Adapter(only_public=True, ...))     # for an address that somebody typed in
+    for event, data in events(response, halt):  # ("update", '{"id": …}'); ("", "") for a heartbeat
+        ...
 
 The adapter writes the token into a request as the last thing before it leaves, and takes it out of what comes
 back. So the libraries above it, their logs and their exceptions never hold it. With `only_public` a name is
 looked up once, refused when it leads into a private network, and connected to at just that address.
-Knows nothing about X or Mastodon.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import ipaddress
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event
@@ -28,11 +29,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from inference.live.errors import SourceBadQuery, SourceRateLimited, SourceUnauthorised, SourceUnavailable
 from inference.live.post import moment
-from inference.live.sources.errors import SourceBadQuery, SourceUnauthorised, SourceUnavailable
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # a gateway turns these into IPv4 addresses, private ones too
 _CHUNK_BYTES = 65536
+_LARGEST_EVENT_BYTES = 1_000_000
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -102,8 +104,8 @@ class Adapter(HTTPAdapter):
         self,
         request: requests.PreparedRequest,
         stream: bool = False,
-        timeout: Any = None,
-        verify: Any = True,
+        timeout: object = None,
+        verify: bool | str = True,
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
@@ -130,7 +132,7 @@ class Adapter(HTTPAdapter):
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its usual name or by a loopback address."""
+    """Return whether a host is this machine, by its usual name or by a loopback address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -138,7 +140,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is on the open internet. One that carries another address counts as private."""
+    """Return whether an address is on the open internet. One that carries another address is private."""
     if isinstance(address, ipaddress.IPv6Address) and (
         address.ipv4_mapped or address.sixtofour or address.teredo or address in _NAT64
     ):
@@ -196,11 +198,50 @@ def read_body(response: requests.Response, *, limit_bytes: int, timeout_s: float
     return bytes(body)
 
 
+def events(response: requests.Response, halt: Event) -> Iterator[tuple[str, str]]:
+    """Yield (name, data) of each server-sent event, until the stream ends or `halt` is set.
+
+    Raises SourceUnavailable for an event that is too large, and urllib3's errors when the connection breaks.
+    """
+    name, data, size = "", [], 0
+    for line in _lines(response, halt):
+        size += len(line)
+        if size > _LARGEST_EVENT_BYTES:
+            raise _too_large()
+        field, _, value = line.decode("utf-8", "replace").partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            data.append(value)
+        elif line.startswith(b":"):
+            yield "", ""
+        elif not line:
+            if data:
+                yield name or "message", "\n".join(data)
+            name, data, size = "", [], 0
+
+
+def _lines(response: requests.Response, halt: Event) -> Iterator[bytes]:
+    """Yield lines without their ends, as soon as they are whole."""
+    rest = b""
+    while not halt.is_set() and (chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True)):
+        *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)
+        if len(rest) > _LARGEST_EVENT_BYTES:
+            raise _too_large()
+        for line in lines:
+            yield line.removesuffix(b"\r")
+
+
+def _too_large() -> SourceUnavailable:
+    return SourceUnavailable(f"The stream sent an event of more than {_LARGEST_EVENT_BYTES // 1000:,} kB.")
+
+
 def limit_wait_s(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds until a rate limit ends, None when no header tells.
+    """Return the seconds until a rate limit ends, None when no header says so.
 
     Reads Retry-After (seconds or a date), X-RateLimit-Reset (ISO 8601, Mastodon) and x-rate-limit-reset (Unix
-    seconds, X). Times are compared with the service's own clock where its Date header tells it, else with
+    seconds, X). Times are compared with the service's own clock where it sends a Date header, else with
     `now`, so a wrong clock here does no harm.
     """
     here = _http_date(headers.get("Date", "")) or now
@@ -215,8 +256,14 @@ def limit_wait_s(headers: Mapping[str, str], now: float) -> float | None:
     return max(0.0, *known) if known else None
 
 
+def rate_limited(message: str, headers: Mapping[str, str], now: float) -> SourceRateLimited:
+    """Return the error for a service that asks to wait: as long as it says, else a minute."""
+    wait_s = limit_wait_s(headers, now)
+    return SourceRateLimited(message, retry_after_s=60.0 if wait_s is None else wait_s)
+
+
 def used_up(headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer says that no request is left before the rate limit starts anew."""
+    """Return whether an answer says that no request is left before the rate limit starts anew."""
     left = headers.get("x-rate-limit-remaining") or headers.get("X-RateLimit-Remaining")
     return left is not None and left.strip() == "0"
 

@@ -8,7 +8,6 @@
 Polling needs no token where the instance shows its timelines to everybody. The token is sent to the instance
 alone, and kept nowhere. An instance is an address that somebody typed in: only https to the open internet is
 spoken, no redirect is followed, and answers are read up to a size.
-Knows nothing about filters or feeds.
 """
 
 import json
@@ -22,22 +21,19 @@ from urllib.parse import quote, urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from inference.live.post import Post, clean, link, moment
-from inference.live.sources.errors import (
+from inference.live.errors import (
     SourceBadQuery,
     SourceError,
     SourceRateLimited,
     SourceUnauthorised,
     SourceUnavailable,
 )
-from inference.live.sources.html_text import plain
-from inference.live.sources.http import Adapter, Token, is_loopback, limit_wait_s, read_body, used_up
-from inference.live.sources.live import Backoff, LiveSource, Seen, World
-from inference.live.sources.sse import events
+from inference.live.post import Post, clean, link, moment, plain
+from inference.live.sources.base import Backoff, LiveSource, Seen, World
+from inference.live.sources.http import Adapter, Token, events, is_loopback, rate_limited, read_body, used_up
 
 _PAGE = 40  # the most that Mastodon gives at once
 _PAGES_BEHIND = 5  # full pages in a row: the instance is faster than polling may be, so skip to its newest
-_LIMIT_WAIT_S = 60.0
 _LARGEST_BYTES = 4_000_000
 _ANSWER_S = 30.0  # the longest that a whole answer may take
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -127,7 +123,7 @@ class Mastodon(LiveSource):
             full_pages = full_pages + 1 if len(page) >= _PAGE and self._last_id else 0
             if full_pages > _PAGES_BEHIND:
                 full_pages, self._last_id = 0, ""
-                self._change(gaps=self._status.gaps + 1)
+                self._count_gap()
             if self._world.wait(halt, 1.0 if full_pages else self._interval_s):
                 return
 
@@ -144,10 +140,7 @@ class Mastodon(LiveSource):
         return found[::-1], headers
 
     def _fresh(self, page: list[Any]) -> Iterator[Post]:
-        for status in page:
-            post = self._read(status)
-            if post:
-                yield post
+        yield from filter(None, map(self._read, page))
 
     def _read(self, status: Any) -> Post | None:
         """Return the post of a status that was not seen before, else None with a count of it."""
@@ -175,49 +168,40 @@ class Mastodon(LiveSource):
         with self._translated(), closing(session), closing(self._open(session, url, query)) as response:
             if self._last_id:  # what was posted while the stream was down
                 missed, _ = self._page(halt)
-                self._change(gaps=self._status.gaps + (len(missed) >= _PAGE))
+                if len(missed) >= _PAGE:
+                    self._count_gap()
                 yield from self._fresh(missed)
             for event, data in events(response, halt):
                 self._alive()
                 if event == "update":
-                    yield from self._streamed(data)
+                    try:
+                        status = json.loads(data)
+                    except (ValueError, RecursionError):
+                        self._pass_over("garbage")
+                        continue
+                    if post := self._read(status):
+                        self._last_id = post.id
+                        yield post
                 elif event:
                     self._pass_over("other events")
         if not halt.is_set():
             raise SourceUnavailable(f"{self._host} closed the stream.")
 
-    def _streamed(self, data: str) -> Iterator[Post]:
-        try:
-            status = json.loads(data)
-        except (ValueError, RecursionError):
-            self._pass_over("garbage")
-            return
-        post = self._read(status)
-        if post:
-            self._last_id = post.id
-            yield post
-
     def _streaming_session(self, halt: Event) -> requests.Session:
         """Return a session for the host that streams, which the instance names."""
         if not self._stream_base:
-            named = self._named_host(halt)
-            self._stream_base = (
-                instance_url(re.sub(r"^ws", "http", named), allow_loopback=self._allow_loopback)
-                if named
-                else self._base
-            )
+            try:
+                found, _ = self._get("/api/v2/instance", {}, halt)
+                named = found["configuration"]["urls"]["streaming"]
+            except (KeyError, TypeError, SourceBadQuery):  # the last one: an older server, without this page
+                named = None
+            self._stream_base = self._base
+            if isinstance(named, str) and named:
+                address = re.sub(r"^ws", "http", named)
+                self._stream_base = instance_url(address, allow_loopback=self._allow_loopback)
         session = requests.Session()
         self._stream_adapter = self._mounted(session, read_timeout_s=self._stall_s)
         return session
-
-    def _named_host(self, halt: Event) -> str:
-        """Return the address that the instance names for streaming, "" when it streams itself."""
-        try:
-            found, _ = self._get("/api/v2/instance", {}, halt)
-            named = found["configuration"]["urls"]["streaming"]
-        except (KeyError, TypeError, SourceBadQuery):  # the last one: an older server, without this page
-            return ""
-        return named if isinstance(named, str) else ""
 
     # Requests
 
@@ -273,10 +257,7 @@ class Mastodon(LiveSource):
         return SourceUnavailable(f"{self._host} answered with status {status}.", answered=True)
 
     def _limited(self, headers: Mapping[str, str], what: str) -> SourceRateLimited:
-        wait_s = limit_wait_s(headers, self._world.clock())
-        return SourceRateLimited(
-            f"{self._host} {what}.", retry_after_s=_LIMIT_WAIT_S if wait_s is None else wait_s
-        )
+        return rate_limited(f"{self._host} {what}.", headers, self._world.clock())
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ import pytest
 from inference.common.errors import FeedError, PredictionError
 from inference.live.feed import Feed
 from inference.live.post import Post
-from inference.live.sources import SOURCES, Replay, Status
+from inference.live.sources import SOURCES, Replay, SourceStatus
 from tests.support import wait_for
 from tests.support.feeds import LABELS, Clock, Given, balanced, classify, posts
 
@@ -161,7 +161,7 @@ def test_feeds_that_share_a_model_take_turns():
 def test_a_source_that_breaks_ends_the_feed_with_a_sentence(error, message):
     class Broken:
         name = "broken"
-        status = Status()
+        status = SourceStatus()
 
         def posts(self, stop):
             yield Post("1", "post 1")

@@ -13,9 +13,10 @@ from inference.live.counts import Lag, Lags, Meter, Speed
 from inference.live.feed import LONGEST_TEXT, Entry, Feed, Waiting
 from inference.live.filter import Filter
 from inference.live.post import Post
-from inference.live.recording import Recorder, recorded_posts
+from inference.live.recording import Recorder
 from inference.live.sources import Replay, SourceUnavailable
-from inference.live.sources.live import LiveSource, World
+from inference.live.sources.base import LiveSource, World
+from inference.live.sources.replay import posts_of_file
 from tests.support import wait_for
 from tests.support.feeds import LABELS, Answer, Clock, Given, balanced, classify, posts
 
@@ -137,17 +138,18 @@ def test_what_the_source_counts_is_part_of_the_sum():
 
 
 def test_posts_that_wait_in_the_source_at_a_stop_are_counted():
-    gate = threading.Event()
+    asked, gate = threading.Event(), threading.Event()
 
     def stuck(texts):
+        asked.set()
         gate.wait(10)
         return classify(texts)
 
     source = Scripted(posts(300))
     feed = Feed(source, stuck, labels=LABELS, lossless=True, queue_size=5, batch_size=2)
     feed.start()
-    wait_for(lambda: source.sent >= 100)
-    threading.Timer(0.2, gate.set).start()
+    wait_for(lambda: source.sent >= 100 and asked.is_set())
+    threading.Thread(target=lambda: feed.wait(10) and gate.set()).start()
     feed.stop()
     snapshot = feed.snapshot()
     assert balanced(snapshot) and snapshot.pending == 0 and snapshot.received == source.sent
@@ -276,7 +278,7 @@ def test_listeners_and_a_recording_get_every_post(tmp_path):
     feed.start()
     assert feed.wait(10)
     feed.stop()
-    written = recorded_posts(tmp_path / "feed.jsonl")
+    written = posts_of_file(tmp_path / "feed.jsonl")
     assert [post.text for post in written] == [told.post.text for told in seen] and len(seen) == 40
 
 

@@ -9,8 +9,8 @@ import pytest
 from inference.live.feed import Feed
 from inference.live.filter import Filter
 from inference.live.post import Post
+from inference.live.sources.base import World
 from inference.live.sources.bluesky import Bluesky
-from inference.live.sources.live import World
 from tests.servers import Waits, wait_for
 from tests.servers.jetstream import Jetstream
 from tests.support.feeds import LABELS, Answer, Given, balanced

@@ -15,12 +15,11 @@ import pytest
 
 from inference.cli import parser
 from inference.common.errors import FeedError
-from inference.live.command import SOURCES, _live, _until_the_end, one_line, printer, run
+from inference.live.command import _until_the_end, one_line, printer, run
 from inference.live.feed import Feed
 from inference.live.post import ClassifiedPost, Post
-from inference.live.recording import recorded_posts
-from inference.live.sources import SOURCES as KNOWN
-from inference.live.sources import Mastodon, SourceUnavailable, Status
+from inference.live.sources import Mastodon, SourceStatus, SourceUnavailable
+from inference.live.sources.replay import posts_of_file
 from tests.servers import wait_for
 from tests.servers.mastodon import Mastodon as MastodonServer
 from tests.support import REPOSITORY, command, tweets
@@ -73,7 +72,7 @@ def test_a_file_is_replayed_and_every_post_accounted_for(trained_gpt2, tmp_path)
     assert record["rate_per_s"] > 0 and 0 < record["lag_p50_s"] <= record["lag_p95_s"]
     assert len(done.stderr.splitlines()) == record["classified"], "with --json posts go to standard error"
     assert "\x1b" not in done.stderr and "\u202e" not in done.stderr
-    assert len(recorded_posts(tmp_path / "saved.jsonl")) == record["classified"]
+    assert len(posts_of_file(tmp_path / "saved.jsonl")) == record["classified"]
 
 
 def test_posts_are_lines_on_standard_output_without_json(trained_gpt2, tmp_path):
@@ -182,13 +181,13 @@ def test_a_disk_that_fills_up_ends_it_with_a_sentence_and_a_whole_recording(trai
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == f"{saved} can't be written (File too large). Choose another place."
     record = json.loads(done.stdout)
-    assert balanced(record) and 1 <= len(recorded_posts(saved)) <= record["classified"]
+    assert balanced(record) and 1 <= len(posts_of_file(saved)) <= record["classified"]
 
 
 def test_words_of_a_service_do_not_reach_the_terminal_as_they_are(trained_gpt2, capsys):
     class Hostile:
         name = "replay"
-        status = Status()
+        status = SourceStatus()
 
         def posts(self, stop):
             yield Post("1", "fine")
@@ -196,22 +195,23 @@ def test_words_of_a_service_do_not_reach_the_terminal_as_they_are(trained_gpt2, 
 
     given = parser().parse_args(["live", "replay", "f", "--model", str(trained_gpt2.artifact), "--json"])
     with pytest.raises(FeedError) as refused:
-        run(given, lambda given, wanted: Hostile())
+        run(given, {"file": lambda file, **options: Hostile()})
     said = str(refused.value)
     assert said.startswith("It said: ]0;owned and went on") and len(said) == 1000 and said.endswith("…")
     assert balanced(json.loads(capsys.readouterr().out))
 
 
 def test_a_service_is_read_with_a_token_that_is_in_nothing_printed_saved_or_asked(
-    trained_gpt2, capfd, tmp_path, caplog
+    trained_gpt2, capfd, tmp_path, caplog, monkeypatch
 ):
     caplog.set_level(logging.DEBUG)
     words = ["live", "mastodon", "cats", "--model", str(trained_gpt2.artifact), "--json", "--limit", "3"]
     given = parser().parse_args([*words, "--save", str(tmp_path / "a.jsonl"), "--save-texts"])
     with MastodonServer() as server:
+        monkeypatch.setenv("MASTODON_TOKEN", server.token)
 
-        def make(given, wanted):
-            return Mastodon(server.url, tag=given.query, token=server.token, allow_loopback=True)
+        def make(instance, **options):
+            return Mastodon(server.url, allow_loopback=True, **options)
 
         def publish():
             wait_for(lambda: server.streams, 60)
@@ -220,7 +220,7 @@ def test_a_service_is_read_with_a_token_that_is_in_nothing_printed_saved_or_aske
 
         publisher = threading.Thread(target=publish)
         publisher.start()
-        assert run(given, make) == 0
+        assert run(given, {"mastodon": make}) == 0
         publisher.join(10)
         assert any("authorization" in request.headers for request in server.asked)
         asked = [f"{request.path} {request.query}" for request in server.asked]
@@ -242,7 +242,7 @@ def test_a_service_is_read_with_a_token_that_is_in_nothing_printed_saved_or_aske
         (["replay", "f", "--cap-usd", "5"], "--cap-usd is for x and x-stream, not for replay. Leave it out."),
         (["x", "cats", "--instance", "a.b"], "--instance is for mastodon, not for x. Leave it out."),
         (["bluesky", "--save-texts"], "--save-texts was given without --save FILE"),
-        (["replay", "nowhere.jsonl"], "nowhere.jsonl can't be read"),
+        (["replay", "nowhere.jsonl"], "nowhere.jsonl can't be replayed"),
         (["x", "cats"], "X needs a bearer token. Set X_BEARER_TOKEN, or type one in."),
         (["mastodon", "--instance", "127.0.0.1"], "'127.0.0.1' is not the address of an instance."),
         (["bluesky", "--save", "."], ". exists already. Give the name of a new file."),
@@ -256,7 +256,7 @@ def test_mistakes_are_told_before_a_model_is_loaded(words, sentence, monkeypatch
     monkeypatch.delenv("X_BEARER_TOKEN", raising=False)
     given = parser().parse_args(["live", *words, "--model", "no model"])
     with pytest.raises(FeedError) as refused:
-        _live(given)
+        run(given)
     assert str(refused.value).startswith(sentence)
 
 
@@ -274,20 +274,20 @@ def test_what_x_costs_is_told_before_it_is_read(monkeypatch, capsys):
     monkeypatch.setenv("X_BEARER_TOKEN", "a-secret-token")
     given = parser().parse_args(["live", "x", "cats", "--model", "nowhere/at/all", "--cap-usd", "0.5"])
     with pytest.raises(Exception, match="nowhere/at/all"):
-        _live(given)
+        run(given)
     told = capsys.readouterr().err
     assert "costs about $36.00 an hour" in told and "It stops at $0.50" in told and "secret" not in told
 
 
 def test_the_state_of_the_source_and_what_was_spent_are_told_as_it_runs():
     class Told(Given):
-        status = Status("connected", cost_usd=0.105)
+        status = SourceStatus("connected", cost_usd=0.105)
 
     notes, source = [], Told(posts(3), stay=True)
     feed = Feed(source, classify, labels=LABELS)
     thread = threading.Timer(1.5, feed.stop)
     thread.start()
-    later = Status("reconnecting", reason="\x1b[2JIt broke.", cost_usd=0.11)
+    later = SourceStatus("reconnecting", reason="\x1b[2JIt broke.", cost_usd=0.11)
     threading.Timer(0.3, lambda: setattr(source, "status", later)).start()
     snapshot = _until_the_end(feed, notes.append)
     thread.join(10)
@@ -303,7 +303,7 @@ def test_a_feed_that_fails_still_tells_its_numbers(trained_gpt2, tmp_path, monke
     closed.close()
     given = parser().parse_args(words)
     with pytest.raises(FeedError, match="can't be written"):
-        _live(given)
+        run(given)
     record = json.loads(capsys.readouterr().out)
     assert balanced(record) and record["classified"] > 0
 
@@ -316,7 +316,3 @@ def test_a_post_is_one_harmless_line():
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     printer(out)([ClassifiedPost(Post("1", "olá\x1b\nmundo ☀"), "positive", 0.934)])
     assert out.buffer.getvalue() == b"positive    93.4%  ol? mundo ?\n"
-
-
-def test_every_source_can_be_named():
-    assert set(SOURCES) == set(KNOWN)

@@ -19,10 +19,10 @@ from tests.support.live_app import live_app
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def told(words, make, model, capsys):
+def numbers_of(words, sources, model, capsys):
     """Run the command; return its numbers and what it printed."""
     given = parser().parse_args(["live", *words, "--model", str(model), "--json", "--engine", "torch"])
-    assert run(given, make) == 0
+    assert run(given, sources) == 0
     out, said = capsys.readouterr()
     return json.loads(out), said
 
@@ -40,21 +40,25 @@ def test_bluesky_by_the_command(trained_gpt2, capsys):
         publisher = threading.Thread(target=publish)
         publisher.start()
         words = ["bluesky", "train", "--languages", "en", "--limit", "2"]
-        record, said = told(words, lambda *_: Bluesky(hosts=[server.url]), trained_gpt2.artifact, capsys)
+        record, said = numbers_of(
+            words, {"bluesky": lambda: Bluesky(hosts=[server.url])}, trained_gpt2.artifact, capsys
+        )
         publisher.join()
     assert record["classified"] == 2 and record["filtered"] == 2 and record["received"] == 4
     assert "a late train" in said and "the train came" in said and "a bus" not in said
 
 
-def test_x_by_the_command(trained_gpt2, capsys):
+def test_x_by_the_command(trained_gpt2, capsys, monkeypatch):
     with X() as server:
         for number in range(10):
             server.tweet(f"cat {number}")
 
-        def make(given, wanted):
-            return XSearch(given.query, token=server.token, filter=wanted, base_url=server.url, cap_posts=10)
+        monkeypatch.setenv("X_BEARER_TOKEN", server.token)
 
-        record, said = told(["x", "#cats", "--no-reposts"], make, trained_gpt2.artifact, capsys)
+        def make(query, **options):
+            return XSearch(query, base_url=server.url, cap_posts=10, **options)
+
+        record, said = numbers_of(["x", "#cats", "--no-reposts"], {"x": make}, trained_gpt2.artifact, capsys)
         assert server.asked[0].query["query"] == "(#cats) -is:retweet" and server.token not in said
     assert record["classified"] == 10 and "X: $0.05 spent, 10 posts received." in said
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from inference.live.sources import SOURCES, SourceBadQuery, SourceUnavailable
+from inference.live.sources.base import World
 from inference.live.sources.bluesky import HOSTS, Bluesky
-from inference.live.sources.live import World
 from tests.servers import Listener, Waits, wait_for
 from tests.servers.jetstream import START_US, Jetstream
 

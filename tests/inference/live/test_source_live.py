@@ -1,29 +1,32 @@
 """What live sources share: the tree of errors, waits that grow, a stop that is heard, a status in words."""
 
 import random
+import re
 import threading
 import time
 
 import pytest
 
 from inference.common.errors import FeedError, TweetTuneError
+from inference.live import errors as tree
 from inference.live.post import Post
-from inference.live.sources import SOURCES, Status
-from inference.live.sources import errors as tree
-from inference.live.sources.live import Backoff, LiveSource, Seen, World
+from inference.live.request import SOURCE_NAMES
+from inference.live.sources import SOURCES, SourceStatus
+from inference.live.sources.base import Backoff, LiveSource, Seen, World
 from tests.servers import Listener, Waits, wait_for
 
 
 def test_the_tree_of_errors_is_the_one_that_is_drawn():
-    drawn = [line.split()[1].split("(")[0] for line in tree.__doc__.splitlines() if line[:1] in "├└" and line]
-    real = [kind.__name__ for kind in tree.SourceError.__subclasses__()]
-    assert drawn == real and len(real) == 4
-    assert issubclass(tree.SourceError, FeedError) and issubclass(FeedError, TweetTuneError)
+    drawn = re.findall(r"[├└]── (\w+)", tree.__doc__)
+    real = [tree.RecordingError, tree.SourceError, *tree.SourceError.__subclasses__()]
+    assert drawn == [kind.__name__ for kind in real] and len(real) == 6
+    assert all(issubclass(kind, FeedError) for kind in real) and issubclass(FeedError, TweetTuneError)
     assert tree.SourceRateLimited("Wait.", retry_after_s=3.5).retry_after_s == 3.5
 
 
 def test_every_source_is_registered_under_its_name():
-    assert {name: source.name for name, source in SOURCES.items()} == {name: name for name in SOURCES}
+    assert tuple(SOURCES) == SOURCE_NAMES
+    assert all(SOURCES[name].name == name for name in SOURCES if name != "file")
 
 
 def test_waits_grow_as_they_are_documented_with_jitter_on_top():
@@ -72,7 +75,7 @@ def test_a_source_goes_on_after_failures_and_counts_only_those_in_a_row():
     assert heard.texts == ["1", "2", "3"] and source.closed == 1
     expected = [1, 2, 30, 2]
     assert all(low <= got <= low * 1.25 + 1 for low, got in zip(expected, waits.seconds, strict=True))
-    assert source.status == Status("ended", read=3, reconnects=3)
+    assert source.status == SourceStatus("ended", read=3, reconnects=3)
 
 
 def test_too_many_failures_in_a_row_or_too_long_a_limit_end_it():
@@ -119,9 +122,9 @@ def test_whoever_stops_reading_ends_the_source():
 
 
 def test_a_status_in_words():
-    assert Status().sentence(0) == "Ready."
-    assert Status("connected").sentence(0) == "Connected."
-    assert Status("reconnecting", "Gone.", until=104.2).sentence(100) == "Reconnecting in 5 s: Gone."
-    assert Status("reconnecting", "Gone.", until=99).sentence(100) == "Reconnecting in 0 s: Gone."
-    assert Status("rate limited", until=3661).sentence(0) == "Rate limited until 01:01:01 UTC."
-    assert Status("ended", "The cap is reached.").sentence(0) == "Ended: The cap is reached."
+    assert SourceStatus().sentence(0) == "Ready."
+    assert SourceStatus("connected").sentence(0) == "Connected."
+    assert SourceStatus("reconnecting", "Gone.", until=104.2).sentence(100) == "Reconnecting in 5 s: Gone."
+    assert SourceStatus("reconnecting", "Gone.", until=99).sentence(100) == "Reconnecting in 0 s: Gone."
+    assert SourceStatus("rate limited", until=3661).sentence(0) == "Rate limited until 01:01:01 UTC."
+    assert SourceStatus("ended", "The cap is reached.").sentence(0) == "Ended: The cap is reached."

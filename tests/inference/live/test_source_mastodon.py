@@ -14,7 +14,7 @@ from inference.live.sources import (
     SourceUnauthorised,
     SourceUnavailable,
 )
-from inference.live.sources.live import World
+from inference.live.sources.base import World
 from inference.live.sources.mastodon import instance_url
 from tests.servers import Listener, Waits, wait_for
 from tests.servers.mastodon import FIRST_ID

@@ -10,10 +10,10 @@ import requests
 
 from inference.live.feed import Feed
 from inference.live.filter import Filter
-from inference.live.sources import SOURCES, SourceBadQuery, SourceUnauthorised
-from inference.live.sources.live import World
-from inference.live.sources.x_api import PRICE_PER_POST_USD
-from inference.live.sources.x_stream import XStream
+from inference.live.pricing import PRICE_PER_POST_USD
+from inference.live.sources import SourceBadQuery, SourceUnauthorised
+from inference.live.sources.base import World
+from inference.live.sources.x import XStream
 from tests.servers import Listener, Waits, wait_for
 from tests.servers.web import Answer, Web
 from tests.servers.x import DISCONNECT, TOO_MANY_CONNECTIONS, X, problem, too_many
@@ -29,7 +29,7 @@ def server():
 
 
 def stream(server, query="#python", *, waits=None, **options):
-    options = {"token": server.token, "base_url": server.url, "stall_s": 2.0} | options
+    options = {"token": server.token, "base_url": server.url, "read_timeout_s": 2.0} | options
     return XStream(query, world=World(wait=waits or Waits()), **options)
 
 
@@ -52,7 +52,6 @@ def test_posts_come_as_they_are_written_and_the_rule_is_removed_at_the_end(serve
     wait_for(lambda: not server.rules)
     assert heard.texts == ["one", "two & more \U0001f600"] and heard.posts[0].source == "x"
     assert source.status.passed_over == {} and source.status.reconnects == 0
-    assert SOURCES["x-stream"] is XStream
 
 
 def test_lines_in_pieces_and_garbage(server):
@@ -114,7 +113,7 @@ def test_a_goodbye_is_told_in_the_services_words(server):
 
 def test_a_connection_is_given_back_at_once_after_a_goodbye(server):
     goodbye = json.dumps({"errors": [DISCONNECT]}).encode() + b"\r\n"
-    with Listener(stream(server, stall_s=20)) as heard:
+    with Listener(stream(server, read_timeout_s=20)) as heard:
         streaming(server)
         server.script.append(Answer(200, pieces=[b"\r\n", goodbye, Web.STALL]))
         server.hang_up()
@@ -126,7 +125,7 @@ def test_a_connection_is_given_back_at_once_after_a_goodbye(server):
 
 def test_a_stream_that_falls_silent_is_given_up(server):
     server.rules["1"] = {"id": "1", "value": "other", "tag": "mine"}
-    with Listener(stream(server, stall_s=0.3)) as heard:
+    with Listener(stream(server, read_timeout_s=0.3)) as heard:
         streaming(server)
         server.tweet("before")
         heard.wait(1)

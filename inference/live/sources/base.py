@@ -1,28 +1,30 @@
-"""What every live source shares: it reconnects, waits as it is told to, reports its state and stops at once.
+"""What every source shares: the protocol that a feed reads, its status in words, the loop that reconnects.
 
     class Bluesky(LiveSource):
         def _session(self, halt):     # one connection: yields posts, raises SourceUnavailable when it breaks
             ...
 
+    source.status.sentence(now)       # "Reconnecting in 4 s: jetstream1… could not be reached."
+
 `posts(stop)` runs the sessions in a thread of its own, so that `stop` is heard within a tenth of a second
 whatever a library is waiting for. A session that raises `SourceUnavailable` or `SourceRateLimited` is
 followed by a wait and a new session; one that returns has ended the source; every other error ends it too.
-Knows nothing about any service.
 """
 
+import math
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, Literal, Protocol
 
+from inference.live.errors import SourceError, SourceRateLimited, SourceUnavailable
 from inference.live.post import Post
-from inference.live.sources.errors import SourceError, SourceRateLimited, SourceUnavailable
-from inference.live.sources.status import Status
 
 _POLL_S = 0.1  # how soon a stop is heard
 _JOIN_S = 0.7  # how long a stop waits for the connection to be closed; the thread may take longer
@@ -30,10 +32,55 @@ _JITTER = 0.25  # a wait is up to this share longer than what is documented, nev
 _SHORTEST_LIMIT_S = 1.0
 IDS_REMEMBERED = 20_000  # services repeat themselves after a reconnect, and not from long ago
 
+SourceState = Literal["ready", "connecting", "connected", "reconnecting", "rate limited", "ended"]
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """The state of a source and what it has counted. A source replaces its status, it never changes one.
+
+    `until`: Unix seconds at which it tries again, while it reconnects or is rate limited. `read`: posts
+    handed over. `passed_over`: what came and was not handed over, by reason. `gaps`: times when posts may
+    have been missed. `cost_usd`: dollars spent on reading, None for a source that is free.
+    """
+
+    state: SourceState = "ready"
+    reason: str = ""
+    until: float | None = None
+    read: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    reconnects: int = 0
+    gaps: int = 0
+    cost_usd: float | None = None
+
+    def sentence(self, now: float) -> str:
+        """Return the state in words. `now`: Unix seconds."""
+        words = self.state.capitalize()
+        if self.until is not None and self.state == "reconnecting":
+            words = f"Reconnecting in {max(0, math.ceil(self.until - now))} s"
+        elif self.until is not None and self.state == "rate limited":
+            words = f"Rate limited until {datetime.fromtimestamp(self.until, UTC):%H:%M:%S} UTC"
+        return f"{words}: {self.reason}" if self.reason else f"{words}."
+
+
+class Source(Protocol):
+    """A stream of posts."""
+
+    name: str
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is doing; any thread may ask."""
+        ...
+
+    def posts(self, stop: Event) -> Iterator[Post]:
+        """Yield posts as they come, waiting between them; return when `stop` is set or none are left."""
+        ...
+
 
 @dataclass(frozen=True)
 class World:
-    """The outside world. `clock`: Unix seconds. `wait(event, seconds)` tells whether the event was set."""
+    """The outside world. `clock`: Unix seconds. `wait(event, seconds)` returns whether the event was set."""
 
     clock: Callable[[], float] = time.time
     wait: Callable[[Event, float], bool] = Event.wait
@@ -59,12 +106,11 @@ class Seen:
     """Remembers the last `size` keys."""
 
     def __init__(self, size: int = IDS_REMEMBERED) -> None:
-        """Start with nothing seen."""
         self._keys: OrderedDict[str, None] = OrderedDict()
         self._size = size
 
     def is_new(self, key: str) -> bool:
-        """Tell whether a key comes for the first time, and remember it."""
+        """Return whether a key comes for the first time, and remember it."""
         if key in self._keys:
             return False
         self._keys[key] = None
@@ -91,10 +137,10 @@ class LiveSource:
         self._problem: SourceError | None = None
         self._is_busy = False
         self._lock = Lock()
-        self._status = Status()
+        self._status = SourceStatus()
 
     @property
-    def status(self) -> Status:
+    def status(self) -> SourceStatus:
         """How the source is doing. Any thread may ask."""
         return self._status
 
@@ -105,7 +151,7 @@ class LiveSource:
 
     def posts(self, stop: Event) -> Iterator[Post]:
         """Yield posts as they come; return when `stop` is set. Raises SourceError when it can't go on."""
-        self._is_busy = True  # before the look at `stop`: who sees it set and not busy knows that it is over
+        self._is_busy = True  # before `stop` is looked at: whoever sees it set and not busy knows it is over
         if stop.is_set():
             self._is_busy = False
             return
@@ -144,13 +190,18 @@ class LiveSource:
         """Free what the source holds, after its last session."""
 
     def _fill(self, box: Queue[Post], halt: Event, done: Event) -> None:
-        """Put the posts of all sessions into the box; runs in a thread."""
+        """Put the posts of all sessions into the box; runs in a thread. What finds no room is counted."""
         problem: SourceError | None = SourceError(
             f"{self.title} broke off: see the log for the reason, then start a new feed."
         )
         try:
             for post in self._sessions(halt):
-                self._put(post, box, halt)
+                while not halt.is_set():
+                    with suppress(Full):
+                        box.put(post, timeout=_POLL_S)
+                        break
+                else:
+                    self._pass_over("unread at the end")
             problem = None
         except SourceError as error:
             problem = error
@@ -163,14 +214,6 @@ class LiveSource:
                 self._is_busy = False
                 done.set()
 
-    def _put(self, post: Post, box: Queue[Post], halt: Event) -> None:
-        """Put a post into the box, when there is room; count it when the source ends before that."""
-        while not halt.is_set():
-            with suppress(Full):
-                box.put(post, timeout=_POLL_S)
-                return
-        self._pass_over("unread at the end")
-
     def _sessions(self, halt: Event) -> Iterator[Post]:
         """Yield the posts of one session after another, with a wait after each that failed."""
         self._failures = 0
@@ -182,41 +225,35 @@ class LiveSource:
             except (SourceRateLimited, SourceUnavailable) as error:
                 if halt.is_set():  # the stop itself broke the connection
                     return
-                if isinstance(error, SourceRateLimited):
-                    wait_s = self._after_limit(error)
-                else:
-                    wait_s = self._after_failure(error)
+                wait_s = self._retry_after_s(error)
             if self._world.wait(halt, wait_s):
                 return
 
-    def _after_limit(self, error: SourceRateLimited) -> float:
+    def _retry_after_s(self, error: SourceRateLimited | SourceUnavailable) -> float:
+        """Count a failure; return the seconds until the next try. Raises SourceError when it was the last."""
         self._failures += 1
-        if error.retry_after_s > self.longest_limit_s or self._failures >= self._attempts:
-            raise error
-        wait_s = max(error.retry_after_s, _SHORTEST_LIMIT_S) + self._world.rng.random()
-        self._change(state="rate limited", reason=str(error), until=self._world.clock() + wait_s)
-        return wait_s
-
-    def _after_failure(self, error: SourceUnavailable) -> float:
-        self._failures += 1
-        if self._failures >= self._attempts:
-            raise SourceUnavailable(
-                f"{error} It was tried {self._failures} times. Look at the network and the service's state, "
-                "then start again.",
-                answered=error.answered,
-            ) from None
-        backoff = self.server_backoff if error.answered else self.network_backoff
-        wait_s = backoff.wait_s(self._failures, self._world.rng)
-        self._change(
-            state="reconnecting",
-            reason=str(error),
-            until=self._world.clock() + wait_s,
-            reconnects=self._status.reconnects + 1,
-        )
+        is_last, status = self._failures >= self._attempts, self._status
+        state: SourceState = "reconnecting"
+        if isinstance(error, SourceRateLimited):
+            if is_last or error.retry_after_s > self.longest_limit_s:
+                raise error
+            state = "rate limited"
+            wait_s = max(error.retry_after_s, _SHORTEST_LIMIT_S) + self._world.rng.random()
+        else:
+            if is_last:
+                raise SourceUnavailable(
+                    f"{error} It was tried {self._failures} times. Look at the network and the service's "
+                    "state, then start again.",
+                    answered=error.answered,
+                ) from None
+            backoff = self.server_backoff if error.answered else self.network_backoff
+            wait_s = backoff.wait_s(self._failures, self._world.rng)
+        until, reconnects = self._world.clock() + wait_s, status.reconnects + (state == "reconnecting")
+        self._change(state=state, reason=str(error), until=until, reconnects=reconnects)
         return wait_s
 
     def _alive(self) -> None:
-        """Note that the service delivers: failures before this count no more."""
+        """Mark the connection healthy and reset the failure count."""
         self._failures = 0
         if self._status.state != "connected":
             self._change(state="connected", reason="", until=None)
@@ -228,6 +265,10 @@ class LiveSource:
                 counts = dict(self._status.passed_over)
                 counts[reason] = counts.get(reason, 0) + count
                 self._status = replace(self._status, passed_over=counts)
+
+    def _count_gap(self) -> None:
+        """Count a time when posts may have been missed."""
+        self._change(gaps=self._status.gaps + 1)
 
     def _change(self, **changes: Any) -> None:
         with self._lock:
