@@ -12,7 +12,7 @@ from inference.common.intervals import Interval
 from inference.common.store import append_event
 from inference.live.counts import FeedSnapshot
 from inference.live.post import ClassifiedPost, Post
-from inference.live.sources import Status as SourceStatus
+from inference.live.sources import SourceStatus
 from training.data.load import DataSpec
 from training.data.preview import preview
 from training.evaluate.scores import (
