@@ -246,10 +246,10 @@ def test_two_models_are_asked_about_the_same_posts(tmp_path):
     def other(texts):
         return [Answer(LABELS[2]) for _ in texts]
 
-    recorder = Recorder(tmp_path / "duel.jsonl")
-    feed = Feed(Given(posts(30)), classify, second=other, labels=LABELS, keep=5, listeners=[recorder])
-    feed.start()
-    assert feed.wait(10)
+    with Recorder(tmp_path / "duel.jsonl") as recorder:
+        feed = Feed(Given(posts(30)), classify, second=other, labels=LABELS, keep=5, listeners=[recorder])
+        feed.start()
+        assert feed.wait(10)
     snapshot = feed.snapshot()
     assert (snapshot.agreed, snapshot.disagreed) == (10, 20)
     assert snapshot.counts == (10, 10, 10)
@@ -269,15 +269,11 @@ def test_two_models_are_asked_about_the_same_posts(tmp_path):
 
 def test_listeners_and_a_recording_get_every_post(tmp_path):
     seen = []
-    feed = Feed(
-        Given(posts(40)),
-        classify,
-        labels=LABELS,
-        listeners=[seen.extend, Recorder(tmp_path / "feed.jsonl", texts=True)],
-    )
-    feed.start()
-    assert feed.wait(10)
-    feed.stop()
+    with Recorder(tmp_path / "feed.jsonl", texts=True) as recorder:
+        feed = Feed(Given(posts(40)), classify, labels=LABELS, listeners=[seen.extend, recorder])
+        feed.start()
+        assert feed.wait(10)
+        feed.stop()
     written = posts_of_file(tmp_path / "feed.jsonl")
     assert [post.text for post in written] == [told.post.text for told in seen] and len(seen) == 40
 
