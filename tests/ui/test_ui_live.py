@@ -210,7 +210,7 @@ def test_too_many_feeds_are_refused_and_ended_ones_are_forgotten_in_time(live):
 
 def test_a_feed_that_cannot_be_opened_leaves_the_others_alone(live):
     kept = opened(live, StreamRequest(source="replay"))
-    with pytest.raises(FeedError, match="nowhere.csv can't be replayed"):
+    with pytest.raises(FeedError, match=r"nowhere\.csv can't be replayed"):
         opened(live, StreamRequest(source="file", file="nowhere.csv"))
     assert live.visible("me") == [kept] and kept.feed.state == "running"
 
