@@ -6,9 +6,9 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inference.live.sources.files import posts_of_file
 
 from inference.common.errors import DataError
+from inference.live.sources.replay import posts_of_file
 from inference.tables.columns import pick_column
 from inference.tables.formats import open_texts
 from inference.tables.rows import decoded
