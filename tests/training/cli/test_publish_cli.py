@@ -105,7 +105,7 @@ def test_a_finished_training_is_pushed(hub, tiny_gpt2, tiny_tweets, tmp_path):
     done = run(hub, *arguments)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["accuracy"] and result["pushed"]["verified"]["n_texts"] == 32
+    assert result["systems"] and result["pushed"]["verified"]["n_texts"] == 32
     assert hub.repo(REPO).private and "verification.json" in hub.files(REPO)
     assert not (tmp_path / "run" / "push.json").exists()
 

@@ -223,7 +223,7 @@ def test_a_model_with_nothing_but_its_config(tmp_path):
     assert "model-index" not in made.text
 
 
-@pytest.mark.parametrize("record", ["evaluation.json", "provenance.json"])
+@pytest.mark.parametrize("record", ["evaluation.json", "provenance.json", "onnx/parity.json"])
 def test_every_key_of_the_records_may_be_missing(old, record):
     """A run of an older version lacks keys that nobody can name today: take out each in turn."""
     scores = json.loads((old / "evaluation.json").read_text())
@@ -232,7 +232,7 @@ def test_every_key_of_the_records_may_be_missing(old, record):
     (old.parent / "events.jsonl").unlink()
     content = json.loads((old / record).read_text())
     places = _places(content, depth=5)
-    assert len(places) > 30
+    assert len(places) > 10
     for place in places:
         write(old, record, _without(content, place))
         assert_whole(render_card(old, repo_id="ada/old").text)

