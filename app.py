@@ -82,7 +82,6 @@ def main() -> None:
     )
     app = create_app(workbench, service)
     Server(service, app, workbench, host="0.0.0.0", port=arguments.port).run()
-    workbench.publications.stop()
     workbench.live.stop_all()  # X keeps a stream's rule until its source takes it back
     service.close()
 

@@ -1,48 +1,114 @@
-"""The process of one run: `python -m training run RUN_DIR`, started by the CLI and the app alike.
+"""The process of one run, whatever its kind: `python -m training.worker RUN_DIR`.
 
-It hands the run to the pipeline and makes sure that its end, whatever ends it, is written to its status in
-one sentence. Knows nothing about what a training does.
+The CLI and the app start it alike (`training.runs.process.start`). It does the work of the run's kind and
+makes sure that its end, whatever ends it, is written to its status in one sentence. What is secret comes by
+standard input, as one JSON object, and is written nowhere.
 """
 
-import os
+import argparse
+import dataclasses
+import io
+import json
 import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
+from typing import IO, Any
 
-import datasets
-from transformers.utils import logging as transformers_logging
-
+import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.artifact import read_record
 from inference.common.errors import RunError
-from training.fit.run import train_run
-from training.runs.ending import Ending, Stop
-from training.runs.journal import Journal
-from training.runs.run import find_run
+from training.runs.log import RunLog, masked
+from training.runs.process import Ending, Stop
+from training.runs.run import TRAIN, Run, find_run, runner_of
 
 
-def main(path: str) -> int:
+@dataclass(frozen=True)
+class Task:
+    """A run that is to be done, and what its process was given."""
+
+    run: Run
+    log: RunLog
+    ending: Ending
+    handed: Mapping[str, Any]
+    """Secrets, from whoever started it."""
+    max_minutes: int = 0
+
+    @property
+    def token(self) -> str | None:
+        """The Hub's token of whoever asked."""
+        return self.handed.get("token")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Take a run to its end. Returns the exit status."""
-    run = find_run(path)
-    journal = Journal(run.path)
-    stop = Stop()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    with Ending(journal) as ending:
-        _limit(stop, ending, journal)
-        train_run(run, journal, stop)
+    parser = argparse.ArgumentParser(prog="python -m training.worker", description=__doc__)
+    parser.add_argument("run", metavar="RUN_DIR")
+    parser.add_argument("--max-minutes", type=int, default=0)
+    given = parser.parse_args(arguments)
+    run = find_run(given.run, kind=None)
+    if runner := runner_of(run):
+        return runner.work(run)
+    handed = json.loads(sys.stdin.readline() or "{}") if run.kind != TRAIN else {}
+    hidden = _secrets(handed)
+    if hidden:
+        sys.stdout, sys.stderr = _Masked(sys.stdout, hidden), _Masked(sys.stderr, hidden)
+    log = RunLog(run.path, hidden=hidden)
+    with Ending(log) as ending:
+        if run.kind not in WORK:
+            raise RunError(f"{run.id} is of an unknown kind, {run.kind!r} (known: {', '.join(WORK)}).")
+        WORK[run.kind](Task(run, log, ending, handed, given.max_minutes))
     return ending.exit_status
 
 
-def _limit(stop: Stop, ending: Ending, journal: Journal) -> None:
-    """Stop the run, with a checkpoint, after MAX_RUN_MINUTES, where that is set: the owner of a Space may.
+def _secrets(handed: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return all that must not be written: the token, and each one of a list of them."""
+    given = [handed.get("token") or "", *handed.get("secrets", ())]
+    parts = {part for secret in given for part in (secret, *secret.split(",")) if len(part.strip()) >= 8}
+    return tuple(sorted(parts, key=len, reverse=True))
 
-    What its earlier processes took counts too. Raises RunError when nothing is left.
+
+class _Masked(io.TextIOBase):
+    """A stream that writes no secret: it goes to the run's log.txt."""
+
+    def __init__(self, stream: IO[str], hidden: Sequence[str]) -> None:
+        self.stream, self.hidden = stream, hidden
+
+    def write(self, text: str) -> int:
+        return self.stream.write(masked(text, self.hidden))
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+
+def _train(task: Task) -> None:
+    stop = Stop()  # first: the imports below take seconds
+    import datasets  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    from training.fit.run import train_run  # noqa: PLC0415
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    if task.max_minutes:
+        _limit(task, stop)
+    train_run(task.run, task.log, stop)
+
+
+def _limit(task: Task, stop: Stop) -> None:
+    """Stop the run, with a checkpoint, after its minutes. What its earlier processes took counts too.
+
+    Raises RunError when nothing is left.
     """
-    minutes = os.environ.get("MAX_RUN_MINUTES", "").strip()
-    if not minutes.isdecimal() or minutes == "0":
-        return
-    spent = read_record(journal.run, "spent.json") or {}
-    left_s = 60 * int(minutes) - spent.get("seconds", 0.0)
+    minutes = task.max_minutes
+    spent = read_record(task.run.path, "spent.json") or {}
+    left_s = 60 * minutes - spent.get("seconds", 0.0)
     if left_s <= 0:
         raise RunError(
             f"The run has had its {minutes} min, the most allowed here (MAX_RUN_MINUTES). "
@@ -50,7 +116,7 @@ def _limit(stop: Stop, ending: Ending, journal: Journal) -> None:
         )
 
     def too_long(number: int, frame: FrameType | None) -> None:
-        ending.cancelled = (
+        task.ending.cancelled = (
             f"Stopped after {minutes} min, the most allowed here (MAX_RUN_MINUTES). "
             "Its last checkpoint is kept; start a run with fewer rows or epochs."
         )
@@ -58,3 +124,67 @@ def _limit(stop: Stop, ending: Ending, journal: Journal) -> None:
 
     signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, left_s)
+
+
+def _push(task: Task) -> None:
+    """Push a model. Killing it is safe at any moment: a commit is made whole or not at all."""
+    from training.publish import check_rights, prepare, push  # noqa: PLC0415  (a second)
+    from training.publish.plan import export_for_push, find_artifact  # noqa: PLC0415
+
+    order, log = task.run.order, task.log
+    look, adapter_only, pr = (bool(order.get(name)) for name in ("dry_run", "adapter_only", "pr"))
+    if not look:
+        log.enter("rights")
+        check_rights(order["repo_id"], token=task.token, pr=pr)
+    log.enter("prepare")
+    note = "" if adapter_only else export_for_push(find_artifact(order["source"]), dry_run=look)
+    plan = prepare(
+        Path(order["source"]),
+        order["repo_id"],
+        private=bool(order.get("private")),
+        pr=pr,
+        adapter_only=adapter_only,
+        secrets=task.handed.get("secrets", ()),
+    )
+    files = [{"name": file.path_in_repo, "size": file.size} for file in plan.files]
+    log.event("plan", files=files, card=plan.card, notes=[*filter(None, [note]), *plan.notes])
+    if not look:
+        steps = _Steps(log)
+        pushed = push(plan, token=task.token, progress=lambda s: steps.show(s.phase, s.text, s.done, s.total))
+        log.event("result", **dataclasses.asdict(pushed))
+
+
+def _push_data(task: Task) -> None:
+    """Push labelled texts."""
+    from training.publish.dataset import prepare_data, push_data  # noqa: PLC0415  (a second)
+
+    order, steps = task.run.order, _Steps(task.log)
+    plan = prepare_data(Path(order["source"]), order["repo_id"], private=bool(order.get("private")))
+    files = [{"name": file.path_in_repo, "size": file.size} for file in plan.files]
+    task.log.event("plan", files=files)
+    pushed = push_data(plan, token=task.token, progress=steps.show)
+    task.log.event("result", **dataclasses.asdict(pushed))
+
+
+class _Steps:
+    """Writes a push's steps as the phases, notes and progress of a run."""
+
+    def __init__(self, log: RunLog) -> None:
+        self.log, self.phase = log, ""
+
+    def show(self, phase: str, text: str = "", done: int | None = None, total: int | None = None) -> None:
+        if phase != self.phase:
+            self.phase = phase
+            self.log.enter(phase)
+        if text:
+            self.log.note(text)
+        if done is not None and total is not None:
+            self.log.progress(done, total)
+
+
+Work = Callable[[Task], None]
+WORK: dict[str, Work] = {TRAIN: _train, "push": _push, "push-data": _push_data}
+"""What there is to do, by the kind of a run."""
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,38 +1,32 @@
-"""Publishing as the app follows it: a child process for each push, one at a time, seen by its owner alone.
+"""Publishing as the app follows it: a run of its own for each push, one at a time, seen by its owner alone.
 
     publications = Publications()
-    publications.start("ada", Order(source, "ada/tweets"), token="hf_…")
+    publications.start("ada", Order(run_id="demo", source="runs/demo", repo_id="ada/tweets"), token="hf_…")
     publications.look("ada")             # -> Publication: steps so far, plan, result or error
     publications.cancel("ada")
 
-The token goes to the child by its standard input and is not kept; so do this process's own secrets, which the
-child looks for in what it sends. Knows nothing about Gradio or the Hub.
+A push goes on when the app ends, and is found again by its folder. The token goes to its process by standard
+input and is kept nowhere; so do this process's own secrets, which are looked for in what is sent.
 """
 
-import contextlib
 import dataclasses
-import json
 import os
-import signal
-import subprocess
+import shutil
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from inference.common.errors import RunError
+from training.runs.process import cancel, end, start
+from training.runs.run import ACTIVE, Run, create_run_of, list_runs
 from ui.account.rights import on_space
 
-_CODE = Path(__file__).resolve().parent.parent
-_COMMANDS = {
-    "model": (sys.executable, "-m", "training.publish.work"),
-    "dataset": (sys.executable, "-m", "training.publish.labels_work"),
-}
+_KINDS = {"model": "push", "dataset": "push-data"}
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OAUTH_CLIENT_SECRET", "X_BEARER_TOKEN", "TWEETTUNE_TOKENS")
 _MOST_KEPT = 64
-_END_S = 5.0
+_WORKER = (sys.executable, "-m", "training.worker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,161 +53,98 @@ class Publication:
     state: str = "running"
     """running, done, failed or cancelled."""
     step: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Its phase and, while it uploads, the bytes done and in all."""
     plan: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     error: str = ""
+
+    @classmethod
+    def of(cls, run: Run) -> "Publication":
+        """Read how a push stands from its folder."""
+        told = {name: value for name, value in run.order.items() if name in Order.__dataclass_fields__}
+        order = Order(**{**told, "kind": "model" if run.kind == _KINDS["model"] else "dataset"})
+        status = run.status()
+        newest = {event.pop("kind"): event for event in run.events() if event.pop("time", None)}
+        plan, result, progress = (newest.get(kind) for kind in ("plan", "result", "progress"))
+        step = {"phase": status.phase}
+        if progress and progress.get("phase") == status.phase and progress.get("total", 1) > 1:
+            step |= {"done": progress["done"], "total": progress["total"]}
+        state = {"finished": "done", "cancelled": "cancelled"}.get(status.state, "failed")
+        if result or (plan and order.dry_run):
+            state = "done"  # the process only has to end
+        elif status.state in ACTIVE:
+            state = "running"
+        return cls(order, state, step, plan, result, status.message if state == "failed" else "")
 
 
 class Publications:
     """All orders, the newest of each person. Thread-safe."""
 
-    def __init__(self, *, command: Sequence[str] = ()) -> None:
+    def __init__(self, *, command: Sequence[str] = _WORKER) -> None:
         self._command = tuple(command)
         self._lock = threading.Lock()
-        self._known: dict[str, Publication] = {}
-        self._process: subprocess.Popen[str] | None = None
-        self._busy = ""
-        self._follower: threading.Thread | None = None
+        self._known: dict[str, Run | None] = {}
 
     def look(self, who: str) -> Publication | None:
         """Return the newest order of somebody, None when there is none."""
-        return self._known.get(who)
+        if who not in self._known:  # an earlier process of the app may have started it
+            self._known[who] = next((run for run in _pushes() if run.order.get("who") == who), None)
+        run = self._known[who]
+        return Publication.of(run) if run and run.order else None
 
     def start(self, who: str, order: Order, *, token: str | None) -> None:
         """Begin in a child process. Raises RunError while another one is at work."""
-        self._end_what_is_done(who)
         with self._lock:
-            if self._process is not None:
-                what = {"model": "model", "dataset": "data set"}[self._known[self._busy].order.kind]
-                mine = f"This {what}" if self._busy == who else f"Another {what}"
-                raise RunError(f"{mine} is being published. Wait for its end, or cancel it if it is yours.")
-            self._process = process = subprocess.Popen(
-                self._command or _COMMANDS[order.kind],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                env=_environment(),
-                start_new_session=True,
+            pushes = _pushes()
+            for run in pushes:
+                if not _is_active(run):
+                    continue
+                found, mine = Publication.of(run), run.order.get("who") == who
+                if not (mine and found.state != "running"):
+                    what = {"model": "model", "dataset": "data set"}[found.order.kind]
+                    whose = f"This {what}" if mine else f"Another {what}"
+                    raise RunError(
+                        f"{whose} is being published. Wait for its end, or cancel it if it is yours."
+                    )
+                end(run)  # it has said all; to end by itself would take it a while
+            _forget(pushes, who)
+            run = create_run_of(
+                _KINDS[order.kind], {**dataclasses.asdict(order), "who": who}, name=order.repo_id
             )
-            self._busy = who
-            self._known.pop(who, None)
-            for old in list(self._known)[: max(0, len(self._known) - _MOST_KEPT)]:
-                del self._known[old]
-            self._known[who] = Publication(order)
             secrets = [os.environ[name] for name in _SECRETS if os.environ.get(name)]
-            line = json.dumps({**dataclasses.asdict(order), "token": token, "secrets": secrets})
-            hidden = (*filter(None, [token]), *secrets)
-            self._follower = threading.Thread(
-                target=self._follow, args=(who, process, line, hidden), name="publish", daemon=True
-            )
-            self._follower.start()
-
-    def _end_what_is_done(self, who: str) -> None:
-        """A process that has said all takes seconds to end by itself."""
-        with self._lock:
-            process, follower = self._process, self._follower
-            done = self._busy == who and self._known[who].state != "running"
-        if process is not None and follower is not None and done:
-            _end(process, follower)
+            handed = {"token": token, "secrets": secrets}
+            self._known[who] = run
+            start(run, handed=handed, environment=_environment(), command=self._command)
 
     def cancel(self, who: str) -> None:
         """End somebody's own order, and wait for that. Raises RunError when none is at work."""
-        with self._lock:
-            process, follower = self._process if self._busy == who else None, self._follower
-            if process is None or follower is None:
-                raise RunError("Nothing of yours is being published, so there is nothing to cancel.")
-            if self._known[who].result is None:  # else all is done, and the process only has to end
-                self._put(who, state="cancelled")
-        _end(process, follower)
-
-    def stop(self) -> None:
-        """End whatever is at work: the app ends."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGTERM)
-
-    def _put(self, who: str, **changes: Any) -> None:
-        self._known[who] = replace(self._known[who], **changes)
-
-    def _follow(self, who: str, process: subprocess.Popen[str], order: str, hidden: Sequence[str]) -> None:
-        assert process.stdin and process.stdout and process.stderr
-        errors: list[str] = []
-        reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
-        reader.start()
-        try:
-            with process.stdin as stdin:
-                stdin.write(order + "\n")
-        except OSError:
-            pass  # it has ended already; what it said is read below
-        for line in process.stdout:
-            self._hear(who, line)
-        status = process.wait()
-        reader.join(timeout=5)
-        process.stdout.close()
-        process.stderr.close()
-        with self._lock:
-            self._process, self._busy = None, ""
-            explained = bool(self._known[who].error)
-            if self._known[who].state == "running" or self._known[who].result is not None:
-                self._finish(who, status)
-        if status > 0 and not explained and errors:
-            text = "".join(errors[-20:])
-            for secret in hidden:
-                text = text.replace(secret, "***")
-            sys.stderr.write(text)
-
-    def _hear(self, who: str, line: str) -> None:
-        try:
-            said = json.loads(line)
-            kind = said.pop("kind")
-        except (ValueError, KeyError, AttributeError):
-            return  # a library's own words
-        with self._lock:
-            match kind:
-                case "step":
-                    self._put(who, step=said)
-                case "plan" if self._known[who].order.dry_run and self._known[who].state == "running":
-                    self._put(who, plan=said, state="done")
-                case "plan":
-                    self._put(who, plan=said)
-                case "done":
-                    self._put(who, result=said)
-                case "error":
-                    self._put(who, error=str(said.get("text", "")))
-
-    def _finish(self, who: str, status: int) -> None:
-        known = self._known[who]
-        if known.result is not None:
-            return self._put(who, state="done")
-        self._put(
-            who,
-            state="failed",
-            error=known.error
-            or (
-                f"The process that publishes ended without a word (exit status {status}). Publish again: "
-                "what has arrived already is not sent twice."
-            ),
-        )
+        run = self._known.get(who) if self.look(who) else None
+        if run is None or not _is_active(run):
+            raise RunError("Nothing of yours is being published, so there is nothing to cancel.")
+        cancel(run)
+        end(run)
 
 
-def _end(process: subprocess.Popen[str], follower: threading.Thread) -> None:
-    """End a process with its children, kindly first, and wait for that."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        follower.join(timeout=_END_S)
-        if not follower.is_alive():
-            return
+def _pushes() -> list[Run]:
+    """Return the pushes that the app has started, newest first."""
+    return [run for run in list_runs(kind=None) if run.kind in _KINDS.values() and "who" in run.order]
+
+
+def _is_active(run: Run) -> bool:
+    return run.was_started and run.status().state in ACTIVE
+
+
+def _forget(pushes: Sequence[Run], who: str) -> None:
+    """Remove the folders of somebody's looks, which have sent nothing, and of the oldest pushes."""
+    for number, run in enumerate(pushes):
+        is_look = run.order.get("who") == who and run.order.get("dry_run")
+        if (is_look or number >= _MOST_KEPT) and not _is_active(run):
+            shutil.rmtree(run.path, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:
     """Return the child's environment: without this process's secrets, and on a Space without its login."""
     known = {name: value for name, value in os.environ.items() if name not in _SECRETS}
-    known["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")]))
-    known["PYTHONUNBUFFERED"] = "1"
     if on_space():
         known["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
     return known

@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.artifact import BASE_HEAD, PROVENANCE, read_record
 from inference.common.errors import RunError, TweetTuneError
 from inference.live.post import Post

@@ -20,12 +20,12 @@ from inference.common.store import read_jsonl, sha256_of
 from tests.support import REPOSITORY, wait_for
 from training.jobs.work import RESULTS, event_line
 from training.publish.files import allowed
-from training.runs import run as jobs
+from training.runs import process
 
 
 def wait_until_gone():
     """Wait until the processes that runs of this process started have ended, and been reaped."""
-    wait_for(lambda: all(child.poll() is not None for child in jobs._children))
+    wait_for(lambda: all(child.poll() is not None for child in process._children))
 
 
 def job_environment(spec: dict, folder: Path, mounts: dict[str, str]) -> dict[str, str]:

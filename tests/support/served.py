@@ -13,7 +13,8 @@ from pathlib import Path
 import gradio as gr
 
 from training.recipes import change, load_recipe
-from training.runs.run import create_run, find_run, start
+from training.runs.process import start
+from training.runs.run import create_run, find_run
 from ui.train.form import RecipeForm
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -1,7 +1,5 @@
 """The Publish panel, from the click to the verified commit, on a loopback Hub: whose token, who sees what."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +15,8 @@ from tests.support import wait_for
 from tests.support.hub_fixtures import ADA, BOB
 from tests.support.served import answers, app, trained
 from tests.support.space_app import ENVIRONMENT, session, space, visitor
+from training.runs.process import resume
+from training.runs.run import list_runs
 from ui.account.login import NotSignedIn, token_for
 from ui.account.rights import Visitor
 from ui.live.duel import Duels
@@ -154,7 +154,7 @@ def test_what_the_hub_refuses_is_one_sentence_in_the_panel(at_home, shared_hub):
     assert shared_hub.repo("bob/tweets") is None
 
 
-def test_a_push_that_is_cancelled_leaves_nothing_half_and_the_next_completes(at_home, shared_hub):
+def test_a_push_that_is_cancelled_leaves_nothing_half_and_the_next_completes(at_home, shared_hub, place):
     shared_hub.silence("POST /api/models/ada/later/commit/*", times=1)
     with visitor(at_home) as client:
         client.predict("first", "ada/later", False, False, False, api_name="/publish")
@@ -164,18 +164,18 @@ def test_a_push_that_is_cancelled_leaves_nothing_half_and_the_next_completes(at_
         drawn = client.predict(api_name="/publish_cancel")
         assert "Nothing is half published" in drawn
         assert len(shared_hub.commits("ada/later")) == 1, "the creation alone"
-        wait_for(lambda: not working(), seconds=60)
+        wait_for(lambda: not working(place), seconds=60)
         client.predict("first", "ada/later", False, False, False, api_name="/publish")
         assert "Published." in ended(at_home)
 
 
-def working():
-    """Return the processes of pushes."""
-    names = ("training.publish.work", "training.publish.answers")
+def working(place):
+    """Return the processes of an app's pushes."""
+    runs = str(place / "runs")
     return [
         process.pid
         for process in psutil.process_iter(["cmdline"])
-        if any(word in names for word in process.info["cmdline"] or ())
+        if any(word.startswith(runs) for word in process.info["cmdline"] or ())
     ]
 
 
@@ -284,68 +284,103 @@ def test_who_is_nobody_has_no_pushes_to_see():
     )
 
 
+def publishing(work) -> Publications:
+    """Return Publications whose process does `work` instead of a push."""
+    code = f"import sys\nfrom training import worker\n{work}\nworker.WORK['push'] = work\n"
+    return Publications(command=[sys.executable, "-c", f"{code}sys.exit(worker.main())"])
+
+
+def order(run_id="first"):
+    return Order(run_id=run_id, source="runs/first", repo_id="ada/x")
+
+
 ECHO = """
-import json, os, sys
-order = json.loads(sys.stdin.readline())
-print("a library's own words", flush=True)
-sys.stderr.write("it broke with " + str(order["token"]) + "\\n")
-found = [name for name in os.environ if name.endswith(("TOKEN", "TOKENS"))]
-print(json.dumps({"kind": "step", "phase": found, "text": len(order["secrets"])}), flush=True)
-sys.stderr.write(" and with ".join(order["secrets"]))
-sys.exit(3)
+import os
+def work(task):
+    print("a library's own words with", task.token)
+    found = [name for name in os.environ if name.endswith(("TOKEN", "TOKENS"))]
+    task.log.note("a note with " + task.token)
+    task.log.event("plan", names=found, secrets=len(task.handed["secrets"]), card=task.token)
+    raise ValueError("it broke with " + task.token + " and with ".join(task.handed["secrets"]))
 """
 
 
-def test_the_child_gets_no_secret_by_its_environment_and_its_last_words_hide_the_token(monkeypatch, capfd):
+def test_no_secret_is_in_the_childs_environment_nor_in_any_file(monkeypatch, home):
     for name in ("HF_TOKEN", "X_BEARER_TOKEN", "TWEETTUNE_TOKENS"):
         monkeypatch.setenv(name, BOB)
-    publications = Publications(command=[sys.executable, "-c", ECHO])
-    order = Order(run_id="first", source="runs/first", repo_id="ada/x")
-    publications.start("here", order, token=ADA)
-    wait_for(lambda: publications.look("here").state != "running", seconds=30)
-    found = publications.look("here")
-    assert (found.state, found.step["phase"]) == ("failed", [])
-    assert "ended without a word (exit status 3)" in found.error
-    said = wait_for(lambda: capfd.readouterr().err, seconds=10)
-    assert "it broke with ***" in said and ADA not in said and BOB not in said
-    assert found.step["text"] == 3, "what must not be in the files comes by standard input"
+    publications = publishing(ECHO)
+    publications.start("here", order(), token=ADA)
+    found = wait_for(lambda: (p := publications.look("here")).state != "running" and p, seconds=60)
+    assert (found.state, found.plan) == ("failed", {"names": [], "secrets": 3, "card": "***"})
+    assert found.error.startswith("ValueError: it broke with ***")
+    written = files_below(home)
+    assert b"a library's own words with ***" in written and b"Traceback" in written
+    assert ADA.encode() not in written and BOB.encode() not in written
     with pytest.raises(RunError, match="nothing to cancel"):
         publications.cancel("here")
     assert ADA not in repr(vars(publications))
 
 
+def test_a_process_that_dies_is_a_failed_push_with_the_next_step(home):
+    publications = Publications(command=[sys.executable, "-c", "import sys; sys.exit(3)"])
+    publications.start("here", order(), token=ADA)
+    found = wait_for(lambda: (p := publications.look("here")).state != "running" and p, seconds=30)
+    assert (found.state, found.error) == (
+        "failed",
+        "Its process ended without a word; start it again: nothing is sent twice.",
+    )
+
+
 DONE = """
-import json, sys, time
-order = json.loads(sys.stdin.readline())
-if order["run_id"] == "late":
-    print(json.dumps({"kind": "step", "phase": "stamp"}), flush=True)
-    import signal
-    signal.signal(signal.SIGTERM, lambda *_: print(json.dumps({"kind": "done", "commit": "abc"}), flush=True))
-    signal.pause()
-print(json.dumps({"kind": "done", "commit": "abc"}), flush=True)
-time.sleep(60)
+import signal, time
+def work(task):
+    done = lambda *_: task.log.event("result", commit="abc")
+    if task.run.order["run_id"] == "late":
+        signal.signal(signal.SIGTERM, done)
+        task.log.enter("stamp")
+        signal.pause()
+    else:
+        done()
+    time.sleep(60)
 """
 
 
 @pytest.mark.parametrize("run_id", ["first", "late"])
-def test_a_push_that_is_done_is_not_shown_as_cancelled(run_id):
+def test_a_push_that_is_done_is_not_shown_as_cancelled(run_id, home):
     """A process takes seconds to end after its last word, and may say it just when it is told to end."""
-    publications = Publications(command=[sys.executable, "-c", DONE])
-    publications.start("here", Order(run_id=run_id, source="runs/first", repo_id="ada/x"), token=ADA)
-    wait_for(lambda: publications.look("here").result or publications.look("here").step, seconds=30)
+    publications = publishing(DONE)
+    publications.start("here", order(run_id), token=ADA)
+    wait_for(lambda: (p := publications.look("here")).result or p.step["phase"] == "stamp", seconds=60)
     publications.cancel("here")
     found = publications.look("here")
     assert (found.state, found.result) == ("done", {"commit": "abc"})
 
 
-def test_the_module_runs_by_its_name():
-    done = subprocess.run(
-        [sys.executable, "-m", "training.publish.work"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        input='{"source": "runs/none", "repo_id": "no name", "token": null}\n',
-        env=dict(os.environ),
+ENDLESS = """
+import time
+def work(task):
+    task.log.enter("upload")
+    time.sleep(0.6)  # progress is written twice a second
+    task.log.progress(25, 100)
+    time.sleep(60)
+"""
+
+
+def test_a_push_outlives_the_app_and_is_found_again_by_its_owner_alone(home):
+    publishing(ENDLESS).start("user ada", order(), token=ADA)
+    after = Publications()
+    found = wait_for(lambda: (p := after.look("user ada")).step.get("done") and p, seconds=60)
+    assert (found.state, found.order, found.step) == (
+        "running",
+        order(),
+        {"phase": "upload", "done": 25, "total": 100},
     )
-    assert done.returncode == 1
-    assert '"kind": "error"' in done.stdout and "Traceback" not in done.stderr
+    assert after.look("user bob") is None and list_runs() == [], "the Train tab lists trainings"
+    for who, whose in (("user bob", "Another"), ("user ada", "This")):
+        with pytest.raises(RunError, match=f"^{whose} model is being published. Wait for its end"):
+            after.start(who, order(), token=ADA)
+    after.cancel("user ada")
+    assert after.look("user ada").state == "cancelled"
+    [run] = list_runs(kind="push")
+    with pytest.raises(RunError, match="is no training: it can't be resumed"):
+        resume(run)

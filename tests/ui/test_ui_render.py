@@ -134,7 +134,8 @@ def snapshot(**changes):
 
 
 def view(state="running", **changes):
-    run = Run(Path("/nowhere/20260101-quick"), load_recipe("quick"))
+    run = Run(Path("/nowhere/20260101-quick"))
+    run.__dict__["recipe"] = load_recipe("quick")  # what is read from its folder otherwise
     status = Status(state, "train", 0.42, 65.0, changes.pop("message", ""), 1, 1_000.0)
     values = {
         "total_steps": 100,

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.common.errors import RunError, TweetTuneError
 from training.cli import publish as cli_publish
-from training.jobs.record import load as load_rental
 from training.recipes import Recipe, available_recipes, change, load_recipe, settings
+from training.runs import process
 from training.runs import run as jobs
 
 
@@ -114,7 +115,7 @@ def _train(given: argparse.Namespace) -> int:
     cli_publish.check_before_training(given)
     if given.reuse and given.run_dir and (given.run_dir / "recipe.toml").is_file():
         run = jobs.find_run(given.run_dir)
-        if given.on and not load_rental(run.path):
+        if given.on and not jobs.runner_of(run):
             raise RunError(
                 f"{run.path} holds a run on this machine, so --on {given.on} can't be done with --reuse. "
                 "Leave out --on, or give a new --run-dir."
@@ -123,14 +124,14 @@ def _train(given: argparse.Namespace) -> int:
         state = run.status().state
         if state in jobs.RESUMABLE or (state == "queued" and not run.was_started):
             sys.stderr.write(f"Run {run.id} is {state}: going on with it.\n")
-            jobs.start(run)
+            process.start(run)
     elif given.on:
         run = _rent(recipe, given)
         cli_publish.keep_destination(run.path, given)
     else:
         run = jobs.create_run(recipe, run_dir=given.run_dir)
         cli_publish.keep_destination(run.path, given)
-        jobs.start(run)
+        process.start(run)
     return _watch(run, given)
 
 
@@ -168,7 +169,7 @@ def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
         status = follow(run, quiet=given.json)
     except KeyboardInterrupt:
         sys.stderr.write("Cancelling: the run stops at its next step.\n")
-        jobs.cancel(run)
+        process.cancel(run)
         status = follow(run, quiet=given.json)
     if status.state != "finished":
         raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
@@ -268,14 +269,16 @@ def _add_runs(commands: Any) -> None:
 
 def _runs(given: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
-    for run in jobs.list_runs():
+    for run in jobs.list_runs(kind=None):
         status, evaluation = run.status(), run.evaluation()
         tuned = evaluation.tuned if evaluation else None
+        is_training = run.kind == jobs.TRAIN
         rows.append(
             {
                 "run": run.id,
-                "recipe": run.recipe.name,
-                "dataset": run.recipe.dataset,
+                "kind": run.kind,
+                "recipe": run.recipe.name if is_training else "",
+                "dataset": run.recipe.dataset if is_training else "",
                 "state": status.state,
                 "progress": status.progress,
                 "accuracy": tuned.scores.accuracy.to_json() if tuned else None,
@@ -291,9 +294,8 @@ def _runs(given: argparse.Namespace) -> int:
     for row in [] if given.json else rows:
         score = f"accuracy {100 * row['accuracy']['value']:.1f} %" if row["accuracy"] else row["message"]
         score += f", not pushed to {row['push_to']} yet" if row["push_to"] else ""
-        sys.stdout.write(
-            f"{row['run']:36} {row['recipe']:10} {row['state']:12} {row['progress']:>4.0%}  {score}\n"
-        )
+        what = row["recipe"] or row["kind"]
+        sys.stdout.write(f"{row['run']:36} {what:10} {row['state']:12} {row['progress']:>4.0%}  {score}\n")
     return 0
 
 
@@ -311,7 +313,7 @@ def _add_resume(commands: Any) -> None:
 def _resume(given: argparse.Namespace) -> int:
     run = jobs.find_run(given.run)
     if not (run.status().state == "finished" and cli_publish.destination_of(run.path)):
-        jobs.resume(run)
+        process.resume(run)
     return _watch(run, given)
 
 
@@ -321,9 +323,12 @@ def _add_cancel(commands: Any) -> None:
 
 
 def _cancel(given: argparse.Namespace) -> int:
-    run = jobs.find_run(given.run)
-    jobs.cancel(run)
-    if load_rental(run.path):
+    run = jobs.find_run(given.run, kind=None)
+    process.cancel(run)
+    if run.kind != jobs.TRAIN:
+        sys.stdout.write(f"{run.id} is stopped: nothing is half published.\n")
+        return 0
+    if jobs.runner_of(run):
         sys.stdout.write(f"{run.id} stops its job on the Hub; see it with `python -m training runs`.\n")
         return 0
     sys.stdout.write(
@@ -338,13 +343,9 @@ def _add_run(commands: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    if load_rental(jobs.find_run(given.run).path):
-        from training.jobs.follow import main as follow_job
-
-        return follow_job(given.run)
     from training.worker import main as work
 
-    return work(given.run)
+    return work([given.run])
 
 
 def _print_json(record: dict[str, Any]) -> None:

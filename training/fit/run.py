@@ -1,8 +1,8 @@
 """The main way of the project: data → base → trunk → training → artifact → evaluation.
 
-    train_run(run, journal, stop)
+    train_run(run, log, stop)
 
-Each step below is a module of this package. All there is to say goes to the run's folder, by the journal.
+Each step below is a module of this package. All there is to say goes to the run's folder, by its log.
 Killed at any moment, it can be called again and ends with the same weights.
 """
 
@@ -32,8 +32,8 @@ from training.model.classifier import load_base_classifier, save_base_head
 from training.publish.card import write_card
 from training.publish.card.examples import EXAMPLES_FILE, classify_examples
 from training.publish.scan import check_records
-from training.runs.ending import Cancelled
-from training.runs.journal import Journal
+from training.runs.log import RunLog
+from training.runs.process import Cancelled
 from training.runs.provenance import write_provenance
 from training.runs.run import Run
 
@@ -46,24 +46,24 @@ class Stopping(Protocol):
     """While it is true, the request only sets `asked`; otherwise it raises Cancelled."""
 
 
-def train_run(run: Run, journal: Journal, stop: Stopping) -> None:
+def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
     """Take a run from its recipe to its artifact and evaluation. Raises Cancelled when told to stop."""
     if (run.path / EVALUATION).is_file():  # killed while it tidied up
         return _tidy(run)
     recipe, artifact = run.recipe, run.path / "artifact.partial"
-    with journal.phase("prepare"):
+    with log.phase("prepare"):
         data = load_data(recipe)
         _check_unchanged(run, data)
-        journal.event("data", **data.to_json())
+        log.event("data", **data.to_json())
         write_jsonl(run.path / VALIDATION, _labelled(data.splits))
-    prepared = prepare(recipe, run.path, data=data, report=journal)
-    with journal.phase("train"):
+    prepared = prepare(recipe, run.path, data=data, report=log)
+    with log.phase("train"):
         stop.gently = True
         tuned = train(
             prepared,
             recipe,
             checkpoints=run.path / "checkpoints",
-            report=journal,
+            report=log,
             stop_asked=lambda: stop.asked,
             last=True,
         )
@@ -71,17 +71,17 @@ def train_run(run: Run, journal: Journal, stop: Stopping) -> None:
         if tuned is None or stop.asked:
             raise Cancelled
     record = _record(prepared)
-    with journal.phase("export"):
+    with log.phase("export"):
         _export(prepared, tuned, artifact)
         write_provenance(artifact, record)
         if recipe.onnx:
-            _export_onnx(run, journal, artifact)
+            _export_onnx(run, log, artifact)
     base = prepared.base
     del prepared, tuned  # the evaluation loads what was written, and needs the memory
     gc.collect()
-    with journal.phase("evaluate"):
-        _evaluate(run, journal, artifact, base=base, splits=data.splits)
-    _complete(run, journal, artifact, record)
+    with log.phase("evaluate"):
+        _evaluate(run, log, artifact, base=base, splits=data.splits)
+    _complete(run, log, artifact, record)
 
 
 def _check_unchanged(run: Run, data: TrainingData) -> None:
@@ -134,17 +134,17 @@ def _export(prepared: Prepared, tuned: Any, artifact: Path) -> None:
     save_base_head(prepared.base_head, artifact)
 
 
-def _export_onnx(run: Run, journal: Journal, artifact: Path) -> None:
+def _export_onnx(run: Run, log: RunLog, artifact: Path) -> None:
     """Export to ONNX; a model that can't be is served by PyTorch, and the run says so."""
     rows = list(read_jsonl(run.path / VALIDATION))
     try:
         exported = export_onnx(artifact, [row["text"] for row in rows], [row["label"] for row in rows])
-        journal.note(f"ONNX: {exported.why}")
+        log.note(f"ONNX: {exported.why}")
     except ArtifactError as error:
-        journal.note(f"ONNX: not exported. {error}")
+        log.note(f"ONNX: not exported. {error}")
 
 
-def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits: Splits) -> None:
+def _evaluate(run: Run, log: RunLog, artifact: Path, *, base: Base, splits: Splits) -> None:
     """Read the locked test split, once: everything that is chosen has been chosen."""
     tuned = Classifier.load(artifact, engine="torch")
     untouched = load_base_classifier(artifact, base=base)
@@ -156,7 +156,7 @@ def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits:
         splits.test["label"],
         split="test",
         seed=run.recipe.seed,
-        progress=journal.progress,
+        progress=log.progress,
         baselines=baselines,
         left_out=left_out,
         rows=rows_read(splits, "test"),
@@ -170,7 +170,7 @@ def _evaluate(run: Run, journal: Journal, artifact: Path, *, base: Base, splits:
     check_records(artifact, [*texts, *splits.validation["text"], *splits.test["text"]])
     write_jsonl(run.path / "disagreements.jsonl", map(dataclasses.asdict, result.disagreements))
     if result.shared_layers:
-        journal.note(f"Base and fine-tuned share {result.shared_layers} layers, computed once for both.")
+        log.note(f"Base and fine-tuned share {result.shared_layers} layers, computed once for both.")
 
 
 def _baselines(splits: Splits) -> tuple[dict[str, Baseline], dict[str, str]]:
@@ -185,14 +185,14 @@ def _baselines(splits: Splits) -> tuple[dict[str, Baseline], dict[str, str]]:
     return found, {}
 
 
-def _complete(run: Run, journal: Journal, artifact: Path, record: dict[str, Any]) -> None:
+def _complete(run: Run, log: RunLog, artifact: Path, record: dict[str, Any]) -> None:
     scores = read_record(artifact, EVALUATION) or {}
-    record["duration_s"] = {name: round(seconds, 1) for name, seconds in journal.seconds.items()}
+    record["duration_s"] = {name: round(seconds, 1) for name, seconds in log.seconds.items()}
     write_provenance(artifact, record)
     write_card(artifact, run=run.path)
     shutil.rmtree(run.artifact, ignore_errors=True)
     artifact.rename(run.artifact)
-    journal.event("result", **scores)
+    log.event("result", **scores)
     write_json(run.path / EVALUATION, scores)
     _tidy(run)
 

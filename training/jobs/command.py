@@ -24,6 +24,7 @@ from training.jobs.record import JobRefused, Rental, keep
 from training.model.bases import EMBEDDED, GPT2
 from training.model.classifier import trunk_depth
 from training.recipes import Recipe
+from training.runs import process
 from training.runs import run as jobs
 
 _SMOLLM2_CONFIG = {
@@ -76,7 +77,7 @@ def rent(
         raise JobRefused("Nothing was sent and nothing was rented.")
     run = jobs.create_run(recipe, run_dir=run_dir)
     keep(run.path, rental)
-    jobs.start(run)
+    process.start(run)
     return run
 
 

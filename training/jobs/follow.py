@@ -24,7 +24,7 @@ from training.jobs.bundle import pack
 from training.jobs.hub import JobsHub, give_up_in_time, quiet
 from training.jobs.record import HubSilent, JobFailed, JobRefused, Rental, RentedError, keep, load
 from training.jobs.work import MARK, event_line, read_event
-from training.runs.ending import Cancelled, Ending, Stop
+from training.runs.process import Cancelled, Ending, Stop
 from training.runs.run import Run, find_run
 
 IMAGE = "ghcr.io/astral-sh/uv:python3.11-bookworm"

@@ -27,6 +27,7 @@ from training.jobs.hub import JobsHub, give_up_in_time, quiet
 from training.publish.files import Outgoing, allowed
 from training.publish.scan import check
 from training.recipes import load_recipe
+from training.runs import process
 from training.runs import run as runs
 
 MARK = "::tweettune::"
@@ -122,13 +123,13 @@ def _train(run: runs.Run, events: EventPrinter) -> bool:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, on_signal)
-    runs.start(run)
+    process.start(run)
     try:
         while (state := run.status().state) in runs.ACTIVE:
             events.catch_up()
             time.sleep(_EVERY_S)
     except KeyboardInterrupt:  # the job was cancelled
-        runs.cancel(run)
+        process.cancel(run)
         return False
     events.catch_up()
     if state != "finished":

@@ -5,7 +5,7 @@
     pushed = push(plan, token=token, progress=print)          # commits, verifies, stamps
 
 Every failure is a PublishError in one sentence: see `training.publish.errors`. Needs training's libraries for
-the card and the verification; `python -m training.publish.work` does it all in a process that can be killed.
+the card and the verification; `training.worker` does it all in a process that can be killed.
 """
 
 from training.publish.errors import (

@@ -1,12 +1,12 @@
-"""Runs: trainings in a child process each, and the folders that record them.
+"""Runs: long pieces of work in a child process each, and the folders that record them.
 
-    run = create_run(load_recipe("quick"))
-    start(run)                      # a child process; this one may end, the run goes on
+    run = create_run(load_recipe("quick"))           # then `training.runs.process`: start, cancel, resume
     run.status().time_left_s
-    cancel(run); resume(run)        # a cancelled, failed or interrupted run goes on from its checkpoint
+    find_run("20261125-quick"), list_runs()          # trainings; kind=None: pushes too
 
-    runs/<id>/recipe.toml           the settings
-              events.jsonl          what happened, append-only: see `worker`
+    runs/<id>/recipe.toml           the settings of a training
+              run.json              of any other kind of run: what it is, and what it was asked to do
+              events.jsonl          what happened, append-only: see `training.runs.log`
               status.json           state and progress, written by rename
               worker.json           the process that runs it
               spent.json            the seconds that earlier processes took
@@ -19,36 +19,31 @@
               rented.json           the job that trains it elsewhere: see `training.jobs`
 
 The folder is the record: whoever reads it later (the app after a restart, the CLI) finds every run again.
-Knows nothing about what a training does.
 """
 
 import contextlib
 import itertools
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
 from inference.artifact import read_record
-from inference.common.errors import RecipeError, RunError
+from inference.common.errors import RunError, TweetTuneError
 from inference.common.paths import runs_dir
-from inference.common.store import append_event, read_jsonl, write_json
+from inference.common.store import read_jsonl, write_json
 from training.evaluate.scores import Disagreement, Evaluation, read_all, read_evaluation
-from training.jobs.record import load as load_rental
 from training.recipes import Recipe, load_recipe, save_recipe
-from training.runs.preflight import NotEnoughRoom, check_room
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("cancelled", "failed", "interrupted")
-_CODE = Path(__file__).resolve().parent.parent.parent
-_children: list[subprocess.Popen[bytes]] = []  # kept, so that a worker that ends is reaped
+TRAIN = "train"
+_RECORD = "run.json"
 
 
 @dataclass(frozen=True)
@@ -69,19 +64,30 @@ class Status:
 
 @dataclass(frozen=True)
 class Run:
-    """A training and its folder."""
+    """A piece of work and its folder."""
 
     path: Path
-    recipe: Recipe
+    kind: str = TRAIN
+    """What it does: a key of `training.worker.WORK`."""
 
     @property
     def id(self) -> str:
         """The name of the run's folder."""
         return self.path.name
 
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The settings of a training. Raises RecipeError, for a run of another kind too."""
+        return load_recipe(self.path / "recipe.toml")
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """What a run of another kind was asked to do."""
+        return read_record(self.path, _RECORD) or {}
+
     @property
     def artifact(self) -> Path:
-        """The servable folder; it exists when the run is finished."""
+        """The servable folder; it exists when a training is finished."""
         return self.path / "artifact"
 
     @property
@@ -92,7 +98,7 @@ class Run:
     def status(self) -> Status:
         """Read the run's state; a run whose process died is interrupted."""
         worker = read_record(self.path, "worker.json")
-        ended = worker is not None and not _alive(worker)  # before the status, which may be its last word
+        ended = worker is not None and not is_alive(worker)  # before the status, which may be its last word
         record = read_record(self.path, "status.json") or {"state": "queued"}
         status = Status(**{key: value for key, value in record.items() if key in Status.__dataclass_fields__})
         if not (ended and status.state in ACTIVE):
@@ -100,18 +106,12 @@ class Run:
         state, message = "interrupted", "Its process ended without a word"
         if worker and worker.get("cancelled"):
             state, message = "cancelled", "Cancelled"
-        if (rental := load_rental(self.path)) and rental.open:
-            message = (
-                f"Nobody follows its job {rental.job_url}, which may go on and cost (stop it with "
-                f"`python -m training cancel {self.id}`)"
-            )
-        return replace(
-            status,
-            state=state,
-            time_left_s=None,
-            pid=None,
-            message=f"{message}; resume it with `python -m training resume {self.id}`.",
-        )
+        if runner := runner_of(self):
+            message = runner.unfollowed(self) or message
+        advice = f"resume it with `python -m training resume {self.id}`"
+        if self.kind != TRAIN:
+            advice = "start it again: nothing is sent twice"
+        return replace(status, state=state, time_left_s=None, pid=None, message=f"{message}; {advice}.")
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return the events so far, all or of one kind; after a resume, the newer of two for one step."""
@@ -129,25 +129,68 @@ class Run:
         return list(read_all(Disagreement, list(read_jsonl(self.path / "disagreements.jsonl"))))
 
 
+class Runner(Protocol):
+    """Who does the work of a run that is not done by a process of this machine, such as a rented one."""
+
+    def has(self, run: Run) -> bool:
+        """Whether this run is one of its own."""
+
+    def unfollowed(self, run: Run) -> str:
+        """What to say of a run whose process died while the work may go on elsewhere, "" for nothing."""
+
+    def check_start(self, run: Run) -> None:
+        """Raise RunError when the run can't be started again."""
+
+    def cancel(self, run: Run) -> bool:
+        """Stop what goes on elsewhere though nobody follows it; False when nothing does."""
+
+    def work(self, run: Run) -> int:
+        """Follow the work to its end, in the run's process. Returns the exit status."""
+
+
+RUNNERS: dict[str, Runner] = {}
+"""By name. `training.jobs.runner` registers the one of the Hub's jobs: runs don't know of jobs."""
+
+
+def runner_of(run: Run) -> Runner | None:
+    """Return who does the work of a run, None for this machine."""
+    return next((runner for runner in RUNNERS.values() if runner.has(run)), None)
+
+
 def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
-    """Make the folder of a new run. Raises RunError when the place is taken or can't be written."""
+    """Make the folder of a new training. Raises RunError when the place is taken or can't be written."""
     path = (run_dir or runs_dir()).absolute()
     if run_dir and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"{path} is not empty. Give --run-dir a new folder, or resume the run that is there.")
-    try:
+    with _writing(path, "Give another --run-dir."):
         path.mkdir(parents=True, exist_ok=True)
-        path = path if run_dir else _new_folder(path, recipe)
+        path = path if run_dir else _new_folder(path, recipe.name)
         save_recipe(recipe, path / "recipe.toml")
         write_json(path / "status.json", {"state": "queued", "started_at": time.time()})
+    return Run(path)
+
+
+def create_run_of(kind: str, order: dict[str, Any], *, name: str) -> Run:
+    """Make the folder of a new run of another kind: `order` says what it is to do, and holds no secret."""
+    runs = runs_dir().absolute()
+    with _writing(runs, "Free the disk, or set TWEETTUNE_HOME to another one."):
+        runs.mkdir(parents=True, exist_ok=True)
+        path = _new_folder(runs, f"{kind}-{name}")
+        write_json(path / _RECORD, {**order, "kind": kind})
+        write_json(path / "status.json", {"state": "queued", "started_at": time.time()})
+    return Run(path, kind)
+
+
+@contextlib.contextmanager
+def _writing(path: Path, advice: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise RunError(
-            f"The run folder {path} can't be written ({error.strerror}). Give another --run-dir."
-        ) from error
-    return Run(path, recipe)
+        raise RunError(f"The run folder {path} can't be written ({error.strerror}). {advice}") from error
 
 
-def _new_folder(runs: Path, recipe: Recipe) -> Path:
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{re.sub('[^a-zA-Z0-9]+', '-', recipe.name) or 'run'}"
+def _new_folder(runs: Path, name: str) -> Path:
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{re.sub('[^a-zA-Z0-9]+', '-', name) or 'run'}"
     for number in itertools.count(1):
         path = runs / (stem if number == 1 else f"{stem}-{number}")
         with contextlib.suppress(FileExistsError):  # another process may start a run in the same second
@@ -156,121 +199,51 @@ def _new_folder(runs: Path, recipe: Recipe) -> Path:
     return path
 
 
-def start(run: Run) -> None:
-    """Start a run's process, which outlives this one.
+def list_runs(folder: Path | None = None, *, kind: str | None = TRAIN) -> list[Run]:
+    """Return the runs below a folder (default: `runs/`), newest first; other folders are left out.
 
-    Raises RunError if it runs already, is finished, or if memory or disk are too small for it.
+    `kind`: trainings unless another one is asked for; None: all.
     """
-    state, spent = run.status().state, spent_s(run)
-    if state == "finished" or (state in ACTIVE and run.was_started):
-        raise RunError(f"The run {run.id} is {state} already. See it with `python -m training runs`.")
-    if (rental := load_rental(run.path)) and rental.lost:
-        raise RunError(
-            f"The job of the run {run.id} has ended ({rental.ended}), and a rented run has no checkpoint "
-            "here. Train again with `--on jobs`."
-        )
-    if not rental:
-        _check_room(run, state)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not take a core from the app
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")]))
-    try:
-        if spent:
-            write_json(run.path / "spent.json", {"seconds": spent})
-        write_json(run.path / "status.json", {"state": "queued", "started_at": time.time()})
-        (run.path / "worker.json").unlink(missing_ok=True)
-        with (run.path / "log.txt").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "training", "run", str(run.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,  # Ctrl-C in a terminal and a closed app must not reach it
-            )
-        _children.append(process)
-        created = psutil.Process(process.pid).create_time()
-        write_json(run.path / "worker.json", {"pid": process.pid, "created": created})
-    except OSError as error:
-        raise RunError(
-            f"The run {run.id} can't be started ({error.strerror or error}). Free the disk."
-        ) from error
+    found = []
+    for path in (folder or runs_dir()).glob("*"):
+        with contextlib.suppress(TweetTuneError, OSError):
+            if (run := _read(path)) and kind in (None, run.kind):
+                found.append((_file_of(run).stat().st_mtime, run))
+    return [run for _, run in sorted(found, key=lambda one: one[0], reverse=True)]
 
 
-def spent_s(run: Run) -> float:
-    """Return for how many seconds a run's processes have worked so far, the one at work included."""
-    before = (read_record(run.path, "spent.json") or {}).get("seconds", 0.0)
-    worker = read_record(run.path, "worker.json") or {}
-    files = [run.path / name for name in ("status.json", "events.jsonl")]
-    last = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
-    return float(before + max(0.0, last - worker.get("created", last)))
-
-
-def _check_room(run: Run, state: str) -> None:
-    try:
-        if unchecked := check_room(run.recipe, run.path):
-            append_event(run.path / "events.jsonl", "note", text=unchecked)
-    except NotEnoughRoom as error:
-        if state == "queued":  # else it stays what it was, and can be resumed
-            write_json(run.path / "status.json", {"state": "failed", "message": str(error)})
-        raise
-
-
-def cancel(run: Run) -> None:
-    """Ask a run to stop at its next step and leave a checkpoint. Raises RunError when it is not running."""
-    worker = read_record(run.path, "worker.json")
-    if run.status().state not in ACTIVE and (rental := load_rental(run.path)) and rental.open:
-        from training.jobs.follow import cancel_now  # noqa: PLC0415  (it needs this module)
-
-        return cancel_now(run)
-    if run.status().state not in ACTIVE or worker is None:
-        raise RunError(f"The run {run.id} is not running ({run.status().state}): there is nothing to cancel.")
-    append_event(run.path / "events.jsonl", "note", text="Cancelling: it stops at the next step.")
-    write_json(
-        run.path / "worker.json", {**worker, "cancelled": True}
-    )  # it may be too young to say so itself
-    with contextlib.suppress(ProcessLookupError):  # it has just ended
-        os.kill(worker["pid"], signal.SIGTERM)
-
-
-def resume(run: Run) -> None:
-    """Start a cancelled, failed or interrupted run again from its last checkpoint. Raises RunError."""
-    state = run.status().state
-    if state not in RESUMABLE:
-        raise RunError(f"The run {run.id} is {state}: only a {', '.join(RESUMABLE)} run can be resumed.")
-    start(run)
-
-
-def list_runs(folder: Path | None = None) -> list[Run]:
-    """Return the runs below a folder (default: `runs/`), newest first; other folders are left out."""
-    runs = []
-    for path in (folder or runs_dir()).glob("*/recipe.toml"):
-        try:
-            runs.append(Run(path.parent, load_recipe(path)))
-        except RecipeError:
-            continue
-    return sorted(runs, key=lambda run: (run.path / "recipe.toml").stat().st_mtime, reverse=True)
-
-
-def find_run(id_or_path: str | Path) -> Run:
+def find_run(id_or_path: str | Path, *, kind: str | None = TRAIN) -> Run:
     """Return a run by its id in `runs/` or by its folder. Raises RunError, naming the runs there are."""
     for path in (Path(id_or_path), runs_dir() / id_or_path):
-        if (path / "recipe.toml").is_file():
-            return Run(path.absolute(), load_recipe(path / "recipe.toml"))
-    known = ", ".join(run.id for run in list_runs()[:5]) or "none yet"
+        if (run := _read(path.absolute())) and kind in (None, run.kind):
+            return run
+    known = ", ".join(run.id for run in list_runs(kind=kind)[:5]) or "none yet"
     raise RunError(
         f"There is no run {str(id_or_path)!r} (runs: {known}). Start one with `python -m training train`."
     )
 
 
+def _read(path: Path) -> Run | None:
+    """Return the run in a folder, None where there is none. Raises RecipeError for a broken recipe."""
+    if (path / "recipe.toml").is_file():
+        run = Run(path)
+        _ = run.recipe  # a broken one is found here
+        return run
+    record = read_record(path, _RECORD) if (path / _RECORD).is_file() else None
+    return Run(path, str(record.get("kind"))) if record else None
+
+
+def _file_of(run: Run) -> Path:
+    return run.path / ("recipe.toml" if run.kind == TRAIN else _RECORD)
+
+
 def running() -> Run | None:
-    """Return the run that is at work in `runs/`, if one is."""
+    """Return the training that is at work in `runs/`, if one is."""
     return next((run for run in list_runs() if run.status().state in ACTIVE), None)
 
 
-def _alive(worker: dict[str, Any]) -> bool:
-    for child in _children:
-        child.poll()
+def is_alive(worker: dict[str, Any]) -> bool:
+    """Return whether the process of a worker.json is still there."""
     try:
         process = psutil.Process(worker["pid"])
         # A number can be given to another process.

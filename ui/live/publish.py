@@ -133,7 +133,7 @@ def _wire_push(workbench: Workbench, form: Form) -> None:
                 raise FeedError("Nothing was looked at yet. Press Show what would be public first.")
             wanted = Order(kind="dataset", run_id=Path(order["source"]).name, **order)
             workbench.publications.start(key, wanted, token=token_for(visitor, token))
-        while (now := workbench.publications.look(key)) and now.order is wanted:
+        while (now := workbench.publications.look(key)) and now.order == wanted:
             yield publication(now, text), gr.update(visible=False), {}
             if now.state != "running":
                 return

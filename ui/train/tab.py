@@ -22,7 +22,8 @@ import gradio as gr
 from inference.common.errors import DataError, RunError
 from inference.common.paths import cache_dir
 from training.recipes import Recipe, available_recipes, load_recipe
-from training.runs.run import Run, cancel, create_run, list_runs, resume, running, start
+from training.runs.process import cancel, resume, start
+from training.runs.run import Run, create_run, list_runs, running
 from ui.account.login import build_login, standing
 from ui.account.rights import check_may_train, may_train, visitor_of
 from ui.account.settings import SpaceSettings
@@ -88,7 +89,7 @@ def begin(workbench: Workbench, recipe: Recipe) -> Run:
     with workbench.starting:
         _refuse_second()
         run = create_run(recipe)
-        start(run)
+        start(run, max_minutes=workbench.settings.max_run_minutes)
     return run
 
 
@@ -100,7 +101,7 @@ def act(workbench: Workbench, action: str, run_id: str) -> None:
     elif action == "resume":
         with workbench.starting:
             _refuse_second()
-            resume(run)
+            resume(run, max_minutes=workbench.settings.max_run_minutes)
     elif action == "use":
         if run.status().state != "finished":
             raise RunError(f"The run {run.id} is not finished, so it has no model yet. Wait, or resume it.")

@@ -3,17 +3,17 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
 import pytest
 
-from tests.support import REPOSITORY, command, train_arguments, tweets, wait_for
+from tests.support import REPOSITORY, command, train_arguments, tweets, wait_for, wait_until_ended
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import REPO, copy_of
 from training.publish.plan import export_for_push
-from training.runs.run import find_run
+from training.runs.process import start
+from training.runs.run import create_run_of, find_run
 
 
 @pytest.fixture
@@ -149,41 +149,34 @@ def test_a_push_is_not_forgotten_when_the_command_is_killed(hub, tiny_gpt2, tiny
 
 
 def test_a_killed_push_leaves_nothing_half_and_the_next_one_completes(hub, artifact, tmp_path):
+    """A push of the app is a run: its token comes by standard input, and killing it is safe."""
     lone_process = tmp_path / "temporary"
     lone_process.mkdir()
     hub.lfs_over = 50_000
     hub.slow("PUT /put/*", bytes_per_s=20_000)
-    order = {"source": str(artifact), "repo_id": REPO, "token": ADA, "endpoint": hub.endpoint}
-    environment = {**hub.environment(), "TMPDIR": str(lone_process)}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "training.publish.work"],
-        cwd=REPOSITORY,
-        env=environment,
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    child.stdin.write(json.dumps(order) + "\n")
-    child.stdin.flush()
-    wait_for(lambda: any(r.method == "PUT" for r in hub.requests))
-    assert ADA not in " ".join(
-        subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.split()
-    )
-    os.killpg(child.pid, signal.SIGTERM)
-    child.communicate(timeout=30)
-    assert child.returncode == -signal.SIGTERM and hub.files(REPO) == {}
+    environment = {**os.environ, **hub.environment(), "TMPDIR": str(lone_process)}
+
+    def begin():
+        run = create_run_of("push", {"source": str(artifact), "repo_id": REPO}, name=REPO)
+        start(run, handed={"token": ADA}, environment=environment)
+        return run
+
+    first = begin()
+    wait_for(lambda: any(r.method == "PUT" for r in hub.requests), seconds=60)
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert "training.worker" in processes and ADA not in processes
+    listed = json.loads(command("training", "runs", "--json").stdout)["runs"]
+    assert [(row["run"], row["kind"], row["state"]) for row in listed] == [(first.id, "push", "running")]
+    done = command("training", "cancel", first.id)
+    assert done.stdout == f"{first.id} is stopped: nothing is half published.\n"
+    assert wait_until_ended(first).state == "cancelled" and hub.files(REPO) == {}
     wait_for(lambda: not list(lone_process.glob("tweettune-verify-*")), seconds=30)
     hub.faults.clear()
-    done = subprocess.run(
-        [sys.executable, "-m", "training.publish.work"],
-        cwd=REPOSITORY,
-        env=environment,
-        text=True,
-        input=json.dumps(order) + "\n",
-        capture_output=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    last = json.loads(done.stdout.splitlines()[-1])
-    assert last["kind"] == "done" and last["changed"]
+    second = begin()
+    assert wait_until_ended(second).state == "finished", second.status().message
+    [result] = second.events("result")
+    assert result["changed"] and second.events("plan")[0]["files"]
+    phases = dict.fromkeys(event["phase"] for event in second.events("progress"))
+    assert {"rights", "prepare", "compare", "upload", "verify", "stamp"} <= phases.keys()
+    written = b"".join(path.read_bytes() for path in first.path.parent.rglob("*") if path.is_file())
+    assert ADA.encode() not in written

@@ -31,7 +31,7 @@ from training.model.classifier import (
     word_rows,
 )
 from training.recipes import Recipe
-from training.runs.journal import Journal
+from training.runs.log import RunLog
 
 LABELS = tuple(WORDS)
 
@@ -89,7 +89,7 @@ def trained(made, folder, *, cached=False, stop_at=0):
             validation,
             made.recipe,
             checkpoints=folder / "checkpoints",
-            report=Journal(folder),
+            report=RunLog(folder),
             stop_asked=lambda: next(steps) == stop_at,
         )
     assert whole is not bool(stop_at)

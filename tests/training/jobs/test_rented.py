@@ -14,6 +14,7 @@ from tests.support.hub_fixtures import ADA
 from tests.support.rented_jobs import Machine, Script, wait_until_gone
 from training.jobs.record import Rental, keep, load
 from training.recipes import change, load_recipe
+from training.runs import process
 from training.runs import run as jobs
 from ui.train.run_view import read_run
 
@@ -167,7 +168,7 @@ def rented(online, trained_gpt2, tmp_path, monkeypatch):
                 timeout_s=1800,
             ),
         )
-        jobs.start(run)
+        process.start(run)
         return run, played
 
     yield start
@@ -211,7 +212,7 @@ def test_a_job_goes_on_when_nobody_follows_and_resume_takes_it_up(rented, hub, t
     )
     played.go.set()
     wait_for(lambda: hub.jobs[0].over)
-    jobs.resume(run)
+    process.resume(run)
     finished(run)
     assert len(hub.jobs) == 1
     assert run.evaluation() == trained_gpt2.run.evaluation()
@@ -231,7 +232,7 @@ def test_cancel_stops_the_job_and_removes_what_was_sent(rented, hub):
     assert (hub.jobs[0].status, load(run.path).ended) == ("CANCELED", "CANCELED")
     assert not hub.store.repos, "the bundle with the data is gone"
     with pytest.raises(RunError, match=r"The job of the run run has ended \(CANCELED\)"):
-        jobs.resume(run)
+        process.resume(run)
 
 
 def test_cancel_reaches_a_job_that_nobody_follows(rented, hub):
@@ -306,6 +307,6 @@ def test_a_download_that_fails_is_fetched_by_resume_without_a_second_job(rented,
     status = wait_until_ended(run)
     assert status.state == "failed"
     hub.faults.clear()
-    jobs.resume(run)
+    process.resume(run)
     finished(run)
     assert len(hub.jobs) == 1

@@ -220,7 +220,7 @@ def test_a_token_in_the_data_file_stops_everything(tmp_path, token):
 
 
 def test_what_a_job_pushes_is_looked_at_too(trained_gpt2, tmp_path):
-    run = jobs.Run(copy_of(trained_gpt2.artifact, tmp_path).parent, trained_gpt2.run.recipe)
+    run = jobs.Run(copy_of(trained_gpt2.artifact, tmp_path).parent)
     record = json.loads((run.artifact / "provenance.json").read_text())
     (run.artifact / "provenance.json").write_text(json.dumps(without_paths(record)))  # a job's are short
     files, _ = pushable(run.artifact)

@@ -1,16 +1,17 @@
-"""The worker's diary: events, status and the time left, for the CLI and the app to read.
+"""What a run's process writes down: events, status and the time left, for the CLI and the app to read.
 
-    journal = Journal(run.path)
-    journal.plan({"cache": 40.0, "train": 90.0, "evaluate": 60.0})       # seconds, from the estimate
-    with journal.phase("cache"):
-        journal.progress(120, 1500)                                       # work done, work in all
+    log = RunLog(run.path)
+    log.plan({"cache": 40.0, "train": 90.0, "evaluate": 60.0})       # seconds, from the estimate
+    with log.phase("cache"):
+        log.progress(120, 1500)                                       # work done, work in all
 
 The time left is the running phase's own pace plus what is planned for the rest, scaled by how the plan has
-held so far. Knows nothing about models or data.
+held so far.
 """
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from inference.common.store import append_event, write_status
 _QUIET_S = 0.5  # progress is written no more often than this
 
 
-class Journal:
+class RunLog:
     """Writes a run's events.jsonl and status.json. Its methods raise OSError when the disk is full."""
 
-    def __init__(self, run: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self.run, self.clock = run, clock
+    def __init__(
+        self, run: Path, *, hidden: Sequence[str] = (), clock: Callable[[], float] = time.time
+    ) -> None:
+        """`hidden`: secrets of the process, of which nothing is ever written."""
+        self.run, self.hidden, self.clock = run, hidden, clock
         self.started = clock()
         self.seconds: dict[str, float] = {}
         """Seconds that each finished phase took."""
@@ -39,6 +43,8 @@ class Journal:
 
     def event(self, kind: str, **content: Any) -> None:
         """Record an event of any kind."""
+        if self.hidden:
+            content = json.loads(masked(json.dumps(content, default=str), self.hidden))
         append_event(self.run / "events.jsonl", kind, **content)
 
     def plan(self, seconds: dict[str, float]) -> None:
@@ -48,11 +54,15 @@ class Journal:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Within it, progress counts for this phase."""
-        self._phase, self._phase_started, self._share, self._written = name, self.clock(), 0.0, 0.0
-        self.progress(0, 1)
+        self.enter(name)
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - self._phase_started
         self._share = 1.0
+
+    def enter(self, name: str) -> None:
+        """Begin a phase whose end is the beginning of the next one."""
+        self._phase, self._phase_started, self._share, self._written = name, self.clock(), 0.0, 0.0
+        self.progress(0, 1)
 
     def progress(self, done: int, total: int) -> None:
         """Record how much of the phase is done, in the caller's unit."""
@@ -105,10 +115,17 @@ class Journal:
         write_status(
             self.run,
             state,
-            message,
+            masked(message, self.hidden),
             phase=self._phase,
             progress=self.overall(),
             time_left_s=self.time_left_s(),
             started_at=self.started,
             now=self.clock(),
         )
+
+
+def masked(text: str, hidden: Sequence[str]) -> str:
+    """Return text with *** in place of each secret."""
+    for secret in hidden:
+        text = text.replace(secret, "***")
+    return text

@@ -14,11 +14,12 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from inference.common.errors import RunError
+from inference.common.errors import RecipeError, RunError
 from inference.common.store import append_event, read_jsonl, write_json
 from tests.support import LONGER, REPOSITORY, command, tweets, wait_for, wait_until_ended, write_csv
 from training.recipes import change, load_recipe
-from training.runs.run import cancel, create_run, find_run, list_runs, resume, running, start
+from training.runs.process import cancel, resume, start
+from training.runs.run import create_run, create_run_of, find_run, list_runs, running
 
 SMOKE = load_recipe("smoke")
 
@@ -64,6 +65,26 @@ def test_runs_are_listed_newest_first_and_strangers_left_out(home):
     (home / "runs" / "broken").mkdir()
     (home / "runs" / "broken" / "recipe.toml").write_text("epochs = ")
     assert list_runs() == [new, old]
+
+
+def test_a_run_of_another_kind_is_found_only_by_who_asks_for_it(home):
+    training = create_run(SMOKE)
+    push = create_run_of("push", {"repo_id": "ada/x"}, name="ada/x")
+    assert push.id.endswith("-push-ada-x") and (push.kind, training.kind) == ("push", "train")
+    assert list_runs() == [training] and list_runs(kind="push") == [push]
+    assert set(map(str, list_runs(kind=None))) == {str(training), str(push)}
+    assert find_run(push.id, kind=None) == push and push.order == {"repo_id": "ada/x", "kind": "push"}
+    with pytest.raises(RunError, match=f"There is no run '{push.id}'"):
+        find_run(push.id)
+    with pytest.raises(RecipeError, match="does not exist"):
+        _ = push.recipe
+
+
+def test_a_run_of_an_unknown_kind_fails_in_one_sentence(home):
+    run = create_run_of("dance", {}, name="x")
+    start(run)
+    said = wait_until_ended(run).message
+    assert said == f"{run.id} is of an unknown kind, 'dance' (known: train, push, push-data)."
 
 
 def test_an_unknown_run_names_the_known_ones(home):

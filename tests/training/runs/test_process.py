@@ -13,8 +13,16 @@ from inference.common.paths import has_bucket, home
 from inference.common.store import append_event, write_json
 from tests.support import REPOSITORY, wait_until_ended
 from training.recipes import change, load_recipe
-from training.runs.preflight import NotEnoughRoom, check_room, free_memory_bytes, need_of, parameters_of
-from training.runs.run import create_run, find_run, list_runs, running, spent_s, start
+from training.runs.process import (
+    NotEnoughRoom,
+    check_room,
+    free_memory_bytes,
+    need_of,
+    parameters_of,
+    spent_s,
+    start,
+)
+from training.runs.run import create_run, find_run, list_runs, running
 
 QUICK, FULL = load_recipe("quick"), load_recipe("full")
 GB = 1_000_000_000
@@ -107,18 +115,15 @@ import signal, sys
 whole = signal.setitimer
 signal.setitimer = lambda which, seconds: whole(which, seconds / 12)
 from training.worker import main
-sys.exit(main(sys.argv[1]))
+sys.exit(main([sys.argv[1], "--max-minutes", "2"]))
 """
 """The worker, with minutes of five seconds."""
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms here")
-def test_a_run_that_takes_too_long_is_stopped_with_a_checkpoint(
-    tmp_path, tiny_gpt2, tiny_tweets, monkeypatch
-):
+def test_a_run_that_takes_too_long_is_stopped_with_a_checkpoint(tmp_path, tiny_gpt2, tiny_tweets):
     changes = {"base": str(tiny_gpt2), "dataset": str(tiny_tweets), "epochs": "4000"}
     run = create_run(change(load_recipe("smoke"), changes))
-    monkeypatch.setenv("MAX_RUN_MINUTES", "2")
     done = subprocess.run(
         [sys.executable, "-c", SHORT, str(run.path)],
         cwd=REPOSITORY,

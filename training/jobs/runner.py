@@ -1,0 +1,53 @@
+"""Runs that a job of the Hub trains: `training.runs` does not know of jobs, so importing this registers them.
+
+    import training.jobs.runner  # noqa: F401
+
+Whoever lists, starts or cancels runs imports this once: the command lines and the app. Loads nothing heavy.
+"""
+
+from training.jobs.record import FILE, JobRefused, load
+from training.runs.run import RUNNERS, Run
+
+
+class JobsRunner:
+    """A `Runner`: its runs have a rented.json."""
+
+    def has(self, run: Run) -> bool:
+        """Whether a run has a rented machine."""
+        return (run.path / FILE).is_file()
+
+    def unfollowed(self, run: Run) -> str:
+        """Say that a job may go on, and cost."""
+        rental = load(run.path)
+        if not (rental and rental.open):
+            return ""
+        return (
+            f"Nobody follows its job {rental.job_url}, which may go on and cost (stop it with "
+            f"`python -m training cancel {run.id}`)"
+        )
+
+    def check_start(self, run: Run) -> None:
+        """Raise JobRefused when its job has ended without a model: nothing is left to resume."""
+        if (rental := load(run.path)) and rental.lost:
+            raise JobRefused(
+                f"The job of the run {run.id} has ended ({rental.ended}), and a rented run has no checkpoint "
+                "here. Train again with `--on jobs`."
+            )
+
+    def cancel(self, run: Run) -> bool:
+        """Stop a job that nobody follows."""
+        from training.jobs.follow import cancel_now  # noqa: PLC0415  (a second, and only for this)
+
+        if not ((rental := load(run.path)) and rental.open):
+            return False
+        cancel_now(run)
+        return True
+
+    def work(self, run: Run) -> int:
+        """Follow its job to the end."""
+        from training.jobs.follow import main  # noqa: PLC0415  (a second, and only for this)
+
+        return main(str(run.path))
+
+
+RUNNERS["jobs"] = JobsRunner()
