@@ -24,13 +24,14 @@ from onnx import ModelProto
 
 from inference.artifact import ONNX_FOLDER, PARITY, check_artifact
 from inference.classifier import Classifier, Progress, budgeted_batches, no_progress
-from inference.common.errors import ArtifactError
+from inference.common.errors import ArtifactError, DataError
 from inference.common.store import sha256_of
 from inference.engine.onnx import OnnxEngine, Session
 from inference.engine.parity import FLOAT32, INT8, PROBES, STANDARD, Array, Parity, parity
 from inference.export.network import Form, Prefix, build_network
 from inference.export.smoothing import largest_inputs, smooth
 from inference.export.weights import read_weights
+from inference.tables.rows import json_lines
 from inference.trunk import backbone_of, pad_ids
 
 LEAST_TEXTS = 100
@@ -250,26 +251,19 @@ def prompt_prefix(classifier: Classifier) -> Prefix:
 
 def validation_rows(path: Path) -> tuple[list[str], list[str]]:
     """Return the texts and label names of a JSONL file. Raises ArtifactError, naming a wrong line."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(
-            f"The validation texts {path} can't be read ({error}). "
-            "Give labelled texts with --validation F.jsonl."
-        ) from error
     texts, labels = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            text, label = row["text"], row["label"]
+    try:
+        for line in json_lines(path):
+            text, label = line.row.get("text"), line.row.get("label")
             if not (isinstance(text, str) and isinstance(label, str)):
-                raise TypeError("a value is not a text")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(
-                f'{path}, line {number} is not {{"text": …, "label": …}} ({error!r}). Mend that line.'
-            ) from error
-        texts.append(text)
-        labels.append(label)
+                found = line.problem or f"found the keys {', '.join(line.row) or 'none'}"
+                raise ArtifactError(
+                    f'{path}, line {line.number} is not {{"text": …, "label": …}} ({found}). Mend that line.'
+                )
+            texts.append(text)
+            labels.append(label)
+    except DataError as error:
+        raise ArtifactError(
+            f"The validation texts can't be read: {error} Give labelled texts with --validation F.jsonl."
+        ) from error
     return texts, labels

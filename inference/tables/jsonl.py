@@ -1,12 +1,8 @@
 """JSONL, one object a line. Rows may have different keys; the columns are all keys of the file.
 
-    for line in json_lines(Path("labels.jsonl")):
-        line.number, line.row, line.problem
-
 A line that holds no object is a bad row. Blank lines are no rows.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +14,15 @@ from inference.tables.columns import unique
 from inference.tables.rows import (
     BadRow,
     Chunk,
-    LineReader,
+    JsonLine,
     TableReader,
     TextChunk,
     bundled,
     decoded,
     lines_of,
+    parsed_lines,
     read_head,
     readable,
-    too_long,
 )
 from inference.tables.write import TextWriter, Value, as_json, plain_value
 
@@ -40,22 +36,6 @@ _TYPES = {
     frozenset({"whole", "number"}): pa.float64(),  # not "long": decimal numbers would round it
     frozenset({"truth"}): pa.bool_(),
 }
-
-
-@dataclass(frozen=True)
-class JsonLine:
-    """A line of the file without its end, its number, its object, and why there is none."""
-
-    number: int
-    raw: str
-    row: dict[str, object]
-    problem: str | None = None
-
-
-def json_lines(path: Path) -> Iterator[JsonLine]:
-    """Yield the lines that are not blank. Raises DataError when the file can't be read."""
-    with lines_of(path) as lines:
-        yield from _parsed_lines(lines)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +65,16 @@ class JsonlReader(TableReader):
         if not read_head(path).text.strip():
             raise DataError(f"{path.name} is empty; it must hold one JSON object a line.")
         kinds: dict[str, set[str]] = {}
-        for line in json_lines(path):
-            for key, value in line.row.items():
-                kinds.setdefault(key, set()).update(_kind(value))
-            if len(kinds) > MAX_COLUMNS:
-                raise DataError(
-                    f"{path.name} has over {MAX_COLUMNS:,} different keys; put what varies into one nested "
-                    "value."
-                )
+        with lines_of(path) as lines:
+            for line in parsed_lines(lines.line):
+                for key, value in line.row.items():
+                    kinds.setdefault(key, set()).update(_kind(value))
+                if len(kinds) > MAX_COLUMNS:
+                    break
+        if len(kinds) > MAX_COLUMNS:
+            raise DataError(
+                f"{path.name} has over {MAX_COLUMNS:,} different keys; put what varies into one nested value."
+            )
         if not kinds:
             raise DataError(f"{path.name} holds no JSON object with a key; JSONL has one object a line.")
         self.names = unique(map(readable, kinds))
@@ -102,7 +84,7 @@ class JsonlReader(TableReader):
     def chunks(self) -> Iterator[Chunk]:
         """Yield the lines that are not blank."""
         with lines_of(self.path) as lines:
-            for found in bundled((line, len(line.raw)) for line in _parsed_lines(lines)):
+            for found in bundled((line, len(line.raw)) for line in parsed_lines(lines.line)):
                 bad = {
                     place: BadRow(line.number, line.problem, line.raw)
                     for place, line in enumerate(found)
@@ -136,28 +118,6 @@ class JsonlWriter(TextWriter):
             else:
                 plain = {key: plain_value(value) for key, value in line.row.items()}
                 yield as_json({**plain, **added}) + "\n"
-
-
-def _parsed_lines(lines: LineReader) -> Iterator[JsonLine]:
-    for number, line in enumerate(iter(lines.line, ""), 1):
-        raw = line.strip(" \t\r\n")
-        if problem := too_long(line):
-            yield JsonLine(number, raw, {}, problem)
-        elif raw:
-            row, problem = _parsed(raw)
-            yield JsonLine(number, raw, row, problem)
-
-
-def _parsed(raw: str) -> tuple[dict[str, object], str | None]:
-    try:
-        row = json.loads(raw)
-    except RecursionError:
-        return {}, "the line is nested too deeply"
-    except ValueError as error:
-        return {}, f"the line is not JSON ({error})"
-    if not isinstance(row, dict):
-        return {}, f"the line is not a JSON object but a {type(row).__name__}"
-    return row, None
 
 
 def _kind(value: object) -> set[str]:

@@ -3,6 +3,8 @@
     table = open_texts(Path("posts.csv.gz"))                    # inference.tables.formats
     for chunk in table.chunks():
         chunk.texts, chunk.problems
+    for line in json_lines(Path("labels.jsonl")):
+        line.number, line.row, line.problem
 
 Scoring, training, replay and labels read files through here, so that a file holds the same rows for all of
 them: UTF-8 or UTF-16 by its mark, bytes that are neither read as Windows-1252, and each row that can't be
@@ -10,18 +12,20 @@ read counted, with its line and the reason. Where a chunk ends depends on the fi
 finds the same chunks and can leave out those that are done.
 """
 
+import contextlib
 import gzip
 import io
+import json
 import math
 import os
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from inference.common.errors import DataError
 
@@ -199,7 +203,7 @@ class Head:
 def read_head(path: Path) -> Head:
     """Read the beginning of a text file. Raises DataError when it holds no text."""
     with reading(path), path.open("rb") as raw:
-        head = _unpacked(path, raw).read(HEAD_BYTES)
+        head = _unpacked(raw, packed=gzipped(path)).read(HEAD_BYTES)
     if head.startswith(_BINARY):
         raise DataError(
             f"{path.name} is a binary file, though its name says that it holds text; give its right name, "
@@ -211,9 +215,10 @@ def read_head(path: Path) -> Head:
 class LineReader:
     """The lines of a text file, with their ends; in UTF-8, odd bytes are surrogate escapes."""
 
-    def __init__(self, path: Path, raw: io.BufferedReader) -> None:
-        self._raw, self._size = raw, max(1, os.fstat(raw.fileno()).st_size)
-        unpacked = _unpacked(path, raw)
+    def __init__(self, raw: io.BufferedReader, *, size: int, packed: bool = False) -> None:
+        """`size`: of the file in bytes; `packed`: by gzip."""
+        self._raw, self._size = raw, max(1, size)
+        unpacked = _unpacked(raw, packed=packed)
         self._stream = io.TextIOWrapper(unpacked, *_encoding(unpacked.peek(2)), newline="")
 
     def line(self) -> str:
@@ -243,7 +248,55 @@ def too_long(line: str) -> str | None:
 def lines_of(path: Path) -> Iterator[LineReader]:
     """Open a text file to read its lines; a name that ends in .gz is unpacked."""
     with reading(path), path.open("rb") as raw:
-        yield LineReader(path, raw)
+        yield LineReader(raw, size=os.fstat(raw.fileno()).st_size, packed=gzipped(path))
+
+
+@dataclass(frozen=True)
+class JsonLine:
+    """A line of a JSONL file without its end, its number, its object, and why there is none."""
+
+    number: int
+    raw: str
+    row: dict[str, Any]
+    problem: str | None = None
+
+
+def json_lines(source: Path | bytes) -> Iterator[JsonLine]:
+    """Yield the lines of a JSONL file, or of its content, that are not blank; texts are decoded.
+
+    Raises DataError when the file can't be read.
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, bytes):
+            lines = LineReader(io.BufferedReader(io.BytesIO(source)), size=len(source))
+        else:
+            lines = stack.enter_context(lines_of(source))
+        for line in parsed_lines(lines.line):
+            texts = {key: decoded(value) for key, value in line.row.items() if isinstance(value, str)}
+            yield replace(line, row={**line.row, **texts})
+
+
+def parsed_lines(readline: Callable[[], str]) -> Iterator[JsonLine]:
+    """Yield the lines that are not blank; bytes that are not UTF-8 stay surrogate escapes."""
+    for number, line in enumerate(iter(readline, ""), 1):
+        raw = line.strip(" \t\r\n")
+        if problem := too_long(line):
+            yield JsonLine(number, raw, {}, problem)
+        elif raw:
+            row, problem = _parsed(raw)
+            yield JsonLine(number, raw, row, problem)
+
+
+def _parsed(raw: str) -> tuple[dict[str, Any], str | None]:
+    try:
+        row = json.loads(raw)
+    except RecursionError:
+        return {}, "the line is nested too deeply"
+    except ValueError as error:
+        return {}, f"the line is not JSON ({error})"
+    if not isinstance(row, dict):
+        return {}, f"the line is not a JSON object but a {type(row).__name__}"
+    return row, None
 
 
 def bundled(rows: Iterable[tuple[_T, int]]) -> Iterator[list[_T]]:
@@ -265,5 +318,5 @@ def _encoding(head: bytes) -> tuple[str, str]:
     return ("utf-16", "replace") if head.startswith(_UTF16_MARKS) else ("utf-8-sig", "surrogateescape")
 
 
-def _unpacked(path: Path, raw: io.BufferedReader) -> io.BufferedReader:
-    return cast("io.BufferedReader", gzip.GzipFile(fileobj=cast("BinaryIO", raw))) if gzipped(path) else raw
+def _unpacked(raw: io.BufferedReader, *, packed: bool) -> io.BufferedReader:
+    return cast("io.BufferedReader", gzip.GzipFile(fileobj=raw)) if packed else raw

@@ -22,6 +22,7 @@ from huggingface_hub import CommitOperationAdd, DatasetCard, DatasetCardData, Hf
 
 from inference.common.errors import DataError
 from inference.common.text import one_line
+from inference.tables.rows import json_lines
 from training.publish.card.examples import expected_label
 from training.publish.card.markdown import escape, fill, table
 from training.publish.errors import NotLoggedIn, RepoConflict, VerificationFailed
@@ -150,10 +151,9 @@ def prepare_data(path: Path, repo_id: str, *, private: bool = False, licence: st
     `licence`: the Hub's name of the licence under which the rows may be used; none is assumed.
     """
     check_name(repo_id)
-    try:
-        records, torn = _objects(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path} can't be read ({error}). Give a JSONL file of labelled texts.") from error
+    lines = list(json_lines(path))
+    records = [line.row for line in lines if not line.problem]
+    torn = len(lines) - len(records)
     if not records:
         raise DataError(f"{path.name} holds no JSON object a line. Give a JSONL file of labelled texts.")
     columns = {name for record in records for name in record}
@@ -192,20 +192,6 @@ def prepare_data(path: Path, repo_id: str, *, private: bool = False, licence: st
         )
     check(plan.files)
     return plan
-
-
-def _objects(content: bytes) -> tuple[list[dict[str, Any]], int]:
-    """Return the JSON objects of a JSONL file, and how many of its lines are none."""
-    lines = [line for line in content.split(b"\n") if line.strip()]
-    found = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            found.append(record)
-    return found, len(lines) - len(found)
 
 
 def _column(names: Iterable[str], known: tuple[str, ...], path: Path) -> str:
@@ -318,7 +304,7 @@ def _held(api: HfApi, remote: Remote) -> _Held:
     licence = card.get("license")
     rows = read_content(api, remote, ROWS, kind="dataset") if ROWS in there else b""
     rows += b"\n" if rows and not rows.endswith(b"\n") else b""
-    known = [record for record in _objects(rows)[0] if {"text", "label"} <= record.keys()]
+    known = [line.row for line in json_lines(rows) if {"text", "label"} <= line.row.keys()]
     return _Held(
         rows,
         tuple((str(record["text"]), str(record["label"])) for record in known),

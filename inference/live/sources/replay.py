@@ -21,7 +21,7 @@ from inference.common.errors import DataError, FeedError
 from inference.live.errors import SourceBadQuery
 from inference.live.post import Post, clean, link, moment
 from inference.live.sources.base import SourceStatus
-from inference.tables.rows import decoded, kind_of, lines_of, read_head
+from inference.tables.rows import decoded, json_lines, kind_of, lines_of, read_head
 
 MAX_RATE_PER_S = 1000.0
 _LONGEST_WAIT_S = 0.25  # so that a change of the rate takes effect while a slow one waits
@@ -148,8 +148,6 @@ def _recorded(path: Path) -> list[Post]:
 
     Without a "true_label", a "label" counts as true only in a file that is no recording of ours.
     """
-    from inference.tables.jsonl import json_lines  # noqa: PLC0415  (pyarrow takes a while)
-
     posts, count = [], 0
     for line in json_lines(path):
         row, count = line.row, count + 1

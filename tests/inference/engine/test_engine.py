@@ -333,7 +333,7 @@ def test_the_command_exports_by_labelled_texts(trained_llama, tmp_path):
     file.unlink()
     missing = command("inference", "export", tmp_path / "artifact")
     assert missing.returncode == 1
-    assert missing.stderr.startswith(f"The validation texts {file} can't be read (")
+    assert missing.stderr.startswith(f"The validation texts can't be read: {file} can't be read (")
     assert missing.stderr.endswith("Give labelled texts with --validation F.jsonl.\n")
     question = ("inference", "classify", tmp_path / "artifact", "i love this", "--engine")
     fast = command(*question, "onnx")

@@ -240,7 +240,7 @@ def test_a_file_that_is_no_such_data_is_said(file, content):
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(DataError, match=r"gone.jsonl can't be read \(.*\). Give a JSONL file"):
+    with pytest.raises(DataError, match=r"gone.jsonl can't be read \(.*\); check the path"):
         prepare_data(tmp_path / "gone.jsonl", REPO)
 
 
