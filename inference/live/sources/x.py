@@ -15,7 +15,6 @@ import json
 import logging
 import re
 import secrets
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from queue import Empty, Full, Queue
@@ -46,7 +45,7 @@ _PLACEHOLDER = "the-adapter-knows-it"
 _FIELDS = ["created_at", "lang", "referenced_tweets", "in_reply_to_user_id", "possibly_sensitive"]
 _TAG = "tweettune"  # how the tags of our rules begin
 _POLL_S = 0.1
-_HANDOVER_S = 3.0  # how long a new stream waits for one that was just stopped to give its place back
+_HANDOVERS = 30  # so many polls a new stream waits for one that was just stopped to give its place back
 _MOST_FOREIGN = 50  # posts of other rules in a row, each paid for, until the stream ends
 _NO_RULES = 409
 _streaming: set[Token] = set()  # the tokens that have a stream in this process
@@ -369,17 +368,18 @@ class XStream(_X):
 
     def _take_place(self, halt: Event) -> None:
         """Be the one stream of this token in this process. Raises SourceError when another one goes on."""
-        until = time.monotonic() + _HANDOVER_S
-        while not self._has_place:
+        for _ in range(_HANDOVERS):
             with _streaming_lock:
-                if self._token not in _streaming:
+                if self._has_place or self._token not in _streaming:
                     _streaming.add(self._token)
                     self._has_place = True
-            if not self._has_place and (time.monotonic() > until or halt.wait(_POLL_S)):
-                raise SourceError(
-                    "X lets a token have one stream at a time, and another feed has it. Stop that one, or "
-                    "use X's search."
-                )
+                    return
+            if self._world.wait(halt, _POLL_S):
+                break
+        raise SourceError(
+            "X lets a token have one stream at a time, and another feed has it. Stop that one, or use X's "
+            "search."
+        )
 
     def _connected(self, connection: _Connection, halt: Event) -> Generator[Post, None, bool]:
         """Yield the posts of one connection, until it ends or the cap is reached. Returns whether we left."""

@@ -76,10 +76,10 @@ def test_a_post_is_filtered_out_for_the_first_reason_that_applies():
 
 def test_a_long_hostile_text_is_filtered_in_no_time():
     wanted = Filter(keywords=("a" * 50 + "b", "x y"))
-    began = time.perf_counter()
+    began = time.process_time()
     for text in ("a" * 100_000, "x " * 50_000, "e\u0301\u0302" * 33_000, "\u202e<script>" * 10_000):
         assert wanted.against(Post("1", text)) == "keyword"
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2, "of the processor's time, whatever else it does"
 
 
 # What strangers write
@@ -187,6 +187,6 @@ def test_no_html_raises_or_leaves_what_can_not_be_encoded(parts):
     "piece", ["<!", "<!--", "<a ", "<a href='", "<a b=", "<script>", "</", "<![CDATA[", "<!-- a>"]
 )
 def test_hostile_html_is_read_in_no_time(piece):
-    began = time.perf_counter()
+    began = time.process_time()
     plain(piece * (100_000 // len(piece)))
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1, "of the processor's time, whatever else it does"

@@ -37,6 +37,12 @@ def streaming(server, times=1):
     wait_for(lambda: server.paths().count(f"GET {STREAM}") >= times and server._lines)
 
 
+def tweet_once_connected(server, count):
+    streaming(server)
+    for number in range(count):
+        server.tweet(f"{number}")
+
+
 def test_posts_come_as_they_are_written_and_the_rule_is_removed_at_the_end(server):
     source = stream(server, filter=Filter(reposts=False))
     with Listener(source) as heard:
@@ -238,7 +244,7 @@ def test_the_cap_ends_it_and_the_rule_is_removed(server):
 def test_what_was_delivered_and_not_read_any_more_is_paid_and_counted(server):
     source = stream(server, cap_usd=None)
     posts = source.posts(stop := threading.Event())
-    threading.Timer(0.5, lambda: [server.tweet(f"{number}") for number in range(420)]).start()
+    threading.Thread(target=tweet_once_connected, args=(server, 420)).start()
     assert next(posts).text == "0"
     # Nobody reads: one post waits in the box, one to get there, one as a line, and one to become it.
     wait_for(lambda: source.budget.posts == 3 and source._connection.lines.full())
@@ -291,7 +297,7 @@ def test_a_feed_that_is_paused_is_not_connected_and_pays_for_nothing(server):
 def test_posts_at_hand_when_it_is_paused_are_shown_when_it_goes_on(server):
     source = stream(server)
     posts = source.posts(threading.Event())
-    threading.Timer(0.5, lambda: [server.tweet(f"{number}") for number in range(40)]).start()
+    threading.Thread(target=tweet_once_connected, args=(server, 40)).start()
     texts = [next(posts).text]
     wait_for(lambda: source.budget.posts == 3 and source._connection.lines.full())
     source.pause()
@@ -312,7 +318,8 @@ def test_a_second_stream_on_one_token_is_refused_and_the_first_goes_on(server):
         server.tweet("one")
         first.wait(1)
         assert second.source.status.cost_usd == 0 and second.posts == []
-    with Listener(stream(server, "#dogs")) as next_one:  # at once: it waits for the place to be given back
+    real = threading.Event.wait
+    with Listener(stream(server, "#dogs", waits=real)) as next_one:  # at once: it waits for the place
         streaming(server, 2)
         server.tweet("two")
         next_one.wait(1)
