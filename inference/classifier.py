@@ -97,7 +97,8 @@ class Classifier:
                     path, _ = snapshot(str(name_or_path), also=[f"{ONNX_FOLDER}/packed*.onnx"])
             except HubError as error:
                 raise ArtifactError(
-                    f"{name_or_path} can't be downloaded: {error}. Give an artifact's folder."
+                    f"{name_or_path} is no folder here, and can't be downloaded: {error.why}. "
+                    f"{error.todo}, or give an artifact's folder."
                 ) from error
         check_artifact(path)
         config = read_record(path, "config.json") or {}

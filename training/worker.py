@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from huggingface_hub import HfApi
+
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.artifact import read_record
 from inference.common.errors import RunError
@@ -37,9 +39,9 @@ class Task:
     max_minutes: int = 0
 
     @property
-    def token(self) -> str | None:
-        """The Hub's token of whoever asked."""
-        return self.handed.get("token")
+    def api(self) -> HfApi:
+        """The Hub, for whoever asked: without a token it is nobody, and never this process's own login."""
+        return HfApi(token=self.handed.get("token") or False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,7 +137,7 @@ def _push(task: Task) -> None:
     look, adapter_only, pr = (bool(order.get(name)) for name in ("dry_run", "adapter_only", "pr"))
     if not look:
         log.enter("rights")
-        check_rights(order["repo_id"], token=task.token, pr=pr)
+        check_rights(order["repo_id"], task.api, pr=pr)
     log.enter("prepare")
     note = "" if adapter_only else export_for_push(find_artifact(order["source"]), dry_run=look)
     plan = prepare(
@@ -150,7 +152,7 @@ def _push(task: Task) -> None:
     log.event("plan", files=files, card=plan.card, notes=[*filter(None, [note]), *plan.notes])
     if not look:
         steps = _Steps(log)
-        pushed = push(plan, token=task.token, progress=lambda s: steps.show(s.phase, s.text, s.done, s.total))
+        pushed = push(plan, task.api, progress=lambda s: steps.show(s.phase, s.text, s.done, s.total))
         log.event("result", **dataclasses.asdict(pushed))
 
 
@@ -162,7 +164,7 @@ def _push_data(task: Task) -> None:
     plan = prepare_data(Path(order["source"]), order["repo_id"], private=bool(order.get("private")))
     files = [{"name": file.path_in_repo, "size": file.size} for file in plan.files]
     task.log.event("plan", files=files)
-    pushed = push_data(plan, token=task.token, progress=steps.show)
+    pushed = push_data(plan, task.api, progress=steps.show)
     task.log.event("result", **dataclasses.asdict(pushed))
 
 

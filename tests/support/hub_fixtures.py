@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants, hf_api, set_client_factory
 from huggingface_hub.utils import close_session
 
-from inference.common import hub_client
+from inference.common import hub as client
 from tests.servers.hub import LocalHub
 
 ADA = "hf_" + "ada" * 11 + "a"
@@ -47,7 +47,7 @@ def online(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # kept with its first endpoint
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    set_client_factory(hub_client.make_client)  # a script under test may have set its own
+    set_client_factory(client.guarded_client)  # a script under test may have set its own
     yield hub
     close_session()
 

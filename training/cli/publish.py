@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.artifact import read_record
-from inference.common.errors import RunError
+from inference.common.errors import RunError, TweetTuneError
 from inference.common.progress import agreed
 from inference.common.store import write_json
 from inference.common.wording import size
@@ -82,13 +82,15 @@ def add_push_options(sub: argparse.ArgumentParser) -> None:
 
 
 def check_before_training(given: argparse.Namespace) -> None:
-    """Raise a PublishError, before hours are spent, when `--push` can't be done; ask where it is public."""
+    """Raise an error, before hours are spent, when `--push` can't be done; ask where it is public."""
     if given.private and not given.push:
         raise RunError("--private is for --push. Give --push OWNER/NAME too, or leave out --private.")
     if given.push:
+        from huggingface_hub import HfApi
+
         from training.publish.rights import check_rights
 
-        rights = check_rights(given.push, token=_token())
+        rights = check_rights(given.push, HfApi())
         if given.private and rights.exists and not rights.private:
             raise RunError(
                 f"{given.push} is public already. Give --push another name, or leave out --private."
@@ -115,13 +117,13 @@ def push_after_training(run: Path, artifact: Path) -> dict[str, Any] | None:
     destination = read_record(run, DESTINATION)
     if destination is None:
         return None
-    from training.publish import PublishError, prepare
+    from training.publish import prepare
 
     try:
         _export(artifact, dry_run=False)
         plan = prepare(artifact, str(destination["repo_id"]), private=bool(destination.get("private")))
         pushed = _do_push(plan)
-    except PublishError:
+    except TweetTuneError:
         sys.stderr.write(f"The model is not pushed yet: `python -m training resume {run}` tries again.\n")
         raise
     (run / DESTINATION).unlink()
@@ -135,12 +137,14 @@ def _token() -> str | None:
 
 
 def _push(given: argparse.Namespace) -> int:
+    from huggingface_hub import HfApi
+
     from training.publish import check_rights, prepare
     from training.publish.plan import find_artifact
 
     rights = None
     if not given.dry_run:
-        rights = check_rights(given.repo, token=_token(), pr=given.pr)  # before anything that takes time
+        rights = check_rights(given.repo, HfApi(), pr=given.pr)  # before anything that takes time
     if not (given.no_onnx or given.adapter_only):
         _export(find_artifact(given.model), dry_run=given.dry_run)
     plan = prepare(
@@ -165,9 +169,11 @@ def _export(artifact: Path, *, dry_run: bool) -> None:
 
 
 def _do_push(plan: Any) -> dict[str, Any]:
+    from huggingface_hub import HfApi
+
     from training.publish import push
 
-    pushed = push(plan, token=_token(), progress=_Shown())
+    pushed = push(plan, HfApi(), progress=_Shown())
     for note in pushed.notes:
         sys.stderr.write(f"{note}\n")
     verified = pushed.verified
@@ -218,6 +224,8 @@ def _show_plan(plan: Any, *, as_json: bool) -> None:
 
 
 def _push_data(given: argparse.Namespace) -> int:
+    from huggingface_hub import HfApi
+
     from training.publish.dataset import prepare_data, push_data
 
     plan = prepare_data(given.file, given.repo, private=given.private, licence=given.licence)
@@ -229,7 +237,7 @@ def _push_data(given: argparse.Namespace) -> int:
         sys.stderr.write(f"Nothing was sent to {given.repo}.\n")
         return 0
     _agree("This is what will be sent.", given)
-    pushed = push_data(plan, token=_token(), progress=lambda sentence: print(sentence, file=sys.stderr))  # noqa: T201
+    pushed = push_data(plan, HfApi(), progress=lambda sentence: print(sentence, file=sys.stderr))  # noqa: T201
     sys.stderr.write(f"{'Pushed' if pushed.changed else 'Nothing had changed'}: {pushed.commit_url}\n")
     if given.json:
         _print_json(dataclasses.asdict(pushed))

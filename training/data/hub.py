@@ -18,19 +18,12 @@ import pyarrow as pa
 from datasets.naming import camelcase_to_snakecase
 from datasets.packaged_modules.cache.cache import Cache
 from huggingface_hub import HfApi
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import HfHubHTTPError
 
 from inference.common.errors import DataError
-from inference.common.hub_client import GaveUp, within
+from inference.common.hub import PREFLIGHT_S, HubError, preflight
 from training.data.read import RawTable, split_of
 
-PREFLIGHT_TIMEOUT_S = 3.0
 _LOADING_FAILED = (
     datasets.exceptions.DatasetsError,
     HfHubHTTPError,
@@ -50,12 +43,12 @@ _HINTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """What the preflight found out about a data set; `why` completes "because …"."""
+    """What the preflight found out about a data set; `why` completes "because …", `todo` says what to do."""
 
     reachable: bool
     cached: bool
     why: str
-    unknown: bool = False
+    todo: str = ""
     revision: str | None = None
     licence: str | None = None
 
@@ -74,17 +67,21 @@ class Hub:
 
     endpoint: str | None = None
     cache: Path | None = None
-    timeout_s: float = PREFLIGHT_TIMEOUT_S
+    timeout_s: float = PREFLIGHT_S
 
     def preflight(self, dataset_id: str) -> Preflight:
         """Ask the Hub about a data set; answers within the time-out, whatever the network does."""
         cached = any(path.is_dir() for path in self._cache_folder(dataset_id).glob("*/*/*"))
         api = HfApi(endpoint=self.endpoint)
         try:
-            info = within(self.timeout_s, lambda: api.dataset_info(dataset_id, timeout=self.timeout_s))
-        except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError) as error:
-            unknown = isinstance(error, RepositoryNotFoundError | HFValidationError)
-            return Preflight(reachable=False, cached=cached, why=self._why_not(error), unknown=unknown)
+            info = preflight(
+                f"find the data set {dataset_id}",
+                lambda: api.dataset_info(dataset_id, timeout=self.timeout_s),
+                repo=dataset_id,
+                seconds=self.timeout_s,
+            )
+        except HubError as error:
+            return Preflight(reachable=False, cached=cached, why=error.why, todo=error.todo)
         licence = info.card_data.get("license") if info.card_data else None
         return Preflight(
             reachable=True,
@@ -93,21 +90,6 @@ class Hub:
             revision=info.sha,
             licence=", ".join(licence) if isinstance(licence, list) else licence,
         )
-
-    def _why_not(self, error: Exception) -> str:
-        match error:
-            case OfflineModeIsEnabled():
-                return "offline mode is on (HF_HUB_OFFLINE)"
-            case GatedRepoError():
-                return "it is gated on the Hub: accept its terms there and log in with `hf auth login`"
-            case RepositoryNotFoundError() | HFValidationError():
-                return "the Hub has no public data set of this name"
-            case HfHubHTTPError():
-                return f"the Hub answers with an error ({error.response.status_code})"
-            case httpx2.TimeoutException() | TimeoutError():
-                return f"the Hub gave no answer in {self.timeout_s:g} s"
-            case _:
-                return str(error) if isinstance(error, GaveUp) else "the Hub can't be reached"
 
     def load(self, dataset_id: str, *, config: str = "", found: Preflight) -> HubTables:
         """Load a data set's splits, from the local cache when the Hub is out of reach.
@@ -150,10 +132,9 @@ class Hub:
 
 
 def _out_of_reach(dataset_id: str, found: Preflight) -> DataError:
-    todo = "check the spelling, log in if it is private" if found.unknown else "check the network"
     return DataError(
-        f"The data set {dataset_id} can't be loaded: no file or folder has this name, and {found.why}; "
-        f"{todo}, or take --dataset embedded or a file of your own."
+        f"The data set {dataset_id} can't be loaded: no file or folder has this name, and {found.why}. "
+        f"{found.todo}, or take --dataset embedded or a file of your own."
     )
 
 

@@ -61,7 +61,7 @@ def _auto(api: HfApi) -> Base:
     try:
         path, revision = snapshot(GPT2, api=api)
     except HubError as error:
-        return embedded_base(f"{GPT2} can't be had: {error}")
+        return embedded_base(f"{GPT2} can't be downloaded: {error.why}")
     return Base(GPT2, path, revision, f"found {'in the local cache' if cached else 'on the Hub'}")
 
 
@@ -70,7 +70,8 @@ def _from_hub(repo: str, api: HfApi, reason: str) -> Base:
         path, revision = snapshot(repo, api=api)
     except HubError as error:
         raise BaseError(
-            f"The base {repo!r} can't be had: {error}. Check its name, give a folder, or use --base embedded."
+            f"The base {repo!r} can't be downloaded: {error.why}. {error.todo}, or give a folder or "
+            "--base embedded."
         ) from error
     return Base(repo, path, revision, reason)
 

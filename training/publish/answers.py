@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training.publish.errors import PublishError
-from training.publish.session import Patience, hub_client, translated
+from inference.common.hub import HubError, Timeouts, explained, hub_session
+from inference.common.text import one_line
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ def main() -> int:
         order = json.loads(orders[0])
         if order.get("token"):
             os.environ["HF_TOKEN"] = order["token"]  # for the libraries here; nobody outside can read it
-        with hub_client(Patience(timeout_s=float(order.get("timeout_s", 60.0)))):
+        with hub_session(Timeouts(answer_s=float(order.get("timeout_s", 60.0)), tries=3)):
             found = answer(order)
     except Exception as error:
         raise _refuse(error) from error
@@ -57,11 +57,11 @@ def _listen(orders: list[str], arrived: threading.Event, home: Path) -> None:
 
 
 def _refuse(error: Exception) -> SystemExit:
-    """Write what went wrong, by kind; return the exit to raise."""
-    found = translated(error, "download the model again", "the repository")
-    network = type(found) is not PublishError
-    text = str(found) if network else f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    _write({"error": type(found).__name__ if network else "VerificationFailed", "message": text})
+    """Write what went wrong: a HubError by its kind, anything else as what it is; return the exit to raise."""
+    found = explained(error, "load the model")
+    kind = type(error if type(found) is HubError else found).__name__
+    why = f"{kind}: {one_line(error, longest=300)}" if type(found) is HubError else found.why
+    _write({"error": kind, "why": why, "todo": found.todo})
     return SystemExit(1)
 
 

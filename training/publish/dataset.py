@@ -2,7 +2,7 @@
 
     plan = prepare_data(Path("labels.jsonl"), "ada/my-labels")
     print(*plan.sentences, sep="\\n")               # what will be public
-    push_data(plan, token=token)
+    push_data(plan, HfApi())
 
 Of each row only the text and the label leave; ids, addresses, authors and times stay. "@somebody" becomes
 "@user". Labels accumulate: a push adds rows to what the repository holds and takes nothing away. The card's
@@ -18,19 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, DatasetCard, DatasetCardData, HfApi, constants
+from huggingface_hub import CommitOperationAdd, DatasetCard, DatasetCardData, HfApi
 
 from inference.common.errors import DataError
+from inference.common.hub import Timeouts, ask, hub_session, token_of
 from inference.common.text import one_line
 from inference.tables.rows import json_lines
 from training.publish.card.examples import expected_label
 from training.publish.card.markdown import escape, fill, table
-from training.publish.errors import NotLoggedIn, RepoConflict, VerificationFailed
+from training.publish.errors import RepoConflict, VerificationFailed
 from training.publish.files import CARD, Outgoing
-from training.publish.remote import Remote, read_content, read_remote
+from training.publish.remote import PUSH_TIMEOUTS, Remote, read_content, read_remote, send
 from training.publish.rights import check_name, check_rights
 from training.publish.scan import check, check_secret
-from training.publish.session import Patience, hub_client, hub_errors
 
 ROWS = "train.jsonl"
 """The file of the rows in the repository."""
@@ -220,27 +220,23 @@ def _lines(rows: Iterable[Row]) -> bytes:
 
 def push_data(
     plan: DataPlan,
+    api: HfApi,
     *,
-    token: str | None,
-    endpoint: str | None = None,
     progress: Callable[[str], None] = lambda sentence: None,
-    patience: Patience | None = None,
+    timeouts: Timeouts = PUSH_TIMEOUTS,
 ) -> PushedData:
-    """Push a data set in one commit, and check that the Hub has it. Raises a PublishError."""
-    repo_id, patience = plan.repo_id, patience or Patience()
-    rights = check_rights(repo_id, token=token, endpoint=endpoint, kind="dataset")
-    if not token:
-        raise NotLoggedIn("Nobody is logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.")
-    check_secret(plan.files, token)
-    if rights.exists and plan.private and not rights.private:
-        raise RepoConflict(
-            f"{repo_id} is public, but --private was asked for. Make it private in its settings, give "
-            "another name, or leave out --private."
-        )
-    with hub_client(patience), hub_errors(f"write to {repo_id}", repo_id=repo_id):
-        api = HfApi(endpoint=endpoint or constants.ENDPOINT, token=token)
+    """Push a data set in one commit, and check that the Hub has it. Raises a PublishError or a HubError."""
+    repo_id = plan.repo_id
+    with hub_session(timeouts):
+        rights = check_rights(repo_id, api, kind="dataset")
+        check_secret(plan.files, token_of(api, f"push to {repo_id}"))
+        rights.check_private(repo_id, private=plan.private)
         if not rights.exists:
-            api.create_repo(repo_id, repo_type="dataset", private=plan.private, exist_ok=True)
+            ask(
+                f"create {repo_id}",
+                lambda: api.create_repo(repo_id, repo_type="dataset", private=plan.private, exist_ok=True),
+                repo=repo_id,
+            )
         progress(f"Comparing with {repo_id}.")
         return _send(plan, api, progress)
 
@@ -255,15 +251,15 @@ def _send(plan: DataPlan, api: HfApi, progress: Callable[[str], None]) -> Pushed
     if changed:
         progress(f"Adding {len(new)} rows to the {len(held.rows)} that are there.")
         files = _added(plan, held, new) if held.content else plan.files
-        check_secret(files, str(api.token))
-        made = api.create_commit(
+        check_secret(files, token_of(api, f"push to {plan.repo_id}"))
+        commit = send(
+            api,
             plan.repo_id,
             [CommitOperationAdd(f.path_in_repo, b"".join(f.pieces())) for f in files],
             commit_message=f"TweetTune: {len(new)} labelled texts",
             repo_type="dataset",
             parent_commit=remote.head,
-        )
-        commit = str(made.oid)
+        ).oid
         there = read_remote(api, plan.repo_id, revision=commit, kind="dataset")
         if missing := [file.path_in_repo for file in files if not there.same(file)]:
             raise VerificationFailed(

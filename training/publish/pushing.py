@@ -1,12 +1,12 @@
 """Push a model to the Hub: one commit, verified, stamped; a push that was cut off goes on when started again.
 
-    pushed = push(prepare("demo", "ada/tweets"), token=token)
+    pushed = push(prepare("demo", "ada/tweets"), HfApi())
     pushed.commit_url, pushed.verified.largest_difference
 
 In order: may the token write there; what has changed; one commit of it, on the parent it was compared with;
 the repository is downloaded by that commit into an empty cache in a new process, and has to answer as the
 model here; a second, small commit writes that into the card and verification.json. Large files that the Hub
-has already are not sent again. Nothing changed: nothing is sent. Knows nothing about terminals or pages.
+has already are not sent again. Nothing changed: nothing is sent.
 """
 
 import dataclasses
@@ -15,15 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-from training.publish.errors import Interrupted, NotLoggedIn, RepoConflict
+from inference.common.hub import HubBusy, HubSilent, Timeouts, ask, hub_session, token_of
+from training.publish.errors import Interrupted, RepoConflict
 from training.publish.files import CARD, VERIFICATION, Outgoing
 from training.publish.plan import Plan, stamped_card
-from training.publish.remote import Changes, Remote, check_card, compare, read_remote
+from training.publish.remote import PUSH_TIMEOUTS, Changes, Remote, check_card, compare, read_remote, send
 from training.publish.rights import Rights, check_rights
 from training.publish.scan import check, check_secret
-from training.publish.session import Patience, hub_client, hub_errors
 from training.publish.verify import PROBES, Answers, Verified, Verifier
 from training.runs.provenance import versions
 
@@ -74,37 +74,32 @@ Progress = Callable[[Step], None]
 
 def push(
     plan: Plan,
+    api: HfApi,
     *,
-    token: str | None,
-    endpoint: str | None = None,
     progress: Progress = lambda step: None,
     stopped: Callable[[], bool] = lambda: False,
-    patience: Patience | None = None,
+    timeouts: Timeouts = PUSH_TIMEOUTS,
     verifier: Callable[..., Verifying] = Verifier,
 ) -> Pushed:
-    """Push a plan. Raises a PublishError, in one sentence with the next step.
+    """Push a plan. Raises a PublishError or a HubError, in one sentence with the next step.
 
-    It sets time-outs for the Hub's client of the whole process while it works. `stopped` is asked now and
-    then; when it says True, Interrupted is raised. Whatever ends it, the repository holds all of it or none.
+    `stopped` is asked now and then; when it says True, Interrupted is raised. Whatever ends it, the
+    repository holds all of it or none.
     """
-    patience = patience or Patience()
-    destination = plan.destination
-    endpoint = endpoint or constants.ENDPOINT
-    progress(Step("rights", f"Asking the Hub whether the token may write to {destination.repo_id}."))
-    rights = check_rights(destination.repo_id, token=token, endpoint=endpoint, pr=destination.pr)
-    if not token:
-        raise NotLoggedIn("Nobody is logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.")
-    check_secret(plan.files, token)
-    counter = _Counter(progress, stopped)
+    to, counter = plan.destination, _Counter(progress, stopped)
+    try:
+        with hub_session(timeouts, sent=counter.sent):
+            progress(Step("rights", f"Asking the Hub whether the token may write to {to.repo_id}."))
+            rights = check_rights(to.repo_id, api, pr=to.pr)
+            check_secret(plan.files, token_of(api, f"push to {to.repo_id}"))
+            rights.check_private(to.repo_id, private=to.private)
 
-    def verifying() -> Verifying:
-        return verifier(
-            plan.artifact, endpoint=endpoint, token=token, timeout_s=patience.timeout_s, stopped=stopped
-        )
+            def verifying() -> Verifying:
+                return verifier(plan.artifact, api, timeout_s=timeouts.answer_s, stopped=stopped)
 
-    with hub_client(patience, sent=counter.sent):
-        api = HfApi(endpoint=endpoint, token=token)
-        return _Push(plan, api, rights, counter, verifying).run()
+            return _Push(plan, api, rights, counter, verifying).run()
+    except (HubBusy, HubSilent) as error:
+        raise error.changed(todo=f"{error.todo}; what has arrived is not sent twice") from error
 
 
 class _Counter:
@@ -144,8 +139,7 @@ class _Push:
     def run(self) -> Pushed:
         self._create()
         self.counter.step("compare", f"Comparing {len(self.plan.files)} files with {self.to.repo_id}.")
-        with hub_errors(f"read {self.to.repo_id}", repo_id=self.to.repo_id):
-            remote = read_remote(self.api, self.to.repo_id, revision=self.branch)
+        remote = read_remote(self.api, self.to.repo_id, revision=self.branch)
         changes, verified = self._changes(remote)
         if verified and not changes:
             self.counter.step("done", f"{self.to.repo_id} has it all already: nothing was sent.")
@@ -173,28 +167,31 @@ class _Push:
     def _create(self) -> None:
         repo_id, private = self.to.repo_id, self.to.private
         if self.rights.exists:
-            if private and not self.rights.private:
-                raise RepoConflict(
-                    f"{repo_id} is public, but --private was asked for. Make it private in its settings, "
-                    "give another name, or leave out --private."
-                )
             if self.rights.private and not private:
                 self.notes.append(f"{repo_id} is private and stays so; its settings can make it public.")
             return
-        with hub_errors(f"create {repo_id}", repo_id=repo_id):
-            self.api.create_repo(repo_id, private=private, exist_ok=True)
+        ask(
+            f"create {repo_id}",
+            lambda: self.api.create_repo(repo_id, private=private, exist_ok=True),
+            repo=repo_id,
+        )
         self.counter.step("compare", f"Created {repo_id}, {'private' if private else 'public'}.")
 
     def _open_pr(self) -> str | None:
         """Go on with the pull request that an earlier push of this user has opened, if it is still open."""
-        with hub_errors(f"read the pull requests of {self.to.repo_id}", repo_id=self.to.repo_id):
-            found = self.api.get_repo_discussions(
-                self.to.repo_id,
-                author=self.rights.user,
-                discussion_type="pull_request",
-                discussion_status="open",
-            )
-            ours = [one for one in found if one.title == self.title and one.author == self.rights.user]
+        found = ask(
+            f"read the pull requests of {self.to.repo_id}",
+            lambda: list(
+                self.api.get_repo_discussions(
+                    self.to.repo_id,
+                    author=self.rights.user,
+                    discussion_type="pull_request",
+                    discussion_status="open",
+                )
+            ),
+            repo=self.to.repo_id,
+        )
+        ours = [one for one in found if one.title == self.title and one.author == self.rights.user]
         if not ours:
             return None
         self.branch = f"refs/pr/{ours[0].num}"
@@ -248,16 +245,16 @@ class _Push:
         description: str = "",
     ) -> str:
         opens = self.to.pr and self.branch == "main"
-        with hub_errors(f"write to {self.to.repo_id}", repo_id=self.to.repo_id):
-            made = self.api.create_commit(
-                self.to.repo_id,
-                operations,
-                commit_message=title,
-                commit_description=description,
-                parent_commit=parent,
-                revision=self.branch,
-                create_pr=opens,
-            )
+        made = send(
+            self.api,
+            self.to.repo_id,
+            operations,
+            commit_message=title,
+            commit_description=description,
+            parent_commit=parent,
+            revision=self.branch,
+            create_pr=opens,
+        )
         if opens and made.pr_url:
             self.pr_url, self.branch = made.pr_url, f"refs/pr/{made.pr_url.rstrip('/').split('/')[-1]}"
         return str(made.oid)

@@ -1,53 +1,35 @@
 """What a repository on the Hub holds now, and how a push differs from it.
 
-    remote = read_remote(api, "ada/tweets", revision="main", token=token)
-    changes = compare(plan_files, remote)
-    changes.add, changes.remove, changes.foreign
-
-Knows nothing about how changes are sent.
+remote = read_remote(api, "ada/tweets", revision="main")
+changes = compare(plan.files, remote)
+changes.add, changes.remove, changes.foreign
 """
 
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from huggingface_hub import HfApi, hf_hub_url
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_url
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import get_session, hf_raise_for_status
 
 from inference.artifact import PROVENANCE
+from inference.common.hub import HubConflict, Timeouts, ask
 from training.publish.card import is_untouched
 from training.publish.errors import RepoConflict
 from training.publish.files import CARD, PUSHED, VERIFICATION, Outgoing, allowed, is_metadata
 from training.publish.verify import Verified
 
+PUSH_TIMEOUTS = Timeouts(answer_s=60.0, connect_s=10.0, tries=3)
 _OF_THE_HUB = (".gitattributes", CARD, "LICENSE", ".gitignore")
-_WEIGHTS = (
-    ".safetensors",
-    ".bin",
-    ".gguf",
-    ".ggml",
-    ".onnx",
-    ".h5",
-    ".keras",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".msgpack",
-    ".pkl",
-    ".pickle",
-    ".joblib",
-    ".npz",
-    ".pb",
-    ".tflite",
-    ".mlmodel",
-    ".ot",
-    ".nemo",
-    ".pte",
+_WEIGHTS = re.compile(
+    r"\.(safetensors|bin|gguf|ggml|onnx|h5|keras|pt|pth|ckpt|msgpack|pkl|pickle|joblib|npz|pb|tflite|mlmodel"
+    r"|ot|nemo|pte)$",
+    re.IGNORECASE,
 )
 """How files end that hold a model, of any library."""
 
@@ -124,7 +106,11 @@ class Changes:
 
 
 def read_remote(api: HfApi, repo_id: str, *, revision: str, kind: str = "model") -> Remote:
-    """Read a revision's files and stamp. Raises what the Hub's client raises."""
+    """Read a revision's files, and of a model its records and card. Raises HubError."""
+    return ask(f"read {repo_id}", lambda: _read(api, repo_id, revision, kind), repo=repo_id)
+
+
+def _read(api: HfApi, repo_id: str, revision: str, kind: str) -> Remote:
     head = str(api.repo_info(repo_id, repo_type=kind, revision=revision).sha)
     tree = api.list_repo_tree(repo_id, repo_type=kind, revision=head, recursive=True)
     files = {
@@ -139,21 +125,48 @@ def read_remote(api: HfApi, repo_id: str, *, revision: str, kind: str = "model")
         remote,
         stamp=_record(api, remote, VERIFICATION),
         provenance=_record(api, remote, PROVENANCE),
-        card=read_content(api, remote, CARD).decode("utf-8", "replace") if CARD in files else "",
+        card=_content(api, remote, CARD, kind).decode("utf-8", "replace") if CARD in files else "",
     )
 
 
 def read_content(api: HfApi, remote: Remote, name: str, *, kind: str = "model") -> bytes:
-    """Return a small file of a revision. Raises what the Hub's client raises."""
+    """Return a small file of a revision. Raises HubError."""
+    doing = f"read {name} of {remote.repo_id}"
+    return ask(doing, lambda: _content(api, remote, name, kind), repo=remote.repo_id)
+
+
+def _content(api: HfApi, remote: Remote, name: str, kind: str) -> bytes:
     url = hf_hub_url(remote.repo_id, name, repo_type=kind, revision=remote.head, endpoint=api.endpoint)
     response = get_session().get(url, headers=build_hf_headers(token=api.token))
     hf_raise_for_status(response)
     return response.content
 
 
+def send(
+    api: HfApi, repo_id: str, operations: Sequence[CommitOperationAdd | CommitOperationDelete], **more: Any
+) -> CommitInfo:
+    """Make one commit, once: one whose answer was lost would be refused the second time.
+
+    Raises RepoConflict where somebody else has committed meanwhile, or HubError.
+    """
+    try:
+        made: CommitInfo = ask(
+            f"write to {repo_id}",
+            lambda: api.create_commit(repo_id, operations, **more),
+            repo=repo_id,
+            tries=1,
+        )
+        return made
+    except HubConflict as error:
+        raise RepoConflict(
+            f"{repo_id} has changed while this push was under way ({error.status}). "
+            "Look at its history, then push again; nothing of this push is in it."
+        ) from error
+
+
 def _record(api: HfApi, remote: Remote, name: str) -> Mapping[str, Any] | None:
     try:
-        found = json.loads(read_content(api, remote, name)) if name in remote.files else None
+        found = json.loads(_content(api, remote, name, "model")) if name in remote.files else None
     except ValueError:
         return None  # somebody has edited it: it is written anew
     return found if isinstance(found, dict) else None
@@ -197,7 +210,7 @@ def compare(files: Iterable[Outgoing], remote: Remote) -> Changes:
 
 def _refuse_others(remote: Remote) -> None:
     """Raise RepoConflict for a repository with a model, or with files that a push would write or remove."""
-    weights = [name for name in remote.files if name.lower().endswith(_WEIGHTS)]
+    weights = [name for name in remote.files if _WEIGHTS.search(name)]
     if weights:
         raise RepoConflict(
             f"{remote.repo_id} holds a model that TweetTune has not pushed ({', '.join(weights[:4])}), "

@@ -1,12 +1,12 @@
 """Does a pushed model answer, downloaded again by its commit, as it did at home?
 
-    with Verifier(artifact, endpoint=endpoint, token=token) as verifier:      # two processes warm up
+    with Verifier(artifact, HfApi()) as verifier:      # two processes warm up
         ...upload and commit...
         verified = verifier.verify("ada/tweets", commit, adapter_only=False)
 
 A new process with an empty cache loads the repository with plain `pipeline` and answers the 32 probes; label
 names, labels and probabilities must be those of the artifact, loaded by a process of the same kind; onnx/,
-where there is one, is asked too, by TweetTune's classifier. Knows nothing about how files got there.
+where there is one, is asked too, by TweetTune's classifier.
 """
 
 import contextlib
@@ -23,16 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi
+
 from inference.artifact import ONNX_FOLDER, PARITY
-from training.publish.errors import (
+from inference.common.hub import (
     HubBusy,
+    HubError,
     HubSilent,
-    Interrupted,
-    NotAllowed,
+    NotAllowedOnHub,
     NotLoggedIn,
-    PublishError,
-    VerificationFailed,
+    NotOnHub,
+    token_of,
 )
+from training.publish.errors import Interrupted, VerificationFailed
 
 TOLERANCE = 1e-4
 TOLERANCE_ADAPTER = 1e-3
@@ -41,8 +44,8 @@ ONNX_LEAST = 30
 """Labels of the 32 that onnx/ has to share with the weights: where its gate's 99 % hold, three others are
 as good as never seen (0.4 %)."""
 LONGEST_S = 1800.0
-_NETWORK: tuple[type[PublishError], ...] = (HubBusy, HubSilent, NotAllowed, NotLoggedIn)
-"""What may go wrong on the way, and says nothing about the model."""
+_ON_THE_WAY: tuple[type[HubError], ...] = (HubBusy, HubSilent, NotAllowedOnHub, NotLoggedIn, NotOnHub)
+"""What says nothing about the model."""
 _ALONE = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE"}
 """For two processes on few cores: threads that spin while they wait made each three times slower."""
 PROBES: tuple[str, ...] = (
@@ -117,16 +120,15 @@ class Verifier:
     def __init__(
         self,
         artifact: Path,
+        api: HfApi,
         *,
-        endpoint: str,
-        token: str,
         timeout_s: float = 60.0,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.artifact, self.timeout_s, self.stopped = artifact, timeout_s, stopped
-        self._token = token
+        self._token = token_of(api, "verify a push")
         online = {
-            "HF_ENDPOINT": endpoint,
+            "HF_ENDPOINT": str(api.endpoint),
             "HF_HUB_OFFLINE": "0",
             "TRANSFORMERS_OFFLINE": "0",
             "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0",
@@ -241,9 +243,8 @@ class _Child:
             if stopped():
                 raise Interrupted("The push was stopped. Start it again to go on; nothing is sent twice.")
             if time.monotonic() > end:
-                raise HubSilent(
-                    f"{what} took more than {LONGEST_S / 60:.0f} minutes to load. Push again later."
-                )
+                why = f"it took more than {LONGEST_S / 60:.0f} minutes"
+                raise HubSilent(f"load {what}", why, "Push again later")
         lines = [line for line in self._said.splitlines() if line.startswith("{")]
         if not lines:
             raise VerificationFailed(f"{what} could not be loaded ({self._last_error()}). Push it again.")
@@ -273,9 +274,9 @@ class _Child:
 
 def _answers(said: Mapping[str, Any], what: str) -> Answers:
     if "error" in said:
-        kinds = {kind.__name__: kind for kind in _NETWORK}
+        kinds = {kind.__name__: kind for kind in _ON_THE_WAY}
         if kind := kinds.get(str(said["error"])):
-            raise kind(str(said["message"]))
-        raise VerificationFailed(f"{what} could not be loaded ({said['message']}). Push it again.")
+            raise kind(f"load {what}", str(said["why"]), str(said["todo"]))
+        raise VerificationFailed(f"{what} could not be loaded ({said['why']}). Push it again.")
     rows: Sequence[Sequence[float]] = said["probabilities"]
     return Answers(tuple(said["labels"]), tuple(tuple(row) for row in rows), said.get("onnx_equal"))

@@ -56,7 +56,6 @@ PROCESS_BYTES = 600_000_000
 RESERVE_BYTES = 200_000_000
 """Disk that stays free: for logs, for the caches of others."""
 _HEADER_MOST = 100_000_000
-_LOOK_S = 3.0
 _GROUP = Path("/sys/fs/cgroup")
 
 
@@ -272,14 +271,16 @@ def _elements(path: Path) -> int:
 
 
 def _on_hub(repo: str) -> int | None:
-    import httpx2  # noqa: PLC0415  (only a base that is not known asks the Hub)
-    from huggingface_hub import HfApi  # noqa: PLC0415
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled  # noqa: PLC0415
+    from huggingface_hub import HfApi  # noqa: PLC0415  (only a base that is not known asks the Hub)
+
+    from inference.common.hub import PREFLIGHT_S, HubError, preflight  # noqa: PLC0415
 
     try:
-        info = HfApi().model_info(repo, timeout=_LOOK_S, expand=["safetensors"])
-    except (HfHubHTTPError, httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled, OSError):
-        return None  # whether it can be had at all is found out by the run, in its own words
+        info = preflight(
+            f"find {repo}", lambda: HfApi().model_info(repo, timeout=PREFLIGHT_S, expand=["safetensors"])
+        )
+    except HubError:
+        return None  # whether it can be downloaded at all is found out by the run, in its own words
     return int(info.safetensors.total) if info.safetensors else None
 
 

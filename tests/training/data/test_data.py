@@ -71,7 +71,7 @@ def test_no_duplicate_is_left_across_the_embedded_splits(embedded):
 
 def test_auto_takes_the_embedded_tweets_when_there_is_no_hub_and_says_why():
     source = load_splits(DataSpec(dataset="auto", n_train=20)).report.source
-    assert (source.kind, source.reason) == ("embedded", "because offline mode is on (HF_HUB_OFFLINE)")
+    assert (source.kind, source.reason) == ("embedded", "because the Hub is switched off by HF_HUB_OFFLINE")
 
 
 def test_features_are_text_and_class_label(tmp_path):

@@ -104,8 +104,8 @@ def test_what_a_user_meets_first_is_said_in_full(tmp_path):
     )
     assert refusal("mteb/tweet_sentiment_extraction") == (
         "The data set mteb/tweet_sentiment_extraction can't be loaded: no file or folder has this name, and "
-        "offline mode is on (HF_HUB_OFFLINE); check the network, or take --dataset embedded or a file of "
-        "your own."
+        "the Hub is switched off by HF_HUB_OFFLINE. Unset that, then try again, or take --dataset embedded "
+        "or a file of your own."
     )
 
 

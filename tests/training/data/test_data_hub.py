@@ -18,7 +18,7 @@ from tests.support.hub_fixtures import ADA
 
 SCENARIOS = """
 import dataclasses, json, sys, time
-from inference.common import hub_client
+from inference.common.hub import Timeouts, hub_session
 from inference.common.errors import DataError
 from training.data import load as data
 from training.data.load import DataSpec, load_splits
@@ -42,9 +42,8 @@ tried("gated", "owner/gated")
 tried("failing", "owner/failing")
 tried("private", "owner/private")
 tried("mine", "ada/private")
-hub_client.ANSWER_S = 0.5
-tried("stuck", "owner/stuck")
-hub_client.ANSWER_S = 15.0
+with hub_session(Timeouts(answer_s=0.5)):
+    tried("stuck", "owner/stuck")
 tried("no train", "owner/untrained")
 tried("closed", "owner/other", Hub(endpoint=closed))
 tried("silent", "owner/other", Hub(endpoint=silent, timeout_s=0.3))
@@ -112,12 +111,15 @@ def test_a_hub_data_set_is_loaded_with_its_revision_and_licence(results):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("unknown", "and the Hub has no public data set of this name; check the spelling"),
+        ("unknown", "and there is no owner/nothing on the Hub that this login may see. Check its name"),
         ("gated", "access); accept its terms on the Hub and log in with `hf auth login`."),
-        ("private", "no public data set of this name; check the spelling, log in if it is private"),
-        ("failing", "and the Hub answers with an error (500); check the network"),
-        ("closed", "and the Hub can't be reached; check the network"),
-        ("silent", "and the Hub gave no answer in 0.3 s; check the network"),
+        (
+            "private",
+            "there is no owner/private on the Hub that this login may see. Check its name, or log in as",
+        ),
+        ("failing", "and the Hub has trouble (500). Try again in a few minutes, or take --dataset embedded"),
+        ("closed", "and the Hub can't be reached. Check the network"),
+        ("silent", "and the Hub gave no answer in 0.3 s. Check the network"),
     ],
 )
 def test_an_explicit_id_that_cannot_be_had_is_an_error_and_soon(results, name, why):
@@ -151,5 +153,5 @@ def test_auto_takes_the_hubs_tweets_when_it_can_and_says_why(results):
     assert results["auto"]["source"]["kind"] == "hub"
     assert results["auto, cached"]["source"]["reason"].startswith("from the local cache")
     assert results["auto, closed"]["source"]["reason"] == "because the Hub can't be reached"
-    assert results["auto, failing"]["source"]["reason"] == "because the Hub answers with an error (500)"
+    assert results["auto, failing"]["source"]["reason"] == "because the Hub has trouble (500)"
     assert {results[name]["source"]["kind"] for name in ("auto, closed", "auto, failing")} == {"embedded"}

@@ -142,7 +142,7 @@ def test_label_words_must_be_as_many_as_labels():
         ("./no/such/folder", "The base folder ./no/such/folder does not exist."),
         (
             "nobody/nothing",
-            "The base 'nobody/nothing' can't be had: the Hub is switched off and it is not in",
+            "The base 'nobody/nothing' can't be downloaded: the Hub is switched off by HF_HUB_OFFLINE",
         ),
     ],
 )

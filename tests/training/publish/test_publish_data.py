@@ -7,15 +7,16 @@ import subprocess
 import jsonschema
 import pytest
 import yaml
-from huggingface_hub import DatasetCard
+from huggingface_hub import DatasetCard, HfApi
 from markdown_it import MarkdownIt
 
 from inference.common.errors import DataError
+from inference.common.hub import HubBusy, HubSilent, NotLoggedIn
 from tests.support import command, tweets
 from tests.support.cards import EVIL
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import HASTY
-from training.publish import HubBusy, HubSilent, NotLoggedIn, NotPublishable, RepoConflict
+from training.publish import NotPublishable, RepoConflict
 from training.publish.dataset import prepare_data, push_data
 
 REPO = "ada/my-labels"
@@ -44,7 +45,7 @@ def file(tmp_path):
 
 def push(hub, file, repo_id=REPO, **options):
     plan = prepare_data(file, repo_id, **options)
-    return push_data(plan, token=ADA, endpoint=hub.endpoint, patience=HASTY)
+    return push_data(plan, HfApi(endpoint=hub.endpoint, token=ADA), timeouts=HASTY)
 
 
 def test_the_plan_shows_what_will_be_public(file):
@@ -183,7 +184,7 @@ def test_a_push_that_is_cut_off_in_its_middle_completes(online, file):
         more.writelines(json.dumps({"text": f"row {n}", "label": "neutral"}) + "\n" for n in range(9))
     before = online.files(REPO, kind="dataset")
     online.cut("PUT /*", after_bytes=30, times=None)
-    with pytest.raises(HubSilent, match=r"^The connection to the Hub broke"):
+    with pytest.raises(HubSilent, match="the connection to the Hub broke"):
         push(online, file)
     assert online.files(REPO, kind="dataset") == before
     online.faults.clear()
@@ -200,9 +201,7 @@ FAULTS = {
 @pytest.mark.parametrize("pattern", FAULTS)
 def test_trouble_leaves_nothing_half_and_the_next_push_completes(online, file, pattern):
     online.fail(pattern, status=FAULTS[pattern], times=None)
-    with pytest.raises(
-        HubBusy, match=r"^The Hub (has trouble of its own|asks to slow down) \(\d+\). Start the same"
-    ):
+    with pytest.raises(HubBusy, match=r"the Hub (has trouble|asks to slow down) \(\d+\). Try again in"):
         push(online, file)
     assert online.repo(REPO, kind="dataset") is None or online.files(REPO, kind="dataset") == {}
     online.faults.clear()
@@ -211,15 +210,13 @@ def test_trouble_leaves_nothing_half_and_the_next_push_completes(online, file, p
 
 def test_a_silent_hub(online, file):
     online.silence("POST /api/datasets/*/commit/main", times=None)
-    with pytest.raises(
-        HubSilent, match=r"^The Hub does not answer, so it was not possible to write to ada/my-labels"
-    ):
+    with pytest.raises(HubSilent, match="write to ada/my-labels: the Hub gave no answer in time"):
         push(online, file)
 
 
 def test_nobody_is_logged_in(online, file):
-    with pytest.raises(NotLoggedIn, match="Nobody is logged in"):
-        push_data(prepare_data(file, REPO), token=None, endpoint=online.endpoint)
+    with pytest.raises(NotLoggedIn, match="nobody is logged in"):
+        push_data(prepare_data(file, REPO), HfApi(endpoint=online.endpoint))
 
 
 BAD = {

@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 
+from inference.common.hub import NotAllowedOnHub
 from tests.support.hub_fixtures import BOB
 from tests.support.publishing import REPO, Here, change_json, copy_of, push_to
-from training.publish import NotAllowed, NotPublishable, RepoConflict, VerificationFailed, prepare
+from training.publish import NotPublishable, RepoConflict, VerificationFailed, prepare
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_private_and_public(online, artifact):
     ):
         push_to(online, artifact, "ada/open", private=True, verifier=Here)
     online.create_repo("ada/shut", private=True)
-    with pytest.raises(NotAllowed):
+    with pytest.raises(NotAllowedOnHub):
         push_to(online, artifact, "ada/shut", token=BOB, verifier=Here)
     assert online.files("ada/shut") == {}
 

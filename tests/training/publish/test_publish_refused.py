@@ -5,6 +5,7 @@ Small files are regular ones, large ones go through LFS in parts.
 
 import pytest
 
+from inference.common.hub import HubBusy, HubError, NotAllowedOnHub, NotLoggedIn, NotOnHub
 from tests.support.publishing import (
     STEPS,
     Here,
@@ -15,7 +16,7 @@ from tests.support.publishing import (
     push_to,
     pushed,
 )
-from training.publish import HubBusy, NotAllowed, NotLoggedIn, PublishError, RepoConflict
+from training.publish import RepoConflict
 
 
 @pytest.fixture
@@ -23,15 +24,16 @@ def artifact(trained_gpt2, tmp_path):
     return copy_of(trained_gpt2.artifact, tmp_path)
 
 
+CHANGED = "ada/tweets has changed while this push was under way ({}). Look at its history"
 STATUS = {
-    401: (NotLoggedIn, "The Hub does not take the token (401). Log in again"),
-    403: (NotAllowed, "(403"),
-    404: (NotAllowed, "The Hub knows no ada/tweets that this token may see"),
-    409: (RepoConflict, "ada/tweets has changed while this push was under way (409). Look at its history"),
-    412: (RepoConflict, "ada/tweets has changed while this push was under way (412). Look at its history"),
-    429: (HubBusy, "The Hub asks to slow down (429). Start the same push again in 9 s"),
-    500: (HubBusy, "The Hub has trouble of its own (500). Start the same push again"),
-    503: (HubBusy, "The Hub has trouble of its own (503). Start the same push again"),
+    401: (NotLoggedIn, "the Hub does not take the token of this login (401"),
+    403: (NotAllowedOnHub, "(403"),
+    404: (NotOnHub, "there is no ada/tweets on the Hub that this login may see"),
+    409: (RepoConflict, CHANGED.format(409)),
+    412: (RepoConflict, CHANGED.format(412)),
+    429: (HubBusy, "the Hub asks to slow down (429). Try again in 9 s; what has arrived is not sent twice"),
+    500: (HubBusy, "the Hub has trouble (500). Try again in a few minutes; what has arrived is not sent"),
+    503: (HubBusy, "the Hub has trouble (503). Try again in a few minutes"),
 }
 
 
@@ -79,7 +81,7 @@ def test_a_refused_pull_request_is_gone_on_with(large, artifact, status, at_the_
 
 def test_a_creation_that_says_it_is_there_and_is_not(large, artifact):
     large.fail(STEPS["create"], status=409, times=None)
-    with pytest.raises(PublishError, match=r"^It was not possible to create ada/tweets") as caught:
+    with pytest.raises(HubError, match=r"^It was not possible to create ada/tweets") as caught:
         pushed(large, artifact)
     check_one_sentence_and_a_step(str(caught.value))
     check_completes(large, artifact, again=False)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from inference.common.hub import HubSilent
 from tests.support.publishing import (
     REPO,
     STEPS,
@@ -11,7 +12,6 @@ from tests.support.publishing import (
     copy_of,
     pushed,
 )
-from training.publish import HubSilent
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def artifact(trained_gpt2, tmp_path):
 @pytest.mark.parametrize("step", ["read", "check the card", "large files", "a part", "the parts", "commit"])
 def test_a_hub_that_falls_silent(large, artifact, step):
     large.silence(STEPS[step], times=None)
-    with pytest.raises(HubSilent, match=r"^The Hub does not answer, so it was not possible to") as caught:
+    with pytest.raises(HubSilent, match="the Hub gave no answer in time") as caught:
         pushed(large, artifact)
     check_one_sentence_and_a_step(str(caught.value))
     check_nothing_or_all(large)
@@ -33,9 +33,7 @@ def test_a_hub_that_falls_silent(large, artifact, step):
 @pytest.mark.parametrize("step", ["preupload", "a part", "commit"])
 def test_a_connection_that_is_cut(large, artifact, step):
     large.cut(STEPS[step], after_bytes=20, times=None)
-    with pytest.raises(
-        HubSilent, match=r"^The connection to the Hub broke, so it was not possible to"
-    ) as caught:
+    with pytest.raises(HubSilent, match=r"the connection to the Hub broke\. Check .* sent twice") as caught:
         pushed(large, artifact)
     check_one_sentence_and_a_step(str(caught.value))
     check_nothing_or_all(large)
@@ -45,7 +43,7 @@ def test_a_connection_that_is_cut(large, artifact, step):
 def test_a_cut_in_the_middle_of_a_regular_upload(online, artifact):
     online.lfs_over = None
     online.cut(STEPS["commit"], after_bytes=60_000)
-    with pytest.raises(HubSilent, match=r"^The connection to the Hub broke"):
+    with pytest.raises(HubSilent, match="the connection to the Hub broke"):
         pushed(online, artifact)
     assert online.files(REPO) == {}
     check_completes(online, artifact)

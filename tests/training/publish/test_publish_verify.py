@@ -9,11 +9,13 @@ from typing import ClassVar
 import psutil
 import pytest
 
+from inference.common.hub import HubSilent
 from tests.support import REPOSITORY
 from tests.support.exporting import exported
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import REPO, change_json, check_completes, copy_of, push_to
-from training.publish import HubSilent, VerificationFailed
+from training.publish import VerificationFailed
+from training.publish.remote import PUSH_TIMEOUTS
 from training.publish.verify import PROBES, Answers, Verifier, compare
 
 
@@ -34,7 +36,7 @@ def lone_process(monkeypatch, tmp_path):
 def test_a_push_is_verified_by_a_new_process_and_stamped(online, artifact, lone_process):
     online.lfs_over = 50_000
     steps = []
-    done = push_to(online, artifact, progress=lambda step: steps.append(step.phase), patience=None)
+    done = push_to(online, artifact, progress=lambda step: steps.append(step.phase), timeouts=PUSH_TIMEOUTS)
     assert [c.title for c in online.commits(REPO)] == [
         "initial commit",
         "TweetTune: push of mine",
@@ -76,7 +78,7 @@ def test_a_private_repository_is_verified_with_the_token(online, artifact):
             ]
             seen.extend(str(child.environ()) for child in children)
 
-    done = push_to(online, artifact, private=True, patience=None, progress=look)
+    done = push_to(online, artifact, private=True, timeouts=PUSH_TIMEOUTS, progress=look)
     assert online.repo(REPO).private and done.verified.n_texts == 32
     assert len(seen) == 2 and not any(ADA in environment for environment in seen)
 
@@ -87,7 +89,7 @@ def test_an_adapter_alone_loads_and_answers_as_the_merged_model(online, artifact
     record = json.loads((artifact / "provenance.json").read_text())
     record["base"] |= {"name": "crew/tiny-gpt2", "revision": commit}
     (artifact / "provenance.json").write_text(json.dumps(record))
-    done = push_to(online, artifact, adapter_only=True, patience=None)
+    done = push_to(online, artifact, adapter_only=True, timeouts=PUSH_TIMEOUTS)
     assert done.verified.largest_difference <= 1e-3
     files = set(online.files(REPO))
     assert {
@@ -102,11 +104,11 @@ def test_an_adapter_alone_loads_and_answers_as_the_merged_model(online, artifact
 class Tampering(Verifier):
     """A real verification, before which the artifact here becomes another one."""
 
-    def __init__(self, artifact, **more):
+    def __init__(self, artifact, api, **more):
         other = artifact.parent / "other"
         shutil.copytree(artifact, other)
         change_json(other / "config.json", **self.changes)
-        super().__init__(other, **more)
+        super().__init__(other, api, **more)
 
 
 def test_other_labels_than_those_at_home_are_no_success(online, artifact):
@@ -116,7 +118,7 @@ def test_other_labels_than_those_at_home_are_no_success(online, artifact):
     with pytest.raises(
         VerificationFailed, match="names its labels negative, neutral, positive, but they are a, b, c"
     ):
-        push_to(online, artifact, verifier=Renamed, patience=None)
+        push_to(online, artifact, verifier=Renamed, timeouts=PUSH_TIMEOUTS)
     assert "verification.json" not in online.files(REPO)
     assert b"Verified at commit" not in online.files(REPO)["README.md"]
 
@@ -137,17 +139,17 @@ def test_probabilities_that_differ_are_told():
 def test_an_exported_network_is_asked_too(online, artifact, tmp_path):
     online.lfs_over = 50_000
     both = exported(artifact, tmp_path / "exported" / "artifact")
-    done = push_to(online, both, patience=None)
+    done = push_to(online, both, timeouts=PUSH_TIMEOUTS)
     assert 30 <= done.verified.onnx_equal <= 32
     card = online.files(REPO)["README.md"].decode()
     assert f"`onnx/` gives the same label on {done.verified.onnx_equal} of them." in card
-    assert push_to(online, both, patience=None).changed is False  # the stamp tells all of it
+    assert push_to(online, both, timeouts=PUSH_TIMEOUTS).changed is False  # the stamp tells all of it
     network = both / "onnx" / "packed.onnx"
     network.write_bytes(network.read_bytes()[:-1] + b"?")
     with pytest.raises(
         VerificationFailed, match=r"could not be loaded \(ArtifactError: .*packed.onnx"
     ) as caught:
-        push_to(online, both, patience=None)
+        push_to(online, both, timeouts=PUSH_TIMEOUTS)
     assert "\n" not in str(caught.value) and "verification.json" not in online.files(REPO)
 
 
