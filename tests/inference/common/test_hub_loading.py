@@ -179,10 +179,7 @@ def test_a_scoring_by_another_commit_of_the_model_is_told_apart(online, files, t
     ("fault", "sentence"),
     [
         ({"status": 500}, "the Hub has trouble (500), and it is not in the local cache. Try again in a few"),
-        (
-            {"status": 401},
-            "the Hub wants a login (401: Invalid credentials in Authorization header), and it is not",
-        ),
+        ({"status": 401}, "the Hub wants a login (401: Invalid credentials in Authorization header), and"),
         ({"status": 429}, "the Hub asks to slow down (429), and it is not in the local cache. Try again in"),
     ],
 )
