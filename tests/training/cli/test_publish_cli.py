@@ -82,8 +82,8 @@ def test_the_command_says_what_is_wrong_in_one_sentence(hub, artifact):
     done = run(hub, "push", artifact, REPO, token=None)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr == (
-        "It was not possible to push to ada/tweets: nobody is logged in to the Hub. Log in with `hf auth login`, "
-        "or set HF_TOKEN to a token from huggingface.co/settings/tokens.\n"
+        "It was not possible to push to ada/tweets: nobody is logged in to the Hub. Log in with `hf auth "
+        "login`, or set HF_TOKEN to a token from huggingface.co/settings/tokens.\n"
     )
 
 
