@@ -57,7 +57,7 @@ def _listen(orders: list[str], arrived: threading.Event, home: Path) -> None:
 
 
 def _refuse(error: Exception) -> SystemExit:
-    """Write what went wrong: a HubError by its kind, anything else as what it is; return the exit to raise."""
+    """Write what went wrong, a HubError by its kind and anything else as it is; return the exit to raise."""
     found = explained(error, "load the model")
     kind = type(error if type(found) is HubError else found).__name__
     why = f"{kind}: {one_line(error, longest=300)}" if type(found) is HubError else found.why
