@@ -3,7 +3,7 @@
     python app.py                                  # the newest finished run's model, or none
     python app.py --model runs/demo/artifact       # or MODEL_ID=owner/name
 
-What an owner can set is in ui/account/settings.py. The port is GRADIO_SERVER_PORT, else PORT, else 7860. The
+What an owner can set is in ui/account.py. The port is GRADIO_SERVER_PORT, else PORT, else 7860. The
 page is up before the model is: that is loaded behind it. Knows nothing about what the tabs do.
 """
 
@@ -24,7 +24,7 @@ from inference.serving.routes import add_routes
 from inference.serving.schema import Settings
 from inference.serving.service import Service
 from ui import Workbench, build
-from ui.account.settings import SettingsError, read_settings
+from ui.account import SettingsError, read_settings
 from ui.server import Server
 from ui.theme import head, theme
 from ui.translations import I18N

@@ -21,7 +21,7 @@ from inference import cli as inference_cli
 from inference.common.wording import percent
 from training.cli import main as training_cli
 from training.recipes import available_recipes, settings
-from ui.account.settings import settings as owners_settings
+from ui.account import settings as owners_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -159,10 +159,7 @@ def _default(value: Any) -> str:
 
 def space_settings() -> str:
     """Return the table of what a Space's owner can set."""
-    rows = [
-        [f"`{s.name.upper()}`", _default(s.default), _escaped(str(s.metadata["help"]))]
-        for s in owners_settings()
-    ]
+    rows = [[f"`{s.name.upper()}`", _default(s.default), _escaped(s.help)] for s in owners_settings()]
     return markdown(["Space variable", "default", "what it sets"], rows)
 
 

@@ -13,8 +13,10 @@ Never run on the real service.
 import importlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+from inference.classifier import Classifier, Prediction
 from inference.common.errors import TweetTuneError
 from inference.common.machine import is_zero_gpu
 
@@ -24,30 +26,29 @@ LONGEST_S = 60
 WORTH_IT = 300_000_000
 """Parameters from which on a CPU takes longer for a tweet than a GPU does to come."""
 
-Load = Callable[[Any], Any]
-Borrow = Callable[[Load, Any, Sequence[str]], list[Any]]
+S = TypeVar("S", str, Path)
 
 
-def _answer(classifier: Any, texts: Sequence[str]) -> list[Any]:
-    return list(classifier.predict(texts, with_latency=True))
+def _answer(classifier: Classifier, texts: Sequence[str]) -> list[Prediction]:
+    return classifier.predict(texts, with_latency=True)
 
 
 @lru_cache(maxsize=2)
-def _on_device(load: Load, source: Any) -> Any:
+def _on_device(load: Callable[[S], Classifier], source: S) -> Classifier:
     classifier = load(source)
     classifier.model.to(DEVICE)
     return classifier
 
 
-def _on_a_gpu(load: Load, source: Any, texts: Sequence[str]) -> list[Any]:
+def _on_a_gpu(load: Callable[[S], Classifier], source: S, texts: Sequence[str]) -> list[Prediction]:
     """Load an artifact and answer, in the process that has the GPU."""
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(1)  # OpenMP's threads do not outlive a fork: whoever waits for them waits for ever
     return _answer(_on_device(load, source), texts)
 
 
-def _lent() -> Borrow | None:
-    """Return what asks for a GPU; `spaces` must see it before the app is up."""
+def _lent() -> Any:
+    """Return what asks for a GPU, None where none is lent; `spaces` must see it before the app is up."""
     return importlib.import_module("spaces").GPU(duration=LONGEST_S)(_on_a_gpu) if is_zero_gpu() else None
 
 
@@ -70,16 +71,19 @@ def announce() -> None:
     startup()
 
 
-def predict(classifier: Any, texts: Sequence[str], *, load: Load, source: Any) -> list[Any]:
+def predict(
+    classifier: Classifier, texts: Sequence[str], *, load: Callable[[S], Classifier], source: S
+) -> list[Prediction]:
     """Return a timed Prediction of each text, from a borrowed GPU where that pays.
 
     `load(source)` makes the classifier anew: a function of a module and what it is given.
     """
     if _BORROW is not None and _pays(classifier):
-        return _BORROW(load, source, texts)
+        borrowed: list[Prediction] = _BORROW(load, source, texts)
+        return borrowed
     return _answer(classifier, texts)
 
 
-def _pays(classifier: Any) -> bool:
+def _pays(classifier: Classifier) -> bool:
     model = classifier.model
     return model is not None and sum(each.numel() for each in model.parameters()) >= WORTH_IT

@@ -1,19 +1,38 @@
-"""Pieces of HTML that all tabs share. Every text from outside goes through `esc`.
+"""Pieces of HTML that all tabs share, the component they are shown in, and errors as sentences.
 
-    label_chip("positive", 2, text)      # a dot in the label's colour, and the word
+    label_chip("positive", 2)            # a dot in the label's colour, and the word
+    panel = html(elem_id="run-panel", actions=True)
+    with as_gradio_error():
+        start(run)
 
-The three sentiments have their colours by name, any other label one of a fixed palette by its place: the same
-everywhere. Knows nothing about where the texts and numbers come from.
+Every text from outside goes through `esc`. The three sentiments have their colours by name, any other label
+one of a fixed palette by its place: the same everywhere.
 """
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
+import gradio as gr
+
+from inference.common.errors import TweetTuneError
 from inference.common.intervals import Interval
 from inference.labels import SENTIMENT
-from ui.translations import Texts
+from ui.translations import text
 
 _PALETTE = 8  # tt-l-0 … tt-l-7 in theme.css
+
+
+HEADING = '<div class="tt"><h2>${value}</h2></div>'
+REMARK = '<div class="tt"><p class="muted small">${value}</p></div>'
+"""The templates of a section's title and of a remark, whose values are translated texts."""
+
+ACTIONS_JS = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-action]');
+  if (button) trigger('select', {action: button.dataset.action, value: button.dataset.value});
+});
+"""
 
 
 def esc(value: object) -> str:
@@ -31,12 +50,12 @@ def label_class(label: str, index: int) -> str:
     return f"tt-l-{label.lower()}" if label.lower() in SENTIMENT else f"tt-l-{index % _PALETTE}"
 
 
-def label_chip(label: str, index: int, text: Texts, *, css: str = "") -> str:
+def label_chip(label: str, index: int, *, css: str = "") -> str:
     """Draw a label as its colour and its word."""
     return f'<span class="tt-label {label_class(label, index)} {css}">{esc(text.label(label))}</span>'
 
 
-def bars(rows: Sequence[tuple[str, int, float, str]], text: Texts, *, winner: int = -1) -> str:
+def bars(rows: Sequence[tuple[str, int, float, str]], *, winner: int = -1) -> str:
     """Draw (label, index, share, what is written) rows as bars; the winner's number is set in bold."""
     cells = ""
     for place, (label, index, share, written) in enumerate(rows):
@@ -107,7 +126,7 @@ def notes(sentences: Sequence[str]) -> str:
 
 
 def button(name: str, *, action: str, value: str, css: str = "", about: str = "") -> str:
-    """Draw a button whose click reaches Python as event data `action` and `value` (see `ui.parts.html`)."""
+    """Draw a button whose click reaches Python as event data `action` and `value` (see `html`)."""
     spoken = f' aria-label="{esc(name)}: {esc(about)}"' if about else ""
     return (
         f'<button type="button" class="tt-btn {css}" data-action="{esc(action)}" data-value="{esc(value)}"'
@@ -115,11 +134,34 @@ def button(name: str, *, action: str, value: str, css: str = "", about: str = ""
     )
 
 
-def score_text(score: Interval, text: Texts) -> str:
+def score_text(score: Interval) -> str:
     """Write a score as per cent with its 95 % interval, as HTML."""
     return f'{text.percent(score.value)} <span class="interval">({text.interval(score)})</span>'
 
 
-def state_chip(state: str, text: Texts) -> str:
+def state_chip(state: str) -> str:
     """Draw the state of a run or a feed as a dot and a word."""
     return f'<span class="tt-state {esc(state)}">{esc(text(f"state.{state}"))}</span>'
+
+
+def html(value: Any = "", *, actions: bool = False, **options: Any) -> gr.HTML:
+    """Return an HTML component for what `ui.html` draws; with `actions`, `select` tells which button."""
+    options.setdefault("js_on_load", ACTIONS_JS if actions else None)
+    return gr.HTML(value, apply_default_css=False, **options)
+
+
+def into_view(elem_id: str) -> str:
+    """Return the script that scrolls a part of the page into view, where it is not yet."""
+    shown = f"document.getElementById('{elem_id}').scrollIntoView({{block: 'nearest'}})"
+    return f"() => {{ setTimeout(() => {shown}, 300); }}"  # after the part was drawn
+
+
+class as_gradio_error:  # noqa: N801  (a context manager, named as one reads it)
+    """Within it, an error of ours becomes the sentence that is shown; only `gr.Error` reaches a client."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if isinstance(error, TweetTuneError):
+            raise gr.Error(str(error), print_exception=False, duration=12) from error

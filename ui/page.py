@@ -7,19 +7,21 @@ the address `?run=ID`. Knows nothing about what the tabs do.
 """
 
 import os
+from urllib.parse import quote
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported
 from typing import Any
 
 import gradio as gr
 
+from inference.common.paths import runs_dir
 from ui.compare.tab import build_compare
-from ui.header import header
+from ui.html import esc, html, page
 from ui.live.tab import build_live
-from ui.parts import html
-from ui.state import Workbench
+from ui.state import Model, Workbench
+from ui.theme import MARK
 from ui.train.tab import build_train
-from ui.translations import I18N, texts_for
+from ui.translations import I18N, text
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 # Who has pressed a tab before the page's first answer stays there, and its timer ticks on: see ui/theme.py.
@@ -31,6 +33,7 @@ _FIRST_TAB_JS = """(tab) => {
 
 def build(workbench: Workbench) -> gr.Blocks:
     """Return the app's Blocks, to be mounted by app.py."""
+    demo: gr.Blocks
     with gr.Blocks(title="TweetTune", analytics_enabled=False, fill_width=True) as demo:
         head = html(elem_id="header")
         boot = gr.Timer(1.0, active=False)  # ticks while a model is being loaded
@@ -53,10 +56,10 @@ def build(workbench: Workbench) -> gr.Blocks:
         def open_page(request: gr.Request) -> tuple[Any, ...]:
             run_id = request.query_params.get("run", "")
             tab = "train" if run_id or not workbench.model.source else "compare"
-            return (header(workbench.model, texts_for(request)), tab, gr.Timer(active=loading()), run_id)
+            return (header(workbench.model), tab, gr.Timer(active=loading()), run_id)
 
-        def follow(request: gr.Request) -> tuple[Any, ...]:
-            return header(workbench.model, texts_for(request)), gr.Timer(active=loading())
+        def follow() -> tuple[Any, ...]:
+            return header(workbench.model), gr.Timer(active=loading())
 
         def timers(name: str) -> Any:
             return lambda: (gr.Timer(active=name == "train"), gr.Timer(active=name == "live"))
@@ -83,3 +86,44 @@ def build(workbench: Workbench) -> gr.Blocks:
             )
     demo.queue(max_size=64, default_concurrency_limit=4)
     return demo
+
+
+def header(model: Model) -> str:
+    """Draw the header line."""
+    mark = MARK.format(fill="var(--tt-accent)", stroke="var(--tt-on-accent)")
+    return page(
+        f'<h1 class="tt-brand">{mark}TweetTune</h1>{_model_fact(model)}{_base_fact(model)}', "tt-head"
+    )
+
+
+def _model_fact(model: Model) -> str:
+    if model.state == "none":
+        return _fact(text("header.model"), text("header.no_model"), text("header.no_model_why"))
+    if model.state == "failed":
+        return _fact(text("header.model"), text("header.failed"), model.message)
+    if model.state == "loading":
+        why = text("header.loading_slow" if model.slow else "header.loading")
+        return _fact(text("header.model"), model.name, why)
+    link = ""
+    if model.run and model.run.path.parent == runs_dir():
+        link = f'<a href="?run={quote(model.run.id)}">{esc(text("header.run"))}</a>'
+    engine = model.tuned.engine.name if model.tuned else ""
+    return _fact(text("header.model"), model.name, engine, link)
+
+
+def _base_fact(model: Model) -> str:
+    provenance = model.provenance() or {}
+    base = provenance.get("base") or {}
+    if not base:
+        return _fact(text("header.base"), "auto", text("header.base_auto")) if model.state == "none" else ""
+    why = base.get("reason", "")
+    if model.base_state == "loading":
+        why = f"{why}; {text('header.loading')}" if why else text("header.loading")
+    elif model.base_state == "failed":
+        why = text("header.base_missing")
+    return _fact(text("header.base"), base.get("name", ""), why)
+
+
+def _fact(key: str, value: str, why: str = "", link: str = "") -> str:
+    reason = f'<span class="why">{esc(why)}</span>' if why else ""
+    return f'<div class="tt-fact"><span class="k">{esc(key)}</span><b>{esc(value)}</b>{reason}{link}</div>'

@@ -1,6 +1,6 @@
 """Charts as HTML: an SVG that stretches with its box, under labels that keep their size.
 
-    line_chart([Series("validation", "validation", [(63, 0.66), (126, 0.61)])], text=text, title="Loss")
+    line_chart([Series("validation", "validation", [(63, 0.66), (126, 0.61)])], title="Loss")
 
 Colours are classes of theme.css, so that light and dark are the style sheet's affair. To a screen reader a
 chart is an image that is named by its last values. Knows nothing about runs or feeds.
@@ -10,19 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from inference.common.intervals import Interval
 from ui.html import esc, label_class
-from ui.translations import Texts
+from ui.translations import text
 
 _WIDTH, _HEIGHT = 1000.0, 100.0  # units of the drawing, not pixels: it is stretched
-
-
-@dataclass(frozen=True)
-class Band:
-    """A value with its interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -36,9 +28,7 @@ class Series:
     thin: bool = False
 
 
-def line_chart(
-    series: Sequence[Series], *, text: Texts, title: str, x_last: float = 0, percent: bool = False
-) -> str:
+def line_chart(series: Sequence[Series], *, title: str, x_last: float = 0, percent: bool = False) -> str:
     """Draw lines over a common x axis from 0 to the last x, or to `x_last` when that is further."""
     drawn = [line for line in series if line.points]
     if not drawn:
@@ -68,7 +58,7 @@ def line_chart(
 
 
 def share_chart(
-    windows: Sequence[Sequence[int]], labels: Sequence[str], *, slots: int, text: Texts, title: str, ago: str
+    windows: Sequence[Sequence[int]], labels: Sequence[str], *, slots: int, title: str, ago: str
 ) -> str:
     """Draw each label's share, one stacked bar a window, newest at the right; `ago` names the left end."""
     width, body = _WIDTH / slots, ""
@@ -90,7 +80,7 @@ def share_chart(
 
 
 def band_chart(
-    bands: Sequence[Band | None], *, slots: int, low: float, high: float, text: Texts, title: str, ago: str
+    bands: Sequence[Interval | None], *, slots: int, low: float, high: float, title: str, ago: str
 ) -> str:
     """Draw values of shares with their intervals over time, newest at the right; None leaves a gap.
 
@@ -116,14 +106,14 @@ def band_chart(
             body += f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" {ends}/>'
             dots += _dot(x / _WIDTH, 1 - height(band.value) / _HEIGHT, "validation")
     places = [(share, low + share * (high - low)) for share in (0.0, 0.5, 1.0)]
-    ticks = "".join(_y_tick(y, _points(value, text)) for y, value in places)
+    ticks = "".join(_y_tick(y, _points(value)) for y, value in places)
     ticks += _x_tick(0.0, ago) + _x_tick(1.0, text("live.now"))
     return _frame(body, ticks + dots, name=title)
 
 
-def _runs(bands: Sequence[Band | None]) -> list[list[tuple[int, Band]]]:
+def _runs(bands: Sequence[Interval | None]) -> list[list[tuple[int, Interval]]]:
     """Return the stretches without a gap, each as (place, band) pairs."""
-    runs: list[list[tuple[int, Band]]] = [[]]
+    runs: list[list[tuple[int, Interval]]] = [[]]
     for place, band in enumerate(bands):
         if band:
             runs[-1].append((place, band))
@@ -132,12 +122,12 @@ def _runs(bands: Sequence[Band | None]) -> list[list[tuple[int, Band]]]:
     return [run for run in runs if run]
 
 
-def _points(value: float, text: Texts) -> str:
+def _points(value: float) -> str:
     written = text.number(100 * value).replace("-", "−")
     return f"+{written}" if value > 0 else written
 
 
-def histogram(counts: Sequence[int], edges: Sequence[float], *, text: Texts, title: str) -> str:
+def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str) -> str:
     """Draw counts as bars between their edges (one more edge than counts)."""
     ticks = nice_ticks(0, max([1, *counts]), most=3)
     high, width, body = ticks[-1], _WIDTH / max(len(counts), 1), ""

@@ -21,7 +21,7 @@ from typing import Any
 from inference.common.errors import RunError
 from training.runs.process import cancel, end, start
 from training.runs.run import ACTIVE, Run, create_run_of, list_runs
-from ui.account.rights import on_space
+from ui.account import on_space
 
 _KINDS = {"model": "push", "dataset": "push-data"}
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OAUTH_CLIENT_SECRET", "X_BEARER_TOKEN", "TWEETTUNE_TOKENS")

@@ -47,6 +47,6 @@ class Server(process.GracefulServer):
 
     def _cut_streams(self) -> None:
         for connection in list(self.server_state.connections):
-            cycle = connection.cycle
+            cycle = getattr(connection, "cycle", None)  # of a request; a web socket has none
             if cycle and not cycle.response_complete and cycle.scope["path"].startswith(_STREAMS):
                 connection.transport.close()

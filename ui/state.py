@@ -13,18 +13,18 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.artifact import BASE_HEAD, PROVENANCE, read_record
+from inference.classifier import Classifier
 from inference.common.errors import RunError, TweetTuneError
 from inference.live.post import Post
 from inference.live.sources import SOURCES, Source
 from training.evaluate.scores import Disagreement, Evaluation, read_evaluation
 from training.runs.run import Run, find_run, list_runs
-from ui.account.settings import SpaceSettings, read_settings
+from ui.account import SpaceSettings, read_settings
 from ui.live.duel import Duels
 from ui.live.feeds import LiveFeeds
 from ui.pushes import Publications
@@ -43,8 +43,8 @@ class Model:
     state: Stage = "none"
     source: str = ""
     message: str = ""
-    tuned: Any = None  # an inference Classifier; Any, since importing it here would import torch
-    base: Any = None
+    tuned: Classifier | None = None
+    base: Classifier | None = None
     base_state: Stage = "none"
     base_message: str = ""
     run: Run | None = None
@@ -88,14 +88,16 @@ class Model:
         return self.run.disagreements() if self.run else []
 
 
-def load_tuned(source: str) -> Any:
+def load_tuned(source: str) -> Classifier:
     """Return the Classifier of an artifact; the first call imports torch. Raises ArtifactError."""
-    return import_module("inference.classifier").Classifier.load(source)
+    return Classifier.load(source)
 
 
-def load_base(artifact: Path) -> Any:
+def load_base(artifact: Path) -> Classifier:
     """Return the untouched base of an artifact as a Classifier. Raises BaseError or ArtifactError."""
-    return import_module("training.model.classifier").load_base_classifier(artifact)
+    from training.model.classifier import load_base_classifier  # noqa: PLC0415  (torch takes seconds)
+
+    return load_base_classifier(artifact)
 
 
 class Workbench:
@@ -106,10 +108,10 @@ class Workbench:
         *,
         model: str | None = None,
         settings: SpaceSettings | None = None,
-        load_tuned: Callable[[str], Any] = load_tuned,
-        load_base: Callable[[Path], Any] = load_base,
+        load_tuned: Callable[[str], Classifier] = load_tuned,
+        load_base: Callable[[Path], Classifier] = load_base,
         on_expected: Callable[[str, bool], None] = lambda name, coming: None,
-        on_loaded: Callable[[str, Any], None] = lambda name, classifier: None,
+        on_loaded: Callable[[str, Classifier | None], None] = lambda name, classifier: None,
         sources: Mapping[str, Callable[..., Source]] = SOURCES,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:

@@ -1,24 +1,25 @@
 """Every text of the app, in English and Brazilian Portuguese: `ui/texts/<language>.toml`, one key a text.
 
     I18N("train.start")                          # a Gradio label, translated in the browser
-    text = texts_for(request)                    # by the request's Accept-Language
-    text("train.left", time=text.duration(90))   # HTML that is made on the server
+    text("train.left", time=text.duration(90))   # HTML made on the server, for the request that is answered
+    with speaking("pt-BR"): text("train.start")  # where no request is
 
-APP_LANGUAGE sets one language for everybody.
-
-Numbers, shares and times are written here too, since their form is the language's.
-Knows nothing about HTML: nothing here is escaped.
+The language is that of the request's Accept-Language; APP_LANGUAGE sets one for everybody. Numbers, shares
+and times are written here too, since their form is the language's. Nothing here is escaped for HTML.
 """
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from inference.common.intervals import Interval
 from training.recipes import available_recipes, settings
@@ -80,8 +81,16 @@ class Texts:
     """The texts of one language, and its way of writing numbers."""
 
     def __init__(self, language: str = DEFAULT) -> None:
-        self.language = language
-        self._texts = texts(language)
+        self._language = language
+
+    @property
+    def language(self) -> str:
+        """One of LANGUAGES."""
+        return self._language
+
+    @property
+    def _texts(self) -> dict[str, str]:
+        return texts(self.language)
 
     def __call__(self, key: str, **values: Any) -> str:
         """Return a text with its {places} filled in. Raises KeyError for an unknown key."""
@@ -145,14 +154,32 @@ def _texts_in(language: str) -> Texts:
     return Texts(language)
 
 
-def texts_for(request: gr.Request | None) -> Texts:
+def texts_for(request: object) -> Texts:
     """Return the texts in the language that a request asks for; English for one without a preference."""
     if language := forced():
         return _texts_in(language)
-    headers = getattr(request, "headers", None) or {}
+    headers: Mapping[str, str] = getattr(request, "headers", None) or {}
     return _texts_in(language_of(headers.get("accept-language", "") or ""))
 
 
-def translate(key: str, request: gr.Request | None, **values: Any) -> str:
-    """Return one text in the language that a request asks for."""
-    return texts_for(request)(key, **values)
+class _OfTheRequest(Texts):
+    """The texts in the language of whoever is being answered."""
+
+    @property
+    def language(self) -> str:
+        """That of `speaking`, or else of the request that Gradio is answering; English elsewhere."""
+        return _SPOKEN.get() or texts_for(LocalContext.request.get(None)).language
+
+
+text = _OfTheRequest()
+_SPOKEN: ContextVar[str] = ContextVar("spoken", default="")
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Within it, `text` is in this language."""
+    before = _SPOKEN.set(language)
+    try:
+        yield
+    finally:
+        _SPOKEN.reset(before)

@@ -45,8 +45,8 @@ FLOORS = {
     ),
     "ui": (
         {"translations", "theme", "gpu"},
-        {"html", "parts"},
-        {"account", "header", "plots"},
+        {"html"},
+        {"account", "plots"},
         {"pushes"},
         {"state"},
         {"compare", "live", "train"},
@@ -58,7 +58,7 @@ FLOORS = {
 a floor imports only what stands below it, and itself."""
 
 
-OWED = {"ui/header.py", "ui/live/duel_panel.py", "ui/state.py", "ui/live/publish.py"}
+OWED = {"ui/live/duel_panel.py", "ui/state.py", "ui/live/publish.py"}
 """Files that still break a rule of this page."""
 
 

@@ -23,7 +23,7 @@ from training.data.load import HUB_DATASET
 from training.evaluate.scores import read_evaluation
 from training.model.bases import GPT2
 from training.recipes import available_recipes, load_recipe, settings
-from ui.account.settings import settings as owners_settings
+from ui.account import settings as owners_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

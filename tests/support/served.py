@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from tests.support import Trained
 from training.recipes import change, load_recipe
 from training.runs.process import start
 from training.runs.run import create_run, find_run
@@ -28,6 +30,12 @@ def trained(base: Path, tweets: Path, folder: Path, *, timeout_s: float = 240, *
     wait_for(lambda: run.status().state in ("finished", "failed"), timeout_s)
     assert run.status().state == "finished", run.status().message
     return find_run(folder)
+
+
+def with_run(home: Path, trained: Trained) -> Path:
+    """Return a home that has a copy of a finished run, as its only one: `first`."""
+    shutil.copytree(trained.run.path, home / "runs" / "first")
+    return home
 
 
 def recipe_form(name: str) -> RecipeForm:

@@ -12,8 +12,8 @@ from inference.live.review import Disagreement
 from inference.live.sources.x import XSearch
 from tests.servers.x import X
 from tests.support import tweets, wait_for
+from tests.support.browser import MARKS, overflow, tab, violations
 from tests.support.live_app import live_app
-from tests.ui.test_browser import CHROMIUM, browser, opened, overflow, tab, violations  # noqa: F401  (fixtures)
 
 TOKEN = "AAAA%2Fmade-up-token-of-a-person"
 EVIL = (
@@ -39,9 +39,7 @@ URLS = (
 )
 
 pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
+    *MARKS,
     # Gradio's server, which runs in this process here, asks pandas for things by their old names
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
@@ -102,7 +100,7 @@ def heap_mb(page):
     return session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
 
 
-def test_fifty_hostile_posts_a_second_run_nothing_and_leave_the_page_responsive(opened, app, tmp_path):  # noqa: F811
+def test_fifty_hostile_posts_a_second_run_nothing_and_leave_the_page_responsive(opened, app, tmp_path):
     page = opened(app.url)
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     tab(page, "Live")
@@ -141,7 +139,7 @@ def test_fifty_hostile_posts_a_second_run_nothing_and_leave_the_page_responsive(
     assert overflow(page) <= 0
 
 
-def test_a_token_is_seen_by_nobody_and_kept_nowhere(opened, app, x_server, home, caplog):  # noqa: F811
+def test_a_token_is_seen_by_nobody_and_kept_nowhere(opened, app, x_server, home, caplog):
     caplog.set_level(logging.DEBUG)
     asked = []
     page, other = opened(app.url), opened(app.url)
@@ -189,7 +187,7 @@ def waiting(app, count):
     return store
 
 
-def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):  # noqa: F811
+def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):
     store = waiting(app, 6)
     page = opened(app.url)
     tab(page, "Live")
@@ -224,7 +222,7 @@ def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):  # noqa
     assert sorted(json.loads(line)["label"] for line in lines) == ["negative", "neutral", "positive"]
 
 
-def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(opened, app):  # noqa: F811
+def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(opened, app):
     store = app.workbench.duels.store(app.workbench.model.tuned.labels, owner="")
     store.clear()
     hostile = [text for text in EVIL if text.strip("\u0000\u2028\u2029\ufeff")]
@@ -250,7 +248,7 @@ def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(open
     assert store.counts().labelled == 0
 
 
-def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tmp_path):  # noqa: F811
+def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tmp_path):
     page, other = opened(app.url), opened(app.url)
     tab(page, "Live")
     stream(page, file_of(tmp_path / "posts.jsonl", count=900), rate=20)
@@ -278,7 +276,7 @@ def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tm
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_axe_finds_nothing_serious_in_any_state(opened, app, tmp_path, dark):  # noqa: F811
+def test_axe_finds_nothing_serious_in_any_state(opened, app, tmp_path, dark):
     page = opened(app.url, dark=dark)
     found = {}
 

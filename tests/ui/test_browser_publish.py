@@ -1,4 +1,4 @@
-"""Signing in, the Publish panel and the duel's labels in a real browser, as on a Space; a local Hub."""
+"""Signing in, the Publish panel and the duel's labels in a real  as on a Space; a local Hub."""
 
 import shutil
 
@@ -6,17 +6,13 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.servers.hub import LocalHub
+from tests.support.browser import MARKS, SLOW_MS, overflow, tab, violations
 from tests.support.hub_fixtures import BOB
 from tests.support.space_app import session, space
-from tests.ui.test_browser import CHROMIUM, SLOW_MS, browser, overflow, tab, violations  # noqa: F401  (fixtures)
 
 OAUTH = "hf_oauth_" + "b" * 40
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def looked_at(page):
 
 
 @pytest.fixture
-def page(browser, url):  # noqa: F811
+def page(browser, url):
     """Return a page of a narrow screen. On a Space Gradio's own script asks other hosts: none is reached."""
     context = browser.new_context(viewport={"width": 390, "height": 900}, locale="en-US")
     context.route(lambda address: not address.startswith(url), lambda route: route.abort())

@@ -15,11 +15,21 @@ from gradio_client.exceptions import AppError
 
 from inference.common.errors import RunError
 from tests.support import REPOSITORY
-from tests.support.served import answers, app, recipe_form, trained, wait_for
+from tests.support.served import answers, app, recipe_form, wait_for, with_run
 from tests.support.space_app import ENVIRONMENT, session, space, visitor
 from training.recipes import change, load_recipe
-from ui.account.rights import NotAllowed, Visitor, check_may_train, login_offered, may_train, visitor_of
-from ui.account.settings import SettingsError, SpaceSettings, read_settings, settings
+from ui.account import (
+    NotAllowed,
+    SettingsError,
+    SpaceSettings,
+    Visitor,
+    check_may_train,
+    login_offered,
+    may_train,
+    read_settings,
+    settings,
+    visitor_of,
+)
 from ui.train.tab import _refuse_more
 
 ADA, BOB, NOBODY = Visitor("Ada"), Visitor("bob"), Visitor()
@@ -216,11 +226,9 @@ def test_here_is_who_sits_at_the_machine_and_asked_for_it_by_its_own_name(host, 
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, tiny_gpt2, tiny_tweets):
+def place(tmp_path_factory, trained_gpt2):
     """Return a home with one finished run."""
-    home = tmp_path_factory.mktemp("space")
-    trained(tiny_gpt2, tiny_tweets, home / "runs" / "first")
-    return home
+    return with_run(tmp_path_factory.mktemp("space"), trained_gpt2)
 
 
 FORM = dict(zip((form := recipe_form("smoke")).fields, form.values(load_recipe("smoke")), strict=True))

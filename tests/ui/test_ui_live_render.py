@@ -21,7 +21,7 @@ from ui.live import render_duel as render_live_duel
 from ui.live import render_posts
 from ui.live import render_stats as render_live_stats
 from ui.live.recording import RecordingView
-from ui.plots import Band, band_chart
+from ui.plots import band_chart
 from ui.translations import LANGUAGES, Texts
 
 TOLD = ClassifiedPost(
@@ -192,8 +192,8 @@ def test_shifts_and_drift_are_told_in_words_with_their_numbers():
 
 
 def test_a_line_with_its_interval_breaks_where_nothing_came():
-    bands = [Band(0.1, 0.0, 0.2), Band(0.2, 0.1, 0.3), None, Band(-1.0, -1.5, 2.0), None]
-    drawn = band_chart(bands, slots=6, low=-1, high=1, text=Texts(), title="Net", ago="1 min ago")
+    bands = [Interval(0.1, 0.0, 0.2), Interval(0.2, 0.1, 0.3), None, Interval(-1.0, -1.5, 2.0), None]
+    drawn = band_chart(bands, slots=6, low=-1, high=1, title="Net", ago="1 min ago")
     Checker(drawn)
     assert drawn.count("<polyline") == 1 and drawn.count("<polygon") == 1 and drawn.count('class="dot') == 1
     assert "+100" in drawn and "−100" in drawn and "-" not in re.findall(r'points="([^"]*)"', drawn)[0]

@@ -13,26 +13,22 @@ from inference.live.review import Disagreement
 from tests.servers.hub import LocalHub
 from tests.support import wait_for
 from tests.support.hub_fixtures import ADA, BOB
-from tests.support.served import answers, app, trained
+from tests.support.served import answers, app, with_run
 from tests.support.space_app import ENVIRONMENT, session, space, visitor
 from training.runs.process import resume
 from training.runs.run import list_runs
-from ui.account.login import NotSignedIn, token_for
-from ui.account.rights import Visitor
+from ui.account import NotSignedIn, Visitor, token_for
 from ui.live.duel import Duels
 from ui.pushes import Order, Publications
-from ui.train.publish import key_of
 
 OAUTH = "hf_oauth_" + "s" * 40
 PUSH = ["first", "ada/tweets", False, False, False]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, tiny_gpt2, tiny_tweets):
+def place(tmp_path_factory, trained_gpt2):
     """Return a home with one finished run."""
-    home = tmp_path_factory.mktemp("publish")
-    trained(tiny_gpt2, tiny_tweets, home / "runs" / "first")
-    return home
+    return with_run(tmp_path_factory.mktemp("publish"), trained_gpt2)
 
 
 @pytest.fixture(scope="module")
@@ -261,27 +257,27 @@ def test_at_home_without_a_login_it_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(NotSignedIn, match="Run `hf auth login`, or start with HF_TOKEN set"):
-        token_for(Visitor(is_here=True), None)
+        token_for(Visitor(is_here=True))
 
 
 def test_on_a_space_only_a_session_gives_a_token(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "ada/x")
     monkeypatch.setenv("HF_TOKEN", BOB)
     with pytest.raises(NotSignedIn, match="has no sign-in"):
-        token_for(Visitor(is_here=True), token())
+        token_for(Visitor(is_here=True, token=token()))
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(NotSignedIn, match="Nobody is signed in"):
-        token_for(Visitor(), token())
-    assert token_for(Visitor("ada"), token()) == OAUTH
+        token_for(Visitor(token=token()))
+    assert token_for(Visitor("ada", token=token())) == OAUTH
 
 
 def test_who_is_nobody_has_no_pushes_to_see():
-    assert (key_of(Visitor("ada")), key_of(Visitor(is_here=True)), key_of(Visitor())) == (
+    assert [each.key for each in (Visitor("ada"), Visitor(is_here=True), Visitor())] == [
         "user ada",
         "here",
         "",
-    )
+    ]
 
 
 def publishing(work) -> Publications:

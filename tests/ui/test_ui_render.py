@@ -29,16 +29,15 @@ from training.evaluate.scores import (
 from training.recipes import load_recipe
 from training.runs.run import Run, Status, create_run
 from ui.compare import view as render_compare
-from ui.header import header
 from ui.html import esc, label_class
 from ui.live import render as render_live
 from ui.live import render_posts
+from ui.page import header
 from ui.plots import Series, histogram, line_chart, nice_ticks, share_chart
 from ui.state import Model
-from ui.train import preview as render_preview
 from ui.train import view as render_train
-from ui.train.run_view import RunView, read_run
-from ui.translations import LANGUAGES, Texts
+from ui.train.view import RunView, preview_panel, read_run
+from ui.translations import LANGUAGES, Texts, speaking
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)> \" ' & \x00 ${alert(1)} {{7*7}} ‮"
 LABELS = ("negative", "neutral", "positive")
@@ -153,24 +152,24 @@ def everything(text):
     side = (EVIL, LABELS, Told(truncated=True))
     row = Disagreement(EVIL, EVIL, Answer("neutral", (0.1, 0.8, 0.1)), Answer(EVIL, (0.9, 0.1, 0)))
     odd = evaluation((EVIL, "b", "c"))
-    yield render_compare.answers(side, side, text)
-    yield render_compare.answers(side, None, text, no_base=EVIL)
-    yield render_compare.scoreboard(odd, text)
-    yield render_compare.disagreements([row], (EVIL, "b"), text, only="all", most=9)
+    yield render_compare.answers(side, side)
+    yield render_compare.answers(side, None, no_base=EVIL)
+    yield render_compare.scoreboard(odd)
+    yield render_compare.disagreements([row], (EVIL, "b"), only="all", most=9)
     yield render_live.numbers(snapshot(message=EVIL, labels=(EVIL, "b", "c")), text)
     yield render_posts.posts(snapshot(), text)
     for state in ("queued", "running", "finished", "failed", "cancelled", "interrupted"):
-        yield render_train.run_panel(
-            view(state, message=EVIL, notes=(EVIL,), evaluation=odd), text, now=2_000.0
-        )
+        yield render_train.run_panel(view(state, message=EVIL, notes=(EVIL,), evaluation=odd), now=2_000.0)
     tuned = SimpleNamespace(engine=SimpleNamespace(name=EVIL), folder=None)
     for model in ("none", "loading", "ready", "failed"):
-        yield header(Model(state=model, source=EVIL, message=EVIL, tuned=tuned), text)
+        yield header(Model(state=model, source=EVIL, message=EVIL, tuned=tuned))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_nothing_from_outside_becomes_markup(language):
-    for drawn in everything(Texts(language)):
+    with speaking(language):
+        all_drawn = list(everything(Texts(language)))
+    for drawn in all_drawn:
         checker = Checker(drawn)
         assert not {"script", "img"} & set(checker.tags)
         assert not [name for name, _ in checker.attributes if name.startswith("on")]
@@ -225,15 +224,16 @@ def test_colours_have_the_contrast_that_wcag_asks_for(mode):
 
 
 def test_a_score_is_written_with_its_interval_and_unit_in_each_language():
-    english = render_compare.scoreboard(evaluation(), Texts("en"))
+    english = render_compare.scoreboard(evaluation())
     assert "74.5\u00a0%" in english and "(71.0 – 78.0)" in english and "n = 20" in english
     assert "Fine-tuning is better." in english
-    portuguese = render_compare.scoreboard(evaluation(), Texts("pt-BR"))
+    with speaking("pt-BR"):
+        portuguese = render_compare.scoreboard(evaluation())
     assert "74,5\u00a0%" in portuguese and "negativo" in portuguese and "A diferença é real." in portuguese
 
 
 def test_without_a_base_the_tuned_answer_stands_alone_and_says_why():
-    drawn = render_compare.answers(("run", LABELS, Told()), None, Texts(), no_base="The base can't be had.")
+    drawn = render_compare.answers(("run", LABELS, Told()), None, no_base="The base can't be had.")
     assert "The base can&#x27;t be had." in drawn and drawn.count("tt-label") == 1
 
 
@@ -244,21 +244,21 @@ def test_disagreements_can_be_filtered_by_who_is_right():
     rows = [row("positive", "neutral"), row("neutral", "positive"), row("negative", "neutral")]
     assert [one.right for one in rows] == ["tuned", "base", "neither"]
     for only, count in (("all", 3), ("tuned", 1), ("base", 1), ("neither", 1)):
-        drawn = render_compare.disagreements(rows, LABELS, Texts(), only=only, most=2)
+        drawn = render_compare.disagreements(rows, LABELS, only=only, most=2)
         assert f"{min(count, 2)} of {count} shown" in drawn
 
 
 def test_empty_states_say_what_to_do_next():
     text = Texts()
-    assert "press Start training" in render_train.run_panel(None, text, now=0)
+    assert "press Start training" in render_train.run_panel(None, now=0)
     assert "Press Start" in render_live.nothing_yet(True, text)
     assert "Train one in Train" in render_live.nothing_yet(False, text)
-    assert "open Train" in render_compare.scoreboard(None, text)
-    assert "trained here" in render_compare.disagreements([], LABELS, text, only="all", most=5)
+    assert "open Train" in render_compare.scoreboard(None)
+    assert "trained here" in render_compare.disagreements([], LABELS, only="all", most=5)
 
 
 def test_a_run_at_work_shows_percent_phase_time_left_and_cancel():
-    drawn = render_train.run_panel(view("running"), Texts(), now=1_030.0)
+    drawn = render_train.run_panel(view("running"), now=1_030.0)
     assert "42\u00a0%" in drawn and "Training" in drawn and "about 1\u00a0min 05\u00a0s left" in drawn
     assert 'data-action="cancel"' in drawn and 'aria-valuenow="42"' in drawn
 
@@ -274,7 +274,7 @@ def test_a_run_at_work_shows_percent_phase_time_left_and_cancel():
     ],
 )
 def test_what_can_be_done_with_a_run_depends_on_its_state(state, loaded, action):
-    drawn = render_train.run_panel(view(state, message="Why."), Texts(), now=0, loaded=loaded)
+    drawn = render_train.run_panel(view(state, message="Why."), now=0, loaded=loaded)
     assert re.findall(r'data-action="(\w+)"', drawn) == ([action] if action else [])
 
 
@@ -287,19 +287,16 @@ def test_a_live_snapshot_shows_all_its_counts_and_who_was_right():
 
 
 def test_charts_are_named_images_and_survive_odd_numbers():
-    text = Texts()
     lines = [
         Series("train", "train", [(1, 2.0), (2, float("nan")), (3, 2.0)]),
         Series("validation", "validation", []),
     ]
-    drawn = line_chart(lines, text=text, title="Loss")
+    drawn = line_chart(lines, title="Loss")
     Checker(drawn)
     assert 'role="img"' in drawn and 'aria-label="Loss: train 2"' in drawn and "nan" not in drawn
-    assert line_chart([Series("a", "train", [])], text=text, title="Loss") == ""
-    assert (
-        share_chart([(0, 0), (1, 3)], ("a", "b"), slots=4, text=text, title="t", ago="x").count("<rect") == 2
-    )
-    assert histogram([0, 0], [0, 10, 20], text=text, title="t").count("<rect") == 2
+    assert line_chart([Series("a", "train", [])], title="Loss") == ""
+    assert share_chart([(0, 0), (1, 3)], ("a", "b"), slots=4, title="t", ago="x").count("<rect") == 2
+    assert histogram([0, 0], [0, 10, 20], title="t").count("<rect") == 2
 
 
 @pytest.mark.parametrize(
@@ -312,7 +309,7 @@ def test_ticks_are_few_and_enclose_their_range(low, high):
 
 
 def test_a_preview_shows_balance_lengths_rows_and_what_was_dropped(tiny_tweets):
-    drawn = render_preview.preview_panel(preview(DataSpec(dataset=str(tiny_tweets))), Texts())
+    drawn = preview_panel(preview(DataSpec(dataset=str(tiny_tweets))))
     Checker(drawn)
     assert "Class balance" in drawn and "Length in characters" in drawn and "Rows used:" in drawn
     assert drawn.count("<rect") > 3 and drawn.count("<tr") > 5

@@ -111,10 +111,9 @@ def test_the_running_run_is_shown_first_and_a_chosen_one_before_it(home):
     write_json(old.path / "status.json", {"state": "cancelled", "message": "Cancelled; it can be resumed."})
     now = create_run(load_recipe("quick"))
     running_now(now)
-    text = train.texts_for(None)
-    panel, runs = train.draw(Workbench(), "", text)
+    panel, runs = train.draw(Workbench(), "")
     assert now.id in panel and old.id in runs and now.id in runs
-    panel, _ = train.draw(Workbench(), old.id, text)
+    panel, _ = train.draw(Workbench(), old.id)
     assert "it can be resumed" in panel and now.id not in panel
 
 
@@ -122,7 +121,7 @@ def test_a_run_whose_process_died_is_interrupted_and_can_be_resumed(home):
     run = create_run(load_recipe("smoke"))
     write_json(run.path / "status.json", {"state": "running", "phase": "train", "progress": 0.5})
     write_json(run.path / "worker.json", {"pid": 2**22 - 3, "created": 1.0})
-    panel, _ = train.draw(Workbench(), run.id, train.texts_for(None))
+    panel, _ = train.draw(Workbench(), run.id)
     assert "interrupted" in panel and 'data-action="resume"' in panel
 
 

@@ -3,11 +3,14 @@
 import re
 import string
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from gradio.context import LocalContext
 
+from inference.common.intervals import Interval
 from training.recipes import available_recipes, settings
-from ui.translations import I18N, LANGUAGES, Texts, language_of, texts
+from ui.translations import I18N, LANGUAGES, Texts, language_of, speaking, text, texts
 
 UI = Path(__file__).parent.parent.parent / "ui"
 
@@ -21,8 +24,8 @@ def test_all_languages_have_the_same_keys_with_the_same_places():
     for language in LANGUAGES[1:]:
         other = texts(language)
         assert sorted(other) == sorted(english)
-        for key, text in english.items():
-            assert places(other[key]) == places(text), key
+        for key, said in english.items():
+            assert places(other[key]) == places(said), key
             assert other[key].strip(), key
 
 
@@ -65,6 +68,18 @@ def test_the_language_is_the_best_that_the_browser_accepts(accepted, language):
     assert language_of(accepted) == language
 
 
+def test_the_texts_are_those_of_the_request_that_is_answered_or_of_the_language_that_is_spoken():
+    assert text.language == "en" and text("state.running") == texts("en")["state.running"]
+    with speaking("pt-BR"):
+        assert text("state.running") == texts("pt-BR")["state.running"] != texts("en")["state.running"]
+        assert text.percent(0.5) == "50,0\u00a0%"
+    request = SimpleNamespace(headers={"accept-language": "pt"})
+    token = LocalContext.request.set(request)
+    assert text.language == "pt-BR"
+    LocalContext.request.reset(token)
+    assert text.language == "en"
+
+
 def test_gradio_gets_portuguese_under_both_of_its_names():
     assert set(I18N.translations) == {"en", "pt-BR", "pt"}
 
@@ -73,7 +88,7 @@ def test_numbers_shares_and_times_are_written_as_the_language_does():
     english, portuguese = Texts("en"), Texts("pt-BR")
     assert (english.number(1234.5, 1), portuguese.number(1234.5, 1)) == ("1,234.5", "1.234,5")
     assert (english.percent(0.7451), portuguese.percent(0.7451)) == ("74.5\u00a0%", "74,5\u00a0%")
-    assert english.interval({"low": -0.02, "high": 0.1}, points=True) == "−2.0 – +10.0"
+    assert english.interval(Interval(0.04, -0.02, 0.1), points=True) == "−2.0 – +10.0"
     assert [english.duration(s) for s in (-1, 59.4, 61, 7260)] == [
         "0\u00a0s",
         "59\u00a0s",

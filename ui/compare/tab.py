@@ -16,10 +16,9 @@ import gradio as gr
 from inference.common.errors import PredictionError
 from ui.compare.view import answers, disagreements, scoreboard
 from ui.gpu import predict
-from ui.html import empty, page
-from ui.parts import HEADING, as_gradio_error, html, into_view
+from ui.html import HEADING, as_gradio_error, empty, html, into_view, page
 from ui.state import Model, Workbench, load_base, load_tuned
-from ui.translations import I18N, Texts, texts_for
+from ui.translations import I18N, text
 
 FILTERS = ("all", "tuned", "base", "neither")
 EXAMPLES = (
@@ -44,39 +43,39 @@ class CompareTab:
     answers: gr.HTML
 
 
-def ask(model: Model, tweet: str, text: Texts) -> str:
+def ask(model: Model, tweet: str) -> str:
     """Return the answers of both as HTML. Raises PredictionError without a model or for an empty text."""
-    if model.state != "ready":
-        raise PredictionError(model.message or _why_no_answer(model, text))
+    folder = model.folder
+    if model.state != "ready" or model.tuned is None or folder is None:
+        raise PredictionError(model.message or _why_no_answer(model))
     tweet = (tweet or "")[:_MOST_CHARACTERS]
     if not tweet.strip():
         raise PredictionError(text("compare.no_text"))
-    folder = model.folder
-    tuned = predict(model.tuned, [tweet], load=load_tuned, source=str(folder))[0]
-    base = predict(model.base, [tweet], load=load_base, source=folder)[0] if model.base else None
+    tuned, base = model.tuned, model.base
+    mine = predict(tuned, [tweet], load=load_tuned, source=str(folder))[0]
+    theirs = predict(base, [tweet], load=load_base, source=folder)[0] if base else None
     return answers(
-        (model.name, model.tuned.labels, tuned),
-        (model.base.name_or_path, model.base.labels, base) if base else None,
-        text,
+        (model.name, tuned.labels, mine),
+        (base.name_or_path, base.labels, theirs) if base and theirs else None,
         no_base=model.base_message,
     )
 
 
-def _why_no_answer(model: Model, text: Texts) -> str:
+def _why_no_answer(model: Model) -> str:
     return text("compare.model_slow", name=model.name) if model.slow else text(f"compare.model_{model.state}")
 
 
-def draw(model: Model, only: str, most: int, text: Texts) -> tuple[str, str]:
+def draw(model: Model, only: str, most: int) -> tuple[str, str]:
     """Return the HTML of the scoreboard and of the disagreements."""
     if model.state in ("none", "failed"):
         message = model.message or text("compare.model_none")
         return page(empty(message, text("compare.no_model_next"))), ""
-    if model.state == "loading":
-        return page(empty(_why_no_answer(model, text), text("compare.loading_next"))), ""
+    if model.state == "loading" or model.tuned is None:
+        return page(empty(_why_no_answer(model), text("compare.loading_next"))), ""
     evaluation = model.evaluation()
     labels = evaluation.labels if evaluation and evaluation.labels else model.tuned.labels
-    rows = disagreements(model.disagreements(), labels, text, only=only, most=most)
-    return scoreboard(evaluation, text), rows
+    rows = disagreements(model.disagreements(), labels, only=only, most=most)
+    return scoreboard(evaluation), rows
 
 
 def build_compare(workbench: Workbench) -> CompareTab:
@@ -121,8 +120,8 @@ def build_compare(workbench: Workbench) -> CompareTab:
         more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
     _wire_question(workbench, tweet, result, go=go, examples=examples, rows=rows)
 
-    def refresh(only: str, most: int, request: gr.Request) -> tuple[Any, ...]:
-        drawn = draw(workbench.model, only, most, texts_for(request))
+    def refresh(only: str, most: int) -> tuple[Any, ...]:
+        drawn = draw(workbench.model, only, most)
         return (*drawn, gr.Column(visible=bool(drawn[1])))
 
     inputs, outputs = [only, most], [scores, rows, section]
@@ -145,15 +144,15 @@ def _wire_question(
 ) -> None:
     """Ask both models when the button, an example or a row of the disagreements is pressed."""
 
-    def compare(tweet: str, request: gr.Request) -> str:
+    def compare(tweet: str) -> str:
         with as_gradio_error():
-            return ask(workbench.model, tweet, texts_for(request))
+            return ask(workbench.model, tweet)
 
-    def pick(sample: list[str], request: gr.Request) -> tuple[str, str]:
-        return sample[0], compare(sample[0], request)
+    def pick(sample: list[str]) -> tuple[str, str]:
+        return sample[0], compare(sample[0])
 
-    def pick_row(request: gr.Request, event: gr.EventData) -> tuple[str, str]:
-        return event.value, compare(event.value, request)
+    def pick_row(event: gr.EventData) -> tuple[str, str]:
+        return event.value, compare(event.value)
 
     shared: dict[str, Any] = {
         "concurrency_id": "classify",

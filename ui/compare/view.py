@@ -1,14 +1,14 @@
 """The Compare tab's HTML: two answers side by side, the scoreboard, and the tweets on which they disagree.
 
-Draws predictions and evaluation records; knows nothing about models or files.
+Draws predictions and an `Evaluation`.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
+from inference.classifier import Prediction
 from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Answer, Comparison, Disagreement, Evaluation
 from ui.html import bars, button, empty, esc, label_chip, note, page, row, score_text, table
-from ui.translations import Texts
+from ui.translations import text
 
 _REAL = (
     '<svg viewBox="0 0 18 18" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.7" '
@@ -17,34 +17,20 @@ _REAL = (
 _CHECK, _DASH = "M5.2 9.4l2.500 2.500 5-5.500", "M5.500 9h7"
 
 
-class Predicted(Protocol):
-    """What is read of a prediction."""
-
-    label: str
-    probabilities: tuple[float, ...]
-    truncated: bool
-    latency_ms: float | None
-
-
 def answers(
-    tuned: tuple[str, Sequence[str], Predicted],
-    base: tuple[str, Sequence[str], Predicted] | None,
-    text: Texts,
+    tuned: tuple[str, Sequence[str], Prediction],
+    base: tuple[str, Sequence[str], Prediction] | None,
     *,
     no_base: str = "",
 ) -> str:
     """Draw the answers of base and fine-tuned, each as (name, labels, prediction)."""
-    left = (
-        _answer(text("compare.base"), text("compare.base_how"), base, text)
-        if base
-        else _no_base(no_base, text)
-    )
-    right = _answer(text("compare.tuned"), text("compare.tuned_how"), tuned, text)
+    left = _answer(text("compare.base"), text("compare.base_how"), base) if base else _no_base(no_base)
+    right = _answer(text("compare.tuned"), text("compare.tuned_how"), tuned)
     cut = note(text("compare.truncated"), "warn") if tuned[2].truncated else ""
     return page(f'<div class="tt-two">{left}{right}</div>{cut}', "tt-stack")
 
 
-def _answer(title: str, how: str, side: tuple[str, Sequence[str], Predicted], text: Texts) -> str:
+def _answer(title: str, how: str, side: tuple[str, Sequence[str], Prediction]) -> str:
     name, labels, prediction = side
     winner = labels.index(prediction.label)
     rows = [
@@ -56,20 +42,20 @@ def _answer(title: str, how: str, side: tuple[str, Sequence[str], Predicted], te
         f'<div class="tt-card"><div class="tt-stack"><div class="tt-row"><h2>{esc(title)}</h2>'
         f'<span class="muted small grow">{esc(how)}</span>'
         f'<span class="muted small num">{esc(latency)}</span></div>'
-        f'<div class="tt-row">{label_chip(prediction.label, winner, text, css="big")}'
+        f'<div class="tt-row">{label_chip(prediction.label, winner, css="big")}'
         f'<span class="muted num">{esc(text.percent(prediction.probabilities[winner]))}</span></div>'
-        f'{bars(rows, text, winner=winner)}<p class="muted small">{esc(name)}</p></div></div>'
+        f'{bars(rows, winner=winner)}<p class="muted small">{esc(name)}</p></div></div>'
     )
 
 
-def _no_base(reason: str, text: Texts) -> str:
+def _no_base(reason: str) -> str:
     return (
         f'<div class="tt-card"><div class="tt-stack"><h2>{esc(text("compare.base"))}</h2>'
         f"{note(reason or text('compare.base_loading'), 'warn')}</div></div>"
     )
 
 
-def scoreboard(evaluation: Evaluation | None, text: Texts) -> str:
+def scoreboard(evaluation: Evaluation | None) -> str:
     """Draw both on the test split: scores with intervals, is the difference real, confusion matrices."""
     if not evaluation or not evaluation.tuned:
         return page(empty(text("compare.no_scores"), text("compare.no_scores_next")))
@@ -88,7 +74,7 @@ def scoreboard(evaluation: Evaluation | None, text: Texts) -> str:
     ]
     rows = [
         f'<tr><th scope="row">{esc(name)}</th>'
-        + "".join(f'<td class="num">{score_text(score, text) if score else "–"}</td>' for score in pair)
+        + "".join(f'<td class="num">{score_text(score) if score else "–"}</td>' for score in pair)
         + "</tr>"
         for name, pair in keys
     ]
@@ -97,19 +83,19 @@ def scoreboard(evaluation: Evaluation | None, text: Texts) -> str:
     split = text(split) if text.has(split) else evaluation.split
     about = text("compare.scoreboard_n", n=text.number(evaluation.n), split=split)
     matrices = "".join(
-        _matrix(name, side.scores.confusion_matrix, evaluation.labels, text)
+        _matrix(name, side.scores.confusion_matrix, evaluation.labels)
         for name, side in sides
         if side and len(side.scores.confusion_matrix) == len(evaluation.labels) > 0
     )
     return page(
         f'<div class="tt-row"><h2>{esc(title)}</h2><span class="muted small">{esc(about)}</span></div>'
-        f"{verdict(evaluation.comparison(BASE, TUNED), text)}{table(head, rows, caption=title)}"
+        f"{verdict(evaluation.comparison(BASE, TUNED))}{table(head, rows, caption=title)}"
         f'<div class="tt-two">{matrices}</div>',
         "tt-card tt-stack",
     )
 
 
-def verdict(comparison: Comparison | None, text: Texts) -> str:
+def verdict(comparison: Comparison | None) -> str:
     """Say in one plain sentence whether the difference is real."""
     if not comparison:
         return ""
@@ -128,7 +114,7 @@ def verdict(comparison: Comparison | None, text: Texts) -> str:
     return f'<div class="tt-verdict {"real" if comparison.real else ""}">{icon}<p>{esc(sentence)}</p></div>'
 
 
-def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str], text: Texts) -> str:
+def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
     caption = text("compare.matrix", name=name)
     head = "".join(f'<th scope="col">{esc(text.label(label))}</th>' for label in labels)
     rows = ""
@@ -149,9 +135,7 @@ def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str], t
     )
 
 
-def disagreements(
-    rows: Sequence[Disagreement], labels: Sequence[str], text: Texts, *, only: str, most: int
-) -> str:
+def disagreements(rows: Sequence[Disagreement], labels: Sequence[str], *, only: str, most: int) -> str:
     """Draw the test tweets on which they disagree; `only` is "all", "tuned", "base" or "neither"."""
     if not rows:
         return page(empty(text("compare.no_disagreements"), text("compare.no_disagreements_next")))
@@ -159,7 +143,7 @@ def disagreements(
     places = {label: place for place, label in enumerate(labels)}
 
     def chip(label: str) -> str:
-        return label_chip(label, places.get(label, 0), text)
+        return label_chip(label, places.get(label, 0))
 
     def side(answer: Answer) -> str:
         share = text.percent(max(answer.probabilities), 0)

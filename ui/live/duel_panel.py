@@ -17,14 +17,13 @@ import gradio as gr
 from inference.common.errors import FeedError, TweetTuneError
 from inference.common.paths import cache_dir, home
 from inference.live.review import AnnotationSession, LabelStore, SessionView
-from ui.account.rights import check_may_train, visitor_of
-from ui.html import busy, empty, note, page
+from ui.account import check_may_train, visitor_of
+from ui.html import HEADING, as_gradio_error, busy, empty, html, note, page
 from ui.live.duel import export_labels, look_at_labels, training_recipe
 from ui.live.publish import build_label_publishing
 from ui.live.render_duel import card, numbers, review
 from ui.live.scripts import DUEL_JS, SAVE_JS, SLOT
 from ui.live.wiring import NEW, following
-from ui.parts import HEADING, as_gradio_error, html
 from ui.state import Workbench
 from ui.train.tab import begin
 from ui.translations import I18N, Texts, texts_for

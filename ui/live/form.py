@@ -28,8 +28,7 @@ from inference.live.request import (
     app_has_x_token,
     split_words,
 )
-from ui.html import esc, page
-from ui.parts import html
+from ui.html import esc, html, page
 from ui.translations import I18N, Texts, texts_for
 
 NAMES = (

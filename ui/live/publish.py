@@ -18,15 +18,12 @@ import gradio as gr
 from inference.common.errors import FeedError
 from inference.common.paths import home
 from inference.live.review import LabelStore
-from ui.account.login import token_for
-from ui.account.rights import check_may_train, visitor_of
-from ui.html import esc, notes, page
+from ui.account import check_may_train, token_for, visitor_of
+from ui.html import as_gradio_error, esc, html, notes, page
 from ui.live.duel import export_labels
-from ui.parts import as_gradio_error, html
 from ui.pushes import Order
 from ui.state import Workbench
-from ui.train.publish import key_of
-from ui.train.render_publish import publication
+from ui.train.publish import publication
 from ui.translations import I18N, Texts, texts_for
 
 _LOOK_S = 0.4
@@ -125,23 +122,23 @@ def _wire_push(workbench: Workbench, form: Form) -> None:
         profile: gr.OAuthProfile | None,
         token: gr.OAuthToken | None,
     ) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-        visitor, text = visitor_of(request, profile), texts_for(request)
-        key = key_of(visitor)
+        visitor = visitor_of(request, profile, token)
+        key = visitor.key
         with as_gradio_error():
             check_may_train(workbench.settings, visitor)
             if not order:
                 raise FeedError("Nothing was looked at yet. Press Show what would be public first.")
             wanted = Order(kind="dataset", run_id=Path(order["source"]).name, **order)
-            workbench.publications.start(key, wanted, token=token_for(visitor, token))
+            workbench.publications.start(key, wanted, token=token_for(visitor))
         while (now := workbench.publications.look(key)) and now.order == wanted:
-            yield publication(now, text), gr.update(visible=False), {}
+            yield publication(now), gr.update(visible=False), {}
             if now.state != "running":
                 return
             time.sleep(_LOOK_S)
 
     def live_publish_cancel(request: gr.Request, profile: gr.OAuthProfile | None) -> None:
         with as_gradio_error():
-            workbench.publications.cancel(key_of(visitor_of(request, profile)))
+            workbench.publications.cancel(visitor_of(request, profile).key)
 
     form.go.click(
         live_publish,

@@ -32,7 +32,7 @@ def numbers(
     mine = f'<span class="tt-tag">{esc(text("live.private"))}</span>' if private else ""
     head = (
         f'<div class="tt-row"><h2>{esc(text(f"source.{source or shot.source}"))}</h2>{what}{mine}'
-        f'{state_chip(shot.state, text)}<span class="muted small">{esc(_why(shot, text))}</span>'
+        f'{state_chip(shot.state)}<span class="muted small">{esc(_why(shot, text))}</span>'
         f'<span class="grow"></span><span class="muted small num">{esc(text.duration(shot.running_s))}</span>'
         f"</div>{_source(shot, text, now)}"
     )
@@ -42,9 +42,7 @@ def numbers(
         (label, index, count / total, f"{text.number(count)} · {text.percent(count / total, 0)}")
         for index, (label, count) in enumerate(zip(shot.labels, shot.counts, strict=True))
     ]
-    right = (
-        f"<div><h3>{esc(text('live.counts'))}</h3>{bars(counts, text)}{_agreement(shot, text, models)}</div>"
-    )
+    right = f"<div><h3>{esc(text('live.counts'))}</h3>{bars(counts)}{_agreement(shot, text, models)}</div>"
     return page(
         f"{head}{broken}{tiles(_entries(shot, text, cap_usd))}"
         f'<div class="tt-two tt-live-two">{_account(shot, text)}{right}</div>',

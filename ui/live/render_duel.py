@@ -52,7 +52,7 @@ def _last(last: LastAnswer, labels: tuple[str, ...], text: Texts) -> str:
 
     def said(name: str, label: str) -> str:
         mark = ("✓ " if label == last.label else "✗ ") if last.label else ""
-        return f"<span>{mark}{esc(name)} {label_chip(label, places.get(label, 0), text, css='plain')}</span>"
+        return f"<span>{mark}{esc(name)} {label_chip(label, places.get(label, 0), css='plain')}</span>"
 
     item = last.item
     yours = (
@@ -100,7 +100,7 @@ def review(report: Any, file: str, recipe: str, text: Texts) -> str:
         for kind in kinds
     ]
     balance = [
-        row(label_chip(label, place, text, css="plain"), [(esc(text.number(count)), "num")])
+        row(label_chip(label, place, css="plain"), [(esc(text.number(count)), "num")])
         for place, (label, count) in enumerate(report.by_label.items())
     ]
     number, by_label = (text("live.number"), "num"), text("duel.added_labels")

@@ -47,7 +47,7 @@ def _post(told: ClassifiedPost, places: dict[str, int], text: Texts, second_mode
         f"{_when(told.post)}{source_link(told.post, text)}"
     )
     return (
-        f"<li>{label_chip(told.label, places.get(told.label, 0), text)}"
+        f"<li>{label_chip(told.label, places.get(told.label, 0))}"
         f'<span class="num muted small">{esc(text.percent(told.probability, 0))}</span>'
         f'<span class="text" dir="auto">{esc(shown) or "&nbsp;"}</span>'
         f'<span class="about">{about}</span></li>'
@@ -57,7 +57,7 @@ def _post(told: ClassifiedPost, places: dict[str, int], text: Texts, second_mode
 def _second(told: ClassifiedPost, places: dict[str, int], text: Texts, name: str) -> str:
     if not told.disagrees or told.second_label is None:
         return ""
-    chip = label_chip(told.second_label, places.get(told.second_label, 0), text)
+    chip = label_chip(told.second_label, places.get(told.second_label, 0))
     share = text.percent(told.second_probability or 0, 0)
     return f'<span class="second">≠ {esc(name)} {chip} <span class="num">{esc(share)}</span></span>'
 

@@ -13,7 +13,7 @@ from inference.live.statistics import StatisticsView, Window
 from inference.live.words import Distinct, Word
 from ui.html import bars, esc, label_chip, label_class, note, page
 from ui.live.render_posts import readable
-from ui.plots import Band, band_chart, legend, share_chart, titled
+from ui.plots import band_chart, legend, share_chart, titled
 from ui.translations import Texts
 
 SPANS = {"10": 10.0, "60": 60.0, "300": 300.0}
@@ -28,21 +28,19 @@ def charts(seen: StatisticsView, labels: Sequence[str], span_s: float, text: Tex
     every = text.duration(span_s)
     title = text("live.chart", every=every)
     keys = legend([(label_class(name, i), text.label(name)) for i, name in enumerate(labels)], square=True)
-    shares = share_chart(
-        [window.counts for window in line], labels, slots=slots, text=text, title=title, ago=ago
-    )
+    shares = share_chart([window.counts for window in line], labels, slots=slots, title=title, ago=ago)
     net_title = text("live.net", every=every)
     bands = [
-        Band(window.net.value, window.net.low, window.net.high) if window.net else None for window in line
+        Interval(window.net.value, window.net.low, window.net.high) if window.net else None for window in line
     ]
     now = line[-1].net if line else None
     said = f"{net_title}: {net_words(now, text)}" if now else net_title
-    net = band_chart(bands, slots=slots, low=-1.0, high=1.0, ago=ago, text=text, title=said)
+    net = band_chart(bands, slots=slots, low=-1.0, high=1.0, ago=ago, title=said)
     low, high = (text.label(name) for name in poles(labels))
     how = f'<p class="muted small">{esc(text("live.net_how", low=low, high=high))}</p>'
     right = f"<div>{titled(net_title, '', net)}{how}</div>"
     caption = text("live.shares", every=every, n=text.number(seen.now.n))
-    latest = f"<div><h3>{esc(caption)}</h3>{bars(_shares(seen.now, labels, text), text)}</div>"
+    latest = f"<div><h3>{esc(caption)}</h3>{bars(_shares(seen.now, labels, text))}</div>"
     left = f"<div>{titled(title, keys, shares)}{latest}</div>"
     return page(f'<div class="tt-two tt-charts">{left}{right}</div>')
 
@@ -110,7 +108,7 @@ def _time(at_s: float) -> str:
 def words(found: Mapping[str, Distinct], text: Texts) -> str:
     """Draw the words and hashtags that set each label's posts apart."""
     columns = "".join(
-        f"<div>{label_chip(label, place, text)}{_listed(distinct, text)}</div>"
+        f"<div>{label_chip(label, place)}{_listed(distinct, text)}</div>"
         for place, (label, distinct) in enumerate(found.items())
     )
     if not any(distinct.words or distinct.hashtags for distinct in found.values()):

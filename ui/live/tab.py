@@ -17,6 +17,7 @@ from typing import Any
 
 import gradio as gr
 
+from ui.html import html
 from ui.live.duel import BASE
 from ui.live.duel_panel import DuelPanel
 from ui.live.feeds import Watched
@@ -26,7 +27,6 @@ from ui.live.render_posts import posts
 from ui.live.render_stats import SPANS, charts, statistics, words
 from ui.live.scripts import LIST_JS, SLOT
 from ui.live.wiring import NEW, Wiring, following, known
-from ui.parts import html
 from ui.state import Workbench
 from ui.translations import I18N, Texts, texts_for
 

@@ -16,12 +16,11 @@ import gradio as gr
 
 from inference.common.errors import FeedError
 from inference.live.sources.replay import MAX_RATE_PER_S
-from ui.html import busy
+from ui.html import as_gradio_error, busy
 from ui.live.begin import begin, control, record, set_rate
 from ui.live.feeds import Watched
 from ui.live.form import LiveForm
 from ui.live.scripts import SAVE_JS
-from ui.parts import as_gradio_error
 from ui.state import Workbench
 from ui.translations import texts_for
 

@@ -3,8 +3,7 @@
     form = RecipeForm.build("quick")
     recipe = form.recipe("quick", values)       # values in the form's order; RecipeError for a bad one
 
-A new setting appears here by itself. Base and data have fields of their own in the Train
-tab. Knows nothing about runs.
+A new setting appears here by itself. Base and data have fields of their own in the Train tab.
 """
 
 from collections.abc import Sequence
@@ -46,9 +45,9 @@ class RecipeForm:
                     fields |= {name: _component(known[name], recipe) for name in names}
         with gr.Accordion(I18N("train.all_settings"), open=False), gr.Group(elem_classes="tt-form"):
             rest = [name for name in known if name not in FREQUENT]
-            for names in (rest[i : i + 2] for i in range(0, len(rest), 2)):
+            for pair in (rest[i : i + 2] for i in range(0, len(rest), 2)):
                 with gr.Row():
-                    fields |= {name: _component(known[name], recipe) for name in names}
+                    fields |= {name: _component(known[name], recipe) for name in pair}
         return cls(fields)
 
     @property
@@ -70,7 +69,7 @@ class RecipeForm:
 
 def _component(setting: Setting, recipe: Recipe) -> Any:
     value = _shown(getattr(recipe, setting.name))
-    texts = {"label": I18N(f"setting.{setting.name}"), "info": I18N(f"help.{setting.name}")}
+    texts: dict[str, Any] = {"label": I18N(f"setting.{setting.name}"), "info": I18N(f"help.{setting.name}")}
     if setting.choices:
         return gr.Dropdown(list(setting.choices), value=value, min_width=140, **texts)
     if setting.kind is bool:

@@ -1,10 +1,10 @@
 """The Publish panel of the Train tab: a finished run to the Hub, under the visitor's own account.
 
-    panel = build_publish(workbench)
-    panel.draw(visitor, text)            # -> what can be published, and how the visitor's own push stands
+    panel = build_publish(workbench.settings, workbench.publications)
+    panel.draw(visitor)                  # -> what can be published, and how the visitor's own push stands
 
-A handler asks for the right to publish and for the visitor's token, starts a child process, and forgets the
-token. Knows nothing about how a model is pushed: that is `training.publish`.
+A handler takes the visitor's token, starts a child process, and forgets the token. How a model is pushed is
+`training.publish`'s affair.
 """
 
 import dataclasses
@@ -16,13 +16,11 @@ import gradio as gr
 
 from inference.common.errors import RunError
 from training.runs.run import list_runs
-from ui.account.login import token_for
-from ui.account.rights import Visitor, check_may_train, visitor_of
-from ui.parts import as_gradio_error, html
-from ui.pushes import Order
-from ui.state import Workbench, known_run
-from ui.train.render_publish import publication
-from ui.translations import I18N, Texts, texts_for
+from ui.account import SpaceSettings, Visitor, changes_something, token_for, visitor_of
+from ui.html import as_gradio_error, button, esc, html, note, notes, page, row, table
+from ui.pushes import Order, Publication, Publications
+from ui.state import known_run
+from ui.translations import I18N, text
 
 
 @dataclass(frozen=True)
@@ -31,15 +29,10 @@ class PublishPanel:
 
     run: gr.Dropdown
     panel: gr.HTML
-    draw: Callable[[Visitor, Texts], tuple[list[str], str]]
+    draw: Callable[[Visitor], tuple[list[str], str]]
 
 
-def key_of(visitor: Visitor) -> str:
-    """Return under which name a visitor's pushes are kept; "" for somebody who can't publish."""
-    return f"user {visitor.name}" if visitor.name else "here" if visitor.is_here else ""
-
-
-def build_publish(workbench: Workbench) -> PublishPanel:
+def build_publish(space: SpaceSettings, publications: Publications) -> PublishPanel:
     """Draw the panel inside the current Blocks."""
     with (
         gr.Accordion(I18N("publish.title"), open=False, elem_id="publish", elem_classes="tt-panel"),
@@ -74,10 +67,10 @@ def build_publish(workbench: Workbench) -> PublishPanel:
             )
         panel = html(elem_id="publish-panel", actions=True)
 
-    def draw(visitor: Visitor, text: Texts) -> tuple[list[str], str]:
-        return finished(), publication(workbench.publications.look(key_of(visitor)), text)
+    def draw(visitor: Visitor) -> tuple[list[str], str]:
+        return finished(), publication(publications.look(visitor.key))
 
-    _wire(workbench, [run, repo, *options], panel, look=look, go=go)
+    _wire(space, publications, [run, repo, *options], panel, look=look, go=go)
     return PublishPanel(run, panel, draw)
 
 
@@ -86,17 +79,15 @@ def finished() -> list[str]:
     return [run.id for run in list_runs() if run.status().state == "finished"]
 
 
-def begin(workbench: Workbench, visitor: Visitor, order: Order, *, token: gr.OAuthToken | None) -> None:
-    """Start a push, or only a look at what would be sent. Raises NotAllowed, NotSignedIn or RunError."""
-    check_may_train(workbench.settings, visitor)
-    key = key_of(visitor)
-    found = None if order.dry_run else token_for(visitor, token)  # for a look nothing leaves this machine
-    if not key:
+def begin(publications: Publications, visitor: Visitor, order: Order) -> None:
+    """Start a push, or only a look at what would be sent. Raises NotSignedIn or RunError."""
+    token = None if order.dry_run else token_for(visitor)  # for a look nothing leaves this machine
+    if not visitor.key:
         raise RunError("Nobody is signed in, so nobody could be shown what is sent. Sign in first.")
-    workbench.publications.start(key, order, token=found)
+    publications.start(visitor.key, order, token=token)
 
 
-def order_of(run_id: str | None, repo_id: str, **options: bool) -> Order:
+def order_of(run_id: str | None, repo_id: str, **options: Any) -> Order:
     """Return the order of a finished run. Raises RunError when there is none, or no name to publish it by."""
     if not run_id:
         raise RunError("No run was chosen. Choose a finished run to publish.")
@@ -108,39 +99,38 @@ def order_of(run_id: str | None, repo_id: str, **options: bool) -> Order:
     return Order(run_id=run.id, source=str(run.path), repo_id=repo_id.strip(), **options)
 
 
-def _wire(workbench: Workbench, inputs: list[Any], panel: gr.HTML, *, look: gr.Button, go: gr.Button) -> None:
-    def shown(visitor: Visitor, request: gr.Request) -> str:
-        return publication(workbench.publications.look(key_of(visitor)), texts_for(request))
-
-    def order(visitor: Visitor, token: gr.OAuthToken | None, values: tuple[Any, ...], dry_run: bool) -> None:
+def _wire(
+    space: SpaceSettings,
+    publications: Publications,
+    inputs: list[Any],
+    panel: gr.HTML,
+    *,
+    look: gr.Button,
+    go: gr.Button,
+) -> None:
+    def begun(visitor: Visitor, values: tuple[Any, ...], *, dry_run: bool) -> str:
         run_id, repo_id, private, pr, adapter_only = values
-        with as_gradio_error():
-            check_may_train(workbench.settings, visitor)
-            wanted = order_of(
-                run_id, repo_id, private=private, pr=pr, adapter_only=adapter_only, dry_run=dry_run
-            )
-            begin(workbench, visitor, wanted, token=token)
+        order = order_of(run_id, repo_id, private=private, pr=pr, adapter_only=adapter_only, dry_run=dry_run)
+        begin(publications, visitor, order)
+        return publication(publications.look(visitor.key))
 
-    def publish(
-        request: gr.Request, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None, *values: Any
-    ) -> str:
-        visitor = visitor_of(request, profile)
-        order(visitor, token, values, False)
-        return shown(visitor, request)
+    @changes_something(space)
+    def publish(visitor: Visitor, *values: Any) -> str:
+        return begun(visitor, values, dry_run=False)
 
-    def publish_preview(request: gr.Request, profile: gr.OAuthProfile | None, *values: Any) -> str:
-        visitor = visitor_of(request, profile)
-        order(visitor, None, values, True)
-        return shown(visitor, request)
+    @changes_something(space)
+    def publish_preview(visitor: Visitor, *values: Any) -> str:
+        return begun(visitor, values, dry_run=True)
 
     def publish_cancel(request: gr.Request, profile: gr.OAuthProfile | None) -> str:
+        """Cancel one's own push, which needs no right to train: it may be withdrawn meanwhile."""
         visitor = visitor_of(request, profile)
         with as_gradio_error():
-            workbench.publications.cancel(key_of(visitor))
-        return shown(visitor, request)
+            publications.cancel(visitor.key)
+        return publication(publications.look(visitor.key))
 
     def publication_state(request: gr.Request, profile: gr.OAuthProfile | None) -> dict[str, Any]:
-        found = workbench.publications.look(key_of(visitor_of(request, profile)))
+        found = publications.look(visitor_of(request, profile).key)
         return dataclasses.asdict(found) if found else {}
 
     gr.api(publication_state, api_name="publication", queue=False)
@@ -148,3 +138,95 @@ def _wire(workbench: Workbench, inputs: list[Any], panel: gr.HTML, *, look: gr.B
     go.click(publish, inputs, panel, api_name="publish", **shared)
     look.click(publish_preview, inputs, panel, api_name="publish_preview", **shared)
     panel.select(publish_cancel, None, panel, api_name="publish_cancel", **shared)
+
+
+def publication(push: Publication | None) -> str:
+    """Draw somebody's newest push; "" when there is none."""
+    if push is None:
+        return ""
+    order = push.order
+    title = text("publish.title_look" if order.dry_run else "publish.title_push", run=order.run_id)
+    action = button(text("publish.cancel"), action="cancel", value="") if push.state == "running" else ""
+    parts = [
+        f'<div class="tt-row"><h2>{esc(title)} <span class="muted">{esc(order.repo_id)}</span></h2>'
+        f'<span class="grow"></span><span class="tt-actions">{action}</span></div>'
+    ]
+    if push.state == "running":
+        parts.append(_standing(push))
+    elif push.state == "done" and push.result:
+        parts.append(_result(push, push.result))
+    elif push.state == "cancelled":
+        parts.append(note(text("publish.cancelled"), "warn"))
+    elif push.state == "failed":
+        parts.append(note(push.error, "bad"))
+    if push.plan and (order.dry_run or push.state == "running"):
+        parts.append(_plan(push.plan))
+    return page(f'<div class="tt-stack">{"".join(parts)}</div>', "tt-push")
+
+
+def _standing(push: Publication) -> str:
+    phase = str(push.step.get("phase", "") or "prepare")
+    name = text(f"publish.step_{phase}") if text.has(f"publish.step_{phase}") else phase
+    done, total = _number(push.step.get("done")), _number(push.step.get("total"))
+    share = min(done / total, 1.0) if total else None
+    line = f"{name} · {size(int(done))} / {size(int(total))}" if total else name
+    width = f' style="width:{100 * share:.1f}%"' if share is not None else ""
+    known = f'aria-valuenow="{round(100 * share)}"' if share is not None else ""
+    css = "tt-progress" if share is not None else "tt-progress endless"
+    right = f'<b class="num">{text.percent(share, 0)}</b>' if share is not None else ""
+    return (
+        '<div><div class="tt-row" style="margin-bottom:6px" role="status">'
+        f'<span class="grow">{esc(line)}</span>{right}</div><div class="{css}" role="progressbar" '
+        f'aria-label="{esc(text("publish.progress"))}" aria-valuemin="0" aria-valuemax="100" {known}>'
+        f"<div{width}></div></div></div>"
+    )
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _result(push: Publication, result: dict[str, Any]) -> str:
+    verified = result.get("verified") or {}
+    said = text("publish.done" if result.get("changed", True) else "publish.unchanged")
+    if verified:
+        said += " " + text(
+            "publish.verified",
+            n=verified.get("n_texts", 0),
+            difference=f"{_number(verified.get('largest_difference')):.1g}",
+        )
+    links = [
+        f'<a href="{esc(url)}" target="_blank" rel="noopener">{esc(text(name))}</a>'
+        for name, url in (
+            ("publish.commit", result.get("commit_url")),
+            ("publish.pr_link", result.get("pr_url")),
+        )
+        if str(url or "").startswith(("https://", "http://"))
+    ]
+    remarks = notes([str(each) for each in result.get("notes") or ()])
+    return f'{note(said, "good")}<div class="tt-row">{" ".join(links)}</div>{remarks}'
+
+
+def _plan(plan: dict[str, Any]) -> str:
+    files = plan.get("files") or []
+    rows = [row("", [(esc(file["name"]), "name"), (esc(size(file["size"])), "num nowrap")]) for file in files]
+    total = size(sum(file["size"] for file in files))
+    head = [(text("publish.files", n=len(files), size=total), ""), (text("publish.size"), "num")]
+    drawn = table(head, rows, caption=text("publish.files", n=len(files), size=total), css="tall")
+    drawn += notes([str(each) for each in plan.get("notes") or ()])
+    card = str(plan.get("card") or "")
+    if card:
+        name = esc(text("publish.card"))
+        drawn += (
+            f'<details class="tt-details"><summary>{name}</summary>'
+            f'<pre class="tt-pre" tabindex="0" role="region" aria-label="{name}">{esc(card)}</pre></details>'
+        )
+    return drawn
+
+
+def size(n_bytes: int) -> str:
+    """Write a number of bytes in the largest unit that fits."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= factor:
+            return f"{text.number(n_bytes / factor, 1)}\u00a0{unit}"
+    return f"{text.number(n_bytes)}\u00a0B"

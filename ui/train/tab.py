@@ -24,18 +24,22 @@ from inference.common.paths import cache_dir
 from training.recipes import Recipe, available_recipes, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import Run, create_run, list_runs, running
-from ui.account.login import build_login, standing
-from ui.account.rights import check_may_train, may_train, visitor_of
-from ui.account.settings import SpaceSettings
-from ui.html import busy, esc
-from ui.parts import HEADING, REMARK, as_gradio_error, html, into_view
+from ui.account import (
+    SpaceSettings,
+    Visitor,
+    build_login,
+    changes_something,
+    check_may_train,
+    may_train,
+    standing,
+    visitor_of,
+)
+from ui.html import HEADING, REMARK, as_gradio_error, busy, esc, html, into_view
 from ui.state import Workbench, known_run
 from ui.train.form import RecipeForm
-from ui.train.preview import preview_panel
 from ui.train.publish import build_publish
-from ui.train.run_view import read_run
-from ui.train.view import run_panel, runs_table
-from ui.translations import I18N, Texts, texts_for
+from ui.train.view import preview_panel, read_run, run_panel, runs_table
+from ui.translations import I18N, text
 
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
@@ -125,11 +129,6 @@ def _count(file: str) -> int:
     return sum(1 for line in Path(file).read_bytes().splitlines() if line.strip()) if file else 0
 
 
-def _allow(workbench: Workbench, request: gr.Request, profile: gr.OAuthProfile | None) -> None:
-    """Raise NotAllowed for a visitor who may not change anything here."""
-    check_may_train(workbench.settings, visitor_of(request, profile))
-
-
 def _refuse_second() -> None:
     if busy := running():
         raise RunError(
@@ -137,7 +136,7 @@ def _refuse_second() -> None:
         )
 
 
-def draw(workbench: Workbench, chosen: str, text: Texts, *, may: bool = True) -> tuple[str, str]:
+def draw(workbench: Workbench, chosen: str, *, may: bool = True) -> tuple[str, str]:
     """Return the HTML of the chosen run (or the running, or the newest one) and of the list of runs.
 
     `may`: whether there are buttons to do something with them.
@@ -147,8 +146,8 @@ def draw(workbench: Workbench, chosen: str, text: Texts, *, may: bool = True) ->
     run = by_id.get(chosen) or running() or (runs[0] if runs else None)
     model = workbench.model
     loaded = model.run.id if model.run and model.state == "ready" else ""
-    panel = run_panel(read_run(run) if run else None, text, now=now, loaded=loaded, may=may)
-    return panel, runs_table(runs, run.id if run else "", text, now=now, loaded=loaded, may=may)
+    panel = run_panel(read_run(run) if run else None, now=now, loaded=loaded, may=may)
+    return panel, runs_table(runs, run.id if run else "", now=now, loaded=loaded, may=may)
 
 
 def build_train(workbench: Workbench) -> TrainTab:
@@ -166,7 +165,7 @@ def build_train(workbench: Workbench) -> TrainTab:
             preview = html(elem_id="data-preview", actions=True)
             panel = html(elem_id="run-panel", actions=True)
             runs = html(elem_id="run-list", actions=True)
-            publish = build_publish(workbench)
+            publish = build_publish(workbench.settings, workbench.publications)
     outputs = [panel, runs, strip, go, publish.run, publish.panel, shown]
     inputs = [*data.inputs, base, recipe_name, *form.components]
     _wire_preview(workbench, data, form, inputs, preview)
@@ -175,26 +174,25 @@ def build_train(workbench: Workbench) -> TrainTab:
         chosen: str, shown: list[str], request: gr.Request, profile: gr.OAuthProfile | None
     ) -> tuple[Any, ...]:
         """Draw again; what has not changed is not sent, so that nothing flickers or loses focus."""
-        visitor, text = visitor_of(request, profile), texts_for(request)
+        visitor = visitor_of(request, profile)
         may = may_train(workbench.settings, visitor)
-        drawn = [
-            *draw(workbench, chosen, text, may=may),
-            standing(workbench.settings, visitor, text),
+        drawn: list[Any] = [
+            *draw(workbench, chosen, may=may),
+            standing(workbench.settings, visitor),
             may,
-            *publish.draw(visitor, text),
+            *publish.draw(visitor),
         ]
         new = [*drawn[:3], gr.update(interactive=may), gr.update(choices=drawn[4]), drawn[5]]
-        old = shown or [None] * len(drawn)
+        old: list[Any] = shown or [None] * len(drawn)
         return (
             *(gr.skip() if was == now else to for was, now, to in zip(old, drawn, new, strict=True)),
             drawn,
         )
 
-    def start_training(request: gr.Request, profile: gr.OAuthProfile | None, *values: Any) -> tuple[Any, ...]:
-        with as_gradio_error():
-            _allow(workbench, request, profile)
-            run = begin(workbench, _recipe(form, values))
-        return (run.id, "", *draw(workbench, run.id, texts_for(request)))
+    @changes_something(workbench.settings)
+    def start_training(visitor: Visitor, *values: Any) -> tuple[Any, ...]:
+        run = begin(workbench, _recipe(form, values))
+        return (run.id, "", *draw(workbench, run.id))
 
     go.click(
         start_training,
@@ -297,10 +295,10 @@ def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown
         about = html(I18N(f"recipe.{first.name}"), html_template=REMARK)
         form = RecipeForm.build(first)
 
-    def show_recipe(name: str, request: gr.Request) -> list[Any]:
+    def show_recipe(name: str) -> list[Any]:
         with as_gradio_error():
             recipe = load_recipe(name)
-        return [esc(texts_for(request)(f"recipe.{name}")), *form.values(recipe)]
+        return [esc(text(f"recipe.{name}")), *form.values(recipe)]
 
     name.input(
         show_recipe, name, [about, *form.components], api_name="recipe", show_progress="hidden", queue=False
@@ -325,16 +323,14 @@ def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
 def _wire_preview(
     workbench: Workbench, data: _DataForm, form: RecipeForm, inputs: list[Any], preview: gr.HTML
 ) -> None:
-    def preview_data(request: gr.Request, profile: gr.OAuthProfile | None, *values: Any) -> Iterator[str]:
-        text, drawn = texts_for(request), ""
-        with as_gradio_error():
-            _allow(workbench, request, profile)
+    @changes_something(workbench.settings)
+    def preview_data(visitor: Visitor, *values: Any) -> Iterator[str]:
+        drawn = ""
         yield busy(text("preview.loading"))
-        with as_gradio_error():
-            try:
-                drawn = preview_panel(look_at(_recipe(form, values)), text)
-            finally:
-                yield drawn  # after an error nothing is left of "loading"
+        try:
+            drawn = preview_panel(look_at(_recipe(form, values)))
+        finally:
+            yield drawn  # after an error nothing is left of "loading"
 
     data.look.click(
         preview_data,
@@ -355,17 +351,17 @@ def _wire_actions(
     def on_action(
         current: str, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
     ) -> tuple[str, str, str]:
-        action, run_id, text = event.action, event.value, texts_for(request)
-        may = may_train(workbench.settings, visitor_of(request, profile))
+        action, run_id, visitor = event.action, event.value, visitor_of(request, profile)
         with as_gradio_error():
-            if action in ACTIONS:
-                _allow(workbench, request, profile)
+            if action in ACTIONS:  # else the run is only shown
+                check_may_train(workbench.settings, visitor)
             if action == "use":
                 gr.Info(text("train.loading", run=run_id), duration=4)
             act(workbench, action, run_id)
             if action == "use":
                 gr.Info(text("train.loaded", run=run_id), duration=4)
-        return (run_id, *draw(workbench, run_id, text, may=may))
+        may = may_train(workbench.settings, visitor)
+        return (run_id, *draw(workbench, run_id, may=may))
 
     return source.select(
         on_action,
@@ -381,12 +377,11 @@ def _wire_actions(
 def _api(workbench: Workbench) -> None:
     """The same as the buttons in the lists, for clients: they name the run."""
 
-    def run_action(action: str, run_id: str, request: gr.Request, profile: gr.OAuthProfile | None) -> str:
-        with as_gradio_error():
-            if action not in ACTIONS:
-                raise RunError(f"{action!r} is no action. Choose cancel, resume or use.")
-            _allow(workbench, request, profile)
-            act(workbench, action, run_id)
+    @changes_something(workbench.settings)
+    def run_action(visitor: Visitor, action: str, run_id: str) -> str:
+        if action not in ACTIONS:
+            raise RunError(f"{action!r} is no action. Choose cancel, resume or use.")
+        act(workbench, action, run_id)
         return f"{action}: {run_id}"
 
     def list_all() -> list[dict[str, Any]]:

@@ -1,37 +1,146 @@
-"""The Train tab's HTML: the run at work, the list of runs, the preview of the data.
+"""What the Train tab shows: a run as its folder has it, the list of runs, and the preview of a data set.
 
-Draws what `run_view` and `training.data.load` hand over; knows nothing about events, clicks or files.
+view = read_run(run)                 # curves, scores, sentences
+run_panel(view, now=time.time())     # the same as HTML
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from ui.html import button, empty, esc, note, notes, page, row, score_text, state_chip, table, tiles
-from ui.plots import Series, legend, line_chart, titled
-from ui.train.run_view import RunView, read_evaluation
-from ui.translations import Texts
+from inference.common.errors import TweetTuneError
+from training.evaluate.scores import Evaluation
+from training.runs.run import ACTIVE, RESUMABLE, Run, Status
+from ui.html import (
+    bars,
+    button,
+    empty,
+    esc,
+    label_chip,
+    note,
+    notes,
+    page,
+    row,
+    score_text,
+    state_chip,
+    table,
+    tiles,
+)
+from ui.plots import Series, histogram, legend, line_chart, titled
+from ui.translations import text
 
+if TYPE_CHECKING:  # at run time it would import the datasets library before the first page
+    from training.data.preview import Preview
+
+_MOST_POINTS = 240  # a line of more is thinned out: the eye can't tell, the browser can
+_SMOOTHING = 0.9
 _LONGEST_LIST = 50
 
 
-def run_panel(view: RunView | None, text: Texts, *, now: float, loaded: str = "", may: bool = True) -> str:
+@dataclass(frozen=True)
+class RunView:
+    """A run as it stands now."""
+
+    run: Run
+    status: Status
+    total_steps: int = 0
+    step: int = 0
+    epoch: float = 0.0
+    loss: tuple[tuple[float, float], ...] = ()
+    smooth_loss: tuple[tuple[float, float], ...] = ()
+    validation: tuple[Mapping[str, float], ...] = ()
+    notes: tuple[str, ...] = ()
+    estimate_s: float | None = None
+    evaluation: Evaluation | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it is at work, or about to be."""
+        return self.status.state in ACTIVE
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it can go on from a checkpoint."""
+        return self.status.state in RESUMABLE
+
+    def curve(self, key: str) -> tuple[tuple[float, float], ...]:
+        """Return one column of the validation events over the step."""
+        return tuple((float(event["step"]), float(event[key])) for event in self.validation if key in event)
+
+
+def read_evaluation(run: Run) -> Evaluation | None:
+    """Return a run's evaluation, None when there is none or it is torn."""
+    with suppress(TweetTuneError):
+        return run.evaluation()
+    return None
+
+
+def read_run(run: Run) -> RunView:
+    """Read a run's status and events; a torn file counts as not written yet."""
+    try:
+        stamp = (run.path / "events.jsonl").stat()
+    except OSError:
+        return RunView(run, run.status())
+    read = _read(run, stamp.st_mtime_ns, stamp.st_size)
+    return replace(read, status=run.status(), evaluation=read_evaluation(run))
+
+
+@lru_cache(maxsize=32)
+def _read(run: Run, written_ns: int, size: int) -> RunView:
+    """Read the events; they are asked for every second, by everybody who looks, and often nothing is new."""
+    events = run.events()
+    steps = sorted({e["step"]: e for e in events if e.get("kind") == "step"}.items())
+    checks = sorted({e["step"]: e for e in events if e.get("kind") == "validation"}.items())
+    loss = [(float(step), float(event["loss"])) for step, event in steps]
+    last = steps[-1][1] if steps else {}
+    estimates = [e["seconds"] for e in events if e.get("kind") == "estimate"]
+    notes = [e["text"] for e in events if e.get("kind") == "note" and e.get("text")]
+    sentences = [s for e in events if e.get("kind") == "data" for s in e.get("sentences", ())]
+    return RunView(
+        run=run,
+        status=run.status(),
+        total_steps=int(last.get("total_steps", 0)),
+        step=int(last.get("step", 0)),
+        epoch=float(last.get("epoch", 0.0)),
+        loss=_thin(loss),
+        smooth_loss=_thin(_smooth(loss)),
+        validation=tuple(event for _, event in checks),
+        notes=tuple(dict.fromkeys([*notes, *sentences])),
+        estimate_s=estimates[-1] if estimates else None,
+    )
+
+
+def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return exponential moving averages, corrected for their start."""
+    average, weight, smooth = 0.0, 0.0, []
+    for x, y in points:
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * y
+        weight = _SMOOTHING * weight + (1 - _SMOOTHING)
+        smooth.append((x, average / weight))
+    return smooth
+
+
+def _thin(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    step = max(1, len(points) // _MOST_POINTS)
+    kept = points[::step]
+    return tuple(kept if not points or kept[-1] == points[-1] else [*kept, points[-1]])
+
+
+def run_panel(view: RunView | None, *, now: float, loaded: str = "", may: bool = True) -> str:
     """Draw the chosen run: where it stands, its curves, its result and what can be done with it.
 
     `loaded` is the id of the run whose model is in use; `may`: whether the visitor may do anything with it.
     """
     if view is None:
         return page(empty(text("train.no_run"), text("train.no_run_next")))
-    parts = [
-        _title(view, text, loaded, may),
-        _standing(view, text, now),
-        _curves(view, text),
-        _result(view, text),
-    ]
+    parts = [_title(view, loaded, may), _standing(view, now), _curves(view), _result(view)]
     parts.append(notes(view.notes))
     return page(f'<div class="tt-card"><div class="tt-stack">{"".join(parts)}</div></div>')
 
 
-def _title(view: RunView, text: Texts, loaded: str, may: bool) -> str:
+def _title(view: RunView, loaded: str, may: bool) -> str:
     run_id, actions = view.run.id, ""
     if not may:
         actions = f'<span class="muted">{esc(text("train.in_use"))}</span>' if run_id == loaded else ""
@@ -44,18 +153,18 @@ def _title(view: RunView, text: Texts, loaded: str, may: bool) -> str:
     elif view.status.state == "finished":
         actions = button(text("train.use"), action="use", value=run_id, css="go")
     return (
-        f'<div class="tt-row"><h2>{esc(run_id)}</h2>{state_chip(view.status.state, text)}'
+        f'<div class="tt-row"><h2>{esc(run_id)}</h2>{state_chip(view.status.state)}'
         f'<span class="grow"></span><span class="tt-actions">{actions}</span></div>'
     )
 
 
-def _standing(view: RunView, text: Texts, now: float) -> str:
+def _standing(view: RunView, now: float) -> str:
     status = view.status
     if status.state in ("failed", "interrupted", "cancelled"):
         css = "bad" if status.state == "failed" else "warn"
-        return note(status.message or text(f"train.{status.state}"), css) + _tiles(view, text, now)
+        return note(status.message or text(f"train.{status.state}"), css) + _tiles(view, now)
     if not view.active:
-        return _tiles(view, text, now)
+        return _tiles(view, now)
     share = min(max(status.progress, 0.0), 1.0)
     phase = text(f"phase.{status.phase}") if text.has(f"phase.{status.phase}") else status.phase
     left = (
@@ -68,11 +177,11 @@ def _standing(view: RunView, text: Texts, now: float) -> str:
         f'<b class="num">{text.percent(share, 0)}</b></div>'
         f'<div class="tt-progress" role="progressbar" aria-label="{esc(text("train.progress"))}" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}">'
-        f'<div style="width:{100 * share:.1f}%"></div></div></div>' + _tiles(view, text, now)
+        f'<div style="width:{100 * share:.1f}%"></div></div></div>' + _tiles(view, now)
     )
 
 
-def _tiles(view: RunView, text: Texts, now: float) -> str:
+def _tiles(view: RunView, now: float) -> str:
     entries = []
     if view.total_steps:
         entries.append((text("train.step"), text.number(view.step), f"/ {text.number(view.total_steps)}"))
@@ -91,7 +200,7 @@ def _tiles(view: RunView, text: Texts, now: float) -> str:
     return tiles(entries) if entries else ""
 
 
-def _curves(view: RunView, text: Texts) -> str:
+def _curves(view: RunView) -> str:
     if not view.loss:
         return ""
     train, validation = text("train.loss_train"), text("train.loss_validation")
@@ -101,7 +210,6 @@ def _curves(view: RunView, text: Texts) -> str:
             Series(train, "train", view.smooth_loss),
             Series(validation, "validation", view.curve("loss"), dots=True),
         ],
-        text=text,
         title=text("train.loss"),
         x_last=view.total_steps,
     )
@@ -114,7 +222,6 @@ def _curves(view: RunView, text: Texts) -> str:
                 Series(names[0], "validation", view.curve("accuracy"), dots=True),
                 Series(names[1], "second", view.curve("macro_f1"), dots=True),
             ],
-            text=text,
             title=text("train.chart_validation"),
             x_last=view.total_steps,
             percent=True,
@@ -126,13 +233,13 @@ def _curves(view: RunView, text: Texts) -> str:
     return f'<div class="tt-two">{drawn}</div>'
 
 
-def _result(view: RunView, text: Texts) -> str:
+def _result(view: RunView) -> str:
     evaluation = view.evaluation
     if not evaluation or not evaluation.tuned:
         return ""
     sides = ((text("compare.base"), evaluation.base), (text("compare.tuned"), evaluation.tuned))
     shown = [(name, (side.scores.accuracy, side.scores.macro_f1)) for name, side in sides if side]
-    rows = [row(esc(name), [(score_text(one, text), "num") for one in scores]) for name, scores in shown]
+    rows = [row(esc(name), [(score_text(one), "num") for one in scores]) for name, scores in shown]
     head = [
         (text("train.result_head", n=text.number(evaluation.n)), ""),
         (text("score.accuracy"), "num"),
@@ -141,23 +248,21 @@ def _result(view: RunView, text: Texts) -> str:
     return table(head, rows, caption=text("train.result"))
 
 
-def runs_table(
-    runs: Sequence[Any], chosen: str, text: Texts, *, now: float, loaded: str = "", may: bool = True
-) -> str:
+def runs_table(runs: Sequence[Run], chosen: str, *, now: float, loaded: str = "", may: bool = True) -> str:
     """Draw the list of runs, newest first; `loaded` and `may` as for `run_panel`."""
     if not runs:
         return ""
     names = ("run", "state", "recipe", "data", "accuracy", "when")
     head = [(text(f"runs.{name}"), "num" if name == "accuracy" else "") for name in names] + [("", "")]
     rows = [
-        _run_row(run, run.id == chosen, text, now, _action(run, run.id == loaded, may, text))
+        _run_row(run, run.id == chosen, now, _action(run, run.id == loaded, may))
         for run in runs[:_LONGEST_LIST]
     ]
     title = f'<div class="tt-row" style="margin:4px 0 8px"><h2>{esc(text("runs.title"))}</h2></div>'
     return page(title + table(head, rows, caption=text("runs.title"), css="tall"))
 
 
-def _action(run: Any, loaded: bool, may: bool, text: Texts) -> str:
+def _action(run: Run, loaded: bool, may: bool) -> str:
     state = run.status().state
     if loaded:
         return f'<span class="muted">{esc(text("train.in_use"))}</span>'
@@ -168,12 +273,12 @@ def _action(run: Any, loaded: bool, may: bool, text: Texts) -> str:
     return ""
 
 
-def _run_row(run: Any, chosen: bool, text: Texts, now: float, action: str) -> str:
+def _run_row(run: Run, chosen: bool, now: float, action: str) -> str:
     status, evaluation = run.status(), read_evaluation(run)
     tuned = evaluation.tuned if evaluation else None
-    accuracy = score_text(tuned.scores.accuracy, text) if tuned else "–"
+    accuracy = score_text(tuned.scores.accuracy) if tuned else "–"
     show = button(run.id, action="show", value=run.id, css="link")
-    state = state_chip(status.state, text)
+    state = state_chip(status.state)
     if status.state == "running":
         state += f' <span class="muted small">{text.percent(status.progress, 0)}</span>'
     data = run.recipe.dataset.rsplit("/", 1)[-1] if run.recipe.dataset.startswith("/") else run.recipe.dataset
@@ -181,3 +286,50 @@ def _run_row(run: Any, chosen: bool, text: Texts, now: float, action: str) -> st
     cells.append((esc(text.when(status.started_at, now=now)), "muted nowrap"))
     cells.append((f'<span class="tt-actions">{action}</span>', ""))
     return row(show, cells, css="chosen" if chosen else "")
+
+
+def preview_panel(seen: "Preview") -> str:
+    """Draw a preview."""
+    report = seen.report
+    sizes = [
+        (text(f"split.{split}"), text.number(rows.used), text("preview.rows"))
+        for split, rows in report.rows.items()
+    ]
+    sizes.append((text("preview.median"), text.number(seen.median_characters), text("preview.characters")))
+    sizes.append((text("preview.longest"), text.number(seen.longest_characters), text("preview.characters")))
+    close = button(text("preview.close"), action="close", value="")
+    title = (
+        f'<div class="tt-row"><h2>{esc(text("preview.title"))}</h2>'
+        f'<span class="muted grow">{esc(report.source.name)}</span>{close}</div>'
+    )
+    return page(
+        f'{title}{tiles(sizes)}<div class="tt-two">{_balance(seen)}{_lengths(seen)}</div>'
+        f"{_samples(seen)}{notes(report.sentences())}",
+        "tt-card tt-stack",
+    )
+
+
+def _balance(seen: "Preview") -> str:
+    total = max(seen.n, 1)
+    rows = [
+        (label, index, count / total, f"{text.number(count)} · {text.percent(count / total)}")
+        for index, (label, count) in enumerate(seen.balance.items())
+    ]
+    return f'<div><h3 style="margin-bottom:8px">{esc(text("preview.balance"))}</h3>{bars(rows)}</div>'
+
+
+def _lengths(seen: "Preview") -> str:
+    counts = [part.n for part in seen.lengths]
+    edges = [part.low - 1 for part in seen.lengths] + [seen.lengths[-1].high]
+    title = text("preview.lengths")
+    return f"<div><h3>{esc(title)}</h3>{histogram(counts, edges, title=title)}</div>"
+
+
+def _samples(seen: "Preview") -> str:
+    places = {label: place for place, label in enumerate(seen.balance)}
+    rows = [
+        row("", [(esc(seen_row.text), "text"), (label_chip(seen_row.label, places[seen_row.label]), "chips")])
+        for seen_row in seen.rows
+    ]
+    head = [(text("preview.text"), ""), (text("preview.label"), "")]
+    return table(head, rows, caption=text("preview.samples"))

@@ -16,7 +16,7 @@ from training.jobs.record import Rental, keep, load
 from training.recipes import change, load_recipe
 from training.runs import process
 from training.runs import run as jobs
-from ui.train.run_view import read_run
+from ui.train.view import read_run
 
 TEXTS = ["i love this", "the report is on the table", "worst monday"]
 

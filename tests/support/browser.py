@@ -1,0 +1,112 @@
+"""A real Chromium, pages that may have no error and call no other host, and what axe says of them.
+
+Needs a Chromium on the PATH (Debian: `apt-get install chromium`), downloads none, and is skipped without it.
+The browser is one for a file: while Playwright runs, this thread has an event loop, and others need theirs.
+"""
+
+import shutil
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+SLOW_MS = 60_000  # of patience with a busy machine
+expect.set_options(timeout=SLOW_MS)
+
+MARKS = [
+    pytest.mark.alone,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
+]
+"""What every file of browser tests is marked with."""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--no-first-run",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Return a function that opens pages; at the end no page may have had an error or called another host.
+
+    With `hold`, a Gate, the server gets the page's requests only when the test opens it.
+    """
+    contexts, problems = [], []
+
+    def seen(message):
+        if message.type == "error":
+            problems.append(message.text)
+
+    def open_page(url, *, width=1440, dark=False, locale="en-US", hold=None):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", locale=locale
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(SLOW_MS)
+        page.on("console", seen)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: inside(request.url) or problems.append(f"outside: {request.url}"))
+        if hold is not None:
+            page.route("**/gradio_api/run/**", hold.take)
+        page.goto(url)
+        page.wait_for_selector("#header h1" if hold is None else "[role=tab]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+class Gate:
+    """Holds a page's requests back until it is opened."""
+
+    def __init__(self):
+        self.held, self.is_open = [], False
+
+    def take(self, route):
+        route.continue_() if self.is_open else self.held.append(route)
+
+    def open(self):
+        self.is_open = True
+        for route in self.held:
+            route.continue_()
+
+
+def inside(url):
+    return url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+
+
+def tab(page, name):
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def violations(page):
+    """Return the serious violations that axe finds on the page as it is."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        (each["id"], each["impact"], [node["html"][:200] for node in each["nodes"][:3]])
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+def overflow(page):
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

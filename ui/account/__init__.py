@@ -1,1 +1,0 @@
-"""Who visits: sign-in, what a visitor may change, and what the owner has set."""
