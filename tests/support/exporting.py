@@ -1,6 +1,9 @@
-"""A tiny artifact with an onnx/ folder, for the tests that serve one."""
+"""A tiny artifact with an onnx/ folder, exported once a session, for the tests that serve one."""
 
+import atexit
+import functools
 import shutil
+import tempfile
 from pathlib import Path
 
 from inference.export.export import export_onnx
@@ -9,7 +12,14 @@ from tests.support import tweets
 
 def exported(artifact: Path, folder: Path) -> Path:
     """Return a copy of an artifact, in a new folder, with what export adds."""
-    shutil.copytree(artifact, folder)
-    texts, labels = zip(*tweets(120, seed=5), strict=True)
+    return Path(shutil.copytree(_exported_once(artifact), folder))
+
+
+@functools.cache
+def _exported_once(artifact: Path) -> Path:
+    place = tempfile.mkdtemp(prefix="exported-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    folder = Path(shutil.copytree(artifact, Path(place) / "artifact"))
+    texts, labels = zip(*tweets(240, seed=3), strict=True)
     export_onnx(folder, texts, labels)
     return folder

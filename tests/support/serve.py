@@ -1,6 +1,7 @@
 """Real servers for the tests: in a thread, to look inside, or the command line in a process of its own."""
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -98,17 +99,20 @@ def read(answer: http.client.HTTPResponse) -> Answer:
     return Answer(answer.status, headers, json.loads(content) if is_json else content)
 
 
+@functools.cache
+def loaded(source: str) -> Classifier:
+    """Return the classifier of a folder, which all servers of a session share."""
+    return Classifier.load(source)
+
+
 @contextlib.contextmanager
-def serving(
-    sources: dict[str, Any], *, load=Classifier.load, start=True, loop="auto", **settings: Any
-) -> Iterator[Running]:
-    """Run a server in a thread, on a loop of uvicorn's choice; ready, unless `start` is False."""
+def serving(sources: dict[str, Any], *, load=loaded, start=True, **settings: Any) -> Iterator[Running]:
+    """Run a server in a thread; ready, unless `start` is False."""
     service = Service(sources, settings=Settings(**settings), load=load)
     if start:
         service.load()
     listener = listen("127.0.0.1", 0)
     server = GracefulServer(service)
-    server.config.loop = loop
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

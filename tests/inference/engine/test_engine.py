@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from inference import Classifier
+from inference import Classifier, cli
 from inference.classifier import budgeted_batches
 from inference.common.errors import ArtifactError
 from inference.common.machine import cores
@@ -18,27 +18,26 @@ from inference.export.smoothing import largest_inputs, smooth
 from inference.export.weights import read_weights
 from inference.trunk import pad_ids
 from tests.support import command, tweets, write_csv
+from tests.support.exporting import exported
 from tests.support.served import trained
 
 ODD = ["", " ", "😀" * 40, "nul \x00", "שלום", "lone \ud800", "sunny " * 300]
 
 
-def exported(run, folder):
+def with_record(run, folder):
     """Return a copy of an artifact with its ONNX files, and the record of its parity."""
-    shutil.copytree(run.artifact, folder)
-    rows = tweets(240, seed=3)
-    found = export_onnx(folder, [text for text, _ in rows], [label for _, label in rows])
-    return folder, found.record
+    path = exported(run.artifact, folder)
+    return path, json.loads((path / "onnx" / "parity.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def gpt2(trained_gpt2, tmp_path_factory):
-    return exported(trained_gpt2, tmp_path_factory.mktemp("onnx") / "gpt2")
+    return with_record(trained_gpt2, tmp_path_factory.mktemp("onnx") / "gpt2")
 
 
 @pytest.fixture(scope="module")
 def llama(trained_llama, tmp_path_factory):
-    return exported(trained_llama, tmp_path_factory.mktemp("onnx") / "llama")
+    return with_record(trained_llama, tmp_path_factory.mktemp("onnx") / "llama")
 
 
 @pytest.fixture(params=["gpt2", "llama"])
@@ -93,7 +92,6 @@ def test_the_batch_changes_no_answer_of_int8(model):
 
 def test_what_the_gate_found_stands_beside_the_files(model):
     path, record = model
-    assert json.loads((path / "onnx" / "parity.json").read_text()) == record
     exact, int8 = record["engines"]["float32"], record["engines"]["int8"]
     assert exact["n"] == int8["n"] == 120  # every second text; the others set the margin
     assert exact["labels_equal"] == 1
@@ -321,27 +319,30 @@ def test_validation_rows(tmp_path):
         validation_rows(tmp_path / "none.jsonl")
 
 
-def test_the_command_exports_by_labelled_texts(trained_llama, tmp_path):
-    shutil.copytree(trained_llama.artifact, tmp_path / "artifact")
-    file = tmp_path / "validation.jsonl"
+def test_the_command_exports_by_labelled_texts(trained_llama, tmp_path, capsys):
+    artifact = tmp_path / "artifact"
+    shutil.copytree(trained_llama.artifact, artifact)
+    file = tmp_path / "validation.jsonl"  # where a run keeps its own validation split
     rows = tweets(120, seed=4)
     file.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
-    done = command("inference", "export", tmp_path / "artifact")
-    assert done.returncode == 0, done.stderr  # the run's own validation split stands beside the artifact
-    done = command("inference", "export", tmp_path / "artifact", "--validation", file, "--json")
-    assert json.loads(done.stdout)["engines"]["float32"]["passes"]
-    file.unlink()
-    missing = command("inference", "export", tmp_path / "artifact")
-    assert missing.returncode == 1
-    assert missing.stderr.startswith(f"The validation texts can't be read: {file} can't be read (")
-    assert missing.stderr.endswith("Give labelled texts with --validation F.jsonl.\n")
-    question = ("inference", "classify", tmp_path / "artifact", "i love this", "--engine")
-    fast = command(*question, "onnx")
-    assert fast.returncode == 0, fast.stderr
-    label, probability = fast.stdout.split()[:2]
-    exact = command(*question, "torch").stdout.split()
-    assert label == exact[0]
-    assert float(probability.rstrip("%")) == pytest.approx(float(exact[1].rstrip("%")), abs=2)
+    done = command("inference", "export", artifact, "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["engines"]["float32"]["passes"]
+    assert record == json.loads((artifact / "onnx" / "parity.json").read_text(encoding="utf-8"))
+    other = file.rename(tmp_path / "other.jsonl")
+    assert cli.main(["export", str(artifact)]) == 1
+    missing = capsys.readouterr().err
+    assert missing.startswith(f"The validation texts can't be read: {file} can't be read (")
+    assert missing.endswith("Give labelled texts with --validation F.jsonl.\n")
+    assert cli.main(["export", str(artifact), "--validation", str(other)]) == 0
+    assert capsys.readouterr().out.startswith(f"{artifact / 'onnx'} is written: int8 with float32")
+    answers = []
+    for engine in ("onnx", "torch"):
+        assert cli.main(["classify", str(artifact), "i love this", "--engine", engine]) == 0
+        answers.append(capsys.readouterr().out.split())
+    assert answers[0][0] == answers[1][0]
+    assert float(answers[0][1].rstrip("%")) == pytest.approx(float(answers[1][1].rstrip("%")), abs=2)
 
 
 def test_a_run_that_is_asked_to_exports_at_its_end(tiny_gpt2, tmp_path):

@@ -1,33 +1,23 @@
 """The tools classify and compare, asked by the protocol's own client over both of its transports."""
 
-import asyncio
 import contextlib
 import http.client
 import json
-import os
 import statistics
-import sys
 import threading
 import time
 
-import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from mcp import ClientSession, StdioServerParameters
-from mcp.client.stdio import stdio_client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult
 
-from inference import Classifier
 from inference.serving.app import create_server
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
 from inference.serving.schema import Settings
 from inference.serving.service import Service
-from tests.support import REPOSITORY
+from tests.support.agents import TEXTS, check_classified, content, error, over_http, over_stdio
 
-TEXTS = ["i love this sunny day", "worst monday", "the paper"]
 TOKEN = "a-token-of-these-tests"
 
 
@@ -60,63 +50,6 @@ def two(trained_gpt2, trained_llama):
     artifacts = {"first": trained_gpt2.artifact, "second": trained_llama.artifact}
     with mounted(artifacts, max_texts=50, max_body_mb=0.5) as (port, service):
         yield port, service
-
-
-def over_http(port: int, *calls: tuple[str, dict], headers: dict[str, str] | None = None) -> list:
-    """Return the tools and the results of some calls, over one client session."""
-
-    async def run() -> list:
-        async with (
-            httpx.AsyncClient(headers=headers, timeout=30) as client,
-            streamable_http_client(f"http://127.0.0.1:{port}/mcp", http_client=client) as (reader, writer, _),
-            ClientSession(reader, writer) as session,
-        ):
-            return await asked(session, calls)
-
-    return asyncio.run(run())
-
-
-async def asked(session: ClientSession, calls) -> list:
-    await session.initialize()
-    tools = (await session.list_tools()).tools
-    return [tools, *[await session.call_tool(name, arguments) for name, arguments in calls]]
-
-
-def over_stdio(*arguments: object, calls=()) -> list:
-    """Return the same from `python -m inference mcp`."""
-
-    async def run() -> list:
-        parameters = StdioServerParameters(
-            command=sys.executable,
-            args=["-m", "inference", "mcp", *map(str, arguments)],
-            cwd=REPOSITORY,
-            env=dict(os.environ),
-        )
-        with open(os.devnull, "w") as log:
-            async with stdio_client(parameters, log) as streams, ClientSession(*streams) as session:
-                return await asked(session, calls)
-
-    return asyncio.run(run())
-
-
-def content(result: CallToolResult) -> dict:
-    """Return what a tool said; its text and its structured content say the same."""
-    assert not result.isError, result.content
-    assert json.loads(result.content[0].text) == result.structuredContent
-    return result.structuredContent
-
-
-def error(result: CallToolResult) -> str:
-    assert result.isError
-    return result.content[0].text
-
-
-def check_classified(found: dict, artifact) -> None:
-    classifier = Classifier.load(artifact)
-    for row, prediction in zip(found["results"], classifier.predict(TEXTS), strict=True):
-        expected = dict(zip(classifier.labels, prediction.probabilities, strict=True))
-        assert {said["label"]: said["score"] for said in row} == pytest.approx(expected, abs=1e-5)
-        assert row[0]["label"] == prediction.label
 
 
 def test_http_classifies_and_compares(two, trained_gpt2, trained_llama):

@@ -19,8 +19,8 @@ from transformers import GPT2Config, GPT2ForSequenceClassification
 from app import create_app
 from inference.serving.schema import Settings
 from inference.serving.service import Service
-from tests.inference.serving.test_mcp import check_classified, content, over_http
 from tests.support import WORDS, wait_for
+from tests.support.agents import check_classified, content, over_http
 from tests.support.serve import Running, listen, metric, post
 from tests.support.served import ROOT, app_process
 from ui.server import Server
@@ -71,9 +71,19 @@ class Asking(threading.Thread):
         self.ended = time.monotonic()
 
 
-def test_sigterm_under_load_answers_what_the_app_accepted(tmp_path, slow_model):
+def test_the_app_answers_people_agents_and_at_sigterm_what_it_accepted(tmp_path, slow_model):
     with app_process(tmp_path, "--model", str(slow_model)) as (port, process):
-        wait_for(lambda: Running(port).get("/readyz").status == 200)
+        at_app = Running(port)
+        wait_for(lambda: at_app.get("/readyz").status == 200)
+        models = {"fine-tuned": True, "base": False}
+        assert at_app.get("/readyz").json == {"status": "ready", "models": models}
+        refused = at_app.ask({"inputs": "a"}, "/models/base")
+        assert refused.status == 503
+        assert refused.json["error"] == "No model is loaded as base. Loaded: fine-tuned."
+        texts = ["i love this sunny day", "worst monday", "the paper"]
+        tools, classified = over_http(port, ("classify", {"inputs": texts}))
+        assert [tool.name for tool in tools] == ["classify", "compare"]
+        check_classified(content(classified), slow_model)
         with socket.create_connection(("127.0.0.1", port), timeout=60) as page:  # as an open page holds it
             page.sendall(b"GET /gradio_api/heartbeat/abc HTTP/1.1\r\nHost: x\r\n\r\n")
             assert page.recv(65536).startswith(b"HTTP/1.1 200 ")
@@ -163,23 +173,6 @@ def test_a_route_that_fails_says_so_in_json(empty, monkeypatch):
     found = empty.get("/metrics")
     assert (found.status, found.headers["content-type"]) == (500, "application/json")
     assert found.json["error"] == "The server failed on this request; its log says why."
-
-
-def test_the_model_is_ready_without_a_base_and_agents_can_ask_it(slow_model, tmp_path):
-    with app_process(tmp_path, "--model", str(slow_model)) as (port, _):
-        at_app = Running(port)
-        wait_for(lambda: at_app.get("/readyz").status == 200)
-        assert at_app.get("/readyz").json == {
-            "status": "ready",
-            "models": {"fine-tuned": True, "base": False},
-        }
-        refused = at_app.ask({"inputs": "a"}, "/models/base")
-        assert refused.status == 503
-        assert refused.json["error"] == "No model is loaded as base. Loaded: fine-tuned."
-        texts = ["i love this sunny day", "worst monday", "the paper"]
-        tools, classified = over_http(port, ("classify", {"inputs": texts}))
-        assert [tool.name for tool in tools] == ["classify", "compare"]
-        check_classified(content(classified), slow_model)
 
 
 def test_a_port_that_is_none_is_one_sentence(tmp_path):

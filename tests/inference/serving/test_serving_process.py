@@ -99,7 +99,7 @@ def folder(tmp_path, trained_gpt2) -> Path:
 
 
 def test_a_model_is_replaced_without_dropping_a_request(trained_gpt2, trained_llama):
-    with serving({"demo": trained_gpt2.artifact}) as running:
+    with serving({"demo": trained_gpt2.artifact}, load=Classifier.load) as running:
         old = weakref.ref(running.service.models.get().classifier)
         with Load(running) as load:
             for artifact in (trained_llama.artifact, trained_gpt2.artifact, trained_llama.artifact):
@@ -170,39 +170,45 @@ def test_sighup_loads_the_model_again_and_a_second_sigint_ends_it_at_once(tmp_pa
             assert running.process.wait(5) == 128 + signal.SIGINT
 
 
-def test_several_workers_share_an_address_and_a_token(tmp_path, trained_gpt2):
-    with command(
-        trained_gpt2.artifact, "--workers", 2, folder=tmp_path, TWEETTUNE_TOKENS="first second"
-    ) as running:
-        wait_for(lambda: sum("is ready" in line["message"] for line in running.lines()) == 2)
-        assert running.ask({"inputs": TEXTS[0]}).status == 401
-        for _ in range(10):
-            assert running.ask({"inputs": TEXTS[0]}, Authorization="Bearer second").status == 200
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(30) == 0
-    assert "second" not in running.log.read_text()
-
-
 def workers_of(running):
     children = psutil.Process(running.process.pid).children()
     return [child for child in children if "spawn_main" in str(child.cmdline())]
 
 
-def test_workers_share_cores_and_rate_and_outlive_a_sighup_at_their_start(tmp_path, trained_gpt2):
-    options = (trained_gpt2.artifact, "--workers", 2, "--rate-limit", 1)
-    with command(*options, folder=tmp_path, ready=False, OMP_NUM_THREADS="2") as running:
+def test_workers_share_address_settings_cores_and_rate(tmp_path, trained_gpt2):
+    """Every option reaches them, and signals at their start do no harm."""
+    limits = (
+        "--max-texts",
+        2,
+        "--max-body-mb",
+        0.001,
+        "--rate-limit",
+        1,
+        "--cors-origin",
+        "https://a.example",
+    )
+    variables = {"OMP_NUM_THREADS": "2", "TWEETTUNE_TOKENS": "first second"}
+    options = (f"demo={trained_gpt2.artifact}", "--workers", 2, *limits)
+    with command(*options, folder=tmp_path, ready=False, **variables) as running:
         wait_for(lambda: "TweetTune serves at" in running.log.read_text())
         for _ in range(10):
             running.process.send_signal(signal.SIGHUP)
             time.sleep(0.1)
         wait_for(lambda: running.process.poll() is not None or is_ready(running), every=0.1)
         assert [worker.environ()["OMP_NUM_THREADS"] for worker in workers_of(running)] == ["1", "1"]
+        first, second = ({"Authorization": f"Bearer {token}"} for token in ("first", "second"))
+        assert running.ask({"inputs": TEXTS[0]}).status == 401
+        assert running.ask({"inputs": [TEXTS[0]] * 3}, **first).status == 413
+        assert running.ask({"inputs": "a" * 2000}, **first).status == 413
+        answer = running.ask({"inputs": TEXTS[0]}, **first, Origin="https://a.example")
+        assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://a.example")
         began = time.monotonic()
-        statuses = Counter(running.ask({"inputs": TEXTS[0]}).status for _ in range(40))
-        assert statuses[200] <= 11 + (time.monotonic() - began), statuses
+        statuses = Counter(running.ask({"inputs": TEXTS[0]}, **second).status for _ in range(40))
+        assert set(statuses) == {200, 429} and statuses[200] <= 11 + (time.monotonic() - began), statuses
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(30) == 0
     assert all(line["level"] in ("info", "warning") for line in running.lines())
+    assert "second" not in running.log.read_text()
 
 
 def test_a_worker_that_is_ended_by_a_signal_of_its_own_is_an_error(tmp_path, trained_gpt2):

@@ -9,8 +9,7 @@ from inference import cli
 from inference.serving.command import port_of, settings_of, trusted_proxies
 from inference.serving.errors import ServingError
 from inference.serving.schema import LOOPBACK, PRIVATE_NETWORKS, Settings
-from tests.support import wait_for
-from tests.support.serve import command, serving
+from tests.support.serve import serving
 
 TEXT = "what a happy sunny day"
 
@@ -105,22 +104,3 @@ def test_a_port_that_is_none_is_an_error_of_serve_alone(monkeypatch, capsys):
     assert cli.parser().parse_args(["classify", "demo", "a day"]).text == ["a day"]
     assert port_of(8000, GRADIO_SERVER_PORT="", PORT="8123") == 8123
     assert port_of(8000, PORT=None) == 8000
-
-
-def test_options_are_kept_by_the_command_s_own_process(trained_gpt2, tmp_path):
-    options = (
-        "--max-texts",
-        2,
-        "--max-body-mb",
-        0.001,
-        "--rate-limit",
-        0.5,
-        "--cors-origin",
-        "https://a.example",
-    )
-    with command(f"demo={trained_gpt2.artifact}", *options, folder=tmp_path) as running:
-        assert running.ask({"inputs": [TEXT] * 3}).status == 413
-        assert running.ask({"inputs": "a" * 2000}).status == 413
-        answer = running.ask({"inputs": TEXT}, Origin="https://a.example")
-        assert answer.headers["access-control-allow-origin"] == "https://a.example"
-        wait_for(lambda: running.ask({"inputs": [TEXT] * 2}).status == 429)
