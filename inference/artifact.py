@@ -6,14 +6,14 @@
       README.md                           the model card, with the measured results
       evaluation.json                     scores of base and fine-tuned on the locked test split
       provenance.json                     recipe, base, data, seed, versions, machine, duration
-      reference.json                      what the training texts were like, in counts, to tell drift by
+      reference.json                      what the training texts were like, in counts, to notice drift by
       examples.json                       sentences of ours with both models' answers, for the card
       assets/                             the card's pictures
       base_head.safetensors               the calibrated zero-shot head of the untouched base
       adapter/                            the LoRA weights alone, for peft
       onnx/                               the same classifier for ONNX Runtime, and how alike it answers
 
-Loading needs only the first two lines of files. Knows nothing about how an artifact is made.
+Loading needs only the first two lines of files.
 """
 
 import json

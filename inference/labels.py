@@ -3,7 +3,6 @@
     label_words(("negative", "not_sure"))      # -> ("negative", "not sure")
 
 The order of an artifact's labels is its config's `id2label`; nothing else stores it.
-Knows nothing about models or tokenizers.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ SENTIMENT = tuple(label.name.lower() for label in Label)
 
 
 def label_words(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the word (or words) a prompt uses for each label name: lower case, `_` and `-` as spaces."""
+    """Return the verbalizer: the word (or words) a prompt uses for each label name, `_` and `-` as spaces."""
     return tuple(" ".join(name.lower().replace("_", " ").replace("-", " ").split()) or name for name in names)
 
 

@@ -7,7 +7,7 @@ The prompt's tokens are "special tokens" of a `TemplateProcessing` post-processo
 text and never the prompt, and an empty text is never zero tokens. The text itself is tidied a little on its
 way in: a link becomes "http" (its letters say nothing and cost a dozen tokens), a backtick within a word
 becomes an apostrophe, white space around it is dropped and one space put before it, as the base saw words in
-its own training. An empty prompt leaves the text as it is. Knows nothing about labels or models.
+its own training. An empty prompt leaves the text as it is.
 """
 
 import json

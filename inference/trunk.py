@@ -8,7 +8,6 @@ The states of a text leave the trunk once and can then pass through any number o
 training, or base and fine-tuned side by side. States are padded on the *left*, so that the classifier's own
 pooling (the last position, when it is given states instead of token ids) is right; rotary positions are
 relative, and GPT-2 adds its positions inside the trunk, so nothing in the top depends on the shift.
-Knows nothing about LoRA or files.
 """
 
 from collections.abc import Iterator, Sequence

@@ -86,7 +86,7 @@ class Batcher:
 
     def __init__(
         self,
-        logits: Callable[[list[Sequence[int]]], Logits],
+        logits: Callable[[Sequence[Sequence[int]]], Logits],
         *,
         settings: Settings | None = None,
         compute_lock: AbstractContextManager[Any] | None = None,
@@ -146,7 +146,7 @@ class Batcher:
             self._start_batch()
         return request.future
 
-    def warm_up(self, batches: Sequence[list[Sequence[int]]]) -> list[Logits]:
+    def warm_up(self, batches: Sequence[Sequence[Sequence[int]]]) -> list[Logits]:
         """Compute batches in the thread that will compute all others: what it needs is laid out there."""
         with self._compute_lock:
             return list(self._engine.submit(lambda: [self._logits(batch) for batch in batches]).result())

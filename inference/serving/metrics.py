@@ -2,10 +2,10 @@
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
+from inference.engine import Engine
 from inference.serving.batcher import QueueLoad
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -72,7 +72,7 @@ class Metrics:
         if truncated:
             self.truncated.labels(model).inc(truncated)
 
-    def watch_model(self, name: str, engine: Any, load: Callable[[], QueueLoad]) -> None:
+    def watch_model(self, name: str, engine: Engine, load: Callable[[], QueueLoad]) -> None:
         """Show which engine a model has from now on, and what waits for it."""
         self.model.labels(name).info({"engine": engine.name})
         self.queue_texts.labels(name).set_function(lambda: load().texts)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from inference.artifact import PROVENANCE, read_record
+from inference.classifier import Classifier
 from inference.common.errors import ArtifactError
 from inference.serving.batcher import Batcher
 from inference.serving.errors import NotReady, UnknownModel
@@ -33,7 +34,7 @@ class ServedModel:
     """A model that is warmed up and answers."""
 
     name: str
-    classifier: Any
+    classifier: Classifier
     batcher: Batcher
     about: dict[str, Any]
     """What /version says of it: labels, engine, where it comes from; no path of this machine."""
@@ -70,8 +71,8 @@ class Models:
         self,
         sources: Mapping[str, str],
         *,
-        load: Callable[[str], Any],
-        make_batcher: Callable[[str, Any, threading.Lock], Batcher],
+        load: Callable[[str], Classifier],
+        make_batcher: Callable[[str, Classifier, threading.Lock], Batcher],
         expected: Collection[str] | None = None,
     ) -> None:
         """Take names with the folder or repository of each. The first is the default.
@@ -120,16 +121,12 @@ class Models:
             known = ", ".join(self._sources)
             raise UnknownModel(f"There is no model {name[:80]!r} here. Known: {known}.")
         if (model := self._loaded.get(name)) is None:
-            raise self._not_loaded(name)
+            if name in self._expected:
+                raise NotReady(f"Model {name} is currently loading", retry_after_s=_EXPECTED_LOAD_S)
+            if there := ", ".join(model.name for model in self.loaded()):
+                raise NotReady(f"No model is loaded as {name}. Loaded: {there}.")
+            raise NotReady("No model is loaded. Load one, then ask again.")
         return model
-
-    def _not_loaded(self, name: str) -> NotReady:
-        if name in self._expected:
-            return NotReady(f"Model {name} is currently loading", retry_after_s=_EXPECTED_LOAD_S)
-        there = ", ".join(model.name for model in self.loaded())
-        if not there:
-            return NotReady("No model is loaded. Load one, then ask again.")
-        return NotReady(f"No model is loaded as {name}. Loaded: {there}.")
 
     def loaded(self) -> list[ServedModel]:
         """Return the models that answer, in the order of the names."""
@@ -139,7 +136,7 @@ class Models:
         """Load a model from where it comes from and put it in. Raises ArtifactError; the old one stays."""
         self.put(name, self._load(self._sources[name]))
 
-    def put(self, name: str, classifier: Any) -> None:
+    def put(self, name: str, classifier: Classifier) -> None:
         """Warm a classifier up, let it answer under a name, and let the one before it finish and go.
 
         Raises ArtifactError when its answers are not finite numbers.
@@ -176,26 +173,26 @@ class Models:
                 model.batcher.close()
 
 
-def _warm_up(name: str, classifier: Any, batcher: Batcher) -> None:
+def _warm_up(name: str, classifier: Classifier, batcher: Batcher) -> None:
     """Compute a few texts, alone and together: threads start, memory is laid out, a broken model shows."""
     token_ids = classifier.encode(list(_WARM_UP)).token_ids
-    answers = batcher.warm_up([*([ids] for ids in token_ids), token_ids * 8])
+    answers = batcher.warm_up([*[[ids] for ids in token_ids], token_ids * 8])
     if not all(np.isfinite(logits).all() for logits in answers):
         raise ArtifactError(f"Model {name} answers with numbers that are not finite. Train it again.")
 
 
-def _about(name: str, classifier: Any) -> dict[str, Any]:
-    about: dict[str, Any] = {
+def _about(name: str, classifier: Classifier) -> dict[str, Any]:
+    folder = classifier.folder  # of a model from the Hub its place in the cache
+    record = (read_record(folder, PROVENANCE) if folder else None) or {}
+    return {
         "name": name,
         "labels": list(classifier.labels),
         "max_length": classifier.max_length,
         "engine": classifier.engine.name,
         "engine_reason": classifier.engine.reason,
         "loaded_at": math.floor(time.time()),
+        "provenance": _public(record),
     }
-    folder = classifier.folder  # of a model from the Hub its place in the cache
-    record = (read_record(folder, PROVENANCE) if folder else None) or {}
-    return {**about, "provenance": _public(record)}
 
 
 def _public(record: dict[str, Any]) -> dict[str, Any]:

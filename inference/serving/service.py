@@ -16,12 +16,12 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.classifier import Classifier, Prediction
+from inference.classifier import Classifier, EncodedTexts, Prediction
 from inference.common.errors import TweetTuneError
 from inference.serving.batcher import Batcher, Logits, QueuedRequest
 from inference.serving.errors import DeadlineExceeded, NotReady, ServingError
@@ -44,7 +44,7 @@ class Service:
         *,
         settings: Settings | None = None,
         engine: str = "auto",
-        load: Callable[[str], Any] | None = None,
+        load: Callable[[str], Classifier] | None = None,
         expected: Collection[str] | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
@@ -73,7 +73,7 @@ class Service:
             expected=expected,
         )
 
-    def _make_batcher(self, name: str, classifier: Any, compute_lock: threading.Lock) -> Batcher:
+    def _make_batcher(self, name: str, classifier: Classifier, compute_lock: threading.Lock) -> Batcher:
         on_batch = self.metrics.on_batch(name)
         return Batcher(
             classifier.logits, settings=self.settings, compute_lock=compute_lock, on_batch=on_batch
@@ -127,21 +127,19 @@ class Service:
         """
         self._asked_again.set()
         with self._loading:
-            if self._asked_again.is_set():
-                self._asked_again.clear()
-                self._load_again()
+            if not self._asked_again.is_set():
+                return
+            self._asked_again.clear()
+            for name in self.models.names:
+                try:
+                    self.models.load(name)
+                except (TweetTuneError, OSError) as error:
+                    log.error("Model %s stays as it was: %s", name, error)
+                else:
+                    self._announce(name)
+            self._on_ready()
 
-    def _load_again(self) -> None:
-        for name in self.models.names:
-            try:
-                self.models.load(name)
-            except (TweetTuneError, OSError) as error:
-                log.error("Model %s stays as it was: %s", name, error)
-            else:
-                self._announce(name)
-        self._on_ready()
-
-    def put(self, name: str, classifier: Any) -> None:
+    def put(self, name: str, classifier: Classifier | None) -> None:
         """Let a classifier that is loaded already answer under one of the names; None: nothing does."""
         if classifier is None:
             if self.models.drop(name):
@@ -165,12 +163,14 @@ class Service:
         Raises UnknownModel, NotReady, Overloaded, DeadlineExceeded, or PredictionError for what is no text.
         """
         if not texts:
-            return _nothing(self.models.get(model))
+            named = self.models.get(model)
+            labels = named.classifier.labels
+            return Classified(named.name, labels, np.zeros((0, len(labels)), dtype=np.float32), [], 0)
         deadline_s = deadline_s or self.settings.deadline_s
         served, request = self._reserve(model, len(texts), deadline_s)
         try:
             async with asyncio.timeout(deadline_s):
-                if _short(texts):
+                if sum(len(text) for text in texts if isinstance(text, str)) <= _INLINE_CHARACTERS:
                     encoded = served.classifier.encode(list(texts))
                 else:
                     encoded = await self.in_thread(served.classifier.encode, list(texts))
@@ -201,8 +201,7 @@ class Service:
         finally:
             request.future.cancel()
         self._classified(served, logits, encoded)
-        predictions: list[Prediction] = served.classifier.predictions(logits, encoded.truncated)
-        return predictions
+        return served.classifier.predictions(logits, encoded.truncated)
 
     def _reserve(self, name: str | None, texts: int, deadline_s: float) -> tuple[ServedModel, QueuedRequest]:
         while True:
@@ -213,7 +212,7 @@ class Service:
                 if self.models.get(name) is served:
                     raise
 
-    def _classified(self, served: ServedModel, logits: Logits, encoded: Any) -> Classified:
+    def _classified(self, served: ServedModel, logits: Logits, encoded: EncodedTexts) -> Classified:
         labels = served.classifier.labels
         best: NDArray[np.intp] = logits.argmax(axis=1)
         self.metrics.count_answers(
@@ -233,17 +232,7 @@ def _free() -> None:
     gc.collect()
 
 
-def _nothing(served: ServedModel) -> Classified:
-    labels = served.classifier.labels
-    return Classified(served.name, labels, np.zeros((0, len(labels)), dtype=np.float32), [], 0)
-
-
 def _too_late(deadline_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"The answer was not ready within {deadline_s:g} s. Send fewer texts, or try again later."
     )
-
-
-def _short(texts: Sequence[str]) -> bool:
-    """Return whether texts are split into tokens sooner than a thread is woken for it."""
-    return sum(len(text) for text in texts if isinstance(text, str)) <= _INLINE_CHARACTERS
