@@ -59,7 +59,7 @@ test: check browser
 # The card's snippet in transformers.js, in Node; takes 500 MB from npm, so it is no part of `make test`.
 js: $(VENV)/installed-dev
 	@npm install --prefix .cache/js --no-save --ignore-scripts --no-audit --no-fund --silent @huggingface/transformers@4.3.1
-	@NODE_MODULES=$(CURDIR)/.cache/js/node_modules $(BIN)/pytest tests/inference/export/test_engine_standard.py -k transformers_js
+	@NODE_MODULES=$(CURDIR)/.cache/js/node_modules $(BIN)/pytest tests/inference/export/test_standard.py -k transformers_js
 
 bench: $(VENV)/installed-dev wrk
 	@$(BIN)/python -m benchmarks

@@ -24,9 +24,6 @@ from training.cli import main as training_cli
 FILES = sorted(
     path for package in ("inference", "training", "ui") for path in (REPOSITORY / package).rglob("*.py")
 )
-OWED = {"training/cli/publish.py", "training/publish/remote.py", "ui/pushes.py"}
-"""Files whose examples are known to be wrong. Strike what you have mended."""
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
 PARSERS = {"inference": inference_cli.parser, "training": training_cli.parser}
@@ -392,8 +389,6 @@ def problems_of(module: Module) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_an_example_calls_what_is_there_as_it_is(path):
-    if str(path.relative_to(REPOSITORY)) in OWED:
-        return
     [module] = [module for module in modules().values() if module.path == path]
     found = problems_of(module)
     assert not found, "\n".join(["an example in a docstring is not true:", *found])

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference import Classifier, Prediction
+from inference.classifier import budgeted_batches
 from inference.common.errors import PredictionError
 from tests.support import tweets
 from training.fit.prepare import prompt_of
@@ -160,3 +161,12 @@ def test_any_texts_get_probabilities(classifier, texts):
         assert all(math.isfinite(p) and 0 <= p <= 1 for p in prediction.probabilities)
         assert math.isclose(sum(prediction.probabilities), 1, abs_tol=1e-6)
         assert prediction.label in classifier.labels
+
+
+def test_batches_keep_to_their_budget_and_hold_every_row_once():
+    lengths = [5, 90, 3, 30, 30, 30, 2000]
+    batches = list(budgeted_batches(lengths, tokens=100))
+    assert sorted(row for batch in batches for row in batch) == list(range(7))
+    assert batches[0] == [6]  # too long for any budget: alone
+    assert all(sum(lengths[row] for row in batch) <= 100 for batch in batches[1:])
+    assert list(budgeted_batches([], tokens=100)) == []

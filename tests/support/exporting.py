@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from inference import Classifier
+from inference.engine.onnx import Session
 from inference.export.export import export_onnx
 from tests.support import tweets
 
@@ -23,3 +25,9 @@ def _exported_once(artifact: Path) -> Path:
     texts, labels = zip(*tweets(240, seed=3), strict=True)
     export_onnx(folder, texts, labels)
     return folder
+
+
+def sessions(path: Path, texts: list[str]) -> tuple[Session, Session, list[list[int]]]:
+    """Return both networks of an artifact, and the texts as token ids."""
+    ids = Classifier.load(path, engine="torch").encode(texts).token_ids
+    return Session(path / "onnx" / "packed.onnx"), Session(path / "onnx" / "packed_int8.onnx"), ids

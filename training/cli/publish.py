@@ -1,6 +1,6 @@
 """The commands that publish: `python -m training push`, `push-data`, and `train … --push`.
 
-    add_push(commands); add_push_data(commands); add_push_options(train)
+    add_push(register, commands); add_push_data(register, commands); add_push_options(train)
 
 The token is that of HF_TOKEN or of `hf auth login`; it is never an argument. Knows nothing about how a push
 is done: that is `training.publish`, which is loaded when it is needed.
