@@ -27,13 +27,18 @@ TEXTS = [text for text, _ in tweets(5, seed=11)]
 @pytest.fixture
 def logs_as_before():
     """A server's command sets the process's logging up: undo that, where the process is this one."""
-    root, hook = logging.getLogger(), threading.excepthook
-    handlers, level = list(root.handlers), root.level
+    loggers, hook = (
+        [logging.getLogger(name) for name in ("", "inference.serving", "uvicorn")],
+        threading.excepthook,
+    )
+    before = [(list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
     hangup = signal.getsignal(signal.SIGHUP)
     yield
     signal.signal(signal.SIGHUP, hangup)
-    root.handlers, threading.excepthook = handlers, hook
-    root.setLevel(level)
+    threading.excepthook = hook
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 class Load:
