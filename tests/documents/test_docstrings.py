@@ -332,9 +332,17 @@ def docstrings(module: Module) -> list[tuple[int, str]]:
 
 
 def blocks(text: str) -> list[str]:
-    """Return the indented blocks of a docstring, at the left margin."""
+    """Return the examples of a docstring, at the left margin: indented blocks, and paragraphs that are calls.
+
+    The formatter takes away the indent of an example that ends its docstring and is all that follows a line.
+    """
     found = re.findall(r"(?:^|\n\n)((?: {4}.*(?:\n|$)|\n(?= {4}))+)", text)
-    return [re.sub(r"^ {4}", "", block, flags=re.M) for block in found]
+    found = [re.sub(r"^ {4}", "", block, flags=re.M) for block in found]
+    for paragraph in text.split("\n\n")[1:]:
+        with contextlib.suppress(SyntaxError):
+            tree = ast.parse(paragraph.replace("…", "..."))
+            found += [paragraph] if any(isinstance(node, ast.Call) for node in ast.walk(tree)) else []
+    return found
 
 
 def parsed(block: str) -> tuple[ast.Module, list[str]]:
