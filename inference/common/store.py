@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+JsonObject = dict[str, Any]
+
 
 @contextmanager
 def by_rename(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
@@ -112,7 +114,7 @@ def _last_byte(path: Path) -> bytes:
         return file.read(1)
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path) -> Iterator[JsonObject]:
     """Yield the objects of a JSONL file; a torn line is passed over. A missing file has none."""
     try:
         content = path.read_bytes()

@@ -10,9 +10,9 @@ added from the model's size. Knows nothing about how the work is done.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from inference.trunk import backbone_of, pad_ids
 from training.fit.rows import EncodedRows
@@ -52,7 +52,11 @@ class Sizes:
 
 
 def measure(
-    model: Any, rows: EncodedRows, *, seconds: float = 1.0, clock: Callable[[], float] = time.perf_counter
+    model: PreTrainedModel,
+    rows: EncodedRows,
+    *,
+    seconds: float = 1.0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Pace:
     """Time forward passes of the model's own layers over real training rows for about a second."""
     order = sorted(range(len(rows)), key=lambda row: len(rows.token_ids[row]))

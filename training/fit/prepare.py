@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from inference.common.errors import RecipeError
+from inference.common.store import JsonObject
 from inference.prompt import Prompt
 from inference.trunk import trunk_skipped
 from training.data.add_labels import LabelsReport, add_labels
@@ -67,7 +69,7 @@ class Report(Protocol):
     def note(self, text: str) -> None:
         """A sentence for people."""
 
-    def event(self, kind: str, **content: Any) -> None:
+    def event(self, kind: str, **content: object) -> None:
         """Something that happened, with its figures."""
 
     def plan(self, seconds: dict[str, float]) -> None:
@@ -86,7 +88,7 @@ class Silent:
     def note(self, text: str) -> None:
         """Drop it."""
 
-    def event(self, kind: str, **content: Any) -> None:
+    def event(self, kind: str, **content: object) -> None:
         """Drop it."""
 
     def plan(self, seconds: dict[str, float]) -> None:
@@ -107,7 +109,7 @@ class TrainingData:
     splits: Splits
     added: LabelsReport | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the account of the data for events.jsonl and provenance.json: no text."""
         report = self.splits.report
         record = {**report.to_json(), "sentences": report.sentences()}
@@ -130,8 +132,8 @@ class Prepared:
     data: TrainingData
     base: Base
     lm: LanguageModel
-    tokenizer: Any
-    untouched: Any
+    tokenizer: PreTrainedTokenizerFast
+    untouched: PreTrainedModel
     """The base's own weights under a random head; `train` copies it."""
     encoded_train: EncodedRows
     encoded_validation: EncodedRows
@@ -174,7 +176,7 @@ class Prepared:
             self, encoded_train=self.encoded_train.take(rows), train=self.train.take(rows)
         )
 
-    def calibrated(self, classifier: Any) -> Tensor:
+    def calibrated(self, classifier: PreTrainedModel) -> Tensor:
         """Return the zero-shot head of a classifier above this trunk, such as one of fewer layers."""
         return _calibrated(classifier, self.asked, self.words, self.trunk, self.recipe.seed)
 
@@ -257,7 +259,7 @@ def base_prompt(recipe: Recipe) -> Prompt:
 
 
 def _cached(
-    classifier: Any, rows: Mapping[str, EncodedRows], trunk: int, folder: Path, report: Report
+    classifier: PreTrainedModel, rows: Mapping[str, EncodedRows], trunk: int, folder: Path, report: Report
 ) -> list[TrainerRows]:
     """Return the trunk's states of each split, computed now or by an earlier process."""
     found: list[TrainerRows] = []
@@ -274,7 +276,9 @@ def _cached(
     return found
 
 
-def _calibrated(classifier: Any, rows: TrainerRows, words: Tensor, trunk: int, seed: int) -> Tensor:
+def _calibrated(
+    classifier: PreTrainedModel, rows: TrainerRows, words: Tensor, trunk: int, seed: int
+) -> Tensor:
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     some = order[:CALIBRATION_TEXTS].tolist()
     batches = (rows.collate([rows[row] for row in some[at : at + 32]]) for at in range(0, len(some), 32))

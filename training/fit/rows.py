@@ -15,20 +15,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
+import datasets
 import numpy as np
 import torch
-from torch import Tensor
+from peft import PeftModel
+from torch import Tensor, nn
 from torch.utils.data import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from inference.classifier import Progress, like_length_batches, no_progress
 from inference.common.store import write_json
 from inference.trunk import backbone_of, pad_ids, pad_states, trunk_batch
 
 
+class TrainerRow(TypedDict):
+    """A labelled text: token ids, or the states that they left the trunk with, shape (tokens, hidden)."""
+
+    labels: int
+    token_ids: NotRequired[list[int]]
+    state: NotRequired[Tensor]
+
+
 @dataclass(frozen=True)
-class EncodedRows(Dataset[dict[str, Any]]):
+class EncodedRows(Dataset[TrainerRow]):
     """Token ids and labels."""
 
     token_ids: list[list[int]]
@@ -51,10 +62,10 @@ class EncodedRows(Dataset[dict[str, Any]]):
         """Tokens in all, pads included where every text is padded to one length."""
         return self.pad_to * len(self) if self.pad_to else sum(self.lengths)
 
-    def __getitem__(self, row: int) -> dict[str, Any]:
+    def __getitem__(self, row: int) -> TrainerRow:
         return {"token_ids": self.token_ids[row], "labels": self.labels[row]}
 
-    def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def collate(self, items: Sequence[TrainerRow]) -> dict[str, Tensor]:
         """Return one batch: right-padded ids, mask and labels."""
         batch = pad_ids([item["token_ids"] for item in items], self.pad_id, pad_to=self.pad_to)
         return {**batch, "labels": torch.tensor([item["labels"] for item in items])}
@@ -71,10 +82,10 @@ class EncodedRows(Dataset[dict[str, Any]]):
 
 
 @dataclass(frozen=True)
-class TrunkRows(Dataset[dict[str, Any]]):
+class TrunkRows(Dataset[TrainerRow]):
     """Trunk states and labels, in the order of the rows they were computed from."""
 
-    states: np.memmap[Any, np.dtype[np.float32]]
+    states: np.memmap[tuple[int, int], np.dtype[np.float32]]
     """All rows' tokens after each other, shape (tokens, hidden)."""
     starts: list[int]
     """Where each row begins."""
@@ -95,10 +106,10 @@ class TrunkRows(Dataset[dict[str, Any]]):
         columns = [[column[row] for row in rows] for column in (self.starts, self.lengths, self.labels)]
         return TrunkRows(self.states, *columns)
 
-    def __getitem__(self, row: int) -> dict[str, Any]:
+    def __getitem__(self, row: int) -> TrainerRow:
         return {"state": self.state(row), "labels": self.labels[row]}
 
-    def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def collate(self, items: Sequence[TrainerRow]) -> dict[str, Tensor]:
         """Return one batch: left-padded states, mask and labels."""
         batch = pad_states([item["state"] for item in items])
         return {**batch, "labels": torch.tensor([item["labels"] for item in items])}
@@ -107,14 +118,16 @@ class TrunkRows(Dataset[dict[str, Any]]):
 TrainerRows = EncodedRows | TrunkRows
 
 
-def encoded_rows(tokenizer: Any, dataset: Any, *, padding: str = "longest") -> EncodedRows:
+def encoded_rows(
+    tokenizer: PreTrainedTokenizerFast, dataset: datasets.Dataset, *, padding: str = "longest"
+) -> EncodedRows:
     """Tokenize a split (columns text and label), prompt included; texts too long are cut and counted.
 
     `padding`: "longest" of the batch, or "max": each text to the tokenizer's limit.
     """
     limit = tokenizer.model_max_length
 
-    def encode(batch: dict[str, Any]) -> dict[str, Any]:
+    def encode(batch: dict[str, list[str]]) -> dict[str, object]:
         encoded = tokenizer(batch["text"], truncation=True, max_length=limit)
         return {"input_ids": encoded["input_ids"], "cut": [bool(e.overflowing) for e in encoded.encodings]}
 
@@ -131,7 +144,7 @@ def encoded_rows(tokenizer: Any, dataset: Any, *, padding: str = "longest") -> E
 
 
 def cache_trunk(
-    model: Any, rows: EncodedRows, *, layers: int, path: Path, progress: Progress = no_progress
+    model: PreTrainedModel, rows: EncodedRows, *, layers: int, path: Path, progress: Progress = no_progress
 ) -> TrunkRows:
     """Compute the trunk's states of all rows into `path`.f32, or take them from there when they are whole.
 
@@ -160,7 +173,7 @@ def cache_trunk(
     return TrunkRows(states, starts[:-1], rows.lengths, rows.labels)
 
 
-def _whole(record: Path, key: dict[str, Any], file: Path, size: int) -> bool:
+def _whole(record: Path, key: dict[str, object], file: Path, size: int) -> bool:
     try:
         return bool(json.loads(record.read_text(encoding="utf-8")) == key) and file.stat().st_size == size
     except (OSError, ValueError):
@@ -168,7 +181,7 @@ def _whole(record: Path, key: dict[str, Any], file: Path, size: int) -> bool:
 
 
 @contextmanager
-def noisy_states(model: Any, share: float) -> Iterator[None]:
+def noisy_states(model: PreTrainedModel | PeftModel, share: float) -> Iterator[None]:
     """Within it, a model that trains on trunk states (`inputs_embeds`) sees them with noise: for few labels.
 
     The trunk gives every epoch the very same states, and a top that sees a thousand texts again and again
@@ -178,10 +191,10 @@ def noisy_states(model: Any, share: float) -> Iterator[None]:
     """
 
     def add(
-        backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, dict[str, Any]] | None:
-        states: Tensor | None = kwargs.get("inputs_embeds")
-        if states is None or not backbone.training:
+        backbone: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]] | None:
+        states = kwargs.get("inputs_embeds")
+        if not isinstance(states, Tensor) or not backbone.training:
             return None
         reach = share * states.abs().mean(-1, keepdim=True)  # a pad is all zeros, and stays so
         return args, {**kwargs, "inputs_embeds": states + (2 * torch.rand_like(states) - 1) * reach}

@@ -11,14 +11,17 @@ import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+from peft import PeftModel
+from transformers import PreTrainedModel
 
 from inference.artifact import ADAPTER, EVALUATION, VALIDATION, read_record
 from inference.baselines import Baseline
 from inference.baselines.bag_of_words import BagOfWords, Majority
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, DataError
-from inference.common.store import read_jsonl, write_json, write_jsonl
+from inference.common.store import JsonObject, read_jsonl, write_json, write_jsonl
 from inference.export.export import export_onnx
 from inference.live.drift import reference_of, save_reference
 from training.data.add_labels import LabelsReport
@@ -100,7 +103,7 @@ def _labelled(splits: Splits) -> Iterator[dict[str, str]]:
         yield {"text": text, "label": splits.labels[label]}
 
 
-def _record(prepared: Prepared) -> dict[str, Any]:
+def _record(prepared: Prepared) -> JsonObject:
     """Return what provenance.json says."""
     recipe, base, splits = prepared.recipe, prepared.base, prepared.splits
     train, validation = prepared.encoded_train, prepared.encoded_validation
@@ -120,7 +123,7 @@ def _record(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _export(prepared: Prepared, tuned: Any, artifact: Path) -> None:
+def _export(prepared: Prepared, tuned: PreTrainedModel | PeftModel, artifact: Path) -> None:
     """Write a plain Transformers folder, with the adapters beside the weights they are merged into."""
     shutil.rmtree(artifact, ignore_errors=True)
     artifact.mkdir(parents=True)
@@ -185,7 +188,7 @@ def _baselines(splits: Splits) -> tuple[dict[str, Baseline], dict[str, str]]:
     return found, {}
 
 
-def _complete(run: Run, log: RunLog, artifact: Path, record: dict[str, Any]) -> None:
+def _complete(run: Run, log: RunLog, artifact: Path, record: JsonObject) -> None:
     scores = read_record(artifact, EVALUATION) or {}
     record["duration_s"] = {name: round(seconds, 1) for name, seconds in log.seconds.items()}
     write_provenance(artifact, record)

@@ -14,11 +14,19 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
+from peft import PeftModel
 from torch.utils.data import Sampler
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from inference.classifier import softmax
 from inference.trunk import trunk_skipped
@@ -70,16 +78,16 @@ class TweetTrainer(Trainer):
     # the Trainer takes their **kwargs for a sign that they don't, and would sum the loss over the steps.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, *args: Any, like_length: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: object, like_length: bool, **kwargs: object) -> None:
         self.like_length = like_length
         super().__init__(*args, **kwargs)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if not self.like_length:
-            return super()._get_train_sampler(train_dataset)
-        return LikeLengthOrder(
-            self.train_dataset.lengths, batch_size=self.args.train_batch_size, seed=self.args.seed
-        )
+    def _get_train_sampler(self, train_dataset: TrainerRows | None = None) -> Sampler[int] | None:
+        if self.like_length:
+            size, seed = self.args.train_batch_size, self.args.seed
+            return LikeLengthOrder(self.train_dataset.lengths, batch_size=size, seed=seed)
+        stock: Sampler[int] | None = super()._get_train_sampler(train_dataset)
+        return stock
 
 
 class Curves(TrainerCallback):
@@ -90,7 +98,7 @@ class Curves(TrainerCallback):
         self.stopped = False
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         """Report the step; on a stop signal, save and end."""
         self.report.progress(state.global_step, state.max_steps)
@@ -104,8 +112,8 @@ class Curves(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        logs: Any = None,
-        **kwargs: Any,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
     ) -> None:
         """Write the curves' points."""
         logs = logs or {}
@@ -136,20 +144,20 @@ class StopEarly(TrainerCallback):
         return bool(found) and len(found) - 1 - found.index(max(found)) >= self.evaluations
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         """End at once when the checkpoint was the end; the one step that is still made counts for nothing."""
         self.was_over = control.should_training_stop = self._is_over(state)
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         """Keep that one step out of the checkpoints."""
         if self.was_over:
             control.should_evaluate = control.should_save = False
 
     def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         """End after too many evaluations without gain."""
         control.should_training_stop = control.should_training_stop or self._is_over(state)
@@ -163,7 +171,7 @@ def train(
     report: Report | None = None,
     stop_asked: Callable[[], bool] = lambda: False,
     last: bool = False,
-) -> Any | None:
+) -> PreTrainedModel | PeftModel | None:
     """Return a classifier that was trained by a recipe, adapters still on; None when it was stopped midway.
 
     It starts from a copy of the prepared base; `last` spares the memory of that: nothing can be trained from
@@ -203,7 +211,7 @@ def train(
 
 
 def fit(
-    model: Any,
+    model: PreTrainedModel | PeftModel,
     train: TrainerRows,
     validation: TrainerRows,
     recipe: Recipe,
@@ -266,7 +274,7 @@ def _arguments(recipe: Recipe, checkpoints: Path, *, every: int) -> TrainingArgu
     )
 
 
-def _metrics(prediction: Any) -> dict[str, float]:
+def _metrics(prediction: EvalPrediction) -> dict[str, float]:
     probabilities = softmax(prediction.predictions)
     scores = ClassificationMetric().compute(
         predictions=probabilities.argmax(axis=1).tolist(),

@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, try_to_load_from_cache
 
@@ -110,9 +109,7 @@ def _convert(gguf: Path, path: Path) -> None:
         raise BaseError(f"The embedded base can't be unpacked to {path} ({error.strerror}).") from error
     try:
         with quiet_loading():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                gguf.parent, gguf_file=gguf.name, dtype="float32"
-            )
+            loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
             config = loaded.config
             del config.quantization_config  # with it the model can't be saved
             plain = AutoModelForCausalLM.from_config(config, dtype="float32")

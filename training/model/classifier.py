@@ -16,14 +16,20 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from inference.artifact import BASE_HEAD, PROVENANCE, read_record
 from inference.classifier import Classifier
@@ -46,8 +52,8 @@ class LanguageModel:
     """An untouched base in memory."""
 
     base: Base
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
 
     @property
     def depth(self) -> int:
@@ -71,13 +77,13 @@ def load_language_model(base: Base) -> LanguageModel:
     return LanguageModel(base, model.eval(), tokenizer)
 
 
-def prompted_tokenizer(lm: LanguageModel, prompt: Prompt, *, max_length: int) -> Any:
+def prompted_tokenizer(lm: LanguageModel, prompt: Prompt, *, max_length: int) -> PreTrainedTokenizerFast:
     """Return the base's tokenizer with a prompt inside and its pad token set."""
     limit = min(max_length, lm.model.config.max_position_embeddings)
     return install_prompt(lm.tokenizer, prompt, max_length=limit)
 
 
-def trunk_depth(recipe: Recipe, config: Any) -> int:
+def trunk_depth(recipe: Recipe, config: PreTrainedConfig) -> int:
     """Return how many lower layers are frozen and computed once. Raises RecipeError for too many."""
     depth = recipe.depth or config.num_hidden_layers
     if depth > config.num_hidden_layers:
@@ -98,7 +104,9 @@ def trunk_depth(recipe: Recipe, config: Any) -> int:
     return layers
 
 
-def build_classifier(lm: LanguageModel, labels: Sequence[str], tokenizer: Any, *, seed: int = 42) -> Any:
+def build_classifier(
+    lm: LanguageModel, labels: Sequence[str], tokenizer: PreTrainedTokenizerFast, *, seed: int = 42
+) -> PreTrainedModel:
     """Return a sequence classifier around the base's own weights, shared and not copied, with a random head.
 
     `seed` is the head's. Labels and pad token stand in its config. Raises BaseError when the family has no
@@ -129,7 +137,7 @@ def build_classifier(lm: LanguageModel, labels: Sequence[str], tokenizer: Any, *
     return classifier.eval()
 
 
-def cut_depth(classifier: Any, depth: int) -> None:
+def cut_depth(classifier: PreTrainedModel, depth: int) -> None:
     """Drop the topmost layers, so that `depth` remain: the network ends early, behind its own final norm."""
     if depth and depth < classifier.config.num_hidden_layers:
         stack = layers_of(classifier)
@@ -174,7 +182,7 @@ def calibrated_head(states: Tensor, rows: Tensor) -> Tensor:
     return rows + offset[:, None] * direction[None, :]
 
 
-def final_states(classifier: Any, batches: Iterable[dict[str, Tensor]]) -> Tensor:
+def final_states(classifier: PreTrainedModel, batches: Iterable[dict[str, Tensor]]) -> Tensor:
     """Return what the head is given for each text, shape (texts, hidden)."""
     head, classifier.score = classifier.score, nn.Identity()
     try:
@@ -188,7 +196,7 @@ def final_states(classifier: Any, batches: Iterable[dict[str, Tensor]]) -> Tenso
     return torch.cat(found)
 
 
-def add_lora(classifier: Any, recipe: Recipe, trunk: int) -> Any:
+def add_lora(classifier: PreTrainedModel, recipe: Recipe, trunk: int) -> PeftModel:
     """Return the classifier with adapters on the layers above the trunk; the head is trained too."""
     family = classifier.config.model_type
     upper = list(range(trunk, classifier.config.num_hidden_layers))
@@ -207,7 +215,7 @@ def add_lora(classifier: Any, recipe: Recipe, trunk: int) -> Any:
     )
 
 
-def freeze_trunk(classifier: Any, trunk: int) -> None:
+def freeze_trunk(classifier: PreTrainedModel, trunk: int) -> None:
     """Train only what is above the trunk; with a trunk of 0, everything."""
     if trunk:
         for parameter in backbone_of(classifier).parameters():
@@ -218,7 +226,7 @@ def freeze_trunk(classifier: Any, trunk: int) -> None:
                 parameter.requires_grad = True
 
 
-def _norm_name(classifier: Any) -> str:
+def _norm_name(classifier: PreTrainedModel) -> str:
     return FAMILIES[classifier.config.model_type].final_norm
 
 
@@ -250,7 +258,9 @@ def load_base_classifier(artifact: Path, *, base: Base | None = None) -> Classif
     return torch_classifier(model, tokenizer, name_or_path=base.name)
 
 
-def torch_classifier(model: Any, tokenizer: Any, *, name_or_path: str) -> Classifier:
+def torch_classifier(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, name_or_path: str
+) -> Classifier:
     """Return a Classifier of a Transformers model in memory and its fast tokenizer."""
     return Classifier(
         TorchEngine(model, reason="It is in memory."),

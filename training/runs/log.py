@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from inference.common.store import append_event, write_status
 
@@ -41,7 +40,7 @@ class RunLog:
         """Record a sentence for people."""
         self.event("note", text=text)
 
-    def event(self, kind: str, **content: Any) -> None:
+    def event(self, kind: str, **content: object) -> None:
         """Record an event of any kind."""
         if self.hidden:
             content = json.loads(masked(json.dumps(content, default=str), self.hidden))
