@@ -18,13 +18,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import huggingface_hub
 from hub_calls import TIMEOUT_S, DeployError, ask, use_timeouts
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Volume
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceInfo, SpaceRuntime, Volume
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from space_files import TOKEN, Changes, collect, compare
 
@@ -153,8 +152,8 @@ def deploy(
         _wait(api, given, commit, private=bool(info.private), hide=tuple(secrets.values()))
 
 
-def _info(api: HfApi, space: str) -> Any:
-    def look() -> Any:
+def _info(api: HfApi, space: str) -> SpaceInfo | None:
+    def look() -> SpaceInfo | None:
         try:
             return api.space_info(space, timeout=TIMEOUT_S)
         except RepositoryNotFoundError:
@@ -286,13 +285,13 @@ def _wait(api: HfApi, given: argparse.Namespace, commit: str, *, private: bool, 
         time.sleep(given.poll_s)
 
 
-def _address(api: HfApi, runtime: Any) -> str:
+def _address(api: HfApi, runtime: SpaceRuntime) -> str:
     """Return the app's own address; a Hub that speaks plain http has apps that do so too."""
     domains = [each["domain"] for each in runtime.raw.get("domains") or [] if each.get("domain")]
     return f"{urlsplit(api.endpoint).scheme}://{domains[0]}" if domains else ""
 
 
-def _health(api: HfApi, runtime: Any, *, private: bool) -> dict[str, Any] | None:
+def _health(api: HfApi, runtime: SpaceRuntime, *, private: bool) -> dict[str, object] | None:
     """Return what `/healthz` says, None while it does not answer; the token goes to the Hub's hosts alone."""
     address = _address(api, runtime)
     if not address:

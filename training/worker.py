@@ -11,17 +11,18 @@ import io
 import json
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 from huggingface_hub import HfApi
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.artifact import read_record
 from inference.common.errors import RunError
+from inference.common.store import JsonObject
 from training.runs.log import RunLog, masked
 from training.runs.process import Ending, Stop
 from training.runs.run import TRAIN, Run, find_run, runner_of
@@ -34,7 +35,7 @@ class Task:
     run: Run
     log: RunLog
     ending: Ending
-    handed: Mapping[str, Any]
+    handed: JsonObject
     """Secrets, from whoever started it."""
     max_minutes: int = 0
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ending.exit_status
 
 
-def _secrets(handed: Mapping[str, Any]) -> tuple[str, ...]:
+def _secrets(handed: JsonObject) -> tuple[str, ...]:
     """Return all that must not be written: the token, and each one of a list of them."""
     given = [handed.get("token") or "", *handed.get("secrets", ())]
     parts = {part for secret in given for part in (secret, *secret.split(",")) if len(part.strip()) >= 8}

@@ -7,13 +7,15 @@ holds one JSON object and nothing else; all that is for people goes to standard 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.common.errors import RunError, TweetTuneError
+from inference.common.store import JsonObject
 from training.cli import publish as cli_publish
+from training.cli.publish import Commands
 from training.recipes import Recipe, available_recipes, change, load_recipe, settings
 from training.runs import process
 from training.runs import run as jobs
@@ -47,11 +49,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _command(commands: Any, name: str, run: Any, help: str | None, **more: Any) -> argparse.ArgumentParser:
-    shown = {"help": help} if help else {}
-    sub: argparse.ArgumentParser = commands.add_parser(
-        name, description=help, formatter_class=argparse.RawDescriptionHelpFormatter, **shown, **more
-    )
+def _command(
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    help: str | None,
+    *,
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    style = argparse.RawDescriptionHelpFormatter
+    add = partial(commands.add_parser, name, description=help, formatter_class=style, epilog=epilog)
+    sub = add(help=help) if help else add()  # a command without help is not in the list of them
     sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
     sub.set_defaults(command=run)
     return sub
@@ -62,7 +70,7 @@ def _add_data_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--label-column", metavar="NAME", help="column of the labels (default: found by name)")
 
 
-def _add_train(commands: Any) -> None:
+def _add_train(commands: Commands) -> None:
     recipes = "\n".join(f"  {name:10} {recipe.description}" for name, recipe in available_recipes().items())
     known = "\n".join(f"  {s.name:28} {s.help}" for s in settings() if s.name not in ("name", "description"))
     sub = _command(
@@ -188,7 +196,7 @@ def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_evaluate(commands: Any) -> None:
+def _add_evaluate(commands: Commands) -> None:
     sub = _command(commands, "evaluate", _evaluate, "score an artifact on a split of any labelled data")
     sub.add_argument("artifact", type=Path, metavar="ARTIFACT", help="the artifact's folder")
     sub.add_argument(
@@ -221,7 +229,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_data(commands: Any) -> None:
+def _add_data(commands: Commands) -> None:
     sub = _command(
         commands, "data", _data, "look at a data set: class balance, lengths, sample rows, what was left out"
     )
@@ -262,13 +270,13 @@ def _data(given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_runs(commands: Any) -> None:
+def _add_runs(commands: Commands) -> None:
     sub = _command(commands, "runs", _runs, "list the runs, newest first")
     sub.add_argument("--json", action="store_true", help="print them as one JSON object")
 
 
 def _runs(given: argparse.Namespace) -> int:
-    rows: list[dict[str, Any]] = []
+    rows: list[JsonObject] = []
     for run in jobs.list_runs(kind=None):
         status, evaluation = run.status(), run.evaluation()
         tuned = evaluation.tuned if evaluation else None
@@ -299,7 +307,7 @@ def _runs(given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_resume(commands: Any) -> None:
+def _add_resume(commands: Commands) -> None:
     sub = _command(
         commands,
         "resume",
@@ -317,7 +325,7 @@ def _resume(given: argparse.Namespace) -> int:
     return _watch(run, given)
 
 
-def _add_cancel(commands: Any) -> None:
+def _add_cancel(commands: Commands) -> None:
     sub = _command(commands, "cancel", _cancel, "stop a run at its next step, leaving a checkpoint")
     sub.add_argument("run", metavar="RUN", help="the run's name or folder")
 
@@ -337,7 +345,7 @@ def _cancel(given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_run(commands: Any) -> None:
+def _add_run(commands: Commands) -> None:
     sub = _command(commands, "run", _run, None)  # what `train` and the app start; not for people
     sub.add_argument("run", metavar="RUN_DIR")
 
@@ -348,5 +356,5 @@ def _run(given: argparse.Namespace) -> int:
     return work([given.run])
 
 
-def _print_json(record: dict[str, Any]) -> None:
+def _print_json(record: JsonObject) -> None:
     sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")

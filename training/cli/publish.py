@@ -12,20 +12,25 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from inference.artifact import read_record
 from inference.common.errors import RunError, TweetTuneError
 from inference.common.progress import agreed
-from inference.common.store import write_json
+from inference.common.store import JsonObject, write_json
 from inference.common.wording import size
+
+if TYPE_CHECKING:
+    from training.publish.plan import Plan
+    from training.publish.pushing import Step
 
 DESTINATION = "push.json"
 """In a run's folder until its model is pushed: where `train --push` was told to put it."""
 Register = Callable[..., argparse.ArgumentParser]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def add_push(register: Register, commands: Any) -> None:
+def add_push(register: Register, commands: Commands) -> None:
     """Add `push` to the parser."""
     sub = register(
         commands,
@@ -52,7 +57,7 @@ def add_push(register: Register, commands: Any) -> None:
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
-def add_push_data(register: Register, commands: Any) -> None:
+def add_push_data(register: Register, commands: Commands) -> None:
     """Add `push-data` to the parser."""
     sub = register(
         commands,
@@ -112,7 +117,7 @@ def destination_of(run: Path) -> str | None:
     return str(record["repo_id"]) if record else None
 
 
-def push_after_training(run: Path, artifact: Path) -> dict[str, Any] | None:
+def push_after_training(run: Path, artifact: Path) -> JsonObject | None:
     """Push the finished model where its run was told to. Returns what --json tells of it, None: nowhere."""
     destination = read_record(run, DESTINATION)
     if destination is None:
@@ -168,7 +173,7 @@ def _export(artifact: Path, *, dry_run: bool) -> None:
         sys.stderr.write(f"{note}\n")
 
 
-def _do_push(plan: Any) -> dict[str, Any]:
+def _do_push(plan: "Plan") -> JsonObject:
     from huggingface_hub import HfApi
 
     from training.publish import push
@@ -191,7 +196,7 @@ class _Shown:
     def __init__(self) -> None:
         self.share = -1
 
-    def __call__(self, step: Any) -> None:
+    def __call__(self, step: "Step") -> None:
         if step.text:
             sys.stderr.write(f"{step.text}\n")
         elif step.total and step.done is not None:
@@ -201,7 +206,7 @@ class _Shown:
             self.share = share
 
 
-def _show_plan(plan: Any, *, as_json: bool) -> None:
+def _show_plan(plan: "Plan", *, as_json: bool) -> None:
     files = [{"path": file.path_in_repo, "size": file.size} for file in plan.files]
     if as_json:
         _print_json(
@@ -215,8 +220,8 @@ def _show_plan(plan: Any, *, as_json: bool) -> None:
             }
         )
         return
-    for file in files:
-        sys.stdout.write(f"{file['path']:44} {size(int(file['size'])):>10}\n")
+    for file in plan.files:
+        sys.stdout.write(f"{file.path_in_repo:44} {size(file.size):>10}\n")
     sys.stdout.write(f"{'in all':44} {size(plan.size):>10}\n\n{plan.card}\n")
     for note in plan.notes:
         sys.stderr.write(f"{note}\n")
@@ -256,5 +261,5 @@ def _agree(sentence: str, given: argparse.Namespace) -> None:
         raise RunError("Nothing was sent. Push again to change your mind.")
 
 
-def _print_json(record: dict[str, Any]) -> None:
+def _print_json(record: JsonObject) -> None:
     sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -10,13 +10,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from inference.common.progress import is_interactive, shown_progress
+from inference.common.store import JsonObject
 from inference.common.text import one_line
 from inference.common.wording import in_words, percent
 from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Evaluation
@@ -58,7 +59,7 @@ def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iter
         sleep(0.3)
 
 
-def _sentence(event: dict[str, Any]) -> str | None:
+def _sentence(event: JsonObject) -> str | None:
     match event["kind"]:
         case "note":
             return str(event["text"])

@@ -13,15 +13,14 @@ come on top of `n_train`.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 
 from inference.common.errors import DataError
-from inference.common.store import sha256_of
+from inference.common.store import JsonObject, sha256_of
 from inference.tables.columns import pick_column
 from training.data.clean import mend
 from training.data.hub import Hub
@@ -66,11 +65,11 @@ class LabelsReport:
     """The first 20 of them."""
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "LabelsReport":
+    def from_json(cls, record: JsonObject) -> "LabelsReport":
         """Read the counts back from events.jsonl or provenance.json."""
         return cls(**{key: record[key] for key in cls.__dataclass_fields__ if key in record})
 
-    def to_json(self, *, texts: bool = False) -> dict[str, Any]:
+    def to_json(self, *, texts: bool = False) -> JsonObject:
         """Return the counts, for events.jsonl and provenance; with `texts` what is shown too."""
         record = dataclasses.asdict(self)
         return {key: value for key, value in record.items() if texts or not key.startswith("shown_")}

@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 
 from inference.common.errors import DataError, RecipeError
+from inference.common.store import JsonObject
 from inference.tables.columns import pick_column
 from inference.tables.formats import FORMATS
 from inference.tables.rows import kind_of
@@ -101,7 +101,7 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
     return Splits(used["train"], used["validation"], used["test"], classes.names, report)
 
 
-def spec_of(provenance: Mapping[str, Any], *, paths: bool = True) -> DataSpec | None:
+def spec_of(provenance: JsonObject, *, paths: bool = True) -> DataSpec | None:
     """Return the rows that an artifact was trained on, as its provenance.json says; None where it does not.
 
     It names the source that was read then, which need not be what "auto" would take today. `paths`: whether

@@ -9,7 +9,8 @@ Nothing is dropped, mended or removed without a count here.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from inference.common.store import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ class DataReport:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "DataReport":
+    def from_json(cls, record: JsonObject) -> "DataReport":
         """Read a report back from events.jsonl or provenance.json; what an older version lacked is empty."""
         return cls(
             source=DataSource(**_known(DataSource, record["source"])),
@@ -102,7 +103,7 @@ class DataReport:
             notes=tuple(record.get("notes") or ()),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the report as plain dicts, lists and numbers."""
         return {
             "source": dataclasses.asdict(self.source),
@@ -141,5 +142,5 @@ def _sentence(n: int, one: str, many: str) -> str:
     return f"{n:,} {one if n == 1 else many}."
 
 
-def _known(kind: type[DataSource] | type[CleaningCounts], record: Mapping[str, Any]) -> dict[str, Any]:
+def _known(kind: type[DataSource] | type[CleaningCounts], record: JsonObject) -> JsonObject:
     return {key: record[key] for key in kind.__dataclass_fields__ if key in record}

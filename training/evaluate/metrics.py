@@ -42,7 +42,7 @@ class ClassificationMetric(evaluate.Metric):  # type: ignore[misc]
     Raises what `scores` raises. Everything stays in memory; no folder is made.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         super().__init__(**{"keep_in_memory": True, **options})
 
     def _info(self) -> evaluate.MetricInfo:
@@ -259,7 +259,7 @@ def _bootstrap_scores(
     k = probabilities.shape[1]
     cells = truth * k + predicted
     bin_of, gap = _calibration_gaps(truth, probabilities, predicted)
-    parts: list[tuple[NDArray[Any], Floats]] = []
+    parts: list[tuple[Ints, Floats]] = []
     for rows in _resamples(len(truth), seed=seed, resamples=resamples):
         r = len(rows)
         shift = np.arange(r)[:, None]
@@ -280,7 +280,7 @@ def _resamples(n: int, *, seed: int, resamples: int) -> Iterator[Ints]:
         yield random.integers(n, size=(min(size, resamples - start), n))
 
 
-def _confusion_scores(confusion: NDArray[Any]) -> dict[str, Floats]:
+def _confusion_scores(confusion: Ints) -> dict[str, Floats]:
     """Return the scores of confusion matrices of shape (resamples, true classes, predicted classes)."""
     hits = np.diagonal(confusion, axis1=1, axis2=2).astype(np.float64)
     true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from inference.artifact import EVALUATION, read_record
 from inference.common.intervals import Interval
+from inference.common.store import JsonObject
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -161,13 +162,13 @@ class Evaluation:
         """Return the comparison of two systems, None where they were not compared in this order."""
         return next((one for one in self.comparisons if (one.first, one.second) == (first, second)), None)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return plain dicts, lists and numbers, as evaluation.json has them."""
-        record: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))  # tuples become lists
+        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))  # tuples become lists
         return record
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Evaluation":
+    def from_json(cls, record: JsonObject) -> "Evaluation":
         """Read what `to_json` returned, or the flat record of November 2026 and before.
 
         What a file lacks or has in another form is left out: a model of somebody else may bring anything.
@@ -193,7 +194,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     return None if record is None else Evaluation.from_json(record)
 
 
-def _from_flat(record: Mapping[str, Any]) -> dict[str, Any]:
+def _from_flat(record: JsonObject) -> JsonObject:
     """Return a flat record in today's form.
 
     In it the fine-tuned model's scores stood at the top, "base" and "comparison" beside them, other systems
@@ -240,7 +241,7 @@ def _adapter(kind: type[object]) -> "TypeAdapter[Any]":
     return TypeAdapter(kind)
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from huggingface_hub import JobInfo, JobStage, Volume
 
 from inference.artifact import EVALUATION, check_artifact, read_record
-from inference.common.store import append_event, read_jsonl, sha256_of, write_json, write_status
+from inference.common.store import JsonObject, append_event, read_jsonl, sha256_of, write_json, write_status
 from inference.common.wording import dollars, in_words
 from training.jobs.bundle import pack
 from training.jobs.hub import JobsHub, give_up_in_time, quiet
@@ -85,7 +85,7 @@ class FollowedLog:
         """Return the numbers of the job's events that are here."""
         return {e["job_seq"] for e in read_jsonl(self.run / "events.jsonl") if "job_seq" in e}
 
-    def copy(self, number: int, event: dict[str, Any]) -> None:
+    def copy(self, number: int, event: JsonObject) -> None:
         """Take over one of the job's events."""
         content = {key: value for key, value in event.items() if key not in ("kind", "time")}
         kind = str(event.get("kind", "note"))

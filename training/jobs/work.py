@@ -15,13 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from inference.common.errors import TweetTuneError
-from inference.common.store import append_event, read_jsonl, sha256_of
+from inference.common.store import JsonObject, append_event, read_jsonl, sha256_of
 from training.jobs.bundle import ROOT
 from training.jobs.hub import JobsHub, give_up_in_time, quiet
 from training.publish.files import Outgoing, allowed
@@ -36,13 +34,13 @@ RESULTS = ("events.jsonl", "disagreements.jsonl", "validation.jsonl", "log.txt")
 _EVERY_S = 0.3
 
 
-def event_line(number: int, event: Mapping[str, Any]) -> str | None:
+def event_line(number: int, event: JsonObject) -> str | None:
     """Return the line of the log that holds an event; None for one that is too long for a log."""
     line = f"{MARK} {number} {json.dumps(event)}"  # ASCII, so that no log breaks a character
     return line if len(line) <= LONGEST_LINE else None
 
 
-def read_event(line: str) -> tuple[int, dict[str, Any]] | None:
+def read_event(line: str) -> tuple[int, JsonObject] | None:
     """Return the number and the event of a marked line; None for one that is torn."""
     try:
         _, number, text = line.split(" ", 2)
@@ -66,7 +64,7 @@ class EventPrinter:
             if line := event_line(self.printed, event):
                 print(line, flush=True)  # noqa: T201  (a job speaks by its output)
 
-    def add(self, kind: str, **content: Any) -> None:
+    def add(self, kind: str, **content: object) -> None:
         """Add an event of the job's own, and print it."""
         append_event(self.path, kind, **content)
         self.catch_up()
@@ -139,7 +137,7 @@ def _train(run: runs.Run, events: EventPrinter) -> bool:
     return state == "finished"
 
 
-def _push(run: runs.Run, task: dict[str, Any], events: EventPrinter) -> None:
+def _push(run: runs.Run, task: JsonObject, events: EventPrinter) -> None:
     """Push the artifact in one commit, then leave in the bundle what only the run needs."""
     hub = JobsHub.open()
     files, left_out = pushable(run.artifact)

@@ -16,10 +16,11 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from inference.common.hub import HubError, Timeouts, explained, hub_session
+from inference.common.store import JsonObject
 from inference.common.text import one_line
 
 
@@ -65,12 +66,12 @@ def _refuse(error: Exception) -> SystemExit:
     return SystemExit(1)
 
 
-def _write(record: dict[str, Any]) -> None:
+def _write(record: JsonObject) -> None:
     sys.stdout.write(json.dumps(record) + "\n")
     sys.stdout.flush()
 
 
-def loader() -> Any:
+def loader() -> Callable[[JsonObject], JsonObject]:
     """Import the libraries; return the function that answers."""
     import torch  # noqa: PLC0415
     from transformers import pipeline  # noqa: PLC0415
@@ -79,7 +80,7 @@ def loader() -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 
-    def answer(order: dict[str, Any]) -> dict[str, Any]:
+    def answer(order: JsonObject) -> JsonObject:
         start = time.perf_counter()
         if order["adapter"]:
             classify = pipeline("text-classification", **_adapter(order), top_k=None)
@@ -103,7 +104,7 @@ def loader() -> Any:
     return answer
 
 
-def _onnx_equal(order: dict[str, Any], best: list[str]) -> int:
+def _onnx_equal(order: JsonObject, best: list[str]) -> int:
     """Return on how many texts the exported network of a repository gives the label of its weights."""
     from huggingface_hub import snapshot_download  # noqa: PLC0415
 
@@ -115,7 +116,7 @@ def _onnx_equal(order: dict[str, Any], best: list[str]) -> int:
     return sum(one.label == label for one, label in zip(found, best, strict=True))
 
 
-def _adapter(order: dict[str, Any]) -> dict[str, Any]:
+def _adapter(order: JsonObject) -> JsonObject:
     """Load an adapter onto its base, which has to be told what the adapter does not say."""
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
     from peft import AutoPeftModelForSequenceClassification  # noqa: PLC0415

@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import CommitOperationAdd, DatasetCard, DatasetCardData, HfApi
 
 from inference.common.errors import DataError
 from inference.common.hub import Timeouts, ask, hub_session, token_of
+from inference.common.store import JsonObject
 from inference.common.text import one_line
 from inference.tables.rows import json_lines
 from training.publish.card.examples import expected_label
@@ -113,7 +113,7 @@ class DataPlan:
             *(f"For example, {label}: {text[:100]}" for text, label in self.examples),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the plan as a JSON object, without the rows."""
         names = ("repo_id", "private", "n", "labels", "examples", "notes")
         files = [{"path": file.path_in_repo, "size": file.size} for file in self.files]
@@ -204,7 +204,7 @@ def _column(names: Iterable[str], known: tuple[str, ...], path: Path) -> str:
     )
 
 
-def _counted(records: Sequence[Mapping[str, Any]], *columns: str) -> dict[str, int]:
+def _counted(records: Sequence[JsonObject], *columns: str) -> dict[str, int]:
     """Count the values of the first of some columns that there is."""
     for column in columns:
         if any(column in record for record in records):
@@ -282,7 +282,7 @@ def _held(api: HfApi, remote: Remote) -> _Held:
     there = sorted(set(remote.files) & {ROWS, CARD})
     if not there:
         return _Held()
-    card: dict[str, Any] = {}
+    card: JsonObject = {}
     if CARD in there:
         content = read_content(api, remote, CARD, kind="dataset").decode("utf-8", "replace")
         try:

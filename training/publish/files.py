@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from inference.artifact import (
     ADAPTER,
@@ -25,7 +24,7 @@ from inference.artifact import (
     REFERENCE,
     read_record,
 )
-from inference.common.store import sha256_of
+from inference.common.store import JsonObject, sha256_of
 from inference.engine.parity import FLOAT32, INT8, STANDARD
 from training.publish.errors import NotPublishable
 from training.runs.provenance import read_provenance
@@ -161,7 +160,7 @@ def _adapter_files(artifact: Path) -> dict[str, Path]:
     return files
 
 
-def _pinned(artifact: Path) -> dict[str, Any]:
+def _pinned(artifact: Path) -> JsonObject:
     """Return the adapter's config with the base's commit. Raises NotPublishable without one."""
     base = read_provenance(artifact).base
     if not base.commit:
@@ -174,7 +173,7 @@ def _pinned(artifact: Path) -> dict[str, Any]:
     return {**config, "base_model_name_or_path": base.name, "revision": base.commit}
 
 
-def loading_facts(artifact: Path) -> dict[str, Any]:
+def loading_facts(artifact: Path) -> JsonObject:
     """Return what the base's config has to be told so that an adapter fits onto it."""
     config = read_record(artifact, "config.json") or {}
     names = config.get("id2label") or {}
@@ -190,7 +189,7 @@ def loading_facts(artifact: Path) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def _json(name: str, record: Mapping[str, Any]) -> Outgoing:
+def _json(name: str, record: JsonObject) -> Outgoing:
     return Outgoing.of(name, (json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode())
 
 
@@ -209,13 +208,13 @@ def _check_content(file: Outgoing) -> None:
         )
 
 
-def without_paths(record: Mapping[str, Any]) -> dict[str, Any]:
+def without_paths(record: JsonObject) -> JsonObject:
     """Return a provenance record whose paths have become names: /data/mine.csv is mine.csv."""
     places = sorted(_paths_in(record), key=len, reverse=True)
     return {key: _renamed(value, places) for key, value in record.items()}
 
 
-def _paths_in(record: Mapping[str, Any]) -> set[str]:
+def _paths_in(record: JsonObject) -> set[str]:
     recipe, base = record.get("recipe") or {}, record.get("base") or {}
     source = (record.get("data") or {}).get("source") or {}
     found = {value for value in _strings(record) if _LOCAL.match(value) and "\n" not in value}

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_url
 from huggingface_hub.hf_api import RepoFile
@@ -19,6 +18,7 @@ from huggingface_hub.utils._http import get_session, hf_raise_for_status
 
 from inference.artifact import PROVENANCE
 from inference.common.hub import HubConflict, Timeouts, ask
+from inference.common.store import JsonObject
 from training.publish.card import is_untouched
 from training.publish.errors import RepoConflict
 from training.publish.files import CARD, PUSHED, VERIFICATION, Outgoing, allowed, is_metadata
@@ -51,9 +51,9 @@ class Remote:
     repo_id: str
     head: str
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
-    stamp: Mapping[str, Any] | None = None
+    stamp: JsonObject | None = None
     """What verification.json says, None where there is none."""
-    provenance: Mapping[str, Any] | None = None
+    provenance: JsonObject | None = None
     """What provenance.json says, None where there is none."""
     card: str = ""
     """README.md, "" where there is none."""
@@ -143,7 +143,16 @@ def _content(api: HfApi, remote: Remote, name: str, kind: str) -> bytes:
 
 
 def send(
-    api: HfApi, repo_id: str, operations: Sequence[CommitOperationAdd | CommitOperationDelete], **more: Any
+    api: HfApi,
+    repo_id: str,
+    operations: Sequence[CommitOperationAdd | CommitOperationDelete],
+    *,
+    commit_message: str,
+    commit_description: str | None = None,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    create_pr: bool | None = None,
+    parent_commit: str,
 ) -> CommitInfo:
     """Make one commit, once: one whose answer was lost would be refused the second time.
 
@@ -152,7 +161,16 @@ def send(
     try:
         made: CommitInfo = ask(
             f"write to {repo_id}",
-            lambda: api.create_commit(repo_id, operations, **more),
+            lambda: api.create_commit(
+                repo_id,
+                operations,
+                commit_message=commit_message,
+                commit_description=commit_description,
+                repo_type=repo_type,
+                revision=revision,
+                create_pr=create_pr,
+                parent_commit=parent_commit,
+            ),
             repo=repo_id,
             tries=1,
         )
@@ -164,7 +182,7 @@ def send(
         ) from error
 
 
-def _record(api: HfApi, remote: Remote, name: str) -> Mapping[str, Any] | None:
+def _record(api: HfApi, remote: Remote, name: str) -> JsonObject | None:
     try:
         found = json.loads(_content(api, remote, name, "model")) if name in remote.files else None
     except ValueError:

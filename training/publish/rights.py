@@ -7,13 +7,12 @@ Nothing is created or changed by asking.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from huggingface_hub import HfApi
 
 from inference.common.hub import NotAllowedOnHub, NotOnHub, ask, bad_name, token_of
+from inference.common.store import JsonObject
 from training.publish.errors import RepoConflict
 
 _NAME = re.compile(r"[\w][\w.-]{0,95}/(?!.*(?:--|\.\.))[\w][\w.-]{0,94}[\w]|[\w][\w.-]{0,95}/[\w]", re.ASCII)
@@ -88,7 +87,7 @@ def check_rights(repo_id: str, api: HfApi, *, kind: str = "model", pr: bool = Fa
     return Rights(user, True, bool(found.private), found.sha, ours)
 
 
-def _check_may_create(repo_id: str, user: str, who: Mapping[str, Any], token: Mapping[str, Any]) -> None:
+def _check_may_create(repo_id: str, user: str, who: JsonObject, token: JsonObject) -> None:
     owner, name = repo_id.split("/")
     doing = f"create {repo_id}"
     orgs = {str(org.get("name")): org for org in who.get("orgs") or ()}

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi
 
@@ -35,6 +34,7 @@ from inference.common.hub import (
     NotOnHub,
     token_of,
 )
+from inference.common.store import JsonObject
 from training.publish.errors import Interrupted, VerificationFailed
 
 TOLERANCE = 1e-4
@@ -228,7 +228,7 @@ class _Child:
         assert self._process.stdout
         self._said = self._process.stdout.read()
 
-    def order(self, order: Mapping[str, Any]) -> None:
+    def order(self, order: JsonObject) -> None:
         """Tell it which model to load; a process that is gone shows when its answer is asked for."""
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
@@ -272,7 +272,7 @@ class _Child:
         shutil.rmtree(self._home, ignore_errors=True)
 
 
-def _answers(said: Mapping[str, Any], what: str) -> Answers:
+def _answers(said: JsonObject, what: str) -> Answers:
     if "error" in said:
         kinds = {kind.__name__: kind for kind in _ON_THE_WAY}
         if kind := kinds.get(str(said["error"])):

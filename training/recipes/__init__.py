@@ -59,7 +59,7 @@ class DataSpec:
         return dataclasses.replace(self, n_train=0, n_validation=0, n_test=0, stratified=False)
 
 
-def _setting(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
+def _setting(default: object, help: str, *, low: float | None = None, high: float | None = None) -> Any:
     return Field(default, description=help, ge=low, le=high)
 
 
@@ -138,7 +138,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
 
     @model_validator(mode="wrap")
     @classmethod
-    def _in_one_sentence(cls, values: Any, build: Callable[[Any], "Recipe"]) -> "Recipe":
+    def _in_one_sentence(cls, values: object, build: Callable[[object], "Recipe"]) -> "Recipe":
         try:
             recipe = build(values)
         except ValidationError as error:
@@ -163,7 +163,7 @@ class Setting:
 
     name: str
     help: str
-    default: Any
+    default: object
     kind: type
     """bool, int, float, str or tuple."""
     choices: tuple[str, ...] = ()

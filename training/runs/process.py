@@ -27,13 +27,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import psutil
 
 from inference.artifact import read_record
 from inference.common.errors import RunError, TweetTuneError
-from inference.common.store import append_event, write_json
+from inference.common.store import JsonObject, append_event, write_json
 from inference.common.wording import size
 from training.recipes import Recipe
 from training.runs.run import ACTIVE, RESUMABLE, TRAIN, Run, is_alive, runner_of
@@ -63,7 +63,7 @@ def start(
     run: Run,
     *,
     max_minutes: int = 0,
-    handed: Mapping[str, Any] | None = None,
+    handed: JsonObject | None = None,
     environment: Mapping[str, str] | None = None,
     command: Sequence[str] = (sys.executable, "-m", "training.worker"),
 ) -> None:

@@ -11,14 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psutil
 import torch
 
 from inference.artifact import PROVENANCE, read_record
 from inference.common.errors import ArtifactError
-from inference.common.store import write_json
+from inference.common.store import JsonObject, write_json
 
 T = TypeVar("T")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
@@ -177,7 +177,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def machine() -> dict[str, Any]:
+def machine() -> JsonObject:
     """Return what the run ran on."""
     return {
         "platform": f"{platform.system()} {platform.machine()}",
@@ -196,6 +196,6 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def write_provenance(artifact: Path, record: dict[str, Any]) -> None:
+def write_provenance(artifact: Path, record: JsonObject) -> None:
     """Write provenance.json, with versions and machine added."""
     write_json(artifact / PROVENANCE, {**record, "versions": versions(), "machine": machine()})

@@ -29,14 +29,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import psutil
 
 from inference.artifact import read_record
 from inference.common.errors import RunError, TweetTuneError
 from inference.common.paths import runs_dir
-from inference.common.store import read_jsonl, write_json
+from inference.common.store import JsonObject, read_jsonl, write_json
 from training.evaluate.scores import Disagreement, Evaluation, read_all, read_evaluation
 from training.recipes import Recipe, load_recipe, save_recipe
 
@@ -81,7 +81,7 @@ class Run:
         return load_recipe(self.path / "recipe.toml")
 
     @property
-    def order(self) -> dict[str, Any]:
+    def order(self) -> JsonObject:
         """What a run of another kind was asked to do."""
         return read_record(self.path, _RECORD) or {}
 
@@ -113,7 +113,7 @@ class Run:
             advice = "start it again: nothing is sent twice"
         return replace(status, state=state, time_left_s=None, pid=None, message=f"{message}; {advice}.")
 
-    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def events(self, kind: str | None = None) -> list[JsonObject]:
         """Return the events so far, all or of one kind; after a resume, the newer of two for one step."""
         found = [e for e in read_jsonl(self.path / "events.jsonl") if kind is None or e.get("kind") == kind]
         if kind in ("step", "validation"):
@@ -170,7 +170,7 @@ def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
     return Run(path)
 
 
-def create_run_of(kind: str, order: dict[str, Any], *, name: str) -> Run:
+def create_run_of(kind: str, order: JsonObject, *, name: str) -> Run:
     """Make the folder of a new run of another kind: `order` says what it is to do, and holds no secret."""
     runs = runs_dir().absolute()
     with _writing(runs, "Free the disk, or set TWEETTUNE_HOME to another one."):
@@ -242,7 +242,7 @@ def running() -> Run | None:
     return next((run for run in list_runs() if run.status().state in ACTIVE), None)
 
 
-def is_alive(worker: dict[str, Any]) -> bool:
+def is_alive(worker: JsonObject) -> bool:
     """Return whether the process of a worker.json is still there."""
     try:
         process = psutil.Process(worker["pid"])

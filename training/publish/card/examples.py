@@ -9,11 +9,12 @@ too few for a score: they are examples, and the card says so.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from inference.classifier import Prediction
+from inference.common.store import JsonObject
 from training.evaluate.scores import Answer, read_all
 
 EXAMPLES_FILE = "examples.json"
@@ -133,7 +134,7 @@ class AnsweredExamples:
     examples: tuple[AnsweredExample, ...] = ()
     swaps: tuple[AnsweredSwap, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return plain dicts, lists and numbers; a side that did not answer is left out."""
         record = {"version": VERSION, **asdict(self)}
         for row in (*record["examples"], *record["swaps"]):
@@ -142,7 +143,7 @@ class AnsweredExamples:
         return record
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "AnsweredExamples":
+    def from_json(cls, record: JsonObject) -> "AnsweredExamples":
         """Read what `to_json` returned; rows of another form are left out."""
         return cls(
             labels=tuple(map(str, record.get("labels") or ())),

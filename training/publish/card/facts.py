@@ -10,11 +10,10 @@ card says less. Only config.json is needed, as it is for serving.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from inference.artifact import ADAPTER, ONNX_FOLDER, PARITY, read_record
 from inference.common.errors import ArtifactError
-from inference.common.store import read_jsonl
+from inference.common.store import JsonObject, read_jsonl
 from training.evaluate.scores import BASE, Evaluation, Scores, read_evaluation
 from training.publish.card.examples import EXAMPLES_FILE, AnsweredExamples
 from training.runs.provenance import Provenance, read_provenance, read_typed
@@ -123,8 +122,8 @@ def read_facts(artifact: Path, *, run: Path | None = None) -> CardFacts:
 
 
 def _history(run: Path) -> TrainingHistory | None:
-    steps: dict[int, Mapping[str, Any]] = {}
-    checks: dict[int, Mapping[str, Any]] = {}
+    steps: dict[int, JsonObject] = {}
+    checks: dict[int, JsonObject] = {}
     starts = 0
     for event in read_jsonl(run / "events.jsonl"):
         kind = event.get("kind")
@@ -132,7 +131,7 @@ def _history(run: Path) -> TrainingHistory | None:
             (steps if kind == "step" else checks)[int(event["step"])] = event  # the last word on a step
         starts += kind == "progress" and event.get("phase") == "prepare" and event.get("done") == 0
 
-    def curve(events: Mapping[int, Mapping[str, Any]], key: str) -> list[Point]:
+    def curve(events: Mapping[int, JsonObject], key: str) -> list[Point]:
         return [(float(e["epoch"]), float(e[key])) for _, e in sorted(events.items()) if key in e]
 
     names = {"loss": "loss", "accuracy": "accuracy", "macro-F1": "macro_f1"}
