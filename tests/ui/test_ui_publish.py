@@ -273,11 +273,8 @@ def test_on_a_space_only_a_session_gives_a_token(monkeypatch):
 
 
 def test_who_is_nobody_has_no_pushes_to_see():
-    assert [each.key for each in (Visitor("ada"), Visitor(is_here=True), Visitor())] == [
-        "user ada",
-        "here",
-        "",
-    ]
+    somebody, here, nobody = Visitor("ada"), Visitor(is_here=True), Visitor()
+    assert [somebody.key, here.key, nobody.key] == ["user ada", "here", ""]
 
 
 def publishing(work) -> Publications:
@@ -293,11 +290,11 @@ def order(run_id="first"):
 ECHO = """
 import os
 def work(task):
-    print("a library's own words with", task.token)
+    print("a library's own words with", task.handed["token"])
     found = [name for name in os.environ if name.endswith(("TOKEN", "TOKENS"))]
-    task.log.note("a note with " + task.token)
-    task.log.event("plan", names=found, secrets=len(task.handed["secrets"]), card=task.token)
-    raise ValueError("it broke with " + task.token + " and with ".join(task.handed["secrets"]))
+    task.log.note("a note with " + task.handed["token"])
+    task.log.event("plan", names=found, secrets=len(task.handed["secrets"]), card=task.handed["token"])
+    raise ValueError("it broke with " + task.handed["token"] + " and with ".join(task.handed["secrets"]))
 """
 
 
