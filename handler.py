@@ -17,7 +17,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -27,11 +27,19 @@ try:
 except ImportError:  # not installed everywhere
     onnxruntime = None
 
+JsonObject = dict[str, Any]
 Logits = Callable[[list[list[int]]], np.ndarray]
 BATCH = 32
 CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
 PROBE_TOLERANCE = 0.05  # logits; a CPU whose int8 kernels overflow is off by far more
 log = logging.getLogger(__name__)
+
+
+class LabelScore(TypedDict):
+    """A label of the answer."""
+
+    label: str
+    score: float
 
 
 class EndpointHandler:
@@ -51,7 +59,7 @@ class EndpointHandler:
         self.engine, self.logits = _engine(folder, self.pad_id)
         log.info("The engine is %s", self.engine)
 
-    def __call__(self, data: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    def __call__(self, data: JsonObject) -> list[list[LabelScore]]:
         """Return for each text its labels with scores, best first.
 
         `data` is a request: `inputs` is a text or a list of texts; `parameters` may hold `top_k` (default:
@@ -70,7 +78,7 @@ class EndpointHandler:
             result[rows] = self.logits([token_ids[row] for row in rows])
         return [self._answer(scores, top_k) for scores in FUNCTIONS[function](result)]
 
-    def _answer(self, scores: np.ndarray, top_k: int | None) -> list[dict[str, Any]]:
+    def _answer(self, scores: np.ndarray, top_k: int | None) -> list[LabelScore]:
         best = np.argsort(-scores, kind="stable")[:top_k]
         return [{"label": self.labels[place], "score": float(scores[place])} for place in best]
 
@@ -87,14 +95,14 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _texts(inputs: Any) -> list[str]:
+def _texts(inputs: object) -> list[str]:
     texts = [inputs] if isinstance(inputs, str) else inputs
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError('"inputs" is neither a text nor a list of texts. Send {"inputs": "a text"}.')
     return texts
 
 
-def _parameters(given: Any) -> tuple[int | None, str]:
+def _parameters(given: object) -> tuple[int | None, str]:
     """Return top_k, None for all labels, and the name of the function."""
     if not isinstance(given, dict):
         raise ValueError(
@@ -108,11 +116,11 @@ def _parameters(given: Any) -> tuple[int | None, str]:
     return top_k, function
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _json(file: Path) -> JsonObject:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _check_weights(folder: Path, config: dict[str, Any]) -> None:
+def _check_weights(folder: Path, config: JsonObject) -> None:
     """Raise ValueError where Transformers would read more than the safetensors files of this folder."""
     index = folder / "model.safetensors.index.json"
     shards = set(_json(index)["weight_map"].values()) if index.is_file() else set()
@@ -127,7 +135,7 @@ def _check_weights(folder: Path, config: dict[str, Any]) -> None:
         )
 
 
-def _max_length(folder: Path, config: dict[str, Any]) -> int:
+def _max_length(folder: Path, config: JsonObject) -> int:
     limit = _json(folder / "tokenizer_config.json")["model_max_length"]
     return int(min(limit, config.get("max_position_embeddings") or config["n_positions"]))
 
@@ -157,7 +165,7 @@ def _engine(folder: Path, pad_id: int) -> tuple[str, Logits]:
     return "onnx-int8: it passed its gate", logits
 
 
-def _against_onnx(folder: Path, record: dict[str, Any]) -> str:
+def _against_onnx(folder: Path, record: JsonObject) -> str:
     """Return what speaks against the exported files, "" when nothing does."""
     if not record:
         return "the repository has no onnx/parity.json"

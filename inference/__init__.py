@@ -3,14 +3,17 @@
 from inference import Classifier
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inference.common.errors import TweetTuneError
+
+if TYPE_CHECKING:
+    from inference.classifier import Classifier, Prediction
 
 __all__ = ["Classifier", "Prediction", "TweetTuneError"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import the classifier when it is asked for: it is slow to import, and errors need it not."""
     if name in ("Classifier", "Prediction"):
         from inference import classifier  # noqa: PLC0415  (see above)

@@ -19,9 +19,9 @@ Loading needs only the first two lines of files.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from inference.common.errors import ArtifactError
+from inference.common.store import JsonObject
 
 EVALUATION = "evaluation.json"
 PROVENANCE = "provenance.json"
@@ -57,7 +57,7 @@ def check_artifact(path: Path) -> None:
         )
 
 
-def _check_weights(path: Path, names: Sequence[str], config: dict[str, Any]) -> None:
+def _check_weights(path: Path, names: Sequence[str], config: JsonObject) -> None:
     """Raise ArtifactError where Transformers would read more than the safetensors files of this folder."""
     where = "" if ADAPTER_CONFIG not in names else f"{ADAPTER_CONFIG}, which names another folder's model"
     if "transformers_weights" in config:
@@ -70,7 +70,7 @@ def _check_weights(path: Path, names: Sequence[str], config: dict[str, Any]) -> 
         raise ArtifactError(f"{path} has {where}. Give a folder that holds its own weights.")
 
 
-def read_record(path: Path, name: str) -> dict[str, Any] | None:
+def read_record(path: Path, name: str) -> JsonObject | None:
     """Return a JSON record of an artifact or a run folder, None when it has none; ArtifactError if torn."""
     try:
         record = json.loads((path / name).read_text(encoding="utf-8"))

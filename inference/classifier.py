@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,11 @@ from tokenizers import Tokenizer
 from inference.artifact import ONNX_FOLDER, PARITY, check_artifact, read_record
 from inference.common.errors import ArtifactError, PredictionError
 from inference.common.hub import HubError, snapshot
+from inference.common.store import JsonObject
 from inference.engine import Engine, load_engine
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Progress = Callable[[int, int], None]
 """Called with the work done and the work in all, in the caller's unit."""
@@ -116,7 +120,7 @@ class Classifier:
         )
 
     @property
-    def model(self) -> Any:
+    def model(self) -> "PreTrainedModel":
         """The Transformers model of the engine "torch", None of others."""
         return getattr(self.engine, "model", None)
 
@@ -187,7 +191,7 @@ def _tokenizer(path: Path) -> Tokenizer:
         ) from error
 
 
-def _labels(path: Path, config: dict[str, Any]) -> tuple[str, ...]:
+def _labels(path: Path, config: JsonObject) -> tuple[str, ...]:
     names = config.get("id2label")
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
         raise ArtifactError(
@@ -207,7 +211,7 @@ def _is_repo(path: Path) -> bool:
     )
 
 
-def _check(texts: Sequence[Any]) -> None:
+def _check(texts: Sequence[object]) -> None:
     if isinstance(texts, str):
         raise PredictionError("One text was given where a list of texts is expected. Write [text].")
     for place, text in enumerate(texts):

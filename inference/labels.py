@@ -7,7 +7,10 @@ The order of an artifact's labels is its config's `id2label`; nothing else store
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Label(IntEnum):
@@ -26,6 +29,6 @@ def label_words(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(" ".join(name.lower().replace("_", " ").replace("-", " ").split()) or name for name in names)
 
 
-def labels_of(config: Any) -> tuple[str, ...]:
+def labels_of(config: "PreTrainedConfig") -> tuple[str, ...]:
     """Return the label names of a Transformers config in the order of its logits."""
     return tuple(str(config.id2label[i]) for i in range(len(config.id2label)))

@@ -13,7 +13,6 @@ its own training. An empty prompt leaves the text as it is.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -32,7 +31,9 @@ class Prompt:
         return not (self.prefix or self.suffix)
 
 
-def install_prompt(tokenizer: Any, prompt: Prompt, *, max_length: int) -> PreTrainedTokenizerFast:
+def install_prompt(
+    tokenizer: PreTrainedTokenizerFast, prompt: Prompt, *, max_length: int
+) -> PreTrainedTokenizerFast:
     """Return a copy of a fast tokenizer that wraps each text in the prompt and has a pad token.
 
     `max_length` counts tokens, the prompt's own included. Pads go to the right: a GPT-2 classifier pools the
@@ -74,13 +75,13 @@ def _wrapped(backend: Tokenizer, prompt: Prompt) -> Tokenizer:
     )
 
 
-def _template(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any]:
+def _template(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, object]:
     """Return the post-processor as tokenizer.json has it; its builder refuses tokens such as ":".
 
     Each token of the prompt is a "special token" under its own name: transformers.js knows no other form.
     """
 
-    def pieces(tokens: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+    def pieces(tokens: Sequence[tuple[str, int]]) -> list[dict[str, object]]:
         return [{"SpecialToken": {"id": token, "type_id": 0}} for token, _ in tokens]
 
     single = [*pieces(before), {"Sequence": {"id": "A", "type_id": 0}}, *pieces(after)]

@@ -13,10 +13,13 @@ relative, and GPT-2 adds its positions inside the trunk, so nothing in the top d
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ FAMILIES = {
 class _SkippedLayer(nn.Module):
     """Stands where a trunk layer stood: hands its input on."""
 
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, hidden_states: Tensor, *args: object, **kwargs: object) -> Tensor:
         return hidden_states
 
 
@@ -49,13 +52,13 @@ class _NoPositions(nn.Module):
         return torch.zeros(())
 
 
-def backbone_of(model: Any) -> Any:
+def backbone_of(model: "PreTrainedModel") -> "PreTrainedModel":
     """Return the model below the classification head; a PEFT model is looked through."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     return getattr(inner, inner.base_model_prefix)
 
 
-def layers_of(model: Any) -> nn.ModuleList:
+def layers_of(model: "PreTrainedModel") -> nn.ModuleList:
     """Return the list of layers of a classifier of a known family."""
     layers: nn.ModuleList = getattr(backbone_of(model), FAMILIES[model.config.model_type].layers)
     return layers
@@ -67,7 +70,7 @@ def _last_position(mlp: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
 
 
 @contextmanager
-def trunk_skipped(model: Any, layers: int) -> Iterator[None]:
+def trunk_skipped(model: "PreTrainedModel", layers: int) -> Iterator[None]:
     """Within it, `model(inputs_embeds=states)` computes the top alone; parameter names stay as they were."""
     family, backbone, stack = FAMILIES[model.config.model_type], backbone_of(model), layers_of(model)
     kept = [stack[i] for i in range(layers)]
@@ -77,8 +80,8 @@ def trunk_skipped(model: Any, layers: int) -> Iterator[None]:
     for name in family.after_embedding:
         setattr(backbone, name, _NoPositions() if name == "wpe" else nn.Identity())
     # The classifier reads the last position alone, so the last layer's MLP need not see the others.
-    last: Any = stack[-1]
-    hook = last.mlp.register_forward_pre_hook(_last_position) if layers < len(stack) else None
+    mlp = stack[-1].get_submodule("mlp")
+    hook = mlp.register_forward_pre_hook(_last_position) if layers < len(stack) else None
     try:
         yield
     finally:
@@ -91,7 +94,7 @@ def trunk_skipped(model: Any, layers: int) -> Iterator[None]:
 
 
 @contextmanager
-def _top_removed(model: Any, layers: int) -> Iterator[None]:
+def _top_removed(model: "PreTrainedModel", layers: int) -> Iterator[None]:
     """Within it, the backbone ends after its trunk and leaves out the final norm."""
     family, backbone, stack = FAMILIES[model.config.model_type], backbone_of(model), layers_of(model)
     norm = getattr(backbone, family.final_norm)
@@ -105,7 +108,7 @@ def _top_removed(model: Any, layers: int) -> Iterator[None]:
 
 
 @torch.no_grad()
-def trunk_batch(model: Any, token_ids: Sequence[Sequence[int]], layers: int) -> list[Tensor]:
+def trunk_batch(model: "PreTrainedModel", token_ids: Sequence[Sequence[int]], layers: int) -> list[Tensor]:
     """Return for one batch of texts the states that leave layer `layers`, each of shape (tokens, hidden)."""
     batch = pad_ids(token_ids, model.config.pad_token_id)
     device = next(model.parameters()).device
@@ -139,14 +142,14 @@ def pad_states(states: Sequence[Tensor]) -> dict[str, Tensor]:
     return {"inputs_embeds": padded, "attention_mask": mask}
 
 
-def top_logits(model: Any, states: Sequence[Tensor]) -> Tensor:
+def top_logits(model: "PreTrainedModel", states: Sequence[Tensor]) -> Tensor:
     """Return the logits (batch, labels) of trunk states; call it within `trunk_skipped`."""
     with torch.no_grad():
         logits: Tensor = model(**pad_states(states), use_cache=False).logits
     return logits
 
 
-def same_leading_layers(one: Any, other: Any) -> int:
+def same_leading_layers(one: "PreTrainedModel", other: "PreTrainedModel") -> int:
     """Return how many leading layers (embedding included) two classifiers have in common, to the bit."""
     if one.config.model_type not in FAMILIES or one.config.model_type != other.config.model_type:
         return 0
@@ -163,7 +166,7 @@ def same_leading_layers(one: Any, other: Any) -> int:
     return count
 
 
-def share_leading_layers(one: Any, other: Any, layers: int) -> None:
+def share_leading_layers(one: "PreTrainedModel", other: "PreTrainedModel", layers: int) -> None:
     """Let `other` use the embedding and leading layers of `one`: they are equal, and memory is saved."""
     mine, theirs = layers_of(one), layers_of(other)
     for row in range(layers):

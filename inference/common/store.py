@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 JsonObject = dict[str, Any]
+"""A JSON object as read from a file or a wire: nothing is known yet of what stands in it."""
 
 
 @contextmanager

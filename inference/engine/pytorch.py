@@ -5,7 +5,7 @@ engine = load(Path("runs/demo/artifact"), reason="It was asked for.")
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from inference.common.errors import ArtifactError
 from inference.common.machine import cores, is_zero_gpu
 from inference.trunk import pad_ids
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class TorchEngine:
     """A sequence classifier in evaluation mode, on the CPU or the GPU that it is on."""
@@ -25,7 +28,7 @@ class TorchEngine:
     name = "torch"
     batch_tokens = 1024
 
-    def __init__(self, model: Any, *, reason: str) -> None:
+    def __init__(self, model: "PreTrainedModel", *, reason: str) -> None:
         self.model = model.eval()
         self.reason = reason
 

@@ -4,12 +4,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inference.artifact import VALIDATION, check_artifact
 
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
 
-def add_parser(commands: Any) -> None:
+
+def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command `export` to the parser of `python -m inference`."""
     export = commands.add_parser(
         "export",

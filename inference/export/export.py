@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from onnx import ModelProto
 from inference.artifact import ONNX_FOLDER, PARITY, check_artifact
 from inference.classifier import Classifier, Progress, budgeted_batches, no_progress
 from inference.common.errors import ArtifactError, DataError
-from inference.common.store import sha256_of
+from inference.common.store import JsonObject, sha256_of
 from inference.engine.onnx import OnnxEngine, Session
 from inference.engine.parity import FLOAT32, INT8, PROBES, STANDARD, Array, Parity, parity
 from inference.export.network import Form, Prefix, build_network
@@ -48,7 +47,7 @@ class Measurement:
     largest_logit_difference: float
     posts_per_s: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float]:
         """Return it as parity.json has it."""
         return {
             "n": self.parity.n,
@@ -67,7 +66,7 @@ class Exported:
     choice: str
     """The file that "auto" will take: float32 or int8."""
     why: str
-    record: dict[str, Any]
+    record: JsonObject
     """What stands in parity.json."""
 
 

@@ -16,10 +16,9 @@ In int8 each token has a scale of its own, so a text's answer does not depend on
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from inference.export.weights import Array, Layer, Linear, Norm, Weights
@@ -31,6 +30,7 @@ _OPSETS = {"": 21, _ORT: 1}
 _IR_VERSION = 10
 _TINY = np.float32(1e-9)  # a token of zeros still needs a scale
 _HIDDEN = np.float32(-1e9)  # added to the score of what a token may not see
+_Attribute = float | str | list[int]
 
 
 class Form(StrEnum):
@@ -82,25 +82,29 @@ class Graph:
     def __init__(self) -> None:
         self._nodes: list[NodeProto] = []
         self._tensors: list[TensorProto] = []
-        self._small: dict[tuple[Any, ...], str] = {}
+        self._small: dict[tuple[object, ...], str] = {}
 
-    def constant(self, values: Any, name: str = "c") -> str:
+    def constant(self, values: ArrayLike, name: str = "c") -> str:
         """Add a constant and return its name; equal small ones are kept once."""
-        array: NDArray[Any] = np.asarray(values)
+        array = np.asarray(values)
         key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 8 else (len(self._tensors),)
         if key not in self._small:
             self._small[key] = f"{name}_{len(self._tensors)}"
             self._tensors.append(numpy_helper.from_array(array, self._small[key]))
         return self._small[key]
 
-    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: _Attribute) -> str:
         """Add an operator and return the name of its first output."""
         return self.ops(kind, *inputs, outputs=1, domain=domain, **attributes)[0]
 
-    def ops(self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+    def ops(
+        self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: _Attribute
+    ) -> list[str]:
         """Add an operator and return the names of its outputs."""
         names = [f"{kind}_{len(self._nodes)}_{place}" for place in range(outputs)]
-        self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        self._nodes.append(
+            helper.make_node(kind, list(inputs), names, None, None, domain, None, **attributes)
+        )
         return names
 
     def name(self, value: str, name: str) -> None:

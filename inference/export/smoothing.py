@@ -8,8 +8,8 @@ projection behind it: SmoothQuant, Xiao et al. 2023, arXiv 2211.10438. GPT-2's M
 between, so there the channels stay as they are.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from inference.export.weights import Array, Layer, Weights
 from inference.trunk import layers_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ALPHA = 0.65  # share of the spread that moves; see benchmarks/LOG.md
 _INPUTS = {
@@ -26,7 +29,9 @@ _INPUTS = {
 
 
 @torch.no_grad()
-def largest_inputs(model: Any, batches: Iterable[dict[str, Tensor]], *, skip: int) -> list[list[Array]]:
+def largest_inputs(
+    model: "PreTrainedModel", batches: Iterable[dict[str, Tensor]], *, skip: int
+) -> list[list[Array]]:
     """Return for each layer the largest magnitude in each input channel of its four kinds of projection.
 
     The first `skip` positions, the prompt's prefix, don't count: they are computed once, in float32.
@@ -35,7 +40,7 @@ def largest_inputs(model: Any, batches: Iterable[dict[str, Tensor]], *, skip: in
     modules = [layer.get_submodule(name) for layer in layers_of(model) for name in names]
     largest: dict[int, Tensor] = {}
 
-    def note(place: int, mask: Tensor) -> Any:
+    def note(place: int, mask: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             found = inputs[0][:, skip:][mask].abs().amax(0)
             largest[place] = torch.maximum(largest[place], found) if place in largest else found

@@ -8,13 +8,19 @@ weight is (in, out).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from inference.common.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from transformers import GPT2ForSequenceClassification, LlamaForSequenceClassification, PreTrainedModel
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+    from transformers.pytorch_utils import Conv1D
 
 Array = NDArray[np.float32]
 
@@ -77,7 +83,7 @@ class Weights:
         return self.rotary is not None
 
 
-def read_weights(model: Any) -> Weights:
+def read_weights(model: "PreTrainedModel") -> Weights:
     """Return the weights of a classifier. Raises ArtifactError for another family or an unknown variant."""
     readers = {"gpt2": _gpt2, "llama": _llama}
     kind = model.config.model_type
@@ -97,7 +103,7 @@ def _optional(tensor: torch.Tensor | None) -> Array | None:
     return None if tensor is None else _array(tensor)
 
 
-def _joined(*modules: Any) -> Linear:
+def _joined(*modules: nn.Linear) -> Linear:
     """Return nn.Linear modules side by side."""
     weight = np.concatenate([_array(module.weight).T for module in modules], axis=1)
     if modules[0].bias is None:
@@ -105,7 +111,7 @@ def _joined(*modules: Any) -> Linear:
     return Linear(weight, np.concatenate([_array(module.bias) for module in modules]))
 
 
-def _llama(model: Any) -> Weights:
+def _llama(model: "LlamaForSequenceClassification") -> Weights:
     config, body = model.config, model.model
     _known(config.hidden_act == "silu", "hidden_act", config.hidden_act)
     positions = torch.arange(config.max_position_embeddings)[None]
@@ -135,21 +141,21 @@ def _llama(model: Any) -> Weights:
     )
 
 
-def _rms(norm: Any) -> Norm:
+def _rms(norm: "LlamaRMSNorm") -> Norm:
     return Norm(_array(norm.weight), None, norm.variance_epsilon)
 
 
-def _gpt2(model: Any) -> Weights:
+def _gpt2(model: "GPT2ForSequenceClassification") -> Weights:
     config, body = model.config, model.transformer
     _known(config.activation_function == "gelu_new", "activation_function", config.activation_function)
     plain = config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx
     _known(plain, "attention scale", "not 1/√d")
     wide = 2 * config.hidden_size
 
-    def projection(module: Any) -> Linear:
+    def projection(module: "Conv1D") -> Linear:
         return Linear(_array(module.weight), _optional(module.bias))  # Conv1D stores (in, out)
 
-    def layer_norm(norm: Any) -> Norm:
+    def layer_norm(norm: nn.LayerNorm) -> Norm:
         return Norm(_array(norm.weight), _array(norm.bias), norm.eps)
 
     layers = []
@@ -179,7 +185,7 @@ def _gpt2(model: Any) -> Weights:
     )
 
 
-def _known(is_known: bool, setting: str, found: Any) -> None:
+def _known(is_known: bool, setting: str, found: object) -> None:
     if not is_known:
         raise ArtifactError(
             f"ONNX export does not know this model's {setting} ({found}). Serve it with --engine torch."

@@ -16,14 +16,15 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads these when it is imported
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
+from numpy.typing import NDArray
 
 from inference.classifier import Classifier, Prediction
 from inference.common.errors import TweetTuneError
@@ -92,7 +93,7 @@ def classify_on_ray(
             yield chunk, chunk.aligned(_predictions(answer, labels))
 
 
-def _texts(path: Path, text_column: str, done: int) -> Any:
+def _texts(path: Path, text_column: str, done: int) -> ray.data.Dataset:
     """Return a Ray data set with a row for each chunk: its number and the texts of its good rows."""
     here = ray.get_runtime_context().get_node_id()
     return ray.data.from_items([str(path)]).map_batches(
@@ -104,7 +105,7 @@ def _texts(path: Path, text_column: str, done: int) -> Any:
     )
 
 
-def _read(paths: dict[str, Any], *, text_column: str, done: int) -> Iterator[pa.Table]:
+def _read(paths: dict[str, NDArray[np.generic]], *, text_column: str, done: int) -> Iterator[pa.Table]:
     table = open_texts(Path(str(paths["item"][0])), text_column=text_column)
     for number, chunk in enumerate(islice(table.chunks(), done, None), done):
         # Arrow holds no lone surrogates; the classifier would make the same of them.

@@ -25,9 +25,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from inference.common.errors import DataError
+from inference.common.store import JsonObject
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -257,7 +258,7 @@ class JsonLine:
 
     number: int
     raw: str
-    row: dict[str, Any]
+    row: JsonObject
     problem: str | None = None
 
 
@@ -287,7 +288,7 @@ def parsed_lines(readline: Callable[[], str]) -> Iterator[JsonLine]:
             yield JsonLine(number, raw, row, problem)
 
 
-def _parsed(raw: str) -> tuple[dict[str, Any], str | None]:
+def _parsed(raw: str) -> tuple[JsonObject, str | None]:
     try:
         row = json.loads(raw)
     except RecursionError:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, TypedDict, Unpack
 
 from inference.live.errors import SourceError, SourceRateLimited, SourceUnavailable
 from inference.live.post import Post
@@ -61,6 +61,16 @@ class SourceStatus:
         elif self.until is not None and self.state == "rate limited":
             words = f"Rate limited until {datetime.fromtimestamp(self.until, UTC):%H:%M:%S} UTC"
         return f"{words}: {self.reason}" if self.reason else f"{words}."
+
+
+class _StatusChange(TypedDict, total=False):
+    state: SourceState
+    reason: str
+    until: float | None
+    read: int
+    reconnects: int
+    gaps: int
+    cost_usd: float | None
 
 
 class Source(Protocol):
@@ -270,6 +280,6 @@ class LiveSource:
         """Count a time when posts may have been missed."""
         self._change(gaps=self._status.gaps + 1)
 
-    def _change(self, **changes: Any) -> None:
+    def _change(self, **changes: Unpack[_StatusChange]) -> None:
         with self._lock:
             self._status = replace(self._status, **changes)

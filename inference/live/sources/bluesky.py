@@ -14,12 +14,12 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
+from inference.common.store import JsonObject
 from inference.live.errors import SourceBadQuery, SourceError, SourceUnavailable
 from inference.live.post import Post, clean, moment
 from inference.live.sources.base import LiveSource, Seen, World
@@ -157,7 +157,7 @@ class Bluesky(LiveSource):
         return None
 
 
-def _post(did: str, commit: dict[str, Any], when: datetime) -> Post:
+def _post(did: str, commit: JsonObject, when: datetime) -> Post:
     """Make a post of a commit. Raises ValueError, KeyError or TypeError when it is malformed."""
     record, rkey = commit["record"], commit["rkey"]
     if not (_DID.fullmatch(did) and _RKEY.fullmatch(rkey) and isinstance(record["text"], str)):

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event
-from typing import Any, cast
+from typing import cast
 from urllib.parse import quote, unquote, urlsplit
 
 import requests
@@ -106,8 +106,8 @@ class Adapter(HTTPAdapter):
         stream: bool = False,
         timeout: object = None,
         verify: bool | str = True,
-        cert: Any = None,
-        proxies: Any = None,
+        cert: str | tuple[str, str] | None = None,
+        proxies: dict[str, str] | None = None,
     ) -> requests.Response:
         """Send a request; the time-outs are the adapter's own. Raises what requests raises."""
         sent = request.copy()
@@ -162,10 +162,12 @@ def checked_addresses(host: str, port: int, *, allow_loopback: bool) -> list[str
     return list(found)
 
 
-def _guarded(pool: type[Any], connection: type[Any], allow_loopback: bool) -> type[Any]:
+def _guarded(
+    pool: type[HTTPConnectionPool], connection: type[HTTPConnection], allow_loopback: bool
+) -> type[HTTPConnectionPool]:
     """Return a pool whose connections go to checked addresses alone."""
 
-    class Guarded(connection):  # type: ignore[misc]  # one class for http, one for https
+    class Guarded(connection):  # type: ignore[misc,valid-type]  # one class for http, one for https
         _dns_host: str
 
         def _new_conn(self) -> socket.socket:

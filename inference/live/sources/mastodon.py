@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
+from inference.common.store import JsonObject
 from inference.live.errors import (
     SourceBadQuery,
     SourceError,
@@ -127,7 +128,7 @@ class Mastodon(LiveSource):
             if self._world.wait(halt, 1.0 if full_pages else self._interval_s):
                 return
 
-    def _page(self, halt: Event) -> tuple[list[Any], Mapping[str, str]]:
+    def _page(self, halt: Event) -> tuple[list[object], Mapping[str, str]]:
         """Return a page of the timeline, oldest first, and the headers of the answer."""
         path = f"/api/v1/timelines/tag/{quote(self._tag)}" if self._tag else "/api/v1/timelines/public"
         query = {"limit": str(_PAGE)} | ({"local": "true"} if self._local else {})
@@ -139,7 +140,7 @@ class Mastodon(LiveSource):
             self._last_id = found[0]["id"]  # the newest comes first
         return found[::-1], headers
 
-    def _fresh(self, page: list[Any]) -> Iterator[Post]:
+    def _fresh(self, page: list[object]) -> Iterator[Post]:
         yield from filter(None, map(self._read, page))
 
     def _read(self, status: Any) -> Post | None:
@@ -280,7 +281,7 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) and bool(_ID.fullmatch(value))
 
 
-def _post(status: dict[str, Any], host: str) -> Post:
+def _post(status: JsonObject, host: str) -> Post:
     """Make a post of a status. Raises what `_read` catches when the status is malformed."""
     shown = status.get("reblog") or status
     if not (_is_id(status["id"]) and isinstance(shown["content"], str)):

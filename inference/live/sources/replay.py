@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
 from inference.common.errors import DataError, FeedError
 from inference.live.errors import SourceBadQuery
@@ -26,6 +26,17 @@ from inference.tables.rows import decoded, json_lines, kind_of, lines_of, read_h
 MAX_RATE_PER_S = 1000.0
 _LONGEST_WAIT_S = 0.25  # so that a change of the rate takes effect while a slow one waits
 _CATCH_UP_S = 0.2  # after a pause, or on a busy machine, no more than this is made up for
+
+
+class ReplayOptions(TypedDict, total=False):
+    """What `Replay` takes beside the posts."""
+
+    rate_per_s: float | None
+    shuffle: bool
+    rounds: int
+    seed: int
+    clock: Callable[[], float]
+    wait: Callable[[Event, float], bool]
 
 
 class Replay:
@@ -63,11 +74,17 @@ class Replay:
 
     @classmethod
     def of_file(
-        cls, path: str | Path, *, text_column: str = "", label_column: str = "label", **options: Any
+        cls,
+        path: str | Path,
+        *,
+        text_column: str = "",
+        label_column: str = "label",
+        **options: Unpack[ReplayOptions],
     ) -> Self:
         """Replay a recording or a file of texts; see `posts_of_file`. Raises FeedError like it."""
         posts = posts_of_file(path, text_column=text_column, label_column=label_column)
-        return cls(posts, **{"shuffle": False, **options})
+        settings: ReplayOptions = {"shuffle": False, **options}
+        return cls(posts, **settings)
 
     def set_rate(self, rate_per_s: float | None) -> None:
         """Change the number of posts a second, None for no limit; raise FeedError when it is not in reach."""

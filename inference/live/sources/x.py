@@ -19,11 +19,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Event, Lock
-from typing import Any, cast
+from typing import TypedDict, Unpack, cast
 
 import requests
 import tweepy  # type: ignore[import-untyped]  # tweepy has no types
 
+from inference.common.store import JsonObject
 from inference.live.errors import (
     SourceBadQuery,
     SourceError,
@@ -51,6 +52,20 @@ _NO_RULES = 409
 _streaming: set[Token] = set()  # the tokens that have a stream in this process
 _streaming_lock = Lock()
 logging.getLogger("tweepy").setLevel(logging.INFO)  # at DEBUG it logs whole requests and answers
+
+
+class XOptions(TypedDict, total=False):
+    """What `XSearch` and `XStream` take beside the query; `_X` says what it is."""
+
+    token: str
+    filter: Filter | None
+    cap_usd: float | None
+    cap_posts: int | None
+    base_url: str
+    connect_timeout_s: float
+    read_timeout_s: float | None
+    world: World | None
+    attempts: int
 
 
 class _X(LiveSource):
@@ -107,7 +122,7 @@ class _X(LiveSource):
 
     def _ask(
         self, method: Callable[..., requests.Response], *arguments: object, **options: object
-    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+    ) -> tuple[JsonObject, Mapping[str, str]]:
         """Call a method of tweepy's; return the answer and its headers.
 
         Raises SourceError, unchained: what tweepy and requests raise could hold the token.
@@ -173,7 +188,7 @@ class XSearch(_X):
 
     name = "x"
 
-    def __init__(self, query: str = "", *, interval_s: float = 15.0, **options: Any) -> None:
+    def __init__(self, query: str = "", *, interval_s: float = 15.0, **options: Unpack[XOptions]) -> None:
         """Take what `XStream` takes, and how often to ask. Raises the same, and for a cap below a page."""
         super().__init__(query, **options)
         if self.budget.left < _SMALLEST_PAGE:
@@ -215,7 +230,7 @@ class XSearch(_X):
                 break
             # The first look of all is a small one: it pays for what was posted before anybody watched.
             size = min(_LARGEST_PAGE, self.budget.left) if self._newest else _SMALLEST_PAGE
-            options: dict[str, Any] = {"max_results": size, "tweet_fields": _FIELDS}
+            options: dict[str, object] = {"max_results": size, "tweet_fields": _FIELDS}
             options |= {"since_id": self._newest} if self._newest else {}
             options |= {"next_token": next_page} if next_page else {}
             try:
@@ -227,7 +242,7 @@ class XSearch(_X):
                 break
             self._alive()
             found += self._paid(answer.get("data"))
-            meta: dict[str, Any] = answer["meta"] if isinstance(answer.get("meta"), dict) else {}
+            meta: JsonObject = answer["meta"] if isinstance(answer.get("meta"), dict) else {}
             if page == 0 and re.fullmatch(r"\d{1,20}", str(meta.get("newest_id") or "")):
                 newest = str(meta["newest_id"])
             next_page = str(meta.get("next_token") or "")
@@ -322,7 +337,7 @@ class XStream(_X):
     name = "x-stream"
     longest_silence_s = 30.0  # X sends a keep-alive every 20 s
 
-    def __init__(self, query: str = "", **options: Any) -> None:
+    def __init__(self, query: str = "", **options: Unpack[XOptions]) -> None:
         super().__init__(query, **options)
         self._rules = _Connection(self._mount)
         self._connection: _Connection | None = None
@@ -540,7 +555,7 @@ def _unreadable() -> SourceUnavailable:
     return SourceUnavailable("X answered with something that can't be read.", answered=True)
 
 
-def _json(text: str | bytes) -> Any:
+def _json(text: str | bytes) -> object:
     """Return what JSON holds, None when it is none: a line of a stream can break off."""
     try:
         return json.loads(text)
@@ -548,16 +563,16 @@ def _json(text: str | bytes) -> Any:
         return None
 
 
-def _objects(value: object) -> list[dict[str, Any]]:
+def _objects(value: object) -> list[JsonObject]:
     """Return the objects of a list; of anything else, none."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def _first(value: object) -> dict[str, Any]:
+def _first(value: object) -> JsonObject:
     return next(iter(_objects(value)), {})
 
 
-def _post(tweet: dict[str, Any]) -> Post:
+def _post(tweet: JsonObject) -> Post:
     """Make a post of a tweet. Raises what `_paid` suppresses for a malformed one."""
     if not re.fullmatch(r"\d{1,20}", tweet["id"]) or not isinstance(tweet["text"], str):
         raise ValueError("not a post")
