@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +88,7 @@ class Batcher:
         logits: Callable[[Sequence[Sequence[int]]], Logits],
         *,
         settings: Settings | None = None,
-        compute_lock: AbstractContextManager[Any] | None = None,
+        compute_lock: AbstractContextManager[object] | None = None,
         on_batch: OnBatch = lambda texts, tokens, seconds: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

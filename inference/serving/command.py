@@ -7,12 +7,15 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
 from inference.serving.errors import ServingError
 from inference.serving.schema import LOOPBACK, PRIVATE_NETWORKS, Settings
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
 
 TOKENS = "TWEETTUNE_TOKENS"
 PROXIES = "FORWARDED_ALLOW_IPS"
@@ -30,7 +33,7 @@ _OPTIONS = {
 """The settings that are options, with what they are measured in."""
 
 
-def add_parsers(commands: Any) -> None:
+def add_parsers(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the commands `serve` and `mcp` to the parser of `python -m inference`."""
     _add_serve(commands)
     mcp = commands.add_parser(
@@ -45,7 +48,7 @@ def add_parsers(commands: Any) -> None:
     mcp.set_defaults(command=run_mcp)
 
 
-def _add_serve(commands: Any) -> None:
+def _add_serve(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     serve = commands.add_parser(
         "serve",
         help="serve models over HTTP",

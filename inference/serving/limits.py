@@ -6,12 +6,14 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from inference.serving.errors import BodyTooLarge, Overloaded, RateLimited, SlowClient, Unauthorized
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+if TYPE_CHECKING:
+    from starlette.types import Receive
+
 _BURST_S = 10.0
 _MAX_CLIENTS = 10_000
 
@@ -98,7 +100,7 @@ class Body:
         self._parts: list[bytes] = []
         self._size = 0
 
-    async def read(self, receive: Receive, *, announced: int, waits_for_100: bool) -> bytes:
+    async def read(self, receive: "Receive", *, announced: int, waits_for_100: bool) -> bytes:
         """Return the body. Raises BodyTooLarge, SlowClient, Overloaded or ClientGone.
 
         The bytes are counted as they come in. What is too large is read to its end, and forgotten, so that
@@ -141,7 +143,7 @@ class Body:
         )
 
 
-async def _part(receive: Receive) -> tuple[bytes, bool]:
+async def _part(receive: "Receive") -> tuple[bytes, bool]:
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone

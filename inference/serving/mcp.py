@@ -8,17 +8,18 @@ most, and share their batches. An error is a tool error of one sentence. HTTP is
 each request, so several workers may serve one client.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import cast
 
 from fastapi import FastAPI, Request, Response
 from mcp import types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.types import Message
+from starlette.types import Lifespan, Message, Scope
 
+from inference.common.store import JsonObject
 from inference.serving import schema
 from inference.serving.errors import BadRequest, ServingError
 from inference.serving.routes import Call, RequestPipeline
@@ -30,7 +31,7 @@ MAX_BODY_BYTES = 262_144
 """The library reads a message on the event loop: one of 4 MB would hold up everybody for a second."""
 _CALL = "tweettune.call"
 Classify = Callable[[list[str], str | None], Awaitable[Classified]]
-Tools = Server[Any, Request]
+Tools = Server[object, Request]
 
 
 def tools(service: Service, classify: Classify) -> Tools:
@@ -41,7 +42,7 @@ def tools(service: Service, classify: Classify) -> Tools:
         instructions="Classify short texts such as tweets with fine-tuned models.",
     )
 
-    async def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def call(name: str, arguments: JsonObject) -> dict[str, object]:
         names, most = service.models.names, service.settings.max_texts
         if name == "classify":
             asked = schema.read(schema.ClassifyArguments, arguments, max_texts=most, models=names)
@@ -115,12 +116,12 @@ def mount_mcp(app: FastAPI, pipeline: RequestPipeline) -> None:
 
 def _with_manager(
     app: FastAPI, server: Tools, managers: list[StreamableHTTPSessionManager], pipeline: RequestPipeline
-) -> Callable[[Any], Any]:
+) -> Lifespan[FastAPI]:
     """Return the app's lifespan with a session manager within it; a manager can be run only once."""
     inner = app.router.lifespan_context
 
     @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[Any]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object] | None]:
         manager = StreamableHTTPSessionManager(
             server, json_response=True, stateless=True, max_request_body_size=MAX_BODY_BYTES
         )
@@ -128,12 +129,10 @@ def _with_manager(
             managers.append(manager)
             yield state
 
-    return lifespan
+    return cast(Lifespan[FastAPI], lifespan)  # it hands on what the inner one gives
 
 
-async def _collected(
-    manager: StreamableHTTPSessionManager, scope: dict[str, Any], content: bytes
-) -> Response:
+async def _collected(manager: StreamableHTTPSessionManager, scope: Scope, content: bytes) -> Response:
     """Return the answer of the library's own ASGI app to a body that was read already."""
     start: Message = {}
     parts: list[bytes] = []

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from inference.artifact import PROVENANCE, read_record
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError
+from inference.common.store import JsonObject
 from inference.serving.batcher import Batcher
 from inference.serving.errors import NotReady, UnknownModel
 
@@ -36,7 +36,7 @@ class ServedModel:
     name: str
     classifier: Classifier
     batcher: Batcher
-    about: dict[str, Any]
+    about: dict[str, object]
     """What /version says of it: labels, engine, where it comes from; no path of this machine."""
 
 
@@ -181,7 +181,7 @@ def _warm_up(name: str, classifier: Classifier, batcher: Batcher) -> None:
         raise ArtifactError(f"Model {name} answers with numbers that are not finite. Train it again.")
 
 
-def _about(name: str, classifier: Classifier) -> dict[str, Any]:
+def _about(name: str, classifier: Classifier) -> dict[str, object]:
     folder = classifier.folder  # of a model from the Hub its place in the cache
     record = (read_record(folder, PROVENANCE) if folder else None) or {}
     return {
@@ -195,7 +195,7 @@ def _about(name: str, classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def _public(record: dict[str, Any]) -> dict[str, Any]:
+def _public(record: JsonObject) -> dict[str, object]:
     """Return what of a provenance record is public, by an allow-list; of a path its last part."""
     base, data = record.get("base") or {}, (record.get("data") or {}).get("source") or {}
     recipe = record.get("recipe") or {}
@@ -214,7 +214,7 @@ def _public(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in public.items() if value is not None}
 
 
-def _no_path(name: Any) -> str | None:
+def _no_path(name: object) -> str | None:
     """Return a name as it is, or the last part of what looks like a path; "owner/name" stays."""
     if not isinstance(name, str):
         return None

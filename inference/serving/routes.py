@@ -18,12 +18,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.types import Message
 
 from inference.common.errors import PredictionError
+from inference.common.store import JsonObject
 from inference.serving import schema
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError, SlowClient, WrongType
 from inference.serving.limits import Bodies, Body, ClientGone, RateLimiter, check_token, network
@@ -52,9 +53,11 @@ class Call:
     refusal: str = ""
 
 
-Handler = Callable[[Call, dict[str, Any]], Awaitable[schema.Answer]]
+Handler = Callable[[Call, JsonObject], Awaitable[schema.Answer]]
 RawHandler = Callable[[Call, bytes], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
+Responses = dict[int | str, JsonObject]
+"""What else a route may answer, by status, as FastAPI describes it."""
 
 
 class RequestPipeline:
@@ -85,7 +88,7 @@ class RequestPipeline:
 
         return endpoint
 
-    async def decode(self, content: bytes) -> dict[str, Any]:
+    async def decode(self, content: bytes) -> JsonObject:
         """Return the JSON object of a body, a large one's without holding up the others."""
         if len(content) <= _INLINE_BYTES:
             return schema.decode(content)
@@ -174,7 +177,7 @@ class RequestPipeline:
         level = logging.INFO if call.request.method == "POST" else logging.DEBUG  # probes come by the second
         if not log.isEnabledFor(level):
             return
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             "id": call.id,
             "route": route,
             "status": status,
@@ -195,7 +198,7 @@ async def _unless_gone(request: Request, answer: Awaitable[Response]) -> Respons
     assert task is not None
     waiting = True
 
-    def give_up(gone: "asyncio.Future[Any]") -> None:
+    def give_up(gone: "asyncio.Future[Message]") -> None:
         if waiting and not gone.cancelled():
             task.cancel()
 
@@ -215,7 +218,7 @@ async def _unless_gone(request: Request, answer: Awaitable[Response]) -> Respons
 
 def refusal(error: ServingError, *, tei: bool = False) -> Response:
     """Return an error as the Hub's API, or text-embeddings-inference, words it."""
-    content: dict[str, Any] = {"error": str(error)}
+    content: dict[str, object] = {"error": str(error)}
     headers = {}
     if tei:
         content["error_type"] = _TEI_TYPES.get(error.status, "Backend")
@@ -230,7 +233,7 @@ def refusal(error: ServingError, *, tei: bool = False) -> Response:
     return Response(schema.encode(content), error.status, headers=headers, media_type="application/json")
 
 
-_REFUSED: dict[int | str, Any] = {
+_REFUSED: Responses = {
     error.status: {"model": schema.Refusal, "description": error.__doc__}
     for error in ServingError.__subclasses__()
 }
@@ -251,19 +254,19 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     pipeline, router = RequestPipeline(service), APIRouter(tags=["classification"])
     most = service.settings.max_texts
 
-    async def hub(call: Call, body: dict[str, Any]) -> schema.Answer:
+    async def hub(call: Call, body: JsonObject) -> schema.Answer:
         request = schema.read(schema.HubRequest, body, max_texts=most)
         name = call.request.path_params.get("name")
         return schema.hub_answer(await pipeline.classify(call, request.inputs, name), request)
 
-    async def predict(call: Call, body: dict[str, Any]) -> schema.Answer:
+    async def predict(call: Call, body: JsonObject) -> schema.Answer:
         request = schema.read(schema.PredictRequest, body, max_texts=most)
         classified = await pipeline.classify(call, request.inputs.texts, None)
         if request.truncate is False and call.truncated:
             raise BodyTooLarge(f"{call.truncated} texts are too long for the model. Leave truncate at true.")
         return schema.predict_answer(classified, request)
 
-    async def compare(call: Call, body: dict[str, Any]) -> schema.Answer:
+    async def compare(call: Call, body: JsonObject) -> schema.Answer:
         request = schema.read(schema.CompareRequest, body, max_texts=most)
         names = schema.models_to_compare(request, service.models.names)
         return schema.compare_answer(await _ask_all(pipeline, call, request.inputs, names))
@@ -294,9 +297,9 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
                 "parameters": [_NAME] if "{name}" in path else [],
             },
         )
-    loading: dict[int | str, Any] = {503: {"model": dict[str, Any], "description": "Not yet, or no more."}}
-    text: dict[int | str, Any] = {200: {"content": {"text/plain": {}}}}
-    guard: dict[int | str, Any] = {401: _REFUSED[401]}
+    loading: Responses = {503: {"model": JsonObject, "description": "Not yet, or no more."}}
+    text: Responses = {200: {"content": {"text/plain": {}}}}
+    guard: Responses = {401: _REFUSED[401]}
     for path, report, summary, answers in (
         ("/healthz", _healthy, "Is the process alive", {}),
         ("/readyz", partial(_ready, service), "Is every model loaded and warmed up", loading),
@@ -309,7 +312,7 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
             methods=["GET"],
             name=path.strip("/"),
             summary=summary,
-            response_model=None if path == "/metrics" else dict[str, Any],
+            response_model=None if path == "/metrics" else JsonObject,
             responses=answers,
         )
     app.include_router(router)

@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from pydantic import (
     ConfigDict,
     FailFast,
     Field,
+    ModelWrapValidatorHandler,
     PlainValidator,
     StrictBool,
     StrictInt,
@@ -33,6 +34,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from inference.classifier import softmax
+from inference.common.store import JsonObject
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError
 
 LOOPBACK = "127.0.0.1"
@@ -40,7 +42,7 @@ PRIVATE_NETWORKS = f"{LOOPBACK},10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 """Where the proxy of a Space stands; nothing else reaches the app there."""
 MAX_TOP_K = 1000
 Positive = Field(gt=0, lt=1e12)
-Answer = dict[str, Any] | list[Any]
+Answer = Mapping[str, object] | Sequence[object]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -81,7 +83,7 @@ class Settings:
 
     @model_validator(mode="wrap")
     @classmethod
-    def _in_one_sentence(cls, given: Any, check: Any) -> Any:
+    def _in_one_sentence(cls, given: object, check: "ModelWrapValidatorHandler[Settings]") -> "Settings":
         try:
             settings = check(given)
         except ValidationError as error:
@@ -116,7 +118,7 @@ class Classified:
 # What comes in.
 
 
-def _listed(inputs: Any, info: ValidationInfo) -> Any:
+def _listed(inputs: object, info: ValidationInfo) -> object:
     """Return one text as a list. Raises BodyTooLarge for more texts than a request may hold."""
     most = info.context["max_texts"] if info.context else 1
     if isinstance(inputs, list) and len(inputs) > most:
@@ -136,7 +138,7 @@ class Batch(NamedTuple):
     single: bool
 
 
-def _batch(inputs: Any, info: ValidationInfo) -> Batch:
+def _batch(inputs: object, info: ValidationInfo) -> Batch:
     """Read what text-embeddings-inference takes: a batch is a list of lists; `[str, str]` would be a pair."""
     items = _listed(inputs, info)
     if not isinstance(items, list) or not items:
@@ -163,7 +165,7 @@ _One = Annotated[list[str], Field(min_length=1, max_length=1)]
 _BATCH_JSON = str | _One | Annotated[list[_One], Field(min_length=1)]
 
 
-def _names(models: Any) -> list[str] | None:
+def _names(models: object) -> list[str] | None:
     if models is not None and not (isinstance(models, list) and all(isinstance(n, str) for n in models)):
         raise BadRequest("models is not a list of names.")
     return models
@@ -177,7 +179,7 @@ class _Closed(BaseModel, extra="forbid"):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, given: Any) -> Any:
+    def _refuse_unknown(cls, given: object) -> object:
         unknown = [key for key in given if key not in cls.model_fields] if isinstance(given, dict) else []
         if unknown:
             known = ", ".join(cls.model_fields)
@@ -248,7 +250,7 @@ class CompareArguments(CompareRequest, _Closed):
     has_no = "compare has no argument"
 
 
-def decode(body: bytes) -> dict[str, Any]:
+def decode(body: bytes) -> JsonObject:
     """Return the JSON object of a body. Raises BadRequest for anything else, duplicate keys and NaN too."""
     try:
         found = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
@@ -263,7 +265,7 @@ def decode(body: bytes) -> dict[str, Any]:
     return found
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
@@ -284,7 +286,7 @@ _WANTED = {
 }
 
 
-def read(kind: type[M], body: Mapping[str, Any], *, max_texts: int, models: Sequence[str] = ()) -> M:
+def read(kind: type[M], body: Mapping[str, object], *, max_texts: int, models: Sequence[str] = ()) -> M:
     """Return a request; `models` are the names that are served.
 
     Raises BadRequest or BodyTooLarge: one sentence on what is wrong first, what was found, and what to give.
@@ -319,7 +321,7 @@ def models_to_compare(request: CompareRequest, names: Sequence[str]) -> list[str
     return models
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     names = {type(None): "null", bool: "true or false", dict: "an object", list: "a list", str: "a text"}
     return names.get(type(value), "a number")
 
@@ -372,7 +374,7 @@ def encode(answer: Answer) -> bytes:
     return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def hub_answer(classified: Classified, request: HubRequest) -> list[list[dict[str, Any]]]:
+def hub_answer(classified: Classified, request: HubRequest) -> list[list[dict[str, str | float]]]:
     """Return, for each text, its labels with their scores, best first: what InferenceClient parses."""
     parameters = request.parameters or HubParameters()
     return ranked(classified, parameters.function_to_apply or "softmax", parameters.top_k)
@@ -386,7 +388,7 @@ def predict_answer(classified: Classified, request: PredictRequest) -> Answer:
 
 def ranked(
     classified: Classified, function: str = "softmax", top_k: int | None = None
-) -> list[list[dict[str, Any]]]:
+) -> list[list[dict[str, str | float]]]:
     """Return for each text its labels, best first, scored by softmax or sigmoid, or with their logits."""
     found = softmax(classified.logits) if function == "softmax" else classified.logits.astype(np.float64)
     if function == "sigmoid":
@@ -399,7 +401,7 @@ def ranked(
     ]
 
 
-def compare_answer(answers: Sequence[Classified]) -> dict[str, Any]:
+def compare_answer(answers: Sequence[Classified]) -> dict[str, object]:
     """Return for each text what each model says and whether they agree, and how often they do."""
     per_model = [
         [
@@ -424,12 +426,12 @@ def compare_answer(answers: Sequence[Classified]) -> dict[str, Any]:
     return {"models": names, "agreement": agreement, "results": results}
 
 
-def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
+def schema_of(kind: type[BaseModel]) -> JsonObject:
     """Return the JSON schema of a request, without references, titles, and null for what may be left out."""
     whole = kind.model_json_schema()
     definitions = whole.pop("$defs", {})
 
-    def tidy(node: Any) -> Any:
+    def tidy(node: object) -> object:
         if isinstance(node, list):
             return [tidy(each) for each in node]
         if not isinstance(node, dict):
@@ -442,5 +444,6 @@ def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
         left_out = {("title", str), ("default", type(None))}
         return {key: tidy(value) for key, value in node.items() if (key, type(value)) not in left_out}
 
-    tidied: dict[str, Any] = tidy(whole)
+    tidied = tidy(whole)
+    assert isinstance(tidied, dict)
     return tidied
