@@ -39,7 +39,7 @@ from ui.translations import text
 T = TypeVar("T")
 WHO = ("nobody", "signed-in", "everyone")
 SCOPES = ("contribute-repos", "write-repos", "manage-repos")
-"""Any of them lets an app create a repository for its user and write to it."""
+"""Each of them lets an app create a repository for its user and write to it."""
 _USER = re.compile(r"[\w][\w.-]*")
 _OAUTH = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -59,7 +59,7 @@ class NotSignedIn(TweetTuneError):  # noqa: N818
     """There is no token to publish with."""
 
 
-def _setting(default: Any, help: str, *, low: int | None = None) -> Any:
+def _setting(default: T, help: str, *, low: int | None = None) -> T:
     return Field(default, description=help, ge=low)
 
 
@@ -103,7 +103,7 @@ class SpaceSettings(BaseModel, frozen=True):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _in_one_sentence(cls, values: Any, build: Callable[[Any], "SpaceSettings"]) -> "SpaceSettings":
+    def _in_one_sentence(cls, values: object, build: Callable[[object], "SpaceSettings"]) -> "SpaceSettings":
         try:
             found = build(values)
         except ValidationError as error:
@@ -290,12 +290,12 @@ def changes_something(space: SpaceSettings) -> Callable[[Callable[..., T]], Call
             return found
 
         @functools.wraps(handler)
-        def answer(*given: Any) -> T:
+        def answer(*given: object) -> T:
             with as_gradio_error():
                 return handler(visitor(*given[:3]), *given[3:])
 
         @functools.wraps(handler)
-        def answers(*given: Any) -> Iterator[Any]:
+        def answers(*given: object) -> Iterator[object]:
             with as_gradio_error():
                 yield from handler(visitor(*given[:3]), *given[3:])  # type: ignore[misc]
 

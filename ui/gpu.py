@@ -14,7 +14,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from inference.classifier import Classifier, Prediction
 from inference.common.errors import TweetTuneError
@@ -42,12 +42,12 @@ def _on_device(load: Callable[[S], Classifier], source: S) -> Classifier:
 
 def _on_a_gpu(load: Callable[[S], Classifier], source: S, texts: Sequence[str]) -> list[Prediction]:
     """Load an artifact and answer, in the process that has the GPU."""
-    torch: Any = importlib.import_module("torch")
+    torch = importlib.import_module("torch")
     torch.set_num_threads(1)  # OpenMP's threads do not outlive a fork: whoever waits for them waits for ever
     return _answer(_on_device(load, source), texts)
 
 
-def _lent() -> Any:
+def _lent() -> Callable[..., list[Prediction]] | None:
     """Return what asks for a GPU, None where none is lent; `spaces` must see it before the app is up."""
     return importlib.import_module("spaces").GPU(duration=LONGEST_S)(_on_a_gpu) if is_zero_gpu() else None
 
@@ -79,8 +79,7 @@ def predict(
     `load(source)` makes the classifier anew: a function of a module and what it is given.
     """
     if _BORROW is not None and _pays(classifier):
-        borrowed: list[Prediction] = _BORROW(load, source, texts)
-        return borrowed
+        return _BORROW(load, source, texts)
     return _answer(classifier, texts)
 
 

@@ -144,7 +144,7 @@ def state_chip(state: str) -> str:
     return f'<span class="tt-state {esc(state)}">{esc(text(f"state.{state}"))}</span>'
 
 
-def html(value: Any = "", *, actions: bool = False, **options: Any) -> gr.HTML:
+def html(value: object = "", *, actions: bool = False, **options: Any) -> gr.HTML:
     """Return an HTML component for what `ui.html` draws; with `actions`, `select` tells which button."""
     options.setdefault("js_on_load", ACTIONS_JS if actions else None)
     return gr.HTML(value, apply_default_css=False, **options)

@@ -7,6 +7,7 @@ the address `?run=ID`. Knows nothing about what the tabs do.
 """
 
 import os
+from collections.abc import Callable
 from urllib.parse import quote
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported
@@ -53,15 +54,15 @@ def build(workbench: Workbench) -> gr.Blocks:
         def loading() -> bool:
             return "loading" in (workbench.model.state, workbench.model.base_state)
 
-        def open_page(request: gr.Request) -> tuple[Any, ...]:
+        def open_page(request: gr.Request) -> tuple[object, ...]:
             run_id = request.query_params.get("run", "")
             tab = "train" if run_id or not workbench.model.source else "compare"
             return (header(workbench.model), tab, gr.Timer(active=loading()), run_id)
 
-        def follow() -> tuple[Any, ...]:
+        def follow() -> tuple[object, ...]:
             return header(workbench.model), gr.Timer(active=loading())
 
-        def timers(name: str) -> Any:
+        def timers(name: str) -> Callable[[], tuple[gr.Timer, gr.Timer]]:
             return lambda: (gr.Timer(active=name == "train"), gr.Timer(active=name == "live"))
 
         for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):

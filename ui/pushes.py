@@ -16,9 +16,9 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from inference.common.errors import RunError
+from inference.common.store import JsonObject
 from training.runs.process import cancel, end, start
 from training.runs.run import ACTIVE, Run, create_run_of, list_runs
 from ui.account import on_space
@@ -52,10 +52,10 @@ class Publication:
     order: Order
     state: str = "running"
     """running, done, failed or cancelled."""
-    step: dict[str, Any] = dataclasses.field(default_factory=dict)
+    step: JsonObject = dataclasses.field(default_factory=dict)
     """Its phase and, while it uploads, the bytes done and in all."""
-    plan: dict[str, Any] | None = None
-    result: dict[str, Any] | None = None
+    plan: JsonObject | None = None
+    result: JsonObject | None = None
     error: str = ""
 
     @classmethod

@@ -14,15 +14,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.artifact import BASE_HEAD, PROVENANCE, read_record
 from inference.classifier import Classifier
 from inference.common.errors import RunError, TweetTuneError
+from inference.common.store import JsonObject
 from inference.live.post import Post
 from inference.live.sources import SOURCES, Source
 from training.evaluate.scores import Disagreement, Evaluation, read_evaluation
+from training.recipes import DataSpec
 from training.runs.run import Run, find_run, list_runs
 from ui.account import SpaceSettings, read_settings
 from ui.live.duel import Duels
@@ -77,7 +79,7 @@ class Model:
             return read_evaluation(self.folder) if self.folder else None
         return None
 
-    def provenance(self) -> dict[str, Any] | None:
+    def provenance(self) -> JsonObject | None:
         """Return where the model came from, None when it does not say or the file is torn."""
         with suppress(TweetTuneError):
             return read_record(self.folder, PROVENANCE) if self.folder else None
@@ -130,7 +132,7 @@ class Workbench:
         source = model or newest_artifact()
         self.model = Model(state="loading", source=source, run=run_of(source)) if source else Model()
         self.live, self.duels = LiveFeeds(sources), Duels(load_tuned)
-        self.held_out: dict[Any, list[Post]] = {}
+        self.held_out: dict[DataSpec, list[Post]] = {}
 
     def load_in_background(self) -> None:
         """Load the planned model, if there is one, and its base in a thread."""

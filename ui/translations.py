@@ -16,7 +16,6 @@ from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
@@ -40,7 +39,7 @@ def texts(language: str) -> dict[str, str]:
     return found
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: str(value)}
@@ -92,7 +91,7 @@ class Texts:
     def _texts(self) -> dict[str, str]:
         return texts(self.language)
 
-    def __call__(self, key: str, **values: Any) -> str:
+    def __call__(self, key: str, **values: object) -> str:
         """Return a text with its {places} filled in. Raises KeyError for an unknown key."""
         return self._texts[key].format(**values) if values else self._texts[key]
 

@@ -37,9 +37,9 @@ _MOST_CHARACTERS = 100_000  # of a text that is looked at; what the model reads 
 class CompareTab:
     """What the page wires: `refresh` with its inputs and outputs."""
 
-    refresh: Callable[..., Any]
-    inputs: list[Any]
-    outputs: list[Any]
+    refresh: Callable[..., tuple[object, ...]]
+    inputs: list[gr.Component]
+    outputs: list[gr.Component]
     answers: gr.HTML
 
 
@@ -120,16 +120,16 @@ def build_compare(workbench: Workbench) -> CompareTab:
         more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
     _wire_question(workbench, tweet, result, go=go, examples=examples, rows=rows)
 
-    def refresh(only: str, most: int) -> tuple[Any, ...]:
+    def refresh(only: str, most: int) -> tuple[object, ...]:
         drawn = draw(workbench.model, only, most)
         return (*drawn, gr.Column(visible=bool(drawn[1])))
 
-    inputs, outputs = [only, most], [scores, rows, section]
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
-    only.change(refresh, inputs, outputs, api_name="scoreboard", **quiet)
-    more.click(lambda most: most + _STEP, most, most, api_visibility="private", **quiet).then(
-        refresh, inputs, outputs, api_visibility="private", **quiet
-    )
+    inputs: list[gr.Component] = [only, most]
+    outputs = [scores, rows, section]
+    only.change(refresh, inputs, outputs, api_name="scoreboard", show_progress="hidden", queue=False)
+    more.click(
+        lambda most: most + _STEP, most, most, api_visibility="private", show_progress="hidden", queue=False
+    ).then(refresh, inputs, outputs, api_visibility="private", show_progress="hidden", queue=False)
     return CompareTab(refresh, inputs, outputs, result)
 
 

@@ -32,13 +32,13 @@ FREQUENT = ("n_train", "epochs", "learning_rate", "batch_size", "depth", "method
 class RecipeForm:
     """The form's components, by setting."""
 
-    fields: dict[str, Any]
+    fields: dict[str, gr.Component]
 
     @classmethod
     def build(cls, recipe: Recipe) -> "RecipeForm":
         """Draw the form inside the current Blocks: frequent settings openly, the others in an accordion."""
         known = {field.name: field for field in settings() if field.name not in ELSEWHERE}
-        fields: dict[str, Any] = {}
+        fields: dict[str, gr.Component] = {}
         with gr.Group(elem_classes="tt-form"):
             for names in (FREQUENT[i : i + 2] for i in range(0, len(FREQUENT), 2)):
                 with gr.Row():
@@ -51,15 +51,15 @@ class RecipeForm:
         return cls(fields)
 
     @property
-    def components(self) -> list[Any]:
+    def components(self) -> list[gr.Component]:
         """The components, in the order in which `values` and `recipe` take them."""
         return list(self.fields.values())
 
-    def values(self, recipe: Recipe) -> list[Any]:
+    def values(self, recipe: Recipe) -> list[object]:
         """Return what each component is to show for a recipe."""
         return [_shown(getattr(recipe, name)) for name in self.fields]
 
-    def recipe(self, name: str, values: Sequence[Any], **others: str) -> Recipe:
+    def recipe(self, name: str, values: Sequence[object], **others: str) -> Recipe:
         """Return the named recipe with what was changed in the form. Raises RecipeError."""
         recipe = load_recipe(name)
         wanted = {key: _text(value) for key, value in zip(self.fields, values, strict=True)}
@@ -67,13 +67,13 @@ class RecipeForm:
         return change(recipe, {**changes, **others})
 
 
-def _component(setting: Setting, recipe: Recipe) -> Any:
-    value = _shown(getattr(recipe, setting.name))
-    texts: dict[str, Any] = {"label": I18N(f"setting.{setting.name}"), "info": I18N(f"help.{setting.name}")}
+def _component(setting: Setting, recipe: Recipe) -> gr.Component:
+    value: Any = _shown(getattr(recipe, setting.name))
+    label, info = I18N(f"setting.{setting.name}"), I18N(f"help.{setting.name}")
     if setting.choices:
-        return gr.Dropdown(list(setting.choices), value=value, min_width=140, **texts)
+        return gr.Dropdown(list(setting.choices), value=value, min_width=140, label=label, info=info)
     if setting.kind is bool:
-        return gr.Checkbox(value=value, min_width=140, **texts)
+        return gr.Checkbox(value=value, min_width=140, label=label, info=info)
     if setting.kind in (int, float):
         whole = setting.kind is int
         return gr.Number(
@@ -83,19 +83,20 @@ def _component(setting: Setting, recipe: Recipe) -> Any:
             maximum=setting.high,
             step=1 if whole else 0.0001,
             min_width=140,
-            **texts,
+            label=label,
+            info=info,
         )
-    return gr.Textbox(value=value, max_lines=1, min_width=140, **texts)
+    return gr.Textbox(value=value, max_lines=1, min_width=140, label=label, info=info)
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> object:
     """Return a setting as its component shows it: lists with commas, line ends as \\n."""
     if isinstance(value, tuple):
         return ", ".join(value)
     return value.replace("\n", "\\n") if isinstance(value, str) else value
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Return what a component holds as the text that `change` takes; a whole float and an int are one."""
     if value is None:
         return ""

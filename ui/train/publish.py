@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from inference.common.errors import RunError
+from inference.common.store import JsonObject
 from training.runs.run import list_runs
 from ui.account import SpaceSettings, Visitor, changes_something, token_for, visitor_of
 from ui.html import as_gradio_error, button, esc, html, note, notes, page, row, table
@@ -87,7 +88,15 @@ def begin(publications: Publications, visitor: Visitor, order: Order) -> None:
     publications.start(visitor.key, order, token=token)
 
 
-def order_of(run_id: str | None, repo_id: str, **options: Any) -> Order:
+def order_of(
+    run_id: str | None,
+    repo_id: str,
+    *,
+    private: bool = False,
+    pr: bool = False,
+    adapter_only: bool = False,
+    dry_run: bool = False,
+) -> Order:
     """Return the order of a finished run. Raises RunError when there is none, or no name to publish it by."""
     if not run_id:
         raise RunError("No run was chosen. Choose a finished run to publish.")
@@ -96,13 +105,21 @@ def order_of(run_id: str | None, repo_id: str, **options: Any) -> Order:
         raise RunError(f"The run {run.id} is not finished, so it has no model yet. Wait, or resume it.")
     if not (repo_id or "").strip():
         raise RunError("No repository was named. Write it as owner/name.")
-    return Order(run_id=run.id, source=str(run.path), repo_id=repo_id.strip(), **options)
+    return Order(
+        run_id=run.id,
+        source=str(run.path),
+        repo_id=repo_id.strip(),
+        private=private,
+        pr=pr,
+        adapter_only=adapter_only,
+        dry_run=dry_run,
+    )
 
 
 def _wire(
     space: SpaceSettings,
     publications: Publications,
-    inputs: list[Any],
+    inputs: list[gr.Component],
     panel: gr.HTML,
     *,
     look: gr.Button,
@@ -115,11 +132,11 @@ def _wire(
         return publication(publications.look(visitor.key))
 
     @changes_something(space)
-    def publish(visitor: Visitor, *values: Any) -> str:
+    def publish(visitor: Visitor, *values: object) -> str:
         return begun(visitor, values, dry_run=False)
 
     @changes_something(space)
-    def publish_preview(visitor: Visitor, *values: Any) -> str:
+    def publish_preview(visitor: Visitor, *values: object) -> str:
         return begun(visitor, values, dry_run=True)
 
     def publish_cancel(request: gr.Request, profile: gr.OAuthProfile | None) -> str:
@@ -129,7 +146,7 @@ def _wire(
             publications.cancel(visitor.key)
         return publication(publications.look(visitor.key))
 
-    def publication_state(request: gr.Request, profile: gr.OAuthProfile | None) -> dict[str, Any]:
+    def publication_state(request: gr.Request, profile: gr.OAuthProfile | None) -> JsonObject:
         found = publications.look(visitor_of(request, profile).key)
         return dataclasses.asdict(found) if found else {}
 
@@ -182,11 +199,11 @@ def _standing(push: Publication) -> str:
     )
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _result(push: Publication, result: dict[str, Any]) -> str:
+def _result(push: Publication, result: JsonObject) -> str:
     verified = result.get("verified") or {}
     said = text("publish.done" if result.get("changed", True) else "publish.unchanged")
     if verified:
@@ -207,7 +224,7 @@ def _result(push: Publication, result: dict[str, Any]) -> str:
     return f'{note(said, "good")}<div class="tt-row">{" ".join(links)}</div>{remarks}'
 
 
-def _plan(plan: dict[str, Any]) -> str:
+def _plan(plan: JsonObject) -> str:
     files = plan.get("files") or []
     rows = [row("", [(esc(file["name"]), "name"), (esc(size(file["size"])), "num nowrap")]) for file in files]
     total = size(sum(file["size"] for file in files))

@@ -12,15 +12,16 @@ import hashlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from inference.common.errors import DataError, RunError
 from inference.common.paths import cache_dir
+from inference.common.store import JsonObject
 from training.recipes import Recipe, available_recipes, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import Run, create_run, list_runs, running
@@ -41,6 +42,9 @@ from ui.train.publish import build_publish
 from ui.train.view import preview_panel, read_run, run_panel, runs_table
 from ui.translations import I18N, text
 
+if TYPE_CHECKING:
+    from training.data.preview import Preview
+
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
 ACTIONS = ("cancel", "resume", "use")
@@ -53,11 +57,11 @@ class TrainTab:
     """What the page wires: `refresh`, the timer, and the events after which a model may have changed."""
 
     timer: gr.Timer
-    refresh: Callable[..., Any]
-    inputs: list[Any]
-    outputs: list[Any]
+    refresh: Callable[..., tuple[object, ...]]
+    inputs: list[gr.Component]
+    outputs: list[gr.Component]
     chosen: gr.State
-    model_changed: list[Any]
+    model_changed: list[gr.events.Dependency]
 
 
 def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
@@ -80,7 +84,7 @@ def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
     return str(kept)
 
 
-def look_at(recipe: Recipe) -> Any:
+def look_at(recipe: Recipe) -> "Preview":
     """Return the Preview of a recipe's data. Raises DataError when it can't be had or learned from."""
     from training.data.preview import preview  # noqa: PLC0415  (takes a second: not before the first page)
 
@@ -166,31 +170,31 @@ def build_train(workbench: Workbench) -> TrainTab:
             panel = html(elem_id="run-panel", actions=True)
             runs = html(elem_id="run-list", actions=True)
             publish = build_publish(workbench.settings, workbench.publications)
-    outputs = [panel, runs, strip, go, publish.run, publish.panel, shown]
-    inputs = [*data.inputs, base, recipe_name, *form.components]
+    outputs: list[gr.Component] = [panel, runs, strip, go, publish.run, publish.panel, shown]
+    inputs: list[gr.Component] = [*data.inputs, base, recipe_name, *form.components]
     _wire_preview(workbench, data, form, inputs, preview)
 
     def refresh(
         chosen: str, shown: list[str], request: gr.Request, profile: gr.OAuthProfile | None
-    ) -> tuple[Any, ...]:
+    ) -> tuple[object, ...]:
         """Draw again; what has not changed is not sent, so that nothing flickers or loses focus."""
         visitor = visitor_of(request, profile)
         may = may_train(workbench.settings, visitor)
-        drawn: list[Any] = [
+        drawn: list[object] = [
             *draw(workbench, chosen, may=may),
             standing(workbench.settings, visitor),
             may,
             *publish.draw(visitor),
         ]
         new = [*drawn[:3], gr.update(interactive=may), gr.update(choices=drawn[4]), drawn[5]]
-        old: list[Any] = shown or [None] * len(drawn)
+        old: Sequence[object] = shown or [None] * len(drawn)
         return (
             *(gr.skip() if was == now else to for was, now, to in zip(old, drawn, new, strict=True)),
             drawn,
         )
 
     @changes_something(workbench.settings)
-    def start_training(visitor: Visitor, *values: Any) -> tuple[Any, ...]:
+    def start_training(visitor: Visitor, *values: object) -> tuple[object, ...]:
         run = begin(workbench, _recipe(form, values))
         return (run.id, "", *draw(workbench, run.id))
 
@@ -219,7 +223,7 @@ def build_train(workbench: Workbench) -> TrainTab:
 
 @dataclass(frozen=True)
 class _DataForm:
-    inputs: list[Any]
+    inputs: list[gr.Component]
     look: gr.Button
 
 
@@ -295,7 +299,7 @@ def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown
         about = html(I18N(f"recipe.{first.name}"), html_template=REMARK)
         form = RecipeForm.build(first)
 
-    def show_recipe(name: str) -> list[Any]:
+    def show_recipe(name: str) -> list[object]:
         with as_gradio_error():
             recipe = load_recipe(name)
         return [esc(text(f"recipe.{name}")), *form.values(recipe)]
@@ -321,10 +325,10 @@ def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
 
 
 def _wire_preview(
-    workbench: Workbench, data: _DataForm, form: RecipeForm, inputs: list[Any], preview: gr.HTML
+    workbench: Workbench, data: _DataForm, form: RecipeForm, inputs: list[gr.Component], preview: gr.HTML
 ) -> None:
     @changes_something(workbench.settings)
-    def preview_data(visitor: Visitor, *values: Any) -> Iterator[str]:
+    def preview_data(visitor: Visitor, *values: object) -> Iterator[str]:
         drawn = ""
         yield busy(text("preview.loading"))
         try:
@@ -347,7 +351,7 @@ def _wire_preview(
 
 def _wire_actions(
     workbench: Workbench, source: gr.HTML, chosen: gr.State, panel: gr.HTML, runs: gr.HTML
-) -> Any:
+) -> gr.events.Dependency:
     def on_action(
         current: str, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
     ) -> tuple[str, str, str]:
@@ -384,7 +388,7 @@ def _api(workbench: Workbench) -> None:
         act(workbench, action, run_id)
         return f"{action}: {run_id}"
 
-    def list_all() -> list[dict[str, Any]]:
+    def list_all() -> list[JsonObject]:
         with as_gradio_error():
             return [
                 {"id": run.id, "recipe": run.recipe.name, "state": run.status().state} for run in list_runs()
