@@ -6,32 +6,140 @@
 
 Sent are the files of an allow-list and no others. Values of secrets come from the environment, never from the
 command line, and are never printed. Files of the Space's owner that are not this project's stay. It can be
-run again at any time: what is equal already is not sent. Needs `huggingface_hub` alone.
-Knows nothing about what the app does, except that `/healthz` says that it is up.
+run again at any time: what is equal already is not sent. Needs huggingface_hub and
+httpx2 alone: of the project it imports nothing that asks for more.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
-import huggingface_hub
-from hub_calls import TIMEOUT_S, DeployError, ask, use_timeouts
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceInfo, SpaceRuntime, Volume
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
-from space_files import TOKEN, Changes, collect, compare
+from huggingface_hub.hf_api import RepoFile
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # a script has its own folder there
+from inference.common.errors import TweetTuneError  # noqa: E402  (from that path)
+from inference.common.hub import (  # noqa: E402
+    CLIENT_ERRORS,
+    HubConflict,
+    NotAllowedOnHub,
+    NotLoggedIn,
+    NotOnHub,
+    Timeouts,
+    ask,
+    hub_session,
+    token_of,
+)
+
+ALLOWED = (
+    "app.py",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "requirements.txt",
+    "ui/**/*.py",
+    "ui/**/*.toml",
+    "ui/**/*.css",
+    "training/**/*.py",
+    "training/**/*.toml",
+    "inference/**/*.py",
+    ".huggingface/*.md",
+    ".huggingface/*.py",
+    "docs/*.md",
+    "docs/*.png",
+)
+OUR_FOLDERS = ("ui/", "training/", "inference/", ".huggingface/", "docs/")
+"""Files below them that this repository no longer has are removed from the Space."""
+OUR_MARK = "inference/artifact.py"
+FRESH = {".gitattributes", "README.md", "app.py", "requirements.txt"}
+TOKEN = re.compile(r"\b(?:hf_(?:oauth_)?[A-Za-z0-9]{30,}|gh[pousr]_\w{30,}|AKIA[A-Z0-9]{16}|sk-[\w-]{30,})\b")
+_MACHINE = re.compile(r"(?<![\w.])/(?:home|Users)/[\w.-]+/")
+TIMEOUTS = Timeouts(answer_s=30.0, connect_s=10.0, tries=4, longest_wait_s=60.0)
 DATA = "/data"
 LOG_LINES = 20
 BUILDING = ("BUILDING", "RUNNING_BUILDING", "APP_STARTING", "RUNNING_APP_STARTING")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+T = TypeVar("T")
+
+
+class DeployError(TweetTuneError):
+    """Why the Space is not deployed, where it is not the Hub that refuses."""
+
+
+# Which files make the Space, and how they differ from those that it has
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What one commit will do to the Space's files."""
+
+    add: tuple[str, ...]
+    change: tuple[str, ...]
+    remove: tuple[str, ...]
+    same: tuple[str, ...]
+    foreign: tuple[str, ...]
+    """Files of the Space that are not this project's; they stay."""
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.change or self.remove)
+
+
+def collect(root: Path) -> dict[str, bytes]:
+    """Return the allow-list's files by their path in the Space. Raises DeployError for a token in one."""
+    files: dict[str, bytes] = {}
+    for path in sorted({path for pattern in ALLOWED for path in root.glob(pattern)}):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink() or not path.is_file() or "__pycache__" in path.parts:
+            continue
+        files[name] = content = path.read_bytes()
+        text = content.decode("utf-8", "ignore")
+        if TOKEN.search(text):
+            raise DeployError(f"{name} holds what looks like a token. Take it out; nothing was sent.")
+        if found := _MACHINE.search(text):
+            raise DeployError(
+                f"{name} names a folder of this machine ({found[0]}). Take it out; nothing was sent."
+            )
+    missing = {name for name in ALLOWED if "*" not in name} - files.keys()
+    if missing:
+        raise DeployError(f"{root} lacks {', '.join(sorted(missing))}. Run this from a whole checkout.")
+    return files
+
+
+def compare(files: dict[str, bytes], remote: dict[str, str], space: str) -> Changes:
+    """Say what is to be done to the Space's files. Raises DeployError for a Space of something else."""
+    if OUR_MARK not in remote and (others := sorted(remote.keys() - FRESH)):
+        raise DeployError(
+            f"{space} is a Space of something else (found: {', '.join(others[:4])}). Give another name."
+        )
+    same = {name for name, content in files.items() if remote.get(name) in _hashes(content)}
+    gone = remote.keys() - files.keys()
+    ours = {name for name in gone if name.startswith(OUR_FOLDERS)}
+    return Changes(
+        add=tuple(sorted(files.keys() - remote.keys())),
+        change=tuple(sorted((files.keys() & remote.keys()) - same)),
+        remove=tuple(sorted(ours)),
+        same=tuple(sorted(same)),
+        foreign=tuple(sorted(gone - ours - {".gitattributes"})),
+    )
+
+
+def _hashes(content: bytes) -> tuple[str, str]:
+    git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return git, hashlib.sha256(content).hexdigest()
+
+
+# Deploying
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,15 +173,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", given.space):
             raise DeployError(f"{given.space!r} is not the name of a Space. Write it as owner/name.")
         files, secrets, variables = collect(ROOT), _secrets(given.secret), _variables(given.variable)
-        token = huggingface_hub.get_token()
-        api = HfApi(token=token)
-        use_timeouts()
-        if given.dry_run:
-            return _show(api, given, files, variables, logged_in=bool(token))
-        if not token:
-            raise DeployError("Nobody is logged in to the Hub. Run `hf auth login`, or set HF_TOKEN.")
-        deploy(api, given, files, secrets, variables)
-    except DeployError as error:
+        with hub_session(TIMEOUTS):
+            if given.dry_run:
+                return _show(given, files, variables)
+            api = HfApi(token=token_of(HfApi(), "deploy"))
+            deploy(api, given, files, secrets, variables)
+    except TweetTuneError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
@@ -82,6 +187,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say(sentence: str) -> None:
     sys.stdout.write(f"{sentence}\n")
     sys.stdout.flush()
+
+
+def _ask(doing: str, call: Callable[[], T], *, repo: str = "") -> T:
+    """Call the Hub, again while it is silent or busy: a deployment would rather wait."""
+
+    def pause(seconds: float) -> None:
+        sys.stderr.write(f"The Hub can't {doing} now; again in {seconds:.0f} s.\n")
+        time.sleep(seconds)
+
+    return ask(doing, call, repo=repo, when_silent=True, sleep=pause)
 
 
 def _secrets(names: Sequence[str]) -> dict[str, str]:
@@ -119,23 +234,32 @@ def deploy(
     secrets: dict[str, str],
     variables: dict[str, str],
 ) -> None:
-    """Create or update the Space, and wait for the app. Raises DeployError."""
+    """Create or update the Space, and wait for the app. Raises DeployError, HubError."""
     space = given.space
-    user = ask("Logging in", lambda: api.whoami())["name"]
+    user = _ask("read who you are", api.whoami)["name"]
     info = _info(api, space)
     if info is None:
         _say(f"Creating the Space {space}, as {user}.")
-        ask(
-            f"Creating the Space {space}",
-            lambda: api.create_repo(
-                space,
-                repo_type="space",
-                space_sdk="gradio",
-                private=given.private or None,
-                exist_ok=True,
-                space_hardware=given.hardware,
-            ),
-        )
+        try:
+            _ask(
+                f"create the Space {space}",
+                lambda: api.create_repo(
+                    space,
+                    repo_type="space",
+                    space_sdk="gradio",
+                    private=given.private or None,
+                    exist_ok=True,
+                    space_hardware=given.hardware,
+                ),
+            )
+        except NotAllowedOnHub as error:
+            if error.status != 402:
+                raise
+            raise error.changed(
+                why="the Hub asks for a paid plan (402): a new Gradio Space needs PRO or Team, "
+                "except on ZeroGPU",
+                todo="Subscribe, or give --hardware zero-a10g",
+            ) from error
         info = _info(api, space)
     if info is None:
         raise DeployError(f"The Space {space} was created but can't be read. Check the token's rights.")
@@ -153,24 +277,23 @@ def deploy(
 
 
 def _info(api: HfApi, space: str) -> SpaceInfo | None:
-    def look() -> SpaceInfo | None:
-        try:
-            return api.space_info(space, timeout=TIMEOUT_S)
-        except RepositoryNotFoundError:
+    try:
+        return _ask(f"look at {space}", lambda: api.space_info(space), repo=space)
+    except NotOnHub as error:
+        if error.status:
             return None
-
-    return ask(f"Looking at {space}", look)
+        raise  # no name of a repository
 
 
 def _remote(api: HfApi, space: str, revision: str) -> dict[str, str]:
     """Return the Space's files with the SHA-256 (LFS) or git's SHA-1 of each."""
-    tree = ask(
-        f"Listing the files of {space}",
+    tree = _ask(
+        f"list the files of {space}",
         lambda: list(api.list_repo_tree(space, recursive=True, revision=revision, repo_type="space")),
     )
     found = {}
     for entry in tree:
-        if hasattr(entry, "blob_id"):  # else a folder
+        if isinstance(entry, RepoFile):
             found[entry.path] = entry.lfs.sha256 if entry.lfs else entry.blob_id
     return found
 
@@ -180,21 +303,21 @@ def _settle(
 ) -> None:
     """Set hardware, bucket, variables and secrets, before the files: the build then starts with them."""
     space = given.space
-    runtime = ask("Asking for the Space's state", lambda: api.get_space_runtime(space))
+    runtime = _ask("read the Space's state", lambda: api.get_space_runtime(space))
     volumes = runtime.volumes or []
     _refuse_another_bucket(given, volumes)
     if given.hardware and given.hardware not in (runtime.hardware, runtime.requested_hardware):
-        ask(f"Asking for {given.hardware}", lambda: api.request_space_hardware(space, given.hardware))
+        _ask(f"ask for {given.hardware}", lambda: api.request_space_hardware(space, given.hardware))
         _say(f"Hardware: {given.hardware}")
     if given.bucket:
         _mount(api, given, volumes)
-    known = ask("Reading the variables", lambda: api.get_space_variables(space)) if variables else {}
+    known = _ask("read the variables", lambda: api.get_space_variables(space)) if variables else {}
     for name, value in variables.items():
         if name not in known or known[name].value != value:
-            ask(f"Setting {name}", lambda n=name, v=value: api.add_space_variable(space, n, v))
+            _ask(f"set {name}", lambda n=name, v=value: api.add_space_variable(space, n, v))
             _say(f"Variable {name}={value}")
     for name, value in secrets.items():
-        ask(f"Setting the secret {name}", lambda n=name, v=value: api.add_space_secret(space, n, v))
+        _ask(f"set the secret {name}", lambda n=name, v=value: api.add_space_secret(space, n, v))
         _say(f"Secret {name}: set")
 
 
@@ -210,10 +333,10 @@ def _refuse_another_bucket(given: argparse.Namespace, volumes: list[Volume]) -> 
 def _mount(api: HfApi, given: argparse.Namespace, volumes: list[Volume]) -> None:
     if any(v.source == given.bucket and v.mount_path == DATA for v in volumes):
         return
-    ask("Creating the bucket", lambda: api.create_bucket(given.bucket, private=True, exist_ok=True))
+    _ask("create the bucket", lambda: api.create_bucket(given.bucket, private=True, exist_ok=True))
     volume = Volume(type="bucket", source=given.bucket, mount_path=DATA)
-    ask(
-        "Mounting the bucket", lambda: api.set_space_volumes(given.space, [*volumes, volume])
+    _ask(
+        "mount the bucket", lambda: api.set_space_volumes(given.space, [*volumes, volume])
     )  # replaces the list
     _say(f"Bucket {given.bucket} at {DATA}")
 
@@ -226,24 +349,24 @@ def _commit(api: HfApi, space: str, files: dict[str, bytes], changes: Changes, p
         *(CommitOperationAdd(name, files[name]) for name in (*changes.add, *changes.change)),
         *(CommitOperationDelete(name) for name in changes.remove),
     ]
-
-    def send() -> str:
-        try:
-            made = api.create_commit(
+    try:
+        made = _ask(
+            "send the files",
+            lambda: api.create_commit(
                 space, operations, commit_message="Deploy TweetTune", repo_type="space", parent_commit=parent
-            )
-        except HfHubHTTPError as error:
-            if error.response is None or error.response.status_code != 412:
-                raise
-            now = _info(api, space).sha  # perhaps it is our own commit, whose answer was lost
-            if compare(files, _remote(api, space, now), space):
-                raise DeployError(
-                    f"{space} was changed while this ran; nothing was overwritten. Run it again."
-                ) from error
-            return str(now)
-        return str(made.oid)
-
-    return ask("Sending the files", send)
+            ),
+            repo=space,
+        )
+    except HubConflict as error:
+        if error.status != 412:
+            raise
+        now = _info(api, space)  # perhaps it is our own commit, whose answer was lost
+        if now is None or compare(files, _remote(api, space, now.sha), space):
+            raise DeployError(
+                f"{space} was changed while this ran; nothing was overwritten. Run it again."
+            ) from error
+        return str(now.sha)
+    return str(made.oid)
 
 
 def _tell(changes: Changes) -> None:
@@ -257,7 +380,7 @@ def _wait(api: HfApi, given: argparse.Namespace, commit: str, *, private: bool, 
     """Wait until the Space runs this commit and its `/healthz` answers. Raises DeployError with its log."""
     until, shown = time.monotonic() + given.timeout_s, ""
     while True:
-        runtime = ask("Asking for the Space's state", lambda: api.get_space_runtime(given.space))
+        runtime = _ask("read the Space's state", lambda: api.get_space_runtime(given.space))
         stage, running = str(runtime.stage), runtime.raw.get("sha")
         old = running is not None and running != commit
         if stage != shown:
@@ -316,7 +439,7 @@ def may_have_the_token(address: str, endpoint: str) -> bool:
 def _logs(api: HfApi, space: str, *, build: bool, hide: Sequence[str]) -> str:
     try:
         lines = "".join(api.fetch_space_logs(space, build=build)).splitlines()[-LOG_LINES:]
-    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError):
+    except CLIENT_ERRORS:
         return " Its log can't be read."
     text = "\n".join(lines)
     for value in hide:
@@ -324,14 +447,7 @@ def _logs(api: HfApi, space: str, *, build: bool, hide: Sequence[str]) -> str:
     return f" The end of its log:\n{TOKEN.sub('***', text)}" if lines else " Its log is empty."
 
 
-def _show(
-    api: HfApi,
-    given: argparse.Namespace,
-    files: dict[str, bytes],
-    variables: dict[str, str],
-    *,
-    logged_in: bool,
-) -> int:
+def _show(given: argparse.Namespace, files: dict[str, bytes], variables: dict[str, str]) -> int:
     """Print what would be sent, and what that would change where the Hub can be asked."""
     for name, content in files.items():
         _say(f"{len(content):>9,}  {name}")
@@ -343,13 +459,14 @@ def _show(
     if given.hardware or given.bucket:
         _say(json.dumps({"hardware": given.hardware, "bucket": given.bucket}))
     try:
-        if not logged_in:
-            raise DeployError("Nobody is logged in.")
+        api = HfApi(token=token_of(HfApi(), "look"))
         if (info := _info(api, given.space)) is None:
             _say(f"The Space {given.space} would be created.")
         else:
             _tell(compare(files, _remote(api, given.space, info.sha), given.space))
-    except DeployError as error:
+    except NotLoggedIn as error:
+        _say(f"Not compared with the Hub: {error.why}. {error.todo}.")
+    except TweetTuneError as error:
         _say(f"Not compared with the Hub: {error}")
     _say("Nothing was sent.")
     return 0

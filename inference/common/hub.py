@@ -271,12 +271,14 @@ def ask(
     *,
     repo: str = "",
     tries: int | None = None,
+    when_silent: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """Call the Hub, and again while it is busy or the connection breaks. Raises HubError.
 
     `doing` completes "it was not possible to …"; `repo`: what it is about; `tries`: 1 for what must not be
-    done twice, by default those of the session. After silence for a whole time-out there is no other try.
+    done twice, by default those of the session. After silence for a whole time-out there is no other try,
+    unless `when_silent` asks for it: for a caller who would rather wait than fail.
     An error of ours that stopped the call, such as one of `Sent`, is raised as it is.
     """
     tries = tries or _session.timeouts.tries
@@ -289,7 +291,8 @@ def ask(
             found = explained(error, doing, repo=repo)
             wait_s = 0.5 * 2**attempt if found.retry_after_s is None else found.retry_after_s
             soon = isinstance(found, HubBusy) and wait_s <= _session.timeouts.longest_wait_s
-            if attempt == tries or not (soon or isinstance(error, _BROKEN)):
+            broken = isinstance(error, _NO_ANSWER if when_silent else _BROKEN)
+            if attempt == tries or not (soon or broken):
                 raise found from error
             sleep(wait_s)
     raise AssertionError("the last try returns or raises")

@@ -8,15 +8,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from huggingface_hub import HfApi, set_client_factory
-from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub import HfApi
 
+from inference.common.hub import HubSilent, Timeouts, hub_session
 from tests.support import REPOSITORY
-from tests.support.deploying import FOLDER, deploy, hub_calls, space_files
+from tests.support.deploying import SCRIPT, deploy
 from tests.support.hub_fixtures import ADA, BOB
 from tests.support.served import answers, app
 
-SCRIPT = FOLDER / "deploy.py"
 SPACE = "ada/tweettune"
 SECRET = "a-secret-value-that-nobody-may-see"
 
@@ -75,7 +74,7 @@ def test_a_space_is_created_with_one_commit_of_the_allow_list(hub, tmp_path):
     assert [commit.parent for commit in commits] == [created.oid]
     assert commits[0].title == "Deploy TweetTune" and commits[0].oid in done.stdout
     sent = hub.files(SPACE, kind="space")
-    assert sent == space_files.collect(REPOSITORY)
+    assert sent == deploy.collect(REPOSITORY)
     assert {"app.py", "README.md", "requirements.txt", "ui/page.py", "training/recipes/quick.toml"} <= set(
         sent
     )
@@ -89,7 +88,7 @@ def test_a_space_is_created_with_one_commit_of_the_allow_list(hub, tmp_path):
 @pytest.mark.slow
 def test_the_files_of_the_allow_list_are_an_app_that_starts(tmp_path):
     """What a Space has is enough: no module, recipe, text or template is missing."""
-    for name, content in space_files.collect(REPOSITORY).items():
+    for name, content in deploy.collect(REPOSITORY).items():
         (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "space" / name).write_bytes(content)
     with app(tmp_path / "home", cwd=tmp_path / "space") as url:
@@ -211,7 +210,10 @@ def test_a_wrong_command_line_sends_nothing(hub, arguments, says):
 def test_without_a_login_it_says_what_to_do(hub):
     done = run(hub, token=None)
     assert (done.returncode, hub.requests) == (1, [])
-    assert done.stderr == "Nobody is logged in to the Hub. Run `hf auth login`, or set HF_TOKEN.\n"
+    assert done.stderr == (
+        "It was not possible to deploy: nobody is logged in to the Hub. Log in with `hf auth login`, "
+        "or set HF_TOKEN to a token from huggingface.co/settings/tokens.\n"
+    )
 
 
 def test_a_space_of_something_else_is_not_touched(hub):
@@ -230,7 +232,7 @@ def test_a_public_space_is_not_taken_for_a_private_one(made):
 
 def test_nobody_deploys_to_somebody_elses_space(made):
     done = run(made, token=BOB)
-    assert done.returncode == 1 and "may not do that (403)" in done.stderr
+    assert done.returncode == 1 and "the token may not do that (403" in done.stderr
 
 
 def test_without_a_paid_plan_it_says_so(hub):
@@ -245,10 +247,10 @@ def test_without_a_paid_plan_it_says_so(hub):
 @pytest.mark.parametrize(
     ("status", "says"),
     [
-        (401, "does not accept this token (401)"),
-        (403, "may not do that (403)"),
-        (409, "Wait a moment"),
-        (400, "the Hub refused it (400"),
+        (401, "send the files: the Hub does not take the token of this login (401: Because). Log in"),
+        (403, "send the files: the token may not do that (403: Because). Make one that may, at "),
+        (409, "ada/tweettune was changed meanwhile (409: Because). Look at it, then try again."),
+        (400, "the Hub refuses it (400: Because). Mend that, then try again."),
     ],
 )
 def test_a_refused_commit_is_one_sentence_and_the_next_run_completes(made, status, says):
@@ -266,7 +268,7 @@ def test_a_busy_hub_is_asked_again_when_it_says(made):
     made.fail("POST /api/spaces/*/preupload/*", status=503)
     done = run(made, "--no-wait")
     assert done.returncode == 0, done.stderr
-    assert "the Hub answered 429; again in 1 s" in done.stderr
+    assert "The Hub can't send the files now; again in 1 s." in done.stderr
     assert len(made.commits(SPACE, kind="space")) == 2
 
 
@@ -289,9 +291,9 @@ def test_a_commit_is_made_on_the_parent_that_it_was_compared_with(online):
     first = online.create_repo(SPACE, kind="space")
     online.commit(SPACE, {"inference/artifact.py": b"somebody else's"}, kind="space")
     files = {"inference/artifact.py": b"ours"}
-    changes = space_files.compare(files, {}, SPACE)
+    changes = deploy.compare(files, {}, SPACE)
     api = HfApi(endpoint=online.endpoint, token=ADA)
-    with pytest.raises(hub_calls.DeployError, match="was changed while this ran"):
+    with pytest.raises(deploy.DeployError, match="was changed while this ran"):
         deploy._commit(api, SPACE, files, changes, first)
     assert online.files(SPACE, kind="space")["inference/artifact.py"] == b"somebody else's"
 
@@ -327,17 +329,16 @@ def test_a_sleeping_space_that_has_it_all_is_done_and_a_paused_one_is_named(made
     )
 
 
-def test_a_silent_hub_ends_with_a_sentence(online, monkeypatch):
-    monkeypatch.setattr(hub_calls, "TIMEOUT_S", 0.2)
-    monkeypatch.setattr(hub_calls, "TRIES", 2)
+def test_a_silent_hub_is_asked_again_and_ends_with_a_sentence(online, capsys):
     online.silence("GET /api/spaces/*", times=None)
-    hub_calls.use_timeouts()
-    try:
-        api = HfApi(endpoint=online.endpoint, token=ADA)
-        with pytest.raises(hub_calls.DeployError, match="Asking failed: the Hub did not answer within"):
-            hub_calls.ask("Asking", lambda: api.get_space_runtime(SPACE))
-    finally:
-        set_client_factory(default_client_factory)
+    api = HfApi(endpoint=online.endpoint, token=ADA)
+    with (
+        hub_session(Timeouts(answer_s=0.2, tries=2)),
+        pytest.raises(HubSilent, match=r"look at ada/tweettune: the Hub gave no answer in time\. Check"),
+    ):
+        deploy._info(api, SPACE)
+    assert len(online.requests) == 2
+    assert "The Hub can't look at ada/tweettune now; again in 1 s." in capsys.readouterr().err
 
 
 def test_an_app_that_never_answers_ends_with_a_sentence(made, page):
@@ -363,4 +364,4 @@ def test_a_dry_run_shows_files_sizes_and_changes_and_sends_nothing(made):
 
 def test_a_dry_run_needs_neither_a_login_nor_a_hub(hub):
     done = run(hub, "--dry-run", token=None)
-    assert done.returncode == 0 and "Not compared with the Hub: Nobody is logged in." in done.stdout
+    assert done.returncode == 0 and "Not compared with the Hub: nobody is logged in" in done.stdout

@@ -2,14 +2,16 @@
 
 import re
 import shlex
+import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.support import REPOSITORY
-from tests.support.deploying import FOLDER, deploy, hub_calls, space_files
+from tests.support.deploying import SCRIPT, deploy
 from tests.support.hub_fixtures import ADA
 
 WORKFLOW = REPOSITORY / ".github" / "workflows" / "deploy-space.yml"
@@ -18,7 +20,7 @@ WORKFLOW = REPOSITORY / ".github" / "workflows" / "deploy-space.yml"
 @pytest.fixture
 def checkout(tmp_path):
     """Return a folder with the files that must be there."""
-    for name in space_files.ALLOWED:
+    for name in deploy.ALLOWED:
         if "*" not in name:
             (tmp_path / name).write_text("x", encoding="utf-8")
     (tmp_path / "ui").mkdir()
@@ -31,8 +33,8 @@ def checkout(tmp_path):
 )
 def test_a_file_with_a_token_or_a_machines_path_stops_it(checkout, content, says):
     (checkout / "ui" / "page.py").write_text(content, encoding="utf-8")
-    with pytest.raises(hub_calls.DeployError, match=f"ui/page.py .*{says}"):
-        space_files.collect(checkout)
+    with pytest.raises(deploy.DeployError, match=f"ui/page.py .*{says}"):
+        deploy.collect(checkout)
 
 
 def test_only_files_of_the_allow_list_are_collected(checkout):
@@ -47,12 +49,10 @@ def test_only_files_of_the_allow_list_are_collected(checkout):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text("x", encoding="utf-8")
     (checkout / "ui" / "link.py").symlink_to(checkout / ".env")
-    assert set(space_files.collect(checkout)) == {n for n in space_files.ALLOWED if "*" not in n} | {
-        "ui/a.py"
-    }
+    assert set(deploy.collect(checkout)) == {n for n in deploy.ALLOWED if "*" not in n} | {"ui/a.py"}
     (checkout / "app.py").unlink()
-    with pytest.raises(hub_calls.DeployError, match=r"lacks app\.py"):
-        space_files.collect(checkout)
+    with pytest.raises(deploy.DeployError, match=r"lacks app\.py"):
+        deploy.collect(checkout)
 
 
 # --- the example of a CI job
@@ -75,11 +75,33 @@ def test_the_workflow_runs_the_script_with_the_pins_of_the_project():
     assert job["permissions"] == {"contents": "read"}
 
 
+def needed_by(*names: str) -> set[str]:
+    """Return these packages and all that pip installs with them, in small letters."""
+    found, waiting = set(), list(names)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name not in found:
+            found.add(name)
+            try:
+                asked = metadata.requires(name) or []
+            except metadata.PackageNotFoundError:  # one of another system's
+                asked = []
+            waiting += [re.match(r"[\w.-]+", line)[0] for line in asked if "extra ==" not in line]
+    return found
+
+
 def test_the_script_needs_the_hubs_client_alone():
-    """A CI job installs two packages, not torch."""
-    text = "".join(
-        (FOLDER / f"{name}.py").read_text(encoding="utf-8") for name in ("deploy", "hub_calls", "space_files")
+    """A CI job installs two packages, not torch: it runs with every other package of this machine away."""
+    there = needed_by("huggingface_hub", "httpx2")
+    away = [
+        module
+        for module, packages in metadata.packages_distributions().items()
+        if not {re.sub(r"[-_.]+", "-", name).lower() for name in packages} & there
+    ]
+    assert {"torch", "transformers", "gradio", "numpy"} <= set(away)
+    code = f"import runpy, sys\nfor name in {away!r}: sys.modules[name] = None\n" + (
+        f"sys.argv = ['deploy.py', '--help']\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
     )
-    named = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE)) - set(sys.stdlib_module_names)
-    assert named == {"huggingface_hub", "httpx2", "hub_calls", "space_files"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and "OWNER/NAME" in done.stdout
     assert Path(deploy.ROOT) == REPOSITORY

@@ -6,10 +6,9 @@ The datasets library keeps copies of them: it needs a process of its own, `env=h
 """
 
 import pytest
-from huggingface_hub import constants, hf_api, set_client_factory
+from huggingface_hub import constants, hf_api
 from huggingface_hub.utils import close_session
 
-from inference.common import hub as client
 from tests.servers.hub import LocalHub
 
 ADA = "hf_" + "ada" * 11 + "a"
@@ -47,7 +46,6 @@ def online(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # kept with its first endpoint
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    set_client_factory(client.guarded_client)  # a script under test may have set its own
     yield hub
     close_session()
 

@@ -13,27 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
-import httpx2
 import pyarrow as pa
 from datasets.naming import camelcase_to_snakecase
 from datasets.packaged_modules.cache.cache import Cache
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 
 from inference.common.errors import DataError
-from inference.common.hub import PREFLIGHT_S, HubError, preflight
+from inference.common.hub import CLIENT_ERRORS, PREFLIGHT_S, HubError, preflight
 from training.data.read import RawTable, split_of
 
-_LOADING_FAILED = (
-    datasets.exceptions.DatasetsError,
-    HfHubHTTPError,
-    httpx2.HTTPError,
-    pa.ArrowException,
-    OSError,
-    ValueError,
-    RuntimeError,
-    NotImplementedError,
-)
+_LOADING_FAILED = (*CLIENT_ERRORS, datasets.exceptions.DatasetsError, pa.ArrowException, NotImplementedError)
 _HINTS = {
     "onfig": "choose one as --dataset ID:CONFIG",
     "gated": "accept its terms on the Hub and log in with `hf auth login`",

@@ -11,16 +11,16 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
 from transformers import AutoConfig
 
 from inference.common.errors import BaseError
+from inference.common.hub import HubRefused, hub_session
 from inference.common.progress import agreed
 from training.data.load import load_splits
 from training.jobs.bundle import Bundle, pack
-from training.jobs.hub import TIMEOUT_S, JobsHub, give_up_in_time, hub_errors
+from training.jobs.hub import PATIENT, JobsHub
 from training.jobs.machines import JobEstimate, Shape, estimate_job, find_flavor, flavors, parse_target
-from training.jobs.record import JobRefused, Rental, keep
+from training.jobs.record import Rental, RentedError, keep
 from training.model.bases import EMBEDDED, GPT2
 from training.model.classifier import trunk_depth
 from training.recipes import Recipe
@@ -47,15 +47,15 @@ def rent(
     ask: Callable[[str], bool],
     say: Callable[[str], None],
 ) -> jobs.Run:
-    """Start a run on a rented machine, once `ask` has said yes. Raises TweetTuneError (RentedError …)."""
+    """Start a run on a rented machine, once `ask` has said yes. Raises RentedError, HubError, DataError …"""
     name, timeout_s = parse_target(target), seconds_of(job_timeout) if job_timeout else 0
     bundle = pack(recipe)
-    give_up_in_time()
-    hub = JobsHub.open()
-    user = hub.user()
-    flavor = find_flavor(name, flavors(hub.hardware()))
-    splits = load_splits(recipe.data)
-    shape = base_shape(recipe, hub)
+    with hub_session(PATIENT):
+        hub = JobsHub.open()
+        user = hub.user()
+        flavor = find_flavor(name, flavors(hub.hardware()))
+        splits = load_splits(recipe.data)
+        shape = base_shape(recipe, hub)
     estimate = estimate_job(recipe, splits, shape, flavor, timeout_s=timeout_s)
     stem = re.sub(r"[^\w-]+", "-", run_dir.name if run_dir else recipe.name)[:60].strip("-_") or "run"
     nonce = secrets.token_hex(4)
@@ -74,7 +74,7 @@ def rent(
     for sentence in what_will_happen(rental, estimate, bundle, shape):
         say(sentence)
     if not ask("Rent it?"):
-        raise JobRefused("Nothing was sent and nothing was rented.")
+        raise RentedError("Nothing was sent and nothing was rented.")
     run = jobs.create_run(recipe, run_dir=run_dir)
     keep(run.path, rental)
     process.start(run)
@@ -94,19 +94,19 @@ def what_will_happen(rental: Rental, estimate: JobEstimate, bundle: Bundle, shap
 
 
 def yes_or_no(question: str) -> bool:
-    """Ask at the terminal. Raises JobRefused where nobody can answer."""
+    """Ask at the terminal. Raises RentedError where nobody can answer."""
     answer = agreed(question)
     if answer is None:
-        raise JobRefused(f"{question} Nobody is here to answer, so nothing was rented. Say so with --yes.")
+        raise RentedError(f"{question} Nobody is here to answer, so nothing was rented. Say so with --yes.")
     return answer
 
 
 def seconds_of(text: str) -> int:
-    """Return the seconds of "90m", "2h" or "1800". Raises JobRefused below a minute and above a week."""
+    """Return the seconds of "90m", "2h" or "1800". Raises RentedError below a minute and above a week."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     seconds = int(float(found[1]) * _UNITS[found[2]]) if found else 0
     if not 60 <= seconds <= 7 * 86400:
-        raise JobRefused(f"--job-timeout is {text!r}. Give a time from 1m to 7d, such as 90m or 2h.")
+        raise RentedError(f"--job-timeout is {text!r}. Give a time from 1m to 7d, such as 90m or 2h.")
     return seconds
 
 
@@ -118,18 +118,14 @@ def base_shape(recipe: Recipe, hub: JobsHub) -> Shape:
         name, config = "the embedded SmolLM2-135M", AutoConfig.for_model("llama", **_SMOLLM2_CONFIG)
     else:
         try:
-            with hub_errors(f"read {recipe.base}"):
-                path = hf_hub_download(
-                    recipe.base,
-                    "config.json",
-                    token=hub.token,
-                    endpoint=hub.api.endpoint,
-                    etag_timeout=TIMEOUT_S,
-                )
-        except JobRefused as error:
+            path = hub.ask(
+                f"read {recipe.base}",
+                lambda: hub.api.hf_hub_download(recipe.base, "config.json"),
+                repo=recipe.base,
+            )
+        except HubRefused as error:
             raise BaseError(
-                f"The base {recipe.base!r} can't be downloaded for a job: {error} "
-                "Check its name, and that you may read it."
+                f"The base {recipe.base!r} can't be downloaded for a job: {error.why}. {error.todo}."
             ) from error
         name, config = recipe.base, AutoConfig.from_pretrained(Path(path).parent)
     width, heads = config.hidden_size, config.num_attention_heads

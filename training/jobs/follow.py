@@ -18,11 +18,12 @@ from typing import Any
 from huggingface_hub import JobInfo, JobStage, Volume
 
 from inference.artifact import EVALUATION, check_artifact, read_record
+from inference.common.hub import HubBusy, HubError, HubRefused, HubSilent, hub_session
 from inference.common.store import JsonObject, append_event, read_jsonl, sha256_of, write_json, write_status
 from inference.common.wording import dollars, in_words
 from training.jobs.bundle import pack
-from training.jobs.hub import JobsHub, give_up_in_time, quiet
-from training.jobs.record import HubSilent, JobFailed, JobRefused, Rental, RentedError, keep, load
+from training.jobs.hub import PATIENT, JobsHub
+from training.jobs.record import JobFailed, Rental, RentedError, keep, load
 from training.jobs.work import MARK, event_line, read_event
 from training.runs.process import Cancelled, Ending, Stop
 from training.runs.run import Run, find_run
@@ -39,21 +40,19 @@ _TRAINING = (0.03, 0.96)  # the share of the whole that the job's own progress f
 
 def main(path: str) -> int:
     """Follow a run's job to its end. Returns the exit status."""
-    give_up_in_time()
-    quiet()
     run = find_run(path)
     stop = Stop()
     log = FollowedLog(run.path)
-    with Ending(log, cancelled=CANCELLED) as ending:
+    with hub_session(PATIENT), Ending(log, cancelled=CANCELLED) as ending:
         Follower(run, JobsHub.open(), log).follow(stop)
     return ending.exit_status
 
 
 def cancel_now(run: Run) -> None:
-    """Stop the job of a run that nobody follows. Raises RentedError."""
-    give_up_in_time()
+    """Stop the job of a run that nobody follows. Raises RentedError, NotLoggedIn."""
     log = FollowedLog(run.path)
-    Follower(run, JobsHub.open(), log).cancel()
+    with hub_session(PATIENT):
+        Follower(run, JobsHub.open(), log).cancel()
     log.finish("cancelled", CANCELLED)
 
 
@@ -129,7 +128,10 @@ class Follower:
         self.rental: Rental = rental
 
     def follow(self, stop: Stop) -> None:
-        """Start the job unless it runs, follow it, download its model. Raises Cancelled, RentedError."""
+        """Start the job unless it runs, follow it, download its model.
+
+        Raises Cancelled, RentedError, HubError.
+        """
         try:
             if not self.rental.job_id:
                 self._start()
@@ -139,7 +141,7 @@ class Follower:
             stop.gently = True  # a second signal must not break off the cancelling
             self.cancel()
             raise
-        except JobRefused:
+        except HubRefused:
             if not self.rental.job_id:
                 self._delete_bundle()  # there will be no job
             raise
@@ -191,7 +193,7 @@ class Follower:
         while True:
             try:
                 self._copy_log()
-            except RentedError as error:
+            except HubError as error:
                 if not noted:
                     noted = True
                     self.log.note(f"The job's log broke off, and is read again from its start. {error}")
@@ -207,9 +209,9 @@ class Follower:
         while True:
             try:
                 return self.hub.inspect(self.rental.job_id, self.rental.namespace)
-            except HubSilent as error:
+            except (HubBusy, HubSilent) as error:
                 if time.monotonic() - since > GIVE_UP_S:
-                    raise HubSilent(
+                    raise RentedError(
                         f"The Hub gave no answer for {in_words(GIVE_UP_S)}; the job {self.rental.job_url} "
                         f"goes on there. Follow it again with `python -m training resume {self.run.id}`."
                     ) from error
@@ -276,7 +278,7 @@ class Follower:
         partial = self.run.path / "result.partial"
         try:
             self.hub.fetch(self.rental.bundle, "dataset", "main", ["result/*"], partial)
-        except RentedError as error:
+        except HubError as error:
             self.log.note(f"The job's records could not be fetched, only its model: {error}")
             return
         result, known, missed = partial / "result", self.log.known(), 0
@@ -336,11 +338,11 @@ class Follower:
             if job_id and not rental.ended:
                 self.hub.cancel(job_id, rental.namespace)
                 self._keep(job_id=job_id, ended="CANCELED")
-        except RentedError as error:
-            raise HubSilent(
-                f"The job could not be cancelled ({error}) It may go on and cost ${rental.usd_per_hour:.2f} "
-                f"an hour, until its time-out. Try `python -m training cancel {self.run.id}` again, or stop "
-                f"it at {rental.job_url or 'huggingface.co/settings/jobs'}."
+        except HubError as error:
+            raise RentedError(
+                f"The job could not be cancelled: {error.why}. It may go on and cost "
+                f"${rental.usd_per_hour:.2f} an hour, until its time-out. Try `python -m training cancel "
+                f"{self.run.id}` again, or stop it at {rental.job_url or 'huggingface.co/settings/jobs'}."
             ) from error
         self._delete_bundle()
 
@@ -348,5 +350,5 @@ class Follower:
         """Delete the bundle, which may hold your data; when that fails, say where it is."""
         try:
             self.hub.delete(self.rental.bundle, "dataset")
-        except RentedError as error:
+        except HubError as error:
             self.log.note(f"The private data set {self.rental.bundle} could not be deleted: {error}")

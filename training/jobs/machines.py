@@ -20,7 +20,7 @@ from huggingface_hub import JobHardwareInfo
 
 from inference.common.wording import dollars, in_words
 from training.fit.estimate import Pace, Sizes, phases
-from training.jobs.record import JobRefused
+from training.jobs.record import RentedError
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -122,17 +122,17 @@ def _of_hub(hardware: JobHardwareInfo, known: Flavor | None) -> Flavor:
 
 
 def find_flavor(name: str, known: dict[str, Flavor]) -> Flavor:
-    """Return a machine by name. Raises JobRefused for an unknown one, and for several GPUs: we use one."""
+    """Return a machine by name. Raises RentedError for an unknown one, and for several GPUs: we use one."""
     if name not in known:
         usable = [flavor for flavor in known if known[flavor].gpus <= 1]
         near = difflib.get_close_matches(name, usable, n=1, cutoff=0.4)
         others = [flavor for flavor in usable if flavor not in near]
-        raise JobRefused(
+        raise RentedError(
             f"There is no machine {name!r} to rent. "
             f"Known: {', '.join([*near, *others])}; write --on jobs:{near[0] if near else DEFAULT}."
         )
     if known[name].gpus > 1:
-        raise JobRefused(
+        raise RentedError(
             f"{name} has {known[name].gpus} GPUs, but a training uses one: the others would be paid for "
             f"nothing. Take one with a single GPU, such as --on jobs:{DEFAULT}."
         )
@@ -140,10 +140,10 @@ def find_flavor(name: str, known: dict[str, Flavor]) -> Flavor:
 
 
 def parse_target(target: str) -> str:
-    """Return the machine's name of `jobs` or `jobs:NAME`. Raises JobRefused for anything else."""
+    """Return the machine's name of `jobs` or `jobs:NAME`. Raises RentedError for anything else."""
     place, _, name = target.partition(":")
     if place != "jobs":
-        raise JobRefused(f"--on is {target!r}. Give jobs, or jobs:MACHINE such as jobs:{DEFAULT}.")
+        raise RentedError(f"--on is {target!r}. Give jobs, or jobs:MACHINE such as jobs:{DEFAULT}.")
     return name.strip() or DEFAULT
 
 

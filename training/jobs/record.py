@@ -5,10 +5,10 @@
 
 No token is ever in it. Light: `python -m training runs` asks it for every run.
 
-RentedError (a RunError)
-├── JobRefused    the Hub says no: login, rights, credit, machine
-├── JobFailed     the job ended without a model
-└── HubSilent     no answer, or an answer that says "later"
+RentedError (a RunError)     what was asked for can't be rented or sent
+└── JobFailed                the job ended without a model
+
+What the Hub refuses or does not answer is a HubError: inference/common/hub.py.
 """
 
 import dataclasses
@@ -27,16 +27,8 @@ class RentedError(RunError):
     """A run can't be made on a rented machine."""
 
 
-class JobRefused(RentedError):  # noqa: N818
-    """The Hub says no: login, rights, credit, machine."""
-
-
 class JobFailed(RentedError):  # noqa: N818
     """The job ended without a model."""
-
-
-class HubSilent(RentedError):  # noqa: N818
-    """No answer from the Hub, or an answer that says "later"."""
 
 
 @dataclass(frozen=True)

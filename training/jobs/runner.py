@@ -5,7 +5,7 @@
 Whoever lists, starts or cancels runs imports this once: the command lines and the app. Loads nothing heavy.
 """
 
-from training.jobs.record import FILE, JobRefused, load
+from training.jobs.record import FILE, RentedError, load
 from training.runs.run import RUNNERS, Run
 
 
@@ -27,9 +27,9 @@ class JobsRunner:
         )
 
     def check_start(self, run: Run) -> None:
-        """Raise JobRefused when its job has ended without a model: nothing is left to resume."""
+        """Raise RentedError when its job has ended without a model: nothing is left to resume."""
         if (rental := load(run.path)) and rental.lost:
-            raise JobRefused(
+            raise RentedError(
                 f"The job of the run {run.id} has ended ({rental.ended}), and a rented run has no checkpoint "
                 "here. Train again with `--on jobs`."
             )

@@ -19,9 +19,10 @@ from pathlib import Path
 from types import FrameType
 
 from inference.common.errors import TweetTuneError
+from inference.common.hub import Timeouts, hub_session
 from inference.common.store import JsonObject, append_event, read_jsonl, sha256_of
 from training.jobs.bundle import ROOT
-from training.jobs.hub import JobsHub, give_up_in_time, quiet
+from training.jobs.hub import JobsHub
 from training.publish.files import Outgoing, allowed
 from training.publish.scan import check
 from training.recipes import load_recipe
@@ -72,8 +73,6 @@ class EventPrinter:
 
 def main() -> int:
     """Do the job. Returns the exit status."""
-    give_up_in_time(60.0)
-    quiet()
     task = json.loads(os.environ["TWEETTUNE_JOB"])
     os.chdir(ROOT)  # the bundle: the recipe's data file lies there
     home = Path(tempfile.mkdtemp(prefix="tweettune-"))
@@ -87,7 +86,8 @@ def main() -> int:
             _install_alone(task["alone"], home / "packages")
         if not _train(run, events):
             return 1
-        _push(run, task, events)
+        with hub_session(Timeouts(answer_s=60.0, connect_s=10.0, tries=4, longest_wait_s=60.0)):
+            _push(run, task, events)
     except (TweetTuneError, OSError) as error:
         events.add("error", message=str(error), text=str(error))
         return 1

@@ -133,6 +133,10 @@ def test_silence_ends_and_so_does_a_hub_that_is_not_there(hub):
     found = failure(hub)
     assert isinstance(found, HubSilent) and found.why == "the Hub gave no answer in time"
     assert len(hub.requests) == 1
+    hub.requests.clear()
+    with hub_session(Timeouts(answer_s=0.2, tries=3)):
+        assert failure(hub, when_silent=True).why == found.why
+    assert len(hub.requests) == 3, "for who would rather wait"
     api = HfApi(endpoint=hub.endpoint, token=ADA)
     with (
         hub_session(Timeouts()),

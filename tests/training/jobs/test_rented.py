@@ -243,9 +243,9 @@ def test_cancel_reaches_a_job_that_nobody_follows(rented, hub):
     done = command("training", "cancel", run.path)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "The job could not be cancelled (The Hub can't cancel the job now (503). Try again later.) It may go "
-        "on and cost $0.01 an hour, until its time-out. Try `python -m training cancel run` again, or stop "
-        f"it at {load(run.path).job_url}."
+        "The job could not be cancelled: the Hub has trouble (503). It may go on and cost $0.01 an hour, "
+        "until its time-out. Try `python -m training cancel run` again, or stop it at "
+        f"{load(run.path).job_url}."
     )
     hub.faults.clear()
     assert command("training", "cancel", run.path).returncode == 0

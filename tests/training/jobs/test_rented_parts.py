@@ -8,21 +8,22 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import HfApi, set_client_factory
-from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub import HfApi
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.common.errors import BaseError, DataError, RecipeError
+from inference.common.hub import HubBusy, HubRefused, HubSilent, NotLoggedIn, Timeouts, hub_session
 from tests.support import REPOSITORY, wait_until_ended
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import change_json, copy_of
 from tests.support.rented_jobs import wait_until_gone
 from training.jobs.bundle import NOT_NEEDED, pack
 from training.jobs.command import base_shape, rent, seconds_of
-from training.jobs.hub import JobsHub, give_up_in_time
+from training.jobs.follow import FollowedLog, Follower
+from training.jobs.hub import PATIENT, JobsHub
 from training.jobs.machines import estimate_job, find_flavor, flavors, parse_target
-from training.jobs.record import HubSilent, JobRefused, Rental, RentedError, load
+from training.jobs.record import Rental, RentedError, keep, load
 from training.jobs.work import MARK, event_line, pushable, read_event
 from training.publish import NotPublishable
 from training.publish.files import without_paths
@@ -101,17 +102,17 @@ def test_a_machine_that_the_table_does_not_know_is_taken_from_the_list():
 
 
 def test_what_cant_be_rented_is_one_sentence():
-    with pytest.raises(JobRefused) as caught:
+    with pytest.raises(RentedError) as caught:
         find_flavor("l4", flavors())
     assert str(caught.value).startswith("There is no machine 'l4' to rent. Known: l4x1, cpu-basic, ")
     assert str(caught.value).endswith("write --on jobs:l4x1.")
-    with pytest.raises(JobRefused) as caught:
+    with pytest.raises(RentedError) as caught:
         find_flavor("a100x4", flavors())
     assert str(caught.value) == (
         "a100x4 has 4 GPUs, but a training uses one: the others would be paid for nothing. "
         "Take one with a single GPU, such as --on jobs:l4x1."
     )
-    with pytest.raises(JobRefused) as caught:
+    with pytest.raises(RentedError) as caught:
         parse_target("cloud")
     assert str(caught.value) == "--on is 'cloud'. Give jobs, or jobs:MACHINE such as jobs:l4x1."
     assert (parse_target("jobs"), parse_target("jobs:t4-small")) == ("l4x1", "t4-small")
@@ -127,13 +128,13 @@ def test_a_time_out_is_read_in_any_unit():
     ]
     for text in ("0", "59", "8d", "soon", "-1h", ""):
         with pytest.raises(
-            JobRefused, match=re.escape(f"--job-timeout is {text!r}. Give a time from 1m to 7d")
+            RentedError, match=re.escape(f"--job-timeout is {text!r}. Give a time from 1m to 7d")
         ):
             seconds_of(text)
 
 
 def test_the_estimate_grows_with_the_work_and_bounds_the_cost(online):
-    hub = JobsHub(HfApi(endpoint=online.endpoint, token=ADA), ADA)
+    hub = JobsHub(HfApi(endpoint=online.endpoint, token=ADA))
     shape = base_shape(QUICK, hub)
     assert (shape.layers, shape.layer_parameters, shape.trunk) == (12, 12 * 768**2, 8)
     assert shape.parameters == pytest.approx(124e6, rel=0.02)
@@ -272,7 +273,6 @@ def logged_in(online, tiny_gpt2, monkeypatch):
     online.create_repo("ada/base", private=True, files={p.name: p for p in tiny_gpt2.iterdir()})
     yield online
     wait_until_gone()
-    set_client_factory(default_client_factory)
 
 
 def order(data, *, base="ada/base", on="jobs:cpu-basic", yes=True, said=None, **more):
@@ -309,48 +309,66 @@ def test_all_that_a_yes_agrees_to_is_said_before(logged_in, tiny_tweets):
 
 def test_without_a_login_it_says_how_to_log_in(logged_in, tiny_tweets, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
-    assert refusal(logged_in, tiny_tweets) == (
-        "Nobody is logged in to the Hub, so nothing can be rented. "
-        "Log in with `hf auth login`, or set HF_TOKEN."
+    assert refusal(logged_in, tiny_tweets, kind=NotLoggedIn) == (
+        "It was not possible to rent a machine: nobody is logged in to the Hub. Log in with `hf auth login`, "
+        "or set HF_TOKEN to a token from huggingface.co/settings/tokens."
     )
 
 
 def test_a_token_that_is_not_taken_and_a_hub_that_is_busy_say_so(logged_in, tiny_tweets):
     logged_in.fail("GET /api/whoami-v2", status=401)
-    assert refusal(logged_in, tiny_tweets) == (
-        "The Hub does not take the token (401). Log in again with `hf auth login`, or set HF_TOKEN."
+    assert refusal(logged_in, tiny_tweets, kind=HubRefused).startswith(
+        "It was not possible to read who you are: the Hub does not take the token of this login (401"
     )
     logged_in.fail("GET /api/whoami-v2", status=429, headers={"Retry-After": "7"}, times=None)
-    hub = JobsHub(HfApi(endpoint=logged_in.endpoint, token=ADA), ADA, sleep=lambda seconds: None)
-    with pytest.raises(HubSilent) as caught:
+    hub = JobsHub(HfApi(endpoint=logged_in.endpoint, token=ADA), sleep=lambda seconds: None)
+    with (
+        hub_session(PATIENT),
+        pytest.raises(HubBusy, match=r"read who you are: the Hub asks to slow down \(429\)\. Try .* in 7 s"),
+    ):
         hub.user()
-    assert str(caught.value) == "The Hub can't read who you are now (429). Try again in 7 s."
 
 
 def test_a_silent_hub_is_given_up(logged_in):
-    give_up_in_time(0.2)
     logged_in.silence("*", times=None)
-    hub = JobsHub(HfApi(endpoint=logged_in.endpoint, token=ADA), ADA, sleep=lambda seconds: None)
-    with pytest.raises(
-        HubSilent, match=r"The Hub can't be reached to read who you are \(.*Try again later\."
-    ):
-        hub.user()
-    assert hub.hardware() is None, "then the table is taken"
+    hub = JobsHub(HfApi(endpoint=logged_in.endpoint, token=ADA), sleep=lambda seconds: None)
+    with hub_session(Timeouts(answer_s=0.2, tries=3)):
+        with pytest.raises(HubSilent, match=r"read who you are: the Hub gave no answer in time\. Check the"):
+            hub.user()
+        assert len(logged_in.requests) == 3, "asked again: a machine may be running"
+        assert hub.hardware() is None, "then the table is taken"
+
+
+def test_a_hub_that_is_away_while_a_job_runs_is_waited_for(logged_in, tmp_path, monkeypatch):
+    hub = JobsHub(HfApi(endpoint=logged_in.endpoint, token=ADA), sleep=lambda seconds: None)
+    (tmp_path / "run").mkdir()
+    run = jobs.Run(tmp_path / "run")
+    keep(run.path, RENTAL, job_id="gone", job_url="https://jobs/gone")
+    follower = Follower(run, hub, FollowedLog(run.path), sleep=lambda seconds: None)
+    logged_in.fail("GET /api/jobs/ada/gone", status=503, times=9)
+    with hub_session(Timeouts(tries=2)), pytest.raises(HubRefused, match=r"look at the job: .*404"):
+        follower._look()  # the Hub's word that there is no such job is none to wait for
+    assert len(logged_in.requests) == 10
+    logged_in.fail("GET /api/jobs/ada/gone", status=503, times=None)
+    monkeypatch.setattr("training.jobs.follow.GIVE_UP_S", -60.0)
+    with pytest.raises(RentedError, match=r"the job https://jobs/gone goes on there\. Follow it again with"):
+        follower._look()
 
 
 def test_a_base_or_data_that_cant_be_had_is_refused(logged_in, tiny_tweets, tmp_path):
     said = refusal(logged_in, tiny_tweets, base="ada/nothing", kind=BaseError)
     assert said.startswith(
-        "The base 'ada/nothing' can't be downloaded for a job: The Hub refuses to read ada/nothing"
+        "The base 'ada/nothing' can't be downloaded for a job: there is no ada/nothing on the Hub that this "
+        "login may see. Check its name"
     )
-    assert said.endswith("Check its name, and that you may read it.")
     (tmp_path / "one.csv").write_text("text,label\n" + "".join(f"tweet {n},sad\n" for n in range(20)))
     assert "has one class only" in refusal(logged_in, tmp_path / "one.csv", kind=DataError)
 
 
 NO_JOB = {
-    402: "The account has no credit for jobs (402). Add some at huggingface.co/settings/billing.",
-    403: "The token may not start a job (403: no jobs). Make one that may write repositories and start jobs, "
+    402: "It was not possible to start a job: the Hub wants a paid plan or credit for that (402: no jobs). "
+    "See huggingface.co/pricing and huggingface.co/settings/billing.",
+    403: "It was not possible to start a job: the token may not do that (403: no jobs). Make one that may, "
     "at huggingface.co/settings/tokens.",
 }
 
