@@ -25,12 +25,16 @@ from inference.serving.schema import Settings
 from inference.serving.service import Service
 from ui import Workbench, build
 from ui.account import SettingsError, read_settings
+from ui.live.feeds import LiveFeeds
+from ui.live.review import Duels
 from ui.server import Server
 from ui.theme import head, theme
 from ui.translations import I18N
 
 
-def create_app(workbench: Workbench, service: Service) -> FastAPI:
+def create_app(
+    workbench: Workbench, service: Service, feeds: LiveFeeds | None = None, duels: Duels | None = None
+) -> FastAPI:
     """Return the server: the page at `/`, and the routes of `python -m inference serve`."""
     app = FastAPI(title="TweetTune", docs_url=None, redoc_url=None)
 
@@ -43,7 +47,7 @@ def create_app(workbench: Workbench, service: Service) -> FastAPI:
     refuse_other_methods(app)
     return gr.mount_gradio_app(
         app,
-        build(workbench),
+        build(workbench, feeds, duels),
         path="/",
         theme=theme(),
         head=head(),
@@ -80,9 +84,10 @@ def main() -> None:
     workbench = Workbench(
         model=arguments.model, settings=owner, on_expected=service.models.expect, on_loaded=service.put
     )
-    app = create_app(workbench, service)
+    feeds = LiveFeeds()
+    app = create_app(workbench, service, feeds)
     Server(service, app, workbench, host="0.0.0.0", port=arguments.port).run()
-    workbench.live.stop_all()  # X keeps a stream's rule until its source takes it back
+    feeds.stop_all()  # X keeps a stream's rule until its source takes it back
     service.close()
 
 

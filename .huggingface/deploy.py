@@ -51,6 +51,7 @@ ALLOWED = (
     "ui/**/*.py",
     "ui/**/*.toml",
     "ui/**/*.css",
+    "ui/**/*.js",
     "training/**/*.py",
     "training/**/*.toml",
     "inference/**/*.py",

@@ -18,8 +18,10 @@ import gradio as gr
 from inference.common.paths import runs_dir
 from ui.compare.tab import build_compare
 from ui.html import esc, html, page
+from ui.live.feeds import LiveFeeds
+from ui.live.review import Duels
 from ui.live.tab import build_live
-from ui.state import Model, Workbench
+from ui.state import Model, Workbench, load_tuned
 from ui.theme import MARK
 from ui.train.tab import build_train
 from ui.translations import I18N, text
@@ -32,8 +34,10 @@ _FIRST_TAB_JS = """(tab) => {
 }"""
 
 
-def build(workbench: Workbench) -> gr.Blocks:
-    """Return the app's Blocks, to be mounted by app.py."""
+def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | None = None) -> gr.Blocks:
+    """Return the app's Blocks, to be mounted by app.py. When another model is loaded all feeds end."""
+    feeds, duels = feeds or LiveFeeds(), duels or Duels(load_tuned)
+    workbench.when_replaced(feeds.stop_all)
     demo: gr.Blocks
     with gr.Blocks(title="TweetTune", analytics_enabled=False, fill_width=True) as demo:
         head = html(elem_id="header")
@@ -49,7 +53,7 @@ def build(workbench: Workbench) -> gr.Blocks:
             ) as compare_tab:
                 compare = build_compare(workbench)
             with gr.Tab(I18N("tab.live"), id="live", elem_id="tab-live", render_children=True) as live_tab:
-                live = build_live(workbench)
+                live = build_live(workbench, feeds, duels)
 
         def loading() -> bool:
             return "loading" in (workbench.model.state, workbench.model.base_state)

@@ -1,16 +1,16 @@
-"""What the app holds in memory: the loaded model with its base, and the live feeds. All else is files.
+"""What the app holds in memory: the loaded model with its base. All else is files, and the live feeds.
 
     workbench = Workbench(model="runs/demo/artifact")
     workbench.load_in_background()       # torch is imported there, not before the first page
     workbench.model.state                # "none" | "loading" | "ready" | "failed"
 
-Everybody who opens the app sees the same model; `live_feeds` says who sees which feed. Knows nothing about
+Everybody who opens the app sees the same model; `ui.live.feeds` says who sees which feed. Knows nothing about
 Gradio.
 """
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,13 +22,10 @@ from inference.classifier import Classifier
 from inference.common.errors import RunError, TweetTuneError
 from inference.common.store import JsonObject
 from inference.live.post import Post
-from inference.live.sources import SOURCES, Source
 from training.evaluate.scores import Disagreement, Evaluation, read_evaluation
 from training.recipes import DataSpec
 from training.runs.run import Run, find_run, list_runs
 from ui.account import SpaceSettings, read_settings
-from ui.live.duel import Duels
-from ui.live.feeds import LiveFeeds
 from ui.pushes import Publications
 
 Stage = Literal["none", "loading", "ready", "failed"]
@@ -114,7 +111,6 @@ class Workbench:
         load_base: Callable[[Path], Classifier] = load_base,
         on_expected: Callable[[str, bool], None] = lambda name, coming: None,
         on_loaded: Callable[[str, Classifier | None], None] = lambda name, classifier: None,
-        sources: Mapping[str, Callable[..., Source]] = SOURCES,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         """Plan to load `model`, or else the newest finished run, or nothing when there is none.
@@ -131,8 +127,12 @@ class Workbench:
         self.publications = Publications()
         source = model or newest_artifact()
         self.model = Model(state="loading", source=source, run=run_of(source)) if source else Model()
-        self.live, self.duels = LiveFeeds(sources), Duels(load_tuned)
+        self._on_replaced: list[Callable[[], None]] = []
         self.held_out: dict[DataSpec, list[Post]] = {}
+
+    def when_replaced(self, act: Callable[[], None]) -> None:
+        """Have something done whenever another model was loaded, such as ending the former one's feeds."""
+        self._on_replaced.append(act)
 
     def load_in_background(self) -> None:
         """Load the planned model, if there is one, and its base in a thread."""
@@ -173,7 +173,8 @@ class Workbench:
             self._on_loaded("fine-tuned", tuned)
             loaded = replace(self.model, state="ready", tuned=tuned, base_state="loading")
             self.model = loaded
-        self.live.stop_all()
+        for act in self._on_replaced:
+            act()
         threading.Thread(target=self._add_base, args=(loaded,), name="load-base", daemon=True).start()
 
     def _add_base(self, loaded: Model) -> None:

@@ -19,7 +19,9 @@ from inference.live.sources import SOURCES
 from inference.serving.schema import Settings
 from inference.serving.service import Service
 from tests.support.served import free_port, wait_for
-from ui.state import Workbench
+from ui.live.feeds import LiveFeeds
+from ui.live.review import Duels
+from ui.state import Workbench, load_tuned
 
 
 @dataclass(frozen=True)
@@ -28,29 +30,27 @@ class Running:
 
     url: str
     workbench: Workbench
+    live: LiveFeeds
+    duels: Duels
 
     def newest_feed(self) -> Any:
         """Return the feed that was started last, whoever's it is; it may have ended."""
-        return list(self.workbench.live._known.values())[-1]
+        return self.live._all()[-1]
 
     def feeds(self) -> list[Any]:
         """Return the feeds that run, whoever's they are, the newest first."""
-        known = list(self.workbench.live._known.values())
-        return [watched for watched in reversed(known) if watched.feed.state != "ended"]
+        return [session for session in reversed(self.live._all()) if session.feed.state != "ended"]
 
 
 @contextlib.contextmanager
 def live_app(artifact: Path | None, *, sources: dict[str, Any] | None = None) -> Iterator[Running]:
     """Serve the app with a model, whose sources may be replaced; it is ready when this returns."""
     service = Service({"fine-tuned": "", "base": ""}, settings=Settings())
-    workbench = Workbench(
-        model=str(artifact) if artifact else None,
-        on_loaded=service.put,
-        sources={**SOURCES, **(sources or {})},
-    )
+    workbench = Workbench(model=str(artifact) if artifact else None, on_loaded=service.put)
+    feeds, duels = LiveFeeds({**SOURCES, **(sources or {})}), Duels(load_tuned)
     port = free_port()
     config = uvicorn.Config(
-        asyncio.run(_built(workbench, service)),
+        asyncio.run(_built(workbench, service, feeds, duels)),
         host="127.0.0.1",
         port=port,
         log_level="warning",
@@ -64,14 +64,14 @@ def live_app(artifact: Path | None, *, sources: dict[str, Any] | None = None) ->
         if artifact:
             workbench.use(str(artifact))
             wait_for(lambda: workbench.model.base_state in ("ready", "failed"))
-        yield Running(f"http://127.0.0.1:{port}", workbench)
+        yield Running(f"http://127.0.0.1:{port}", workbench, feeds, duels)
     finally:
-        workbench.live.stop_all()
+        feeds.stop_all()
         server.should_exit = True
         thread.join(30)
         service.close()
 
 
-async def _built(workbench: Workbench, service: Service) -> Any:
+async def _built(workbench: Workbench, service: Service, feeds: LiveFeeds, duels: Duels) -> Any:
     """Build the app. Without a running event loop Gradio would make one and leave it open."""
-    return create_app(workbench, service)
+    return create_app(workbench, service, feeds, duels)

@@ -63,7 +63,7 @@ def app(trained_gpt2, x_server):
 @pytest.fixture(autouse=True)
 def no_feed_is_left(app):
     yield
-    app.workbench.live.stop_all()
+    app.live.stop_all()
 
 
 def choose(page, source):
@@ -105,20 +105,20 @@ def test_fifty_hostile_posts_a_second_run_nothing_and_leave_the_page_responsive(
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     tab(page, "Live")
     stream(page, file_of(tmp_path / "hostile.jsonl", count=3000, evil_every=10), rate=50)
-    [watched] = app.feeds()
-    wait_for(lambda: watched.feed.snapshot().classified > 400, every=0.2)
+    [session] = app.feeds()
+    wait_for(lambda: session.feed.snapshot().classified > 400, every=0.2)
     page.evaluate("""window.long = []; new PerformanceObserver((list) => list.getEntries().forEach(
         (entry) => window.long.push(entry.duration))).observe({entryTypes: ['longtask']})""")
-    before_mb, began_s = heap_mb(page), watched.feed.snapshot().running_s
+    before_mb, began_s = heap_mb(page), session.feed.snapshot().running_s
     page.wait_for_timeout(12_000)
-    lasted_ms = 1000 * (watched.feed.snapshot().running_s - began_s)
+    lasted_ms = 1000 * (session.feed.snapshot().running_s - began_s)
     long_ms, grown_mb = page.evaluate("window.long"), heap_mb(page) - before_mb
     told = f"{len(long_ms)} long tasks of {sum(long_ms):.0f} ms in {lasted_ms:.0f} ms, {grown_mb:+.1f} MB"
     logging.getLogger(__name__).info(told)
     assert sum(long_ms) < 0.2 * lasted_ms and max(long_ms, default=0) < 500, told
     assert grown_mb < 3, told
-    shot = watched.feed.snapshot()
-    assert shot.rate_in_per_s > 40 and shot.dropped == 0 and shot.lag.p95_s < 2
+    now = session.feed.snapshot()
+    assert now.rate_in_per_s > 40 and now.dropped == 0 and now.lag.p95_s < 2
     assert page.title() == "TweetTune" and overflow(page) <= 0
     assert page.locator("#live-posts :is(script, img, h1)").count() == 0
     assert (
@@ -178,7 +178,7 @@ def test_a_token_is_seen_by_nobody_and_kept_nowhere(opened, app, x_server, home,
 
 
 def waiting(app, count):
-    store = app.workbench.duels.store(app.workbench.model.tuned.labels, owner="")
+    store = app.duels.store(app.workbench.model.tuned.labels, owner="")
     found = [
         Disagreement(f"{n}", f"post number {n}", "first", "positive", "second", "negative")
         for n in range(count)
@@ -223,7 +223,7 @@ def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):
 
 
 def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(opened, app):
-    store = app.workbench.duels.store(app.workbench.model.tuned.labels, owner="")
+    store = app.duels.store(app.workbench.model.tuned.labels, owner="")
     store.clear()
     hostile = [text for text in EVIL if text.strip("\u0000\u2028\u2029\ufeff")]
     store.add(

@@ -17,12 +17,11 @@ from inference.live.statistics import LiveStatistics
 from tests.servers.x import X
 from tests.support import wait_for
 from tests.ui.test_ui_render import LABELS
-from ui.live.begin import control, record
-from ui.live.duel import Duels
-from ui.live.feeds import LiveFeeds, Pair
+from ui.live.actions import control, record
+from ui.live.feeds import LiveFeeds, Models, Recording, RecordingView
 from ui.live.form import NAMES, LiveForm, cost_line
-from ui.live.recording import Recording, RecordingView
-from ui.translations import Texts
+from ui.live.review import Duels
+from ui.translations import speaking
 
 TOKEN = "AAAA%2Fmade-up-token"
 
@@ -37,20 +36,15 @@ def always(label):
     return lambda texts: [Answer(label) for _ in texts]
 
 
-PAIR = Pair("run", LABELS, always("neutral"))
+MODELS = Models("run", LABELS, always("neutral"), lambda: LiveStatistics(LABELS))
 
 
-def opened(live, request, *, owner="me", pair=PAIR, posts=(), **options):
+def opened(live, request, *, owner="me", models=MODELS, posts=(), listeners=()):
     """Open a feed whose replay holds the posts, slowly enough to be looked at."""
     held_out = [Post(f"{n}", f"text {n}") for n in range(1000)] if not posts else list(posts)
-    return live.open(
-        request,
-        owner=owner,
-        pair=pair,
-        held_out=lambda: held_out,
-        statistics=lambda: LiveStatistics(LABELS),
-        **options,
-    )
+    models = dataclasses.replace(models, listeners=listeners)
+    session, _ = live.open(request, models, owner=owner, held_out=lambda: held_out)
+    return session
 
 
 @pytest.fixture
@@ -150,7 +144,7 @@ def test_one_feed_comes_of_many_starts_at_once(live):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({id(watched) for watched in found}) == 1 and len(found) == 8
+    assert len({id(session) for session in found}) == 1 and len(found) == 8
 
 
 def test_a_feed_on_a_typed_token_is_seen_by_nobody_else(on_x, x_server, caplog):
@@ -198,8 +192,8 @@ def test_too_many_feeds_are_refused_and_ended_ones_are_forgotten_in_time(live):
     with pytest.raises(FeedError, match="4 feeds run already"):
         opened(live, StreamRequest(source="replay", keywords=("e",)))
     record(first, texts=False)
-    for watched in (first, *others):
-        watched.feed.stop()
+    for session in (first, *others):
+        session.feed.stop()
     assert opened(live, StreamRequest(source="replay", keywords=("e",)))
     assert live.find(first.id, "me").feed.snapshot().reason == "stopped", "its numbers can still be seen"
     others[0].feed.stop()
@@ -220,25 +214,25 @@ def test_a_feed_that_cannot_be_opened_leaves_the_others_alone(live):
 
 @pytest.mark.parametrize("texts", [False, True])
 def test_a_recording_is_begun_and_ended_while_the_feed_runs_and_can_be_replayed(live, texts):
-    watched = opened(live, StreamRequest(source="replay", rate_per_s=200.0))
-    wait_for(lambda: watched.feed.snapshot().classified > 2)
-    assert watched.recording.view() == RecordingView("none")
-    record(watched, texts=texts)
-    wait_for(lambda: watched.recording.view().posts >= 3)
+    session = opened(live, StreamRequest(source="replay", rate_per_s=200.0))
+    wait_for(lambda: session.feed.snapshot().classified > 2)
+    assert session.recording.view() == RecordingView("none")
+    record(session, texts=texts)
+    wait_for(lambda: session.recording.view().posts >= 3)
     with pytest.raises(FeedError, match="being recorded already"):
-        watched.recording.start("replay", texts=texts)
-    record(watched, texts=texts)
-    seen = watched.recording.view()
+        session.recording.start("replay", texts=texts)
+    record(session, texts=texts)
+    seen = session.recording.view()
     written = seen.path.read_text()
     assert seen.state == "recorded" and seen.posts == written.count("\n") >= 3
     assert ("text " in written) is texts and '"label": "neutral"' in written
     if texts:
         assert len(StreamRequest(source="file", file=str(seen.path)).open()._posts) == seen.posts
-    control(watched, "stop")
+    control(session, "stop")
     with pytest.raises(FeedError, match="has ended, so there is nothing to record"):
-        record(watched, texts=False)
+        record(session, texts=False)
     with pytest.raises(FeedError, match="has ended, so it can't be paused"):
-        control(watched, "pause")
+        control(session, "pause")
 
 
 def test_old_recordings_are_removed_and_names_stay_inside_the_folder(home):
@@ -250,14 +244,14 @@ def test_old_recordings_are_removed_and_names_stay_inside_the_folder(home):
 
 
 def test_a_disk_that_fills_up_ends_the_recording_and_not_the_feed(live):
-    watched = opened(live, StreamRequest(source="replay", rate_per_s=200.0))
-    watched.recording.start("replay", texts=False)
-    watched.recording._recorder._file.close()
-    watched.recording._recorder._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115  (the recorder closes it)
-    wait_for(lambda: watched.recording.view().state == "recorded")
-    assert "can't be written" in watched.recording.view().message
-    before = watched.feed.snapshot().classified
-    wait_for(lambda: watched.feed.snapshot().classified > before)
+    session = opened(live, StreamRequest(source="replay", rate_per_s=200.0))
+    session.recording.start("replay", texts=False)
+    session.recording._recorder._file.close()
+    session.recording._recorder._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115  (the recorder closes it)
+    wait_for(lambda: session.recording.view().state == "recorded")
+    assert "can't be written" in session.recording.view().message
+    before = session.feed.snapshot().classified
+    wait_for(lambda: session.feed.snapshot().classified > before)
 
 
 # The duel
@@ -281,22 +275,22 @@ class LoadedModel:
 
 def test_disagreements_of_a_feed_wait_for_a_label_and_agreement_does_not(live):
     store = Duels(lambda source: Loaded()).store(LABELS, owner="")
-    pair = dataclasses.replace(
-        PAIR,
+    models = dataclasses.replace(
+        MODELS,
         second_name="base",
         second=lambda texts: [Answer("positive" if text.endswith("1") else "neutral") for text in texts],
     )
     posts = [Post(f"{n}", f"text {n}") for n in range(20)]
-    watched = opened(
+    session = opened(
         live,
         StreamRequest(source="replay", rate_per_s=200.0, second="base"),
-        pair=pair,
+        models=models,
         posts=posts,
         listeners=[store.listener("run", "base")],
     )
-    wait_for(lambda: watched.feed.state == "ended")
+    wait_for(lambda: session.feed.state == "ended")
     assert store.counts() == LabelCounts(waiting=2, labelled=0, skipped=0)
-    assert watched.feed.snapshot().agreed == 18
+    assert session.feed.snapshot().agreed == 18
 
 
 def test_a_private_feeds_disagreements_are_in_a_store_of_its_own():
@@ -323,12 +317,13 @@ def test_second_models_that_cannot_be_had_are_one_sentence_each():
 # The form
 
 
-def test_the_cost_is_told_before_and_a_cap_must_be_a_number():
-    told = cost_line(1.0, Texts())
-    assert "$0.005 a post" in told and "after 200 posts" in told and "1\u00a0min 40\u00a0s" in told
-    assert "US$ 0,005" in cost_line(1.0, Texts("pt-BR"))
+def test_the_cost_is_shown_before_and_a_cap_must_be_a_number():
+    cost = cost_line(1.0)
+    assert "$0.005 a post" in cost and "after 200 posts" in cost and "1\u00a0min 40\u00a0s" in cost
+    with speaking("pt-BR"):
+        assert "US$ 0,005" in cost_line(1.0)
     for odd in (None, 0, -1.0, float("nan"), float("inf")):
-        assert "above 0" in cost_line(odd, Texts())
+        assert "above 0" in cost_line(odd)
         with pytest.raises(FeedError, match="The cap is not a number of dollars above 0"):
             StreamRequest(source="x", query="a", cap_usd=0.0 if odd is None else odd)
 

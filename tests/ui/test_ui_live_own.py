@@ -14,19 +14,17 @@ from inference.live.review import Disagreement
 from inference.live.sources.x import XSearch
 from tests.servers.x import X
 from tests.support import wait_for
-from tests.ui.test_ui_live import LABELS, PAIR, TOKEN, Answer, Loaded, opened
+from tests.ui.test_ui_live import LABELS, MODELS, TOKEN, Answer, Loaded, opened
 from training.data.load import held_out_texts, spec_of
 from training.recipes import DataSpec
 from ui import Workbench
-from ui.live.begin import held_out_posts
-from ui.live.duel import Duels
-from ui.live.duel_panel import export_folder
+from ui.live.actions import held_out_posts
 from ui.live.feeds import LiveFeeds
-from ui.live.render_duel import card
-from ui.translations import Texts
+from ui.live.review import Duels, export_folder
+from ui.live.view import card
 
-PAIR_OF_TWO = dataclasses.replace(
-    PAIR, second_name="base", second=lambda texts: [Answer("positive") for _ in texts]
+MODELS_OF_TWO = dataclasses.replace(
+    MODELS, second_name="base", second=lambda texts: [Answer("positive") for _ in texts]
 )
 
 
@@ -49,9 +47,9 @@ def test_a_feed_of_a_file_and_its_disagreements_are_seen_by_nobody_else(live, tm
     )
     assert request.is_private and not request.costs_the_app
     listener = duels.listener(LABELS, owner="me", models=("run", "base"))
-    mine = opened(live, request, owner="me", pair=PAIR_OF_TWO, listeners=[listener])
+    mine = opened(live, request, owner="me", models=MODELS_OF_TWO, listeners=[listener])
     assert live.visible("you") == [] and live.find(mine.id, "you") is None and live.visible("me") == [mine]
-    assert opened(live, request, owner="you", pair=PAIR_OF_TWO) is not mine
+    assert opened(live, request, owner="you", models=MODELS_OF_TWO) is not mine
     wait_for(lambda: duels.store(LABELS, owner="me").counts().waiting)
     assert duels.store(LABELS, owner="").counts().waiting == 0
 
@@ -68,12 +66,12 @@ def test_what_a_request_under_way_may_cost_is_kept_back_until_it_is_answered(mon
         for number in range(10):
             server.tweet(f"cat {number}")
         feeds = LiveFeeds({"x": lambda query, **options: XSearch(query, base_url=server.url, **options)})
-        watched = opened(feeds, StreamRequest(source="x", query="#cats", cap_usd=1.0))
+        session = opened(feeds, StreamRequest(source="x", query="#cats", cap_usd=1.0))
         wait_for(lambda: server.asked)
-        watched.feed.stop()
-        assert watched.feed.state == "ended" and feeds.app_budget_left_usd() == 0
-        wait_for(lambda: not watched.feed.source.is_busy)
-        assert feeds.app_budget_left_usd() == pytest.approx(1 - watched.feed.source.status.cost_usd)
+        session.feed.stop()
+        assert session.feed.state == "ended" and feeds.app_budget_left_usd() == 0
+        wait_for(lambda: not session.feed.source.is_busy)
+        assert feeds.app_budget_left_usd() == pytest.approx(1 - session.feed.source.status.cost_usd)
         feeds.stop_all()
 
 
@@ -84,7 +82,7 @@ def test_a_label_that_came_too_late_is_reported_for_what_it_is():
     item = session.view().item
     store.clear()
     late = session.label(item.id, "positive")
-    assert late.gone and not late.taken and "is not kept any more" in card(late, LABELS, Texts())
+    assert late.gone and not late.taken and "is not kept any more" in card(late, LABELS)
 
 
 def test_a_full_or_locked_label_disk_is_told_on_the_card_and_the_feed_goes_on(live, monkeypatch):
@@ -93,18 +91,18 @@ def test_a_full_or_locked_label_disk_is_told_on_the_card_and_the_feed_goes_on(li
     store = duels.store(LABELS, owner="")
     store._file.execute("PRAGMA max_page_count=1")
     posts = [Post(f"{n}", f"text {n} " + "x" * 300) for n in range(2000)]
-    watched = opened(
+    session = opened(
         live,
         StreamRequest(source="replay", rate_per_s=100.0, second="base"),
-        pair=PAIR_OF_TWO,
+        models=MODELS_OF_TWO,
         posts=posts,
         listeners=[duels.listener(LABELS, owner="", models=("run", "base"))],
     )
     wait_for(lambda: store.problem)
     assert "can't be written (database or disk is full)" in store.problem
-    before = watched.feed.snapshot().classified
-    wait_for(lambda: watched.feed.snapshot().classified > before + 50)
-    assert watched.feed.state == "running"
+    before = session.feed.snapshot().classified
+    wait_for(lambda: session.feed.snapshot().classified > before + 50)
+    assert session.feed.state == "running"
     store._file.execute("PRAGMA max_page_count=100000")  # there is room again
     wait_for(lambda: not store.problem and store.counts().waiting)
 
@@ -130,8 +128,8 @@ def test_stores_of_persons_who_left_are_closed_and_what_holds_no_label_is_delete
 
 def test_a_store_is_opened_when_a_disagreement_comes_and_not_before(live, home):
     listener = Duels(lambda source: Loaded()).listener(LABELS, owner="me", models=("run", "base"))
-    watched = opened(live, StreamRequest(source="replay", rate_per_s=200.0), listeners=[listener])
-    wait_for(lambda: watched.feed.snapshot().classified > 2)
+    session = opened(live, StreamRequest(source="replay", rate_per_s=200.0), listeners=[listener])
+    wait_for(lambda: session.feed.snapshot().classified > 2)
     assert not list(home.glob("labels/*"))
 
 

@@ -16,13 +16,10 @@ from inference.live.sources import SourceStatus
 from inference.live.statistics import RollingCounts, StatisticsView
 from inference.live.words import Distinct, Word
 from tests.ui.test_ui_render import EVIL, LABELS, Checker, snapshot
-from ui.live import render as render_live
-from ui.live import render_duel as render_live_duel
-from ui.live import render_posts
-from ui.live import render_stats as render_live_stats
-from ui.live.recording import RecordingView
+from ui.live import view
+from ui.live.feeds import RecordingView
 from ui.plots import band_chart
-from ui.translations import LANGUAGES, Texts
+from ui.translations import LANGUAGES, speaking
 
 TOLD = ClassifiedPost(
     Post("1", EVIL, url="https://bsky.app/p/1", created=datetime(2026, 11, 23, 12, 0, 7, tzinfo=UTC)),
@@ -34,10 +31,10 @@ TOLD = ClassifiedPost(
 NET = Interval(-0.2, -0.4, 0.05)
 
 
-def drawn_everything(text):
+def drawn_everything():
     """Draw all there is in the tab, with hostile texts wherever one comes from outside."""
     told = dataclasses.replace(TOLD, label=EVIL, second_label=EVIL)
-    shot = snapshot(
+    now = snapshot(
         recent=(TOLD, told),
         filtered={"keyword": 2, EVIL: 1},
         duplicates=3,
@@ -48,12 +45,12 @@ def drawn_everything(text):
         message=EVIL,
         source_status=SourceStatus("reconnecting", EVIL, until=5.0, cost_usd=0.5, gaps=2),
     )
-    yield render_live.numbers(shot, text, title=EVIL, private=True, cap_usd=1.0, models=(EVIL, EVIL), now=1.0)
-    yield render_posts.posts(shot, text, second_model=EVIL)
-    yield render_live.recording_line(RecordingView("recorded", 5, True, None, EVIL), text)
+    yield view.numbers(now, title=EVIL, private=True, cap_usd=1.0, models=(EVIL, EVIL), now=1.0)
+    yield view.posts(now, second_model=EVIL)
+    yield view.recording_line(RecordingView("recorded", 5, True, None, EVIL))
     counts = RollingCounts(LABELS)
     counts.add("positive", 4)
-    view = StatisticsView(
+    seen = StatisticsView(
         counts.recent(10.0),
         counts.line(10.0),
         {EVIL: Distinct((Word(EVIL, 3, 4, 2.0),), (Word("#a", 3, 3, 3.0),))},
@@ -64,21 +61,23 @@ def drawn_everything(text):
         EVIL,
         900,
     )
-    yield render_live_stats.charts(view, LABELS, 10.0, text)
-    yield render_live_stats.words(view.words, text)
-    yield render_live_stats.statistics(view, text)
+    yield view.charts(seen, LABELS, 10.0)
+    yield view.words(seen.words)
+    yield view.watch(seen)
     item = Item("1", EVIL, EVIL, "positive", EVIL, "neutral", 3)
-    yield render_live_duel.card(
-        SessionView(item, LastAnswer(item, "neutral"), LabelCounts(1, 1, 1), True), (*LABELS, EVIL), text
+    yield view.card(
+        SessionView(item, LastAnswer(item, "neutral"), LabelCounts(1, 1, 1), True), (*LABELS, EVIL)
     )
-    yield render_live_duel.card(SessionView(None, None, LabelCounts(0, 0, 0)), LABELS, text)
+    yield view.card(SessionView(None, None, LabelCounts(0, 0, 0)), LABELS)
     agreement = Agreement(EVIL, EVIL, 5, Interval(0.4, 0.1, 0.8), Interval(0.2, 0.0, 0.6), 2)
-    yield render_live_duel.numbers(LabelCounts(1234, 5, 0), (agreement,), text)
+    yield view.label_numbers(LabelCounts(1234, 5, 0), (agreement,))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_nothing_from_outside_becomes_markup(language):
-    for drawn in drawn_everything(Texts(language)):
+    with speaking(language):
+        everything = list(drawn_everything())
+    for drawn in everything:
         checker = Checker(drawn)
         assert not {"script", "img"} & set(checker.tags)
         assert not [name for name, _ in checker.attributes if name.startswith("on")]
@@ -100,26 +99,26 @@ def test_nothing_from_outside_becomes_markup(language):
     ],
 )
 def test_only_a_web_address_becomes_a_link(url):
-    assert render_posts.source_link(Post("1", "x", url=url), Texts()) == ""
+    assert view.source_link(Post("1", "x", url=url)) == ""
 
 
 def test_a_link_opens_apart_and_tells_nothing_to_where_it_leads():
-    drawn = Checker(render_posts.source_link(Post("1", "x", url="https://a.example/?a=1&b=2"), Texts()))
+    drawn = Checker(view.source_link(Post("1", "x", url="https://a.example/?a=1&b=2")))
     known = dict(drawn.attributes)
     assert known["rel"] == "noopener noreferrer nofollow" and known["target"] == "_blank"
     assert known["href"] == "https://a.example/?a=1&b=2"
 
 
 def test_what_a_line_of_text_would_obey_is_left_out():
-    readable = render_posts.readable
+    readable = view.readable
     assert readable("a\u202eb\u2066c\u200b\x1b[31md\ud800") == "abc[31md"
     assert readable("z" + "\u0310" * 500 + "!") == "z\u0310\u0310!"
     assert readable("one\n\n\ttwo") == "one two" and readable("नमस्ते 👨‍👩‍👧") == "नमस्ते 👨‍👩‍👧"
-    assert len(readable("word " * 50_000)) == render_posts.LONGEST_SHOWN and readable("A" * 9_999)[-1] == "…"
+    assert len(readable("word " * 50_000)) == view.LONGEST_SHOWN and readable("A" * 9_999)[-1] == "…"
 
 
 def test_every_post_has_its_place_in_the_table():
-    shot = snapshot(
+    now = snapshot(
         received=30,
         classified=10,
         filtered={"keyword": 7, "language unknown": 2},
@@ -127,34 +126,33 @@ def test_every_post_has_its_place_in_the_table():
         dropped=5,
         pending=3,
     )
-    drawn = render_live.numbers(shot, Texts())
+    drawn = view.numbers(now)
     numbers = [int(n) for n in re.findall(r'<td class="num">(\d+)</td>', drawn)]
     assert numbers == [10, 7, 2, 3, 5, 3, 30] and sum(numbers[:-1]) == numbers[-1]
     assert "Filtered: no keyword in it" in drawn and "Filtered: language unknown" in drawn
 
 
 def test_a_source_that_waits_or_has_spent_says_so():
-    shot = snapshot(
+    now = snapshot(
         source_status=SourceStatus("rate limited", "X is asked too often.", until=75.0, cost_usd=0.35)
     )
-    drawn = render_live.numbers(shot, Texts(), cap_usd=1.0, now=10.0)
+    drawn = view.numbers(now, cap_usd=1.0, now=10.0)
     assert "Asked to wait in 1\u00a0min 05\u00a0s: X is asked too often." in drawn
     assert "$0.35" in drawn and "of $1.00" in drawn
     ended = snapshot(
         state="ended", reason="finished", source_status=SourceStatus("ended", "The cap is reached.")
     )
-    assert "The cap is reached." in render_live.numbers(ended, Texts())
+    assert "The cap is reached." in view.numbers(ended)
 
 
 def test_the_card_holds_neither_models_answer():
     item = Item("1", "a text", "run-one", "positive", "run-two", "neutral", 3)
     for language in LANGUAGES:
-        drawn = render_live_duel.card(SessionView(item, None, LabelCounts(1, 0, 0)), LABELS, Texts(language))
+        with speaking(language):
+            drawn = view.card(SessionView(item, None, LabelCounts(1, 0, 0)), LABELS)
         assert "run-one" not in drawn and "run-two" not in drawn and "tt-l-" not in drawn
         assert re.findall(r'data-key="(.)"', drawn) == ["1", "2", "3", "s"]
-    after = render_live_duel.card(
-        SessionView(None, LastAnswer(item, "neutral"), LabelCounts(0, 1, 0)), LABELS, Texts()
-    )
+    after = view.card(SessionView(None, LastAnswer(item, "neutral"), LabelCounts(0, 1, 0)), LABELS)
     assert "✗ run-one" in after and "✓ run-two" in after and 'data-key="u"' in after
 
 
@@ -162,32 +160,33 @@ def test_the_shares_of_the_chosen_span_have_their_intervals():
     counts = RollingCounts(LABELS)
     counts.add("positive", 7)
     counts.add("negative", 3)
-    view = StatisticsView(counts.recent(60.0), counts.line(60.0), {}, (), None, "", 10)
-    drawn = render_live_stats.charts(view, LABELS, 60.0, Texts())
+    seen = StatisticsView(counts.recent(60.0), counts.line(60.0), {}, (), None, "", 10)
+    drawn = view.charts(seen, LABELS, 60.0)
     assert "Shares of the last 1\u00a0min 00\u00a0s, with their 95 % intervals (n = 10)" in drawn
     assert "70.0\u00a0% (39.7 – 89.2)" in drawn and "0.0\u00a0% (0.0 – 27.8)" in drawn
     empty = StatisticsView(RollingCounts(LABELS).recent(60.0), (), {}, (), None, "", 0)
-    assert render_live_stats.charts(empty, LABELS, 60.0, Texts()).count('<span class="num">–</span>') == 3
+    assert view.charts(empty, LABELS, 60.0).count('<span class="num">–</span>') == 3
 
 
 def test_shifts_and_drift_are_told_in_words_with_their_numbers():
     counts = RollingCounts(LABELS)
     drift = Drift(900, "somewhat different", (Finding("length", 10, 20.5, "somewhat different"),))
-    view = StatisticsView(
+    seen = StatisticsView(
         counts.recent(10.0), counts.line(10.0), {}, ((1.0, Shift(900, 700, 0.1, NET)),), drift, "", 900
     )
-    english = render_live_stats.statistics(view, Texts())
+    english = view.watch(seen)
     assert (
         "Net sentiment has fallen from +10 to −20 points (95 %: −40.0 – +5.0) over the last 201 posts."
         in english
     )
     assert "two-sided CUSUM" in english and "differ somewhat from the training texts (n = 900)" in english
     assert "<b>Differs:</b> length: 20.5 tokens on average, 10.0 in training" in english
-    portuguese = render_live_stats.statistics(view, Texts("pt-BR"))
+    with speaking("pt-BR"):
+        portuguese = view.watch(seen)
     assert "O sentimento líquido caiu de +10 para −20 pontos" in portuguese and "20,5 tokens" in portuguese
-    calm = render_live_stats.statistics(dataclasses.replace(view, shifts=(), drift=None), Texts())
+    calm = view.watch(dataclasses.replace(seen, shifts=(), drift=None))
     assert "No shift beyond chance" in calm and "Not known" in calm
-    few = render_live_stats.drift(Drift(9, "unknown"), Texts())
+    few = view.drift(Drift(9, "unknown"))
     assert "9 of the 50 that it takes" in few
 
 

@@ -28,7 +28,7 @@ def client(app):
     client = Client(app.url, verbose=False)
     yield client
     client.close()
-    app.workbench.live.stop_all()
+    app.live.stop_all()
 
 
 def numbers(client):
@@ -51,12 +51,12 @@ def test_a_file_streams_pauses_goes_on_and_stops(client, app, tmp_path):
     assert "Nothing is streaming" in numbers(other), "a file is its owner's alone"
     other.close()
     assert "paused" in str(client.predict(api_name="/live_pause"))
-    [watched] = app.feeds()
-    assert watched.feed.state == "paused"
+    [session] = app.feeds()
+    assert session.feed.state == "paused"
     client.predict(api_name="/live_pause")
     client.predict(50, api_name="/live_rate")
     assert "1\u00a0min" in str(client.predict("60", api_name="/live_span")[1])
-    assert watched.feed.state == "running" and watched.feed.source.rate_per_s == 50
+    assert session.feed.state == "running" and session.feed.source.rate_per_s == 50
     assert "stopped" in str(client.predict(api_name="/live_stop"))
     with pytest.raises(AppError, match="has ended, so it can't be paused"):
         client.predict(api_name="/live_pause")
@@ -64,9 +64,9 @@ def test_a_file_streams_pauses_goes_on_and_stops(client, app, tmp_path):
 
 def test_a_file_as_fast_as_possible_waits_for_the_model_and_loses_no_post(client, app, tmp_path):
     start(client, "file", rate=1, unpaced=True, file=posts_file(tmp_path / "fast.jsonl"))
-    watched = app.newest_feed()  # which may have ended by now
-    assert watched.feed.wait(60)
-    summary = watched.feed.summary()
+    session = app.newest_feed()  # which may have ended by now
+    assert session.feed.wait(60)
+    summary = session.feed.summary()
     assert (summary.received, summary.classified, summary.dropped) == (400, 400, 0)
     assert summary.rate_per_s > 20, "its rate is the model's, not the slider's"
 
@@ -76,9 +76,9 @@ def test_two_people_share_a_feed_and_a_filter_makes_another(client, app):
     try:
         start(client, "replay", rate=1)
         start(other, "replay", rate=2)
-        assert len(app.workbench.live.visible("")) == 1
+        assert len(app.live.visible("")) == 1
         start(other, "replay", keywords="happy", reposts=False)
-        assert [watched.title for watched in app.workbench.live.visible("")] == ["happy", ""]
+        assert [session.title for session in app.live.visible("")] == ["happy", ""]
     finally:
         other.close()
 
@@ -114,8 +114,8 @@ def test_nothing_to_pause_record_or_save_is_one_sentence(client):
 def test_a_recording_is_saved_and_replayed(client, app, tmp_path):
     start(client, "file", rate=50, file=posts_file(tmp_path / "posts.jsonl"))
     client.predict(True, api_name="/live_record")
-    [watched] = app.feeds()
-    wait_for(lambda: watched.recording.view().posts >= 3)
+    [session] = app.feeds()
+    wait_for(lambda: session.recording.view().posts >= 3)
     client.predict(True, api_name="/live_record")
     saved = Path(client.predict(api_name="/live_save"))
     rows = [json.loads(line) for line in saved.read_text().splitlines()]
@@ -126,7 +126,7 @@ def test_a_recording_is_saved_and_replayed(client, app, tmp_path):
 
 
 def waiting(app, *texts):
-    store = app.workbench.duels.store(app.workbench.model.tuned.labels, owner="")
+    store = app.duels.store(app.workbench.model.tuned.labels, owner="")
     store.add([Disagreement(f"{n}", text, "a", "positive", "b", "negative") for n, text in enumerate(texts)])
     return store
 

@@ -18,7 +18,7 @@ from tests.support.space_app import ENVIRONMENT, session, space, visitor
 from training.runs.process import resume
 from training.runs.run import list_runs
 from ui.account import NotSignedIn, Visitor, token_for
-from ui.live.duel import Duels
+from ui.live.review import Duels
 from ui.pushes import Order, Publications
 
 OAUTH = "hf_oauth_" + "s" * 40

@@ -30,8 +30,7 @@ from training.recipes import load_recipe
 from training.runs.run import Run, Status, create_run
 from ui.compare import view as render_compare
 from ui.html import esc, label_class
-from ui.live import render as render_live
-from ui.live import render_posts
+from ui.live import view as render_live
 from ui.page import header
 from ui.plots import Series, histogram, line_chart, nice_ticks, share_chart
 from ui.state import Model
@@ -156,8 +155,8 @@ def everything(text):
     yield render_compare.answers(side, None, no_base=EVIL)
     yield render_compare.scoreboard(odd)
     yield render_compare.disagreements([row], (EVIL, "b"), only="all", most=9)
-    yield render_live.numbers(snapshot(message=EVIL, labels=(EVIL, "b", "c")), text)
-    yield render_posts.posts(snapshot(), text)
+    yield render_live.numbers(snapshot(message=EVIL, labels=(EVIL, "b", "c")))
+    yield render_live.posts(snapshot())
     for state in ("queued", "running", "finished", "failed", "cancelled", "interrupted"):
         yield render_train.run_panel(view(state, message=EVIL, notes=(EVIL,), evaluation=odd), now=2_000.0)
     tuned = SimpleNamespace(engine=SimpleNamespace(name=EVIL), folder=None)
@@ -249,10 +248,9 @@ def test_disagreements_can_be_filtered_by_who_is_right():
 
 
 def test_empty_states_say_what_to_do_next():
-    text = Texts()
     assert "press Start training" in render_train.run_panel(None, now=0)
-    assert "Press Start" in render_live.nothing_yet(True, text)
-    assert "Train one in Train" in render_live.nothing_yet(False, text)
+    assert "Press Start" in render_live.nothing_yet(True)
+    assert "Train one in Train" in render_live.nothing_yet(False)
     assert "open Train" in render_compare.scoreboard(None)
     assert "trained here" in render_compare.disagreements([], LABELS, only="all", most=5)
 
@@ -279,11 +277,11 @@ def test_what_can_be_done_with_a_run_depends_on_its_state(state, loaded, action)
 
 
 def test_a_live_snapshot_shows_all_its_counts_and_who_was_right():
-    drawn = render_live.numbers(snapshot(), Texts())
+    drawn = render_live.numbers(snapshot())
     for name in ("Received", "Classified", "Dropped", "Waiting for the model"):
         assert name in drawn
     assert "2.0" in drawn and "70.0\u00a0%" in drawn and "(39.7 – 89.2)" in drawn
-    assert "true: neutral" in render_posts.posts(snapshot(), Texts())
+    assert "true: neutral" in render_live.posts(snapshot())
 
 
 def test_charts_are_named_images_and_survive_odd_numbers():

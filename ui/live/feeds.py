@@ -1,39 +1,130 @@
 """The feeds that the app runs, each with its statistics and its recording; who may see which.
 
-    live = LiveFeeds()
-    watched = live.open(StreamRequest(source="bluesky"), owner=owner, ...)    # one for all who ask the same
-    live.find(watched.id, owner)            # again after a reload; None for a feed that is not theirs
-    live.visible(owner)                     # those that run and that this person may join
+    feeds = LiveFeeds()
+    session, joined = feeds.open(StreamRequest(source="bluesky"), models, owner=owner, held_out=list)
+    feeds.find(session.id, owner)       # again after a reload; None for a feed that is not theirs
+    feeds.visible(owner)                # those that run and that this person may join
+    session.recording.start("bluesky", texts=False)
 
 Whoever asks for the same source, query and filter shares a feed, and whoever sees it may pause or stop it. A
 feed on a token that somebody typed in, or of a file, is theirs alone: it is found only with their page's own
 id (`owner`, a random word that their browser keeps). The token itself is in the feed's source and nowhere
 else. What is read with the app's own token for X, by all visitors together, has a limit: X_BUDGET_USD, by
-default 5 dollars for each time that the app is started. Knows nothing about Gradio.
+default 5 dollars for each time that the app is started. Recordings go to a folder of the app's cache; the
+oldest are removed.
 """
 
 import os
+import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
 
 from inference.common.errors import FeedError
-from inference.live.feed import Feed, Listener
-from inference.live.post import Post
+from inference.common.paths import cache_dir
+from inference.live.errors import RecordingError
+from inference.live.feed import Classify, Feed, Listener
+from inference.live.post import ClassifiedPost, Post
+from inference.live.recording import Recorder
 from inference.live.request import StreamRequest
 from inference.live.sources import SOURCES, Source, SourceError
 from inference.live.statistics import LiveStatistics
-from ui.live.recording import Recording
 
 BUDGET = "X_BUDGET_USD"
 DEFAULT_BUDGET_USD = 5.0
 MOST_FEEDS = 4
+MOST_POSTS = 200_000
+_MOST_RECORDINGS = 12
 
 
 @dataclass(frozen=True)
-class Watched:
+class RecordingView:
+    """How a recording stands. `message` says why it ended by itself, "" when it did not."""
+
+    state: Literal["none", "recording", "recorded"]
+    posts: int = 0
+    texts: bool = False
+    path: Path | None = None
+    message: str = ""
+
+
+class Recording:
+    """A listener that saves a feed's posts while it is switched on. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._recorder: Recorder | None = None
+        self._view = RecordingView("none")
+
+    def __call__(self, batch: Sequence[ClassifiedPost]) -> None:
+        """Write posts down. A full disk ends the recording, not the feed."""
+        with self._lock:
+            if self._recorder is None:
+                return
+            try:
+                self._recorder(batch)
+                if self._recorder.count >= MOST_POSTS:
+                    self._end(f"A recording holds {MOST_POSTS:,} posts. Start another one to go on.")
+            except RecordingError as error:
+                self._end(str(error))
+
+    def start(self, name: str, *, texts: bool) -> None:
+        """Begin a new file. Raises FeedError when one is being written, or none can be."""
+        folder = cache_dir() / "recordings"
+        with self._lock:
+            if self._recorder:
+                raise FeedError("This feed is being recorded already. Stop that recording first.")
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                old = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime)
+                for file in old[: max(0, len(old) - _MOST_RECORDINGS + 1)]:
+                    file.unlink(missing_ok=True)
+            except OSError as error:
+                raise FeedError(
+                    f"{folder} can't be written ({error.strerror}). Free the disk, then record again."
+                ) from error
+            stem = f"{re.sub(r'[^a-z-]', '', name)}-{time.strftime('%Y%m%d-%H%M%S')}"
+            path = folder / f"{stem}-{secrets.token_hex(3)}.jsonl"
+            self._recorder = Recorder(path, texts=texts)
+            self._view = RecordingView("recording", texts=texts, path=path)
+
+    def stop(self) -> None:
+        """End the file, if one is being written."""
+        with self._lock:
+            if self._recorder:
+                self._end("")
+
+    def view(self) -> RecordingView:
+        """Return how it stands."""
+        with self._lock:
+            return replace(self._view, posts=self._recorder.count) if self._recorder else self._view
+
+    def _end(self, message: str) -> None:
+        assert self._recorder is not None
+        self._recorder.close()
+        self._view = replace(self._view, state="recorded", posts=self._recorder.count, message=message)
+        self._recorder = None
+
+
+@dataclass(frozen=True)
+class Models:
+    """What answers a feed's posts: the model, and the second one of a duel; and who listens."""
+
+    name: str
+    labels: tuple[str, ...]
+    predict: Classify
+    statistics: Callable[[], LiveStatistics]
+    second_name: str = ""
+    second: Classify | None = None
+    listeners: Sequence[Listener] = ()
+
+
+@dataclass(frozen=True)
+class LiveSession:
     """A feed, and what the page shows beside it."""
 
     id: str
@@ -49,20 +140,9 @@ class Watched:
     cap_usd: float | None
     statistics: LiveStatistics
     recording: Recording
-    drawn: dict[Hashable, tuple[float, Any]] = field(default_factory=dict)
-    """What was drawn of it, so that several viewers cost one drawing a second."""
+    drawn: dict[Hashable, tuple[float, dict[str, str]]] = field(default_factory=dict)
+    """What was drawn of it and when, so that several viewers cost one drawing a second."""
     lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The model that answers, and the second one of a duel."""
-
-    name: str
-    labels: tuple[str, ...]
-    predict: Any
-    second_name: str = ""
-    second: Any = None
 
 
 class LiveFeeds:
@@ -71,109 +151,85 @@ class LiveFeeds:
     def __init__(
         self, sources: Mapping[str, Callable[..., Source]] = SOURCES, *, most: int = MOST_FEEDS
     ) -> None:
-        self._sources = sources
-        self._most = most
+        """Let `most` feeds run at once, and remember as many that have ended, for their numbers."""
+        self._sources, self._most = sources, most
         self._lock = threading.Lock()
-        self._opening = threading.Lock()  # one at a time: two that wish alike are to share
+        self._opening = threading.Lock()  # one at a time: two that ask for the same are to share
         self._compute_lock = threading.Lock()  # two feeds at once in the model would both be slow
-        self._known: dict[str, Watched] = {}
+        self._sessions: dict[str, LiveSession] = {}
         self._on_app_token: list[tuple[Feed, float]] = []  # with their caps
         self._spent_usd = 0.0  # by feeds on the app's token that are over
 
     def open(
-        self,
-        request: StreamRequest,
-        *,
-        owner: str,
-        pair: Pair,
-        held_out: Callable[[], Sequence[Post]],
-        statistics: Callable[[], LiveStatistics],
-        listeners: Sequence[Listener] = (),
-    ) -> Watched:
-        """Return the feed of a request: the one that runs, or a new one. Raises FeedError or SourceError."""
-        key = request.key(model=pair.name, owner=owner)
+        self, request: StreamRequest, models: Models, *, owner: str, held_out: Callable[[], Sequence[Post]]
+    ) -> tuple[LiveSession, bool]:
+        """Return the session of a request, and whether it ran already; else it is started.
+
+        `held_out`: the posts of a replay. Raises FeedError, or SourceError for what can't be streamed.
+        """
+        key = request.key(model=models.name, owner=owner)
         with self._opening:
-            if running := self._running(key):
-                return running
-            return self._open(
-                request,
-                key,
-                owner=owner,
-                pair=pair,
-                held_out=held_out,
-                statistics=statistics,
-                listeners=listeners,
-            )
-
-    def _open(
-        self,
-        request: StreamRequest,
-        key: Hashable,
-        *,
-        owner: str,
-        pair: Pair,
-        held_out: Callable[[], Sequence[Post]],
-        statistics: Callable[[], LiveStatistics],
-        listeners: Sequence[Listener],
-    ) -> Watched:
-        if len([each for each in self._known.values() if each.feed.state != "ended"]) >= self._most:
-            raise FeedError(f"{self._most} feeds run already, which is the most. Stop one of them first.")
-        cap_usd = request.cap_usd if request.is_x else None
-        if request.costs_the_app:
-            self._refuse_beyond_budget(request.cap_usd)
-        source = request.open(held_out=held_out, sources=self._sources)
-        told, recording = statistics(), Recording()
-        feed = Feed(
-            source,
-            pair.predict,
-            labels=pair.labels,
-            second=pair.second,
-            filter=request.filter,
-            lossless=request.is_lossless,
-            listeners=[told, recording, *listeners],
-            compute_lock=self._compute_lock,
-        )
-        feed.start()
-        watched = Watched(
-            id=secrets.token_urlsafe(9),
-            key=key,
-            feed=feed,
-            source=request.source,
-            title=request.title(),
-            owner=owner if request.is_private else "",
-            first_model=pair.name,
-            second_model=pair.second_name,
-            cap_usd=cap_usd,
-            statistics=told,
-            recording=recording,
-        )
-        with self._lock:
-            self._known[watched.id] = watched
+            running = [each for each in self._all() if each.feed.state != "ended"]
+            for session in running:
+                if session.key == key and session.feed.watch():
+                    return session, True
+            if len(running) >= self._most:
+                raise FeedError(f"{self._most} feeds run already, which is the most. Stop one of them first.")
             if request.costs_the_app:
-                self._on_app_token.append((feed, request.cap_usd))
-            ended = [each.id for each in self._known.values() if each.feed.state == "ended"]
-            for feed_id in ended[: max(0, len(ended) - self._most)]:  # the others are kept for their numbers
-                self._known.pop(feed_id).recording.stop()
-        return watched
+                self._refuse_beyond_budget(request.cap_usd)
+            statistics, recording = models.statistics(), Recording()
+            feed = Feed(
+                request.open(held_out=held_out, sources=self._sources),
+                models.predict,
+                labels=models.labels,
+                second=models.second,
+                filter=request.filter,
+                lossless=request.is_lossless,
+                listeners=[statistics, recording, *models.listeners],
+                compute_lock=self._compute_lock,
+            )
+            feed.start()
+            session = LiveSession(
+                id=secrets.token_urlsafe(9),
+                key=key,
+                feed=feed,
+                source=request.source,
+                title=request.title(),
+                owner=owner if request.is_private else "",
+                first_model=models.name,
+                second_model=models.second_name,
+                cap_usd=request.cap_usd if request.is_x else None,
+                statistics=statistics,
+                recording=recording,
+            )
+            with self._lock:
+                self._sessions[session.id] = session
+                if request.costs_the_app:
+                    self._on_app_token.append((feed, request.cap_usd))
+                ended = [each.id for each in self._sessions.values() if each.feed.state == "ended"]
+                for session_id in ended[: max(0, len(ended) - self._most)]:
+                    self._sessions.pop(session_id).recording.stop()
+            return session, False
 
-    def find(self, feed_id: str, owner: str) -> Watched | None:
-        """Return a feed by its id, running or ended; None when it is forgotten or another person's."""
+    def find(self, session_id: str, owner: str) -> LiveSession | None:
+        """Return a session by its id, running or ended; None when it is forgotten or another person's."""
         with self._lock:
-            watched = self._known.get(feed_id)
-        return watched if watched and watched.owner in ("", owner) else None
+            session = self._sessions.get(session_id)
+        return session if session and session.owner in ("", owner) else None
 
-    def visible(self, owner: str) -> list[Watched]:
-        """Return the feeds that run and that this person may see, the newest first."""
+    def visible(self, owner: str) -> list[LiveSession]:
+        """Return the sessions that run and that this person may see, the newest first."""
+        mine = [each for each in self._all() if each.owner in ("", owner) and each.feed.state != "ended"]
+        return mine[::-1]
+
+    def _all(self) -> list[LiveSession]:
         with self._lock:
-            known = list(self._known.values())
-        return [each for each in reversed(known) if each.owner in ("", owner) and each.feed.state != "ended"]
+            return list(self._sessions.values())
 
     def stop_all(self) -> None:
         """End all feeds, as when another model is loaded or the app ends."""
-        with self._lock:
-            known = list(self._known.values())
-        for watched in known:
-            watched.feed.stop(timeout_s=1.0)
+        for session in self._all():
+            session.feed.stop(timeout_s=1.0)
 
     def app_budget_left_usd(self) -> float:
         """Return what may still be spent with the app's own token; a running feed may spend up to its cap.
@@ -181,11 +237,17 @@ class LiveFeeds:
         So may one that was just stopped, until its last request is answered, and counted.
         """
         with self._lock:
-            over = [pair for pair in self._on_app_token if _is_over(pair[0])]
-            self._spent_usd += sum(feed.source.status.cost_usd or 0.0 for feed, _ in over)
-            self._on_app_token = [pair for pair in self._on_app_token if pair not in over]
+            for feed, cap_usd in list(self._on_app_token):
+                if feed.state == "ended" and not getattr(feed.source, "is_busy", False):
+                    self._spent_usd += feed.source.status.cost_usd or 0.0
+                    self._on_app_token.remove((feed, cap_usd))
             taken = self._spent_usd + sum(cap_usd for _, cap_usd in self._on_app_token)
-        return max(0.0, _budget_usd() - taken)
+        given = os.environ.get(BUDGET, "")
+        try:
+            budget_usd = float(given) if given else DEFAULT_BUDGET_USD
+        except ValueError:
+            raise SourceError(f"{BUDGET} is {given!r}. Set it to a number of dollars, such as 5.") from None
+        return max(0.0, budget_usd - taken)
 
     def _refuse_beyond_budget(self, cap_usd: float) -> None:
         left = self.app_budget_left_usd()
@@ -194,20 +256,3 @@ class LiveFeeds:
                 f"${left:.2f} is left of what this app may spend on X with its own token, and the cap is "
                 f"${cap_usd:.2f}. Choose a lower cap, or type in a token of your own."
             )
-
-    def _running(self, key: Hashable) -> Watched | None:
-        with self._lock:
-            found = [w for w in self._known.values() if w.key == key and w.feed.state != "ended"]
-        return found[0] if found and found[0].feed.watch() else None
-
-
-def _is_over(feed: Feed) -> bool:
-    return feed.state == "ended" and not getattr(feed.source, "is_busy", False)
-
-
-def _budget_usd() -> float:
-    given = os.environ.get(BUDGET, "")
-    try:
-        return float(given) if given else DEFAULT_BUDGET_USD
-    except ValueError:
-        raise SourceError(f"{BUDGET} is {given!r}. Set it to a number of dollars, such as 5.") from None

@@ -29,7 +29,7 @@ from inference.live.request import (
     split_words,
 )
 from ui.html import esc, html, page
-from ui.translations import I18N, Texts, texts_for
+from ui.translations import I18N, text
 
 NAMES = (
     "source",
@@ -183,19 +183,16 @@ class LiveForm:
         fields, quiet = self.fields, {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
         names = list(_SHOWN_FOR)
 
-        def show(source: str, cap: float | None, request: gr.Request) -> list[Any]:
-            changes: list[Any] = [
+        def show(source: str, cap: float | None) -> list[object]:
+            changes: list[object] = [
                 gr.update(visible=source in _SHOWN_FOR[name], **_wording(name, source)) for name in names
             ]
-            cost = gr.update(visible=source in _X_SOURCES, value=cost_line(cap, texts_for(request)))
+            cost = gr.update(visible=source in _X_SOURCES, value=cost_line(cap))
             return [*changes, cost, I18N(f"live.about_{source.replace('-', '_')}")]
-
-        def price(cap: float | None, request: gr.Request) -> str:
-            return cost_line(cap, texts_for(request))
 
         outputs = [*(fields[name] for name in names), self.cost, self.about]
         fields["source"].change(show, [fields["source"], fields["cap"]], outputs, **quiet)
-        fields["cap"].change(price, fields["cap"], self.cost, **quiet)
+        fields["cap"].change(cost_line, fields["cap"], self.cost, **quiet)
 
 
 _ABOUT = '<div class="tt"><p class="muted small tt-about">${value}</p></div>'
@@ -219,7 +216,7 @@ def _wording(name: str, source: str) -> dict[str, Any]:
     return {"label": I18N("live.token"), "info": I18N("live.token_mastodon")} if name == "token" else {}
 
 
-def cost_line(cap: float | None, text: Texts) -> str:
+def cost_line(cap: float | None) -> str:
     """Draw what reading X costs, before it starts."""
     if cap is None or not math.isfinite(cap) or cap <= 0:
         return page(f'<p class="small">{esc(text("live.cost_no_cap"))}</p>')

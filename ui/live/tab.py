@@ -1,39 +1,37 @@
 """The Live tab: posts as they come, what the model makes of them, and a duel with a second model.
 
-    tab = build_live(workbench)
+    tab = build_live(workbench, feeds, duels)
     tab.timer            # ticks while the tab is open: that is what keeps a feed alive
 
 A page follows one feed: the one it started or chose, else the newest one that it may see. Its id, and a
 random word that shows whose private feeds are whose, are kept by the browser, so a reload finds the feed
-again. Everything is drawn from one look at the feed a second, however many watch. Knows nothing about how a
-feed works.
+again. Everything is drawn from one look at the feed a second, however many watch.
 """
 
 import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ui.html import html
-from ui.live.duel import BASE
-from ui.live.duel_panel import DuelPanel
-from ui.live.feeds import Watched
+from ui.live.actions import NEW, LiveActions, View, followed, identified
+from ui.live.feeds import LiveFeeds, LiveSession
 from ui.live.form import LiveForm
-from ui.live.render import nothing_yet, numbers, others, recording_line
-from ui.live.render_posts import posts
-from ui.live.render_stats import SPANS, charts, statistics, words
-from ui.live.scripts import LIST_JS, SLOT
-from ui.live.wiring import NEW, Wiring, following, known
+from ui.live.review import BASE, Duels
+from ui.live.review_panel import SLOT, ReviewPanel
+from ui.live.view import SPANS, charts, nothing_yet, numbers, others, posts, recording_line, watch, words
 from ui.state import Workbench
-from ui.translations import I18N, Texts, texts_for
+from ui.translations import I18N, text
 
 FRESH_S = 0.9  # a drawing that is younger is shown again, to whoever else looks
 _STORED = "tweettune-live"
 # Gradio scrambles what a browser keeps with this word; it guards nothing, and has to outlast the process.
 _SCRAMBLE = "tweettune"
+_LIST_JS = Path(__file__).with_name("posts.js").read_text(encoding="utf-8")
 _PARTS = ("numbers", "charts", "posts", "words", "watch", "others", "record")
 
 
@@ -42,64 +40,66 @@ class LiveTab:
     """What the page wires: the timer, `refresh`, what the browser keeps, and the second models to choose."""
 
     timer: gr.Timer
-    refresh: Callable[..., Any]
+    refresh: Callable[[View, View, gr.Request], tuple[object, ...]]
     inputs: list[Any]
     outputs: list[Any]
-    adopt: Callable[..., Any]
+    adopt: Callable[[View | None, View], View]
     stored: gr.BrowserState
     view: gr.State
-    choices: Callable[..., Any]
+    choices: Callable[[], object]
     second: gr.Dropdown
 
 
-def draw(workbench: Workbench, watched: Watched | None, span_s: float, text: Texts) -> dict[str, str]:
+def draw(session: LiveSession | None, span_s: float, *, ready: bool = True) -> dict[str, str]:
     """Return the HTML of each part, and the states that the buttons follow."""
-    if watched is None:
-        empty = nothing_yet(workbench.model.state == "ready", text)
+    if session is None:
         states = {"state": "none", "recording": "none"}
-        return dict.fromkeys(_PARTS, "") | {"numbers": empty} | states
-    with watched.lock:
+        return dict.fromkeys(_PARTS, "") | {"numbers": nothing_yet(ready)} | states
+    with session.lock:
         key = (text.language, span_s)
-        drawn_s, drawn = watched.drawn.get(key, (0.0, {}))
-        watched.feed.watch()
+        drawn_s, drawn = session.drawn.get(key, (0.0, {}))
+        session.feed.watch()
         if time.monotonic() - drawn_s > FRESH_S:
-            drawn = _drawn(watched, span_s, text)
-            watched.drawn[key] = (time.monotonic(), drawn)
+            snapshot, seen = session.feed.snapshot(), session.statistics.view(span_s)
+            recording = session.recording.view()
+            drawn = {
+                "numbers": numbers(
+                    snapshot,
+                    source=session.source,
+                    title=session.title,
+                    private=bool(session.owner),
+                    cap_usd=session.cap_usd,
+                    models=(session.first_model, session.second_model),
+                    now=time.time(),
+                ),
+                "charts": charts(seen, snapshot.labels, span_s),
+                "posts": posts(snapshot, second_model=session.second_model),
+                "words": words(seen.words),
+                "watch": watch(seen),
+                "record": recording_line(recording),
+                "state": snapshot.state,
+                "recording": recording.state,
+            }
+            session.drawn[key] = (time.monotonic(), drawn)
     return drawn
 
 
-def _drawn(watched: Watched, span_s: float, text: Texts) -> dict[str, str]:
-    shot, seen, tape = watched.feed.snapshot(), watched.statistics.view(span_s), watched.recording.view()
-    models = (watched.first_model, watched.second_model)
-    return {
-        "numbers": numbers(
-            shot,
-            text,
-            source=watched.source,
-            title=watched.title,
-            private=bool(watched.owner),
-            cap_usd=watched.cap_usd,
-            models=models,
-            now=time.time(),
-        ),
-        "charts": charts(seen, shot.labels, span_s, text),
-        "posts": posts(shot, text, second_model=watched.second_model),
-        "words": words(seen.words, text),
-        "watch": statistics(seen, text),
-        "record": recording_line(tape, text),
-        "state": shot.state,
-        "recording": tape.state,
-    }
-
-
-def build_live(workbench: Workbench) -> LiveTab:
+def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     """Draw the tab inside the current Blocks."""
     timer = gr.Timer(1.0, active=False)
     stored = gr.BrowserState(NEW, storage_key=_STORED, secret=_SCRAMBLE)
     view, shown = gr.State(NEW), gr.State({})
+
+    def second_models() -> list[tuple[object, str]]:
+        runs = duels.choices(workbench.model.run)
+        return [(I18N("live.no_second"), ""), (I18N("live.base"), BASE), *((run.id, run.id) for run in runs)]
+
     with gr.Column(elem_classes=["tt-panel", "tt-controls-box"]):
-        form = LiveForm.build(second_models(workbench))
-        buttons = _buttons()
+        form = LiveForm.build(second_models())
+        with gr.Row(elem_classes="tt-buttons"):
+            start = gr.Button(I18N("live.start"), variant="primary", min_width=90, elem_id="live-start")
+            pause = gr.Button(I18N("live.pause"), min_width=90, interactive=False, elem_id="live-pause")
+            stop = gr.Button(I18N("live.stop"), min_width=90, interactive=False, elem_id="live-stop")
     parts = {name: html(elem_id=f"live-{name}", actions=name == "others") for name in ("others", "numbers")}
     with gr.Column(elem_classes="tt-panel", elem_id="live-chart-panel"):
         span = gr.Radio(
@@ -111,47 +111,34 @@ def build_live(workbench: Workbench) -> LiveTab:
         parts["charts"] = html(elem_id="live-charts")
     with gr.Row(elem_classes="tt-columns", elem_id="live-columns"):
         with gr.Column(scale=3, min_width=320, elem_id="live-left"):
-            parts["posts"] = html(html_template=SLOT, js_on_load=LIST_JS, elem_id="live-posts")
+            parts["posts"] = html(html_template=SLOT, js_on_load=_LIST_JS, elem_id="live-posts")
         with gr.Column(scale=2, min_width=320):
-            duel = DuelPanel.build(workbench, view)
+            panel = ReviewPanel.build(workbench, feeds, duels, view)
             parts["words"] = html(elem_id="live-words")
             parts["watch"] = html(elem_id="live-watch")
-            tape = _record_row(parts)
-    controls = {**buttons, **tape}
-    targets = [*(parts[name] for name in _PARTS), duel.card, duel.numbers]
-    outputs = [
-        *targets,
-        controls["pause"],
-        controls["stop"],
-        controls["record"],
-        controls["save"],
-        view,
-        shown,
-    ]
-    inputs = [view, shown]
+            record, save, texts, parts["record"], file = _recording_panel()
+    names = [*_PARTS, "card", "account"]
+    drawings = [*(parts[name] for name in _PARTS), panel.card, panel.numbers]
+    outputs = [*drawings, pause, stop, record, save, view, shown]
 
-    def refresh(view: dict[str, str], shown: dict[str, str], request: gr.Request) -> Any:
-        text = texts_for(request)
-        watched = following(workbench, view)
-        drawn = dict(draw(workbench, watched, SPANS[view["span"]], text))
-        visible = workbench.live.visible(view["owner"])
-        drawn["others"] = others(visible, watched.id if watched else "", text)
-        drawn["card"], drawn["told"] = duel.draw(view, str(request.session_hash), text)
+    def refresh(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
+        session = followed(feeds, view)
+        drawn = dict(draw(session, SPANS[view["span"]], ready=workbench.model.state == "ready"))
+        drawn["others"] = others(feeds.visible(view["owner"]), session.id if session else "")
+        drawn["card"], drawn["account"] = panel.draw(view, str(request.session_hash))
         new = {name: _digest(each) for name, each in drawn.items()}
-        names = [*_PARTS, "card", "told"]
         pieces = [gr.skip() if shown.get(name) == new[name] else drawn[name] for name in names]
         changed = any(shown.get(name) != new[name] for name in ("state", "recording"))
         return (*pieces, *_states(drawn, changed), view if view["owner"] else gr.skip(), new)
 
-    wiring = Wiring(workbench, refresh, view, shown, outputs, stored)
-    wiring.start(form, buttons["start"])
-    wiring.pause_and_stop(controls["pause"], controls["stop"])
-    wiring.recording(controls)
-    wiring.others(parts["others"])
-    wiring.rate_and_span(form.fields["rate"], span)
+    actions = LiveActions(workbench, feeds, duels, refresh, view, shown, outputs, stored)
+    actions.wire_start(form, start)
+    actions.wire_controls(pause, stop, form.fields["rate"], span)
+    actions.wire_recording(record, texts, save, file)
+    actions.wire_others(parts["others"])
     timer.tick(
         refresh,
-        inputs,
+        [view, shown],
         outputs,
         api_name="live",
         api_visibility="undocumented",
@@ -159,47 +146,31 @@ def build_live(workbench: Workbench) -> LiveTab:
         queue=False,
     )
 
-    def adopt(stored: dict[str, str] | None, view: dict[str, str]) -> dict[str, str]:
+    def adopt(stored: View | None, view: View) -> View:
         kept = stored if isinstance(stored, dict) else {}
         ours = {name: str(kept.get(name) or "")[:64] for name in ("owner", "feed")}
-        return known({**view, **{name: value for name, value in ours.items() if value}})
+        return identified({**view, **{name: value for name, value in ours.items() if value}})
 
-    def choices() -> Any:
-        return gr.update(choices=second_models(workbench))
+    def choices() -> object:
+        return gr.update(choices=second_models())
 
-    return LiveTab(timer, refresh, inputs, outputs, adopt, stored, view, choices, form.fields["second"])
-
-
-def second_models(workbench: Workbench) -> list[tuple[Any, str]]:
-    """Return the second models to choose from, as (name, value) pairs."""
-    runs = workbench.duels.choices(workbench.model.run)
-    return [(I18N("live.no_second"), ""), (I18N("live.base"), BASE), *((run.id, run.id) for run in runs)]
+    second = form.fields["second"]
+    return LiveTab(timer, refresh, [view, shown], outputs, adopt, stored, view, choices, second)
 
 
-def _buttons() -> dict[str, Any]:
-    with gr.Row(elem_classes="tt-buttons"):
-        start = gr.Button(I18N("live.start"), variant="primary", min_width=90, elem_id="live-start")
-        pause = gr.Button(I18N("live.pause"), min_width=90, interactive=False, elem_id="live-pause")
-        stop = gr.Button(I18N("live.stop"), min_width=90, interactive=False, elem_id="live-stop")
-    return {"start": start, "pause": pause, "stop": stop}
-
-
-def _record_row(parts: dict[str, Any]) -> dict[str, Any]:
+def _recording_panel() -> tuple[gr.Button, gr.Button, gr.Checkbox, gr.HTML, gr.DownloadButton]:
     with gr.Column(elem_classes="tt-panel", elem_id="live-record-panel"):
         with gr.Row(elem_classes="tt-buttons"):
-            button = gr.Button(
-                I18N("live.record"), size="sm", min_width=110, interactive=False, elem_id="live-record-start"
-            )
-            save = gr.Button(
-                I18N("live.save"), size="sm", min_width=110, interactive=False, elem_id="live-save"
-            )
+            small: dict[str, Any] = {"size": "sm", "min_width": 110, "interactive": False}
+            record = gr.Button(I18N("live.record"), elem_id="live-record-start", **small)
+            save = gr.Button(I18N("live.save"), elem_id="live-save", **small)
         texts = gr.Checkbox(False, label=I18N("live.with_texts"), elem_id="live-with-texts")
-        parts["record"] = html(elem_id="live-record")
+        line = html(elem_id="live-record")
         file = gr.DownloadButton("JSONL", visible="hidden", elem_id="live-save-file")
-    return {"record": button, "save": save, "texts": texts, "file": file}
+    return record, save, texts, line, file
 
 
-def _states(drawn: dict[str, str], changed: bool) -> list[Any]:
+def _states(drawn: dict[str, str], changed: bool) -> list[object]:
     """Return the updates of pause, stop, record and save; nothing when nothing changed."""
     if not changed:
         return [gr.skip()] * 4

@@ -86,28 +86,28 @@ def client(app):
     client = Client(app.url, verbose=False)
     yield client
     client.close()
-    app.workbench.live.stop_all()
+    app.live.stop_all()
 
 
 def test_mastodon_by_the_form(client, app, services):
     services["mastodon"].status("<p>so happy about <b>cats</b></p>", tags=["cats"])
     client.predict("mastodon", instance="a.example", query="#cats", api_name="/live_start")
-    [watched] = app.feeds()
-    wait_for(lambda: watched.feed.snapshot().classified)
-    assert watched.feed.snapshot().recent[0].post.text == "so happy about cats" and watched.owner == ""
+    [session] = app.feeds()
+    wait_for(lambda: session.feed.snapshot().classified)
+    assert session.feed.snapshot().recent[0].post.text == "so happy about cats" and session.owner == ""
 
 
 def test_a_duel_with_the_base_on_bluesky_ends_in_the_queue_of_disagreements(client, app, services):
     client.predict("bluesky", second="base", languages="en", api_name="/live_start")
-    [watched] = app.feeds()
+    [session] = app.feeds()
     wait_for(lambda: services["bluesky"].joined)
     for text, _ in tweets(80, seed=9):
         services["bluesky"].post(text, langs=["en"])
-    wait_for(lambda: watched.feed.snapshot().classified >= 60)
-    shot = watched.feed.snapshot()
-    assert shot.disagreed and shot.agreed + shot.disagreed == shot.classified
-    store = app.workbench.duels.store(app.workbench.model.tuned.labels, owner="")
+    wait_for(lambda: session.feed.snapshot().classified >= 60)
+    now = session.feed.snapshot()
+    assert now.disagreed and now.agreed + now.disagreed == now.classified
+    store = app.duels.store(app.workbench.model.tuned.labels, owner="")
     wait_for(lambda: store.counts().waiting)
     item = store.take()
-    assert item.second_model == watched.second_model and item.first_label != item.second_label
+    assert item.second_model == session.second_model and item.first_label != item.second_label
     assert client.predict("look", 0, "", api_name="/live_label")["waiting"] == store.counts().waiting

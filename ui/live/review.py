@@ -1,9 +1,10 @@
-"""The second models of the live duel, and the stores of the labels that people give in it.
+"""The second models of the live duel, the stores of the labels that people give in it, and their use.
 
-    duels = Duels(load)
-    second = duels.second("base", model)          # -> ("GPT-2, zero-shot", its Classifier)
+    duels = Duels(Classifier.load)
+    called, second = duels.second("base", model)  # -> ("GPT-2, zero-shot", its Classifier)
     store = duels.store(labels, owner="")         # everybody's; a person's own for a private feed
-    store.session(page_id).view()                 # -> the post that waits for this page's label
+    store.session("page").view()                  # -> the post that waits for this page's label
+    training_recipe(run, export_labels(store, folder))
 
 The post to be labelled is shown without either model's answer: who knows what the models say tends to agree
 with one of them. Posts of a private feed go into a store of its owner's, and so do its labels; it is deleted
@@ -12,36 +13,44 @@ when it holds no label and others take its place, or when it has not been used f
 
 import hashlib
 import re
+import secrets
+import shutil
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from inference.classifier import Classifier
 from inference.common.errors import FeedError, RunError
-from inference.common.paths import home
+from inference.common.paths import cache_dir, home
 from inference.live.feed import Listener
 from inference.live.post import ClassifiedPost
 from inference.live.review import LabelError, LabelStore
 from training.recipes import Recipe, change, load_recipe
 from training.runs.run import Run, list_runs
 
+if TYPE_CHECKING:
+    from training.data.add_labels import LabelsReport
+    from ui.state import Model
+
 BASE = "base"
 _MOST_STORES = 16  # open files; feeds that run need four, and pages that watch one that has ended as many
 _OWN = "own-"  # how the files of private feeds are called
 _KEPT_S = 30 * 86400.0  # such a file is deleted when nobody has labelled in it for so long
+_MOST_EXPORTS = 8
 
 
 class Duels:
     """The app's stores of labels and its second models. Thread-safe."""
 
-    def __init__(self, load: Callable[[str], Any]) -> None:
+    def __init__(self, load: Callable[[str], Classifier]) -> None:
         self._load = load
         self._lock = threading.Lock()
         self._stores: OrderedDict[Path, LabelStore] = OrderedDict()
-        self._second: tuple[str, Any] = ("", None)  # one that is not the base is kept
+        self._second: tuple[str, Classifier] | None = None  # one that is not the base is kept, by its folder
         with suppress(OSError):
             for path in (home() / "labels").glob(f"{_OWN}*.sqlite"):
                 if time.time() - path.stat().st_mtime > _KEPT_S:
@@ -55,7 +64,7 @@ class Duels:
             if run.status().state == "finished" and (loaded is None or run.path != loaded.path)
         ]
 
-    def second(self, name: str, model: Any) -> tuple[str, Any]:
+    def second(self, name: str, model: "Model") -> tuple[str, Classifier]:
         """Return what the second model is called, and its Classifier. Raises FeedError or ArtifactError."""
         if name == BASE:
             if model.base_state == "loading":
@@ -65,19 +74,20 @@ class Duels:
             called, classifier = f"{model.base.name_or_path}, zero-shot", model.base
         else:
             called, classifier = name, self._of_run(name, model.run)
-        if set(classifier.labels) != set(model.tuned.labels):
+        labels = model.tuned.labels if model.tuned else ()
+        if set(classifier.labels) != set(labels):
             raise FeedError(
                 f"{called} has other labels ({', '.join(classifier.labels)}) than {model.name} "
-                f"({', '.join(model.tuned.labels)}), so they can't be compared. Choose another run."
+                f"({', '.join(labels)}), so they can't be compared. Choose another run."
             )
         return called, classifier
 
-    def _of_run(self, run_id: str, loaded: Run | None) -> Any:
+    def _of_run(self, run_id: str, loaded: Run | None) -> Classifier:
         run = next((run for run in self.choices(loaded) if run.id == run_id), None)
         if run is None:
             raise RunError(f"There is no other finished run {run_id!r} here. Choose one from the list.")
         with self._lock:
-            if self._second[0] != str(run.artifact):
+            if self._second is None or self._second[0] != str(run.artifact):
                 self._second = (str(run.artifact), self._load(str(run.artifact)))
             return self._second[1]
 
@@ -120,12 +130,22 @@ def _delete(path: Path) -> None:
 
 def export_labels(store: LabelStore, folder: Path) -> Path:
     """Write the labels as JSONL and return the file. Raises LabelError when there is none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"labels-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     from training.data.splits import duplicate_key  # noqa: PLC0415  (takes a second: not before the first page)
 
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"labels-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     store.export(path, key=duplicate_key)
     return path
+
+
+def export_folder() -> Path:
+    """Return a new folder for one export, whose name nobody can guess; the oldest ones are removed."""
+    exports = cache_dir() / "exports"
+    exports.mkdir(mode=0o700, parents=True, exist_ok=True)
+    old = sorted(exports.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    for folder in old[: max(0, len(old) - _MOST_EXPORTS + 1)]:
+        shutil.rmtree(folder, ignore_errors=True)
+    return exports / secrets.token_hex(12)
 
 
 def training_recipe(loaded: Run | None, file: Path) -> Recipe:
@@ -133,10 +153,10 @@ def training_recipe(loaded: Run | None, file: Path) -> Recipe:
     return change(loaded.recipe if loaded else load_recipe("quick"), {"more_data": str(file)})
 
 
-def look_at_labels(recipe: Recipe) -> Any:
-    """Return the LabelsReport of a recipe: what its file of labels adds, and what it leaves out, and why.
+def look_at_labels(recipe: Recipe) -> "LabelsReport":
+    """Return what a recipe's file of labels adds to its training data, and what is left out, and why.
 
-    Raises DataError when the data can't be had or the labels don't fit.
+    Raises DataError when the data can't be read or the labels don't fit.
     """
     from training.data.add_labels import add_labels  # noqa: PLC0415  (takes a second: not before the first page)
 

@@ -1,0 +1,280 @@
+"""What the Live tab's buttons do; all of it ends in one drawing of the tab.
+
+    actions = LiveActions(workbench, feeds, duels, refresh, view, shown, outputs, stored)
+    actions.wire_start(form, button)
+
+    session, joined = begin(workbench, feeds, duels, StreamRequest(source="bluesky"), owner=owner)
+    control(session, "pause")
+
+A page's `view` is kept by the server: its owner's random word, the id of its feed, the span of its charts.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from inference.common.errors import DataError, FeedError
+from inference.live.post import Post
+from inference.live.request import StreamRequest
+from inference.live.sources.replay import MAX_RATE_PER_S
+from inference.live.statistics import LiveStatistics
+from training.recipes import DataSpec
+from ui.html import as_gradio_error, busy
+from ui.live.feeds import LiveFeeds, LiveSession, Models
+from ui.live.form import LiveForm
+from ui.live.review import Duels
+from ui.state import Workbench
+from ui.translations import text
+
+View = dict[str, str]
+NEW: View = {"owner": "", "feed": "", "span": "10"}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+SAVE_JS = "() => {{ setTimeout(() => document.querySelector('#{0}, #{0} button, #{0} a').click(), 300); }}"
+"""Gradio saves a file when its button is pressed, so the button is pressed once the file has been made."""
+_SHARED: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "live", "concurrency_limit": 2}
+
+
+def identified(view: View) -> View:
+    """Return a page's view with a random word of its own, which a new page lacks."""
+    return view if view["owner"] else {**view, "owner": secrets.token_urlsafe(18)}
+
+
+def followed(feeds: LiveFeeds, view: View) -> LiveSession | None:
+    """Return the session that a page follows: its own choice, else the newest one that it may see."""
+    chosen = feeds.find(view["feed"], view["owner"]) if view["feed"] else None
+    return chosen or next(iter(feeds.visible(view["owner"])), None)
+
+
+def begin(
+    workbench: Workbench, feeds: LiveFeeds, duels: Duels, request: StreamRequest, *, owner: str
+) -> tuple[LiveSession, bool]:
+    """Start the feed of a request, or join the one that runs. Returns it and whether it ran already.
+
+    Raises FeedError without a model, SourceError or DataError when the source can't be streamed.
+    """
+    model = workbench.model
+    tuned = model.tuned
+    if model.state != "ready" or tuned is None:
+        raise FeedError(
+            "No model is loaded, so there is nothing to classify with. Train one, or wait for it to load."
+        )
+    models = Models(model.name, tuned.labels, tuned.predict, lambda: LiveStatistics.of(tuned))
+    if request.second:
+        called, second = duels.second(request.second, model)
+        whose = owner if request.is_private else ""
+        listener = duels.listener(tuned.labels, owner=whose, models=(model.name, called))
+        models = Models(
+            model.name,
+            tuned.labels,
+            tuned.predict,
+            models.statistics,
+            second_name=called,
+            second=second.predict,
+            listeners=[listener],
+        )
+    session, joined = feeds.open(request, models, owner=owner, held_out=lambda: held_out_posts(workbench))
+    if workbench.model.tuned is not tuned:  # another one was loaded since, and has ended all feeds
+        session.feed.stop()
+        raise FeedError("Another model was loaded just now. Press Start again.")
+    if joined:
+        if request.rate_per_s is not None:
+            set_rate(session, request.rate_per_s)
+        if session.feed.state == "paused":
+            session.feed.resume()
+    return session, joined
+
+
+def control(session: LiveSession, action: str) -> None:
+    """Pause (or resume) or stop a feed. Raises FeedError when it has ended."""
+    if action == "stop":
+        session.feed.stop()
+        session.recording.stop()
+    elif session.feed.state == "paused":
+        session.feed.resume()
+    elif session.feed.state == "ended":
+        raise FeedError("The feed has ended, so it can't be paused. Press Start for a new one.")
+    else:
+        session.feed.pause()
+
+
+def record(session: LiveSession, *, texts: bool) -> None:
+    """Begin to record a feed, or end the recording. Raises FeedError when the feed has ended."""
+    if session.recording.view().state == "recording":
+        session.recording.stop()
+    elif session.feed.state == "ended":
+        raise FeedError("The feed has ended, so there is nothing to record. Press Start for a new one.")
+    else:
+        session.recording.start(session.source, texts=texts)
+
+
+def set_rate(session: LiveSession | None, rate_per_s: float) -> None:
+    """Change the rate of a feed, where its source has one. Raises FeedError for a rate out of reach."""
+    change = getattr(session.feed.source, "set_rate", None) if session else None
+    if change:
+        change(rate_per_s)
+
+
+def held_out_posts(workbench: Workbench) -> list[Post]:
+    """Return a test split: of the loaded model's own data, which it has not seen, where these can be read.
+
+    They are known from its run, or from the provenance that a model of the Hub came with; else it is the one
+    of `auto`. Raises DataError when the data can't be read any more.
+    """
+    from training.data.load import held_out_texts, spec_of  # noqa: PLC0415  (a second: not before the first page)
+
+    model = workbench.model
+    specs = [DataSpec()]
+    if model.run:
+        specs = [model.run.recipe.data.whole()]
+    elif spec := spec_of(model.provenance() or {}, paths=False):
+        specs.insert(0, spec.whole())
+    for spec in specs:
+        if posts := workbench.held_out.get(spec):
+            return posts
+        with suppress(DataError) if spec != specs[-1] else nullcontext():
+            posts = [
+                Post(id=f"replay-{place}", text=row.text, label=row.label)
+                for place, row in enumerate(held_out_texts(spec))
+            ]
+            workbench.held_out = {spec: posts}  # one data set at a time is kept
+            return posts
+    return []
+
+
+@dataclass(frozen=True)
+class LiveActions:
+    """The tab's drawing, `refresh(view, shown, request)`, with its outputs; and what the browser keeps."""
+
+    workbench: Workbench
+    feeds: LiveFeeds
+    duels: Duels
+    refresh: Callable[[View, View, gr.Request], tuple[object, ...]]
+    view: gr.State
+    shown: gr.State
+    outputs: list[Any]
+    stored: gr.BrowserState
+
+    def wire_start(self, form: LiveForm, button: gr.Button) -> None:
+        """Start a feed, or join it."""
+
+        def live_start(  # noqa: PLR0917  (Gradio passes them by place; their names are the API's)
+            request: gr.Request,
+            source: str = "replay",
+            rate: float | None = 2.0,
+            query: str | None = "",
+            instance: str | None = "",
+            token: str | None = "",
+            cap: float | None = None,
+            file: str | None = None,
+            second: str | None = "",
+            keywords: str | None = "",
+            languages: str | None = "",
+            reposts: bool = True,
+            replies: bool = True,
+            unpaced: bool = False,
+            view: View | None = None,
+        ) -> Iterator[tuple[object, ...]]:
+            values = (source, rate, query, instance, token, cap, file, second, keywords, languages)
+            view = identified(view or NEW)
+            # The token leaves the page at once, and with it what Gradio remembers of the field.
+            yield "", busy(text("live.loading")), *[gr.skip()] * (len(self.outputs) - 1)
+            with as_gradio_error():
+                try:
+                    stream = form.request((*values, reposts, replies, unpaced))
+                    session, joined = begin(
+                        self.workbench, self.feeds, self.duels, stream, owner=view["owner"]
+                    )
+                    view = {**view, "feed": session.id}
+                    if joined:
+                        gr.Info(text("live.joined"), duration=6)
+                finally:
+                    yield "", *self.refresh(view, {}, request)
+
+        button.click(
+            live_start,
+            [*form.components, self.view],
+            [form.fields["token"], *self.outputs],
+            api_name="live_start",
+            **_SHARED,
+        ).success(lambda view: view, self.view, self.stored, **QUIET)
+
+    def wire_controls(self, pause: gr.Button, stop: gr.Button, slider: gr.Slider, span: gr.Radio) -> None:
+        """Pause or resume, stop, and change the rate for everybody who watches; draw another span."""
+
+        def live_pause(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
+            return self._do(lambda session: control(session, "pause"), view, shown, request)
+
+        def live_stop(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
+            return self._do(lambda session: control(session, "stop"), view, shown, request)
+
+        def live_rate(rate_per_s: float, view: View) -> None:
+            with as_gradio_error():
+                set_rate(followed(self.feeds, identified(view)), min(rate_per_s, MAX_RATE_PER_S))
+
+        def live_span(span: str, view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
+            return self.refresh({**identified(view), "span": span}, shown, request)
+
+        inputs = [self.view, self.shown]
+        pause.click(live_pause, inputs, self.outputs, api_name="live_pause", **_SHARED)
+        stop.click(live_stop, inputs, self.outputs, api_name="live_stop", **_SHARED)
+        slider.input(
+            live_rate, [slider, self.view], api_name="live_rate", trigger_mode="always_last", **_SHARED
+        )
+        span.change(
+            live_span,
+            [span, *inputs],
+            self.outputs,
+            api_name="live_span",
+            show_progress="hidden",
+            queue=False,
+        )
+
+    def wire_recording(
+        self, button: gr.Button, texts: gr.Checkbox, save: gr.Button, file: gr.DownloadButton
+    ) -> None:
+        """Record and stop recording; save the file."""
+
+        def live_record(texts: bool, view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
+            return self._do(lambda session: record(session, texts=texts), view, shown, request)
+
+        def live_save(view: View) -> str:
+            with as_gradio_error():
+                session = followed(self.feeds, identified(view))
+                recording = session.recording.view() if session else None
+                if recording is None or recording.path is None or recording.state != "recorded":
+                    raise FeedError(
+                        "There is no recording to save. Press Record, and Stop recording after a while."
+                    )
+                return str(recording.path)
+
+        inputs = [texts, self.view, self.shown]
+        button.click(live_record, inputs, self.outputs, api_name="live_record", **_SHARED)
+        save.click(
+            live_save, self.view, file, api_name="live_save", show_progress="hidden", queue=False
+        ).success(None, None, None, js=SAVE_JS.format("live-save-file"))
+
+    def wire_others(self, chips: gr.HTML) -> None:
+        """Follow another feed when its button is pressed."""
+
+        def on_watch(view: View, shown: View, request: gr.Request, event: gr.EventData) -> tuple[object, ...]:
+            return self.refresh({**identified(view), "feed": str(event.value)}, shown, request)
+
+        chips.select(on_watch, [self.view, self.shown], self.outputs, **QUIET).then(
+            lambda view: view, self.view, self.stored, **QUIET
+        )
+
+    def _do(
+        self, act: Callable[[LiveSession], None], view: View, shown: View, request: gr.Request
+    ) -> tuple[object, ...]:
+        """Do something to the feed that the page follows, and draw it."""
+        with as_gradio_error():
+            session = followed(self.feeds, identified(view))
+            if session is None:
+                raise FeedError("No feed is running. Start one first.")
+            act(session)
+            session.drawn.clear()
+        return self.refresh(view, shown, request)

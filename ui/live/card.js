@@ -1,0 +1,35 @@
+// A card that is answered by keys. They count only while the card is on the screen, nothing is being typed or
+// chosen, and the last answer has been taken: a key that is held down or pressed twice must not label a post
+// that nobody has read. Run by `gr.HTML` when it is loaded: it gives `element`, `props`, `watch` and `trigger`.
+const slot = element.querySelector('.tt-slot');
+const elsewhere = 'input, textarea, select, [contenteditable=true], [role=listbox], [role=slider]';
+let busy = 0;
+const card = () => slot.querySelector('[data-item]');
+const paint = () => {
+  const inside = slot.contains(document.activeElement);
+  slot.innerHTML = props.value || '';
+  busy = 0;
+  if (inside) (card() || slot.firstElementChild)?.focus();
+};
+const act = (button) => {
+  if (Date.now() - busy < 2000) return;
+  busy = Date.now();
+  const {action, value} = button.dataset;
+  trigger('select', {action, value, item: card()?.dataset.item || '0'});
+};
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-action]');
+  if (button) act(button);
+});
+const onKey = (event) => {
+  if (!element.isConnected) return document.removeEventListener('keydown', onKey);
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (element.offsetParent === null || event.target.closest?.(elsewhere)) return;
+  const button = slot.querySelector(`button[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+  if (!button) return;
+  event.preventDefault();
+  act(button);
+};
+document.addEventListener('keydown', onKey);
+watch('value', paint);
+paint();

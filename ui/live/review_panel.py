@@ -1,0 +1,267 @@
+"""The duel's part of the Live tab: the card and its keys, export, training on the labels, publishing them.
+
+    panel = ReviewPanel.build(workbench, feeds, duels, view)
+    panel.draw(view, session_hash)         # -> the HTML of the card and of the numbers
+
+What is published is a file that was exported to be looked at and confirmed. The visitor's own token pushes,
+in the process and by the rules of `ui.train.publish`.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from inference.common.errors import FeedError, TweetTuneError
+from inference.common.paths import home
+from inference.live.review import LabelStore, SessionView
+from ui.account import Visitor, changes_something, check_may_train, token_for, visitor_of
+from ui.html import HEADING, REMARK, as_gradio_error, busy, empty, esc, html, note, notes, page
+from ui.live.actions import NEW, SAVE_JS, View, followed
+from ui.live.feeds import LiveFeeds
+from ui.live.review import Duels, export_folder, export_labels, look_at_labels, training_recipe
+from ui.live.view import card, label_numbers, review
+from ui.pushes import Order
+from ui.state import Workbench
+from ui.train.publish import publication
+from ui.train.tab import begin
+from ui.translations import I18N, text
+
+SLOT = '<div class="tt-slot"></div>'
+"""The template of a part that a script fills."""
+_CARD_JS = Path(__file__).with_name("card.js").read_text(encoding="utf-8")
+_LOOK_S = 0.4
+_HIDDEN: dict[str, Any] = {"show_progress": "hidden"}
+_QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False, **_HIDDEN}
+
+
+@dataclass(frozen=True)
+class ReviewPanel:
+    """The components that are drawn anew: the card of the post, and the numbers."""
+
+    workbench: Workbench
+    feeds: LiveFeeds
+    duels: Duels
+    view: gr.State
+    card: gr.HTML
+    numbers: gr.HTML
+
+    @classmethod
+    def build(cls, workbench: Workbench, feeds: LiveFeeds, duels: Duels, view: gr.State) -> "ReviewPanel":
+        """Draw the panel inside the current Blocks."""
+        with gr.Column(elem_classes="tt-panel", elem_id="live-duel-panel"):
+            html(I18N("duel.title"), html_template=HEADING)
+            html(I18N("duel.how"), html_template=REMARK)
+            post = html(html_template=SLOT, js_on_load=_CARD_JS, elem_id="live-duel")
+            panel = cls(workbench, feeds, duels, view, post, html(elem_id="live-duel-numbers"))
+            with gr.Row(elem_classes="tt-buttons"):
+                export = gr.Button(I18N("duel.export"), size="sm", min_width=120, elem_id="live-export")
+                look = gr.Button(I18N("duel.train"), size="sm", min_width=120, elem_id="live-train-look")
+                erase = gr.Button(I18N("duel.erase"), size="sm", min_width=160, elem_id="live-erase")
+            file = gr.DownloadButton("JSONL", visible="hidden", elem_id="live-export-file")
+            report = html(elem_id="live-train-review")
+            panel._wire_card()
+            panel._wire_export(export, file)
+            panel._build_training(look, report)
+            panel._build_erasing(erase, report)
+            panel._build_publishing()
+        return panel
+
+    def draw(self, view: View, page_id: str) -> tuple[str, str]:
+        """Return the HTML of the card and of the numbers."""
+        if self.workbench.model.state != "ready":
+            return page(empty(text("live.no_model"), text("live.no_model_next"))), ""
+        try:
+            store = self._store(view)
+            drawn, account = self._drawn(store, store.session(page_id).view())
+        except TweetTuneError as error:
+            return page(note(str(error), "bad")), ""  # said where it matters: the feed goes on
+        problem = store.problem and text("duel.not_kept", problem=store.problem)
+        return (page(note(problem, "bad")) if problem else "") + drawn, account
+
+    def _drawn(self, store: LabelStore, seen: SessionView) -> tuple[str, str]:
+        return card(seen, store.labels), label_numbers(seen.counts, store.agreement())
+
+    def _store(self, view: View) -> LabelStore:
+        """Return the store that a page works on: its owner's own for a private feed, else everybody's."""
+        model = self.workbench.model
+        if model.state != "ready" or model.tuned is None:
+            raise FeedError("No model is loaded, so there is nothing to label. Train one first.")
+        return self.duels.store(model.tuned.labels, owner=self._owner(view))
+
+    def _owner(self, view: View) -> str:
+        session = followed(self.feeds, view)
+        return session.owner if session else ""
+
+    def _act(self, store: LabelStore, page_id: str, action: str, item: str, label: str) -> SessionView:
+        session, number = store.session(page_id), int(item) if item.isdigit() else 0
+        if action == "label":
+            return session.label(number, label)
+        if action == "skip":
+            return session.skip(number)
+        if action == "undo":
+            return session.undo()
+        raise FeedError(f"{action!r} is no action. Choose label, skip or undo.")
+
+    def _wire_card(self) -> None:
+        def on_card(view: View, request: gr.Request, event: gr.EventData) -> tuple[str, str]:
+            with as_gradio_error():
+                store, page_id = self._store(view), str(request.session_hash)
+                seen = self._act(store, page_id, event.action, str(event.item), event.value)
+                return self._drawn(store, seen)
+
+        def live_label(action: str, item: int, label: str, request: gr.Request) -> dict[str, Any]:
+            with as_gradio_error():
+                store, page_id = self._store(NEW), str(request.session_hash)  # a client has no page's view
+                if action != "look":
+                    self._act(store, page_id, action, str(item), label)
+                seen = store.session(page_id).view()
+            post = {"item": seen.item and seen.item.id, "text": seen.item and seen.item.text}
+            return {**post, **asdict(seen.counts)}
+
+        drawn = [self.card, self.numbers]
+        self.card.select(on_card, self.view, drawn, api_visibility="private", queue=False, **_HIDDEN)
+        gr.api(live_label, api_name="live_label", queue=False)
+
+    def _wire_export(self, button: gr.Button, file: gr.DownloadButton) -> None:
+        def live_export(view: View) -> str:
+            with as_gradio_error():
+                return str(export_labels(self._store(view), export_folder()))
+
+        button.click(live_export, self.view, file, api_name="live_export", **_HIDDEN).success(
+            None, None, None, js=SAVE_JS.format("live-export-file")
+        )
+
+    def _build_training(self, look: gr.Button, report: gr.HTML) -> None:
+        with gr.Row(visible=False, elem_classes="tt-buttons") as confirm:
+            go = gr.Button(
+                I18N("duel.start_training"), variant="primary", size="sm", elem_id="live-train-start"
+            )
+            close = gr.Button(I18N("preview.close"), size="sm", elem_id="live-train-close")
+        chosen = gr.State("")
+
+        @changes_something(self.workbench.settings)
+        def live_train_look(visitor: Visitor, view: View) -> Iterator[tuple[object, ...]]:
+            yield busy(text("duel.looking")), gr.update(visible=False), ""
+            drawn, path, added = "", "", 0
+            try:
+                path = str(export_labels(self._store(view), home() / "labels"))
+                recipe = training_recipe(self.workbench.model.run, Path(path))
+                found = look_at_labels(recipe)
+                drawn, added = review(found, Path(path).name, recipe.name), found.added
+            finally:
+                yield drawn, gr.update(visible=added > 0), path
+
+        @changes_something(self.workbench.settings)
+        def live_train(visitor: Visitor, path: str) -> tuple[object, ...]:
+            if not path:
+                raise FeedError("No labels were looked at yet. Press Train on these first.")
+            run = begin(self.workbench, training_recipe(self.workbench.model.run, Path(path)))
+            return page(note(text("duel.started", run=run.id))), gr.update(visible=False), ""
+
+        outputs = [report, confirm, chosen]
+        shared: dict[str, Any] = {"concurrency_id": "train", "concurrency_limit": 1, **_HIDDEN}
+        look.click(live_train_look, self.view, outputs, api_name="live_train_look", **shared)
+        go.click(live_train, chosen, outputs, api_name="live_train", **shared)
+        close.click(lambda: ("", gr.update(visible=False), ""), None, outputs, **_QUIET)
+
+    def _build_erasing(self, erase: gr.Button, report: gr.HTML) -> None:
+        with gr.Row(visible=False, elem_classes="tt-buttons") as sure:
+            yes = gr.Button(I18N("duel.erase_all"), variant="stop", size="sm", elem_id="live-erase-all")
+            no = gr.Button(I18N("preview.close"), size="sm", elem_id="live-erase-close")
+
+        def live_erase(
+            view: View, request: gr.Request, profile: gr.OAuthProfile | None
+        ) -> tuple[object, ...]:
+            with as_gradio_error():
+                if not self._owner(view):  # everybody's labels are not any visitor's to erase
+                    check_may_train(self.workbench.settings, visitor_of(request, profile))
+                self._store(view).clear()
+            drawn = self.draw(view, str(request.session_hash))
+            return (*drawn, page(note(text("duel.erased"))), gr.update(visible=False))
+
+        erase.click(lambda: gr.update(visible=True), None, sure, **_QUIET)
+        no.click(lambda: gr.update(visible=False), None, sure, **_QUIET)
+        outputs = [self.card, self.numbers, report, sure]
+        yes.click(live_erase, self.view, outputs, api_name="live_erase", **_HIDDEN)
+
+    def _build_publishing(self) -> None:
+        """Publish the labels as a data set on the Hub: what would be public, a confirmation, the push."""
+        with gr.Accordion(I18N("duel.publish"), open=False, elem_id="live-publish"):
+            with gr.Row():
+                repo = gr.Textbox(
+                    label=I18N("duel.publish_repo"),
+                    info=I18N("publish.repo_help"),
+                    placeholder="owner/name",
+                    max_lines=1,
+                    min_width=200,
+                    elem_id="live-publish-repo",
+                )
+                private = gr.Checkbox(
+                    label=I18N("publish.private"), info=I18N("publish.private_help"), min_width=160
+                )
+            look = gr.Button(I18N("duel.publish_look"), size="sm", min_width=120, elem_id="live-publish-look")
+            report = html(elem_id="live-publish-report", actions=True)
+            with gr.Row(visible=False, elem_classes="tt-buttons") as confirm:
+                go = gr.Button(I18N("publish.go"), variant="primary", size="sm", elem_id="live-publish-go")
+                close = gr.Button(I18N("preview.close"), size="sm", elem_id="live-publish-close")
+        chosen, publications = gr.State({}), self.workbench.publications
+
+        @changes_something(self.workbench.settings)
+        def live_publish_look(
+            visitor: Visitor, view: View, repo_id: str, private: bool
+        ) -> tuple[str, object, dict[str, Any]]:
+            path = export_labels(self._store(view), home() / "labels")
+            repo_id = (repo_id or "").strip()
+            drawn = look_at_publication(path, repo_id, private=bool(private))
+            order = {"source": str(path), "repo_id": repo_id, "private": bool(private)}
+            return drawn, gr.update(visible=True), order
+
+        @changes_something(self.workbench.settings)
+        def live_publish(visitor: Visitor, order: dict[str, Any]) -> Iterator[tuple[str, object, object]]:
+            if not order:
+                raise FeedError("Nothing was looked at yet. Press Show what would be public first.")
+            asked = Order(kind="dataset", run_id=Path(order["source"]).name, **order)
+            publications.start(visitor.key, asked, token=token_for(visitor))
+            while (now := publications.look(visitor.key)) and now.order is asked:
+                yield publication(now), gr.update(visible=False), {}
+                if now.state != "running":
+                    return
+                time.sleep(_LOOK_S)
+
+        def live_publish_cancel(request: gr.Request, profile: gr.OAuthProfile | None) -> None:
+            with as_gradio_error():
+                publications.cancel(visitor_of(request, profile).key)
+
+        outputs = [report, confirm, chosen]
+        look.click(
+            live_publish_look,
+            [self.view, repo, private],
+            outputs,
+            api_name="live_publish_look",
+            concurrency_id="publish",
+            concurrency_limit=2,
+            **_HIDDEN,
+        )
+        close.click(lambda: ("", gr.update(visible=False), {}), None, outputs, **_QUIET)
+        go.click(
+            live_publish,
+            chosen,
+            outputs,
+            api_name="live_publish",
+            concurrency_id="publish-labels",
+            concurrency_limit=4,
+            **_HIDDEN,
+        )
+        report.select(live_publish_cancel, None, None, **_QUIET)
+
+
+def look_at_publication(path: Path, repo_id: str, *, private: bool) -> str:
+    """Draw what of a file of labels would be public. Raises DataError or PublishError."""
+    from training.publish.dataset import prepare_data  # noqa: PLC0415  (takes a second: not before the first page)
+
+    plan = prepare_data(path, repo_id, private=private)
+    return page(f"<h3>{esc(text('duel.publish_title'))}</h3>{notes(list(plan.sentences))}")

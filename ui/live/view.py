@@ -1,0 +1,484 @@
+"""The Live tab as HTML: numbers, charts, posts, words, shifts and drift, the duel's card and its account.
+
+Draws what `inference.live` returns. Posts are written by strangers: what a terminal or a line of text would
+obey (control characters, bidi overrides), invisible characters and piles of accents are left out, and the
+rest is escaped. A link is shown only when it is a web address. The duel's card holds neither model's answer,
+not even hidden in the page.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from inference.common.intervals import Interval, poles
+from inference.common.text import INVISIBLE, one_line
+from inference.live.counts import FeedSnapshot
+from inference.live.drift import MIN_POSTS, Drift, Finding
+from inference.live.post import ClassifiedPost, Post, link
+from inference.live.review import Agreement, LabelCounts, LastAnswer, SessionView
+from inference.live.shift import FALSE_ALARMS_PER_MILLION, THRESHOLD, Shift
+from inference.live.statistics import StatisticsView, Window
+from inference.live.words import Distinct
+from ui.html import (
+    bars,
+    button,
+    empty,
+    esc,
+    label_chip,
+    label_class,
+    note,
+    notes,
+    page,
+    row,
+    state_chip,
+    table,
+    tiles,
+)
+from ui.live.feeds import LiveSession, RecordingView
+from ui.plots import band_chart, legend, share_chart, titled
+from ui.translations import text
+
+if TYPE_CHECKING:
+    from training.data.add_labels import LabelsReport
+
+SPANS = {"10": 10.0, "60": 60.0, "300": 300.0}
+LONGEST_SHOWN = 600  # characters of a post; three lines of it are seen at once
+_LONGEST_TO_LABEL = 2_000
+_LEFT_OUT = (*INVISIBLE, "Cn")  # what has no meaning yet is a box at best
+_SLOTS = (12, 60)  # spans drawn, at first and at most
+_KEYS = 9
+
+
+def readable(written: str, most: int = LONGEST_SHOWN) -> str:
+    """Return a text on one line, as it may be shown; "…" stands for what is cut off."""
+    return one_line(written, longest=most, leave_out=_LEFT_OUT)
+
+
+# State, counts, account
+
+
+def nothing_yet(ready: bool) -> str:
+    """Draw the tab before its first start."""
+    title, step = ("live.nothing", "live.nothing_next") if ready else ("live.no_model", "live.no_model_next")
+    return page(empty(text(title), text(step)))
+
+
+def numbers(
+    snapshot: FeedSnapshot,
+    *,
+    source: str = "",
+    title: str = "",
+    private: bool = False,
+    cap_usd: float | None = None,
+    models: tuple[str, str] = ("", ""),
+    now: float = 0.0,
+) -> str:
+    """Draw the state, the counts and the labels so far. `now`: Unix seconds, for a source that waits."""
+    what = f'<span class="tt-query" dir="auto">{esc(title)}</span>' if title else ""
+    mine = f'<span class="tt-tag">{esc(text("live.private"))}</span>' if private else ""
+    why = text(f"live.ended_{snapshot.reason}") if snapshot.reason and not snapshot.message else ""
+    head = (
+        f'<div class="tt-row"><h2>{esc(text(f"source.{source or snapshot.source}"))}</h2>{what}{mine}'
+        f'{state_chip(snapshot.state)}<span class="muted small">{esc(why)}</span><span class="grow"></span>'
+        f'<span class="muted small num">{esc(text.duration(snapshot.running_s))}</span></div>'
+        f"{_source_state(snapshot, now)}"
+    )
+    broken = note(snapshot.message, "bad") if snapshot.message else ""
+    total = max(snapshot.classified, 1)
+    counts = [
+        (label, place, count / total, f"{text.number(count)} · {text.percent(count / total, 0)}")
+        for place, (label, count) in enumerate(zip(snapshot.labels, snapshot.counts, strict=True))
+    ]
+    agreed = ""
+    if agreement := snapshot.agreement():
+        sentence = text(
+            "live.agreement",
+            first=models[0],
+            second=models[1],
+            share=text.percent(agreement.value),
+            interval=text.interval(agreement),
+            n=text.number(snapshot.agreed + snapshot.disagreed),
+        )
+        agreed = f'<p class="tt-agree">{esc(sentence)}</p>'
+    right = f"<div><h3>{esc(text('live.counts'))}</h3>{bars(counts)}{agreed}</div>"
+    return page(
+        f"{head}{broken}{tiles(_entries(snapshot, cap_usd))}"
+        f'<div class="tt-two tt-live-two">{_account(snapshot)}{right}</div>',
+        "tt-card tt-stack",
+    )
+
+
+def _source_state(snapshot: FeedSnapshot, now: float) -> str:
+    """Say what the source is waiting for, and what it may have missed; nothing while all is well."""
+    status, parts = snapshot.source_status, []
+    if snapshot.state == "ended" and status.reason and not snapshot.message:
+        parts.append(status.reason)
+    elif snapshot.state != "ended" and status.state in ("connecting", "reconnecting", "rate limited"):
+        wait = text("live.again_in", time=text.duration(status.until - now)) if status.until else ""
+        parts += [text(f"live.is_{status.state.replace(' ', '_')}"), wait, status.reason]
+    if status.gaps:
+        parts.append(text("live.gaps", n=text.number(status.gaps)))
+    written = " ".join(filter(None, parts))
+    return note(written, "warn" if snapshot.state != "ended" else "") if written else ""
+
+
+def _entries(snapshot: FeedSnapshot, cap_usd: float | None) -> list[tuple[str, str, str]]:
+    def short_time(seconds: float) -> tuple[str, str]:
+        return (text.number(1000 * seconds), "ms") if seconds < 1 else (text.number(seconds, 1), "s")
+
+    per_s = text("live.per_s")
+    entries = [
+        (text("live.received"), text.number(snapshot.received), ""),
+        (text("live.rate"), text.number(snapshot.rate_in_per_s, 1), per_s),
+        (text("live.rate_classified"), text.number(snapshot.rate_classified_per_s, 1), per_s),
+    ]
+    if snapshot.capacity_per_s:
+        entries.append((text("live.capacity"), text.number(snapshot.capacity_per_s, 1), per_s))
+    if lag := snapshot.lag:
+        entries.append((text("live.lag_p50"), *short_time(lag.p50_s)))
+        entries.append((text("live.lag_p95"), *short_time(lag.p95_s)))
+    if snapshot.age:
+        entries.append((text("live.age"), *short_time(snapshot.age.p50_s)))
+    if right := snapshot.accuracy():
+        entries.append((text("live.right"), text.percent(right.value), f"({text.interval(right)})"))
+    if snapshot.source_status.cost_usd is not None:
+        unit = text("live.of_cap", usd=text.number(cap_usd, 2)) if cap_usd else ""
+        entries.append((text("live.spent"), f"${text.number(snapshot.source_status.cost_usd, 2)}", unit))
+    return entries
+
+
+def _account(snapshot: FeedSnapshot) -> str:
+    """Draw the table that says where every post went: its rows sum up to what was received."""
+
+    def line(name: str, count: int, css: str = "") -> str:
+        share = text.percent(count / snapshot.received) if snapshot.received else "–"
+        return row(esc(name), [(esc(text.number(count)), "num"), (esc(share), "num muted")], css=css)
+
+    lines = [line(text("live.classified"), snapshot.classified)]
+    for reason, count in sorted(snapshot.filtered.items(), key=lambda item: -item[1]):
+        key = f"live.filtered_{reason.replace(' ', '_')}"
+        lines.append(line(text("live.filtered", reason=text(key) if text.has(key) else reason), count))
+    lines += [
+        line(text("live.duplicates"), snapshot.duplicates),
+        line(text("live.dropped"), snapshot.dropped),
+        line(text("live.pending"), snapshot.pending),
+        line(text("live.received"), snapshot.received, "sum"),
+    ]
+    head = [(text("live.posts"), ""), (text("live.number"), "num"), (text("live.share"), "num")]
+    return table(head, lines, caption=text("live.account"), css="tt-account")
+
+
+def others(sessions: Sequence[LiveSession], shown: str) -> str:
+    """Draw the other feeds that run, each with a button to watch it."""
+    buttons = "".join(
+        button(name, action="watch", value=each.id, css="chip", about=text("live.watch"))
+        for each in sessions
+        if each.id != shown
+        and (name := " · ".join(filter(None, (text(f"source.{each.source}"), each.title))))
+    )
+    if not buttons:
+        return ""
+    also = f'<span class="muted small">{esc(text("live.also"))}</span>'
+    return page(f'<div class="tt-row tt-others">{also}{buttons}</div>')
+
+
+def recording_line(view: RecordingView) -> str:
+    """Say how the recording stands."""
+    if view.state == "none":
+        return page(f'<p class="muted small">{esc(text("live.record_help"))}</p>')
+    key = f"live.{view.state}_{'texts' if view.texts else 'ids'}"
+    line = f'<p class="small" role="status">{esc(text(key, n=text.number(view.posts)))}</p>'
+    return page(line + (note(view.message, "warn") if view.message else ""))
+
+
+# The stream of posts
+
+
+def posts(snapshot: FeedSnapshot, *, second_model: str = "") -> str:
+    """Draw the newest posts, newest first; in a duel with the second model's answer where it differs."""
+    title = text("live.newest")
+    if not snapshot.recent:
+        if snapshot.state != "running":
+            return ""
+        return page(f'<h2>{esc(title)}</h2><p class="muted tt-none">{esc(text("live.no_post"))}</p>')
+    items = "".join(_post(result, snapshot.labels, second_model) for result in snapshot.recent)
+    return page(
+        f'<div class="tt-row tt-stream-head"><h2>{esc(title)}</h2>'
+        f'<span class="muted small tt-held">{esc(text("live.held"))}</span></div>'
+        f'<div class="tt-scroll tt-feedbox" tabindex="0" role="region" aria-label="{esc(title)}">'
+        f'<ol class="tt-posts" reversed>{items}</ol></div>'
+    )
+
+
+def _post(result: ClassifiedPost, labels: tuple[str, ...], second_model: str) -> str:
+    post, about = result.post, ""
+    if result.disagrees and result.second_label is not None:
+        share = text.percent(result.second_probability or 0, 0)
+        about += (
+            f'<span class="second">≠ {esc(second_model)} {_chip(result.second_label, labels)} '
+            f'<span class="num">{esc(share)}</span></span>'
+        )
+    if post.label is not None:
+        right = post.label == result.label
+        verdict = text("live.was_right" if right else "live.was_wrong", label=text.label(post.label))
+        about += f'<span class="truth">{"✓" if right else "✗"} {esc(verdict)}</span>'
+    if post.created is not None:
+        about += _time(post.created, "muted num")
+    return (
+        f"<li>{_chip(result.label, labels)}"
+        f'<span class="num muted small">{esc(text.percent(result.probability, 0))}</span>'
+        f'<span class="text" dir="auto">{esc(readable(post.text)) or "&nbsp;"}</span>'
+        f'<span class="about">{about}{source_link(post)}</span></li>'
+    )
+
+
+def _chip(label: str, labels: Sequence[str], css: str = "") -> str:
+    return label_chip(label, labels.index(label) if label in labels else 0, css=css)
+
+
+def _time(when: datetime, css: str) -> str:
+    """Draw a time in UTC; the page's script turns that of a post into the reader's own time."""
+    utc = when.astimezone(UTC).replace(microsecond=0)
+    return f'<time class="{css}" datetime="{utc.isoformat()}">{utc:%H:%M:%S} UTC</time>'
+
+
+def source_link(post: Post) -> str:
+    """Draw the link to the post where it was published, if there is a safe one."""
+    url = link(post.url)
+    if not url:
+        return ""
+    return (
+        f'<a href="{esc(url)}" target="_blank" rel="noopener noreferrer nofollow">{esc(text("live.open"))}'
+        f'<span class="visually-hidden"> {esc(text("live.new_tab"))}</span></a>'
+    )
+
+
+# The stream as a whole
+
+
+def charts(seen: StatisticsView, labels: Sequence[str], span_s: float) -> str:
+    """Draw the shares of the labels in the last span and span by span, and net sentiment; with intervals."""
+    slots = min(max(len(seen.line), _SLOTS[0]), _SLOTS[1])
+    ago, every = text("live.ago", time=text.duration(slots * span_s)), text.duration(span_s)
+    title, net_title = text("live.chart", every=every), text("live.net", every=every)
+    keys = legend([(label_class(name, i), text.label(name)) for i, name in enumerate(labels)], square=True)
+    counts, nets = [window.counts for window in seen.line], [window.net for window in seen.line]
+    shares = titled(title, keys, share_chart(counts, labels, slots=slots, title=title, ago=ago))
+    caption = text("live.shares", every=every, n=text.number(seen.now.n))
+    latest = f"<div><h3>{esc(caption)}</h3>{bars(_shares(seen.now, labels))}</div>"
+    spoken = f"{net_title}: {_net(nets[-1])}" if nets and nets[-1] else net_title
+    net = titled(net_title, "", band_chart(nets, slots=slots, low=-1.0, high=1.0, ago=ago, title=spoken))
+    low, high = (text.label(name) for name in poles(labels))
+    how = f'<p class="muted small">{esc(text("live.net_how", low=low, high=high))}</p>'
+    return page(f'<div class="tt-two tt-charts"><div>{shares}{latest}</div><div>{net}{how}</div></div>')
+
+
+def _shares(window: Window, labels: Sequence[str]) -> list[tuple[str, int, float, str]]:
+    """Return a bar for each label: its share, and that in per cent with Wilson's interval."""
+    rows = []
+    for place, (label, share) in enumerate(zip(labels, window.shares, strict=True)):
+        written = f"{text.percent(share.value)} ({text.interval(share)})" if share else "–"
+        rows.append((label, place, share.value if share else 0.0, written))
+    return rows
+
+
+def _net(net: Interval) -> str:
+    return f"{_points(net.value)} ({text.interval(net, points=True)})"
+
+
+def _points(value: float) -> str:
+    """Write a share of 1 as points with their sign."""
+    return ("+" if round(100 * value) > 0 else "") + text.number(100 * value).replace("-", "−")
+
+
+def words(found: Mapping[str, Distinct]) -> str:
+    """Draw the words and hashtags that set each label's posts apart."""
+    columns = ""
+    for place, (label, distinct) in enumerate(found.items()):
+        items = ""
+        for word in (*distinct.words, *distinct.hashtags):
+            count = text("live.word_count", posts=text.number(word.posts), of=text.number(word.of))
+            shown = f'<bdi class="word">{esc(readable(word.word, 40))}</bdi>'
+            items += f'<li>{shown}<span class="num muted">{esc(count)}</span></li>'
+        none = f'<p class="muted small">{esc(text("live.no_words_here"))}</p>'
+        columns += f"<div>{label_chip(label, place)}{f'<ol>{items}</ol>' if items else none}</div>"
+    if not any(distinct.words or distinct.hashtags for distinct in found.values()):
+        columns = f'<p class="muted tt-none">{esc(text("live.no_words"))}</p>'
+    return page(
+        f'<h2>{esc(text("live.words"))}</h2><div class="tt-words">{columns}</div>'
+        f'<p class="muted small">{esc(text("live.words_how"))}</p>',
+        "tt-card tt-stack",
+    )
+
+
+def watch(seen: StatisticsView) -> str:
+    """Draw shifts and drift in one card."""
+    problem = note(seen.drift_problem, "warn") if seen.drift_problem else ""
+    body = f"{_shifts(seen.shifts, seen.posts)}{drift(seen.drift)}{problem}"
+    return page(body, "tt-card tt-stack tt-watch")
+
+
+def _shifts(found: Sequence[tuple[float, Shift]], n_posts: int) -> str:
+    """Draw the alerts, (Unix seconds, Shift) each, newest first, and what was tested."""
+    items = ""
+    for at_s, shift in found:
+        sentence = text(
+            "live.risen" if shift.rises else "live.fallen",
+            before=_points(shift.before),
+            after=_points(shift.after.value),
+            interval=text.interval(shift.after, points=True),
+            n=text.number(shift.post - shift.since + 1),
+        )
+        when = _time(datetime.fromtimestamp(at_s, UTC), "num")
+        items += f'<li class="{"up" if shift.rises else "down"}">{when} {esc(sentence)}</li>'
+    by_chance, in_a_row = map(text.short, FALSE_ALARMS_PER_MILLION)
+    how = text(
+        "live.shift_how",
+        posts=text.number(n_posts),
+        threshold=text.short(THRESHOLD),
+        by_chance=by_chance,
+        in_a_row=in_a_row,
+    )
+    none = f"<p>{esc(text('live.no_shift'))}</p>"
+    listed = f'<ul class="tt-shifts" role="status">{items}</ul>' if items else none
+    title = f"<h3>{esc(text('live.shift'))}</h3>"
+    return f'<section>{title}{listed}<p class="muted small">{esc(how)}</p></section>'
+
+
+def drift(found: Drift | None) -> str:
+    """Draw in words whether the posts are like the training texts."""
+    if found is None:
+        body = f"<p>{esc(text('live.no_reference'))}</p>"
+    elif found.level == "unknown":
+        few = text("live.drift_few", n=text.number(found.n), least=text.number(MIN_POSTS))
+        body = f"<p>{esc(few)}</p>"
+    else:
+        verdict = text(f"live.drift_{found.level.replace(' ', '_')}", n=text.number(found.n))
+        items = "".join(f"<li>{_finding(finding)}</li>" for finding in found.findings)
+        body = f'<p class="tt-drift">{esc(verdict)}</p><ul class="tt-notes">{items}</ul>'
+    return f"<section><h3>{esc(text('live.drift'))}</h3>{body}</section>"
+
+
+def _finding(finding: Finding) -> str:
+    if finding.name == "length":
+        now, then = text.number(finding.live, 1), text.number(finding.reference, 1)
+    else:
+        digits = 1 if finding.name == "tokens" else 0
+        now, then = text.percent(finding.live, digits), text.percent(finding.reference, digits)
+    differs = f"<b>{esc(text('live.differs'))}</b> " if finding.level != "alike" else ""
+    return f"{differs}{esc(text(f'live.drift_of_{finding.name}', now=now, then=then))}"
+
+
+# The duel
+
+
+def card(view: SessionView, labels: tuple[str, ...]) -> str:
+    """Draw the post that waits for a label, and the answers to the one before."""
+    late = "duel.taken" if view.taken else "duel.gone" if view.gone else ""
+    below = (note(text(late), "warn") if late else "") + (_last(view.last, labels) if view.last else "")
+    undo = _key("undo", "", "u", text("duel.undo")) if view.counts.labelled + view.counts.skipped else ""
+    if view.item is None:
+        body = empty(text("duel.empty"), text("duel.empty_next"))
+        answers = f'<div class="tt-row tt-answers">{undo}</div>' if undo else ""
+        waiting = f'<div class="tt-case" data-item="0" tabindex="-1">{answers}</div>'
+        return page(f"{body}{waiting}{below}", "tt-stack")
+    buttons = "".join(
+        _key("label", label, str(place) if place <= _KEYS else "", text.label(label))
+        for place, label in enumerate(labels, 1)
+    )
+    buttons += _key("skip", "", "s", text("duel.skip")) + undo
+    return page(
+        f'<div class="tt-case" data-item="{view.item.id}" tabindex="-1" role="group" '
+        f'aria-label="{esc(text("duel.case"))}"><blockquote dir="auto">'
+        f"{esc(readable(view.item.text, _LONGEST_TO_LABEL))}</blockquote>"
+        f'<div class="tt-row tt-answers">{buttons}</div></div>{below}',
+        "tt-stack",
+    )
+
+
+def _key(action: str, value: str, key: str, name: str) -> str:
+    keys = f' data-key="{key}" aria-keyshortcuts="{key}"' if key else ""
+    shown = f"<kbd>{key}</kbd> " if key else ""
+    data = f'data-action="{action}" data-value="{esc(value)}"{keys}'
+    return f'<button type="button" class="tt-btn {action}" {data}>{shown}{esc(name)}</button>'
+
+
+def _last(last: LastAnswer, labels: tuple[str, ...]) -> str:
+    def answer(name: str, label: str, mark: str = "") -> str:
+        return f"<span>{mark}{esc(name)} {_chip(label, labels, css='plain')}</span>"
+
+    def mark(label: str) -> str:
+        return ("✓ " if label == last.label else "✗ ") if last.label else ""
+
+    item = last.item
+    skipped = f"<span>{esc(text('duel.skipped_it'))}</span>"
+    return (
+        f'<div class="tt-last" role="status"><span class="muted">{esc(text("duel.last"))}</span> '
+        f"{answer(text('duel.you'), last.label) if last.label else skipped}"
+        f"{answer(item.first_model, item.first_label, mark(item.first_label))}"
+        f"{answer(item.second_model, item.second_label, mark(item.second_label))}</div>"
+    )
+
+
+def label_numbers(counts: LabelCounts, found: Sequence[Agreement]) -> str:
+    """Draw how many posts wait and were labelled, and how often each model agreed with people."""
+    line = " · ".join(
+        (
+            text("duel.waiting", n=text.number(counts.waiting)),
+            text("duel.labelled", n=text.number(counts.labelled)),
+            text("duel.skipped", n=text.number(counts.skipped)),
+        )
+    )
+    pairs = "".join(_agreement(one) for one in found[:3])
+    return page(f'<p class="muted num tt-left">{esc(line)}</p>{pairs}', "tt-stack")
+
+
+def _agreement(found: Agreement) -> str:
+    rows = [
+        row(
+            esc(name),
+            [(esc(text.percent(share.value)), "num"), (f"({esc(text.interval(share))})", "num interval")],
+        )
+        for name, share in ((found.first_model, found.first), (found.second_model, found.second))
+    ]
+    neither = text.percent(found.neither / found.n)
+    rows.append(row(esc(text("duel.neither")), [(esc(neither), "num"), ("", "num")]))
+    caption = text("duel.agreement", n=text.number(found.n))
+    head = [(caption, ""), (text("live.share"), "num"), ("95 %", "num")]
+    return table(head, rows, caption=caption, css="tt-account")
+
+
+def review(report: "LabelsReport", file: str, recipe: str) -> str:
+    """Draw what training on the labels would add, and what is left out, before it is started."""
+    kinds = {
+        "read": report.read,
+        "added": report.added,
+        "duplicates": report.duplicates,
+        "conflicts": report.conflicts,
+        "leaks": report.leaks,
+        "unusable": report.unusable,
+    }
+    rows = [row(esc(text(f"duel.{kind}_rows")), [(esc(text.number(n)), "num")]) for kind, n in kinds.items()]
+    balance = [
+        row(label_chip(label, place, css="plain"), [(esc(text.number(count)), "num")])
+        for place, (label, count) in enumerate(report.by_label.items())
+    ]
+    number, by_label = (text("live.number"), "num"), text("duel.added_labels")
+    account = table([(text("live.posts"), ""), number], rows, caption=text("duel.review"), css="tt-account")
+    added = table([(by_label, ""), number], balance, caption=by_label, css="tt-account")
+    conflicts = [
+        f"{readable(one.text, 160)} — {' / '.join(map(text.label, one.labels))}"
+        for one in report.shown_conflicts
+    ]
+    duplicates = [readable(one, 160) for one in report.shown_duplicates]
+    lists = "".join(
+        f"<div><h3>{esc(title)}</h3>{notes(lines)}</div>"
+        for title, lines in (
+            (text("duel.conflicts_shown"), conflicts),
+            (text("duel.duplicates_shown"), duplicates),
+        )
+        if lines
+    )
+    how = text("duel.review_how" if report.added else "duel.nothing_added", recipe=recipe, file=file)
+    done = note(how, "" if report.added else "warn")
+    return page(f"<h2>{esc(text('duel.review'))}</h2>{account}{added}{lists}{done}", "tt-card tt-stack")
