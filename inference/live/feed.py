@@ -366,15 +366,13 @@ class Feed:
         reason, message = "failed", "The model broke off: see the log for the reason, then start a new feed."
         try:
             while batch := self._next_batch():
-                began = time.perf_counter()
+                began = self._clock()
                 classified = self._count(batch, self._classify([entry.post for entry in batch]))
                 for listener in self._listeners:
                     listener(classified)
                 with self._changed:  # the queue follows what models and listeners manage together
                     speed = self._counts.speed
-                    speed.add(
-                        len(batch), sum(entry.cost for entry in batch), busy_s=time.perf_counter() - began
-                    )
+                    speed.add(len(batch), sum(entry.cost for entry in batch), busy_s=self._clock() - began)
                     self._counts.dropped += self._waiting.pace(speed.cost_per_s)
                     self._changed.notify_all()
             reason = ""

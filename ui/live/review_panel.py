@@ -226,7 +226,7 @@ class ReviewPanel:
                 raise FeedError("Nothing was looked at yet. Press Show what would be public first.")
             asked = Order(kind="dataset", run_id=Path(order["source"]).name, **order)
             publications.start(visitor.key, asked, token=token_for(visitor))
-            while (now := publications.look(visitor.key)) and now.order is asked:
+            while (now := publications.look(visitor.key)) and now.order == asked:
                 yield publication(now), gr.update(visible=False), {}
                 if now.state != "running":
                     return
