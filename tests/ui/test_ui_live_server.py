@@ -86,7 +86,7 @@ def test_two_people_share_a_feed_and_a_filter_makes_another(client, app):
 @pytest.mark.parametrize(
     ("source", "options", "sentence"),
     [
-        ("file", {}, "No file was uploaded"),
+        ("file", {}, "no file was given"),
         ("mastodon", {"instance": "localhost"}, "is not the address of an instance"),
         ("mastodon", {"query": "two words"}, "is not a tag"),
         ("x", {"query": "#a"}, "X needs a bearer token"),
