@@ -12,13 +12,14 @@ from markdown_it import MarkdownIt
 from inference.artifact import read_record
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError
+from inference.common.hub import HubError
 from inference.common.intervals import wilson
 from inference.common.wording import percent
 from tests.support import REPOSITORY
 from tests.support.cards import EVIL, artifact, changed, provenance, write
 from training.evaluate.scores import BAG_OF_WORDS, BASE, MAJORITY, TUNED
 from training.model.classifier import load_base_classifier
-from training.publish import PublishError, Verified
+from training.publish import Verified
 from training.publish.card import render_card, write_card
 from training.publish.card.examples import EXAMPLES, SWAPPED, SWAPS
 
@@ -166,7 +167,7 @@ def test_a_verification_is_told(old):
     "name", ["", "a b", "../x", "a/b/c", "ada/" + "x" * 120, "ada/<script>", "ada/x\n---"]
 )
 def test_an_impossible_name_is_refused(old, name):
-    with pytest.raises(PublishError, match=r"can't be a repository's name\. Write OWNER/NAME") as caught:
+    with pytest.raises(HubError, match=r"can't be a repository's name\. Write OWNER/NAME") as caught:
         render_card(old, repo_id=name)
     assert "\n" not in str(caught.value)
 
