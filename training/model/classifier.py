@@ -238,7 +238,7 @@ def save_base_head(rows: Tensor, artifact: Path) -> None:
 def load_base_classifier(artifact: Path, *, base: Base | None = None) -> Classifier:
     """Return the untouched base of an artifact as a calibrated zero-shot classifier.
 
-    `base`: the base, where the caller has found it already. Raises BaseError when the base can't be had,
+    `base`: the base, where the caller has found it already. Raises BaseError when the base can't be loaded,
     ArtifactError when the artifact does not say which it is.
     """
     record = read_record(artifact, PROVENANCE)

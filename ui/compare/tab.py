@@ -3,8 +3,8 @@
     tab = build_compare(workbench)
     tab.refresh(...)          # when another model is loaded
 
-"Base" is the untouched language model answering the calibrated prompt. Where it can't be had, the tab says so
-and goes on with the fine-tuned one. Knows nothing about how a model answers.
+"Base" is the untouched language model answering the calibrated prompt. Where it can't be loaded, the tab
+says so and goes on with the fine-tuned one. Knows nothing about how a model answers.
 """
 
 from collections.abc import Callable

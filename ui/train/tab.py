@@ -85,7 +85,7 @@ def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
 
 
 def look_at(recipe: Recipe) -> "Preview":
-    """Return the Preview of a recipe's data. Raises DataError when it can't be had or learned from."""
+    """Return the Preview of a recipe's data. Raises DataError when it can't be read or learned from."""
     from training.data.preview import preview  # noqa: PLC0415  (takes a second: not before the first page)
 
     return preview(recipe.data)
