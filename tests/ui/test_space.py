@@ -143,7 +143,7 @@ def test_a_hub_that_was_away_is_asked_again_until_the_model_is_here(published):
     workbench = Workbench(model="ada/tweets", settings=SpaceSettings(), first_pause_s=0.1)
     workbench.load_in_background()
     wait_for(lambda: workbench.model.state == "failed", seconds=60)
-    assert "the Hub answers with an error (500)" in workbench.model.message
+    assert "the Hub has trouble (500)" in workbench.model.message
     published.faults.clear()
     wait_for(lambda: workbench.model.state == "ready", seconds=60)
     assert workbench.model.name == "ada/tweets" and not workbench.model.message

@@ -233,7 +233,7 @@ def test_a_score_is_written_with_its_interval_and_unit_in_each_language():
 
 def test_without_a_base_the_tuned_answer_stands_alone_and_says_why():
     drawn = render_compare.answers(("run", LABELS, Told()), None, no_base="The base can't be loaded.")
-    assert "The base can&#x27;t be had." in drawn and drawn.count("tt-label") == 1
+    assert "The base can&#x27;t be loaded." in drawn and drawn.count("tt-label") == 1
 
 
 def test_disagreements_can_be_filtered_by_who_is_right():
