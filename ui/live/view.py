@@ -270,7 +270,8 @@ def charts(seen: StatisticsView, labels: Sequence[str], span_s: float) -> str:
     net = titled(net_title, "", band_chart(nets, slots=slots, low=-1.0, high=1.0, ago=ago, title=spoken))
     low, high = (text.label(name) for name in poles(labels))
     how = f'<p class="muted small">{esc(text("live.net_how", low=low, high=high))}</p>'
-    return page(f'<div class="tt-two tt-charts"><div class="tt-stack">{shares}{latest}</div><div>{net}{how}</div></div>')
+    left, right = f'<div class="tt-stack">{shares}{latest}</div>', f"<div>{net}{how}</div>"
+    return page(f'<div class="tt-two tt-charts">{left}{right}</div>')
 
 
 def _shares(window: Window, labels: Sequence[str]) -> list[tuple[str, int, float, str]]:
