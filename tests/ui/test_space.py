@@ -48,7 +48,7 @@ def model_state(url):
     [
         ("silent", "gave no answer in 3 s"),
         ("down", "can't be reached"),
-        ("missing", "nor a public model on the Hub"),
+        ("missing", "the Hub has no public ada/tweets"),
         ("gated", "it is gated"),
     ],
 )
