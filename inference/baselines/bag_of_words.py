@@ -1,4 +1,4 @@
-"""Baselines that cost seconds: the majority class, and a bag of words with logistic regression.
+"""Baselines that cost seconds: the majority class, a bag of words, and a head over the base's features.
 
     bag = BagOfWords.fit(texts, labels, names=("negative", "neutral", "positive"))
     bag.predict(["what a day"])              # -> [Prediction(label="positive", ...)]
@@ -11,19 +11,23 @@ needs a language model.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.baselines import Features
 from inference.classifier import Prediction
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import FeatureUnion
+    from sklearn.preprocessing import StandardScaler
 
 STRENGTHS = (0.3, 1.0, 3.0, 10.0)
 """Values of C that are tried on the validation texts, as a recipe chooses its epoch there."""
+HEAD_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+"""The same for a head over features, which are many and alike."""
 CHOSEN_UP_TO = 2_000
 """Training texts up to which C is chosen (seconds); with more, one fit at C = 1 has to do."""
 
@@ -54,7 +58,6 @@ class BagOfWords:
         """
         # The server's image has no scikit-learn.
         from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
         from sklearn.pipeline import make_union  # noqa: PLC0415
 
         started = time.perf_counter()
@@ -65,15 +68,12 @@ class BagOfWords:
         train = features.fit_transform(texts)
         chosen = len(texts) <= choose_up_to and len(validation[0]) > 0
         held_out = features.transform(validation[0]) if chosen else None
-        tried = []
-        for strength in STRENGTHS if chosen else (1.0,):
-            model = LogisticRegression(C=strength, max_iter=1000).fit(train, labels)
-            tried.append((model.score(held_out, validation[1]) if chosen else 0.0, -strength, model))
-        _, strength, best = max(tried, key=lambda one: one[:2])
+        strengths = STRENGTHS if chosen else (1.0,)
+        best = _fitted(train, labels, strengths, held_out, validation[1])
         how = "chosen on the validation split" if chosen else "not tuned"
         about = (
             f"TF-IDF of words and characters with logistic regression on the same {len(texts):,} training "
-            f"texts (C = {-strength:g}, {how})"
+            f"texts (C = {best.C:g}, {how})"
         )
         return cls(tuple(names), about, round(time.perf_counter() - started, 1), features, best)
 
@@ -81,6 +81,63 @@ class BagOfWords:
         """Return one prediction a text, in input order; labels that training lacked have probability 0."""
         found = np.zeros((len(texts), len(self.labels)))
         found[:, self.model.classes_] = self.model.predict_proba(self.features.transform(texts))
+        return _predictions(self.labels, found)
+
+
+def _fitted(
+    rows: Any,
+    labels: Sequence[int],
+    strengths: Sequence[float],
+    held_out: Any,
+    held_out_labels: Sequence[int],
+) -> "LogisticRegression":
+    """Return the logistic regression that is best on the held-out rows, of equals the smoother."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    tried = [LogisticRegression(C=strength, max_iter=1000).fit(rows, labels) for strength in strengths]
+    if len(tried) == 1:
+        return tried[0]
+    return max(tried, key=lambda model: (model.score(held_out, held_out_labels), -model.C))
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A logistic regression over what the base makes of the texts: only the head is trained."""
+
+    labels: tuple[str, ...]
+    about: str
+    seconds: float
+    features: Features
+    scale: "StandardScaler"
+    model: "LogisticRegression"
+
+    @classmethod
+    def fit(
+        cls,
+        features: Features,
+        texts: Sequence[str],
+        labels: Sequence[int],
+        *,
+        names: Sequence[str],
+        validation: tuple[Sequence[str], Sequence[int]],
+    ) -> "LinearHead":
+        """Learn from texts and their labels; how smooth it is, is chosen on the validation texts."""
+        from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+        started = time.perf_counter()
+        scale = StandardScaler()
+        rows, held_out = scale.fit_transform(features(texts)), scale.transform(features(validation[0]))
+        best = _fitted(rows, labels, HEAD_STRENGTHS, held_out, validation[1])
+        about = (
+            f"logistic regression over {features.name}, on {len(texts):,} training texts "
+            f"(C = {best.C:g}, chosen on the validation split)"
+        )
+        return cls(tuple(names), about, round(time.perf_counter() - started, 1), features, scale, best)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return one prediction a text, in input order; labels that training lacked have probability 0."""
+        found = np.zeros((len(texts), len(self.labels)))
+        found[:, self.model.classes_] = self.model.predict_proba(self.scale.transform(self.features(texts)))
         return _predictions(self.labels, found)
 
 

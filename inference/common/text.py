@@ -1,10 +1,12 @@
-"""Strangers' text as one line that a terminal or a page shows and does not obey.
+"""Strangers' text as one line that a terminal or a page shows and does not obey; what duplicates share.
 
     one_line("a\\x1b[31m\\u202eb")      # -> "a[31mb"
+    duplicate_key("Hi  @Ann")         # -> "hi @user"
 
-It escapes nothing: HTML and Markdown are for whoever draws.
+`one_line` escapes nothing: HTML and Markdown are for whoever draws.
 """
 
+import re
 import unicodedata
 from collections.abc import Collection
 
@@ -12,6 +14,8 @@ LONGEST_SHOWN = 200
 INVISIBLE = ("Cc", "Cf", "Cs", "Co")
 """Unicode's categories: control, format (bidi too), halves of characters, private use."""
 _MOST_MARKS = 2  # accents on one letter: more would run over the lines above and below
+_USER = re.compile(r"(?<!\w)@\w+")
+_LINK = re.compile(r"(?:https?://|www\.)\S+")
 _JOINERS = "\u200c\u200d"  # letters of Persian and parts of an emoji hang together by these
 
 
@@ -31,3 +35,9 @@ def one_line(text: object, *, longest: int = LONGEST_SHOWN, leave_out: Collectio
         kept.append(character)
     line = "".join(kept)
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def duplicate_key(text: str) -> str:
+    """Return what exact duplicates share: NFKC, case folded, one user name, one link, single spaces."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(_USER.sub("@user", _LINK.sub("http", folded)).split())

@@ -131,6 +131,7 @@ HOME_OF = {
     "onnx": ("inference",),
     "onnxruntime": ("inference",),
     "tweepy": ("inference",),
+    "bm25s": ("inference",),
     "ray": ("inference",),
     "websockets": ("inference",),
     "requests": ("inference",),

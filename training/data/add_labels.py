@@ -4,7 +4,7 @@
     added.splits.train                                           # what a run trains on
     print(*added.report.sentences(), sep="\\n")                   # to be shown before a run is started
 
-A row is left out when it is an exact duplicate (`training.data.splits.duplicate_key`) of a row of the whole
+A row is left out when it is an exact duplicate (`inference.common.text.duplicate_key`) of a row of the whole
 validation or test split, be it used or not: posts of Replay are such rows. It is left out too as a duplicate
 of a training row or of a row before it, and as a conflict when duplicates have different labels; of rows of
 the file that contradict each other none is added. The held-out rows are never touched, and the added rows
@@ -21,13 +21,14 @@ import datasets
 
 from inference.common.errors import DataError
 from inference.common.store import JsonObject, sha256_of
+from inference.common.text import duplicate_key
 from inference.tables.columns import pick_column
 from training.data.clean import mend
 from training.data.hub import Hub
 from training.data.load import Splits, load_splits
 from training.data.read import read_table
 from training.data.report import SplitSizes
-from training.data.splits import duplicate_key, remove_duplicates
+from training.data.splits import remove_duplicates
 from training.recipes import DataSpec
 
 SHOWN = 20

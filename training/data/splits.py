@@ -10,8 +10,6 @@ RandomState, whose stream is frozen for ever; `subset` is the datasets library's
 `shuffle(seed).select(range(n))`.
 """
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +17,11 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 
+from inference.common.text import duplicate_key
+
 HELD_OUT_SHARE = 10  # one row in ten
 MIN_HELD_OUT_ROWS = 100  # fewer tell nothing: a 95 % interval of ± 8 points
 MAX_HELD_OUT_ROWS = 5_000  # more cost time and narrow the interval by less than a point
-_USER = re.compile(r"(?<!\w)@\w+")
-_LINK = re.compile(r"(?:https?://|www\.)\S+")
 
 
 def held_out_size(n: int) -> int:
@@ -90,12 +88,6 @@ class LeakGate:
 
     kept: Mapping[str, Sequence[int]]
     removed: Mapping[str, int]
-
-
-def duplicate_key(text: str) -> str:
-    """Return what exact duplicates share: NFKC, case folded, one user name, one link, single spaces."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(_USER.sub("@user", _LINK.sub("http", folded)).split())
 
 
 def remove_duplicates(splits: Mapping[str, Sequence[str]]) -> LeakGate:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from inference.classifier import Classifier
 from inference.common.errors import FeedError, RunError
 from inference.common.paths import cache_dir, home
+from inference.common.text import duplicate_key
 from inference.live.feed import Listener
 from inference.live.post import ClassifiedPost
 from inference.live.review import LabelError, LabelStore
@@ -130,8 +131,6 @@ def _delete(path: Path) -> None:
 
 def export_labels(store: LabelStore, folder: Path) -> Path:
     """Write the labels as JSONL and return the file. Raises LabelError when there is none."""
-    from training.data.splits import duplicate_key  # noqa: PLC0415  (takes a second: not before the first page)
-
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"labels-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     store.export(path, key=duplicate_key)

@@ -1,0 +1,290 @@
+"""A language model that answers a prompt: zero-shot, or few-shot with examples, calibrated or plain.
+
+    plain = Prompted.build(model, tokenizer, ("negative", "positive"))
+    plain.predict(["what a day"])                              # a Classifier like any other
+    better = plain.calibrated(unlabelled_texts, how="batch")
+    few = Prompted.build(model, tokenizer, labels, examples=balanced(texts, numbers, labels, k=4, seed=42))
+
+A label's score is the mean log-probability of all the tokens of its words, so words that share their first
+token are told apart and long ones are not punished. What stands before every text (the examples) is computed
+once, and its keys and values are used again. Calibration adds an offset to the scores, found on texts without
+labels: contextual calibration (Zhao et al. 2021, arXiv 2102.09690) or batch calibration (Zhou et al. 2023,
+arXiv 2309.17249). Never give it the texts that are measured on.
+"""
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache
+
+from inference.baselines import Example, Explained, Predictor, rests_on
+from inference.classifier import Classifier, Prediction
+from inference.labels import label_words
+from inference.prompt import Prompt, install_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+CONTENT_FREE = ("N/A", "[MASK]", "")
+"""The inputs of contextual calibration, as in its paper."""
+PROMPTS = (
+    Prompt(),
+    Prompt("Post:", "\nLabel:"),
+    Prompt("Text:", "\nThis text is"),
+    Prompt("A tweet:", "\nOne word for it:"),
+)
+"""Prompts to average over: they name no subject but the first, so that labels of any kind fit."""
+_BETWEEN = "\n\n"
+_SMALLEST = 1e-12
+
+
+class PromptEngine:
+    """Scores label words after a prompt, as an engine of a Classifier: its logits are log-probabilities."""
+
+    name = "prompt"
+    reason = "A language model answers a prompt."
+    batch_tokens = 2048
+
+    def __init__(self, model: "PreTrainedModel", word_ids: Sequence[Sequence[int]]) -> None:
+        """`word_ids`: the tokens of each label's words, in label order."""
+        self.lm = model.eval()
+        self.word_ids = [list(ids) for ids in word_ids]
+        self.prefix: list[int] = []
+        """Token ids that stand before every text."""
+        self.head: list[int] = []
+        """Token ids that every text begins with: the prompt's own first part."""
+        self.offset: NDArray[np.float64] = np.zeros(len(self.word_ids))
+        self.tokens_computed = 0
+        """Tokens that went through the network, pads not counted."""
+        self._kept: tuple[tuple[int, ...], list[tuple[Tensor, Tensor]]] = ((), [])
+
+    def logits(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return scores of shape (texts, labels) of texts that all begin with `head`."""
+        return self.scores([*self.prefix, *self.head], [ids[len(self.head) :] for ids in token_ids])
+
+    def scores(self, prefix: Sequence[int], rests: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return each label's mean log-probability after `prefix` and a rest, shape (rests, labels).
+
+        The keys and values of a prefix are kept until another one comes. No rest may be empty.
+        """
+        with torch.inference_mode():
+            found = self._scores(self._states_of(prefix), len(prefix), rests).double().cpu().numpy()
+        return (found + self.offset).astype(np.float32)
+
+    def _states_of(self, prefix: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        if self._kept[0] != tuple(prefix):
+            cache = DynamicCache()
+            if prefix:
+                ids = torch.tensor([list(prefix)], device=self.lm.device)
+                self.lm(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                self.tokens_computed += len(prefix)
+            self._kept = (tuple(prefix), [(layer.keys, layer.values) for layer in cache.layers])
+        return self._kept[1]
+
+    def _scores(
+        self, kept: list[tuple[Tensor, Tensor]], before: int, rests: Sequence[Sequence[int]]
+    ) -> Tensor:
+        count, longest = len(rests), max(map(len, rests))
+        ids = torch.zeros((count, longest), dtype=torch.long)
+        mask = torch.zeros((count, before + longest), dtype=torch.long)
+        mask[:, :before] = 1
+        for row, rest in enumerate(rests):  # pads go between the prefix and the rest
+            ids[row, longest - len(rest) :] = torch.as_tensor(rest)
+            mask[row, before + longest - len(rest) :] = 1
+        device = self.lm.device
+        ids, mask = ids.to(device), mask.to(device)
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        # Each layer's keys and values have the shape (1, heads, tokens, size): one copy for each text.
+        cache = DynamicCache([tuple(part.expand(count, -1, -1, -1) for part in layer) for layer in kept])
+        first = self._log_probabilities(ids, mask, places[:, before:], cache, keep=1)[:, -1]
+        self.tokens_computed += sum(map(len, rests))
+        return torch.stack([self._word(word, first, mask, places, cache) for word in self.word_ids], dim=1)
+
+    def _word(
+        self, word: list[int], first: Tensor, mask: Tensor, places: Tensor, cache: DynamicCache
+    ) -> Tensor:
+        """Return the mean log-probability of a word's tokens, shape (texts,)."""
+        total, more = first[:, word[0]], len(word) - 1
+        if more:
+            count = len(mask)
+            # Concatenation makes new tensors: the cache that is handed on is not changed.
+            branch = DynamicCache([(layer.keys, layer.values) for layer in cache.layers])
+            ids = torch.tensor(word[:-1], device=mask.device).expand(count, -1)
+            here = places[:, -1:] + 1 + torch.arange(more, device=mask.device)
+            wider = torch.cat([mask, mask.new_ones((count, more))], dim=1)
+            found = self._log_probabilities(ids, wider, here, branch, keep=0)
+            wanted = torch.tensor(word[1:], device=mask.device).expand(count, -1).unsqueeze(-1)
+            total = total + found.gather(2, wanted).squeeze(-1).sum(1)
+            self.tokens_computed += count * more
+        return total / len(word)
+
+    def _log_probabilities(
+        self, ids: Tensor, mask: Tensor, places: Tensor, cache: DynamicCache, *, keep: int
+    ) -> Tensor:
+        out = self.lm(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=places,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=keep,
+        )
+        found: Tensor = out.logits.float().log_softmax(-1)
+        return found
+
+
+class Prompted(Classifier):
+    """A language model under one prompt, with the same examples before every text, or none."""
+
+    engine: PromptEngine
+    about: str = ""
+    """What it is, for people."""
+    seconds: float = 0.0
+    """What calibrating it took."""
+    examples: tuple[Example, ...] = ()
+    """The examples that stand in the prompt."""
+    dropped: int = 0
+    """Examples that the model's context had no room for."""
+    _context: int
+    _between: list[int]
+
+    @classmethod
+    def build(
+        cls,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerFast",
+        labels: Sequence[str],
+        *,
+        prompt: Prompt = PROMPTS[0],
+        words: Sequence[str] = (),
+        examples: Sequence[Example] = (),
+        max_length: int = 128,
+        name: str = "base",
+    ) -> "Prompted":
+        """Put a causal language model and its own tokenizer behind a prompt.
+
+        `words`: what stands for each label, its name unless given; `max_length`: tokens of a text with its
+        prompt. Of the examples, the first ones are dropped where the context is too short for all.
+        """
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = 0  # pads are masked: any token will do
+        ids = [
+            tokenizer.encode(f" {word}", add_special_tokens=False) for word in words or label_words(labels)
+        ]
+        context = int(model.config.max_position_embeddings)
+        limit = min(max_length, context - max(map(len, ids)))
+        inside = install_prompt(tokenizer, prompt, max_length=limit)
+        made = cls(
+            PromptEngine(model, ids),
+            inside.backend_tokenizer,
+            labels=labels,
+            max_length=limit,
+            pad_id=model.config.pad_token_id,
+            name_or_path=name,
+        )
+        made._context = context - max(map(len, ids))
+        made._between = tokenizer.encode(_BETWEEN, add_special_tokens=False)
+        made.engine.head = tokenizer.encode(prompt.prefix, add_special_tokens=False)
+        kept, made.engine.prefix = made.fitting(examples, limit)
+        made.examples, made.dropped = tuple(kept), len(examples) - len(kept)
+        made.about = f"{name} answers a prompt, " + _examples(len(kept), made.dropped)
+        return made
+
+    def fitting(self, examples: Sequence[Example], room: int) -> tuple[list[Example], list[int]]:
+        """Return the last examples that fit before a text of `room` tokens, and their token ids."""
+        if not examples:
+            return [], []
+        texts = self.encode([example.text for example in examples]).token_ids
+        ids = [
+            [*text, *self.engine.word_ids[self.labels.index(example.label)], *self._between]
+            for text, example in zip(texts, examples, strict=True)
+        ]
+        left, start = self._context - room, len(ids)
+        while start and len(ids[start - 1]) <= left:
+            start -= 1
+            left -= len(ids[start])
+        return list(examples[start:]), [token for part in ids[start:] for token in part]
+
+    def calibrated(self, texts: Sequence[str], *, how: str = "batch") -> "Prompted":
+        """Return the same with an offset that evens out what the prompt alone makes likely.
+
+        `how`: "contextual" takes inputs without content and does not look at `texts`; "batch" takes the
+        unlabelled `texts`, which must not be those that are measured on.
+        """
+        started = time.perf_counter()
+        found = copy.copy(self)
+        found.engine = copy.copy(self.engine)
+        found.engine.offset = prior_offset(self.predict(CONTENT_FREE if how == "contextual" else texts))
+        found.about += f", with {how} calibration"
+        if how == "batch":
+            found.about += f" over {len(texts):,} unlabelled texts"
+        found.seconds = time.perf_counter() - started
+        return found
+
+
+def prior_offset(predictions: Sequence[Prediction]) -> NDArray[np.float64]:
+    """Return minus the logarithm of the mean probability of each label: what calibration adds to scores."""
+    mean = np.mean([prediction.probabilities for prediction in predictions], axis=0)
+    offset: NDArray[np.float64] = -np.log(np.maximum(mean, _SMALLEST))
+    return offset
+
+
+def _examples(kept: int, dropped: int) -> str:
+    words = f"with {kept} examples" if kept else "with no example"
+    return words + (f" ({dropped} more did not fit into its context)" if dropped else "")
+
+
+def balanced(
+    texts: Sequence[str], labels: Sequence[int], names: Sequence[str], *, k: int, seed: int
+) -> list[Example]:
+    """Return k examples of each label, in rounds of one each; fewer of a label that has fewer texts.
+
+    With the same seed, a smaller k gives a part of the examples of a larger one.
+    """
+    random = np.random.RandomState(seed)  # its stream is frozen for ever
+    numbers = np.asarray(labels)
+    by_label = [random.permutation(np.flatnonzero(numbers == label)) for label in range(len(names))]
+    rounds = []
+    for place in range(k):
+        members = [(int(rows[place]), label) for label, rows in enumerate(by_label) if place < len(rows)]
+        rounds += [members[at] for at in np.random.RandomState([seed, place]).permutation(len(members))]
+    return [Example(texts[row], names[label]) for row, label in rounds]
+
+
+class Average:
+    """The weighted mean of several predictors' probabilities, such as those of several prompts."""
+
+    def __init__(
+        self,
+        predictors: Sequence[Predictor],
+        *,
+        about: str,
+        weights: Sequence[float] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        """`weights` sum to 1; without them all count alike. Raises ValueError for different labels."""
+        if len({tuple(predictor.labels) for predictor in predictors}) != 1:
+            raise ValueError("Only predictors with the same labels can be averaged.")
+        self.predictors, self.about, self.seconds = tuple(predictors), about, seconds
+        self.labels = tuple(predictors[0].labels)
+        self.weights = tuple(weights) or (1 / len(predictors),) * len(predictors)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return one prediction a text, in input order; it rests on the examples of all predictors."""
+        found = [predictor.predict(texts) for predictor in self.predictors]
+        return [self._mean(one) for one in zip(*found, strict=True)]
+
+    def _mean(self, found: Sequence[Prediction]) -> Prediction:
+        mixed = np.average([one.probabilities for one in found], axis=0, weights=self.weights)
+        return Explained(
+            self.labels[int(mixed.argmax())],
+            tuple(float(share) for share in mixed),
+            any(one.truncated for one in found),
+            rests_on=tuple(dict.fromkeys(example for one in found for example in rests_on(one))),
+        )
