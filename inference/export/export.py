@@ -27,7 +27,7 @@ from inference.common.errors import ArtifactError, DataError
 from inference.common.store import JsonObject, sha256_of
 from inference.engine.onnx import OnnxEngine, Session
 from inference.engine.parity import FLOAT32, INT8, PROBES, STANDARD, Array, Parity, parity
-from inference.export.network import Form, Prefix, build_network
+from inference.export.network import Form, Prefix, build_network, weight_bits
 from inference.export.smoothing import largest_inputs, smooth
 from inference.export.weights import read_weights
 from inference.tables.rows import json_lines
@@ -140,6 +140,7 @@ def _write_and_measure(
     int8_alone = parity(gate_reference, _logits(quick, gate_ids), gate_labels)
     int8_record = {
         **int8.to_json(),
+        "weight_bits": weight_bits(),
         "close_call_margin": margin,
         "close_calls": close_calls,
         "labels_equal_without_close_calls": int8_alone.labels_equal,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from inference.common.errors import ArtifactError
 from inference.engine.onnx import Session, margins
 from inference.engine.parity import Parity
 from inference.export.export import Measurement, export_onnx, leads, prompt_prefix, validation_rows, verdict
-from inference.export.network import Form, Prefix, build_network
+from inference.export.network import Form, Prefix, build_network, quantised_weight, weight_bits
 from inference.export.smoothing import largest_inputs, smooth
 from inference.export.weights import read_weights
 from inference.trunk import pad_ids
@@ -51,6 +52,19 @@ def test_int8_is_another_network_yet_close(exported_model):
     exact, quick, ids = sessions(exported_model[0], texts)
     difference = np.abs(quick.logits(ids) - exact.logits(ids))
     assert 1e-6 < difference.max() < 0.5
+
+
+@pytest.mark.parametrize(("exact", "bits"), [(True, 8), (False, 7)])
+def test_an_int8_product_that_overflows_costs_a_bit_of_the_weights(monkeypatch, exact, bits):
+    """A stand-in for both kinds of CPU; which one this is, the tests above this one show."""
+    product = np.full((1, 16), 255 * 127 * 64 if exact else 32767 * 32, dtype=np.int32)
+    monkeypatch.setattr(
+        "onnxruntime.InferenceSession", lambda *_, **__: SimpleNamespace(run=lambda *_: [product])
+    )
+    assert weight_bits.__wrapped__() == bits
+    numbers, scales = quantised_weight(np.array([[3.0, -1.0], [-6.0, 0.5]], dtype=np.float32), bits=bits)
+    assert np.abs(numbers).max() == 2 ** (bits - 1) - 1
+    assert np.abs(numbers * scales - [[3, -1], [-6, 0.5]]).max() < 0.06
 
 
 def test_the_batch_changes_no_answer_of_int8(exported_model):

@@ -232,7 +232,7 @@ def test_training_on_the_cached_trunk_is_training_on_the_network(calm_base, tmp_
 
 def test_the_best_weights_by_macro_f1_are_in_the_model_at_the_end(tiny_base, tmp_path):
     # The rate rises from 0 to far too high: the weights get better, then they are ruined.
-    made = make(tiny_base, learning_rate=0.5, warmup=1.0, epochs=6.0)
+    made = make(tiny_base, learning_rate=0.05, warmup=1.0, epochs=6.0)
     _, events = trained(made, tmp_path / "run")
     looks = [event["macro_f1"] for event in kind(events, "validation")]
     assert len(looks) == 6
