@@ -16,6 +16,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 import gradio as gr
 from fastapi import FastAPI
 
+from inference.common.command import take_any_text
 from inference.serving.app import answer_errors, refuse_other_methods
 from inference.serving.command import port_of, tokens, trusted_proxies
 from inference.serving.errors import ServingError
@@ -63,6 +64,7 @@ def create_app(
 
 def main() -> None:
     """Read the command line and serve until interrupted."""
+    take_any_text()
     try:
         owner = read_settings()
         gradios = os.environ.get("GRADIO_SERVER_PORT")

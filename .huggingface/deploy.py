@@ -29,7 +29,8 @@ from huggingface_hub.hf_api import RepoFile
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script has its own folder there
-from inference.common.errors import TweetTuneError  # noqa: E402  (from that path)
+from inference.common.command import run_command  # noqa: E402  (from that path)
+from inference.common.errors import TweetTuneError  # noqa: E402
 from inference.common.hub import (  # noqa: E402
     CLIENT_ERRORS,
     HubConflict,
@@ -164,24 +165,24 @@ def parser() -> argparse.ArgumentParser:
         "--timeout-s", type=float, default=1800, metavar="S", help="longest wait (default: 1800)"
     )
     top.add_argument("--poll-s", type=float, default=3, metavar="S", help="pause between looks (default: 3)")
+    top.set_defaults(command=_main)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Deploy, or say in one sentence why not. Returns the exit status."""
-    given = parser().parse_args(arguments)
-    try:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", given.space):
-            raise DeployError(f"{given.space!r} is not the name of a Space. Write it as owner/name.")
-        files, secrets, variables = collect(ROOT), _secrets(given.secret), _variables(given.variable)
-        with hub_session(TIMEOUTS):
-            if given.dry_run:
-                return _show(given, files, variables)
-            api = HfApi(token=token_of(HfApi(), "deploy"))
-            deploy(api, given, files, secrets, variables)
-    except TweetTuneError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    return run_command(parser, arguments)
+
+
+def _main(given: argparse.Namespace) -> int:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", given.space):
+        raise DeployError(f"{given.space!r} is not the name of a Space. Write it as owner/name.")
+    files, secrets, variables = collect(ROOT), _secrets(given.secret), _variables(given.variable)
+    with hub_session(TIMEOUTS):
+        if given.dry_run:
+            return _show(given, files, variables)
+        api = HfApi(token=token_of(HfApi(), "deploy"))
+        deploy(api, given, files, secrets, variables)
     return 0
 
 

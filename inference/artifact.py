@@ -16,12 +16,11 @@
 Loading needs only the first two lines of files.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from inference.common.errors import ArtifactError
-from inference.common.store import JsonObject
+from inference.common.store import Damaged, JsonObject, read_json
 
 EVALUATION = "evaluation.json"
 PROVENANCE = "provenance.json"
@@ -73,11 +72,8 @@ def _check_weights(path: Path, names: Sequence[str], config: JsonObject) -> None
 def read_record(path: Path, name: str) -> JsonObject | None:
     """Return a JSON record of an artifact or a run folder, None when it has none; ArtifactError if torn."""
     try:
-        record = json.loads((path / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(path / name)
+    except Damaged as why:
         raise ArtifactError(
-            f"{path / name} can't be read ({error}). Write it again by training again."
-        ) from error
-    return record if isinstance(record, dict) else None
+            f"{path / name} can't be read ({why}). Write it again by training again."
+        ) from why

@@ -4,13 +4,13 @@ With `--json`, standard output holds one JSON object and nothing else.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from inference.common.errors import PredictionError, TweetTuneError
+from inference.common.command import as_typed, print_json, run_command
+from inference.common.errors import PredictionError
 from inference.common.text import one_line
 from inference.export import command as export
 from inference.live import command as live
@@ -20,18 +20,7 @@ from inference.serving import command as serve
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0 when it did what was asked, 130 when Ctrl-C ended it."""
-    given = parser().parse_args(arguments)
-    try:
-        status: int = given.command(given)
-        return status
-    except (TweetTuneError, OSError) as error:
-        if given.debug:
-            raise
-        sys.stderr.write(f"{error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped.\n")
-        return 130  # as shells say it
+    return run_command(parser, arguments)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,7 +52,7 @@ def _classify(given: argparse.Namespace) -> int:
     if given.json:
         rows = [{"text": text, **asdict(found)} for text, found in zip(texts, predictions, strict=True)]
         record = {"model": classifier.name_or_path, "labels": classifier.labels, "predictions": rows}
-        sys.stdout.write(json.dumps(record, ensure_ascii=True) + "\n")
+        print_json(record)
         return 0
     for text, found in zip(texts, predictions, strict=True):
         shown = one_line(text, longest=100)
@@ -78,7 +67,7 @@ def _texts(given: argparse.Namespace) -> list[str]:
     if given.text and given.file:
         raise PredictionError("Texts and --file were both given. Give one of them.")
     if given.text:
-        return list(given.text)
+        return [as_typed(text) for text in given.text]
     if not given.file and sys.stdin.isatty():
         raise PredictionError("No text was given. Give texts, --file F, or text on standard input.")
     try:

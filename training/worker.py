@@ -20,11 +20,11 @@ from typing import IO
 from huggingface_hub import HfApi
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
-from inference.artifact import read_record
 from inference.common.errors import RunError
 from inference.common.store import JsonObject
 from training.runs.log import RunLog, masked
 from training.runs.process import Ending, Stop
+from training.runs.records import SPENT, Spent, read_as
 from training.runs.run import TRAIN, Run, find_run, runner_of
 
 
@@ -110,8 +110,8 @@ def _limit(task: Task, stop: Stop) -> None:
     Raises RunError when nothing is left.
     """
     minutes = task.max_minutes
-    spent = read_record(task.run.path, "spent.json") or {}
-    left_s = 60 * minutes - spent.get("seconds", 0.0)
+    spent = read_as(Spent, task.run.path / SPENT) or Spent()
+    left_s = 60 * minutes - spent.seconds
     if left_s <= 0:
         raise RunError(
             f"The run has had its {minutes} min, the most allowed here (MAX_RUN_MINUTES). "

@@ -67,8 +67,8 @@ class Publication:
         newest = {event.pop("kind"): event for event in run.events() if event.pop("time", None)}
         plan, result, progress = (newest.get(kind) for kind in ("plan", "result", "progress"))
         step = {"phase": status.phase}
-        if progress and progress.get("phase") == status.phase and progress.get("total", 1) > 1:
-            step |= {"done": progress["done"], "total": progress["total"]}
+        if progress and progress["phase"] == status.phase and progress.get("total", 1) > 1:
+            step |= {"done": progress.get("done", 0), "total": progress["total"]}
         state = {"finished": "done", "cancelled": "cancelled"}.get(status.state, "failed")
         if result or (plan and order.dry_run):
             state = "done"  # the process only has to end
@@ -127,7 +127,9 @@ class Publications:
 
 def _pushes() -> list[Run]:
     """Return the pushes that the app has started, newest first."""
-    return [run for run in list_runs(kind=None) if run.kind in _KINDS.values() and "who" in run.order]
+    told = ("who", "run_id", "source", "repo_id")
+    pushes = [run for run in list_runs(kind=None) if run.kind in _KINDS.values()]
+    return [run for run in pushes if all(isinstance(run.order.get(name), str) for name in told)]
 
 
 def _is_active(run: Run) -> bool:

@@ -17,6 +17,12 @@ from typing import Any, BinaryIO
 
 JsonObject = dict[str, Any]
 """A JSON object as read from a file or a wire: nothing is known yet of what stands in it."""
+MOST_BYTES = 64_000_000
+"""A record is never larger."""
+
+
+class Damaged(ValueError):  # noqa: N818
+    """A file is not what its name says. The text says why, without the path: "it is empty"."""
 
 
 @contextmanager
@@ -63,13 +69,17 @@ def write_text(path: Path, content: str) -> None:
 
 def write_json(path: Path, record: object) -> None:
     """Write a JSON object by rename."""
-    write_text(path, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+    write_bytes(path, _utf8(json.dumps(record, ensure_ascii=False, indent=2) + "\n"))
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")  # half of a character becomes JSON's own escape for it
 
 
 def write_jsonl(path: Path, records: Iterable[object]) -> None:
     """Write JSON objects, one a line, by rename."""
     with by_rename(path) as file:
-        file.writelines(f"{json.dumps(record, ensure_ascii=False)}\n".encode() for record in records)
+        file.writelines(_utf8(f"{json.dumps(record, ensure_ascii=False)}\n") for record in records)
 
 
 def write_status(
@@ -106,13 +116,36 @@ def append_event(path: Path, kind: str, **content: object) -> None:
     with path.open("ab+") as file:
         if file.tell() and _last_byte(path) != b"\n":
             line = "\n" + line  # a process was killed while it wrote: its torn line stays alone
-        file.write(line.encode("utf-8"))
+        file.write(_utf8(line))
 
 
 def _last_byte(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1)
+
+
+def read_json(path: Path) -> JsonObject | None:
+    """Return the JSON object in a file, None where there is no such file. Raises Damaged."""
+    content = b""
+    try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise Damaged(f"it is too large: {size:,} bytes")
+        content = path.read_bytes()
+        record = json.loads(content.decode("utf-8-sig"))
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise Damaged("it is a link that leads nowhere") from None
+        return None
+    except OSError as error:
+        raise Damaged(error.strerror or str(error)) from error
+    except Damaged:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"it is no whole JSON: {error}" if content.strip() else "it is empty") from error
+    if not isinstance(record, dict):
+        raise Damaged("it holds no JSON object")
+    return record
 
 
 def read_jsonl(path: Path) -> Iterator[JsonObject]:
@@ -123,8 +156,8 @@ def read_jsonl(path: Path) -> Iterator[JsonObject]:
         return
     for line in content.split(b"\n"):
         try:
-            record = json.loads(line)
-        except ValueError:
+            record = json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             yield record

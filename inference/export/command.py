@@ -1,12 +1,12 @@
 """`python -m inference export MODEL`: write onnx/, and say which engine passed the parity gate."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.artifact import VALIDATION, check_artifact
+from inference.common.command import print_json
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
 
     exported = export_onnx(given.artifact, texts, labels, progress=show)
     if given.json:
-        sys.stdout.write(json.dumps(exported.record) + "\n")
+        print_json(exported.record)
     else:
         sys.stdout.write(f"{given.artifact / 'onnx'} is written: {exported.why}\n")
     return 0

@@ -7,7 +7,6 @@ are imported when it runs, so that help and mistakes come at once.
 
 import argparse
 import io
-import json
 import math
 import os
 import signal
@@ -19,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from inference.common.command import print_json
 from inference.common.errors import FeedError
 from inference.common.text import one_line
 from inference.live.pricing import DEFAULT_CAP_USD, estimate
@@ -139,7 +139,7 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
         snapshot = _until_the_end(feed, _note)
     summary = feed.summary()
     if given.json:
-        sys.stdout.write(json.dumps(asdict(summary)) + "\n")
+        print_json(asdict(summary))
     else:
         _note(_sentence(summary))
     if snapshot.source_status.cost_usd is not None:

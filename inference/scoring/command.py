@@ -4,17 +4,17 @@ The libraries that it needs are imported when it runs, so that help and mistakes
 """
 
 import argparse
-import json
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.common.command import INTERRUPTED, print_json
+
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 ENGINES = ("auto", "torch", "onnx", "ray")
-INTERRUPTED = 130
 
 
 def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -76,7 +76,10 @@ def _score(given: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. Run the same command again: it goes on from the last whole part.\n")
         return INTERRUPTED
-    sys.stdout.write((json.dumps(asdict(summary)) if given.json else summary.sentence) + "\n")
+    if given.json:
+        print_json(asdict(summary))
+    else:
+        sys.stdout.write(f"{summary.sentence}\n")
     return 0
 
 

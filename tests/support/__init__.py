@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.runs.run import ACTIVE, Run, Status
+from training.runs.records import Status
+from training.runs.run import ACTIVE, Run
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 WORDS = {

@@ -5,15 +5,16 @@ holds one JSON object and nothing else; all that is for people goes to standard 
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
-from inference.common.errors import RunError, TweetTuneError
+from inference.common.command import print_json, run_command
+from inference.common.errors import RunError
 from inference.common.store import JsonObject
+from inference.common.text import one_line
 from training.cli import publish as cli_publish
 from training.cli.publish import Commands
 from training.recipes import Recipe, available_recipes, change, load_recipe, settings
@@ -23,17 +24,7 @@ from training.runs import run as jobs
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0 when it did what was asked."""
-    parsed = parser().parse_args(arguments)
-    try:
-        status: int = parsed.command(parsed)
-        return status
-    except (TweetTuneError, OSError) as error:
-        if parsed.debug:
-            raise
-        sys.stderr.write(f"{error}\n")
-        return 1
-    except KeyboardInterrupt:
-        return 130  # a shell's own number for it
+    return run_command(parser, arguments)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -192,7 +183,7 @@ def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
             "artifact": str(run.artifact),
             **(evaluation.to_json() if evaluation else {}),
         }
-        _print_json(result | ({"pushed": pushed} if pushed else {}))
+        print_json(result | ({"pushed": pushed} if pushed else {}))
     return 0
 
 
@@ -223,7 +214,7 @@ def _evaluate(given: argparse.Namespace) -> int:
         label_column=given.label_column,
     )
     if given.json:
-        _print_json(evaluation.to_json())
+        print_json(evaluation.to_json())
     else:
         print_scores(evaluation, title=f"{given.artifact}, {given.split} split")
     return 0
@@ -262,7 +253,7 @@ def _data(given: argparse.Namespace) -> int:
     found = preview_of(added.splits if added else load_splits(spec))
     if given.json:
         more = {"more_data": added.report.to_json(texts=True)} if added else {}
-        _print_json({**found.to_json(), **more})
+        print_json({**found.to_json(), **more})
         return 0
     print_preview(found)
     if added:
@@ -279,14 +270,13 @@ def _runs(given: argparse.Namespace) -> int:
     rows: list[JsonObject] = []
     for run in jobs.list_runs(kind=None):
         status, evaluation = run.status(), run.evaluation()
-        tuned = evaluation.tuned if evaluation else None
-        is_training = run.kind == jobs.TRAIN
+        tuned, recipe = evaluation.tuned if evaluation else None, run.known_recipe
         rows.append(
             {
                 "run": run.id,
                 "kind": run.kind,
-                "recipe": run.recipe.name if is_training else "",
-                "dataset": run.recipe.dataset if is_training else "",
+                "recipe": recipe.name if recipe else "",
+                "dataset": recipe.dataset if recipe else "",
                 "state": status.state,
                 "progress": status.progress,
                 "accuracy": tuned.scores.accuracy.to_json() if tuned else None,
@@ -296,11 +286,13 @@ def _runs(given: argparse.Namespace) -> int:
             }
         )
     if given.json:
-        _print_json({"runs": rows})
+        print_json({"runs": rows})
     elif not rows:
         sys.stdout.write("There are no runs yet. Start one with `python -m training train quick`.\n")
     for row in [] if given.json else rows:
-        score = f"accuracy {100 * row['accuracy']['value']:.1f} %" if row["accuracy"] else row["message"]
+        score = one_line(row["message"], longest=500)
+        if row["accuracy"] and not score:
+            score = f"accuracy {100 * row['accuracy']['value']:.1f} %"
         score += f", not pushed to {row['push_to']} yet" if row["push_to"] else ""
         what = row["recipe"] or row["kind"]
         sys.stdout.write(f"{row['run']:36} {what:10} {row['state']:12} {row['progress']:>4.0%}  {score}\n")
@@ -354,7 +346,3 @@ def _run(given: argparse.Namespace) -> int:
     from training.worker import main as work
 
     return work([given.run])
-
-
-def _print_json(record: JsonObject) -> None:
-    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -7,25 +7,24 @@ is done: that is `training.publish`, which is loaded when it is needed.
 """
 
 import argparse
+import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from inference.artifact import read_record
+from inference.common.command import print_json
 from inference.common.errors import RunError, TweetTuneError
 from inference.common.progress import agreed
-from inference.common.store import JsonObject, write_json
+from inference.common.store import Damaged, JsonObject, write_json
 from inference.common.wording import size
+from training.runs.records import PUSH_TO, PushTo, read_as
 
 if TYPE_CHECKING:
     from training.publish.plan import Plan
     from training.publish.pushing import Step
 
-DESTINATION = "push.json"
-"""In a run's folder until its model is pushed: where `train --push` was told to put it."""
 Register = Callable[..., argparse.ArgumentParser]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -108,30 +107,32 @@ def check_before_training(given: argparse.Namespace) -> None:
 def keep_destination(run: Path, given: argparse.Namespace) -> None:
     """Write down where a run's model goes, never with which token, so that `resume` can push it too."""
     if given.push:
-        write_json(run / DESTINATION, {"repo_id": given.push, "private": given.private})
+        write_json(run / PUSH_TO, dataclasses.asdict(PushTo(given.push, given.private)))
 
 
 def destination_of(run: Path) -> str | None:
-    """Return the repository that a run's model is still to be pushed to, None for none."""
-    record = read_record(run, DESTINATION)
-    return str(record["repo_id"]) if record else None
+    """Return the repository that a run's model is still to be pushed to, None where none can be read."""
+    with contextlib.suppress(Damaged):
+        if to := read_as(PushTo, run / PUSH_TO):
+            return to.repo_id
+    return None
 
 
 def push_after_training(run: Path, artifact: Path) -> JsonObject | None:
     """Push the finished model where its run was told to. Returns what --json tells of it, None: nowhere."""
-    destination = read_record(run, DESTINATION)
-    if destination is None:
+    to = read_as(PushTo, run / PUSH_TO)
+    if to is None:
         return None
     from training.publish import prepare
 
     try:
         _export(artifact, dry_run=False)
-        plan = prepare(artifact, str(destination["repo_id"]), private=bool(destination.get("private")))
+        plan = prepare(artifact, to.repo_id, private=to.private)
         pushed = _do_push(plan)
     except TweetTuneError:
         sys.stderr.write(f"The model is not pushed yet: `python -m training resume {run}` tries again.\n")
         raise
-    (run / DESTINATION).unlink()
+    (run / PUSH_TO).unlink()
     return pushed
 
 
@@ -162,7 +163,7 @@ def _push(given: argparse.Namespace) -> int:
         _agree(f"{given.repo} will be public: {len(plan.files)} files, {size(plan.size)}.", given)
     result = _do_push(plan)
     if given.json:
-        _print_json(result)
+        print_json(result)
     return 0
 
 
@@ -209,7 +210,7 @@ class _Shown:
 def _show_plan(plan: "Plan", *, as_json: bool) -> None:
     files = [{"path": file.path_in_repo, "size": file.size} for file in plan.files]
     if as_json:
-        _print_json(
+        print_json(
             {
                 "repo_id": plan.destination.repo_id,
                 "files": files,
@@ -238,14 +239,14 @@ def _push_data(given: argparse.Namespace) -> int:
         sys.stderr.write(f"{sentence}\n")
     if given.dry_run:
         if given.json:
-            _print_json(plan.to_json())
+            print_json(plan.to_json())
         sys.stderr.write(f"Nothing was sent to {given.repo}.\n")
         return 0
     _agree("This is what will be sent.", given)
     pushed = push_data(plan, HfApi(), progress=lambda sentence: print(sentence, file=sys.stderr))  # noqa: T201
     sys.stderr.write(f"{'Pushed' if pushed.changed else 'Nothing had changed'}: {pushed.commit_url}\n")
     if given.json:
-        _print_json(dataclasses.asdict(pushed))
+        print_json(dataclasses.asdict(pushed))
     return 0
 
 
@@ -259,7 +260,3 @@ def _agree(sentence: str, given: argparse.Namespace) -> None:
         raise RunError("Nobody is there to agree, so nothing was sent. Add --yes, or --private.")
     if not answer:
         raise RunError("Nothing was sent. Push again to change your mind.")
-
-
-def _print_json(record: JsonObject) -> None:
-    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")

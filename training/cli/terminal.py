@@ -21,7 +21,8 @@ from inference.common.store import JsonObject
 from inference.common.text import one_line
 from inference.common.wording import in_words, percent
 from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Evaluation
-from training.runs.run import ACTIVE, Run, Status
+from training.runs.records import Status
+from training.runs.run import ACTIVE, Run
 
 if TYPE_CHECKING:
     from training.data.add_labels import LabelsReport
@@ -83,8 +84,9 @@ def print_preview(seen: "Preview") -> None:
     for sentence in seen.sentences():
         console.print(sentence, soft_wrap=True, markup=False)
     highest = max(part.n for part in seen.lengths)
+    block = "#" if console.options.ascii_only else "█"
     for part in seen.lengths:
-        bar = "█" * round(30 * part.n / highest)
+        bar = block * round(30 * part.n / highest)
         console.print(f"{part.low:>6}-{part.high:<6} {bar} {part.n:,}", markup=False)
     table = Table("label", "text")
     for row in seen.rows:

@@ -64,8 +64,8 @@ class FollowedLog:
 
     def __init__(self, run: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.run, self.clock = run, clock
-        before = read_record(run, "status.json") or {}
-        self.started = before.get("started_at") or clock()
+        before = Run(run).status()
+        self.started = before.started_at or clock()
         self._phase, self._share, self._left_s = "", 0.0, None
         self._status("running")
 

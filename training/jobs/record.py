@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.artifact import read_record
+from pydantic import TypeAdapter
+
 from inference.common.errors import RunError
-from inference.common.store import write_json
+from inference.common.store import read_json, write_json
+from inference.common.text import one_line
 
 FILE = "rented.json"
 
@@ -69,13 +71,17 @@ class Rental:
 
 
 def load(run: Path) -> Rental | None:
-    """Return a run's rental, None for a run on this machine."""
-    record = read_record(run, FILE)
-    if not record:
-        return None
-    record["bundle"] = record.get("bundle") or record.get("crate", "")  # its name until November 2026
-    names = {field.name for field in dataclasses.fields(Rental)}
-    return Rental(**{name: value for name, value in record.items() if name in names})
+    """Return a run's rental, None for a run on this machine. Raises RentedError where it can't be read."""
+    try:
+        record = read_json(run / FILE)
+        if record and "crate" in record:  # the bundle's name until November 2026
+            record["bundle"] = record.pop("crate")
+        return TypeAdapter(Rental).validate_python(record) if record is not None else None
+    except ValueError as error:
+        raise RentedError(
+            f"The rented.json of the run {run.name} can't be used ({one_line(error)}). Its job may go on and "
+            "cost: see huggingface.co/settings/jobs, and train again."
+        ) from error
 
 
 def keep(run: Path, rental: Rental, **changes: Any) -> Rental:

@@ -5,6 +5,8 @@
 Whoever lists, starts or cancels runs imports this once: the command lines and the app. Loads nothing heavy.
 """
 
+import os
+
 from training.jobs.record import FILE, RentedError, load
 from training.runs.run import RUNNERS, Run
 
@@ -14,7 +16,7 @@ class JobsRunner:
 
     def has(self, run: Run) -> bool:
         """Whether a run has a rented machine."""
-        return (run.path / FILE).is_file()
+        return os.path.lexists(run.path / FILE)
 
     def unfollowed(self, run: Run) -> str:
         """Say that a job may go on, and cost."""

@@ -161,7 +161,7 @@ def prepare_data(path: Path, repo_id: str, *, private: bool = False, licence: st
     rows: dict[Row, None] = {}
     empty = masked = 0
     for record in records:
-        pair = record.get(text_column), record.get(label_column)
+        pair = tuple(_whole(record.get(column)) for column in (text_column, label_column))
         if not all(isinstance(value, str | int) and str(value).strip() for value in pair):
             empty += 1
             continue
@@ -192,6 +192,11 @@ def prepare_data(path: Path, repo_id: str, *, private: bool = False, licence: st
         )
     check(plan.files)
     return plan
+
+
+def _whole(value: object) -> object:
+    """Return a text without half characters, which nobody could read from a file."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _column(names: Iterable[str], known: tuple[str, ...], path: Path) -> str:

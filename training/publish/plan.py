@@ -109,6 +109,7 @@ def find_artifact(run_or_artifact: Path | str) -> Path:
             f"{run_or_artifact} is neither a run nor a model's folder. See the runs with "
             "`python -m training runs`, or give the folder of a finished run."
         ) from error
+    run.check()
     state = run.status().state
     if state != "finished":
         what = (

@@ -21,6 +21,7 @@ import tomlkit
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from inference.common.errors import DataError, RecipeError
+from inference.common.store import write_text
 
 RECIPES_DIR = Path(__file__).parent
 
@@ -212,12 +213,12 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
                 f"Known: {', '.join(known)}; or give a .toml file."
             )
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise RecipeError(
             f"The recipe {path} does not exist. Give the path of a .toml file that does."
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(
             f"The recipe {path} can't be read ({error}). Mend it or copy a built-in one."
         ) from error
@@ -232,7 +233,7 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
         item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
         item.comment(setting.help)
         document.add(setting.name, item)
-    path.write_text(tomlkit.dumps(document), encoding="utf-8")
+    write_text(path, tomlkit.dumps(document))
 
 
 def change(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:

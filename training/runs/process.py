@@ -14,6 +14,7 @@ big, since long texts and large batches come on top. Importing this loads no tor
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -31,12 +32,12 @@ from typing import Protocol
 
 import psutil
 
-from inference.artifact import read_record
 from inference.common.errors import RunError, TweetTuneError
 from inference.common.store import JsonObject, append_event, write_json
 from inference.common.wording import size
 from training.recipes import Recipe
-from training.runs.run import ACTIVE, RESUMABLE, TRAIN, Run, is_alive, runner_of
+from training.runs.records import EVENTS, SPENT, STATUS, WORKER, Spent, read_as
+from training.runs.run import ACTIVE, RESUMABLE, TRAIN, Run, runner_of
 
 _CODE = Path(__file__).resolve().parent.parent.parent
 _children: list[subprocess.Popen[bytes]] = []  # kept, so that a worker that ends is reaped
@@ -73,6 +74,7 @@ def start(
     secrets, by standard input, so that no file and no list of processes shows them. Raises RunError if it
     runs already, is finished, or if memory or disk are too small for it.
     """
+    run.check()
     state, spent = run.status().state, spent_s(run)
     if state == "finished" or (state in ACTIVE and run.was_started):
         raise RunError(f"The run {run.id} is {state} already. See it with `python -m training runs`.")
@@ -82,6 +84,7 @@ def start(
         _check_room(run, state)
     known = {"OMP_WAIT_POLICY": "PASSIVE", **(os.environ if environment is None else environment)}
     known |= {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    known |= {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}  # of its log, whatever ours is
     known["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CODE), known.get("PYTHONPATH")]))
     minutes = ["--max-minutes", str(max_minutes)] if max_minutes else []
     try:
@@ -114,46 +117,47 @@ def start(
 
 def spent_s(run: Run) -> float:
     """Return for how many seconds a run's processes have worked so far, the one at work included."""
-    before = (read_record(run.path, "spent.json") or {}).get("seconds", 0.0)
-    worker = read_record(run.path, "worker.json") or {}
-    files = [run.path / name for name in ("status.json", "events.jsonl")]
+    before, worker = read_as(Spent, run.path / SPENT) or Spent(), run.worker()
+    files = [run.path / name for name in (STATUS, EVENTS)]
     last = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
-    return float(before + max(0.0, last - worker.get("created", last)))
+    return before.seconds + max(0.0, last - worker.created if worker else 0.0)
 
 
 def cancel(run: Run) -> None:
     """Ask a run to stop: a training at its next step, with a checkpoint. Raises RunError when it is over."""
-    worker, state = read_record(run.path, "worker.json"), run.status().state
+    worker, state = run.worker(), run.status().state
     if state not in ACTIVE and (runner := runner_of(run)) and runner.cancel(run):
         return
+    run.check()
     if state not in ACTIVE or worker is None:
         raise RunError(f"The run {run.id} is not running ({state}): there is nothing to cancel.")
     when = " at the next step" if run.kind == TRAIN else ""
     append_event(run.path / "events.jsonl", "note", text=f"Cancelling: it stops{when}.")
     # it may be too young to say so itself
-    write_json(run.path / "worker.json", {**worker, "cancelled": True})
+    write_json(run.path / WORKER, dataclasses.asdict(dataclasses.replace(worker, cancelled=True)))
     with contextlib.suppress(ProcessLookupError):  # it has just ended
         if run.kind == TRAIN:
-            os.kill(worker["pid"], signal.SIGTERM)
+            os.kill(worker.pid, signal.SIGTERM)
         else:  # with the processes that it has started
-            os.killpg(worker["pid"], signal.SIGTERM)
+            os.killpg(worker.pid, signal.SIGTERM)
 
 
 def end(run: Run, *, patience_s: float = 5.0) -> None:
     """End a run's process with all that it has started, kindly first, and wait for that."""
-    worker = read_record(run.path, "worker.json")
+    worker = run.worker()
     if worker is None:
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + patience_s
-        while is_alive(worker) and time.monotonic() < deadline:
+        while worker.alive and time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(worker["pid"], number)
+                os.killpg(worker.pid, number)
             time.sleep(0.05)
 
 
 def resume(run: Run, *, max_minutes: int = 0) -> None:
     """Start a cancelled, failed or interrupted training again from its last checkpoint. Raises RunError."""
+    run.check()
     state = run.status().state
     if run.kind != TRAIN:
         raise RunError(f"{run.id} is no training: it can't be resumed. Push again: nothing is sent twice.")

@@ -19,10 +19,13 @@
               rented.json           the job that trains it elsewhere: see `training.jobs`
 
 The folder is the record: whoever reads it later (the app after a restart, the CLI) finds every run again.
+One with a record that is torn, empty or foreign is "damaged", and its message says what to do: to list runs
+and to look at one never raises.
 """
 
 import contextlib
 import itertools
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -33,33 +36,17 @@ from typing import Protocol
 
 import psutil
 
-from inference.artifact import read_record
-from inference.common.errors import RunError, TweetTuneError
+from inference.common.errors import ArtifactError, RecipeError, RunError
 from inference.common.paths import runs_dir
-from inference.common.store import JsonObject, read_jsonl, write_json
+from inference.common.store import Damaged, JsonObject, read_json, write_json
 from training.evaluate.scores import Disagreement, Evaluation, read_all, read_evaluation
-from training.recipes import Recipe, load_recipe, save_recipe
+from training.recipes import Recipe, save_recipe
+from training.runs import records
+from training.runs.records import DISAGREEMENTS, EVENTS, ORDER, RECIPE, STATUS, WORKER, State, Status, Worker
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("cancelled", "failed", "interrupted")
 TRAIN = "train"
-_RECORD = "run.json"
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a run stands."""
-
-    state: str
-    """queued, running, finished, failed, cancelled, or interrupted: its process died."""
-    phase: str = ""
-    progress: float = 0.0
-    """From 0 to 1, over the whole run."""
-    time_left_s: float | None = None
-    message: str = ""
-    pid: int | None = None
-    started_at: float | None = None
-    finished_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +65,21 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The settings of a training. Raises RecipeError, for a run of another kind too."""
-        return load_recipe(self.path / "recipe.toml")
+        return records.read_recipe(self.path / RECIPE)
+
+    @property
+    def known_recipe(self) -> Recipe | None:
+        """The same for whoever lists runs: None for a run of another kind, and where it can't be used."""
+        with contextlib.suppress(RecipeError):
+            return self.recipe if self.kind == TRAIN else None
+        return None
 
     @property
     def order(self) -> JsonObject:
-        """What a run of another kind was asked to do."""
-        return read_record(self.path, _RECORD) or {}
+        """What a run of another kind was asked to do; {} where that can't be read."""
+        with contextlib.suppress(Damaged):
+            return read_json(self.path / ORDER) or {}
+        return {}
 
     @property
     def artifact(self) -> Path:
@@ -93,40 +89,67 @@ class Run:
     @property
     def was_started(self) -> bool:
         """Whether a process was ever started for it."""
-        return (self.path / "worker.json").exists()
+        return os.path.lexists(self.path / WORKER)
+
+    def worker(self) -> Worker | None:
+        """Return the process that runs it, or ran it; None where there is none that could be read."""
+        with contextlib.suppress(Damaged):
+            return records.read_as(Worker, self.path / WORKER)
+        return None
 
     def status(self) -> Status:
-        """Read the run's state; a run whose process died is interrupted."""
-        worker = read_record(self.path, "worker.json")
-        ended = worker is not None and not is_alive(worker)  # before the status, which may be its last word
-        record = read_record(self.path, "status.json") or {"state": "queued"}
-        status = Status(**{key: value for key, value in record.items() if key in Status.__dataclass_fields__})
+        """Read the run's state: interrupted when its process died, damaged when a record can't be used."""
+        worker = self.worker()
+        alive = worker is not None and worker.alive  # before the status, which may be its last word
+        try:
+            status = records.read_as(Status, self.path / STATUS) or Status("queued")
+        except Damaged:
+            status = Status("running" if alive else "damaged")
+        if not alive and (wrong := records.damage(self.path, finished=status.state == "finished")):
+            return _without_process(status, "damaged", wrong)
+        ended = not alive if worker else bool(status.pid and not psutil.pid_exists(status.pid))
         if not (ended and status.state in ACTIVE):
             return status
-        state, message = "interrupted", "Its process ended without a word"
-        if worker and worker.get("cancelled"):
+        state: State = "interrupted"
+        message = "Its process ended without a word"
+        if worker and worker.cancelled:
             state, message = "cancelled", "Cancelled"
-        if runner := runner_of(self):
-            message = runner.unfollowed(self) or message
+        try:
+            if runner := runner_of(self):
+                message = runner.unfollowed(self) or message
+        except RunError as error:
+            return _without_process(status, "damaged", str(error))
         advice = f"resume it with `python -m training resume {self.id}`"
         if self.kind != TRAIN:
             advice = "start it again: nothing is sent twice"
-        return replace(status, state=state, time_left_s=None, pid=None, message=f"{message}; {advice}.")
+        return _without_process(status, state, f"{message}; {advice}.")
+
+    def check(self) -> None:
+        """Raise RunError for a damaged run, with what to do."""
+        status = self.status()
+        if status.state == "damaged":
+            raise RunError(f"The run {self.id} is damaged. {status.message}")
 
     def events(self, kind: str | None = None) -> list[JsonObject]:
         """Return the events so far, all or of one kind; after a resume, the newer of two for one step."""
-        found = [e for e in read_jsonl(self.path / "events.jsonl") if kind is None or e.get("kind") == kind]
+        found = [event for event in records.events(self.path / EVENTS) if kind in (None, event["kind"])]
         if kind in ("step", "validation"):
             return [event for _, event in sorted({event["step"]: event for event in found}.items())]
         return found
 
     def evaluation(self) -> Evaluation | None:
-        """Return what was measured on the test split, None before it is there; ArtifactError if torn."""
-        return read_evaluation(self.path)
+        """Return what was measured on the test split, None before it is there, and where it is torn."""
+        with contextlib.suppress(ArtifactError):
+            return read_evaluation(self.path)
+        return None
 
     def disagreements(self) -> list[Disagreement]:
         """Return the test rows on which base and fine-tuned disagree."""
-        return list(read_all(Disagreement, list(read_jsonl(self.path / "disagreements.jsonl"))))
+        return list(read_all(Disagreement, records.lines(self.path / DISAGREEMENTS)))
+
+
+def _without_process(status: Status, state: State, message: str) -> Status:
+    return replace(status, state=state, time_left_s=None, pid=None, message=message)
 
 
 class Runner(Protocol):
@@ -136,7 +159,10 @@ class Runner(Protocol):
         """Whether this run is one of its own."""
 
     def unfollowed(self, run: Run) -> str:
-        """What to say of a run whose process died while the work may go on elsewhere, "" for nothing."""
+        """Say of a run whose process died that the work may go on elsewhere, "" for nothing.
+
+        Raises RunError where its record of that can't be used.
+        """
 
     def check_start(self, run: Run) -> None:
         """Raise RunError when the run can't be started again."""
@@ -165,8 +191,8 @@ def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
     with _writing(path, "Give another --run-dir."):
         path.mkdir(parents=True, exist_ok=True)
         path = path if run_dir else _new_folder(path, recipe.name)
-        save_recipe(recipe, path / "recipe.toml")
-        write_json(path / "status.json", {"state": "queued", "started_at": time.time()})
+        save_recipe(recipe, path / RECIPE)
+        write_json(path / STATUS, {"state": "queued", "started_at": time.time()})
     return Run(path)
 
 
@@ -176,8 +202,8 @@ def create_run_of(kind: str, order: JsonObject, *, name: str) -> Run:
     with _writing(runs, "Free the disk, or set TWEETTUNE_HOME to another one."):
         runs.mkdir(parents=True, exist_ok=True)
         path = _new_folder(runs, f"{kind}-{name}")
-        write_json(path / _RECORD, {**order, "kind": kind})
-        write_json(path / "status.json", {"state": "queued", "started_at": time.time()})
+        write_json(path / ORDER, {**order, "kind": kind})
+        write_json(path / STATUS, {"state": "queued", "started_at": time.time()})
     return Run(path, kind)
 
 
@@ -206,16 +232,22 @@ def list_runs(folder: Path | None = None, *, kind: str | None = TRAIN) -> list[R
     """
     found = []
     for path in (folder or runs_dir()).glob("*"):
-        with contextlib.suppress(TweetTuneError, OSError):
-            if (run := _read(path)) and kind in (None, run.kind):
-                found.append((_file_of(run).stat().st_mtime, run))
+        if (run := _read(path)) and kind in (None, run.kind):
+            with contextlib.suppress(FileNotFoundError):  # it is just being removed
+                found.append((_begun(path), run))
     return [run for _, run in sorted(found, key=lambda one: one[0], reverse=True)]
+
+
+def _begun(path: Path) -> float:
+    file = next((path / name for name in (RECIPE, ORDER) if os.path.lexists(path / name)), path)
+    return file.lstat().st_mtime
 
 
 def find_run(id_or_path: str | Path, *, kind: str | None = TRAIN) -> Run:
     """Return a run by its id in `runs/` or by its folder. Raises RunError, naming the runs there are."""
     for path in (Path(id_or_path), runs_dir() / id_or_path):
-        if (run := _read(path.absolute())) and kind in (None, run.kind):
+        run = _read(path.absolute())
+        if run and (kind in (None, run.kind) or not run.kind):  # which it is can't be read
             return run
     known = ", ".join(run.id for run in list_runs(kind=kind)[:5]) or "none yet"
     raise RunError(
@@ -224,30 +256,13 @@ def find_run(id_or_path: str | Path, *, kind: str | None = TRAIN) -> Run:
 
 
 def _read(path: Path) -> Run | None:
-    """Return the run in a folder, None where there is none. Raises RecipeError for a broken recipe."""
-    if (path / "recipe.toml").is_file():
-        run = Run(path)
-        _ = run.recipe  # a broken one is found here
-        return run
-    record = read_record(path, _RECORD) if (path / _RECORD).is_file() else None
-    return Run(path, str(record.get("kind"))) if record else None
-
-
-def _file_of(run: Run) -> Path:
-    return run.path / ("recipe.toml" if run.kind == TRAIN else _RECORD)
+    """Return the run in a folder, damaged or not; None where there is none."""
+    names = [name for name in (RECIPE, ORDER, STATUS) if os.path.lexists(path / name)]
+    if ORDER in names and RECIPE not in names:
+        return Run(path, str(Run(path).order.get("kind") or ""))
+    return Run(path) if names or (path.is_dir() and not os.access(path, os.R_OK | os.X_OK)) else None
 
 
 def running() -> Run | None:
     """Return the training that is at work in `runs/`, if one is."""
     return next((run for run in list_runs() if run.status().state in ACTIVE), None)
-
-
-def is_alive(worker: JsonObject) -> bool:
-    """Return whether the process of a worker.json is still there."""
-    try:
-        process = psutil.Process(worker["pid"])
-        # A number can be given to another process.
-        same: bool = abs(process.create_time() - worker["created"]) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

@@ -128,8 +128,8 @@ def held_out_posts(workbench: Workbench) -> list[Post]:
 
     model = workbench.model
     specs = [DataSpec()]
-    if model.run:
-        specs = [model.run.recipe.data.whole()]
+    if model.run and (recipe := model.run.known_recipe):
+        specs = [recipe.data.whole()]
     elif spec := spec_of(model.provenance() or {}, paths=False):
         specs.insert(0, spec.whole())
     for spec in specs:

@@ -80,7 +80,8 @@ class Recording:
                 raise FeedError("This feed is being recorded already. Stop that recording first.")
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                old = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime)
+                files = [file for file in folder.glob("*.jsonl") if file.is_file() or file.is_symlink()]
+                old = sorted(files, key=lambda file: file.lstat().st_mtime)
                 for file in old[: max(0, len(old) - _MOST_RECORDINGS + 1)]:
                     file.unlink(missing_ok=True)
             except OSError as error:

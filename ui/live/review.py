@@ -52,8 +52,8 @@ class Duels:
         self._lock = threading.Lock()
         self._stores: OrderedDict[Path, LabelStore] = OrderedDict()
         self._second: tuple[str, Classifier] | None = None  # one that is not the base is kept, by its folder
-        with suppress(OSError):
-            for path in (home() / "labels").glob(f"{_OWN}*.sqlite"):
+        for path in (home() / "labels").glob(f"{_OWN}*.sqlite"):
+            with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _KEPT_S:
                     _delete(path)
 
@@ -141,7 +141,7 @@ def export_folder() -> Path:
     """Return a new folder for one export, whose name nobody can guess; the oldest ones are removed."""
     exports = cache_dir() / "exports"
     exports.mkdir(mode=0o700, parents=True, exist_ok=True)
-    old = sorted(exports.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    old = sorted(exports.iterdir(), key=lambda folder: folder.lstat().st_mtime)
     for folder in old[: max(0, len(old) - _MOST_EXPORTS + 1)]:
         shutil.rmtree(folder, ignore_errors=True)
     return exports / secrets.token_hex(12)

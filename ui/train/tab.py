@@ -10,7 +10,6 @@ Knows nothing about how training is done.
 
 import hashlib
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import gradio as gr
 
 from inference.common.errors import DataError, RunError
 from inference.common.paths import cache_dir
-from inference.common.store import JsonObject
+from inference.common.store import JsonObject, write_bytes
 from training.recipes import Recipe, available_recipes, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import Run, create_run, list_runs, running
@@ -78,9 +77,11 @@ def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
     content = Path(file).read_bytes()
     name = re.sub(r"[^\w.-]+", "-", Path(file).name)[-80:]
     kept = cache_dir() / "uploads" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name}"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    if not kept.exists():
-        shutil.copyfile(file, kept)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(kept, content)  # whole, whatever an earlier upload of it left
+    except OSError as error:
+        raise DataError(f"The file can't be kept ({error.strerror}). Make room for it.") from error
     return str(kept)
 
 
@@ -390,8 +391,10 @@ def _api(workbench: Workbench) -> None:
 
     def list_all() -> list[JsonObject]:
         with as_gradio_error():
+            found = [(run, run.known_recipe) for run in list_runs()]
             return [
-                {"id": run.id, "recipe": run.recipe.name, "state": run.status().state} for run in list_runs()
+                {"id": run.id, "recipe": recipe.name if recipe else "", "state": run.status().state}
+                for run, recipe in found
             ]
 
     gr.api(run_action, api_name="run_action", concurrency_id="actions")

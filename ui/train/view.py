@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from inference.common.errors import TweetTuneError
 from training.evaluate.scores import Evaluation
-from training.runs.run import ACTIVE, RESUMABLE, Run, Status
+from training.runs.records import Status
+from training.runs.run import ACTIVE, RESUMABLE, Run
 from ui.html import (
     bars,
     button,
@@ -160,8 +161,8 @@ def _title(view: RunView, loaded: str, may: bool) -> str:
 
 def _standing(view: RunView, now: float) -> str:
     status = view.status
-    if status.state in ("failed", "interrupted", "cancelled"):
-        css = "bad" if status.state == "failed" else "warn"
+    if status.state in ("failed", "damaged", "interrupted", "cancelled"):
+        css = "bad" if status.state in ("failed", "damaged") else "warn"
         return note(status.message or text(f"train.{status.state}"), css) + _tiles(view, now)
     if not view.active:
         return _tiles(view, now)
@@ -185,9 +186,9 @@ def _tiles(view: RunView, now: float) -> str:
     entries = []
     if view.total_steps:
         entries.append((text("train.step"), text.number(view.step), f"/ {text.number(view.total_steps)}"))
-        entries.append(
-            (text("train.epoch"), text.short(view.epoch), f"/ {text.short(view.run.recipe.epochs)}")
-        )
+        recipe = view.run.known_recipe
+        of = f"/ {text.short(recipe.epochs)}" if recipe else ""
+        entries.append((text("train.epoch"), text.short(view.epoch), of))
         entries.append((text("train.loss"), text.number(view.smooth_loss[-1][1], 3), ""))
     if accuracies := view.curve("accuracy"):
         best = max(y for _, y in accuracies)
@@ -281,8 +282,10 @@ def _run_row(run: Run, chosen: bool, now: float, action: str) -> str:
     state = state_chip(status.state)
     if status.state == "running":
         state += f' <span class="muted small">{text.percent(status.progress, 0)}</span>'
-    data = run.recipe.dataset.rsplit("/", 1)[-1] if run.recipe.dataset.startswith("/") else run.recipe.dataset
-    cells = [(state, "nowrap"), (esc(run.recipe.name), ""), (esc(data), ""), (accuracy, "num")]
+    recipe = run.known_recipe
+    name, data = (recipe.name, recipe.dataset) if recipe else ("–", "–")
+    data = data.rsplit("/", 1)[-1] if data.startswith("/") else data
+    cells = [(state, "nowrap"), (esc(name), ""), (esc(data), ""), (accuracy, "num")]
     cells.append((esc(text.when(status.started_at, now=now)), "muted nowrap"))
     cells.append((f'<span class="tt-actions">{action}</span>', ""))
     return row(show, cells, css="chosen" if chosen else "")
