@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument(
         "--model",
         default=owner.model_id or os.environ.get("MODEL"),
-        help="artifact folder or Hub repository; default: the newest finished run",
+        help="artifact folder, run or Hub repository; default: the newest finished run",
     )
     parser.add_argument("--port", type=int, default=port, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()

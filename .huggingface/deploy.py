@@ -42,6 +42,7 @@ from inference.common.hub import (  # noqa: E402
     hub_session,
     token_of,
 )
+from inference.common.names import read_id  # noqa: E402
 
 ALLOWED = (
     "app.py",
@@ -175,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(given: argparse.Namespace) -> int:
+    given.space = read_id(given.space, "space")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", given.space):
         raise DeployError(f"{given.space!r} is not the name of a Space. Write it as owner/name.")
     files, secrets, variables = collect(ROOT), _secrets(given.secret), _variables(given.variable)

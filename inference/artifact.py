@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inference.common.errors import ArtifactError
+from inference.common.names import read_id
+from inference.common.paths import runs_dir
 from inference.common.store import Damaged, JsonObject, read_json
 
 EVALUATION = "evaluation.json"
@@ -32,6 +34,25 @@ SHARDS = "model.safetensors.index.json"
 ONNX_FOLDER = "onnx"
 PARITY = "parity.json"
 VALIDATION = "validation.jsonl"  # beside the artifact, in the run's folder: texts stay at home
+
+
+def model_of(given: str | Path) -> str:
+    """Return the artifact's folder, or the Hub's id, that a model was named by.
+
+    A run, by its name in `runs/` or its folder, is its artifact; an address of the Hub is its id. Raises
+    ArtifactError for a run without a model, TweetTuneError for an address of something else.
+    """
+    text = read_id(str(given))
+    for folder in (Path(text), runs_dir() / text):
+        if (folder / "config.json").is_file():
+            return str(folder)
+        if (folder / "artifact").is_dir():
+            return str(folder / "artifact")
+        if any((folder / name).exists() for name in ("recipe.toml", "run.json")):
+            raise ArtifactError(
+                f"The run {folder.name} has no model (yet). See how it stands with `python -m training runs`."
+            )
+    return text
 
 
 def check_artifact(path: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from inference.artifact import ONNX_FOLDER, PARITY, check_artifact, read_record
+from inference.artifact import ONNX_FOLDER, PARITY, check_artifact, model_of, read_record
 from inference.common.errors import ArtifactError, PredictionError
 from inference.common.hub import HubError, snapshot
 from inference.common.store import JsonObject
@@ -88,17 +88,18 @@ class Classifier:
 
     @classmethod
     def load(cls, name_or_path: str | Path, *, engine: str = "auto") -> "Classifier":
-        """Load an artifact folder, or a classifier repository of the Hub ("owner/name").
+        """Load an artifact folder, a run's artifact, or a classifier repository of the Hub ("owner/name").
 
         `engine`: "auto", "torch" or "onnx"; see `inference.engine`. Raises ArtifactError when it is no
         classifier, or can't be read or reached.
         """
-        path = Path(name_or_path)
+        named = model_of(name_or_path)
+        path = Path(named)
         if _is_repo(path):
             try:
-                path, _ = snapshot(str(name_or_path))
+                path, _ = snapshot(named)
                 if (path / ONNX_FOLDER / PARITY).is_file():
-                    path, _ = snapshot(str(name_or_path), also=[f"{ONNX_FOLDER}/packed*.onnx"])
+                    path, _ = snapshot(named, also=[f"{ONNX_FOLDER}/packed*.onnx"])
             except HubError as error:
                 raise ArtifactError(
                     f"{name_or_path} is no folder here, and can't be downloaded: {error.why}. "
@@ -115,7 +116,7 @@ class Classifier:
                 min(limit, config.get("max_position_embeddings") or config.get("n_positions") or limit)
             ),
             pad_id=config.get("pad_token_id") or 0,
-            name_or_path=str(name_or_path),
+            name_or_path=named,
             folder=path,
         )
 

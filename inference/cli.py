@@ -4,6 +4,7 @@ With `--json`, standard output holds one JSON object and nothing else.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from inference.common.command import as_typed, print_json, run_command
 from inference.common.errors import PredictionError
+from inference.common.progress import agreed
 from inference.common.text import one_line
 from inference.export import command as export
 from inference.live import command as live
@@ -28,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m inference", description="Use a fine-tuned classifier.")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     classify = commands.add_parser("classify", help="classify texts", description="Classify texts.")
-    classify.add_argument("model", metavar="MODEL", help="an artifact's folder, or a Hub repository")
+    classify.add_argument("model", metavar="MODEL", help="an artifact's folder, a run, or a Hub repository")
     classify.add_argument(
         "text", nargs="*", metavar="TEXT", help="texts (default: standard input, one a line)"
     )
@@ -67,6 +69,7 @@ def _texts(given: argparse.Namespace) -> list[str]:
     if given.text and given.file:
         raise PredictionError("Texts and --file were both given. Give one of them.")
     if given.text:
+        _ask_about_files(given.text)
         return [as_typed(text) for text in given.text]
     if not given.file and sys.stdin.isatty():
         raise PredictionError("No text was given. Give texts, --file F, or text on standard input.")
@@ -78,6 +81,17 @@ def _texts(given: argparse.Namespace) -> list[str]:
         raise PredictionError(
             f"{where} can't be read as UTF-8 text ({error}). Mend or convert it."
         ) from error
+
+
+def _ask_about_files(texts: Sequence[str]) -> None:
+    """Raise PredictionError where a text is a file's name, unless somebody says that it is the text."""
+    if file := next(filter(os.path.isfile, texts), ""):
+        agree = agreed(f"{file} is a file here. Classify its name as a text?")
+        if not agree:
+            raise PredictionError(
+                f"{file} is a file here, so nothing was classified. Give --file {file} for its lines, or its "
+                "name on standard input if that is the text."
+            )
 
 
 def _lines(content: str) -> list[str]:

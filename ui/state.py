@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
-from inference.artifact import BASE_HEAD, PROVENANCE, read_record
+from inference.artifact import BASE_HEAD, PROVENANCE, model_of, read_record
 from inference.classifier import Classifier
 from inference.common.errors import RunError, TweetTuneError
 from inference.common.store import JsonObject
@@ -157,6 +157,7 @@ class Workbench:
 
     def use(self, source: str) -> None:
         """Load a model and, in a thread, its base. Raises ArtifactError; the former model stays then."""
+        source = model_of(source)
         with self._loading:
             former = self.model
             self.model = Model(state="loading", source=source, run=run_of(source))

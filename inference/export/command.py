@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.artifact import VALIDATION, check_artifact
+from inference.artifact import VALIDATION, check_artifact, model_of
 from inference.common.command import print_json
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         description="Export a model to ONNX, in float32 and int8, into its folder onnx/. A parity gate on "
         "the validation split says which of them --engine auto takes.",
     )
-    export.add_argument("artifact", type=Path, metavar="ARTIFACT", help="the artifact's folder")
+    export.add_argument("artifact", metavar="ARTIFACT", help="an artifact's folder, or a run")
     export.add_argument(
         "--validation",
         type=Path,
@@ -34,17 +34,18 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Export. Raises ArtifactError when it can't be done."""
-    check_artifact(given.artifact)
+    artifact = Path(model_of(given.artifact))
+    check_artifact(artifact)
     from inference.export.export import export_onnx, validation_rows
 
-    texts, labels = validation_rows(given.validation or given.artifact.absolute().parent / VALIDATION)
+    texts, labels = validation_rows(given.validation or artifact.absolute().parent / VALIDATION)
 
     def show(done: int, total: int) -> None:
         sys.stderr.write(f"exporting: step {done} of {total}\n")
 
-    exported = export_onnx(given.artifact, texts, labels, progress=show)
+    exported = export_onnx(artifact, texts, labels, progress=show)
     if given.json:
         print_json(exported.record)
     else:
-        sys.stdout.write(f"{given.artifact / 'onnx'} is written: {exported.why}\n")
+        sys.stdout.write(f"{artifact / 'onnx'} is written: {exported.why}\n")
     return 0

@@ -65,7 +65,9 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         default="",
         help="replay: a file; bluesky: words, separated by commas; mastodon: a tag; x, x-stream: X's query",
     )
-    live.add_argument("--model", metavar="M", required=True, help="an artifact's folder, or a Hub repository")
+    live.add_argument(
+        "--model", metavar="M", required=True, help="an artifact's folder, a run, or a Hub repository"
+    )
     live.add_argument(
         "--rate", metavar="N", type=float, help="replay so many posts a second (default: as fast as possible)"
     )

@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.artifact import model_of
 from inference.common.command import INTERRUPTED, print_json
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         "input", metavar="IN", type=Path, help="a .csv, .tsv, .jsonl (or .gz of them) or .parquet file"
     )
     score.add_argument(
-        "--model", metavar="M", required=True, help="an artifact's folder, or a Hub repository"
+        "--model", metavar="M", required=True, help="an artifact's folder, a run, or a Hub repository"
     )
     score.add_argument(
         "--output", metavar="OUT", type=Path, required=True, help="the file to write, of any of these types"
@@ -65,6 +66,7 @@ def _score(given: argparse.Namespace) -> int:
     from inference.common.progress import shown_progress
     from inference.scoring.job import ScoringJob, open_input
 
+    given.model = model_of(given.model)
     names = {field.name for field in fields(ScoringJob)}
     job = ScoringJob(**{name: value for name, value in vars(given).items() if name in names})
     table = open_input(job)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TOKENS = "TWEETTUNE_TOKENS"
 PROXIES = "FORWARDED_ALLOW_IPS"
 PORT = 8000
-_MODEL = "an artifact's folder, or a Hub repository, or NAME=FOLDER; the first is the default"
+_MODEL = "an artifact's folder, a run, or a Hub repository, or NAME=FOLDER; the first is the default"
 _OPTIONS = {
     "max_queue": "N",
     "max_texts": "N",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.artifact import PROVENANCE, read_record
+from inference.artifact import PROVENANCE, model_of, read_record
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError
 from inference.common.store import JsonObject
@@ -57,10 +57,11 @@ def sources_of(given: Sequence[str]) -> dict[str, str]:
     for item in given:
         name, equals, source = item.partition("=")
         if not (equals and NAME.fullmatch(name)):
-            name, source = name_of(item), item
+            source = model_of(item)
+            name = name_of(source)
         if name in found:
             raise ArtifactError(f"Two models would be called {name}. Write NAME=FOLDER for one of them.")
-        found[name] = source
+        found[name] = model_of(source)
     return found
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
+from inference.artifact import model_of
 from inference.common.command import print_json, run_command
 from inference.common.errors import RunError
 from inference.common.store import JsonObject
@@ -189,7 +190,7 @@ def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
 
 def _add_evaluate(commands: Commands) -> None:
     sub = _command(commands, "evaluate", _evaluate, "score an artifact on a split of any labelled data")
-    sub.add_argument("artifact", type=Path, metavar="ARTIFACT", help="the artifact's folder")
+    sub.add_argument("artifact", metavar="ARTIFACT", help="an artifact's folder, or a run")
     sub.add_argument(
         "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the one it was trained on)"
     )
@@ -201,11 +202,12 @@ def _add_evaluate(commands: Commands) -> None:
 
 
 def _evaluate(given: argparse.Namespace) -> int:
+    artifact = Path(model_of(given.artifact))
     from training.cli.terminal import print_scores
     from training.evaluate.evaluate import evaluate_artifact
 
     evaluation = evaluate_artifact(
-        given.artifact,
+        artifact,
         dataset=given.dataset,
         split=given.split,
         limit=given.limit,

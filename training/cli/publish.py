@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from inference.common.command import print_json
 from inference.common.errors import RunError, TweetTuneError
+from inference.common.names import read_id
 from inference.common.progress import agreed
 from inference.common.store import Damaged, JsonObject, write_json
 from inference.common.wording import size
@@ -94,6 +95,7 @@ def check_before_training(given: argparse.Namespace) -> None:
 
         from training.publish.rights import check_rights
 
+        given.push = read_id(given.push)
         rights = check_rights(given.push, HfApi())
         if given.private and rights.exists and not rights.private:
             raise RunError(
@@ -148,7 +150,7 @@ def _push(given: argparse.Namespace) -> int:
     from training.publish import check_rights, prepare
     from training.publish.plan import find_artifact
 
-    rights = None
+    given.repo, rights = read_id(given.repo), None
     if not given.dry_run:
         rights = check_rights(given.repo, HfApi(), pr=given.pr)  # before anything that takes time
     if not (given.no_onnx or given.adapter_only):
@@ -234,6 +236,7 @@ def _push_data(given: argparse.Namespace) -> int:
 
     from training.publish.dataset import prepare_data, push_data
 
+    given.repo = read_id(given.repo, "dataset")
     plan = prepare_data(given.file, given.repo, private=given.private, licence=given.licence)
     for sentence in plan.sentences:
         sys.stderr.write(f"{sentence}\n")

@@ -18,12 +18,13 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from inference.artifact import PROVENANCE
 from inference.common.errors import TweetTuneError
 from inference.common.hub import Timeouts, hub_session
 from inference.common.store import JsonObject, append_event, read_jsonl, sha256_of
 from training.jobs.bundle import ROOT
 from training.jobs.hub import JobsHub
-from training.publish.files import Outgoing, allowed
+from training.publish.files import Outgoing, allowed, public_provenance
 from training.publish.scan import check
 from training.recipes import load_recipe
 from training.runs import process
@@ -153,14 +154,16 @@ def _push(run: runs.Run, task: JsonObject, events: EventPrinter) -> None:
     hub.commit(task["bundle"], "dataset", results, message="Add what the run needs at home")
 
 
-def pushable(artifact: Path) -> tuple[dict[str, Path], list[str]]:
+def pushable(artifact: Path) -> tuple[dict[str, bytes | Path], list[str]]:
     """Return an artifact's files that may be pushed, by their path in it, and the names of the others.
 
     They are looked through byte by byte, as in a push from home. Raises NotPublishable.
     """
     found = sorted(path for path in artifact.rglob("*") if path.is_file())
     named = {path.relative_to(artifact).as_posix(): path for path in found}
-    files = {name: path for name, path in named.items() if allowed(name)}
+    files: dict[str, bytes | Path] = {name: path for name, path in named.items() if allowed(name)}
+    if provenance := public_provenance(artifact):
+        files[PROVENANCE] = provenance.source
     check([Outgoing.of(name, path) for name, path in files.items()])
     return files, [name for name in named if name not in files]
 

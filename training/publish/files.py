@@ -138,8 +138,8 @@ def collect(artifact: Path, *, adapter_only: bool) -> tuple[list[Outgoing], list
     made = {name: Outgoing.of(name, path) for name, path in files.items()}
     for name in made:
         _check_content(made[name])
-    if provenance := read_record(artifact, PROVENANCE):
-        made[PROVENANCE] = _json(PROVENANCE, without_paths(provenance))
+    if provenance := public_provenance(artifact):
+        made[PROVENANCE] = provenance
     if adapter_only:
         made["adapter_config.json"] = _json("adapter_config.json", _pinned(artifact))
         made[LOADING] = _json(LOADING, loading_facts(artifact))
@@ -206,6 +206,12 @@ def _check_content(file: Outgoing) -> None:
         raise NotPublishable(
             f"{file.path_in_repo} is not what its name says, so it is not pushed. Write the model again."
         )
+
+
+def public_provenance(artifact: Path) -> Outgoing | None:
+    """Return an artifact's provenance.json with names in place of paths, None where there is none."""
+    record = read_record(artifact, PROVENANCE)
+    return _json(PROVENANCE, without_paths(record)) if record else None
 
 
 def without_paths(record: JsonObject) -> JsonObject:

@@ -20,7 +20,8 @@ from typing import Annotated, Any, Literal
 import tomlkit
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from inference.common.errors import DataError, RecipeError
+from inference.common.errors import DataError, RecipeError, TweetTuneError
+from inference.common.names import Kind, read_id
 from inference.common.store import write_text
 
 RECIPES_DIR = Path(__file__).parent
@@ -47,6 +48,7 @@ class DataSpec:
     seed: int = 42
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", read_id(self.dataset, "dataset"))
         for name in ("n_train", "n_validation", "n_test"):
             if getattr(self, name) < 0:
                 raise DataError(f"{name} is {getattr(self, name)}; give a number of rows, or 0 for all.")
@@ -83,6 +85,20 @@ def _layers(value: object) -> object:
     return str(value) if isinstance(value, int) else value
 
 
+def _id_of(kind: Kind) -> BeforeValidator:
+    """Read a pasted address of the Hub as the id that it names."""
+
+    def read(value: object) -> object:
+        try:
+            return read_id(value, kind) if isinstance(value, str) else value
+        except TweetTuneError as error:
+            raise RecipeError(str(error)) from error
+
+    return BeforeValidator(read)
+
+
+BaseName = Annotated[str, _id_of("model")]
+DatasetName = Annotated[str, _id_of("dataset")]
 Flag = Annotated[bool, BeforeValidator(_true_or_false)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False)]  # a list will do
 Layers = Annotated[str, BeforeValidator(_layers), Field(pattern=r"^(auto|\d+)$")]
@@ -93,8 +109,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
 
     name: str = _setting("", "what the recipe is called")
     description: str = _setting("", "one line on what it is for")
-    base: str = _setting("auto", "base model: auto, embedded, a Hub id or a folder")
-    dataset: str = _setting("auto", "data: auto, embedded, a Hub id, a file or a folder")
+    base: BaseName = _setting("auto", "base model: auto, embedded, a Hub id or a folder")
+    dataset: DatasetName = _setting("auto", "data: auto, embedded, a Hub id, a file or a folder")
     text_column: str = _setting("", "column of the texts; empty: found by name")
     label_column: str = _setting("", "column of the labels; empty: found by name")
     label_names: Words = _setting((), "names of integer labels, in order; empty: taken from the data")

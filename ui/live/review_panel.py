@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 
 from inference.common.errors import FeedError, TweetTuneError
+from inference.common.names import read_id
 from inference.common.paths import home
 from inference.live.review import LabelStore, SessionView
 from ui.account import Visitor, changes_something, check_may_train, token_for, visitor_of
@@ -215,7 +216,7 @@ class ReviewPanel:
             visitor: Visitor, view: View, repo_id: str, private: bool
         ) -> tuple[str, object, dict[str, Any]]:
             path = export_labels(self._store(view), home() / "labels")
-            repo_id = (repo_id or "").strip()
+            repo_id = read_id(repo_id or "", "dataset")
             drawn = look_at_publication(path, repo_id, private=bool(private))
             order = {"source": str(path), "repo_id": repo_id, "private": bool(private)}
             return drawn, gr.update(visible=True), order

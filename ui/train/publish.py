@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from inference.common.errors import RunError
+from inference.common.names import read_id
 from inference.common.store import JsonObject
 from training.runs.run import list_runs
 from ui.account import SpaceSettings, Visitor, changes_something, token_for, visitor_of
@@ -108,7 +109,7 @@ def order_of(
     return Order(
         run_id=run.id,
         source=str(run.path),
-        repo_id=repo_id.strip(),
+        repo_id=read_id(repo_id),
         private=private,
         pr=pr,
         adapter_only=adapter_only,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from inference.common.errors import DataError, RunError
+from inference.common.names import read_id
 from inference.common.paths import cache_dir
 from inference.common.store import JsonObject, write_bytes
 from training.recipes import Recipe, available_recipes, load_recipe
@@ -66,7 +67,7 @@ class TrainTab:
 def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
     """Return what the recipe's `dataset` is to be. Raises DataError. A file is kept: a run may resume."""
     if kind == "hub":
-        wanted = (hub_id or "").strip()
+        wanted = read_id(hub_id or "", "dataset")
         if not _HUB_ID.fullmatch(wanted) or Path(wanted).exists():
             raise DataError(f"{wanted!r} is not the id of a data set on the Hub. Write it as owner/name.")
         return wanted

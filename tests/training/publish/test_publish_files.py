@@ -1,9 +1,11 @@
 """What may leave the machine: the allow-list, the look at every byte, and what prepare says."""
 
 import base64
+import getpass
 import json
 import os
 import pickle
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from inference.common.errors import ArtifactError, TweetTuneError
 from tests.support.publishing import change_json, copy_of
 from training.data.load import load_splits
+from training.jobs.work import pushable
 from training.publish import NotPublishable, Outgoing, PublishError, prepare
 from training.publish.files import ALLOWED, allowed, collect, loading_facts, without_paths
 from training.publish.scan import check, check_records
@@ -300,3 +303,19 @@ def test_an_impossible_name_is_said_before_anything_else(name):
 
 def test_the_probes_are_32_and_different():
     assert len(set(PROBES)) == len(PROBES) == 32
+
+
+def test_nothing_of_this_machine_leaves(trained_gpt2):
+    """The run was trained on a folder and a file by their whole paths."""
+    run = trained_gpt2.run
+    assert run.recipe.base == str(trained_gpt2.base) and run.recipe.dataset == str(trained_gpt2.data)
+    places = {trained_gpt2.base.parent, trained_gpt2.data.parent, run.path.parent, Path.home(), Path.cwd()}
+    known = {str(place) for place in places} | {socket.gethostname(), f"{getpass.getuser()}@"}
+    sent = {file.path_in_repo: b"".join(file.pieces()) for file in prepare(run.path, "ada/tweets").files}
+    rented, _ = pushable(run.artifact)
+    sent |= {f"job: {name}": Outgoing.of(name, source) for name, source in rented.items()}
+    for name, content in sent.items():
+        content = b"".join(content.pieces()) if isinstance(content, Outgoing) else content
+        assert not [word for word in known if word.encode() in content], name
+    provenance = json.loads(sent["provenance.json"])
+    assert provenance["recipe"]["dataset"] == "tweets.csv" and provenance["recipe"]["base"] == "tiny-gpt2"

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -83,6 +84,23 @@ def test_a_run_of_an_unknown_kind_fails_in_one_sentence(home):
     start(run)
     said = wait_until_ended(run).message
     assert said == f"{run.id} is of an unknown kind, 'dance' (known: train, push, push-data)."
+
+
+def test_the_files_of_a_run_are_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "tiny").mkdir()
+    for name in ("tweets.csv", "more.jsonl"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path / "tiny")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = {"base": "../tiny", "dataset": "~/tweets.csv", "more_data": "../more.jsonl"}
+    recipe = create_run(change(SMOKE, given)).recipe
+    monkeypatch.chdir("/")
+    for name in ("base", "dataset", "more_data"):
+        assert Path(getattr(recipe, name)).is_absolute() and Path(getattr(recipe, name)).exists(), name
+    monkeypatch.chdir(tmp_path)
+    others = {"base": "openai-community/gpt2", "dataset": "embedded", "more_data": "not-there.jsonl"}
+    assert create_run(change(SMOKE, others)).recipe == change(SMOKE, others)
+    assert create_run(change(SMOKE, {"dataset": "."})).recipe.dataset == str(tmp_path)
 
 
 def test_an_unknown_run_names_the_known_ones(home):
