@@ -151,7 +151,7 @@ class LabelStore:
             raise self._unusable(error) from error
         try:
             self._prepare()
-        except (sqlite3.Error, LabelError) as error:
+        except (sqlite3.Error, LabelError, UnicodeDecodeError) as error:  # of a torn schema, too
             self._file.close()
             raise self._unusable(error.__cause__ or error) from error
 
