@@ -7,6 +7,7 @@
 The names are given at the start. A name from outside is looked up among them and never becomes a path.
 """
 
+import contextlib
 import math
 import re
 import threading
@@ -184,7 +185,9 @@ def _warm_up(name: str, classifier: Classifier, batcher: Batcher) -> None:
 
 def _about(name: str, classifier: Classifier) -> dict[str, object]:
     folder = classifier.folder  # of a model from the Hub its place in the cache
-    record = (read_record(folder, PROVENANCE) if folder else None) or {}
+    record: JsonObject = {}
+    with contextlib.suppress(ArtifactError):  # a torn one does not keep a model from answering
+        record = (read_record(folder, PROVENANCE) if folder else None) or {}
     return {
         "name": name,
         "labels": list(classifier.labels),

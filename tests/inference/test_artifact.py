@@ -222,7 +222,8 @@ def test_a_repository_that_cant_be_reached():
 def test_a_record_that_is_not_there_is_none(tmp_path):
     assert read_record(tmp_path, "evaluation.json") is None
     (tmp_path / "list.json").write_text("[1]")
-    assert read_record(tmp_path, "list.json") is None
+    with pytest.raises(ArtifactError, match="it holds no JSON object"):
+        read_record(tmp_path, "list.json")
 
 
 def test_a_whole_artifact_passes(trained):

@@ -9,8 +9,9 @@ import pytest
 
 from inference import cli
 from inference.artifact import model_of
+from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, TweetTuneError
-from inference.serving.models import sources_of
+from inference.serving.models import _about, sources_of
 from tests.support import REPOSITORY
 from training.cli import main as training_cli
 from training.recipes import load_recipe
@@ -115,3 +116,10 @@ def open_terminal(line: str):
     stdin = io.StringIO(line)
     stdin.isatty = lambda: True
     return stdin
+
+
+def test_a_torn_provenance_keeps_no_model_from_answering(runs):
+    artifact = runs / "demo" / "artifact"
+    for content in (b"{", b"[]", b"\xff"):
+        (artifact / "provenance.json").write_bytes(content)
+        assert _about("demo", Classifier.load(artifact))["provenance"] == {}
