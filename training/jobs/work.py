@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from inference.artifact import PROVENANCE
+from inference.common.command import take_any_text
 from inference.common.errors import TweetTuneError
 from inference.common.hub import Timeouts, hub_session
 from inference.common.store import JsonObject, append_event, read_jsonl, sha256_of
@@ -74,6 +75,7 @@ class EventPrinter:
 
 def main() -> int:
     """Do the job. Returns the exit status."""
+    take_any_text()
     task = json.loads(os.environ["TWEETTUNE_JOB"])
     os.chdir(ROOT)  # the bundle: the recipe's data file lies there
     home = Path(tempfile.mkdtemp(prefix="tweettune-"))

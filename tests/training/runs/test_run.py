@@ -103,6 +103,13 @@ def test_the_files_of_a_run_are_found_from_any_folder(tmp_path, monkeypatch):
     assert create_run(change(SMOKE, {"dataset": "."})).recipe.dataset == str(tmp_path)
 
 
+def test_a_runs_log_takes_any_text_wherever_it_is_started():
+    run = create_run_of("push", {}, name="x")
+    narrow = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    start(run, environment=narrow, command=(sys.executable, "-c", r"print('great 😀 \ud83d')"))
+    wait_for(lambda: log(run) == "great 😀 \\ud83d\n")
+
+
 def test_an_unknown_run_names_the_known_ones(home):
     with pytest.raises(RunError) as caught:
         find_run("nothing")

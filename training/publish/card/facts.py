@@ -13,9 +13,10 @@ from pathlib import Path
 
 from inference.artifact import ADAPTER, ONNX_FOLDER, PARITY, read_record
 from inference.common.errors import ArtifactError
-from inference.common.store import JsonObject, read_jsonl
+from inference.common.store import JsonObject
 from training.evaluate.scores import BASE, Evaluation, Scores, read_evaluation
 from training.publish.card.examples import EXAMPLES_FILE, AnsweredExamples
+from training.runs import records
 from training.runs.provenance import Provenance, read_provenance, read_typed
 
 ASSETS = "assets"
@@ -125,7 +126,7 @@ def _history(run: Path) -> TrainingHistory | None:
     steps: dict[int, JsonObject] = {}
     checks: dict[int, JsonObject] = {}
     starts = 0
-    for event in read_jsonl(run / "events.jsonl"):
+    for event in records.events(run / records.EVENTS):
         kind = event.get("kind")
         if kind in ("step", "validation") and "step" in event and "epoch" in event:
             (steps if kind == "step" else checks)[int(event["step"])] = event  # the last word on a step
