@@ -25,7 +25,7 @@ from inference.common.store import JsonObject
 from training.runs.log import RunLog, masked
 from training.runs.process import Ending, Stop
 from training.runs.records import SPENT, Spent, read_as
-from training.runs.run import TRAIN, Run, find_run, runner_of
+from training.runs.run import LADDER, TRAIN, Run, find_run, runner_of
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,30 @@ class _Masked(io.TextIOBase):
 
 def _train(task: Task) -> None:
     stop = Stop()  # first: the imports below take seconds
+    from training.fit.run import train_run  # noqa: PLC0415
+
+    _quiet()
+    if task.max_minutes:
+        _limit(task, stop)
+    train_run(task.run, task.log, stop)
+
+
+def _ladder(task: Task) -> None:
+    Stop()  # a cancelled ladder goes on with its next step when it is resumed
+    from training.ladder.climb import climb  # noqa: PLC0415
+
+    _quiet()
+    climb(task.run, task.log)
+
+
+def _quiet() -> None:
+    """Keep progress bars and remarks of the libraries out of log.txt."""
     import datasets  # noqa: PLC0415
     from transformers.utils import logging  # noqa: PLC0415
-
-    from training.fit.run import train_run  # noqa: PLC0415
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    if task.max_minutes:
-        _limit(task, stop)
-    train_run(task.run, task.log, stop)
 
 
 def _limit(task: Task, stop: Stop) -> None:
@@ -186,7 +199,7 @@ class _Steps:
 
 
 Work = Callable[[Task], None]
-WORK: dict[str, Work] = {TRAIN: _train, "push": _push, "push-data": _push_data}
+WORK: dict[str, Work] = {TRAIN: _train, LADDER: _ladder, "push": _push, "push-data": _push_data}
 """What there is to do, by the kind of a run."""
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ FLOORS = {
         {"runs"},
         {"publish"},
         {"fit"},
+        {"ladder"},
         {"jobs"},
         {"worker"},
         {"cli"},
@@ -139,6 +140,7 @@ HOME_OF = {
     "peft": ("training",),
     "datasets": ("training",),
     "optuna": ("training",),
+    "statsmodels": ("training",),
     "evaluate": ("training",),
     "matplotlib": ("training",),
 }

@@ -16,6 +16,7 @@ from inference.common.command import print_json, run_command
 from inference.common.errors import RunError
 from inference.common.store import JsonObject
 from inference.common.text import one_line
+from training.cli import ladder as cli_ladder
 from training.cli import publish as cli_publish
 from training.cli.publish import Commands
 from training.recipes import Recipe, available_recipes, change, load_recipe, settings
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_add_train, _add_evaluate, _add_data, _add_runs, _add_resume, _add_cancel, _add_run):
         add(commands)
+    cli_ladder.add_ladder(_command, _add_data_options, commands)
     cli_publish.add_push(_command, commands)
     cli_publish.add_push_data(_command, commands)
     return top
@@ -162,17 +164,9 @@ def _recipe(given: argparse.Namespace) -> Recipe:
 
 
 def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
-    from training.cli.terminal import follow, print_result
+    from training.cli.terminal import follow_to_the_end, print_result
 
-    sys.stderr.write(f"Run {run.id}, in {run.path}\n")
-    try:
-        status = follow(run, quiet=given.json)
-    except KeyboardInterrupt:
-        sys.stderr.write("Cancelling: the run stops at its next step.\n")
-        process.cancel(run)
-        status = follow(run, quiet=given.json)
-    if status.state != "finished":
-        raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
+    follow_to_the_end(run, quiet=given.json)
     if not given.json:
         print_result(run)
         sys.stderr.write(f"The model is in {run.artifact}\n")
@@ -313,10 +307,10 @@ def _add_resume(commands: Commands) -> None:
 
 
 def _resume(given: argparse.Namespace) -> int:
-    run = jobs.find_run(given.run)
+    run = jobs.find_run(given.run, kind=None)
     if not (run.status().state == "finished" and cli_publish.destination_of(run.path)):
         process.resume(run)
-    return _watch(run, given)
+    return cli_ladder.watch(run, given) if run.kind == jobs.LADDER else _watch(run, given)
 
 
 def _add_cancel(commands: Commands) -> None:
@@ -327,7 +321,7 @@ def _add_cancel(commands: Commands) -> None:
 def _cancel(given: argparse.Namespace) -> int:
     run = jobs.find_run(given.run, kind=None)
     process.cancel(run)
-    if run.kind != jobs.TRAIN:
+    if not run.can_resume:
         sys.stdout.write(f"{run.id} is stopped: nothing is half published.\n")
         return 0
     if jobs.runner_of(run):

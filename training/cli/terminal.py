@@ -16,17 +16,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from inference.common.errors import RunError
 from inference.common.progress import is_interactive, shown_progress
 from inference.common.store import JsonObject
 from inference.common.text import one_line
 from inference.common.wording import in_words, percent
 from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Evaluation
+from training.runs.process import cancel
 from training.runs.records import Status
 from training.runs.run import ACTIVE, Run
 
 if TYPE_CHECKING:
     from training.data.add_labels import LabelsReport
     from training.data.preview import Preview  # it imports datasets, which following a run can do without
+    from training.ladder.results import Ladder
 
 
 def is_at_a_desktop() -> bool:
@@ -43,6 +46,19 @@ def follow(run: Run, *, quiet: bool = False, sleep: Callable[[float], None] = ti
             left = "" if status.time_left_s is None else f"{in_words(status.time_left_s)} left"
             show(status.progress, left, status.phase or "starting")
     return status
+
+
+def follow_to_the_end(run: Run, *, quiet: bool = False) -> None:
+    """Show a run until it ends; Ctrl-C cancels it. Raises RunError unless it is finished then."""
+    sys.stderr.write(f"Run {run.id}, in {run.path}\n")
+    try:
+        status = follow(run, quiet=quiet)
+    except KeyboardInterrupt:
+        sys.stderr.write("Cancelling: the run stops at its next step.\n")
+        cancel(run)
+        status = follow(run, quiet=quiet)
+    if status.state != "finished":
+        raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
 
 
 def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iterator[Status]:
@@ -132,3 +148,34 @@ def print_scores(evaluation: Evaluation, *, title: str) -> None:
         console.print(comparison.sentence, soft_wrap=True)
     if evaluation.truncated:
         console.print(f"{evaluation.truncated} texts were longer than the model's limit and were cut.")
+
+
+def print_ladder(ladder: "Ladder") -> None:
+    """Print what a ladder found, the best step first, and whether it is really better than the next one."""
+    titles = (
+        "accuracy %",
+        "macro-F1 %",
+        "calibration error %",
+        "labels",
+        "minutes",
+        "ms a tweet",
+        "$ per 1,000",
+    )
+    table = Table("step", *titles, title=f"test split, n = {ladder.n:,}", title_justify="left")
+    for step in ladder.ranked:
+        error = step.scores.expected_calibration_error.value
+        table.add_row(
+            step.name,
+            percent(step.scores.accuracy),
+            percent(step.scores.macro_f1),
+            f"{100 * error:.1f} → {100 * step.calibration_error_after.value:.1f}",
+            f"{step.labels_used:,}",
+            f"{step.minutes_to_prepare:.1f}",
+            f"{step.ms_a_tweet:.1f}",
+            f"{step.usd_a_thousand:.4f}",
+        )
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console.print(table)
+    console.print(ladder.headline, soft_wrap=True, markup=False)
+    for name, why in ladder.left_out.items():
+        console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)

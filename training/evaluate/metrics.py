@@ -198,16 +198,17 @@ def compare(
         real=real,
         sentence="",
     )
-    return dataclasses.replace(found, sentence=_sentence(found))
+    return dataclasses.replace(found, sentence=sentence_of(found))
 
 
-def _sentence(found: Comparison) -> str:
+def sentence_of(found: Comparison, *, corrected: str = "") -> str:
+    """Say what a comparison shows; `corrected`: what was done to its p for other comparisons beside it."""
     first, second = (_IN_A_SENTENCE.get(name, f"the {name}") for name in (found.first, found.second))
     a, b, p, n = found.only_second_right, found.only_first_right, found.mcnemar_p, found.n
     difference = found.accuracy_difference
     points, low, high = (100 * value for value in (difference.value, difference.low, difference.high))
     shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.{3 if p < 0.1 else 2}f}"
-    numbers = f"({points:+.1f} points, 95 % interval {low:.1f} to {high:.1f}; McNemar {shown_p})"
+    numbers = f"({points:+.1f} points, 95 % interval {low:.1f} to {high:.1f}; McNemar {shown_p}{corrected})"
     tweets = "tweet" if a == 1 else "tweets"
     if a == b == 0:
         return f"No difference shown: both get the same tweets right (n = {n:,})."

@@ -156,10 +156,10 @@ def end(run: Run, *, patience_s: float = 5.0) -> None:
 
 
 def resume(run: Run, *, max_minutes: int = 0) -> None:
-    """Start a cancelled, failed or interrupted training again from its last checkpoint. Raises RunError."""
+    """Start a cancelled, failed or interrupted run again where it stopped. Raises RunError for a push."""
     run.check()
     state = run.status().state
-    if run.kind != TRAIN:
+    if not run.can_resume:
         raise RunError(f"{run.id} is no training: it can't be resumed. Push again: nothing is sent twice.")
     if state not in RESUMABLE:
         raise RunError(f"The run {run.id} is {state}: only a {', '.join(RESUMABLE)} run can be resumed.")

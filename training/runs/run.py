@@ -46,7 +46,7 @@ from training.runs.records import DISAGREEMENTS, EVENTS, ORDER, RECIPE, STATUS, 
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("cancelled", "failed", "interrupted")
-TRAIN = "train"
+TRAIN, LADDER = "train", "ladder"
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class Run:
     def id(self) -> str:
         """The name of the run's folder."""
         return self.path.name
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether a new process goes on where an earlier one ended."""
+        return self.kind in (TRAIN, LADDER)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -120,7 +125,7 @@ class Run:
         except RunError as error:
             return _without_process(status, "damaged", str(error))
         advice = f"resume it with `python -m training resume {self.id}`"
-        if self.kind != TRAIN:
+        if not self.can_resume:
             advice = "start it again: nothing is sent twice"
         return _without_process(status, state, f"{message}; {advice}.")
 

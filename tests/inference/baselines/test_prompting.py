@@ -55,6 +55,8 @@ def test_the_prefix_is_computed_once_and_answers_are_those_of_the_whole_prompt(b
     before = engine.tokens_computed
     assert probabilities(few, TEXTS[:1])[0] == pytest.approx(found[0], abs=1e-4), "batching changes nothing"
     assert engine.tokens_computed - before < once, "nor are they computed for the next request"
+    engine.cached_tokens = 1
+    assert probabilities(few) == pytest.approx(found, abs=1e-4), "nor does how much is held at once"
 
 
 def test_words_that_share_their_first_token_are_told_apart(base):

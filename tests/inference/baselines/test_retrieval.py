@@ -144,6 +144,7 @@ def test_neighbours_vote_and_an_empty_index_has_none(prompted):
         votes = [sum(one.label == label for one in prediction.rests_on) for label in LABELS]
         assert prediction.probabilities == pytest.approx([(count + 1) / 8 for count in votes])
     assert accuracy(Neighbours(index, k=5, by="words")) > 0.6
+    assert vote.predict([]) == [] == FewShotRetrieval(prompted, index).predict([])
     both = Average([prompted, vote], weights=(0.4, 0.6), about="both")
     assert both.predict(ASKED)[0].rests_on == found[0].rests_on
     with pytest.raises(PredictionError, match="no features"):

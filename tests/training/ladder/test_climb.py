@@ -1,0 +1,186 @@
+"""Every rung is measured on the same locked rows; a ladder that was stopped goes on with its next step."""
+
+import csv
+import io
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from inference.common.errors import DataError, RunError
+from tests.support import tweets, write_csv
+from training.cli.main import main
+from training.ladder import climb as climbing
+from training.ladder.climb import best_temperature, climb, scaled
+from training.ladder.order import RUNGS, Order
+from training.ladder.results import read_ladder
+from training.runs.log import RunLog
+from training.runs.process import Cancelled, resume
+from training.runs.run import LADDER, create_run_of, find_run, list_runs
+
+LABELS = 24
+
+
+@pytest.fixture(scope="module")
+def order(tiny_gpt2, tiny_tweets):
+    return Order(base=str(tiny_gpt2), dataset=str(tiny_tweets), labels=(LABELS,), limit=48)
+
+
+@pytest.fixture(scope="module")
+def finished(order, tmp_path_factory):
+    """Return a finished ladder of every rung but the slowest, its run, and what it said."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TWEETTUNE_HOME", str(tmp_path_factory.mktemp("home")))
+        run = create_run_of(LADDER, asdict(order), name="tiny")
+        log = RunLog(run.path)
+        climb(run, log)
+        log.finish("finished")
+    return run, read_ladder(run.path)
+
+
+def rows(ladder):
+    return {step.name: step for step in ladder.steps}
+
+
+def test_every_rung_is_there_on_the_same_rows(finished, order):
+    _, ladder = finished
+    assert not ladder.left_out, ladder.left_out
+    wanted = [step.name for step in order.steps(labels=order.labels, classes=3)]
+    assert [step.name for step in ladder.steps] == wanted
+    assert {step.rung for step in ladder.steps} == set(RUNGS)
+    assert {step.n for step in ladder.steps} == {48} == {ladder.n}
+    assert {pair.comparison.n for pair in ladder.pairs} == {48}
+    assert len(ladder.pairs) == len(wanted) * (len(wanted) - 1) // 2
+    found = rows(ladder)
+    assert (found["zero-shot"].labels_used, found["few-shot-1"].labels_used) == (0, 3)
+    assert found["lora-24"].labels_used == found["nearest-24"].labels_used == LABELS
+    for step in ladder.steps:
+        assert step.ms_a_tweet > 0 and step.peak_memory_mb and step.temperature > 0
+        assert step.usd_a_thousand == pytest.approx(
+            step.ms_a_tweet / 1000 / 3600 * ladder.cores * order.price * 1000
+        )
+    many = found["few-shot-16"]
+    assert many.dropped > 0, "24 examples don't fit into the tiny base's context"
+    assert many.labels_used + many.dropped == LABELS, "nor are there 48"
+
+
+def test_each_step_says_whose_weights_answered(finished):
+    _, ladder = finished
+    found, base = rows(ladder), ladder.base["sha256"]
+    of_the_base = {name for name, step in found.items() if step.weights_sha256 == base}
+    assert of_the_base == {
+        name for name in found if name.startswith(("zero-shot", "few-shot", "retrieval", "nearest"))
+    }
+    others = [found[f"{name}-24"].weights_sha256 for name in ("lora", "full", "head", "both")]
+    assert len({*others, base}) == 5
+
+
+def test_results_are_json_csv_and_two_pictures_and_nothing_else_is_left(finished):
+    run, ladder = finished
+    record = json.loads((run.path / "ladder.json").read_text())
+    assert record["headline"] == ladder.headline
+    lines = list(csv.DictReader(io.StringIO((run.path / "ladder.csv").read_text())))
+    assert [line["name"] for line in lines] == [step.name for step in ladder.steps]
+    assert float(lines[0]["accuracy"]) == ladder.steps[0].scores.accuracy.value
+    for name in ("intervals.png", "cost.png"):
+        assert (run.path / name).read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in run.path.iterdir()} == {
+        *("run.json", "status.json", "events.jsonl", "steps", "ladder.json", "ladder.csv"),
+        *("intervals.png", "cost.png"),
+    }
+    shares = [event["progress"] for event in run.events("progress")]
+    assert shares[-1] == pytest.approx(1.0, abs=0.01)
+    assert any(event["time_left_s"] for event in run.events("progress"))
+
+
+def test_a_stopped_ladder_goes_on_with_its_next_step(finished, order, monkeypatch):
+    few = {"rungs": ("majority", "zero-shot", "head"), "labels": (12, LABELS)}
+    run = create_run_of(LADDER, {**asdict(order), **few}, name="stopped")
+    built, measure = [], climbing._measure
+
+    def stopping(materials, step, folder, log):
+        built.append(step.name)
+        if step.rung == "head" and built.count(step.name) == 1:
+            raise Cancelled
+        measure(materials, step, folder, log)
+
+    monkeypatch.setattr(climbing, "_measure", stopping)
+    with pytest.raises(Cancelled):
+        climb(run, RunLog(run.path))
+    assert read_ladder(run.path) is None
+    climb(run, RunLog(run.path))
+    assert built == ["majority-12", "majority-24", "zero-shot", "head-12", "head-12", "head-24"]
+    mine, whole = rows(read_ladder(run.path)), rows(finished[1])
+    assert len(mine.keys() & whole.keys()) == 3
+    for name, step in ((name, mine[name]) for name in mine.keys() & whole.keys()):
+        assert step.scores == whole[name].scores, f"{name} is the same to the digit from one seed"
+
+
+def test_a_ladder_whose_data_has_changed_is_not_resumed(order, tmp_path):
+    data = write_csv(tmp_path / "mine.csv", tweets(240, seed=3))
+    run = create_run_of(LADDER, {**asdict(order), "dataset": str(data), "rungs": ["majority"]}, name="x")
+    climb(run, RunLog(run.path))
+    write_csv(data, tweets(240, seed=4))
+    with pytest.raises(DataError, match="The data has changed since this ladder began"):
+        climb(run, RunLog(run.path))
+
+
+def test_a_rung_whose_model_is_missing_is_left_out_and_said(order, tmp_path):
+    lost = {"base": str(tmp_path / "gone"), "rungs": ["majority", "zero-shot"]}
+    run = create_run_of(LADDER, {**asdict(order), **lost}, name="lost")
+    climb(run, RunLog(run.path))
+    ladder = read_ladder(run.path)
+    assert set(ladder.left_out) == {"zero-shot"}
+    assert "does not exist" in ladder.left_out["zero-shot"]
+    assert [step.rung for step in ladder.steps] == ["majority"]
+
+
+def test_scaling_by_the_best_temperature_softens_what_is_too_sure():
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 3, size=2000)
+    right = random.random(2000) < 0.6
+    said = np.where(right, truth, (truth + 1) % 3)
+    sure = np.full((2000, 3), 0.005)
+    sure[np.arange(2000), said] = 0.99
+    temperature = best_temperature(sure, truth.tolist())
+    after = scaled(sure, temperature)
+    assert temperature > 2 and after.max() == pytest.approx(0.6, abs=0.05)
+    assert (after.argmax(1) == sure.argmax(1)).all() and after.sum(1) == pytest.approx(np.ones(2000))
+    assert best_temperature(after, truth.tolist()) == pytest.approx(1, abs=0.02)
+
+
+def test_the_command_prints_one_object_and_is_listed_and_resumable(order, capsys):
+    arguments = ["--base", order.base, "--dataset", order.dataset, "--rungs", "majority,zero-shot"]
+    assert main(["ladder", *arguments, "--labels", "24", "--limit", "40", "--json"]) == 0
+    said = capsys.readouterr()
+    record = json.loads(said.out)
+    assert [step["name"] for step in record["steps"]] == ["majority-24", "zero-shot"]
+    run = find_run(record["run"], kind=LADDER)
+    assert (run.status().state, run.can_resume) == ("finished", True)
+    assert list_runs() == [] and [one.id for one in list_runs(kind=None)] == [run.id]
+    with pytest.raises(RunError, match="is finished: only a"):
+        resume(run)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rungs", "zeroshot"], "There is no rung 'zeroshot'. Take some of: majority"),
+        (["--labels", "96,some"], "--labels takes whole numbers with commas, as 96,300,1000, and 'some'"),
+        (["--labels", "1"], "A ladder needs a rung, and two training labels or more"),
+        (["--limit", "-1"], "--limit takes a number of rows"),
+        (["--price", "nan"], "--limit takes a number of rows, 0 for all, and --price dollars"),
+    ],
+)
+def test_what_makes_no_ladder_is_said_before_anything_starts(words, said, capsys, home):
+    assert main(["ladder", *words]) == 1
+    assert said in capsys.readouterr().err
+    assert not list_runs(kind=None)
+
+
+def test_its_help_names_every_rung(capsys):
+    with pytest.raises(SystemExit):
+        main(["ladder", "--help"])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in RUNGS)

@@ -1,0 +1,99 @@
+"""The command that measures every way on the same rows: `python -m training ladder`.
+
+add_ladder(register, data_options, commands); watch(run, given)     # `resume` watches a ladder too
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+from inference.common.errors import RunError
+from training.cli.publish import Commands, Register
+from training.ladder.order import CORE_HOUR_USD, COSTS, RUNGS, Order
+from training.runs import process
+from training.runs.run import LADDER, Run, create_run_of
+
+
+def add_ladder(
+    register: Register, data_options: Callable[[argparse.ArgumentParser], None], commands: Commands
+) -> None:
+    """Add `ladder` to the parser."""
+    rungs = "\n".join(f"  {name:22} {kind.about}" for name, kind in RUNGS.items())
+    sub = register(
+        commands,
+        LADDER,
+        _ladder,
+        "measure every way from zero labels to full fine-tuning on the same locked test rows",
+        epilog=f"rungs:\n{rungs}",
+    )
+    sub.add_argument("--rungs", metavar="NAMES", help="some of the rungs, as zero-shot,lora (default: all)")
+    sub.add_argument(
+        "--labels", default="1000", metavar="NUMBERS", help="training labels, as 96,300,1000 (default: 1000)"
+    )
+    sub.add_argument("--limit", type=int, default=0, metavar="N", help="take N test rows only (default: all)")
+    sub.add_argument("--base", default="auto", help="auto, embedded, a Hub id or a folder (default: auto)")
+    sub.add_argument(
+        "--dataset", default="auto", help="auto, embedded, a Hub id, a file or a folder (default: auto)"
+    )
+    data_options(sub)
+    sub.add_argument(
+        "--price",
+        type=float,
+        default=CORE_HOUR_USD,
+        metavar="USD",
+        help=f"what a core costs for an hour, in dollars (default: {CORE_HOUR_USD})",
+    )
+    sub.add_argument(
+        "--cost",
+        choices=COSTS,
+        default="ms",
+        help="what the second picture draws accuracy against (default: ms)",
+    )
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def _ladder(given: argparse.Namespace) -> int:
+    order = Order(
+        rungs=_listed(given.rungs) if given.rungs else tuple(RUNGS),
+        labels=tuple(_number(part) for part in _listed(given.labels)),
+        limit=given.limit,
+        base=given.base,
+        dataset=given.dataset,
+        text_column=given.text_column or "",
+        label_column=given.label_column or "",
+        price=given.price,
+        cost=given.cost,
+    )
+    _ = order.recipe  # a wrong setting is told before anything starts
+    run = create_run_of(LADDER, asdict(order), name=order.dataset.rsplit("/", 1)[-1])
+    process.start(run)
+    return watch(run, given)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise RunError(f"--labels takes whole numbers with commas, as 96,300,1000, and {text!r} is none.")
+    return int(text)
+
+
+def watch(run: Run, given: argparse.Namespace) -> int:
+    """Follow a ladder to its end, then print what it found."""
+    from training.cli.terminal import follow_to_the_end, print_ladder
+    from training.ladder.results import read_ladder
+
+    follow_to_the_end(run, quiet=given.json)
+    ladder = read_ladder(run.path)
+    if ladder is None:
+        raise RunError(f"{run.path} has no ladder.json. Start the ladder again.")
+    if given.json:
+        sys.stdout.write(json.dumps({"run": run.id, **ladder.to_json()}, ensure_ascii=False) + "\n")
+        return 0
+    print_ladder(ladder)
+    sys.stderr.write(f"Results and pictures: {run.path}/ladder.json, ladder.csv, intervals.png, cost.png\n")
+    return 0

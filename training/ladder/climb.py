@@ -1,0 +1,254 @@
+"""Climb the ladder: measure each step on the same locked test rows, resumable step by step.
+
+    climb(run, log)                        # the work of a run of the kind "ladder"
+    read_ladder(run.path).headline         # when it is finished
+
+    runs/<id>/steps/NAME.json, NAME.npy    what was measured, and the probabilities on the test rows
+              steps/rows.json              which rows: a resumed ladder must have the very same
+              ladder.json, ladder.csv      the results
+              intervals.png, cost.png      the pictures
+
+What is chosen is chosen on validation rows; a step reads the test rows once, when it is built.
+"""
+
+import gc
+import json
+import re
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.artifact import read_record
+from inference.baselines import Explained, Predictor
+from inference.baselines.prompting import PROMPTS
+from inference.classifier import Prediction
+from inference.common.errors import DataError, TweetTuneError
+from inference.common.machine import cores
+from inference.common.store import sha256_of, write_bytes, write_json, write_text
+from inference.common.wording import percent
+from training.data.load import Splits, load_splits
+from training.evaluate.evaluate import rows_read
+from training.evaluate.metrics import scores
+from training.evaluate.scores import read_all
+from training.fit.estimate import gflops
+from training.fit.prepare import CALIBRATION_TEXTS
+from training.ladder.order import Order, Step
+from training.ladder.pictures import cost_picture, intervals_picture
+from training.ladder.results import RESULTS, Ladder, StepResult, pairs_of, to_csv
+from training.ladder.rungs import BASE, RETRIEVED, Materials, build
+from training.runs.log import RunLog
+from training.runs.process import PARAMETERS, parameters_of
+from training.runs.run import Run
+
+AT_ONCE = 256
+"""Texts between two reports of progress."""
+Floats = NDArray[np.float64]
+_CHARACTERS_A_TOKEN, _PROMPT_TOKENS = 4, 6
+_UNKNOWN_PARAMETERS = 130_000_000
+
+
+def climb(run: Run, log: RunLog) -> None:
+    """Take a ladder from its order to its results. Killed at any moment, it can be called again."""
+    order, folder = Order.from_json(run.order), run.path / "steps"
+    folder.mkdir(exist_ok=True)
+    with log.phase("prepare"):
+        splits = load_splits(order.recipe.data)
+        log.event("data", **splits.report.to_json(), sentences=splits.report.sentences())
+        _check_rows(splits, folder / "rows.json")
+        steps = order.steps(labels=_budgets(order, splits, log), classes=len(splits.labels))
+        log.plan({"prepare": 5.0, **_planned(order, splits, steps)})
+    left_out: dict[str, str] = {}
+    materials = Materials(order, run.path, splits, log)
+    for step in steps:
+        with log.phase(step.name):
+            if not (folder / f"{step.name}.json").is_file():
+                try:
+                    _measure(materials, step, folder, log)
+                except TweetTuneError as error:
+                    traceback.print_exc()  # to log.txt
+                    left_out[step.name] = str(error)
+                    log.note(f"{step.name} is left out: {error}")
+    materials.forget()
+    _complete(run, materials, steps, left_out)
+
+
+def _budgets(order: Order, splits: Splits, log: RunLog) -> tuple[int, ...]:
+    """Return the numbers of labels that the data can give, each once."""
+    there = len(splits.train)
+    for count in order.labels:
+        if count > there:
+            log.note(f"{count:,} labels were asked for, but only {there:,} are there; all are used.")
+    return tuple(sorted({min(count, there) for count in order.labels}))
+
+
+def _check_rows(splits: Splits, record: Path) -> None:
+    """Raise DataError when the rows are not those that the first process saw."""
+    parts = (splits.train, splits.validation, splits.test)
+    rows = [[*part["text"], *part["label"]] for part in parts]
+    found = {"sha256": sha256_of(json.dumps(rows).encode())}
+    if (before := read_record(record.parent, record.name)) and before != found:
+        raise DataError(
+            "The data has changed since this ladder began, so its steps can't be compared. Start a new one."
+        )
+    write_json(record, found)
+
+
+def _measure(materials: Materials, step: Step, folder: Path, log: RunLog) -> None:
+    """Build a step's predictor, let it answer, and write down what was found."""
+    gc.collect()
+    _reset_peak()
+    started = time.perf_counter()
+    built = build(materials, step)
+    prepared = time.perf_counter()
+    (texts, labels), test = materials.validation, materials.splits.test
+    before = 2 * (len(texts) + len(test)) if step.kind.trains else 0  # see rungs._Inner
+    total = before + len(texts) + len(test)
+    held_out = _answers(built.predictor, texts, lambda done: log.progress(before + done, total))
+    before += len(texts)
+    asked = time.perf_counter()
+    found = _answers(built.predictor, list(test["text"]), lambda done: log.progress(before + done, total))
+    seconds, seed = time.perf_counter() - asked, materials.order.seed
+    chances = _probabilities(found)
+    temperature = best_temperature(_probabilities(held_out), labels)
+    scored, after = (
+        scores(test["label"], each, materials.labels, seed=seed)
+        for each in (chances, scaled(chances, temperature))
+    )
+    result = StepResult(
+        name=step.name,
+        rung=step.rung,
+        about=built.about,
+        labels_used=step.labels if built.labels_used is None else built.labels_used,
+        n=len(test),
+        scores=scored,
+        calibration_error_after=after.expected_calibration_error,
+        temperature=temperature,
+        minutes_to_prepare=(prepared - started) / 60,
+        ms_a_tweet=1000 * seconds / len(test),
+        usd_a_thousand=materials.order.price * cores() * seconds / 3600 * 1000 / len(test),
+        peak_memory_mb=_peak_mb(),
+        truncated=sum(one.truncated for one in found),
+        dropped=built.dropped + sum(one.dropped for one in found if isinstance(one, Explained)),
+        weights_sha256=built.hash_weights(),
+    )
+    np.save(folder / f"{step.name}.npy", chances)
+    write_json(folder / f"{step.name}.json", asdict(result))  # last: without it the step is done again
+    log.note(
+        f"{step.name}: accuracy {percent(scored.accuracy)} %, {result.ms_a_tweet:.1f} ms a tweet"
+        + (f", {result.dropped:,} examples did not fit." if result.dropped else ".")
+    )
+
+
+def _answers(predictor: Predictor, texts: list[str], progress: Callable[[int], None]) -> list[Prediction]:
+    found: list[Prediction] = []
+    for at in range(0, len(texts), AT_ONCE):
+        found += predictor.predict(texts[at : at + AT_ONCE])
+        progress(len(found))
+    return found
+
+
+def _probabilities(found: Sequence[Prediction]) -> Floats:
+    return np.array([prediction.probabilities for prediction in found])
+
+
+def best_temperature(probabilities: Floats, labels: list[int]) -> float:
+    """Return the temperature with the least loss on labelled rows (Guo et al. 2017, arXiv 1706.04599)."""
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415
+
+    def loss(log_temperature: float) -> float:
+        chances = scaled(probabilities, float(np.exp(log_temperature)))[np.arange(len(labels)), labels]
+        return float(-np.log(np.maximum(chances, 1e-12)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def scaled(probabilities: Floats, temperature: float) -> Floats:
+    """Return probabilities at another temperature, shape (rows, labels); the order of labels stays."""
+    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
+    found: Floats = np.exp(logits - logits.max(1, keepdims=True))
+    found /= found.sum(1, keepdims=True)
+    return found
+
+
+def _complete(run: Run, materials: Materials, steps: tuple[Step, ...], left_out: dict[str, str]) -> None:
+    folder, splits, order = run.path / "steps", materials.splits, materials.order
+    records = [read_record(folder, f"{step.name}.json") for step in steps if step.name not in left_out]
+    results = tuple(read_all(StepResult, records))
+    if not results:
+        raise DataError(f"No step of the ladder could be measured. {next(iter(left_out.values()), '')}")
+    answers = {result.name: np.load(folder / f"{result.name}.npy") for result in results}
+    ladder = Ladder(
+        labels=splits.labels,
+        n=len(splits.test),
+        n_validation=len(splits.validation),
+        steps=results,
+        pairs=pairs_of([result.name for result in results], splits.test["label"], answers, seed=order.seed),
+        left_out=left_out,
+        rows=rows_read(splits, "test"),
+        base=read_record(folder, BASE) or {},
+        price=order.price,
+        cores=cores(),
+    )
+    write_text(run.path / "ladder.csv", to_csv(ladder))
+    write_bytes(run.path / "intervals.png", intervals_picture(ladder))
+    write_bytes(run.path / "cost.png", cost_picture(ladder, order.cost))
+    write_json(run.path / RESULTS, ladder.to_json())
+    _tidy(run.path)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what only an unfinished ladder needs."""
+    for pattern in ("lora-*", "checkpoints-*", "trunk-*", "index-*"):
+        for left_over in path.glob(pattern):
+            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+
+
+def _planned(order: Order, splits: Splits, steps: Sequence[Step]) -> dict[str, float]:
+    """Return about how many seconds each step will take; the clock corrects it on the way.
+
+    They are tokens times the base's size over this machine's rate.
+    """
+    here = order.base in PARAMETERS or Path(order.base).is_dir()  # else the Hub would be asked
+    parameters = (parameters_of(order.base) if here else None) or _UNKNOWN_PARAMETERS
+    texts = splits.train["text"][:AT_ONCE]
+    tokens = _PROMPT_TOKENS + sum(map(len, texts)) / len(texts) / _CHARACTERS_A_TOKEN
+    each = 2 * parameters * tokens / (1e9 * gflops())  # of one tweet, once through the network
+    asked = len(splits.validation) + len(splits.test)
+    return {step.name: 0.5 + each * _passes(step, asked, len(splits.validation)) for step in steps}
+
+
+def _passes(step: Step, asked: int, validation: int) -> float:
+    """Return how many tweets' worth of the network a step computes."""
+    calibrated = asked + CALIBRATION_TEXTS
+    retrieved = (RETRIEVED + 1) * calibrated + step.labels
+    found = {
+        "majority": 0.0,
+        "bag-of-words": 0.0,
+        "zero-shot-prompts": len(PROMPTS) * calibrated,
+        "retrieval-words": retrieved,
+        "retrieval-features": retrieved,
+        "lora": asked + 5 * (step.labels + validation),
+        "full": asked + 3 * (3.3 * step.labels + validation),
+        "both": 2 * (asked + validation) + step.labels,
+    }
+    return found.get(step.rung, calibrated + step.labels)
+
+
+def _reset_peak() -> None:
+    with suppress(OSError):  # Linux alone has it
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_mb() -> float | None:
+    """Return the most memory that this process held since the last reset, None where it can't be known."""
+    with suppress(OSError):
+        if found := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii")):
+            return int(found[1]) / 1024
+    return None

@@ -1,0 +1,206 @@
+"""What a ladder found: a row a step, and what the paired tests say. Read and written as JSON, and as CSV.
+
+    ladder = read_ladder(run.path)                                   # None before it is finished
+    ladder.best.name, ladder.pair("zero-shot", "lora-1000").sentence
+    write_text(run.path / "ladder.csv", to_csv(ladder))
+
+Pairs are compared by McNemar's exact test, with Holm's correction for all of them (Holm 1979; statsmodels).
+Beside each stands the smallest difference that this test could have shown: with the rows on which the two
+disagree as they are, the share of them that one must win, so that the test finds it in 80 of 100 cases. Its
+level is the strictest that Holm's correction asks for. Importing this loads nothing heavy.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.artifact import read_record
+from inference.common.intervals import Interval
+from inference.common.store import JsonObject
+from training.evaluate.scores import Comparison, RowsRead, Scores, read_all
+
+RESULTS = "ladder.json"
+POWER = 0.8
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What was measured of one step."""
+
+    name: str
+    rung: str
+    about: str
+    labels_used: int
+    """Training labels; every step may use the validation labels too, at least for its temperature."""
+    n: int
+    scores: Scores
+    calibration_error_after: Interval
+    """The expected calibration error after the probabilities were scaled by `temperature`."""
+    temperature: float
+    """Chosen on the validation rows; above 1 softens."""
+    minutes_to_prepare: float
+    ms_a_tweet: float
+    """In batches, on the machine of the run."""
+    usd_a_thousand: float
+    """For 1,000 posts, from the price of a core-hour."""
+    peak_memory_mb: float | None
+    """The most that the process held while it worked on this step; None where the system does not tell."""
+    truncated: int
+    """Test texts that were cut."""
+    dropped: int
+    """Examples that did not fit into the context, over all test rows where each has its own."""
+    weights_sha256: str
+    """Of the weights that answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two steps on the same rows."""
+
+    comparison: Comparison
+    holm_p: float
+    real: bool
+    """Whether Holm's p is below 0.05 and 0 lies outside the interval."""
+    smallest_difference: float | None
+    """In accuracy; None where the two disagree on too few rows to show anything."""
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """The steps, the plainest first, and their pairs."""
+
+    labels: tuple[str, ...]
+    n: int
+    n_validation: int
+    steps: tuple[StepResult, ...]
+    pairs: tuple[Pair, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Steps that could not take part, and why."""
+    rows: RowsRead | None = None
+    base: Mapping[str, str] = field(default_factory=dict)
+    """Name and revision of the base, and the hash of its weights as they were loaded."""
+    price: float = 0.0
+    """Of a core-hour, in dollars."""
+    cores: int = 0
+
+    @property
+    def ranked(self) -> list[StepResult]:
+        """The steps, the most accurate first."""
+        return sorted(self.steps, key=lambda step: -step.scores.accuracy.value)
+
+    def pair(self, first: str, second: str) -> Pair | None:
+        """Return the pair of two steps, in any order."""
+        names = {first, second}
+        return next(
+            (pair for pair in self.pairs if {pair.comparison.first, pair.comparison.second} == names), None
+        )
+
+    @property
+    def headline(self) -> str:
+        """One honest sentence on the best step: is it really better than the next one?"""
+        ranked = self.ranked
+        found = self.pair(ranked[0].name, ranked[1].name) if len(ranked) > 1 else None
+        return found.sentence if found else "One step alone: there is nothing to compare it with."
+
+    def to_json(self) -> JsonObject:
+        """Return plain dicts, lists and numbers."""
+        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {**record, "headline": self.headline}
+
+    @classmethod
+    def from_json(cls, record: JsonObject) -> "Ladder":
+        """Read what `to_json` returned. Raises StopIteration for what it never returned."""
+        return next(read_all(cls, [{key: value for key, value in record.items() if key != "headline"}]))
+
+
+def read_ladder(folder: Path) -> Ladder | None:
+    """Return what the ladder of a run's folder found, None before it is finished."""
+    record = read_record(folder, RESULTS)
+    return Ladder.from_json(record) if record else None
+
+
+def pairs_of(
+    steps: Sequence[str], references: Sequence[int], answers: Mapping[str, NDArray[np.float64]], *, seed: int
+) -> tuple[Pair, ...]:
+    """Compare all pairs of steps on the same rows; `answers`: probabilities of shape (rows, labels)."""
+    from statsmodels.stats.multitest import multipletests  # noqa: PLC0415  (a second)
+
+    from training.evaluate.metrics import compare, sentence_of  # noqa: PLC0415
+
+    found = [
+        compare(references, answers[first], answers[second], names=(first, second), seed=seed)
+        for first, second in combinations(steps, 2)
+    ]
+    if not found:
+        return ()
+    corrected = multipletests([one.mcnemar_p for one in found], alpha=LEVEL, method="holm")[1]
+    pairs = []
+    for one, p in zip(found, map(float, corrected), strict=True):
+        difference = one.accuracy_difference
+        real = p < LEVEL and (difference.low > 0 or difference.high < 0)
+        smallest = smallest_difference(
+            one.only_first_right + one.only_second_right, one.n, level=LEVEL / len(found)
+        )
+        shown = dataclasses.replace(one, mcnemar_p=p, real=real)
+        sentence = sentence_of(shown, corrected=f" by Holm for {len(found)} pairs" if len(found) > 1 else "")
+        if not real:
+            sentence += (
+                f" {100 * smallest:.1f} points is the least that this test could have shown."
+                if smallest
+                else " They differ on too few rows for this test to show anything."
+            )
+        pairs.append(
+            Pair(comparison=one, holm_p=p, real=real, smallest_difference=smallest, sentence=sentence)
+        )
+    return tuple(pairs)
+
+
+def smallest_difference(disagreeing: int, n: int, *, level: float, power: float = POWER) -> float | None:
+    """Return the least difference in accuracy that McNemar's exact test shows with `power` at `level`.
+
+    The rows on which the two disagree are taken as they are. None where even winning all of them is no proof.
+    """
+    from scipy.stats import beta, binom  # noqa: PLC0415  (most who read results need no test)
+
+    if not disagreeing or 2 * 0.5**disagreeing > level:
+        return None
+    wins = int(binom.isf(level / 2, disagreeing, 0.5)) + 1  # P(this many or more) is at most level / 2
+    share = float(
+        beta.ppf(power, wins, disagreeing - wins + 1)
+    )  # with it, so many are won in `power` of cases
+    return (2 * share - 1) * disagreeing / n
+
+
+def to_csv(ladder: Ladder) -> str:
+    """Return a line a step, with intervals as three columns."""
+    out = io.StringIO()
+    rows = [_flat(step) for step in ladder.steps]
+    writer = csv.DictWriter(out, list(rows[0]) if rows else ["name"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _flat(step: StepResult) -> dict[str, object]:
+    found: dict[str, object] = {}
+    scores = {name: getattr(step.scores, name) for name in ("accuracy", "macro_f1", "macro_recall")}
+    scores["calibration_error"] = step.scores.expected_calibration_error
+    for key, value in dataclasses.asdict(step).items():
+        if key == "scores":
+            for name, score in scores.items():
+                found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+        elif key == "calibration_error_after":
+            found[key] = step.calibration_error_after.value
+        else:
+            found[key] = value
+    return found

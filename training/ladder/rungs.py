@@ -1,0 +1,346 @@
+"""Build the predictor of each step of a ladder.
+
+    materials = Materials(order, folder, splits, report)
+    built = build(materials, step)
+    built.predictor.predict(texts), built.hash_weights()     # -> predictions, "9f2c…" of what answered
+
+What several steps need (base, features, index, adapters) is made once and lies in `folder`, so that a resumed
+ladder finds it again. No builder sees the test rows: they are only locked out of the index.
+"""
+
+import gc
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from inference.artifact import read_record
+from inference.baselines import Predictor
+from inference.baselines.bag_of_words import BagOfWords, LinearHead, Majority
+from inference.baselines.prompting import PROMPTS, Average, Prompted, balanced
+from inference.baselines.retrieval import By, FewShotRetrieval, Index, Neighbours, TrunkFeatures
+from inference.classifier import Classifier
+from inference.common.errors import BaseError, DataError
+from inference.common.store import write_json
+from training.data.load import Splits
+from training.data.splits import subset
+from training.fit.prepare import (
+    CALIBRATION_TEXTS,
+    SHARED,
+    Prepared,
+    Report,
+    Silent,
+    TrainingData,
+    base_prompt,
+    prepare,
+)
+from training.fit.trainer import train
+from training.ladder.order import Order, Step
+from training.model.bases import resolve_base
+from training.model.classifier import (
+    LanguageModel,
+    load_language_model,
+    torch_classifier,
+    trunk_depth,
+    words_for,
+)
+from training.recipes import Recipe, change, load_recipe
+
+BASE = "base.json"
+"""Beside the steps: which base answered, and the hash of its weights as they were loaded."""
+RETRIEVED = 8
+"""Examples that retrieval puts into a prompt."""
+VOTE_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+"""Shares of the neighbours' vote beside the tuned model's answer that are tried on the validation rows."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What answers for a step."""
+
+    predictor: Predictor
+    about: str
+    hash_weights: Callable[[], str]
+    """Hashes the weights that answer, when it is called: after they have answered."""
+    dropped: int = 0
+    """Examples of a fixed prompt that the context had no room for."""
+    labels_used: int | None = None
+    """Where it is not the number that was asked for."""
+
+
+class Materials:
+    """What the steps are built from, each thing made when it is first needed."""
+
+    def __init__(self, order: Order, folder: Path, splits: Splits, report: Report) -> None:
+        self.order, self.folder, self.splits, self.report = order, folder, splits, report
+        self.recipe = order.recipe
+        self.labels = splits.labels
+        self.validation = (list(splits.validation["text"]), list(splits.validation["label"]))
+        self._base: LanguageModel | None = None
+        self._prepared: Prepared | None = None
+        self._indices: dict[int, Index] = {}
+
+    def forget(self) -> None:
+        """Free the memory of base and preparation: two networks at once would be one too many."""
+        for index in self._indices.values():
+            index.close()
+        self._indices = {}
+        self._base = self._prepared = None
+        gc.collect()
+
+    def rows(self, count: int) -> list[int]:
+        """Return the first training rows by the seed, each class with its share; fewer are part of more."""
+        train = self.splits.train
+        numbered = train.add_column("row", list(range(len(train))))
+        return list(subset(numbered, count, seed=self.order.seed, stratified=True)["row"])
+
+    def train(self, count: int) -> tuple[list[str], list[int]]:
+        """Return so many training texts and their labels."""
+        part = self.splits.train.select(self.rows(count))
+        return list(part["text"]), list(part["label"])
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """Training texts to calibrate over; nobody looks at their labels."""
+        return list(self.splits.train["text"])[:CALIBRATION_TEXTS]
+
+    @property
+    def base(self) -> LanguageModel:
+        """The untouched base."""
+        if self._base is None:
+            self.forget()
+            base = resolve_base(self.recipe.base)
+            self.report.note(f"Base: {base.name} ({base.reason}).")
+            self._base = load_language_model(base)
+            self._check(self._base)
+            if torch.cuda.is_available():
+                self._base.model.to("cuda")
+        return self._base
+
+    def _check(self, lm: LanguageModel) -> None:
+        """Write down which base it is; raise BaseError where a resumed ladder meets another one."""
+        record = self.folder / "steps" / BASE
+        found = {"name": lm.base.name, "revision": lm.base.revision, "sha256": hash_of(lm.model)}
+        before = read_record(record.parent, BASE) or found
+        if before["sha256"] != found["sha256"]:
+            raise BaseError(
+                f"The base {lm.base.name} is not the one that this ladder began with ({before['name']}). "
+                "Start a new ladder."
+            )
+        write_json(record, found)
+
+    def prompted(self, *, number: int = 0, k: int = 0) -> Prompted:
+        """Return the base under a prompt of PROMPTS, with k examples of each class."""
+        train, names = self.splits.train, self.labels
+        examples = balanced(list(train["text"]), list(train["label"]), names, k=k, seed=self.order.seed)
+        base = self.base
+        return Prompted.build(
+            base.model,
+            base.tokenizer,
+            names,
+            prompt=base_prompt(self.recipe) if number == 0 else PROMPTS[number],
+            words=words_for(self.recipe, names),
+            examples=examples,
+            max_length=self.recipe.max_length,
+            name=base.base.name,
+        )
+
+    def index(self, count: int) -> Index:
+        """Return an index of so many training rows, which the base's trunk makes the features of."""
+        prompted = self.prompted()  # a base that is loaded anew takes the indices of the old one away
+        if count not in self._indices:
+            layers = trunk_depth(self.recipe, self.base.model.config) or self.base.depth
+            index = self._indices[count] = Index(
+                self.folder / f"index-{count}.sqlite",
+                self.labels,
+                features=TrunkFeatures(prompted, layers=layers, name=hash_of(self.base.model)),
+                locked=[*self.splits.test["text"], *self.validation[0]],
+            )
+            texts, labels = self.train(count)
+            index.add(texts, [self.labels[label] for label in labels])
+        return self._indices[count]
+
+    def adapted(self, count: int) -> Classifier:
+        """Return the classifier that the recipe quick makes of so many rows, trained at most once."""
+        folder = self.folder / f"lora-{count}"
+        if not (folder / "tokenizer.json").is_file():  # written last
+            few = {"batch_size": 8, "epochs": 8.0} if count < 300 else {}
+            recipe = change(self.recipe, few)
+            if self._prepared is None:
+                self.forget()
+                data = TrainingData(self.splits)
+                self._prepared = prepare(self.recipe, self.folder, data=data, report=_Inner(self.report))
+                self._check(self._prepared.lm)
+            tuned = self._trained(self._prepared.take(self.rows(count)), recipe)
+            tuned.save_pretrained(folder)
+            self._prepared.tokenizer.save_pretrained(folder)
+        return Classifier.load(folder, engine="torch")
+
+    def fully_tuned(self, count: int) -> Classifier:
+        """Return the classifier whose weights are all trained on so many rows, by the recipe full."""
+        self.forget()
+        same = {name: getattr(self.recipe, name) for name in SHARED}
+        recipe = change(load_recipe("full"), {**same, "epochs": 3.0, "evals_per_epoch": 1})
+        prepared = prepare(
+            recipe, self.folder, data=TrainingData(self.splits), report=_Inner(self.report)
+        ).take(self.rows(count))
+        return torch_classifier(
+            self._trained(prepared, recipe, last=True), prepared.tokenizer, name_or_path=prepared.base.name
+        )
+
+    def _trained(self, prepared: Prepared, recipe: Recipe, *, last: bool = False) -> PreTrainedModel:
+        place = self.folder / f"checkpoints-{recipe.method}-{len(prepared.encoded_train)}"
+        tuned = train(prepared, recipe, checkpoints=place, report=_Inner(self.report), last=last)
+        assert tuned is not None, "nobody asks it to stop midway"
+        return tuned.merge_and_unload(safe_merge=True) if recipe.method == "lora" else tuned
+
+
+class _Inner(Silent):
+    """A Report of a training inside a step, of which it is two thirds; its plan is not that of the ladder."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._preparing = report, False
+
+    def note(self, text: str) -> None:
+        """Hand it on."""
+        self._report.note(text)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Only training itself counts as progress."""
+        self._preparing = True
+        yield
+        self._preparing = False
+
+    def progress(self, done: int, total: int) -> None:
+        """Hand it on."""
+        if not self._preparing:
+            self._report.progress(2 * done, 3 * total)
+
+
+def build(materials: Materials, step: Step) -> Built:
+    """Return what answers for a step. Raises TweetTuneError where the data or the base can't give it."""
+    return _BUILDERS[step.rung](materials, step)
+
+
+def _majority(materials: Materials, step: Step) -> Built:
+    majority = Majority.fit(materials.train(step.labels)[1], names=materials.labels)
+    return Built(majority, majority.about, lambda: hash_of(np.array(majority.shares)))
+
+
+def _bag_of_words(materials: Materials, step: Step) -> Built:
+    try:
+        bag = BagOfWords.fit(
+            *materials.train(step.labels), names=materials.labels, validation=materials.validation
+        )
+    except ValueError as error:  # scikit-learn's: one class alone, or no word at all
+        raise DataError(f"A bag of words can't learn from this data ({str(error).split('.')[0]}).") from error
+    return Built(bag, bag.about, lambda: hash_of(bag.model.coef_))
+
+
+def _prompt(materials: Materials, step: Step) -> Built:
+    found = materials.prompted(k=step.kind.k)
+    if step.rung != "zero-shot":
+        how = "contextual" if step.rung == "zero-shot-contextual" else "batch"
+        found = found.calibrated(materials.unlabelled, how=how)
+    return Built(
+        found, found.about, lambda: hash_of(found.engine.lm), found.dropped, labels_used=len(found.examples)
+    )
+
+
+def _prompts(materials: Materials, step: Step) -> Built:
+    each = [
+        materials.prompted(number=number).calibrated(materials.unlabelled) for number in range(len(PROMPTS))
+    ]
+    about = f"the mean of {len(each)} prompts, each with batch calibration"
+    return Built(Average(each, about=about), about, lambda: hash_of(each[0].engine.lm))
+
+
+def _retrieval(materials: Materials, step: Step) -> Built:
+    by: By = "words" if step.rung == "retrieval-words" else "features"
+    few = FewShotRetrieval(materials.prompted(), materials.index(step.labels), k=RETRIEVED, by=by)
+    few.calibrate(materials.unlabelled)
+    return Built(few, few.about, lambda: hash_of(few.prompted.engine.lm))
+
+
+def _vote(materials: Materials, count: int) -> Neighbours:
+    texts, labels = materials.validation
+    return Neighbours.chosen(materials.index(count), texts, [materials.labels[label] for label in labels])
+
+
+def _nearest(materials: Materials, step: Step) -> Built:
+    vote, base = _vote(materials, step.labels), materials.base.model
+    return Built(vote, vote.about, lambda: hash_of(base))
+
+
+def _head(materials: Materials, step: Step) -> Built:
+    base = materials.base
+    features = TrunkFeatures(materials.prompted(), layers=base.depth)
+    head = LinearHead.fit(
+        features, *materials.train(step.labels), names=materials.labels, validation=materials.validation
+    )
+    return Built(head, head.about, lambda: hash_of(base.model, head.model.coef_))
+
+
+def _lora(materials: Materials, step: Step) -> Built:
+    tuned = materials.adapted(step.labels)
+    return Built(tuned, f"adapters trained on {step.labels:,} rows, merged", lambda: hash_of(tuned.model))
+
+
+def _full(materials: Materials, step: Step) -> Built:
+    tuned = materials.fully_tuned(step.labels)
+    return Built(tuned, f"all weights trained on {step.labels:,} rows", lambda: hash_of(tuned.model))
+
+
+def _both(materials: Materials, step: Step) -> Built:
+    tuned = materials.adapted(step.labels)
+    vote, base = _vote(materials, step.labels), materials.base.model
+    texts, labels = materials.validation
+    mine, theirs = (
+        np.array([answer.probabilities for answer in predictor.predict(texts)]) for predictor in (tuned, vote)
+    )
+
+    def right(weight: float) -> int:
+        return int((((1 - weight) * mine + weight * theirs).argmax(1) == labels).sum())
+
+    share = max(VOTE_WEIGHTS, key=lambda weight: (right(weight), -weight))
+    about = f"the tuned model with {share:.0%} of {vote.about}; the share is chosen on the validation split"
+    both = Average([tuned, vote], weights=(1 - share, share), about=about)
+    return Built(both, about, lambda: hash_of(tuned.model, base))
+
+
+_BUILDERS: dict[str, Callable[[Materials, Step], Built]] = {
+    "majority": _majority,
+    "bag-of-words": _bag_of_words,
+    **dict.fromkeys(("zero-shot", "zero-shot-contextual", "zero-shot-batch"), _prompt),
+    "zero-shot-prompts": _prompts,
+    **dict.fromkeys(("few-shot-1", "few-shot-4", "few-shot-8", "few-shot-16"), _prompt),
+    **dict.fromkeys(("retrieval-words", "retrieval-features"), _retrieval),
+    "nearest": _nearest,
+    "head": _head,
+    "lora": _lora,
+    "full": _full,
+    "both": _both,
+}
+
+
+def hash_of(*parts: PreTrainedModel | NDArray[np.float64]) -> str:
+    """Return the SHA-256 of weights, names and shapes included, in hexadecimal."""
+    found = hashlib.sha256()
+    for part in parts:
+        named: Iterable[tuple[str, torch.Tensor]]
+        named = (
+            [("", torch.as_tensor(part))]
+            if isinstance(part, np.ndarray)
+            else sorted(part.state_dict().items())
+        )
+        for name, weight in named:
+            found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+            found.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
