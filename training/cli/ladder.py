@@ -1,4 +1,4 @@
-"""The command that measures every way on the same rows: `python -m training ladder`.
+"""The commands that measure every way on the same rows: `python -m training ladder`, and `advise`.
 
 add_ladder(register, data_options, commands); watch(run, given)     # `resume` watches a ladder too
 """
@@ -13,7 +13,7 @@ from inference.common.errors import RunError
 from training.cli.publish import Commands, Register
 from training.ladder.order import CORE_HOUR_USD, COSTS, RUNGS, Order
 from training.runs import process
-from training.runs.run import LADDER, Run, create_run_of
+from training.runs.run import LADDER, Run, create_run_of, find_run, list_runs
 
 
 def add_ladder(
@@ -32,7 +32,13 @@ def add_ladder(
     sub.add_argument(
         "--labels", default="1000", metavar="NUMBERS", help="training labels, as 96,300,1000 (default: 1000)"
     )
-    sub.add_argument("--limit", type=int, default=0, metavar="N", help="take N test rows only (default: all)")
+    sub.add_argument(
+        "--limit",
+        type=int,
+        default=0,
+        metavar="N",
+        help="a quick look: take N test rows only, and at most N to choose on (default: all)",
+    )
     sub.add_argument("--base", default="auto", help="auto, embedded, a Hub id or a folder (default: auto)")
     sub.add_argument(
         "--dataset", default="auto", help="auto, embedded, a Hub id, a file or a folder (default: auto)"
@@ -52,6 +58,58 @@ def add_ladder(
         help="what the second picture draws accuracy against (default: ms)",
     )
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def add_advise(register: Register, commands: Commands) -> None:
+    """Add `advise` to the parser."""
+    sub = register(
+        commands,
+        "advise",
+        _advise,
+        "fine-tune, retrieve, or both? A recommendation from the numbers of a finished ladder",
+    )
+    sub.add_argument(
+        "run", nargs="?", metavar="LADDER", help="the ladder's name or folder (default: the newest)"
+    )
+    sub.add_argument(
+        "--labels", type=int, metavar="N", help="labels at hand (default: the most that the ladder used)"
+    )
+    sub.add_argument("--posts", type=int, default=10_000, metavar="N", help="posts a day (default: 10000)")
+    sub.add_argument(
+        "--changes",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="how often a month the subject changes, so that a model has to be trained anew (default: 0)",
+    )
+    sub.add_argument("--json", action="store_true", help="print it as one JSON object")
+
+
+def _advise(given: argparse.Namespace) -> int:
+    from training.ladder.advice import advise
+    from training.ladder.results import read_ladder
+
+    known = [run for run in list_runs(kind=LADDER) if run.status().state == "finished"]
+    if not (given.run or known):
+        raise RunError("There is no finished ladder yet. Measure one with `python -m training ladder`.")
+    run = find_run(given.run, kind=LADDER) if given.run else known[0]
+    ladder = read_ladder(run.path)
+    if ladder is None:
+        raise RunError(
+            f"The ladder {run.id} is {run.status().state}: it has no results yet. Take a finished one."
+        )
+    if given.posts < 0 or not 0 <= given.changes < float("inf") or (given.labels or 0) < 0:
+        raise RunError("--labels, --posts and --changes take numbers of 0 or more.")
+    most = max(step.labels_used for step in ladder.steps)
+    labels = most if given.labels is None else given.labels
+    advice = advise(ladder, labels=labels, posts_a_day=given.posts, changes_a_month=given.changes)
+    if given.json:
+        record = {"run": run.id, "way": advice.way, "step": advice.step.name, "sure": advice.sure}
+        record |= {"usd_a_month": advice.usd_a_month, "sentences": advice.sentences}
+        sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write("\n".join(advice.sentences) + "\n")
+    return 0
 
 
 def _ladder(given: argparse.Namespace) -> int:

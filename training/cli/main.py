@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     for add in (_add_train, _add_evaluate, _add_data, _add_runs, _add_resume, _add_cancel, _add_run):
         add(commands)
     cli_ladder.add_ladder(_command, _add_data_options, commands)
+    cli_ladder.add_advise(_command, commands)
     cli_publish.add_push(_command, commands)
     cli_publish.add_push_data(_command, commands)
     return top

@@ -63,7 +63,7 @@ def climb(run: Run, log: RunLog) -> None:
         log.event("data", **splits.report.to_json(), sentences=splits.report.sentences())
         _check_rows(splits, folder / "rows.json")
         steps = order.steps(labels=_budgets(order, splits, log), classes=len(splits.labels))
-        log.plan({"prepare": 5.0, **_planned(order, splits, steps)})
+        log.plan(_planned(order, splits, steps))
     left_out: dict[str, str] = {}
     materials = Materials(order, run.path, splits, log)
     for step in steps:

@@ -83,7 +83,7 @@ class Order:
     labels: tuple[int, ...] = (1000,)
     """How many training rows the rungs with labels get; each of these is a step."""
     limit: int = 0
-    """Test rows; 0: all."""
+    """Test rows, and the most validation rows; 0: all."""
     base: str = "auto"
     dataset: str = "auto"
     text_column: str = ""
@@ -118,7 +118,7 @@ class Order:
             "text_column": self.text_column,
             "label_column": self.label_column,
             "n_train": max(self.labels),
-            "n_validation": N_VALIDATION,
+            "n_validation": min(N_VALIDATION, self.limit or N_VALIDATION),
             "n_test": self.limit,
             "stratified": True,
             "seed": self.seed,

@@ -1,0 +1,72 @@
+"""Advice rests on what the ladder shows, says "can't tell yet" where it shows nothing, and counts costs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from inference.common.errors import DataError
+from inference.common.store import write_json
+from tests.training.ladder.test_results import TRUTH, answers, result
+from training.cli.main import main
+from training.ladder.advice import advise
+from training.ladder.results import Ladder, pairs_of
+from training.runs.run import LADDER, create_run_of
+
+
+def made(*, tuned=0.9, near=0.7, both=0.9, training=6.0, tuned_ms=10.0, near_ms=40.0):
+    """Return a ladder of four ways; each is wrong on the first rows."""
+    known = {
+        "zero-shot": (0.5, 20.0, 0, 0.0),
+        "nearest": (near, near_ms, 100, 0.0),
+        "lora": (tuned, tuned_ms, 100, training),
+        "both": (both, tuned_ms + near_ms, 100, training),
+    }
+    steps = [
+        result(name, accuracy, ms=ms, labels=labels, minutes=minutes)
+        for name, (accuracy, ms, labels, minutes) in known.items()
+    ]
+    wrong = {name: answers(wrong=range(round(400 * (1 - known[name][0])))) for name in known}
+    pairs = pairs_of(list(known), TRUTH, wrong, seed=1)
+    return Ladder(
+        labels=("a", "b"), n=400, n_validation=50, steps=tuple(steps), pairs=pairs, price=0.04, cores=2
+    )
+
+
+def test_what_is_shown_to_be_better_is_recommended_for_sure_unless_its_rival_is_as_good():
+    found = advise(made(both=0.7), labels=100, posts_a_day=1000)
+    assert (found.way, found.step.name, found.sure) == ("fine-tune", "lora", True)
+    assert sum(sentence.startswith("Not ") for sentence in found.sentences) == 3
+    assert any("shown to be better than retrieval with 100 labels" in said for said in found.sentences)
+    tie = advise(made(), labels=100, posts_a_day=1000)
+    assert (tie.way, tie.sure) == ("fine-tune", False), "the cheaper of two that are as good"
+    assert any(said.startswith("Can't tell yet whether both (both, 90.0") for said in tie.sentences)
+
+
+def test_few_labels_few_posts_and_a_changing_subject_change_the_advice():
+    assert advise(made(), labels=100, posts_a_day=0).way == "fine-tune"
+    close = made(near=0.89, both=0.9)
+    busy = advise(close, labels=100, posts_a_day=10_000_000, changes_a_month=0)
+    assert busy.way == "fine-tune", "a tweet costs a quarter"
+    changing = advise(close, labels=100, posts_a_day=10, changes_a_month=1000)
+    assert changing.way == "retrieve", "an index is only extended"
+    posts = next(said for said in changing.sentences if "posts a day on" in said)
+    training = 6 / 60 * 2 * 0.04 * 1001
+    saved = (40e-6 - 10e-6) * 30 / 1000
+    assert f"from {training / saved:,.0f} posts a day on" in posts
+    assert np.isclose(changing.usd_a_month, 40e-6 * 10 * 30 / 1000)
+    with pytest.raises(DataError, match=r"has 1 way\(s\) with at most 5 labels"):
+        advise(made(), labels=5, posts_a_day=10)
+
+
+def test_the_command_takes_the_newest_finished_ladder(capsys):
+    assert main(["advise"]) == 1
+    assert "There is no finished ladder yet" in capsys.readouterr().err
+    run = create_run_of(LADDER, {}, name="x")
+    write_json(run.path / "ladder.json", made().to_json())
+    assert main(["advise", run.id, "--json"]) == 0, "a named one is read whatever its state"
+    assert json.loads(capsys.readouterr().out)["way"] == "fine-tune"
+    write_json(run.path / "status.json", {"state": "finished"})
+    assert main(["advise", "--posts", "5"]) == 0
+    assert "Fine-tune: lora is right on 90.0" in capsys.readouterr().out
+    assert main(["advise", "--posts", "-5"]) == 1

@@ -1,0 +1,123 @@
+"""Fine-tune, retrieve, or both? Said in words, from the numbers of a ladder of one's own.
+
+    advice = advise(ladder, labels=1000, posts_a_day=50_000, changes_a_month=4)
+    advice.way, advice.sentences          # -> "retrieve", ("Retrieve: nearest-1000 …", …)
+
+Each way is represented by its most accurate step with at most the labels at hand. A way that is not shown to
+be worse than the best one is still in the race, and then the cheapest wins; the sentences say so. A subject
+that changes costs a new training each time for what is trained, and nothing for an index: it is extended.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from inference.common.errors import DataError
+from inference.common.wording import dollars, percent
+from training.ladder.results import Ladder, StepResult
+
+Way = Literal["prompt", "retrieve", "fine-tune", "both"]
+WAYS: dict[str, Way] = {
+    **dict.fromkeys(("retrieval-words", "retrieval-features", "nearest"), "retrieve"),
+    **dict.fromkeys(("bag-of-words", "head", "lora", "full"), "fine-tune"),
+    "both": "both",
+}
+"""The way of each rung; the others only ask the base, and `majority` is none."""
+DAYS = 30
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A recommendation and the figures that it rests on."""
+
+    way: Way
+    step: StepResult
+    sure: bool
+    """Whether its accuracy is shown to be better than that of every other way."""
+    usd_a_month: float
+    sentences: tuple[str, ...]
+
+
+def advise(ladder: Ladder, *, labels: int, posts_a_day: int, changes_a_month: float = 0.0) -> Advice:
+    """Return what to do with so many labels and posts, where the subject changes so often.
+
+    Raises DataError where the ladder has nothing to choose between.
+    """
+    best = _best_of_each(ladder, labels)
+    if len(best) < 2:
+        raise DataError(
+            f"The ladder has {len(best)} way(s) with at most {labels:,} labels, so there is no choice. "
+            "Measure more rungs, such as zero-shot-batch,nearest,lora,both, or name more labels."
+        )
+
+    def month(step: StepResult) -> float:
+        serving = step.usd_a_thousand * posts_a_day * DAYS / 1000
+        trained = WAYS.get(step.rung) in ("fine-tune", "both")
+        training = step.minutes_to_prepare / 60 * ladder.cores * ladder.price
+        return serving + (training * (1 + changes_a_month) if trained else 0.0)
+
+    top = max(best.values(), key=lambda step: step.scores.accuracy.value)
+    race = {way: step for way, step in best.items() if step is top or not _worse(ladder, step, top)}
+    way, step = min(race.items(), key=lambda one: (month(one[1]), one[0] == "both"))
+    accuracy = percent(step.scores.accuracy)
+    sentences = [
+        f"{way.capitalize()}: {step.name} is right on {accuracy} % of {step.n:,} test rows with "
+        f"{step.labels_used:,} labels, and costs {dollars(month(step))} a month."
+    ]
+    for other, rival in race.items():
+        if rival is not step:
+            sentences.append(
+                f"Can't tell yet whether {other} ({rival.name}, {percent(rival.scores.accuracy)} %, "
+                f"{dollars(month(rival))} a month) is better: {_pair(ladder, step, rival)}"
+            )
+    for other, rival in best.items():
+        if other not in race:
+            sentences.append(f"Not {other} ({rival.name}): {_pair(ladder, rival, top)}")
+    sentences += _break_even(ladder, best, changes_a_month)
+    return Advice(way, step, len(race) == 1, month(step), tuple(sentences))
+
+
+def _best_of_each(ladder: Ladder, labels: int) -> dict[Way, StepResult]:
+    found: dict[Way, StepResult] = {}
+    for step in ladder.ranked[::-1]:  # the most accurate comes last, and stays
+        if step.rung != "majority" and step.labels_used <= labels:
+            found[WAYS.get(step.rung, "prompt")] = step
+    return found
+
+
+def _worse(ladder: Ladder, step: StepResult, top: StepResult) -> bool:
+    pair = ladder.pair(step.name, top.name)
+    return pair is not None and pair.real
+
+
+def _pair(ladder: Ladder, one: StepResult, other: StepResult) -> str:
+    pair = ladder.pair(one.name, other.name)
+    return pair.sentence if pair else "they were not compared."
+
+
+def _break_even(ladder: Ladder, best: dict[Way, StepResult], changes_a_month: float) -> list[str]:
+    """Say from how many posts and labels on fine-tuning pays against retrieval."""
+    if not {"retrieve", "fine-tune"} <= best.keys():
+        return []
+    tuned, index = best["fine-tune"], best["retrieve"]
+    saved = (index.usd_a_thousand - tuned.usd_a_thousand) * DAYS / 1000  # a month, for each post a day
+    training = tuned.minutes_to_prepare / 60 * ladder.cores * ladder.price * (1 + changes_a_month)
+    posts = (
+        f"{tuned.name} costs less than {index.name} from {training / saved:,.0f} posts a day on."
+        if saved > 0
+        else f"{index.name} costs less than {tuned.name} at any number of posts."
+    )
+    counts = [
+        step.labels_used
+        for step in ladder.steps
+        for rival in ladder.steps
+        if WAYS.get(step.rung) == "fine-tune" and WAYS.get(rival.rung) == "retrieve"
+        if step.labels_used == rival.labels_used
+        if (pair := ladder.pair(step.name, rival.name)) and pair.real
+        if step.scores.accuracy.value > rival.scores.accuracy.value
+    ]
+    labels = (
+        f"Fine-tuning is shown to be better than retrieval with {min(counts):,} labels."
+        if counts
+        else "Fine-tuning is not shown to be better than retrieval with any measured number of labels."
+    )
+    return [posts, labels]
