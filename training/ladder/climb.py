@@ -29,7 +29,7 @@ from inference.artifact import read_record
 from inference.baselines import Explained, Predictor
 from inference.baselines.prompting import PROMPTS
 from inference.classifier import Prediction
-from inference.common.errors import DataError, TweetTuneError
+from inference.common.errors import DataError, RunError, TweetTuneError
 from inference.common.machine import cores
 from inference.common.store import sha256_of, write_bytes, write_json, write_text
 from inference.common.wording import percent
@@ -71,6 +71,8 @@ def climb(run: Run, log: RunLog) -> None:
             if not (folder / f"{step.name}.json").is_file():
                 try:
                     _measure(materials, step, folder, log)
+                except RunError:  # it is not the ladder that it was
+                    raise
                 except TweetTuneError as error:
                     traceback.print_exc()  # to log.txt
                     left_out[step.name] = str(error)
@@ -104,6 +106,7 @@ def _measure(materials: Materials, step: Step, folder: Path, log: RunLog) -> Non
     """Build a step's predictor, let it answer, and write down what was found."""
     gc.collect()
     _reset_peak()
+    materials.begin()
     started = time.perf_counter()
     built = build(materials, step)
     prepared = time.perf_counter()
@@ -130,7 +133,7 @@ def _measure(materials: Materials, step: Step, folder: Path, log: RunLog) -> Non
         scores=scored,
         calibration_error_after=after.expected_calibration_error,
         temperature=temperature,
-        minutes_to_prepare=(prepared - started) / 60,
+        minutes_to_prepare=(prepared - started + materials.saved_s) / 60,
         ms_a_tweet=1000 * seconds / len(test),
         usd_a_thousand=materials.order.price * cores() * seconds / 3600 * 1000 / len(test),
         peak_memory_mb=_peak_mb(),

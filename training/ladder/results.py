@@ -48,6 +48,7 @@ class StepResult:
     temperature: float
     """Chosen on the validation rows; above 1 softens."""
     minutes_to_prepare: float
+    """As if no other step had made a part of it: loading the base, vectors and training included."""
     ms_a_tweet: float
     """In batches, on the machine of the run."""
     usd_a_thousand: float

@@ -8,17 +8,20 @@ What several steps need (base, features, index, adapters) is made once and lies 
 ladder finds it again. No builder sees the test rows: they are only locked out of the index.
 """
 
+import dataclasses
 import gc
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from inference.artifact import read_record
 from inference.baselines import Predictor
@@ -26,20 +29,11 @@ from inference.baselines.bag_of_words import BagOfWords, LinearHead, Majority
 from inference.baselines.prompting import PROMPTS, Average, Prompted, balanced
 from inference.baselines.retrieval import By, FewShotRetrieval, Index, Neighbours, TrunkFeatures
 from inference.classifier import Classifier
-from inference.common.errors import BaseError, DataError
+from inference.common.errors import DataError, RunError
 from inference.common.store import write_json
 from training.data.load import Splits
 from training.data.splits import subset
-from training.fit.prepare import (
-    CALIBRATION_TEXTS,
-    SHARED,
-    Prepared,
-    Report,
-    Silent,
-    TrainingData,
-    base_prompt,
-    prepare,
-)
+from training.fit.prepare import CALIBRATION_TEXTS, SHARED, Report, Silent, TrainingData, base_prompt, prepare
 from training.fit.trainer import train
 from training.ladder.order import Order, Step
 from training.model.bases import resolve_base
@@ -52,8 +46,11 @@ from training.model.classifier import (
 )
 from training.recipes import Recipe, change, load_recipe
 
+T = TypeVar("T")
 BASE = "base.json"
 """Beside the steps: which base answered, and the hash of its weights as they were loaded."""
+MADE = "made.json"
+"""Beside the steps: the seconds that things took which several steps use."""
 RETRIEVED = 8
 """Examples that retrieval puts into a prompt."""
 VOTE_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -83,15 +80,34 @@ class Materials:
         self.labels = splits.labels
         self.validation = (list(splits.validation["text"]), list(splits.validation["label"]))
         self._base: LanguageModel | None = None
-        self._prepared: Prepared | None = None
-        self._indices: dict[int, Index] = {}
+        self._indices: dict[tuple[int, By], Index] = {}
+        self._seconds: dict[str, float] = read_record(folder / "steps", MADE) or {}
+        self._made: set[str] = set()
+        self._found: set[str] = set()
+
+    def begin(self) -> None:
+        """Begin a step."""
+        self._made, self._found = set(), set()
+
+    @property
+    def saved_s(self) -> float:
+        """The seconds that this step would have taken more, had no earlier one made what it found."""
+        return sum(self._seconds[name] for name in self._found - self._made)
+
+    def _shared(self, name: str, make: Callable[[], T]) -> T:
+        """Make a thing that later steps find, and keep how long that took."""
+        started = time.perf_counter()
+        thing = make()
+        self._made.add(name)
+        self._seconds[name] = max(time.perf_counter() - started, self._seconds.get(name, 0.0))
+        write_json(self.folder / "steps" / MADE, self._seconds)
+        return thing
 
     def forget(self) -> None:
-        """Free the memory of base and preparation: two networks at once would be one too many."""
+        """Free the memory of base and indices: two networks at once would be one too many."""
         for index in self._indices.values():
             index.close()
-        self._indices = {}
-        self._base = self._prepared = None
+        self._indices, self._base = {}, None
         gc.collect()
 
     def rows(self, count: int) -> list[int]:
@@ -115,21 +131,26 @@ class Materials:
         """The untouched base."""
         if self._base is None:
             self.forget()
-            base = resolve_base(self.recipe.base)
-            self.report.note(f"Base: {base.name} ({base.reason}).")
-            self._base = load_language_model(base)
+            self._base = self._shared("base", self._load)
             self._check(self._base)
-            if torch.cuda.is_available():
-                self._base.model.to("cuda")
+        self._found.add("base")
         return self._base
 
+    def _load(self) -> LanguageModel:
+        base = resolve_base(self.recipe.base)
+        self.report.note(f"Base: {base.name} ({base.reason}).")
+        lm = load_language_model(base)
+        if torch.cuda.is_available():
+            lm.model.to("cuda")
+        return lm
+
     def _check(self, lm: LanguageModel) -> None:
-        """Write down which base it is; raise BaseError where a resumed ladder meets another one."""
+        """Write down which base it is; raise RunError where a resumed ladder meets another one."""
         record = self.folder / "steps" / BASE
         found = {"name": lm.base.name, "revision": lm.base.revision, "sha256": hash_of(lm.model)}
         before = read_record(record.parent, BASE) or found
         if before["sha256"] != found["sha256"]:
-            raise BaseError(
+            raise RunError(
                 f"The base {lm.base.name} is not the one that this ladder began with ({before['name']}). "
                 "Start a new ladder."
             )
@@ -151,54 +172,62 @@ class Materials:
             name=base.base.name,
         )
 
-    def index(self, count: int) -> Index:
-        """Return an index of so many training rows, which the base's trunk makes the features of."""
+    def index(self, count: int, by: By) -> Index:
+        """Return an index of so many training rows; by features the base's trunk makes their vectors."""
         prompted = self.prompted()  # a base that is loaded anew takes the indices of the old one away
-        if count not in self._indices:
-            layers = trunk_depth(self.recipe, self.base.model.config) or self.base.depth
-            index = self._indices[count] = Index(
+
+        def make() -> Index:
+            layers = trunk_depth(self.recipe, prompted.engine.lm.config) or self.base.depth
+            features = TrunkFeatures(prompted, layers=layers, name=hash_of(prompted.engine.lm))
+            index = Index(
                 self.folder / f"index-{count}.sqlite",
                 self.labels,
-                features=TrunkFeatures(prompted, layers=layers, name=hash_of(self.base.model)),
+                features=features if by == "features" else None,
                 locked=[*self.splits.test["text"], *self.validation[0]],
             )
             texts, labels = self.train(count)
             index.add(texts, [self.labels[label] for label in labels])
-        return self._indices[count]
+            return index
+
+        name = f"index-{count}-{by}"
+        if (count, by) not in self._indices:
+            again = name in self._seconds  # its vectors lie in the file: only the first time is long
+            self._indices[count, by] = make() if again else self._shared(name, make)
+        self._found.add(name)
+        return self._indices[count, by]
 
     def adapted(self, count: int) -> Classifier:
         """Return the classifier that the recipe quick makes of so many rows, trained at most once."""
-        folder = self.folder / f"lora-{count}"
-        if not (folder / "tokenizer.json").is_file():  # written last
-            few = {"batch_size": 8, "epochs": 8.0} if count < 300 else {}
-            recipe = change(self.recipe, few)
-            if self._prepared is None:
-                self.forget()
-                data = TrainingData(self.splits)
-                self._prepared = prepare(self.recipe, self.folder, data=data, report=_Inner(self.report))
-                self._check(self._prepared.lm)
-            tuned = self._trained(self._prepared.take(self.rows(count)), recipe)
-            tuned.save_pretrained(folder)
-            self._prepared.tokenizer.save_pretrained(folder)
-        return Classifier.load(folder, engine="torch")
+        name = f"lora-{count}"
+        folder = self.folder / name
+        self._found.add(name)
+        if name in self._seconds and (folder / "tokenizer.json").is_file():  # written last
+            return Classifier.load(folder, engine="torch")
+        few = {"batch_size": 8, "epochs": 8.0} if count < 300 else {}
+        tuned, tokenizer = self._shared(name, lambda: self._tuned(change(self.recipe, few), count))
+        tuned.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return torch_classifier(tuned, tokenizer, name_or_path=name)
 
     def fully_tuned(self, count: int) -> Classifier:
         """Return the classifier whose weights are all trained on so many rows, by the recipe full."""
-        self.forget()
         same = {name: getattr(self.recipe, name) for name in SHARED}
         recipe = change(load_recipe("full"), {**same, "epochs": 3.0, "evals_per_epoch": 1})
-        prepared = prepare(
-            recipe, self.folder, data=TrainingData(self.splits), report=_Inner(self.report)
-        ).take(self.rows(count))
-        return torch_classifier(
-            self._trained(prepared, recipe, last=True), prepared.tokenizer, name_or_path=prepared.base.name
-        )
+        tuned, tokenizer = self._tuned(recipe, count)
+        return torch_classifier(tuned, tokenizer, name_or_path=f"full-{count}")
 
-    def _trained(self, prepared: Prepared, recipe: Recipe, *, last: bool = False) -> PreTrainedModel:
-        place = self.folder / f"checkpoints-{recipe.method}-{len(prepared.encoded_train)}"
-        tuned = train(prepared, recipe, checkpoints=place, report=_Inner(self.report), last=last)
+    def _tuned(self, recipe: Recipe, count: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        self.forget()
+        splits = dataclasses.replace(self.splits, train=self.splits.train.select(self.rows(count)))
+        report = _Inner(self.report)
+        prepared = prepare(recipe, self.folder, data=TrainingData(splits), report=report)
+        self._check(prepared.lm)
+        place = self.folder / f"checkpoints-{recipe.method}-{count}"
+        tuned = train(prepared, recipe, checkpoints=place, report=report, last=True)
         assert tuned is not None, "nobody asks it to stop midway"
-        return tuned.merge_and_unload(safe_merge=True) if recipe.method == "lora" else tuned
+        if recipe.method == "lora":
+            tuned = tuned.merge_and_unload(safe_merge=True)
+        return tuned, prepared.tokenizer
 
 
 class _Inner(Silent):
@@ -264,14 +293,16 @@ def _prompts(materials: Materials, step: Step) -> Built:
 
 def _retrieval(materials: Materials, step: Step) -> Built:
     by: By = "words" if step.rung == "retrieval-words" else "features"
-    few = FewShotRetrieval(materials.prompted(), materials.index(step.labels), k=RETRIEVED, by=by)
+    few = FewShotRetrieval(materials.prompted(), materials.index(step.labels, by), k=RETRIEVED, by=by)
     few.calibrate(materials.unlabelled)
     return Built(few, few.about, lambda: hash_of(few.prompted.engine.lm))
 
 
 def _vote(materials: Materials, count: int) -> Neighbours:
     texts, labels = materials.validation
-    return Neighbours.chosen(materials.index(count), texts, [materials.labels[label] for label in labels])
+    return Neighbours.chosen(
+        materials.index(count, "features"), texts, [materials.labels[label] for label in labels]
+    )
 
 
 def _nearest(materials: Materials, step: Step) -> Built:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from inference.common.errors import DataError, RunError
+from inference.common.store import write_json
 from tests.support import tweets, write_csv
 from training.cli.main import main
 from training.ladder import climb as climbing
@@ -60,6 +61,9 @@ def test_every_rung_is_there_on_the_same_rows(finished, order):
         assert step.usd_a_thousand == pytest.approx(
             step.ms_a_tweet / 1000 / 3600 * ladder.cores * order.price * 1000
         )
+    assert found["both-24"].minutes_to_prepare >= found["lora-24"].minutes_to_prepare, (
+        "it needs that training"
+    )
     many = found["few-shot-16"]
     assert many.dropped > 0, "24 examples don't fit into the tiny base's context"
     assert many.labels_used + many.dropped == LABELS, "nor are there 48"
@@ -124,6 +128,15 @@ def test_a_ladder_whose_data_has_changed_is_not_resumed(order, tmp_path):
     write_csv(data, tweets(240, seed=4))
     with pytest.raises(DataError, match="The data has changed since this ladder began"):
         climb(run, RunLog(run.path))
+
+
+def test_a_ladder_whose_base_has_changed_is_not_resumed(order):
+    run = create_run_of(LADDER, {**asdict(order), "rungs": ["majority", "zero-shot"]}, name="other")
+    (run.path / "steps").mkdir()
+    write_json(run.path / "steps" / "base.json", {"name": "another", "sha256": "0" * 64})
+    with pytest.raises(RunError, match="is not the one that this ladder began with"):
+        climb(run, RunLog(run.path))
+    assert read_ladder(run.path) is None
 
 
 def test_a_rung_whose_model_is_missing_is_left_out_and_said(order, tmp_path):
