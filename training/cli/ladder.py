@@ -4,16 +4,16 @@ add_ladder(register, data_options, commands); watch(run, given)     # `resume` w
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+from inference.common.command import print_json
 from inference.common.errors import RunError
 from training.cli.publish import Commands, Register
 from training.ladder.order import CORE_HOUR_USD, COSTS, RUNGS, Order
 from training.runs import process
-from training.runs.run import LADDER, Run, create_run_of, find_run, list_runs
+from training.runs.run import LADDER, Run, create_run_of, find_run, list_runs, with_whole_paths
 
 
 def add_ladder(
@@ -106,7 +106,7 @@ def _advise(given: argparse.Namespace) -> int:
     if given.json:
         record = {"run": run.id, "way": advice.way, "step": advice.step.name, "sure": advice.sure}
         record |= {"usd_a_month": advice.usd_a_month, "sentences": advice.sentences}
-        sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+        print_json(record)
     else:
         sys.stdout.write("\n".join(advice.sentences) + "\n")
     return 0
@@ -124,7 +124,8 @@ def _ladder(given: argparse.Namespace) -> int:
         price=given.price,
         cost=given.cost,
     )
-    _ = order.recipe  # a wrong setting is told before anything starts
+    recipe = with_whole_paths(order.recipe)  # a wrong setting is told before anything starts
+    order = replace(order, base=recipe.base, dataset=recipe.dataset)
     run = create_run_of(LADDER, asdict(order), name=order.dataset.rsplit("/", 1)[-1])
     process.start(run)
     return watch(run, given)
@@ -150,7 +151,7 @@ def watch(run: Run, given: argparse.Namespace) -> int:
     if ladder is None:
         raise RunError(f"{run.path} has no ladder.json. Start the ladder again.")
     if given.json:
-        sys.stdout.write(json.dumps({"run": run.id, **ladder.to_json()}, ensure_ascii=False) + "\n")
+        print_json({"run": run.id, **ladder.to_json()})
         return 0
     print_ladder(ladder)
     sys.stderr.write(f"Results and pictures: {run.path}/ladder.json, ladder.csv, intervals.png, cost.png\n")

@@ -196,7 +196,7 @@ def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
     with _writing(path, "Give another --run-dir."):
         path.mkdir(parents=True, exist_ok=True)
         path = path if run_dir else _new_folder(path, recipe.name)
-        save_recipe(_with_whole_paths(recipe), path / RECIPE)
+        save_recipe(with_whole_paths(recipe), path / RECIPE)
         write_json(path / STATUS, {"state": "queued", "started_at": time.time()})
     return Run(path)
 
@@ -212,7 +212,7 @@ def create_run_of(kind: str, order: JsonObject, *, name: str) -> Run:
     return Run(path, kind)
 
 
-def _with_whole_paths(recipe: Recipe) -> Recipe:
+def with_whole_paths(recipe: Recipe) -> Recipe:
     """Return a recipe whose files and folders are found from any folder: somebody may go on from another."""
     whole = {}
     for name in ("base", "dataset", "more_data"):
