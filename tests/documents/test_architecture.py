@@ -2,12 +2,15 @@
 
 import ast
 import functools
+import os
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
+from huggingface_hub import get_token
 
 from tests.support import REPOSITORY
 
@@ -180,6 +183,21 @@ def test_no_import_of_our_own_is_hidden_in_a_string(path):
     assert not hidden.search(path.read_text(encoding="utf-8"))
 
 
+def test_the_tests_see_nothing_of_a_user():
+    ours = Path(os.environ["HF_HOME"]).parent
+    assert Path.home().parent == ours and ours.name.startswith("tweettune-tests-")
+    assert get_token() is None and urllib.request.getproxies() == {}
+    assert not os.environ.keys() & {
+        "TZ",
+        "LC_ALL",
+        "COLUMNS",
+        "TERM",
+        "DISPLAY",
+        "PYTHONWARNINGS",
+        "XDG_CACHE_HOME",
+    }
+
+
 def loaded(statement: str) -> set[str]:
     """Return the top-level packages that a statement loads in a new process."""
     code = f"{statement}\nimport sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
@@ -211,7 +229,8 @@ def test_looking_at_runs_and_recipes_loads_nothing_heavy():
             "matplotlib",
         ]
     )
-    assert not loaded("import training.recipes, training.runs.run, training.cli.main") & heavy
+    looking = "import training.recipes, training.runs.run, training.cli.main"
+    assert not loaded(f"{looking}, training.publish, training.jobs.follow") & heavy
     assert not loaded("import inference, inference.common.errors, inference.cli, inference.labels") & heavy
 
 

@@ -4,12 +4,14 @@ import csv
 import os
 import pty
 import random
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from training import worker
 from training.runs.records import Status
 from training.runs.run import ACTIVE, Run
 
@@ -92,6 +94,17 @@ def wait_for(condition, *, seconds: float = 120.0, every: float = 0.005):
 def wait_until_ended(run: Run) -> Status:
     """Wait for the end of a run, whatever it is."""
     return wait_for(lambda: (s := run.status()).state not in ACTIVE and s, every=0.1)
+
+
+def work_here(run: Run, *options: str) -> int:
+    """Do a run's work as its process does, in this one, and put its signals back. Returns the exit status."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    try:
+        return worker.main([str(run.path), *options])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from app import create_app
 from inference.live.sources import SOURCES
+from inference.serving.process import listen
 from inference.serving.schema import Settings
 from inference.serving.service import Service
-from tests.support.served import free_port, wait_for
+from tests.support import wait_for
+from ui.account import read_settings
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
+from ui.server import Server
 from ui.state import Workbench, load_tuned
 
 
@@ -43,33 +44,35 @@ class Running:
 
 
 @contextlib.contextmanager
-def live_app(artifact: Path | None, *, sources: dict[str, Any] | None = None) -> Iterator[Running]:
-    """Serve the app with a model, whose sources may be replaced; it is ready when this returns."""
-    service = Service({"fine-tuned": "", "base": ""}, settings=Settings())
-    workbench = Workbench(model=str(artifact) if artifact else None, on_loaded=service.put)
-    feeds, duels = LiveFeeds({**SOURCES, **(sources or {})}), Duels(load_tuned)
-    port = free_port()
-    config = uvicorn.Config(
-        asyncio.run(_built(workbench, service, feeds, duels)),
-        host="127.0.0.1",
-        port=port,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
+def live_app(artifact: Path | None = None, *, sources: dict[str, Any] | None = None) -> Iterator[Running]:
+    """Serve the app in this process's environment; its sources may be replaced.
+
+    With an artifact its model and base are loaded when this returns; without one MODEL_ID's, or the newest
+    run's, is on its way.
+    """
+    service = Service({"fine-tuned": "", "base": ""}, settings=Settings(), expected=())
+    workbench = Workbench(
+        model=str(artifact or "") or read_settings().model_id,
+        on_expected=service.models.expect,
+        on_loaded=service.put,
     )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="app")
-    thread.start()
-    try:
-        wait_for(lambda: server.started)
-        if artifact:
-            workbench.use(str(artifact))
-            wait_for(lambda: workbench.model.base_state in ("ready", "failed"))
-        yield Running(f"http://127.0.0.1:{port}", workbench, feeds, duels)
-    finally:
-        feeds.stop_all()
-        server.should_exit = True
-        thread.join(30)
-        service.close()
+    feeds, duels = LiveFeeds({**SOURCES, **(sources or {})}), Duels(load_tuned)
+    app = asyncio.run(_built(workbench, service, feeds, duels))
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        server = Server(service, app, workbench, host="127.0.0.1", port=port)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="app")
+        thread.start()
+        try:
+            wait_for(lambda: server.started)
+            if artifact:
+                wait_for(lambda: workbench.model.base_state in ("ready", "failed"))
+            yield Running(f"http://127.0.0.1:{port}", workbench, feeds, duels)
+        finally:
+            feeds.stop_all()
+            server.should_exit = True
+            thread.join(30)
+            service.close()
 
 
 async def _built(workbench: Workbench, service: Service, feeds: LiveFeeds, duels: Duels) -> Any:

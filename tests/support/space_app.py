@@ -6,9 +6,12 @@ import hashlib
 import json
 import time
 
+import gradio.oauth
 import itsdangerous
+import pytest
 from gradio_client import Client
 
+from tests.support.live_app import live_app
 from tests.support.served import app
 
 SECRET = "a-secret-of-the-sign-in-of-this-space"
@@ -27,6 +30,18 @@ ENVIRONMENT = {
 def space(home, *arguments, **environment):
     """Run the app as a Space and yield its URL."""
     return app(home, *arguments, **{**ENVIRONMENT, **environment})
+
+
+@contextlib.contextmanager
+def space_here(home, **environment):
+    """Run the app as a Space in a thread of this process, whose environment is the Space's; yield its URL."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**ENVIRONMENT, "TWEETTUNE_HOME": str(home), **environment}.items():
+            patch.setenv(name, value)
+            if hasattr(gradio.oauth, name):  # which reads the environment when it is imported
+                patch.setattr(gradio.oauth, name, value)
+        with live_app() as running:
+            yield running.url
 
 
 def session(
@@ -52,7 +67,8 @@ def session(
 @contextlib.contextmanager
 def visitor(url: str, cookie: str = "", **headers: str):
     """Yield a client of the app: somebody signed in, or nobody."""
-    client = Client(url, verbose=False, headers={**({"Cookie": cookie} if cookie else {}), **headers})
+    headers = {**({"Cookie": cookie} if cookie else {}), **headers}
+    client = Client(url, verbose=False, headers=headers, httpx_kwargs={"timeout": 60})  # of a busy machine
     try:
         yield client
     finally:

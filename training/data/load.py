@@ -126,7 +126,7 @@ def spec_of(provenance: JsonObject, *, paths: bool = True) -> DataSpec | None:
 def held_out_texts(spec: DataSpec, *, hub: Hub | None = None) -> list[LabelledText]:
     """Return the rows of the test split, for the Replay source. Raises DataError like `load_splits`."""
     splits = load_splits(spec, hub=hub)
-    texts, ids = splits.test["text"], splits.test["label"]
+    texts, ids = splits.test["text"][:], splits.test["label"][:]
     return [LabelledText(text, splits.labels[i]) for text, i in zip(texts, ids, strict=True)]
 
 
@@ -284,7 +284,7 @@ def _check_train(train: _Rows, names: Sequence[str], where: str) -> None:
 
 
 def _balance(dataset: datasets.Dataset, names: Sequence[str]) -> dict[str, int]:
-    counts = Counter(dataset["label"])
+    counts = Counter(dataset["label"][:])  # a list: row by row it takes seconds
     return {name: counts[i] for i, name in enumerate(names)}
 
 
@@ -298,7 +298,7 @@ def _subset_notes(
             notes.append(
                 f"{wanted:,} {split} rows were asked for, but only {there:,} are there; all are used."
             )
-    if len(set(used["train"]["label"])) < 2:
+    if len(set(used["train"]["label"][:])) < 2:
         raise DataError(
             f"The {len(used['train'])} training rows taken are of one class only; take more of them, or "
             "stratified ones."

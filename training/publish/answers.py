@@ -41,7 +41,8 @@ def main() -> int:
         with hub_session(Timeouts(answer_s=float(order.get("timeout_s", 60.0)), tries=3)):
             found = answer(order)
     except Exception as error:
-        raise _refuse(error) from error
+        _write(refusal(error))
+        raise SystemExit(1) from error
     finally:
         shutil.rmtree(home, ignore_errors=True)
     _write(found)
@@ -57,13 +58,12 @@ def _listen(orders: list[str], arrived: threading.Event, home: Path) -> None:
     os._exit(3)
 
 
-def _refuse(error: Exception) -> SystemExit:
-    """Write what went wrong, a HubError by its kind and anything else as it is; return the exit to raise."""
+def refusal(error: Exception) -> JsonObject:
+    """Return what went wrong, as an answer: a HubError by its kind, and anything else as it is."""
     found = explained(error, "load the model")
     kind = type(error if type(found) is HubError else found).__name__
     why = f"{kind}: {one_line(error, longest=300)}" if type(found) is HubError else found.why
-    _write({"error": kind, "why": why, "todo": found.todo})
-    return SystemExit(1)
+    return {"error": kind, "why": why, "todo": found.todo}
 
 
 def _write(record: JsonObject) -> None:

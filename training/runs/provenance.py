@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
-import torch
 
 from inference.artifact import PROVENANCE, read_record
 from inference.common.errors import ArtifactError
@@ -179,6 +178,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> JsonObject:
     """Return what the run ran on."""
+    import torch  # noqa: PLC0415  (seconds, and a reader of records needs none of it)
+
     return {
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),

@@ -18,14 +18,13 @@ from inference.common.text import one_line
 from tests.support import REPOSITORY
 from tests.support.cards import EVIL
 from training.evaluate.scores import CalibrationBin
+from training.publish.card import pictures
 from training.publish.card.markdown import code, escape, fill, literal, table
-from training.publish.card.pictures import (
-    calibration_picture,
-    confusion_picture,
-    curves_picture,
-    drawable,
-    plain_axes,
-    png,
+from training.publish.card.pictures import drawable, plain_axes, png
+
+confusion_picture, calibration_picture, curves_picture = (  # drawn anew each time
+    picture.__wrapped__
+    for picture in (pictures.confusion_picture, pictures.calibration_picture, pictures.curves_picture)
 )
 
 RENDER = MarkdownIt("commonmark").enable("table")
@@ -117,6 +116,14 @@ def test_a_picture_is_small_shows_something_and_is_the_same_again(name):
     assert len(image.getcolors(1 << 20)) > 20
     assert image.getpixel((image.width - 1, 0)) == (255, 255, 255), "white paper, for dark pages"
     assert PICTURES[name]() == picture
+
+
+def test_the_same_numbers_are_drawn_once_and_others_anew(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "png", lambda draw, **size: drawn.append(size) or b"a picture")
+    for n in (3, 3, 4, 4, 3):
+        assert pictures.confusion_picture([[n, 1], [40, 60]], ("no", "yes")) == b"a picture"
+    assert len(drawn) == 3
 
 
 def test_a_confusion_matrix_is_bluest_where_most_rows_are():

@@ -1,6 +1,6 @@
 """A push meets trouble in its middle: what has arrived is not sent twice, and nobody's work is overwritten.
 
-The verification runs in this process, see `publishing.Here`; in a new process: test_publish_push.
+The verification runs in this process, see `publishing.Here`; in a new process: test_publish_verify.
 """
 
 import re

@@ -14,10 +14,10 @@ from inference.common.hub import HubSilent
 from tests.support import REPOSITORY
 from tests.support.exporting import exported
 from tests.support.hub_fixtures import ADA
-from tests.support.publishing import REPO, change_json, check_completes, copy_of, push_to
+from tests.support.publishing import REPO, Here, change_json, check_completes, copy_of, push_to
 from training.publish import VerificationFailed
 from training.publish.remote import PUSH_TIMEOUTS
-from training.publish.verify import PROBES, Answers, Verifier, compare
+from training.publish.verify import PROBES, Answers, compare
 
 
 @pytest.fixture
@@ -34,27 +34,41 @@ def lone_process(monkeypatch, tmp_path):
     return folder
 
 
-def test_a_push_is_verified_by_a_new_process_and_stamped(online, artifact, lone_process):
+def test_a_push_is_verified_by_new_processes_and_stamped(online, trained_gpt2, tmp_path, lone_process):
+    """The token is in no process's environment: whoever shares the machine's user could read it there."""
     online.lfs_over = 50_000
-    steps = []
-    done = push_to(online, artifact, progress=lambda step: steps.append(step.phase), timeouts=PUSH_TIMEOUTS)
+    artifact = exported(trained_gpt2.artifact, tmp_path / "mine" / "artifact")
+    steps, environments = [], []
+
+    def look(step):
+        steps.append(step.phase)
+        for child in psutil.Process().children() if step.phase == "verify" else []:
+            with contextlib.suppress(psutil.NoSuchProcess):  # another test's child, which has just ended
+                if "training.publish.answers" in child.cmdline():
+                    environments.append(str(child.environ()))
+
+    done = push_to(online, artifact, private=True, progress=look, timeouts=PUSH_TIMEOUTS)
     assert [c.title for c in online.commits(REPO)] == [
         "initial commit",
         "TweetTune: push of mine",
         f"Verified at commit {done.commit[:7]}",
     ]
     assert (done.changed, done.pr_url, done.verified.commit) == (True, None, done.commit)
-    assert done.commit_url == f"{online.endpoint}/{REPO}/commit/{done.commit}"
+    assert done.commit_url == f"{online.endpoint}/{REPO}/commit/{done.commit}" and online.repo(REPO).private
     assert done.verified.n_texts == 32 and done.verified.largest_difference <= 1e-4
     assert list(dict.fromkeys(steps)) == ["rights", "compare", "upload", "verify", "stamp", "done"]
+    assert len(environments) == 2 and not any(ADA in each for each in environments)
     files = online.files(REPO)
     card = files["README.md"].decode()
     assert f"Verified at commit [`{done.commit}`]" in card and "on 32 stored texts" in card
     record = json.loads(files["verification.json"])
     assert record["texts"] == list(PROBES) and record["labels"] == ["negative", "neutral", "positive"]
     assert all(abs(sum(row) - 1) < 1e-4 for row in record["probabilities"])
+    assert 30 <= done.verified.onnx_equal <= 32
+    assert f"`onnx/` gives the same label on {done.verified.onnx_equal} of them." in card
     check_nothing_leaked(online, artifact)
     assert list(lone_process.iterdir()) == []  # neither a cache nor a process's folder is left
+    assert push_to(online, artifact).changed is False  # the stamp tells all of it
 
 
 def check_nothing_leaked(hub, artifact) -> None:
@@ -66,28 +80,13 @@ def check_nothing_leaked(hub, artifact) -> None:
     assert storage and not [r for r in storage if "authorization" in r.headers]
 
 
-def test_a_private_repository_is_verified_with_the_token(online, artifact):
-    """The token is in no process's environment: whoever shares the machine's user could read it there."""
-    seen = []
-
-    def look(step):
-        for child in psutil.Process().children() if step.phase == "verify" else []:
-            with contextlib.suppress(psutil.NoSuchProcess):  # another test's child, which has just ended
-                if "training.publish.answers" in child.cmdline():
-                    seen.append(str(child.environ()))
-
-    done = push_to(online, artifact, private=True, timeouts=PUSH_TIMEOUTS, progress=look)
-    assert online.repo(REPO).private and done.verified.n_texts == 32
-    assert len(seen) == 2 and not any(ADA in environment for environment in seen)
-
-
 def test_an_adapter_alone_loads_and_answers_as_the_merged_model(online, artifact, trained_gpt2):
     base = {path.name: path.read_bytes() for path in trained_gpt2.base.iterdir()}
     commit = online.create_repo("crew/tiny-gpt2", files=base)
     record = json.loads((artifact / "provenance.json").read_text())
     record["base"] |= {"name": "crew/tiny-gpt2", "revision": commit}
     (artifact / "provenance.json").write_text(json.dumps(record))
-    done = push_to(online, artifact, adapter_only=True, timeouts=PUSH_TIMEOUTS)
+    done = push_to(online, artifact, adapter_only=True, verifier=Here)
     assert done.verified.largest_difference <= 1e-3
     files = set(online.files(REPO))
     assert {
@@ -99,8 +98,8 @@ def test_an_adapter_alone_loads_and_answers_as_the_merged_model(online, artifact
     assert not files & {"config.json", "model.safetensors"}
 
 
-class Tampering(Verifier):
-    """A real verification, before which the artifact here becomes another one."""
+class Tampering(Here):
+    """A verification before which the artifact here becomes another one."""
 
     def __init__(self, artifact, api, **more):
         other = artifact.parent / "other"
@@ -116,7 +115,7 @@ def test_other_labels_than_those_at_home_are_no_success(online, artifact):
     with pytest.raises(
         VerificationFailed, match="names its labels negative, neutral, positive, but they are a, b, c"
     ):
-        push_to(online, artifact, verifier=Renamed, timeouts=PUSH_TIMEOUTS)
+        push_to(online, artifact, verifier=Renamed)
     assert "verification.json" not in online.files(REPO)
     assert b"Verified at commit" not in online.files(REPO)["README.md"]
 
@@ -134,20 +133,14 @@ def test_probabilities_that_differ_are_told():
         compare(here, broken, where="x", tolerance=1e-4)
 
 
-def test_an_exported_network_is_asked_too(online, artifact, tmp_path):
-    online.lfs_over = 50_000
-    both = exported(artifact, tmp_path / "exported" / "artifact")
-    done = push_to(online, both, timeouts=PUSH_TIMEOUTS)
-    assert 30 <= done.verified.onnx_equal <= 32
-    card = online.files(REPO)["README.md"].decode()
-    assert f"`onnx/` gives the same label on {done.verified.onnx_equal} of them." in card
-    assert push_to(online, both, timeouts=PUSH_TIMEOUTS).changed is False  # the stamp tells all of it
-    network = both / "onnx" / "packed.onnx"
+def test_an_exported_network_that_can_not_be_loaded_is_no_success(online, trained_gpt2, tmp_path):
+    artifact = exported(trained_gpt2.artifact, tmp_path / "artifact")
+    network = artifact / "onnx" / "packed.onnx"
     network.write_bytes(network.read_bytes()[:-1] + b"?")
     with pytest.raises(
         VerificationFailed, match=r"could not be loaded \(ArtifactError: .*packed.onnx"
     ) as caught:
-        push_to(online, both, timeouts=PUSH_TIMEOUTS)
+        push_to(online, artifact, verifier=Here)
     assert "\n" not in str(caught.value) and "verification.json" not in online.files(REPO)
 
 

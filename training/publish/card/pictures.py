@@ -12,10 +12,11 @@ paper, so that they can be read on a dark page too. matplotlib takes a second to
 when there is something to draw.
 """
 
+import functools
 import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 import numpy as np
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+P = ParamSpec("P")
 INK, FAINT, GRID = "#1f2328", "#656d76", "#dee2e6"
 BLUE, ORANGE, GREY = "#005ab5", "#cc5500", "#8c959f"
 """Told apart by colour-blind people too."""
@@ -92,6 +94,23 @@ def drawable(word: str, *, instead: str, most: int = 16) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
+def _once(draw: Callable[P, bytes]) -> Callable[P, bytes]:
+    """Keep the last picture: a push fills its card twice with the same numbers, the second time stamped."""
+    last: dict[str, bytes] = {}
+
+    @functools.wraps(draw)
+    def drawn(*given: P.args, **options: P.kwargs) -> bytes:
+        numbers = repr((given, options))
+        if (picture := last.get(numbers)) is None:
+            picture = draw(*given, **options)
+            last.clear()
+            last[numbers] = picture
+        return picture
+
+    return drawn
+
+
+@_once
 def confusion_picture(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> bytes:
     """Return a confusion matrix: rows are true labels, the darker a cell the larger its share of the row.
 
@@ -121,6 +140,7 @@ def confusion_picture(matrix: Sequence[Sequence[int]], labels: Sequence[str]) ->
     return png(draw, width=150 + cell * count, height=(70 if count <= 6 else 160) + cell * count)
 
 
+@_once
 def calibration_picture(tuned: Sequence[CalibrationBin], base: Sequence[CalibrationBin] = ()) -> bytes:
     """Return a reliability diagram: how often each is right against how sure it is, by bin.
 
@@ -147,6 +167,7 @@ def calibration_picture(tuned: Sequence[CalibrationBin], base: Sequence[Calibrat
     return png(draw, width=460, height=440)
 
 
+@_once
 def curves_picture(loss: Sequence[Point], validation: Mapping[str, Sequence[Point]]) -> bytes:
     """Return loss and validation scores over the epochs, one chart above the other.
 
