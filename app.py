@@ -15,6 +15,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
 import gradio as gr
 from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
 
 from inference.common.command import take_any_text
 from inference.serving.app import answer_errors, refuse_other_methods
@@ -44,6 +45,7 @@ def create_app(
         return {"status": "ok", "model": workbench.model.state}
 
     mount_mcp(app, add_routes(app, service))
+    app.add_middleware(GZipMiddleware, minimum_size=2_000)  # the page is 380 kB, and 44 kB of it packed
     answer_errors(app, service)
     refuse_other_methods(app)
     return gr.mount_gradio_app(

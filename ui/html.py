@@ -18,6 +18,7 @@ import gradio as gr
 from inference.common.errors import TweetTuneError
 from inference.common.intervals import Interval
 from inference.labels import SENTIMENT
+from ui.sentences import said
 from ui.translations import text
 
 _PALETTE = 8  # tt-l-0 … tt-l-7 in theme.css
@@ -30,6 +31,7 @@ REMARK = '<div class="tt"><p class="muted small">${value}</p></div>'
 ACTIONS_JS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-action]');
+  if (button?.dataset.confirm && !confirm(button.dataset.confirm)) return;
   if (button) trigger('select', {action: button.dataset.action, value: button.dataset.value});
 });
 """
@@ -101,7 +103,7 @@ def tiles(entries: Sequence[tuple[str, str, str]]) -> str:
 
 def empty(title: str, next_step: str) -> str:
     """Draw an empty state: what is not there yet, and what to do."""
-    return f'<div class="tt-empty"><b>{esc(title)}</b>{esc(next_step)}</div>'
+    return f'<div class="tt-empty"><b>{esc(said(title))}</b>{esc(said(next_step))}</div>'
 
 
 def busy(message: str) -> str:
@@ -115,19 +117,28 @@ def busy(message: str) -> str:
 
 def note(message: str, css: str = "") -> str:
     """Draw one remark; `warn` and `bad` stand out."""
-    return f'<p class="tt-note {css}">{esc(message)}</p>'
+    return f'<p class="tt-note {css}">{esc(said(message))}</p>'
+
+
+def fold(title: str, body: str) -> str:
+    """Draw something under a line that opens it."""
+    return f'<details class="tt-details"><summary>{esc(title)}</summary>{body}</details>'
 
 
 def notes(sentences: Sequence[str]) -> str:
     """Draw remarks as a quiet list."""
     if not sentences:
         return ""
-    return f'<ul class="tt-notes">{"".join(f"<li>{esc(sentence)}</li>" for sentence in sentences)}</ul>'
+    return f'<ul class="tt-notes">{"".join(f"<li>{esc(said(sentence))}</li>" for sentence in sentences)}</ul>'
 
 
-def button(name: str, *, action: str, value: str, css: str = "", about: str = "") -> str:
-    """Draw a button whose click reaches Python as event data `action` and `value` (see `html`)."""
+def button(name: str, *, action: str, value: str, css: str = "", about: str = "", confirm: str = "") -> str:
+    """Draw a button whose click reaches Python as event data `action` and `value` (see `html`).
+
+    `confirm` is asked first.
+    """
     spoken = f' aria-label="{esc(name)}: {esc(about)}"' if about else ""
+    spoken += f' data-confirm="{esc(confirm)}"' if confirm else ""
     return (
         f'<button type="button" class="tt-btn {css}" data-action="{esc(action)}" data-value="{esc(value)}"'
         f"{spoken}>{esc(name)}</button>"
@@ -164,4 +175,6 @@ class as_gradio_error:  # noqa: N801  (a context manager, named as one reads it)
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         if isinstance(error, TweetTuneError):
-            raise gr.Error(str(error), print_exception=False, duration=12) from error
+            raise gr.Error(
+                said(str(error)), title=text("words.error"), print_exception=False, duration=12
+            ) from error

@@ -2,8 +2,9 @@
 
     demo = build(Workbench(model=None))
 
-It opens on Compare when there is a model, on Train when there is none, and on Train with a run's details for
-the address `?run=ID`. Knows nothing about what the tabs do.
+It opens on Compare when there is a model, on Train when there is none, and as the address says: `?tab=live`,
+`?run=ID` with a run's details on Train, `?text=…` with that text answered. Knows nothing about what the tabs
+do.
 """
 
 import os
@@ -16,22 +17,28 @@ from typing import Any
 import gradio as gr
 
 from inference.common.paths import runs_dir
+from training.runs.run import Run, running
 from ui.compare.tab import build_compare
 from ui.html import esc, html, page
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
 from ui.live.tab import build_live
+from ui.sentences import said
 from ui.state import Model, Workbench, load_tuned
 from ui.theme import MARK
 from ui.train.tab import build_train
 from ui.translations import I18N, text
 
+TABS = ("compare", "train", "live")
+PULSE_S = 5.0
+"""How often a page looks whether a run is at work, or another model was chosen."""
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 # Who has pressed a tab before the page's first answer stays there, and its timer ticks on: see ui/theme.py.
 _FIRST_TAB_JS = """(tab) => {
   const to = (more) => ({__type__: 'update', ...(window.ttTabPressed ? {} : more)});
   return [to({selected: tab}), to({active: tab === 'train'})];
 }"""
+_STORED_JS = "() => [sessionStorage.getItem('tt-text') || '']"
 
 
 def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | None = None) -> gr.Blocks:
@@ -42,63 +49,103 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
     with gr.Blocks(title="TweetTune", analytics_enabled=False, fill_width=True) as demo:
         head = html(elem_id="header")
         boot = gr.Timer(1.0, active=False)  # ticks while a model is being loaded
-        first_tab = gr.Textbox(visible="hidden")
-        with gr.Tabs(selected="train", elem_id="tabs") as tabs:
-            with gr.Tab(
-                I18N("tab.train"), id="train", elem_id="tab-train", render_children=True
-            ) as train_tab:
-                train = build_train(workbench)
+        pulse = gr.Timer(PULSE_S)
+        shown_head, shown_model = gr.State(""), gr.Textbox(visible="hidden")
+        first_tab, stored = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
+        with gr.Tabs(selected="compare" if workbench.model.source else "train", elem_id="tabs") as tabs:
             with gr.Tab(
                 I18N("tab.compare"), id="compare", elem_id="tab-compare", render_children=True
             ) as compare_tab:
                 compare = build_compare(workbench)
+            with gr.Tab(
+                I18N("tab.train"), id="train", elem_id="tab-train", render_children=True
+            ) as train_tab:
+                train = build_train(workbench)
             with gr.Tab(I18N("tab.live"), id="live", elem_id="tab-live", render_children=True) as live_tab:
                 live = build_live(workbench, feeds, duels)
 
         def loading() -> bool:
             return "loading" in (workbench.model.state, workbench.model.base_state)
 
-        def open_page(request: gr.Request) -> tuple[object, ...]:
-            run_id = request.query_params.get("run", "")
-            tab = "train" if run_id or not workbench.model.source else "compare"
-            return (header(workbench.model), tab, gr.Timer(active=loading()), run_id)
+        def follow(was: str, model: str) -> tuple[object, ...]:
+            """Draw the header where it has changed; say it when somebody has chosen another model."""
+            drawn, now = header(workbench.model, running()), workbench.model
+            since = str(now.since)
+            if model and since != model and now.state == "ready":
+                gr.Info(text("compare.changed_model", name=now.name), duration=8)
+            known = since if now.state != "loading" else model
+            return (gr.skip() if drawn == was else drawn, gr.Timer(active=loading()), drawn, known)
 
-        def follow() -> tuple[object, ...]:
-            return header(workbench.model), gr.Timer(active=loading())
+        def open_page(stored: str, request: gr.Request) -> tuple[object, ...]:
+            asked = request.query_params
+            run_id, tab = asked.get("run", ""), asked.get("tab", "")
+            if tab not in TABS:
+                tab = "train" if run_id or not workbench.model.source else "compare"
+            tweet = asked.get("text", "") or stored or gr.skip()
+            return (*follow("", ""), tab, run_id, tweet)
+
+        def arrive(tweet: str) -> tuple[object, ...]:
+            return compare.arrive(tweet) if not loading() else (gr.skip(),) * 3
 
         def timers(name: str) -> Callable[[], tuple[gr.Timer, gr.Timer]]:
             return lambda: (gr.Timer(active=name == "train"), gr.Timer(active=name == "live"))
 
+        was, told = [shown_head, shown_model], [head, boot, shown_head, shown_model]
+        answered = [compare.tweet, *compare.answers]
         for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):
             tab.select(timers(name), None, [train.timer, live.timer], **_QUIET)
-            tab.select(follow, None, [head, boot], **_QUIET)  # somebody else may have chosen another model
-        opened = demo.load(open_page, None, [head, first_tab, boot, train.chosen], **_QUIET)
+            tab.select(follow, was, told, **_QUIET)  # somebody else may have chosen another model
+        opened = demo.load(
+            open_page, stored, [*told, first_tab, train.chosen, compare.tweet], js=_STORED_JS, **_QUIET
+        )
         opened.then(None, first_tab, [tabs, train.timer], js=_FIRST_TAB_JS, **_QUIET)
         opened.then(train.refresh, train.inputs, train.outputs, **_QUIET)
         demo.load(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
-        compare_tab.select(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
+        shown_model.change(compare.refresh, compare.inputs, compare.outputs, **_QUIET).then(
+            compare.arrive, compare.tweet, answered, **_QUIET
+        )
         # What the browser keeps is there once the tab is open; at the page's own load it is not.
         live_tab.select(live.adopt, [live.stored, live.view], live.view, **_QUIET).then(
             live.refresh, live.inputs, live.outputs, **_QUIET
         )
         live_tab.select(live.choices, None, live.second, **_QUIET)
-        boot.tick(follow, None, [head, boot], **_QUIET).then(
-            compare.refresh, compare.inputs, compare.outputs, **_QUIET
-        )
+        pulse.tick(follow, was, told, **_QUIET)
+        boot.tick(follow, was, told, **_QUIET).then(arrive, compare.tweet, answered, **_QUIET)
         for changed in train.model_changed:
-            changed.then(follow, None, [head, boot], **_QUIET).then(
-                lambda: "", None, compare.answers, **_QUIET
-            )
+            changed.then(follow, was, told, **_QUIET)
     demo.queue(max_size=64, default_concurrency_limit=4)
     return demo
 
 
-def header(model: Model) -> str:
-    """Draw the header line."""
+def header(model: Model, at_work: Run | None = None) -> str:
+    """Draw the header line: what this is, the model and its base, and the run that is at work."""
     mark = MARK.format(fill="var(--tt-accent)", stroke="var(--tt-on-accent)")
+    gain = f'<p class="tt-gain">{esc(_gain(model))}</p>'
     return page(
-        f'<h1 class="tt-brand">{mark}TweetTune</h1>{_model_fact(model)}{_base_fact(model)}', "tt-head"
+        f'<h1 class="tt-brand">{mark}TweetTune</h1>{gain}{_model_fact(model)}{_base_fact(model)}'
+        f"{_at_work(at_work)}",
+        "tt-head",
     )
+
+
+def _gain(model: Model) -> str:
+    """Say in one sentence what this is and, of a model that was measured, what was gained."""
+    evaluation, data = model.evaluation(), (model.provenance() or {}).get("data") or {}
+    if model.state != "ready" or not evaluation or not evaluation.tuned:
+        return text("header.what")
+    rows = ((data.get("rows") or {}).get("train") or {}).get("used")
+    after = text.percent(evaluation.tuned.scores.accuracy.value)
+    if not evaluation.base or not isinstance(rows, int):
+        return text("header.right", after=after)
+    before = text.percent(evaluation.base.scores.accuracy.value)
+    return text("header.gain", n=text.number(rows), before=before, after=after)
+
+
+def _at_work(run: Run | None) -> str:
+    if run is None:
+        return ""
+    share = text.percent(run.status().progress, 0)
+    return f'<a class="tt-work" href="?run={quote(run.id)}">{esc(text("header.at_work", share=share))}</a>'
 
 
 def _model_fact(model: Model) -> str:
@@ -112,8 +159,9 @@ def _model_fact(model: Model) -> str:
     link = ""
     if model.run and model.run.path.parent == runs_dir():
         link = f'<a href="?run={quote(model.run.id)}">{esc(text("header.run"))}</a>'
-    engine = model.tuned.engine.name if model.tuned else ""
-    return _fact(text("header.model"), model.name, engine, link)
+    return _fact(
+        text("header.model"), model.name, link=link, more=model.tuned.engine.name if model.tuned else ""
+    )
 
 
 def _base_fact(model: Model) -> str:
@@ -121,14 +169,20 @@ def _base_fact(model: Model) -> str:
     base = provenance.get("base") or {}
     if not base:
         return _fact(text("header.base"), "auto", text("header.base_auto")) if model.state == "none" else ""
-    why = base.get("reason", "")
+    why = ""
     if model.base_state == "loading":
-        why = f"{why}; {text('header.loading')}" if why else text("header.loading")
+        why = text("header.loading")
     elif model.base_state == "failed":
         why = text("header.base_missing")
-    return _fact(text("header.base"), base.get("name", ""), why)
+    return _fact(text("header.base"), str(base.get("name", "")), why, more=str(base.get("reason", "")))
 
 
-def _fact(key: str, value: str, why: str = "", link: str = "") -> str:
-    reason = f'<span class="why">{esc(why)}</span>' if why else ""
-    return f'<div class="tt-fact"><span class="k">{esc(key)}</span><b>{esc(value)}</b>{reason}{link}</div>'
+def _fact(key: str, value: str, why: str = "", link: str = "", more: str = "") -> str:
+    """Draw a fact, with what matters at once (`why`) and what is read on demand (`more`)."""
+    reason = f'<span class="why">{esc(said(why))}</span>' if why else ""
+    about = (
+        f'<details class="tt-i"><summary aria-label="{esc(text("header.more"))}">i</summary>' if more else ""
+    )
+    about += f"<span>{esc(said(more))}</span></details>" if more else ""
+    what = f'<span class="k">{esc(key)}</span><b>{esc(said(value))}</b>'
+    return f'<div class="tt-fact">{what}{reason}{link}{about}</div>'

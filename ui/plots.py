@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.common.intervals import Interval
+from training.evaluate.scores import TUNED, CalibrationBin, Evaluation, System
 from ui.html import esc, label_class
 from ui.translations import text
 
@@ -41,6 +42,8 @@ def line_chart(series: Sequence[Series], *, title: str, x_last: float = 0, perce
     def place(x: float, y: float) -> tuple[float, float]:
         return x / right, (y - low) / (high - low)
 
+    digits = 0 if all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks) else 1
+    write = (lambda y: text.percent(y, digits)) if percent else text.short
     body = "".join(_grid_line(place(0, tick)[1]) for tick in ticks)
     dots = ""
     for line in drawn:
@@ -48,8 +51,11 @@ def line_chart(series: Sequence[Series], *, title: str, x_last: float = 0, perce
         path = " ".join(f"{x * _WIDTH:.1f},{(1 - y) * _HEIGHT:.2f}" for x, y in placed)
         body += f'<polyline class="line {"thin" if line.thin else ""} tt-s-{line.css}" points="{path}"/>'
         if line.dots:
-            dots += "".join(_dot(x, y, line.css) for x, y in placed)
-    write = (lambda y: text.percent(y, 0)) if percent else text.short
+            dots += "".join(
+                _dot(*place(x, y), line.css, f"{line.name}, {text.short(x)}: {write(y)}")
+                for x, y in line.points
+                if math.isfinite(y)
+            )
     labels = "".join(_y_tick(place(0, tick)[1], write(tick)) for tick in ticks)
     x_ticks = [tick for tick in nice_ticks(0, right, most=5) if tick <= right]
     labels += "".join(_x_tick(tick / right, text.short(tick)) for tick in x_ticks)
@@ -109,6 +115,63 @@ def band_chart(
     ticks = "".join(_y_tick(y, _points(value)) for y, value in places)
     ticks += _x_tick(0.0, ago) + _x_tick(1.0, text("live.now"))
     return _frame(body, ticks + dots, name=title)
+
+
+def system_name(system: System) -> str:
+    """Return what a system of an evaluation is called on the page."""
+    key = f"system.{system.name.replace(' ', '_').replace('-', '_')}"
+    return text(key) if text.has(key) else system.name
+
+
+def systems_chart(evaluation: Evaluation, *, title: str) -> str:
+    """Draw the accuracy of all systems of an evaluation on one axis."""
+    rows = [
+        (system_name(each), each.scores.accuracy, "validation" if each.name == TUNED else "train")
+        for each in evaluation.systems
+    ]
+    return dot_chart(rows, title=title)
+
+
+def dot_chart(rows: Sequence[tuple[str, Interval, str]], *, title: str) -> str:
+    """Draw shares with their intervals on one axis from 0 to 1: (name, score, class) rows, tt-s-… classes."""
+    drawn = ""
+    for name, score, css in rows:
+        low, high = (min(max(end, 0.0), 1.0) for end in (score.low, score.high))
+        drawn += (
+            f'<span class="name">{esc(name)}</span><span class="track tt-s-{css}">'
+            f'<i class="whisker" style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></i>'
+            f'<i class="dot" style="left:{100 * score.value:.1f}%"></i></span>'
+            f'<span class="num">{esc(text.percent(score.value))} '
+            f'<span class="interval">({esc(text.interval(score))})</span></span>'
+        )
+    spoken = ", ".join(f"{name} {text.percent(score.value)}" for name, score, _ in rows)
+    return f'<div class="tt-dots" role="img" aria-label="{esc(f"{title}: {spoken}")}">{drawn}</div>'
+
+
+def reliability_chart(lines: Sequence[tuple[str, str, Sequence[CalibrationBin]]], *, title: str) -> str:
+    """Draw how often each is right against how sure it is: (name, class, bins); on the diagonal is honest."""
+    body = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0))
+    body += f'<line class="grid diagonal" x1="0" y1="{_HEIGHT}" x2="{_WIDTH:.0f}" y2="0"/>'
+    dots, spoken = "", []
+    for name, css, bins in lines:
+        if not bins:
+            continue
+        at = " ".join(f"{b.confidence * _WIDTH:.1f},{(1 - b.accuracy) * _HEIGHT:.2f}" for b in bins)
+        body += f'<polyline class="line tt-s-{css}" points="{at}"/>'
+        for each in bins:
+            told = f"{name}: {_sure_right(each.confidence, each.accuracy)} (n = {text.number(each.n)})"
+            dots += _dot(each.confidence, each.accuracy, css, told)
+        n = sum(each.n for each in bins)
+        sure, right = (sum(getattr(b, key) * b.n for b in bins) / n for key in ("confidence", "accuracy"))
+        spoken.append(f"{name} {_sure_right(sure, right)}")
+    ticks = "".join(_y_tick(y, text.percent(y, 0)) for y in (0.0, 0.5, 1.0))
+    ticks += "".join(_x_tick(x, text.percent(x, 0)) for x in (0.0, 0.25, 0.5, 0.75, 1.0))
+    keys = legend([(f"tt-s-{css}", name) for name, css, bins in lines if bins])
+    return titled(title, keys, _frame(body, ticks + dots, name=f"{title}: {', '.join(spoken)}"))
+
+
+def _sure_right(sure: float, right: float) -> str:
+    return f"{text.percent(sure, 0)} → {text.percent(right, 0)}"
 
 
 def _runs(bands: Sequence[Interval | None]) -> list[list[tuple[int, Interval]]]:
@@ -198,5 +261,6 @@ def _x_tick(x: float, written: str) -> str:
     return f'<span class="tick x{css}" style="left:{100 * x:.2f}%">{esc(written)}</span>'
 
 
-def _dot(x: float, y: float, css: str) -> str:
-    return f'<span class="dot tt-s-{css}" style="left:{100 * x:.2f}%;bottom:{100 * y:.2f}%"></span>'
+def _dot(x: float, y: float, css: str, told: str = "") -> str:
+    title = f' title="{esc(told)}"' if told else ""
+    return f'<span class="dot tt-s-{css}" style="left:{100 * x:.2f}%;bottom:{100 * y:.2f}%"{title}></span>'

@@ -28,14 +28,10 @@ _SANS = (
     "sans-serif",
 )
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
-# Gradio 6 translates labels by the browser's language; the document has to say which one it is in. A tab that
-# was pressed before the page knew where to open must stay open: see ui/page.py.
-_SCRIPT = """
-document.documentElement.lang = /^pt/i.test(navigator.language) ? 'pt-BR' : 'en';
-document.addEventListener('click', (event) => {
-  if (event.isTrusted && event.target.closest('#tabs [role=tab]')) window.ttTabPressed = true;
-}, true);
-"""
+# The document says its language, which Gradio does not. A tab that was pressed before the page knew where to
+# open stays open: see ui/page.py. Enter asks; what is typed outlives a lost connection, dimming the answer to
+# what was typed before; tabs and texts stand in the address, so that Back works.
+_SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 
 
 def head() -> str:

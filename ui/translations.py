@@ -106,7 +106,7 @@ class Texts:
 
     def number(self, value: float, digits: int = 0) -> str:
         """Write a number with the language's separators."""
-        plain = f"{value:,.{digits}f}"
+        plain = f"{value:,.{digits}f}".replace("-", "−")
         return plain if self.language == DEFAULT else plain.translate(str.maketrans(",.", ".,"))
 
     def short(self, value: float) -> str:
@@ -130,9 +130,13 @@ class Texts:
         whole = max(0, round(seconds))
         if whole < 60:
             return f"{whole}\u00a0s"
-        if whole < 3600:
-            return f"{whole // 60}\u00a0min {whole % 60:02d}\u00a0s"
-        return f"{whole // 3600}\u00a0h {whole % 3600 // 60:02d}\u00a0min"
+        big, small, names = (
+            (whole // 60, whole % 60, "min s")
+            if whole < 3600
+            else (whole // 3600, whole % 3600 // 60, "h min")
+        )
+        first, second = names.split()
+        return f"{big}\u00a0{first}" + (f" {small:02d}\u00a0{second}" if small else "")
 
     def when(self, seconds: float | None, *, now: float) -> str:
         """Write a point of time, given in seconds since the epoch, as seen from `now`."""

@@ -30,7 +30,7 @@ FLOORS = {
         {"artifact", "labels", "prompt", "tables", "trunk"},
         {"engine"},
         {"classifier"},
-        {"baselines", "export", "live", "scoring", "serving"},
+        {"baselines", "explain", "export", "live", "scoring", "serving"},
         {"cli"},
         {"__init__", "__main__"},
     ),
@@ -49,6 +49,7 @@ FLOORS = {
     ),
     "ui": (
         {"translations", "theme", "gpu"},
+        {"sentences"},
         {"html"},
         {"account", "plots"},
         {"pushes"},

@@ -54,16 +54,16 @@ def test_a_newcomer_trains_reloads_uses_compares_and_streams(opened, tmp_path, t
         wait_for(lambda: points() > first)
         expect(panel.locator("[role=progressbar]")).to_be_visible()
         expect(panel).to_contain_text("left")
-        page.locator("#start-training").click()
-        expect(page.get_by_text("is still running")).to_be_visible()
+        expect(page.locator("#start-training")).to_be_disabled()
 
         page.reload()
+        expect(page.locator("#header .tt-work")).to_contain_text("Training")
         expect(panel.locator("polyline").first).to_be_visible()
         expect(page.locator("#run-list tbody tr")).to_have_count(1)
         expect(panel.locator(".tt-state")).to_have_text("finished", timeout=120_000)
 
         panel.get_by_role("button", name="Use this model").click()
-        expect(page.locator("#header")).to_contain_text("its run")
+        expect(page.locator("#header")).to_contain_text("view run")
         tab(page, "Compare")
         expect(page.locator("#scoreboard")).to_contain_text("95 % intervals")
         page.locator("#tweet textarea").fill("what a wonderful day <img src=x onerror=alert(1)>")
@@ -93,7 +93,7 @@ def test_it_opens_on_compare_with_a_model_and_on_the_run_of_an_address(opened, u
     page = opened(url)
     expect(page.get_by_role("tab", name="Compare", exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.locator("#header")).to_contain_text("first")
-    page.get_by_role("link", name="its run").click()
+    page.get_by_role("link", name="view run").click()
     expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.locator("#run-panel h2")).to_have_text("first")
 
@@ -101,7 +101,7 @@ def test_it_opens_on_compare_with_a_model_and_on_the_run_of_an_address(opened, u
 def test_a_tab_pressed_before_the_server_has_answered_stays_open(opened, url):
     gate = Gate()
     page = opened(url, hold=gate)
-    expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Compare", exact=True)).to_have_attribute("aria-selected", "true")
     tab(page, "Live")
     wait_for(lambda: page.wait_for_timeout(50) or gate.held)
     gate.open()
@@ -132,12 +132,16 @@ def test_the_list_of_posts_holds_still_under_the_pointer(opened, url):
 def test_the_keyboard_alone_is_enough(opened, url):
     page = opened(url)
     expect(page.locator("#scoreboard")).to_contain_text("Scoreboard")
-    page.locator("#tweet textarea").focus()
+    expect(page.locator("#answers [role=status]")).to_be_visible()  # the first example is answered on arrival
+    page.locator("#tweet textarea").fill("")
     page.keyboard.type("so happy today")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("really")
+    page.keyboard.press("Enter")
+    expect(page.locator("#heat .tt-heat").first).to_contain_text("really")
+    assert "text=so+happy+today%0Areally" in page.url
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "compare"
-    page.keyboard.press("Enter")
-    expect(page.locator("#answers .tt-label").first).to_be_visible()
     page.get_by_role("tab", name="Train", exact=True).focus()
     page.keyboard.press("Enter")
     expect(page.locator("#run-list")).to_be_visible()

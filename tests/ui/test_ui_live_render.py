@@ -185,7 +185,7 @@ def test_shifts_and_drift_are_told_in_words_with_their_numbers():
         portuguese = view.watch(seen)
     assert "O sentimento líquido caiu de +10 para −20 pontos" in portuguese and "20,5 tokens" in portuguese
     calm = view.watch(dataclasses.replace(seen, shifts=(), drift=None))
-    assert "No shift beyond chance" in calm and "Not known" in calm
+    assert "No change so far." in calm and "Not known" in calm
     few = view.drift(Drift(9, "unknown"))
     assert "9 of the 50 that it takes" in few
 

@@ -1,5 +1,6 @@
 """What the tabs draw: nothing from outside becomes markup, colours are constant, empty states lead on."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -20,6 +21,7 @@ from training.evaluate.scores import (
     SINGLE_SCORES,
     TUNED,
     Answer,
+    CalibrationBin,
     Comparison,
     Disagreement,
     Evaluation,
@@ -225,7 +227,7 @@ def test_colours_have_the_contrast_that_wcag_asks_for(mode):
 def test_a_score_is_written_with_its_interval_and_unit_in_each_language():
     english = render_compare.scoreboard(evaluation())
     assert "74.5\u00a0%" in english and "(71.0 – 78.0)" in english and "n = 20" in english
-    assert "Fine-tuning is better." in english
+    assert "corrects 9 tweets that the base got wrong, and breaks 2" in english
     with speaking("pt-BR"):
         portuguese = render_compare.scoreboard(evaluation())
     assert "74,5\u00a0%" in portuguese and "negativo" in portuguese and "A diferença é real." in portuguese
@@ -262,18 +264,19 @@ def test_a_run_at_work_shows_percent_phase_time_left_and_cancel():
 
 
 @pytest.mark.parametrize(
-    ("state", "loaded", "action"),
+    ("state", "loaded", "actions"),
     [
-        ("finished", "", "use"),
-        ("cancelled", "", "resume"),
-        ("interrupted", "", "resume"),
-        ("failed", "", "resume"),
-        ("finished", "20260101-quick", None),
+        ("finished", "", ["use", "delete"]),
+        ("cancelled", "", ["resume", "delete"]),
+        ("interrupted", "", ["resume", "delete"]),
+        ("failed", "", ["resume", "delete"]),
+        ("running", "", ["cancel"]),
+        ("finished", "20260101-quick", ["tab"]),
     ],
 )
-def test_what_can_be_done_with_a_run_depends_on_its_state(state, loaded, action):
+def test_what_can_be_done_with_a_run_depends_on_its_state(state, loaded, actions):
     drawn = render_train.run_panel(view(state, message="Why."), now=0, loaded=loaded)
-    assert re.findall(r'data-action="(\w+)"', drawn) == ([action] if action else [])
+    assert re.findall(r'data-action="(\w+)"', drawn) == actions
 
 
 def test_a_live_snapshot_shows_all_its_counts_and_who_was_right():
@@ -325,3 +328,89 @@ def test_long_curves_are_thinned_and_a_torn_line_is_passed_over(tmp_path):
     assert len(seen.loss) < 300 and seen.loss[-1][0] == 1000
     assert seen.smooth_loss[0] == (1.0, pytest.approx(1.0)) and seen.curve("accuracy") == ((500.0, 0.6),)
     assert seen.active and seen.evaluation is None
+
+
+def test_two_answers_are_told_in_a_sentence_and_held_against_the_true_label():
+    calm = Told("neutral", (0.1, 0.8, 0.1))
+    drawn = render_compare.answers(
+        ("run", LABELS, Told()), ("b", LABELS, calm), tweet="so it is", truth="positive"
+    )
+    assert "They disagree: the base says neutral, fine-tuned positive." in drawn and 'role="status"' in drawn
+    assert drawn.count("✓ right") == 1 and drawn.count("✗ wrong") == 1 and "True label" in drawn
+    assert 'data-value="SO IT IS"' in drawn and "it is not true that so it is" in drawn
+    same = render_compare.answers(("run", LABELS, Told()), ("b", LABELS, Told()))
+    assert "They agree: both say positive." in same and "✓" not in same and "data-action" not in same
+    with speaking("pt-BR"):
+        told = render_compare.answers(("run", LABELS, Told()), ("b", LABELS, calm))
+    assert "Discordam: a base diz neutro, o ajustado positivo." in told
+
+
+def test_what_changed_is_one_bar_whose_parts_filter():
+    drawn = render_compare.scoreboard(evaluation())
+    Checker(drawn)
+    assert "right before and after 13, corrected 9, broken 2, wrong before and after 0" in drawn
+    assert re.findall(r'data-action="filter" data-value="(\w+)"', drawn) == ["tuned", "base", "neither"]
+    assert 'class="tt-dots"' in drawn and "Confusion matrices" in drawn and "Change, in points" in drawn
+
+
+def test_reliability_is_drawn_and_said_in_words():
+    found = evaluation()
+    bins = (CalibrationBin(0.4, 0.5, 10, 0.45, 0.4), CalibrationBin(0.9, 1.0, 30, 0.95, 0.8))
+    systems = tuple(
+        dataclasses.replace(each, scores=dataclasses.replace(each.scores, calibration=bins))
+        for each in found.systems
+    )
+    drawn = render_compare.scoreboard(dataclasses.replace(found, systems=systems))
+    Checker(drawn)
+    assert "it is right 80\u00a0% of the time (n = 30)" in drawn and "95\u00a0% → 80\u00a0% (n = 30)" in drawn
+
+
+def test_disagreements_come_surest_mistake_first_and_can_be_searched():
+    def row(words, base, tuned):
+        return Disagreement(words, "positive", Answer("negative", base), Answer("positive", tuned))
+
+    rows = [row("a so so day", (0.5, 0.5), (0.1, 0.9)), row("Great day", (0.9, 0.1), (0.4, 0.6))]
+    assert [one.text for one in render_compare.found_among(rows, "all")] == ["Great day", "a so so day"]
+    assert [one.text for one in render_compare.found_among(rows, "tuned", "GREAT")] == ["Great day"]
+    assert render_compare.found_among(rows, "base") == []
+    drawn = render_compare.disagreements(rows, LABELS, only="all", most=5, search="so so")
+    assert "1 of 1 shown" in drawn and "Great" not in drawn and "✓" in drawn and "✗" in drawn
+
+
+def test_programs_are_given_this_very_address_and_text():
+    drawn = render_compare.in_code("https://a.example", 'it\'s "so"')
+    Checker(drawn)
+    assert "https://a.example/mcp" in drawn and drawn.count("https://a.example") == 4
+    assert "it\\u0027s" in drawn and "</script" not in drawn
+
+
+def test_words_that_moved_an_answer_are_marked_by_their_weight():
+    drawn = render_compare.heat([("tuned", "positive", (("so", 0.01), (EVIL, -0.4), ("happy", 0.8)))])
+    Checker(drawn)
+    assert "--heat:1.00" in drawn and 'class="against"' in drawn and "−40.0" in drawn
+    assert render_compare.heat([]) == ""
+
+
+def test_a_finished_run_opens_with_its_result_and_folds_the_rest():
+    drawn = render_train.run_panel(
+        view("finished", evaluation=evaluation(), notes=("One.", "Two.")), now=2_000.0
+    )
+    assert (
+        drawn.index("on the test split, n = 20")
+        < drawn.index("<summary>Curves")
+        < drawn.index("2 notes on data")
+    )
+    loaded = render_train.run_panel(view("finished"), now=0, loaded="20260101-quick")
+    assert 'data-action="tab" data-value="compare"' in loaded and 'data-action="delete"' not in loaded
+    assert render_train.short_name("20261125-150038-smoke") == "smoke"
+    assert [render_train.short_name(each) for each in ("demo", "20261125-150038-")] == [
+        "demo",
+        "20261125-150038-",
+    ]
+
+
+def test_the_header_says_what_was_gained_and_which_run_is_at_work(tmp_path):
+    drawn = header(
+        Model(state="none"), SimpleNamespace(id="a b", status=lambda: Status("running", progress=0.36))
+    )
+    assert "before and after fine-tuning" in drawn and "Training 36\u00a0%" in drawn and "?run=a%20b" in drawn

@@ -52,7 +52,7 @@ def test_what_is_nobodys_business_is_not_served(url, path):
 
 
 def test_compare_answers_by_its_name_with_base_and_tuned(client):
-    wait_for(lambda: "zero-shot" in client.predict("I love this sunny day", api_name="/compare"))
+    wait_for(lambda: "before fine-tuning" in client.predict("I love this sunny day", api_name="/compare"))
     drawn = wait_for(
         lambda: (
             (drawn := client.predict("I love this sunny day", api_name="/compare")).count("ms</span>") == 2
@@ -76,9 +76,9 @@ def test_odd_texts_are_answered_and_a_long_one_is_said_to_be_cut(client):
 
 
 def test_the_scoreboard_and_the_filter_work_by_name(client):
-    scores, rows = client.predict("all", api_name="/scoreboard")
+    scores, rows, *_ = client.predict("all", api_name="/scoreboard")
     assert "95 % intervals" in scores and "Confusion matrix" in scores and "tt-verdict" in scores
-    _, right = client.predict("tuned", api_name="/scoreboard")
+    _, right, *_ = client.predict("tuned", api_name="/scoreboard")
     assert rows.count("<tr") >= right.count("<tr") >= 1
 
 
@@ -147,7 +147,7 @@ def test_run_actions_by_name(client):
     with pytest.raises(AppError, match="There is no run 'nope'"):
         client.predict("use", "nope", api_name="/run_action")
     with pytest.raises(AppError, match="is no action"):
-        client.predict("delete", "first", api_name="/run_action")
+        client.predict("destroy", "first", api_name="/run_action")
     assert client.predict("use", "first", api_name="/run_action") == "use: first"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from inference.common.errors import DataError, RecipeError, RunError
 from inference.common.store import write_json
 from tests.support.served import recipe_form
-from training.recipes import Recipe, available_recipes, load_recipe
-from training.runs.run import create_run
+from training.recipes import Recipe, available_recipes, change, load_recipe
+from training.runs.run import create_run, list_runs
 from ui.state import Workbench, known_run, newest_artifact, run_of
 from ui.train import tab as train
 from ui.train.form import ELSEWHERE
@@ -70,8 +71,8 @@ def test_data_is_chosen_by_kind(tmp_path, home):
     upload.write_text("text,label\na,b\n")
     kept = train.chosen_data("file", "", str(upload))
     upload.unlink()
-    assert kept.startswith(str(home)) and kept.endswith("my-tweets-.csv"), (
-        "it outlives the upload, for a resume"
+    assert kept.startswith(str(home)) and kept.endswith("/my tweets;.csv"), (
+        "it outlives the upload, for a resume, under its own name"
     )
     with open(kept) as file:
         assert file.read() == "text,label\na,b\n"
@@ -153,3 +154,45 @@ def test_the_workbench_plans_to_load_the_newest_finished_run(home):
     assert (model.state, model.name) == ("loading", runs[1].id)
     assert run_of(str(runs[0].artifact)).id == runs[0].id
     assert run_of("owner/name") is None
+
+
+def test_a_run_can_be_deleted_unless_it_is_at_work_or_in_use(home):
+    run, busy = create_run(load_recipe("smoke")), create_run(load_recipe("smoke"))
+    write_json(run.path / "status.json", {"state": "failed"})
+    running_now(busy)
+    workbench = Workbench()
+    with pytest.raises(RunError, match="at work or in use"):
+        train.act(workbench, "delete", busy.id)
+    workbench.model = replace(workbench.model, run=run)
+    with pytest.raises(RunError, match="at work or in use"):
+        train.act(workbench, "delete", run.id)
+    workbench.model = replace(workbench.model, run=None)
+    train.act(workbench, "delete", run.id)
+    assert not run.path.exists() and busy.path.exists()
+
+
+def test_an_address_with_an_unknown_run_says_so(home):
+    create_run(load_recipe("smoke"))
+    panel, _ = train.draw(Workbench(), "nonsense<b>")
+    assert "There is no run nonsense&lt;b&gt; here." in panel
+
+
+def test_a_file_that_cannot_be_learned_from_leaves_no_run_behind(home, tmp_path):
+    file = tmp_path / "few.csv"
+    file.write_text("text,label\nso,a\n")
+    with pytest.raises(DataError):
+        train.begin(Workbench(), change(load_recipe("smoke"), {"dataset": str(file)}))
+    assert list_runs() == []
+
+
+def test_the_columns_of_a_file_are_guessed_by_what_they_hold(tmp_path):
+    file = tmp_path / "odd.csv"
+    rows = [f"{n},the customer said so much today {n},{'good' if n % 2 else 'bad'},x" for n in range(9)]
+    file.write_text("Ticket #,Customer said,Mood (agent),notes\n" + "\n".join(rows))
+    assert train.columns_of(str(file)) == (
+        ("Ticket #", "Customer said", "Mood (agent)", "notes"),
+        "Customer said",
+        "Mood (agent)",
+    )
+    file.write_text("label,id,text\na,1,so long a text\nb,2,another\n")
+    assert train.columns_of(str(file))[1:] == ("text", "label")

@@ -137,7 +137,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     state_noise: float = _setting(
         0.0, "noise on cached trunk states in training, as a share of their size", low=0, high=10
     )
-    learning_rate: float = _setting(5e-4, "highest learning rate", low=0)
+    learning_rate: float = _setting(5e-4, "highest learning rate", low=0, high=1)
     batch_size: int = _setting(16, "texts a step", low=1)
     gradient_accumulation_steps: int = _setting(1, "steps summed before the weights change", low=1)
     epochs: float = _setting(3.0, "passes over the training rows", low=0)

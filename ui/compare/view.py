@@ -1,13 +1,25 @@
-"""The Compare tab's HTML: two answers side by side, the scoreboard, and the tweets on which they disagree.
+"""The Compare tab's HTML: two answers side by side, what fine-tuning changed, and where the two disagree.
 
 Draws predictions and an `Evaluation`.
 """
 
+import json
 from collections.abc import Sequence
 
 from inference.classifier import Prediction
-from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Answer, Comparison, Disagreement, Evaluation
-from ui.html import bars, button, empty, esc, label_chip, note, page, row, score_text, table
+from training.evaluate.scores import (
+    BASE,
+    SINGLE_SCORES,
+    TUNED,
+    Answer,
+    CalibrationBin,
+    Comparison,
+    Disagreement,
+    Evaluation,
+)
+from ui.html import bars, button, empty, esc, fold, label_chip, note, page, row, score_text, table
+from ui.plots import reliability_chart, system_name, systems_chart, titled
+from ui.sentences import said
 from ui.translations import text
 
 _REAL = (
@@ -15,36 +27,63 @@ _REAL = (
     'stroke-linecap="round" stroke-linejoin="round"><circle cx="9" cy="9" r="8"/><path d="{path}"/></svg>'
 )
 _CHECK, _DASH = "M5.2 9.4l2.500 2.500 5-5.500", "M5.500 9h7"
+_VARIED_MOST = 500  # characters of a tweet that is proposed with a change
+_SURE = 0.9
+
+Side = tuple[str, Sequence[str], Prediction]
+"""One model's answer: its name, its labels, its prediction."""
 
 
-def answers(
-    tuned: tuple[str, Sequence[str], Prediction],
-    base: tuple[str, Sequence[str], Prediction] | None,
-    *,
-    no_base: str = "",
-) -> str:
-    """Draw the answers of base and fine-tuned, each as (name, labels, prediction)."""
-    left = _answer(text("compare.base"), text("compare.base_how"), base) if base else _no_base(no_base)
-    right = _answer(text("compare.tuned"), text("compare.tuned_how"), tuned)
+def answers(tuned: Side, base: Side | None, *, no_base: str = "", tweet: str = "", truth: str = "") -> str:
+    """Draw the answers of base and fine-tuned to a tweet, whose true label may be known."""
+    left = _answer("base", base, truth) if base else _no_base(no_base)
     cut = note(text("compare.truncated"), "warn") if tuned[2].truncated else ""
-    return page(f'<div class="tt-two">{left}{right}</div>{cut}', "tt-stack")
+    two = f'<div class="tt-two">{left}{_answer("tuned", tuned, truth)}</div>'
+    return page(f"{_in_a_sentence(tuned, base, truth)}{two}{cut}{_variations(tweet)}", "tt-stack")
 
 
-def _answer(title: str, how: str, side: tuple[str, Sequence[str], Prediction]) -> str:
-    name, labels, prediction = side
+def skeleton() -> str:
+    """Draw where the answers will be."""
+    cards = "".join(
+        f'<div class="tt-card tt-skeleton"><h2>{esc(text(f"compare.{side}"))}</h2></div>'
+        for side in ("base", "tuned")
+    )
+    return page(f'<div class="tt-two" aria-hidden="true">{cards}</div>', "tt-stack")
+
+
+def _in_a_sentence(tuned: Side, base: Side | None, truth: str) -> str:
+    mine = text.label(tuned[2].label)
+    theirs = text.label(base[2].label) if base else ""
+    key = "alone" if base is None else "agree" if base[2].label == tuned[2].label else "differ"
+    told = text(f"compare.{key}", tuned=mine, base=theirs)
+    known = ""
+    if truth:
+        place = tuned[1].index(truth) if truth in tuned[1] else 0
+        known = f'<span class="muted small">{esc(text("compare.true"))}</span> {label_chip(truth, place)}'
+    return f'<div class="tt-row"><p class="tt-told" role="status">{esc(told)}</p>{known}</div>'
+
+
+def _answer(side: str, answer: Side, truth: str) -> str:
+    name, labels, prediction = answer
     winner = labels.index(prediction.label)
     rows = [
         (label, index, share, text.percent(share))
         for index, (label, share) in enumerate(zip(labels, prediction.probabilities, strict=True))
     ]
     latency = f"{text.number(prediction.latency_ms)}\u00a0ms" if prediction.latency_ms is not None else ""
+    mark = ""
+    if truth:
+        right = truth == prediction.label
+        told = esc(text("compare.is_right" if right else "compare.is_wrong"))
+        mark = f'<span class="tt-mark {"right" if right else "wrong"}">{"✓" if right else "✗"} {told}</span>'
     return (
-        f'<div class="tt-card"><div class="tt-stack"><div class="tt-row"><h2>{esc(title)}</h2>'
-        f'<span class="muted small grow">{esc(how)}</span>'
+        f'<div class="tt-card"><div class="tt-stack"><div class="tt-row">'
+        f"<h2>{esc(text(f'compare.{side}'))}</h2>"
+        f'<span class="muted small grow">{esc(text(f"compare.{side}_how"))}</span>'
         f'<span class="muted small num">{esc(latency)}</span></div>'
-        f'<div class="tt-row">{label_chip(prediction.label, winner, css="big")}'
-        f'<span class="muted num">{esc(text.percent(prediction.probabilities[winner]))}</span></div>'
-        f'{bars(rows, winner=winner)}<p class="muted small">{esc(name)}</p></div></div>'
+        f'<div class="tt-row">{label_chip(prediction.label, winner, css="big")}{mark}</div>'
+        f'{bars(rows, winner=winner)}<p class="muted small">'
+        f"{esc(text('compare.answered_by', name=said(name)))}</p></div></div>"
     )
 
 
@@ -55,10 +94,69 @@ def _no_base(reason: str) -> str:
     )
 
 
+def _variations(tweet: str) -> str:
+    """Draw buttons that ask again with a small change: what it does to the answer says much of a model."""
+    tweet = tweet.strip()
+    if not tweet or len(tweet) > _VARIED_MOST:
+        return ""
+    changed = {
+        "capitals": tweet.upper(),
+        "smile": f"{tweet} 🙂",
+        "rage": f"{tweet} 😡",
+        "negation": f"it is not true that {tweet}",
+    }
+    buttons = "".join(
+        button(text(f"compare.with_{name}"), action="try", value=other, css="chip")
+        for name, other in changed.items()
+        if other != tweet
+    )
+    return f'<div class="tt-row"><span class="muted small">{esc(text("compare.with"))}</span>{buttons}</div>'
+
+
+def heat(sides: Sequence[tuple[str, str, Sequence[tuple[str, float]]]]) -> str:
+    """Draw which words moved each answer: (which side, its label, (piece of the text, its weight) pairs)."""
+    lines = ""
+    for side, label, pieces in sides:
+        most = max([0.05, *(abs(weight) for _, weight in pieces)])
+        marked = " ".join(
+            f'<span class="{"for" if weight > 0 else "against"}" style="--heat:{abs(weight) / most:.2f}" '
+            f'title="{esc(_signed(weight))}">{esc(piece)}</span>'
+            for piece, weight in pieces
+        )
+        head = text("compare.heat_of", side=text(f"compare.{side}"), label=text.label(label))
+        lines += f'<div class="k muted small">{esc(head)}</div><p class="tt-heat" dir="auto">{marked}</p>'
+    how = f'<p class="muted small">{esc(text("compare.heat_how"))}</p>'
+    return page(f"<h3>{esc(text('compare.heat'))}</h3>{lines}{how}", "tt-card tt-heat-card") if lines else ""
+
+
+def _signed(share: float) -> str:
+    points = text.number(100 * share, 1).replace("-", "−")
+    return f"+{points}" if share > 0 else points
+
+
 def scoreboard(evaluation: Evaluation | None) -> str:
-    """Draw both on the test split: scores with intervals, is the difference real, confusion matrices."""
+    """Draw what fine-tuning changed on the test split: all systems, the difference, calibration, matrices."""
     if not evaluation or not evaluation.tuned:
         return page(empty(text("compare.no_scores"), text("compare.no_scores_next")))
+    split = f"split.{evaluation.split}"
+    split = text(split) if text.has(split) else evaluation.split
+    about = text("compare.scoreboard_n", n=text.number(evaluation.n), split=split)
+    title, comparison = text("compare.scoreboard"), evaluation.comparison(BASE, TUNED)
+    chart = systems_chart(evaluation, title=text("compare.systems"))
+    right = _calibration(evaluation)
+    matrices = f'<div class="tt-three">{_matrices(evaluation)}</div>'
+    return page(
+        f'<div class="tt-row"><h2>{esc(title)}</h2><span class="muted small">{esc(about)}</span></div>'
+        f"{verdict(comparison)}"
+        f'<div class="tt-two tt-charts">{titled(text("compare.systems"), "", chart)}{right}</div>'
+        f"{_changed(evaluation, comparison)}"
+        f"{fold(text('compare.scores'), _scores(evaluation, title))}"
+        f"{fold(text('compare.matrices'), matrices)}",
+        "tt-card tt-stack",
+    )
+
+
+def _scores(evaluation: Evaluation, caption: str) -> str:
     sides = [(text("compare.base"), evaluation.base), (text("compare.tuned"), evaluation.tuned)]
     head = [(text("compare.score"), ""), *((name, "num") for name, _ in sides)]
     keys = [
@@ -70,7 +168,7 @@ def scoreboard(evaluation: Evaluation | None) -> str:
             text("score.f1_of", label=text.label(label)),
             [side.scores.per_class_f1.get(label) if side else None for _, side in sides],
         )
-        for label in evaluation.tuned.scores.per_class_f1
+        for label in (evaluation.tuned.scores.per_class_f1 if evaluation.tuned else ())
     ]
     rows = [
         f'<tr><th scope="row">{esc(name)}</th>'
@@ -78,85 +176,174 @@ def scoreboard(evaluation: Evaluation | None) -> str:
         + "</tr>"
         for name, pair in keys
     ]
-    title = text("compare.scoreboard")
-    split = f"split.{evaluation.split}"
-    split = text(split) if text.has(split) else evaluation.split
-    about = text("compare.scoreboard_n", n=text.number(evaluation.n), split=split)
-    matrices = "".join(
-        _matrix(name, side.scores.confusion_matrix, evaluation.labels)
-        for name, side in sides
-        if side and len(side.scores.confusion_matrix) == len(evaluation.labels) > 0
-    )
-    return page(
-        f'<div class="tt-row"><h2>{esc(title)}</h2><span class="muted small">{esc(about)}</span></div>'
-        f"{verdict(evaluation.comparison(BASE, TUNED))}{table(head, rows, caption=title)}"
-        f'<div class="tt-two">{matrices}</div>',
-        "tt-card tt-stack",
-    )
+    return table(head, rows, caption=caption)
 
 
 def verdict(comparison: Comparison | None) -> str:
     """Say in one plain sentence whether the difference is real."""
     if not comparison:
         return ""
-    sentence, difference = comparison.sentence, comparison.accuracy_difference
-    if text.language != "en":
-        better = "compare.real_better" if difference.value > 0 else "compare.real_worse"
-        sentence = text(
-            better if comparison.real else "compare.not_real",
-            n=text.number(comparison.n),
-            only_tuned_right=text.number(comparison.only_second_right),
-            only_base_right=text.number(comparison.only_first_right),
-            points=text.number(100 * abs(difference.value), 1),
-            interval=text.interval(difference, points=True),
-        )
+    difference = comparison.accuracy_difference
+    better = "compare.real_better" if difference.value > 0 else "compare.real_worse"
+    sentence = text(
+        better if comparison.real else "compare.not_real",
+        n=text.number(comparison.n),
+        only_tuned_right=text.number(comparison.only_second_right),
+        only_base_right=text.number(comparison.only_first_right),
+        points=text.number(100 * abs(difference.value), 1),
+        interval=text.interval(difference, points=True),
+    )
     icon = _REAL.format(path=_CHECK if comparison.real else _DASH)
     return f'<div class="tt-verdict {"real" if comparison.real else ""}">{icon}<p>{esc(sentence)}</p></div>'
 
 
-def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
-    caption = text("compare.matrix", name=name)
+def _changed(evaluation: Evaluation, comparison: Comparison | None) -> str:
+    """Draw right and wrong before and after as one bar, whose parts filter the disagreements."""
+    if not comparison or not evaluation.base or not comparison.n:
+        return ""
+    gained, lost = comparison.only_second_right, comparison.only_first_right
+    kept = max(0, round(evaluation.base.scores.accuracy.value * comparison.n) - lost)
+    parts = [
+        ("kept", kept, ""),
+        ("gained", gained, "tuned"),
+        ("lost", lost, "base"),
+        ("still", max(0, comparison.n - kept - gained - lost), "neither"),
+    ]
+    bar = "".join(f'<span class="{name}" style="flex-grow:{count}"></span>' for name, count, _ in parts)
+    keys = ""
+    for name, count, only in parts:
+        told = f"{text(f'compare.part_{name}')}: {text.number(count)}"
+        shown = button(told, action="filter", value=only, css="link") if only else esc(told)
+        keys += f'<span class="tt-part {name}"><i></i>{shown}</span>'
+    spoken = ", ".join(f"{text(f'compare.part_{name}')} {text.number(count)}" for name, count, _ in parts)
+    return (
+        f'<div><h3 class="tt-h3">{esc(text("compare.changed"))}</h3>'
+        f'<div class="tt-change" role="img" aria-label="{esc(spoken)}">{bar}</div>'
+        f'<div class="tt-legend">{keys}</div></div>'
+    )
+
+
+def _calibration(evaluation: Evaluation) -> str:
+    found = [(system, system.scores.calibration) for system in (evaluation.base, evaluation.tuned) if system]
+    if not any(bins for _, bins in found):
+        return ""
+    lines = [
+        (system_name(system), "validation" if system.name == TUNED else "train", bins)
+        for system, bins in found
+    ]
+    sure = _when_sure(evaluation.tuned.scores.calibration if evaluation.tuned else ())
+    told = f'<p class="muted small">{esc(sure)}</p>' if sure else ""
+    return f"<div>{reliability_chart(lines, title=text('compare.reliability'))}{told}</div>"
+
+
+def _when_sure(bins: Sequence[CalibrationBin]) -> str:
+    sure = [each for each in bins if each.confidence >= _SURE]
+    n = sum(each.n for each in sure)
+    if not n:
+        return ""
+    return text(
+        "compare.when_sure",
+        sure=text.percent(sum(each.confidence * each.n for each in sure) / n, 0),
+        right=text.percent(sum(each.accuracy * each.n for each in sure) / n, 0),
+        n=text.number(n),
+    )
+
+
+def _matrices(evaluation: Evaluation) -> str:
+    sides = [
+        (text(f"compare.{name}"), side.scores.confusion_matrix)
+        for name, side in (("base", evaluation.base), ("tuned", evaluation.tuned))
+        if side and len(side.scores.confusion_matrix) == len(evaluation.labels) > 0
+    ]
+    drawn = "".join(
+        _matrix(text("compare.matrix", name=name), evaluation.labels, [_shares(matrix)], [matrix])
+        for name, matrix in sides
+    )
+    if len(sides) == 2:
+        shares = [_shares(matrix) for _, matrix in sides]
+        drawn += _matrix(text("compare.matrix_change"), evaluation.labels, shares, [])
+    return drawn
+
+
+def _shares(matrix: Sequence[Sequence[int]]) -> list[list[float]]:
+    return [[count / (sum(counts) or 1) for count in counts] for counts in matrix]
+
+
+def _matrix(
+    caption: str,
+    labels: Sequence[str],
+    shares: Sequence[Sequence[Sequence[float]]],
+    counted: Sequence[Sequence[Sequence[int]]],
+) -> str:
+    """Draw shares of each row with their counts, or of two the second minus the first, in points."""
     head = "".join(f'<th scope="col">{esc(text.label(label))}</th>' for label in labels)
     rows = ""
-    for index, counts in enumerate(matrix):
-        total = sum(counts) or 1
-        cells = "".join(
-            f'<td class="{"hit" if index == column else ""}" style="--heat:{count / total:.3f}" '
-            f'title="{esc(text.percent(count / total))}">{text.number(count)}</td>'
-            for column, count in enumerate(counts)
-        )
-        rows += f'<tr><th scope="row">{esc(text.label(labels[index]))}</th>{cells}</tr>'
+    for line, label in enumerate(labels):
+        cells = ""
+        for column in range(len(labels)):
+            share = shares[-1][line][column] - (shares[0][line][column] if len(shares) == 2 else 0.0)
+            written = text.percent(share, 0) if counted else _signed_whole(share)
+            count = f"<small>{text.number(counted[0][line][column])}</small>" if counted else ""
+            css = "hit" if line == column else ""
+            cells += f'<td class="{css}" style="--heat:{abs(share):.3f}">{esc(written)}{count}</td>'
+        rows += f'<tr><th scope="row">{esc(text.label(label))}</th>{cells}</tr>'
     return (
-        f'<div><h3 style="margin-bottom:2px">{esc(caption)}</h3>'
-        f'<p class="muted small">{esc(text("compare.matrix_how"))}</p>'
+        f'<div><h3>{esc(caption)}</h3><p class="muted small">{esc(text("compare.matrix_how"))}</p>'
         f'<div class="tt-matrix-box" tabindex="0" role="region" aria-label="{esc(caption)}">'
         f'<table class="tt-matrix"><thead><tr><td style="background:none"></td>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></div>"
     )
 
 
-def disagreements(rows: Sequence[Disagreement], labels: Sequence[str], *, only: str, most: int) -> str:
-    """Draw the test tweets on which they disagree; `only` is "all", "tuned", "base" or "neither"."""
+def _signed_whole(share: float) -> str:
+    written = text.number(100 * share).replace("-", "−")
+    return (
+        f"+{written}"
+        if round(100 * share) > 0
+        else written.replace("−0", "0")
+        if written == "−0"
+        else written
+    )
+
+
+def found_among(rows: Sequence[Disagreement], only: str, search: str = "") -> list[Disagreement]:
+    """Return the rows of a filter ("all", "tuned", "base", "neither") and a search, surest mistakes first."""
+
+    def surest(one: Disagreement) -> float:
+        wrong = [side for side in (one.base, one.tuned) if side.label != one.label]
+        return -max((max(side.probabilities) for side in wrong), default=0.0)
+
+    wanted = search.strip().casefold()
+    kept = [one for one in rows if only in ("all", one.right) and wanted in one.text.casefold()]
+    return sorted(kept, key=surest)
+
+
+def disagreements(
+    rows: Sequence[Disagreement], labels: Sequence[str], *, only: str, most: int, search: str = ""
+) -> str:
+    """Draw the test tweets on which they disagree, as `found_among` finds them."""
     if not rows:
         return page(empty(text("compare.no_disagreements"), text("compare.no_disagreements_next")))
-    found = [one for one in rows if only in ("all", one.right)]
+    found = found_among(rows, only, search)
     places = {label: place for place, label in enumerate(labels)}
 
-    def chip(label: str) -> str:
-        return label_chip(label, places.get(label, 0))
+    def chip(name: str, label: str, more: str = "") -> str:
+        """Draw a cell's label, under its column's name where the table becomes cards."""
+        drawn = label_chip(label, places.get(label, 0))
+        return f'<span class="k">{esc(text(f"compare.{name}"))}</span>{drawn}{more}'
 
-    def side(answer: Answer) -> str:
-        share = text.percent(max(answer.probabilities), 0)
-        return f'{chip(answer.label)} <span class="interval">{esc(share)}</span>'
+    def side(name: str, answer: Answer, truth: str) -> str:
+        share = f' <span class="interval">{esc(text.percent(max(answer.probabilities), 0))}</span>'
+        return chip(name, answer.label, share + (" ✓" if answer.label == truth else " ✗"))
 
     drawn = [
         row(
             "",
             [
                 (button(one.text, action="try", value=one.text, css="link"), "text"),
-                (chip(one.label), "chips"),
-                (side(one.base), "chips"),
-                (side(one.tuned), "chips"),
+                (chip("true", one.label), "chips"),
+                (side("base", one.base, one.label), "chips"),
+                (side("tuned", one.tuned, one.label), "chips"),
             ],
         )
         for one in found[:most]
@@ -164,6 +351,26 @@ def disagreements(rows: Sequence[Disagreement], labels: Sequence[str], *, only: 
     head = [(text(f"compare.{name}"), "") for name in ("tweet", "true", "base", "tuned")]
     shown = text("compare.shown", shown=text.number(len(drawn)), n=text.number(len(found)))
     return page(
-        table(head, drawn, caption=text("compare.disagree"), css="tall")
-        + f'<p class="muted small" style="margin-top:6px">{esc(shown)}</p>'
+        table(head, drawn, caption=text("compare.disagree"), css="tt-cards")
+        + f'<p class="muted small tt-shown">{esc(shown)}</p>'
     )
+
+
+def in_code(address: str, tweet: str) -> str:
+    """Draw how programs ask this very model at this very address."""
+    body, quoted = json.dumps({"inputs": tweet}), json.dumps(tweet, ensure_ascii=False)
+    programs = {
+        "Python": "from huggingface_hub import InferenceClient\n\n"
+        f'client = InferenceClient(base_url="{address}")\nprint(client.text_classification({quoted}))',
+        "curl": f'curl -s {address}/ -H "Content-Type: application/json" \\\n'
+        + f"  -d '{body.replace(chr(39), chr(92) + 'u0027')}'",
+        "JavaScript": f'const answer = await fetch("{address}/", {{\n  method: "POST",\n'
+        '  headers: {"Content-Type": "application/json"},\n'
+        f"  body: JSON.stringify({{inputs: {quoted}}}),\n}});\nconsole.log(await answer.json());",
+        "MCP": json.dumps({"mcpServers": {"tweettune": {"url": f"{address}/mcp"}}}, indent=2),
+    }
+    drawn = "".join(
+        f'<h3>{name}</h3><pre class="tt-pre" tabindex="0" role="region" aria-label="{name}">{esc(code)}</pre>'
+        for name, code in programs.items()
+    )
+    return page(fold(text("compare.code"), f'<div class="tt-stack">{drawn}</div>'))

@@ -176,6 +176,8 @@ class LiveActions:
             reposts: bool = True,
             replies: bool = True,
             unpaced: bool = False,
+            text_column: str | None = "",
+            label_column: str | None = "",
             view: View | None = None,
         ) -> Iterator[tuple[object, ...]]:
             values = (source, rate, query, instance, token, cap, file, second, keywords, languages)
@@ -184,7 +186,7 @@ class LiveActions:
             yield "", busy(text("live.loading")), *[gr.skip()] * (len(self.outputs) - 1)
             with as_gradio_error():
                 try:
-                    stream = form.request((*values, reposts, replies, unpaced))
+                    stream = form.request((*values, reposts, replies, unpaced, text_column, label_column))
                     session, joined = begin(
                         self.workbench, self.feeds, self.duels, stream, owner=view["owner"]
                     )

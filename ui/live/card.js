@@ -1,4 +1,5 @@
-// A card that is answered by keys. They count only while the card is on the screen, nothing is being typed or
+// A card that is answered by keys. They count only while half of the card is on the screen
+// (else they bring it there), nothing is being typed or
 // chosen, and the last answer has been taken: a key that is held down or pressed twice must not label a post
 // that nobody has read. Run by `gr.HTML` when it is loaded: it gives `element`, `props`, `watch` and `trigger`.
 const slot = element.querySelector('.tt-slot');
@@ -10,6 +11,10 @@ const paint = () => {
   slot.innerHTML = props.value || '';
   busy = 0;
   if (inside) (card() || slot.firstElementChild)?.focus();
+};
+const inView = () => {
+  const box = slot.getBoundingClientRect();
+  return Math.min(box.bottom, innerHeight) - Math.max(box.top, 0) >= Math.min(box.height, innerHeight) / 2;
 };
 const act = (button) => {
   if (Date.now() - busy < 2000) return;
@@ -28,7 +33,8 @@ const onKey = (event) => {
   const button = slot.querySelector(`button[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
   if (!button) return;
   event.preventDefault();
-  act(button);
+  if (inView()) act(button);
+  else slot.scrollIntoView({block: 'center'});
 };
 document.addEventListener('keydown', onKey);
 watch('value', paint);

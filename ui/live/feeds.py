@@ -139,6 +139,8 @@ class LiveSession:
     second_model: str
     """What the second model is called, "" without a duel."""
     cap_usd: float | None
+    waits: bool
+    """Whether its source waits for the model."""
     statistics: LiveStatistics
     recording: Recording
     drawn: dict[Hashable, tuple[float, dict[str, str]]] = field(default_factory=dict)
@@ -200,6 +202,7 @@ class LiveFeeds:
                 first_model=models.name,
                 second_model=models.second_name,
                 cap_usd=request.cap_usd if request.is_x else None,
+                waits=request.is_lossless,
                 statistics=statistics,
                 recording=recording,
             )

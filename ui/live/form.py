@@ -8,11 +8,13 @@ What a source does not need is not shown. The field for a token is emptied as so
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from inference.common.errors import TweetTuneError
 from inference.live.pricing import (
     ASSUMED_POSTS_PER_S,
     DEFAULT_CAP_USD,
@@ -29,6 +31,7 @@ from inference.live.request import (
     split_words,
 )
 from ui.html import esc, html, page
+from ui.train.tab import columns_of
 from ui.translations import I18N, text
 
 NAMES = (
@@ -45,6 +48,8 @@ NAMES = (
     "reposts",
     "replies",
     "unpaced",
+    "text_column",
+    "label_column",
 )
 UPLOADS = (".jsonl", ".csv", ".tsv", ".parquet", ".txt")
 _FASTEST_ON_SLIDER = 50.0
@@ -57,6 +62,8 @@ _SHOWN_FOR = {
     "token": SETTINGS_OF["token"],
     "cap": _X_SOURCES,
     "file": SETTINGS_OF["file"],
+    "text_column": SETTINGS_OF["file"],
+    "label_column": SETTINGS_OF["file"],
 }
 
 
@@ -121,6 +128,8 @@ class LiveForm:
             elem_id="live-file",
         )
         with gr.Row(equal_height=False, elem_classes="tt-controls"):
+            fields |= {name: _column(name) for name in ("text_column", "label_column")}
+        with gr.Row(equal_height=False, elem_classes="tt-controls"):
             fields["token"] = gr.Textbox(
                 "",
                 label=I18N("live.token"),
@@ -177,6 +186,8 @@ class LiveForm:
             reposts=bool(given["reposts"]),
             replies=bool(given["replies"]),
             second=given["second"] or "",
+            text_column=given["text_column"] or "",
+            label_column=given["label_column"] or "label",
         )
 
     def _wire(self) -> None:
@@ -192,10 +203,33 @@ class LiveForm:
 
         outputs = [*(fields[name] for name in names), self.cost, self.about]
         fields["source"].change(show, [fields["source"], fields["cap"]], outputs, **quiet)
+        fields["file"].upload(
+            _columns, fields["file"], [fields["text_column"], fields["label_column"]], **quiet
+        )
         fields["cap"].change(cost_line, fields["cap"], self.cost, **quiet)
 
 
+def _columns(file: str | None) -> list[object]:
+    """Offer the columns of a file; plain text and recordings have none to choose."""
+    with suppress(TweetTuneError):
+        names, *guessed = columns_of(file or "")
+        return [gr.update(choices=["", *names], value=name) for name in guessed]
+    return [gr.update(choices=[""], value="")] * 2
+
+
 _ABOUT = '<div class="tt"><p class="muted small tt-about">${value}</p></div>'
+
+
+def _column(name: str) -> gr.Dropdown:
+    return gr.Dropdown(
+        [""],
+        value="",
+        label=I18N(f"setting.{name}"),
+        allow_custom_value=True,
+        visible=False,
+        min_width=180,
+        elem_id=f"live-{name.replace('_', '-')}",
+    )
 
 
 def _box(name: str, **options: Any) -> gr.Textbox:

@@ -80,6 +80,9 @@ class ReviewPanel:
             drawn, account = self._drawn(store, store.session(page_id).view())
         except TweetTuneError as error:
             return page(note(str(error), "bad")), ""  # said where it matters: the feed goes on
+        session = followed(self.feeds, view)
+        if session and session.source == "replay":  # before the first label, not after the last
+            account = page(note(text("duel.replay"), "warn")) + account
         problem = store.problem and text("duel.not_kept", problem=store.problem)
         return (page(note(problem, "bad")) if problem else "") + drawn, account
 

@@ -69,6 +69,7 @@ def draw(session: LiveSession | None, span_s: float, *, ready: bool = True) -> d
                     title=session.title,
                     private=bool(session.owner),
                     cap_usd=session.cap_usd,
+                    waits=session.waits,
                     models=(session.first_model, session.second_model),
                     now=time.time(),
                 ),
@@ -101,14 +102,6 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
             pause = gr.Button(I18N("live.pause"), min_width=90, interactive=False, elem_id="live-pause")
             stop = gr.Button(I18N("live.stop"), min_width=90, interactive=False, elem_id="live-stop")
     parts = {name: html(elem_id=f"live-{name}", actions=name == "others") for name in ("others", "numbers")}
-    with gr.Column(elem_classes="tt-panel", elem_id="live-chart-panel"):
-        span = gr.Radio(
-            [(I18N(f"live.span_{name}"), name) for name in SPANS],
-            value="10",
-            label=I18N("live.span"),
-            elem_id="live-span",
-        )
-        parts["charts"] = html(elem_id="live-charts")
     with gr.Row(elem_classes="tt-columns", elem_id="live-columns"):
         with gr.Column(scale=3, min_width=320, elem_id="live-left"):
             parts["posts"] = html(html_template=SLOT, js_on_load=_LIST_JS, elem_id="live-posts")
@@ -117,6 +110,14 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
             parts["words"] = html(elem_id="live-words")
             parts["watch"] = html(elem_id="live-watch")
             record, save, texts, parts["record"], file = _recording_panel()
+    with gr.Column(elem_classes="tt-panel", elem_id="live-chart-panel"):
+        span = gr.Radio(
+            [(I18N(f"live.span_{name}"), name) for name in SPANS],
+            value="10",
+            label=I18N("live.span"),
+            elem_id="live-span",
+        )
+        parts["charts"] = html(elem_id="live-charts")
     names = [*_PARTS, "card", "account"]
     drawings = [*(parts[name] for name in _PARTS), panel.card, panel.numbers]
     outputs = [*drawings, pause, stop, record, save, view, shown]

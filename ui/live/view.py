@@ -24,6 +24,7 @@ from ui.html import (
     button,
     empty,
     esc,
+    fold,
     label_chip,
     label_class,
     note,
@@ -36,6 +37,7 @@ from ui.html import (
 )
 from ui.live.feeds import LiveSession, RecordingView
 from ui.plots import band_chart, legend, share_chart, titled
+from ui.sentences import said
 from ui.translations import text
 
 if TYPE_CHECKING:
@@ -69,11 +71,15 @@ def numbers(
     source: str = "",
     title: str = "",
     private: bool = False,
+    waits: bool = False,
     cap_usd: float | None = None,
     models: tuple[str, str] = ("", ""),
     now: float = 0.0,
 ) -> str:
-    """Draw the state, the counts and the labels so far. `now`: Unix seconds, for a source that waits."""
+    """Draw the state, the counts and the labels so far.
+
+    `waits`: the source waits for the model, so a delay says nothing; `now`: Unix seconds.
+    """
     what = f'<span class="tt-query" dir="auto">{esc(title)}</span>' if title else ""
     mine = f'<span class="tt-tag">{esc(text("live.private"))}</span>' if private else ""
     why = text(f"live.ended_{snapshot.reason}") if snapshot.reason and not snapshot.message else ""
@@ -93,17 +99,18 @@ def numbers(
     if agreement := snapshot.agreement():
         sentence = text(
             "live.agreement",
-            first=models[0],
-            second=models[1],
+            first=_model(models[0]),
+            second=_model(models[1]),
             share=text.percent(agreement.value),
             interval=text.interval(agreement),
             n=text.number(snapshot.agreed + snapshot.disagreed),
         )
         agreed = f'<p class="tt-agree">{esc(sentence)}</p>'
     right = f"<div><h3>{esc(text('live.counts'))}</h3>{bars(counts)}{agreed}</div>"
+    details = f'<div class="tt-two tt-live-two">{_account(snapshot)}{right}</div>'
     return page(
-        f"{head}{broken}{tiles(_entries(snapshot, cap_usd))}"
-        f'<div class="tt-two tt-live-two">{_account(snapshot)}{right}</div>',
+        f"{head}{broken}{tiles(_entries(snapshot, cap_usd, waits=waits))}"
+        f"{fold(text('live.details'), details)}",
         "tt-card tt-stack",
     )
 
@@ -122,7 +129,7 @@ def _source_state(snapshot: FeedSnapshot, now: float) -> str:
     return note(written, "warn" if snapshot.state != "ended" else "") if written else ""
 
 
-def _entries(snapshot: FeedSnapshot, cap_usd: float | None) -> list[tuple[str, str, str]]:
+def _entries(snapshot: FeedSnapshot, cap_usd: float | None, *, waits: bool) -> list[tuple[str, str, str]]:
     def short_time(seconds: float) -> tuple[str, str]:
         return (text.number(1000 * seconds), "ms") if seconds < 1 else (text.number(seconds, 1), "s")
 
@@ -134,7 +141,7 @@ def _entries(snapshot: FeedSnapshot, cap_usd: float | None) -> list[tuple[str, s
     ]
     if snapshot.capacity_per_s:
         entries.append((text("live.capacity"), text.number(snapshot.capacity_per_s, 1), per_s))
-    if lag := snapshot.lag:
+    if (lag := snapshot.lag) and not waits:
         entries.append((text("live.lag_p50"), *short_time(lag.p50_s)))
         entries.append((text("live.lag_p95"), *short_time(lag.p95_s)))
     if snapshot.age:
@@ -174,12 +181,21 @@ def others(sessions: Sequence[LiveSession], shown: str) -> str:
         button(name, action="watch", value=each.id, css="chip", about=text("live.watch"))
         for each in sessions
         if each.id != shown
-        and (name := " · ".join(filter(None, (text(f"source.{each.source}"), each.title))))
+        and (name := " · ".join(filter(None, (text(f"source.{each.source}"), each.title, _versus(each)))))
     )
     if not buttons:
         return ""
     also = f'<span class="muted small">{esc(text("live.also"))}</span>'
     return page(f'<div class="tt-row tt-others">{also}{buttons}</div>')
+
+
+def _versus(session: LiveSession) -> str:
+    return text("live.versus", name=_model(session.second_model)) if session.second_model else ""
+
+
+def _model(name: str) -> str:
+    """Return what a model is called on the page: of a base its long name says nothing to most people."""
+    return text("compare.base") if name.endswith(", zero-shot") else said(name)
 
 
 def recording_line(view: RecordingView) -> str:
@@ -212,21 +228,20 @@ def posts(snapshot: FeedSnapshot, *, second_model: str = "") -> str:
 
 def _post(result: ClassifiedPost, labels: tuple[str, ...], second_model: str) -> str:
     post, about = result.post, ""
-    if result.disagrees and result.second_label is not None:
-        share = text.percent(result.second_probability or 0, 0)
-        about += (
-            f'<span class="second">≠ {esc(second_model)} {_chip(result.second_label, labels)} '
-            f'<span class="num">{esc(share)}</span></span>'
-        )
-    if post.label is not None:
+    answer = _chip(result.label, labels)
+    share = f'<span class="num muted small">{esc(text.percent(result.probability, 0))}</span>'
+    if result.disagrees and result.second_label is not None:  # it may wait for a label: nothing may sway
+        answer, share = '<span class="tt-label blind">≠</span>', "<span></span>"
+        about += f'<span class="second">{esc(text("live.blind", name=_model(second_model)))}</span>'
+    elif post.label is not None:
         right = post.label == result.label
         verdict = text("live.was_right" if right else "live.was_wrong", label=text.label(post.label))
-        about += f'<span class="truth">{"✓" if right else "✗"} {esc(verdict)}</span>'
+        mark = ("✓ " if right else "✗ ") if post.label in labels else ""  # other labels can't be compared
+        about += f'<span class="truth">{mark}{esc(verdict)}</span>'
     if post.created is not None:
         about += _time(post.created, "muted num")
     return (
-        f"<li>{_chip(result.label, labels)}"
-        f'<span class="num muted small">{esc(text.percent(result.probability, 0))}</span>'
+        f"<li>{answer}{share}"
         f'<span class="text" dir="auto">{esc(readable(post.text)) or "&nbsp;"}</span>'
         f'<span class="about">{about}{source_link(post)}</span></li>'
     )
@@ -343,7 +358,8 @@ def _shifts(found: Sequence[tuple[float, Shift]], n_posts: int) -> str:
     none = f"<p>{esc(text('live.no_shift'))}</p>"
     listed = f'<ul class="tt-shifts" role="status">{items}</ul>' if items else none
     title = f"<h3>{esc(text('live.shift'))}</h3>"
-    return f'<section>{title}{listed}<p class="muted small">{esc(how)}</p></section>'
+    told = f'<p class="muted small">{esc(how)}</p>'
+    return f"<section>{title}{listed}{fold(text('live.shift_title'), told)}</section>"
 
 
 def drift(found: Drift | None) -> str:
@@ -406,16 +422,17 @@ def _key(action: str, value: str, key: str, name: str) -> str:
 
 def _last(last: LastAnswer, labels: tuple[str, ...]) -> str:
     def answer(name: str, label: str, mark: str = "") -> str:
-        return f"<span>{mark}{esc(name)} {_chip(label, labels, css='plain')}</span>"
+        return f"<span>{mark}{esc(_model(name))} {_chip(label, labels, css='plain')}</span>"
 
     def mark(label: str) -> str:
-        return ("✓ " if label == last.label else "✗ ") if last.label else ""
+        return "✓ " if label == last.label else "✗ "
 
     item = last.item
-    skipped = f"<span>{esc(text('duel.skipped_it'))}</span>"
+    head = f'<span class="muted">{esc(text("duel.last"))}</span> '
+    if not last.label:  # it may come back: what the models say stays hidden
+        return f'<div class="tt-last" role="status">{head}<span>{esc(text("duel.skipped_it"))}</span></div>'
     return (
-        f'<div class="tt-last" role="status"><span class="muted">{esc(text("duel.last"))}</span> '
-        f"{answer(text('duel.you'), last.label) if last.label else skipped}"
+        f'<div class="tt-last" role="status">{head}{answer(text("duel.you"), last.label)}'
         f"{answer(item.first_model, item.first_label, mark(item.first_label))}"
         f"{answer(item.second_model, item.second_label, mark(item.second_label))}</div>"
     )
@@ -437,7 +454,7 @@ def label_numbers(counts: LabelCounts, found: Sequence[Agreement]) -> str:
 def _agreement(found: Agreement) -> str:
     rows = [
         row(
-            esc(name),
+            esc(_model(name)),
             [(esc(text.percent(share.value)), "num"), (f"({esc(text.interval(share))})", "num interval")],
         )
         for name, share in ((found.first_model, found.first), (found.second_model, found.second))

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from training.recipes import Recipe, Setting, change, load_recipe, settings
+from ui.html import HEADING, html
 from ui.translations import I18N
 
 ELSEWHERE = (
@@ -25,6 +26,12 @@ ELSEWHERE = (
     "label_names",
     "more_data",
 )
+GROUPS = {
+    "data": ("n_validation", "n_test", "stratified", "seed", "max_length"),
+    "prompt": ("label_words", "prompt_prefix", "prompt_suffix", "head"),
+    "network": ("trunk_layers", "lora_r", "lora_alpha", "lora_dropout", "state_noise", "onnx"),
+}
+"""The settings that are not frequent; those that are in none belong to the optimiser."""
 FREQUENT = ("n_train", "epochs", "learning_rate", "batch_size", "depth", "method")
 
 
@@ -44,10 +51,12 @@ class RecipeForm:
                 with gr.Row():
                     fields |= {name: _component(known[name], recipe) for name in names}
         with gr.Accordion(I18N("train.all_settings"), open=False), gr.Group(elem_classes="tt-form"):
-            rest = [name for name in known if name not in FREQUENT]
-            for pair in (rest[i : i + 2] for i in range(0, len(rest), 2)):
-                with gr.Row():
-                    fields |= {name: _component(known[name], recipe) for name in pair}
+            rest = [name for name in known if name not in (*FREQUENT, *sum(GROUPS.values(), ()))]
+            for group, names in {**GROUPS, "optimiser": tuple(rest)}.items():
+                html(I18N(f"train.group_{group}"), html_template=HEADING)
+                for pair in (names[i : i + 2] for i in range(0, len(names), 2)):
+                    with gr.Row():
+                        fields |= {name: _component(known[name], recipe) for name in pair}
         return cls(fields)
 
     @property
@@ -78,9 +87,7 @@ def _component(setting: Setting, recipe: Recipe) -> gr.Component:
         whole = setting.kind is int
         return gr.Number(
             value=value,
-            precision=0 if whole else None,
-            minimum=setting.low,
-            maximum=setting.high,
+            precision=0 if whole else None,  # limits are the recipe's: its sentence names the setting
             step=1 if whole else 0.0001,
             min_width=140,
             label=label,

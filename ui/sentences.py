@@ -1,0 +1,109 @@
+"""Sentences of training, inference and runs (errors, notes, reasons) in the words of the page.
+
+    said("odd.csv has no text column; name the right one with --text-column.")
+    # -> "odd.csv has no text column; name the right one with the field “Text column”."
+
+They are written for whoever has a terminal. Here an option becomes the label of its field and a command the
+button that does the same; advice for which the page has neither is left out, and the owner named. A path
+becomes the name of its file. What the texts know as `said.…` is told in the visitor's language: the English
+text is the pattern, its {places} are the values.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from inference.common.paths import home
+from ui.translations import DEFAULT, text, texts
+
+_FIELDS = {"private": "publish.private", "pr": "publish.pr", "adapter-only": "publish.adapter_only"}
+_BUTTONS = {"resume": "train.resume", "cancel": "train.cancel", "train": "train.start", "runs": "runs.title"}
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
+_COMMAND = re.compile(rf"`python -m training ({'|'.join(_BUTTONS)})\b[^`]*`")
+_NOT_HERE = re.compile(rf"{_OPTION.pattern}|python -m |pip install|hf auth login|HF_TOKEN")
+_CLAUSE = re.compile(r"([.;:]\s+|,?\s+(?:or|and|unless)\s+)")
+_UPLOAD = re.compile(r"[^\s'\"`(]*/(?:gradio|uploads)/[0-9a-f]{12,64}[-/]|\b[0-9a-f]{12}-(?=[\w.-]+\.\w)")
+_PATH = re.compile(r"(?<![\w:/.~\\])(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s'\"`,;:()]*[^\s'\"`,;:().]")
+_ARTIFACT = re.compile(r"\bruns[/\\]([^/\\\s]+)[/\\]artifact\b")
+
+
+def said(sentence: str) -> str:
+    """Return a sentence as it is shown: translated where known, without options, commands and paths."""
+    return _without_commands(_without_paths(_translated(sentence)))
+
+
+def _without_paths(sentence: str) -> str:
+    for root in sorted({str(home()), tempfile.gettempdir(), str(Path.home())}, key=len, reverse=True):
+        if len(root) > 1:  # they may have spaces in them
+            sentence = sentence.replace(root + "/", "/")
+    sentence = _ARTIFACT.sub(r"\1", _UPLOAD.sub("", sentence))
+
+    def name(found: re.Match[str]) -> str:
+        parts = [part for part in re.split(r"[/\\]", found[0]) if part]
+        return parts[-2] if parts[-1] == "artifact" and len(parts) > 1 else parts[-1]
+
+    return _PATH.sub(name, sentence)
+
+
+def _without_commands(sentence: str) -> str:
+    def field(found: re.Match[str]) -> str:
+        name = found[1]
+        key = _FIELDS.get(name, f"setting.{name.replace('-', '_')}")
+        return text("words.field", name=text(key)) if text.has(key) else found[0]
+
+    sentence = _COMMAND.sub(lambda found: f"“{text(_BUTTONS[found[1]])}”", _OPTION.sub(field, sentence))
+    return _without_advice(sentence) if _NOT_HERE.search(sentence) else sentence
+
+
+def _without_advice(sentence: str) -> str:
+    """Leave out the clauses that only a terminal can follow."""
+    first, *others = _CLAUSE.split(sentence)
+    kept, before, follows = "", "", True
+    for delimiter, clause in zip(["", *others[::2]], [first, *others[1::2]], strict=True):
+        before = before or delimiter
+        if _NOT_HERE.search(clause):
+            follows = "unless" in delimiter
+            continue
+        if before.startswith("."):
+            clause = clause[:1].upper() + clause[1:]
+        kept, before, follows = kept + before + clause if kept else clause, "", True
+    if not kept.strip(" .`"):  # there was nothing but that
+        return text("words.owner")
+    kept = kept.rstrip(" .;:,`") + "."
+    return kept if follows else f"{kept} {text('words.owner')}"
+
+
+def _translated(sentence: str) -> str:
+    if text.language == DEFAULT:
+        return sentence
+    if whole := _told(sentence):
+        return whole
+    return " ".join(_told(part) or part for part in re.split(r"(?<=[.!?])\s+(?=[A-Z“])", sentence))
+
+
+def _told(sentence: str) -> str:
+    return next(
+        (
+            text(key, **found.groupdict())
+            for key, pattern in _patterns()
+            if (found := pattern.fullmatch(sentence))
+        ),
+        "",
+    )
+
+
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple(_compiled())
+
+
+def _compiled() -> Iterator[tuple[str, re.Pattern[str]]]:
+    for key, written in texts(DEFAULT).items():
+        if key.startswith("said."):
+            pieces = re.split(r"\{(\w+)\}", written)
+            body = "".join(
+                f"(?P<{each}>.+?)" if number % 2 else re.escape(each) for number, each in enumerate(pieces)
+            )
+            yield key, re.compile(body, re.DOTALL)
