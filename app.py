@@ -3,7 +3,8 @@
     python app.py                                  # the newest finished run's model, or none
     python app.py --model runs/demo/artifact       # or MODEL_ID=owner/name
 
-What an owner can set is in ui/account.py. The port is GRADIO_SERVER_PORT, else PORT, else 7860. The
+What an owner can set is in ui/account.py. It listens on this machine alone, unless --host or
+GRADIO_SERVER_NAME says otherwise or it is a Space; the port is GRADIO_SERVER_PORT, else PORT, else 7860. The
 page is up before the model is: that is loaded behind it. Knows nothing about what the tabs do.
 """
 
@@ -19,8 +20,9 @@ from fastapi.middleware.gzip import GZipMiddleware
 
 from inference.common.command import take_any_text
 from inference.serving.app import answer_errors, refuse_other_methods
-from inference.serving.command import port_of, tokens, trusted_proxies
+from inference.serving.command import allowed_hosts, host_of, port_of, tokens, trusted_proxies
 from inference.serving.errors import ServingError
+from inference.serving.hosts import OwnHosts
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
 from inference.serving.schema import Settings
@@ -40,7 +42,7 @@ def create_app(
     """Return the server: the page at `/`, and the routes of `python -m inference serve`."""
     app = FastAPI(title="TweetTune", docs_url=None, redoc_url=None)
 
-    @app.get("/healthz", include_in_schema=False)  # the routes have one of their own
+    @app.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)  # the routes have another
     def healthz() -> dict[str, str]:
         return {"status": "ok", "model": workbench.model.state}
 
@@ -48,6 +50,7 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=2_000)  # the page is 380 kB, and 44 kB of it packed
     answer_errors(app, service)
     refuse_other_methods(app)
+    app.add_middleware(OwnHosts, service=service)
     return gr.mount_gradio_app(
         app,
         build(workbench, feeds, duels),
@@ -72,7 +75,10 @@ def main() -> None:
         gradios = os.environ.get("GRADIO_SERVER_PORT")
         port = port_of(7860, GRADIO_SERVER_PORT=gradios, PORT=os.environ.get("PORT"))
         settings = Settings(
-            tokens=tokens(None), rate_limit=owner.texts_per_s, trusted_proxies=trusted_proxies()
+            tokens=tokens(None),
+            rate_limit=owner.texts_per_s,
+            trusted_proxies=trusted_proxies(),
+            allowed_hosts=allowed_hosts(),
         )
     except (SettingsError, ServingError) as error:
         sys.exit(str(error))
@@ -82,6 +88,11 @@ def main() -> None:
         default=owner.model_id or os.environ.get("MODEL"),
         help="artifact folder, run or Hub repository; default: the newest finished run",
     )
+    parser.add_argument(
+        "--host",
+        default=host_of(os.environ.get("GRADIO_SERVER_NAME")),
+        help="address to listen on; 0.0.0.0: all (default: %(default)s)",
+    )
     parser.add_argument("--port", type=int, default=port, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
     service = Service({"fine-tuned": "", "base": ""}, settings=settings, expected=())
@@ -90,7 +101,7 @@ def main() -> None:
     )
     feeds = LiveFeeds()
     app = create_app(workbench, service, feeds)
-    Server(service, app, workbench, host="0.0.0.0", port=arguments.port).run()
+    Server(service, app, workbench, host=arguments.host, port=arguments.port).run()
     feeds.stop_all()  # X keeps a stream's rule until its source takes it back
     service.close()
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 try:
     import onnxruntime
@@ -63,14 +63,25 @@ class EndpointHandler:
         """Return for each text its labels with scores, best first.
 
         `data` is a request: `inputs` is a text or a list of texts; `parameters` may hold `top_k` (default:
-        all labels) and `function_to_apply` ("softmax", the default, "sigmoid" or "none"). Raises ValueError.
+        all labels), or its forerunner `return_all_scores`; `function_to_apply` ("softmax", the default,
+        "sigmoid" or "none"); `max_length`, in tokens, where the model takes more; and `truncation`, false to
+        refuse what is too long. `padding` and `batch_size` change no answer. Raises ValueError.
         """
         texts = _texts(data.get("inputs"))
-        top_k, function = _parameters(data.get("parameters") or {})
+        asked = _parameters(data.get("parameters") or {})
+        top_k, function = asked["top_k"], asked["function_to_apply"]
         if not texts:
             return []
         clean = [text[: self.characters].encode("utf-8", "replace").decode("utf-8") for text in texts]
-        token_ids = [found.ids or [self.pad_id] for found in self.tokenizer.encode_batch(clean)]
+        found = self.tokenizer.encode_batch(clean)
+        token_ids = [_cut(each, asked["max_length"]) or [self.pad_id] for each in found]
+        ways = zip(texts, found, token_ids, strict=True)
+        cut = sum(
+            bool(each.overflowing) or len(ids) < len(each) or len(text) > self.characters
+            for text, each, ids in ways
+        )
+        if cut and asked["truncation"] in (False, "do_not_truncate"):
+            raise ValueError(f"{cut} texts are too long for the model. Let them be truncated.")
         result = np.zeros((len(texts), len(self.labels)))
         order = sorted(range(len(texts)), key=lambda row: -len(token_ids[row]))
         for start in range(0, len(order), BATCH):
@@ -102,18 +113,56 @@ def _texts(inputs: object) -> list[str]:
     return texts
 
 
-def _parameters(given: object) -> tuple[int | None, str]:
-    """Return top_k, None for all labels, and the name of the function."""
+PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "top_k": (
+        lambda given: type(given) is int and given > 0,
+        "a whole number from 1. Leave it out for all labels",
+    ),
+    "return_all_scores": (lambda given: type(given) is bool, "true or false"),
+    "function_to_apply": (lambda given: str(given).lower() in FUNCTIONS, f"one of {', '.join(FUNCTIONS)}"),
+    "truncation": (
+        lambda given: type(given) is bool or given in ("longest_first", "only_first", "do_not_truncate"),
+        "true, false, longest_first, only_first or do_not_truncate",
+    ),
+    "max_length": (lambda given: type(given) is int and given > 0, "a whole number from 1"),
+    "padding": (
+        lambda given: type(given) is bool or given in ("longest", "max_length", "do_not_pad"),
+        "true, false, longest, max_length or do_not_pad",
+    ),
+    "batch_size": (lambda given: type(given) is int and given > 0, "a whole number from 1"),
+}
+"""What a request may ask for: whether a value is right, and what to give."""
+
+
+def _parameters(given: object) -> JsonObject:
+    """Return every parameter; None for what was not given, but for the function. Raises ValueError."""
     if not isinstance(given, dict):
         raise ValueError(
             f'"parameters" is {type(given).__name__}, not an object. Send {{"top_k": 1}}, or none.'
         )
-    top_k, function = given.get("top_k"), given.get("function_to_apply") or "softmax"
-    if top_k is not None and (type(top_k) is not int or top_k < 1):
-        raise ValueError(f'"top_k" is {top_k!r}, not a whole number from 1. Leave it out for all labels.')
-    if function not in tuple(FUNCTIONS):
-        raise ValueError(f'"function_to_apply" is {function!r}, not one of {", ".join(FUNCTIONS)}.')
-    return top_k, function
+    if unknown := [name for name in given if name not in PARAMETERS]:
+        raise ValueError(f'"parameters" has no {unknown[0][:80]!r}. Known: {", ".join(PARAMETERS)}.')
+    for name, value in given.items():
+        is_right, wanted = PARAMETERS[name]
+        if value is not None and not is_right(value):
+            raise ValueError(f'"{name}" is {value!r}, not {wanted}.')
+    if given.get("return_all_scores") is False and "top_k" not in given:
+        given = {**given, "top_k": 1}
+    function = (given.get("function_to_apply") or "softmax").lower()
+    return {**dict.fromkeys(PARAMETERS), **given, "function_to_apply": function}
+
+
+def _cut(encoding: Encoding, max_length: int | None) -> list[int]:
+    """Return the ids of a text that loses its end to a limit; the prompt around it stays whole."""
+    prompt = encoding.special_tokens_mask
+    if max_length is None or len(prompt) <= max_length:
+        return encoding.ids
+    if max_length <= sum(prompt):
+        raise ValueError(
+            f'"max_length" is {max_length}, and the prompt alone has {sum(prompt)} tokens. Give more.'
+        )
+    end = len(prompt) - prompt[::-1].index(0)  # of the text
+    return encoding.ids[: end - (len(prompt) - max_length)] + encoding.ids[end:]
 
 
 def _json(file: Path) -> JsonObject:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from inference.artifact import ONNX_FOLDER, PARITY, check_artifact, model_of, read_record
 from inference.common.errors import ArtifactError, PredictionError
@@ -125,10 +125,10 @@ class Classifier:
         """The Transformers model of the engine "torch", None of others."""
         return getattr(self.engine, "model", None)
 
-    def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """Return the token ids of texts, prompt included and cut to the model's limit.
+    def encode(self, texts: Sequence[str], *, max_length: int | None = None) -> EncodedTexts:
+        """Return the token ids of texts, prompt included and cut to the model's limit, or a lower one.
 
-        Raises PredictionError for an item that is not a text, naming its place.
+        Raises PredictionError for an item that is not a text, naming its place, and for a limit without room.
         """
         _check(texts)
         most = _CHARACTERS_A_TOKEN * self.max_length  # a text of megabytes would hold up everybody
@@ -139,7 +139,9 @@ class Classifier:
         encodings = tokenizer.encode_batch(clean) if len(clean) > 1 else [tokenizer.encode(t) for t in clean]
         cut = [bool(e.overflowing) or len(text) > most for e, text in zip(encodings, texts, strict=True)]
         # Without a prompt an empty text has no token, and a classifier no position to pool from: give it one.
-        return EncodedTexts([e.ids or [self._pad_id] for e in encodings], cut)
+        found = [_cut(e, max_length) for e in encodings]
+        cut = [was or len(ids) < len(e.ids) for was, ids, e in zip(cut, found, encodings, strict=True)]
+        return EncodedTexts([ids or [self._pad_id] for ids in found], cut)
 
     def logits(
         self, token_ids: Sequence[Sequence[int]], *, progress: Progress = no_progress
@@ -210,6 +212,20 @@ def _is_repo(path: Path) -> bool:
         and len(path.parts) == 2
         and path.parts[0] not in ("runs", "..")
     )
+
+
+def _cut(encoding: Encoding, max_length: int | None) -> list[int]:
+    """Return the ids of a text that loses its end to a limit; the prompt around it stays whole."""
+    prompt = encoding.special_tokens_mask
+    if max_length is None or len(prompt) <= max_length:
+        return encoding.ids
+    if max_length <= sum(prompt):
+        raise PredictionError(
+            f"max_length is {max_length}, and the prompt alone has {sum(prompt)} tokens. "
+            "Give more, or leave it out."
+        )
+    end = len(prompt) - prompt[::-1].index(0)  # of the text
+    return encoding.ids[: end - (len(prompt) - max_length)] + encoding.ids[end:]
 
 
 def _check(texts: Sequence[object]) -> None:

@@ -32,6 +32,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from inference.common.errors import TweetTuneError
 from inference.common.paths import has_bucket
+from inference.serving.hosts import from_another_site
 from training.recipes import Setting
 from ui.html import as_gradio_error, esc, html, page
 from ui.translations import text
@@ -207,24 +208,12 @@ def visitor_of(
 ) -> Visitor:
     """Return who sent a request; `profile` and `token` are what Gradio took from the signed session."""
     headers: Mapping[str, str] = getattr(request, "headers", None) or {}
-    if _from_another_site(headers):
+    if from_another_site(headers):
         return Visitor(is_foreign=True)
     name = profile.username if profile is not None and login_offered() else ""
     client = getattr(getattr(request, "client", None), "host", None)
     is_here = not on_space() and client in _LOOPBACK and _names_this_machine(headers)
     return Visitor(name, is_here=is_here, token=token)
-
-
-def _from_another_site(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that it was; only what no page's script can set is asked."""
-    if site := headers.get("sec-fetch-site"):  # knows of every proxy and domain; absent over plain http
-        return site not in ("same-origin", "none")
-    if not (origin := headers.get("origin")):
-        return False  # no page sent it
-    own_names = os.environ.get("SPACE_HOST", "")
-    own = f"{headers.get('host', '')},{own_names}".lower().split(",")
-    host = urlsplit(origin.lower()).netloc  # "" for "null": a file, or a frame without rights
-    return not host or host not in [each.strip() for each in own]
 
 
 def _names_this_machine(headers: Mapping[str, str]) -> bool:

@@ -1,6 +1,6 @@
 """The app's process: says where it is, opens a browser, and loads the model once the page can be had.
 
-    Server(service, app, workbench, host="0.0.0.0", port=7860).run()
+    Server(service, app, workbench, host="127.0.0.1", port=7860).run()
 
 It stops as `python -m inference serve` does: what was accepted is answered. Only the page's own streams,
 which an open page holds for ever, are cut after a moment. Knows nothing about what is served.
@@ -34,7 +34,9 @@ class Server(process.GracefulServer):
         announce()
         await super().startup(sockets)
         if self.started:
-            url = f"http://127.0.0.1:{self.config.port}"
+            host = self.config.host
+            host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
+            url = f"http://{host}:{self.config.port}"
             print(f"TweetTune is at {url}", flush=True)  # noqa: T201
             if is_at_a_desktop():
                 webbrowser.open(url)

@@ -1,13 +1,14 @@
 """The server's app: the routes alone, and what is answered where there is none.
 
     app = create_server(service)
-    answer_errors(app, service)          # and refuse_other_methods(app): for an app with pages beside them
+    answer_errors(app, service)          # refuse_other_methods(app), too: for an app with pages beside them
 
 The process that runs it is `inference.serving.process`.
 """
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
@@ -15,7 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from inference.serving import mcp
-from inference.serving.routes import add_routes
+from inference.serving.hosts import OwnHosts
+from inference.serving.routes import add_routes, ready
 from inference.serving.schema import encode
 from inference.serving.service import Service
 
@@ -36,7 +38,11 @@ def create_server(service: Service) -> FastAPI:
     app = FastAPI(
         title="TweetTune", description=_DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
     )
-    mcp.mount_mcp(app, add_routes(app, service))
+    pipeline = add_routes(app, service)
+    mcp.mount_mcp(app, pipeline)
+    # Where no page is, a load balancer's probe is answered, as text-embeddings-inference does.
+    probe = pipeline.get("/", partial(ready, service), guarded=False)
+    app.add_route("/", probe, methods=["GET", "HEAD"], include_in_schema=False)
     answer_errors(app, service)
     if service.settings.cors_origins:
         app.add_middleware(
@@ -46,6 +52,7 @@ def create_server(service: Service) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID", "X-Truncated-Texts"],
         )
+    app.add_middleware(OwnHosts, service=service)  # last, so that it is asked first
     return app
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TOKENS = "TWEETTUNE_TOKENS"
 PROXIES = "FORWARDED_ALLOW_IPS"
+ALLOWED_HOSTS = "TWEETTUNE_ALLOWED_HOSTS"
 PORT = 8000
 _MODEL = "an artifact's folder, a run, or a Hub repository, or NAME=FOLDER; the first is the default"
 _OPTIONS = {
@@ -59,7 +60,9 @@ def _add_serve(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     serve.add_argument(
         "model", nargs="*", metavar="MODEL", default=os.environ.get("MODEL", "").split(), help=_MODEL
     )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument(
+        "--host", default=host_of(), help="address to listen on; 0.0.0.0: all (default: %(default)s)"
+    )
     serve.add_argument(
         "--port", type=int, help=f"port; 0: a free one (default: the variable PORT, else {PORT})"
     )
@@ -93,6 +96,14 @@ def _add_serve(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         metavar="IPS",
         help="addresses and networks, with commas, whose X-Forwarded-For is believed "
         f"(default: the variable {PROXIES}, else {LOOPBACK})",
+    )
+    serve.add_argument(
+        "--allowed-hosts",
+        metavar="NAMES",
+        type=names,
+        default=allowed_hosts(),
+        help="names, with commas, by which it may be asked beside this machine's own; *.example.com: any "
+        f"below; *: any (default: the variable {ALLOWED_HOSTS})",
     )
     serve.add_argument("--token-file", type=Path, metavar="F", help="a file of bearer tokens, one a line")
     serve.add_argument("--log-texts", action="store_true", help="write the texts to the log")
@@ -140,8 +151,14 @@ def settings_of(given: argparse.Namespace) -> Settings:
         cors_origins=tuple(given.cors_origin),
         tokens=tokens(given.token_file),
         trusted_proxies=given.trusted_proxies or trusted_proxies(),
+        allowed_hosts=given.allowed_hosts,
         log_texts=given.log_texts,
     )
+
+
+def host_of(given: str | None = None) -> str:
+    """Return the address to listen on: what was given, on a Space all, elsewhere this machine's own alone."""
+    return given or ("0.0.0.0" if os.environ.get("SPACE_ID") else LOOPBACK)
 
 
 def port_of(default: int, **variables: str | None) -> int:
@@ -157,6 +174,16 @@ def port_of(default: int, **variables: str | None) -> int:
 def trusted_proxies() -> str:
     """Return whose X-Forwarded-For is believed: who the environment says; on a Space its proxy, too."""
     return os.environ.get(PROXIES) or (PRIVATE_NETWORKS if os.environ.get("SPACE_ID") else LOOPBACK)
+
+
+def allowed_hosts() -> tuple[str, ...]:
+    """Return the names that the environment adds to this machine's own."""
+    return names(os.environ.get(ALLOWED_HOSTS, ""))
+
+
+def names(given: str) -> tuple[str, ...]:
+    """Return names that are separated by commas or spaces, in lower case."""
+    return tuple(given.replace(",", " ").lower().split())
 
 
 def tokens(file: Path | None) -> tuple[str, ...]:

@@ -3,9 +3,11 @@
 ServingError
 ├── BadRequest          422  the body is not what the route takes
 ├── Unauthorized        401  no token, or a wrong one
+├── AnotherSite         403  another site's page asked for a change
 ├── UnknownModel        404  no model of that name is served
 ├── BodyTooLarge        413  too many bytes, or too many texts
 ├── WrongType           415  not JSON
+├── WrongHost           421  under a name that is none of this machine's
 ├── SlowClient          408  the body did not arrive in time
 ├── Overloaded          429  the queue is full            (retry_after_s)
 ├── RateLimited         429  this client asks too much    (retry_after_s)
@@ -41,6 +43,18 @@ class Unauthorized(ServingError):
     """No token was sent, or a wrong one."""
 
     status, reason = 401, "unauthorized"
+
+
+class AnotherSite(ServingError):
+    """Another site's page asked for something that changes things."""
+
+    status, reason = 403, "another_site"
+
+
+class WrongHost(ServingError):
+    """The server was asked under a name that is none of this machine's."""
+
+    status, reason = 421, "wrong_host"
 
 
 class UnknownModel(ServingError):

@@ -3,7 +3,10 @@
     POST /  /models/{name}    the Hub's text-classification API
     POST /predict             text-embeddings-inference's
     POST /v1/compare          two models or more, side by side
+    GET  /health /info        text-embeddings-inference's
     GET  /healthz /readyz /version /metrics
+
+What is asked by GET answers HEAD, too.
 
 Every request passes one pipeline: an id, a token, a rate, a body within bounds, a line in the log, a count.
 """
@@ -18,12 +21,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Message
 
 from inference.common.errors import PredictionError
+from inference.common.machine import cores
 from inference.common.store import JsonObject
 from inference.serving import schema
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError, SlowClient, WrongType
@@ -36,6 +41,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "fastapi", "uvicorn")
 _TEI_TYPES = {413: "Validation", 422: "Validation", 429: "Overloaded", 503: "Unhealthy"}
 _INLINE_BYTES = 65_536  # a larger body is parsed in a thread: odd JSON of 4 MB takes half a second
+_VERSION = "0.1.0"  # as the Dockerfile's
 CLIENT_GONE = 499  # nginx's number for it; nobody receives it
 
 
@@ -159,13 +165,22 @@ class RequestPipeline:
             body.release()
             self._rates.spend(client, max(0, call.asked - 1))
 
-    async def classify(self, call: Call, texts: list[str], model: str | None) -> Classified:
-        """Classify a call's texts, and note what the log says of them."""
+    async def classify(
+        self, call: Call, texts: list[str], model: str | None, asked: schema.HubParameters | None = None
+    ) -> Classified:
+        """Classify a call's texts, and note what the log says of them.
+
+        Raises BodyTooLarge for texts that are too long and, as was asked, not to be cut.
+        """
         call.texts = texts
         call.asked += len(texts)
-        classified = await self.service.classify(texts, model=model)
+        classified = await self.service.classify(
+            texts, model=model, max_length=asked.max_length if asked else None
+        )
         call.tokens += classified.tokens
         call.truncated = max(call.truncated, sum(classified.truncated))
+        if asked and not asked.cuts and call.truncated:
+            raise BodyTooLarge(f"{call.truncated} texts are too long for the model. Let them be truncated.")
         return classified
 
     def _record(self, route: str, call: Call, status: int, seconds: float) -> None:
@@ -257,13 +272,11 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     async def hub(call: Call, body: JsonObject) -> schema.Answer:
         request = schema.read(schema.HubRequest, body, max_texts=most)
         name = call.request.path_params.get("name")
-        return schema.hub_answer(await pipeline.classify(call, request.inputs, name), request)
+        return schema.hub_answer(await pipeline.classify(call, request.inputs, name, request.asked), request)
 
     async def predict(call: Call, body: JsonObject) -> schema.Answer:
         request = schema.read(schema.PredictRequest, body, max_texts=most)
-        classified = await pipeline.classify(call, request.inputs.texts, None)
-        if request.truncate is False and call.truncated:
-            raise BodyTooLarge(f"{call.truncated} texts are too long for the model. Leave truncate at true.")
+        classified = await pipeline.classify(call, request.inputs.texts, None, request.asked)
         return schema.predict_answer(classified, request)
 
     async def compare(call: Call, body: JsonObject) -> schema.Answer:
@@ -300,21 +313,27 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     loading: Responses = {503: {"model": JsonObject, "description": "Not yet, or no more."}}
     text: Responses = {200: {"content": {"text/plain": {}}}}
     guard: Responses = {401: _REFUSED[401]}
-    for path, report, summary, answers in (
-        ("/healthz", _healthy, "Is the process alive", {}),
-        ("/readyz", partial(_ready, service), "Is every model loaded and warmed up", loading),
-        ("/version", partial(_version, service), "What is served, from where, by which versions", guard),
-        ("/metrics", partial(_metrics, service), "Counts, in Prometheus' text format", text | guard),
+    unready: Responses = {503: _REFUSED[503]}
+    about = "What is served, and its limits, as text-embeddings-inference"
+    for path, report, summary, told, answers in (
+        ("/healthz", _healthy, "Is the process alive", JsonObject, {}),
+        ("/readyz", partial(ready, service), "Is every model loaded and warmed up", JsonObject, loading),
+        ("/health", partial(ready, service), "As /readyz", JsonObject, loading),
+        ("/info", partial(_info, service), about, schema.ModelInfo, unready | guard),
+        ("/version", partial(_version, service), "What is served, by which versions", JsonObject, guard),
+        ("/metrics", partial(_metrics, service), "Counts, in Prometheus' text format", None, text | guard),
     ):
+        endpoint = pipeline.get(path, report, guarded=401 in answers)
         router.add_api_route(
             path,
-            pipeline.get(path, report, guarded=401 in answers),
+            endpoint,
             methods=["GET"],
             name=path.strip("/"),
             summary=summary,
-            response_model=None if path == "/metrics" else JsonObject,
+            response_model=told,
             responses=answers,
         )
+        router.add_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     app.include_router(router)
     return pipeline
 
@@ -339,12 +358,39 @@ def _healthy() -> Response:
     return _json_response({"status": "ok"})
 
 
-def _ready(service: Service) -> Response:
+def ready(service: Service) -> Response:
+    """Say whether every model that is expected is loaded and warmed up."""
     loaded = {model.name for model in service.models.loaded()}
     models = {name: name in loaded for name in service.models.names}
     waiting = "loading" if service.models.expected else "empty"
     status = "ready" if service.ready else "stopping" if service.stopping else waiting
-    return _json_response({"status": status, "models": models}, 200 if service.ready else 503)
+    answer: dict[str, object] = {"status": status, "models": models}
+    if not service.ready:
+        answer |= {"error": f"The server is not ready: {status}.", "error_type": _TEI_TYPES[503]}
+    return _json_response(answer, 200 if service.ready else 503)
+
+
+def _info(service: Service) -> Response:
+    model = service.models.get()
+    labels, engine, settings = model.classifier.labels, model.classifier.engine, service.settings
+    of_the_hub = model.classifier.folder not in (None, Path(model.classifier.name_or_path))
+    info = schema.ModelInfo(
+        model_id=model.classifier.name_or_path if of_the_hub else model.name,  # no path of this machine
+        model_dtype="int8" if "int8" in engine.name else "float32",
+        model_type={
+            "classifier": schema.ClassifierInfo(
+                id2label={str(place): label for place, label in enumerate(labels)},
+                label2id={label: place for place, label in enumerate(labels)},
+            )
+        },
+        max_concurrent_requests=settings.max_queue,
+        max_input_length=model.classifier.max_length,
+        max_batch_tokens=settings.batch_tokens,
+        max_client_batch_size=settings.max_texts,
+        tokenization_workers=cores(),
+        version=_VERSION,
+    )
+    return _json_response(info.model_dump())
 
 
 def _version(service: Service) -> Response:

@@ -10,6 +10,7 @@ is checked once, and the first thing that is wrong with it is said in one senten
 
 import ipaddress
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Settings:
     """Bearer tokens, any one of which opens the server; none: it is open. Never printed."""
     trusted_proxies: str = LOOPBACK
     """Addresses and networks, with commas, whose X-Forwarded-For says who the client is; `*`: anybody's."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names, beside this machine's own, by which it may be asked; `*.example.com`: any below; `*`: any."""
     log_texts: bool = False
     """Whether the log may hold the texts."""
 
@@ -100,6 +103,12 @@ class Settings:
                     f"trusted_proxies has {item.strip()!r}, which is no address. "
                     "Give addresses or networks such as 10.0.0.0/8, with commas."
                 ) from error
+        for name in settings.allowed_hosts:
+            if not re.fullmatch(r"\*|(\*\.)?[A-Za-z0-9._-]+", name):
+                raise ServingError(
+                    f"allowed_hosts has {name!r}, which is no name. Give names such as model.example.com, "
+                    "without http:// and port."
+                )
         return settings
 
 
@@ -187,15 +196,64 @@ class _Closed(BaseModel, extra="forbid"):
         return given
 
 
+def _lower(given: object) -> object:
+    return given.lower() if isinstance(given, str) else given
+
+
+def _flag(*words: str) -> PlainValidator:
+    """Return the check of what Transformers takes as true, false or one of some words."""
+
+    def check(given: object, info: ValidationInfo) -> object:
+        if given is None or isinstance(given, bool) or (isinstance(given, str) and given in words):
+            return given
+        raise BadRequest(f"{info.field_name} is {_shown(given)}. Give true, false, {' or '.join(words)}.")
+
+    return PlainValidator(check, json_schema_input_type=bool | Literal[words])  # type: ignore[valid-type]
+
+
+_NOT_CUT = "do_not_truncate"
+
+
 class HubParameters(_Closed):
-    """The parameters of a request of the Hub's API."""
+    """The parameters of a request of the Hub's API, which are those of Transformers' pipeline."""
 
     has_no = "parameters has no"
     top_k: TopK = None
-    function_to_apply: Literal["softmax", "sigmoid", "none"] | None = None
+    function_to_apply: Annotated[Literal["softmax", "sigmoid", "none"] | None, BeforeValidator(_lower)] = None
+    return_all_scores: Annotated[
+        StrictBool | None, Field(description="Older clients' top_k: false gives the best label alone.")
+    ] = None
+    truncation: Annotated[
+        bool | str | None,
+        _flag("longest_first", "only_first", _NOT_CUT),
+        Field(description="false: a text that is too long is refused, and not cut."),
+    ] = None
+    max_length: Annotated[
+        Annotated[StrictInt, Field(ge=1)] | None,
+        Field(description="Cut texts to so many tokens, the prompt's included, where the model takes more."),
+    ] = None
+    padding: Annotated[
+        bool | str | None,
+        _flag("longest", "max_length", "do_not_pad"),
+        Field(description="Taken and not used: it changes no answer."),
+    ] = None
+    batch_size: Annotated[
+        Annotated[StrictInt, Field(ge=1)] | None,
+        Field(description="Taken and not used: the server makes batches of all that waits."),
+    ] = None
+
+    @property
+    def most(self) -> int | None:
+        """How many labels to return for each text; None: all. `top_k` comes before what it replaced."""
+        return 1 if self.return_all_scores is False and "top_k" not in self.model_fields_set else self.top_k
+
+    @property
+    def cuts(self) -> bool:
+        """Whether a text that is too long loses its end; else it is refused."""
+        return self.truncation not in (False, _NOT_CUT)
 
 
-class HubRequest(BaseModel):
+class HubRequest(_Closed):
     """A request of the Hub's text-classification API."""
 
     model_config = ConfigDict(
@@ -206,19 +264,39 @@ class HubRequest(BaseModel):
             ]
         }
     )
+    has_no = "A request has no"
     inputs: Texts
     parameters: HubParameters | None = None
+    options: Annotated[
+        JsonObject | None, Field(description="Taken and not used: how the Hub was to queue and to cache.")
+    ] = None
+
+    @property
+    def asked(self) -> HubParameters:
+        """The parameters, or what they are when none are given."""
+        return self.parameters or HubParameters()
 
 
-class PredictRequest(BaseModel):
-    """A request of text-embeddings-inference's /predict."""
+class PredictRequest(HubParameters):
+    """A request of text-embeddings-inference's /predict. It takes the Hub's parameters, too."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"inputs": "what a lovely day"}, {"inputs": [["good"], ["bad"]]}]}
     )
+    has_no = "A request has no"
     inputs: Annotated[Batch, PlainValidator(_batch, json_schema_input_type=_BATCH_JSON)]
     raw_scores: StrictBool | None = False
     truncate: StrictBool | None = True
+    truncation_direction: Annotated[Literal["right"] | None, BeforeValidator(_lower)] = None
+    parameters: HubParameters | None = None
+
+    @property
+    def asked(self) -> HubParameters:
+        """The parameters, wherever they stand."""
+        given = self.parameters.model_dump(exclude_unset=True) if self.parameters else {}
+        if self.truncate is False:
+            given["truncation"] = False
+        return self.model_copy(update=given)
 
 
 class CompareRequest(BaseModel):
@@ -283,6 +361,11 @@ _WANTED = {
     "function_to_apply": "Give softmax, sigmoid or none.",
     "raw_scores": "Give true or false.",
     "truncate": "Give true or false.",
+    "truncation_direction": "Give right: a long text loses its end.",
+    "return_all_scores": "Give true or false.",
+    "max_length": "Give a whole number of tokens from 1.",
+    "batch_size": "Give a whole number from 1.",
+    "options": "Give an object, or leave it out.",
 }
 
 
@@ -306,8 +389,7 @@ def read(kind: type[M], body: Mapping[str, object], *, max_texts: int, models: S
             raise BadRequest(f"model is not a name. Known: {', '.join(models)}.") from error
         if name == "parameters":
             raise BadRequest(f"parameters is {_kind(found)}, not an object.") from error
-        plain = name != "inputs" and not isinstance(found, dict | list)
-        shown = json.dumps(found)[:40] if plain else _kind(found)
+        shown = _kind(found) if name == "inputs" else _shown(found)
         raise BadRequest(f"{name} is {shown}. {wanted}") from error
 
 
@@ -319,6 +401,10 @@ def models_to_compare(request: CompareRequest, names: Sequence[str]) -> list[str
     if len(models) < 2 or len(set(models)) < len(models):
         raise BadRequest(f"models must name two models or more, each once. Known: {', '.join(names)}.")
     return models
+
+
+def _shown(value: object) -> str:
+    return _kind(value) if isinstance(value, dict | list) else json.dumps(value)[:40]
 
 
 def _kind(value: object) -> str:
@@ -357,6 +443,33 @@ class Comparison(BaseModel):
     results: list[ComparedText]
 
 
+class ClassifierInfo(BaseModel):
+    """The labels of a model by their numbers, and the numbers by the labels."""
+
+    id2label: dict[str, str] = Field(examples=[{"0": "negative", "1": "positive"}])
+    label2id: dict[str, int] = Field(examples=[{"negative": 0, "positive": 1}])
+
+
+class ModelInfo(BaseModel):
+    """What is served by default and within which limits, as text-embeddings-inference tells it."""
+
+    model_config = ConfigDict(protected_namespaces=())
+    model_id: str
+    model_sha: str | None = None
+    model_dtype: str
+    model_type: dict[Literal["classifier"], ClassifierInfo]
+    max_concurrent_requests: Annotated[int, Field(description="Texts that may wait, or be in work.")]
+    max_input_length: Annotated[int, Field(description="Tokens, the prompt's included.")]
+    max_batch_tokens: int
+    max_batch_requests: int | None = None
+    max_client_batch_size: Annotated[int, Field(description="Texts of one request.")]
+    auto_truncate: bool = True
+    tokenization_workers: int
+    version: str
+    sha: str | None = None
+    docker_label: str | None = None
+
+
 class Refusal(BaseModel):
     """Why a request was refused."""
 
@@ -376,13 +489,14 @@ def encode(answer: Answer) -> bytes:
 
 def hub_answer(classified: Classified, request: HubRequest) -> list[list[dict[str, str | float]]]:
     """Return, for each text, its labels with their scores, best first: what InferenceClient parses."""
-    parameters = request.parameters or HubParameters()
-    return ranked(classified, parameters.function_to_apply or "softmax", parameters.top_k)
+    return ranked(classified, request.asked.function_to_apply or "softmax", request.asked.most)
 
 
 def predict_answer(classified: Classified, request: PredictRequest) -> Answer:
     """Return labels with their scores, best first: one list for a text, a list of lists for a batch."""
-    rows = ranked(classified, "none" if request.raw_scores else "softmax")
+    asked = request.asked
+    function = asked.function_to_apply or ("none" if request.raw_scores else "softmax")
+    rows = ranked(classified, function, asked.most)
     return rows[0] if request.inputs.single else rows
 
 

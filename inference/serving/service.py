@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -156,9 +157,16 @@ class Service:
         _free()
 
     async def classify(
-        self, texts: Sequence[str], *, model: str | None = None, deadline_s: float | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        model: str | None = None,
+        deadline_s: float | None = None,
+        max_length: int | None = None,
     ) -> Classified:
         """Return the logits of some texts; cancelling the call drops what is not computed yet.
+
+        `max_length`: tokens to which texts are cut, where the model takes more.
 
         Raises UnknownModel, NotReady, Overloaded, DeadlineExceeded, or PredictionError for what is no text.
         """
@@ -168,12 +176,13 @@ class Service:
             return Classified(named.name, labels, np.zeros((0, len(labels)), dtype=np.float32), [], 0)
         deadline_s = deadline_s or self.settings.deadline_s
         served, request = self._reserve(model, len(texts), deadline_s)
+        encode = partial(served.classifier.encode, max_length=max_length)
         try:
             async with asyncio.timeout(deadline_s):
                 if sum(len(text) for text in texts if isinstance(text, str)) <= _INLINE_CHARACTERS:
-                    encoded = served.classifier.encode(list(texts))
+                    encoded = encode(list(texts))
                 else:
-                    encoded = await self.in_thread(served.classifier.encode, list(texts))
+                    encoded = await self.in_thread(encode, list(texts))
                 logits = await asyncio.wrap_future(served.batcher.submit(request, encoded.token_ids))
         except TimeoutError as error:
             raise _too_late(deadline_s) from error

@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from inference import Classifier, Prediction
 from inference.classifier import budgeted_batches
@@ -104,6 +105,23 @@ def test_odd_texts_are_answered(classifier, llama, text):
         assert prediction.label in one.labels
         assert prediction.label == one.labels[prediction.probabilities.index(max(prediction.probabilities))]
         assert not prediction.truncated
+
+
+@pytest.mark.parametrize("most", [1000, 128, 20, 9])
+def test_a_lower_limit_cuts_as_transformers_tokenizer_does(trained_gpt2, classifier, most):
+    reference = AutoTokenizer.from_pretrained(trained_gpt2.artifact)
+    texts = ["", "a day", "the train is late again and it is so awful " * 20]
+    encoded = classifier.encode(texts, max_length=most)
+    most = min(most, classifier.max_length)
+    assert list(encoded.token_ids) == reference(texts, truncation=True, max_length=most)["input_ids"]
+    assert encoded.truncated == [len(ids) > most for ids in reference(texts)["input_ids"]]
+
+
+def test_a_limit_without_room_for_a_text_is_refused(classifier):
+    with pytest.raises(
+        PredictionError, match=r"max_length is 2, and the prompt alone has \d+ tokens\. Give more"
+    ):
+        classifier.encode(["a day"], max_length=2)
 
 
 def test_white_space_around_a_text_changes_nothing(classifier):

@@ -96,7 +96,7 @@ def read(answer: http.client.HTTPResponse) -> Answer:
     content = answer.read()
     headers = {name.lower(): value for name, value in answer.getheaders()}
     is_json = headers.get("content-type") == "application/json"
-    return Answer(answer.status, headers, json.loads(content) if is_json else content)
+    return Answer(answer.status, headers, json.loads(content) if is_json and content else content)
 
 
 @functools.cache
@@ -159,7 +159,7 @@ def is_ready(running: Running) -> bool:
 
 def post(body: bytes, *lines: str, length: int | str | None = None) -> bytes:
     """Return the bytes of a POST of JSON; `length` is what it announces, nothing when it is empty."""
-    head = ["POST / HTTP/1.1", "Host: x", "Content-Type: application/json", *lines]
+    head = ["POST / HTTP/1.1", "Host: localhost", "Content-Type: application/json", *lines]
     if length != "":
         head.append(f"Content-Length: {len(body) if length is None else length}")
     return "\r\n".join([*head, "", ""]).encode() + body

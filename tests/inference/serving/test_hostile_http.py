@@ -164,11 +164,11 @@ GARBAGE = {
     "nothing": b"\r\n\r\n",
     "not http": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
     "no version": b"GET /\r\n\r\n",
-    "http 9": b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
-    "long line": b"GET /" + b"a" * (2 * MEGABYTE) + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "http 9": b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    "long line": b"GET /" + b"a" * (2 * MEGABYTE) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "endless line": b"A" * (8 * MEGABYTE),
     "no colon": b"GET /healthz HTTP/1.1\r\nHost a\r\n\r\n",
-    "nul in a header": b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n",
+    "nul in a header": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n",
     "two lengths": post_head(len(BODY), "Content-Length: 3") + BODY,
     "length and chunks": post_head(3, "Transfer-Encoding: chunked") + b"0\r\n\r\n" + ONE_REQUEST,
     "negative length": post_head(-5) + BODY,
@@ -178,12 +178,12 @@ GARBAGE = {
     "chunk beyond 64 bits": post_head(None, "Transfer-Encoding: chunked") + b"f" * 40 + b"\r\nabc\r\n",
     "unknown encoding": post_head(len(BODY), "Transfer-Encoding: sorcery") + BODY,
     "connect": b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n",
-    "trace": b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n",
-    "unknown method": b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "trace": b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "unknown method": b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "http 2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "upgrade": b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "upgrade": b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n",
-    "absolute address": b"GET http://127.0.0.1:1/healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    "absolute address": b"GET http://127.0.0.1:1/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
     "http 1.0": b"GET /healthz HTTP/1.0\r\n\r\n",
 }
@@ -221,8 +221,8 @@ def test_a_bomb_of_headers_is_refused_or_ignored(server, lines):
 @pytest.mark.parametrize(
     ("start", "line"),
     [
-        (b"GET /healthz HTTP/1.1\r\nHost: a\r\n", b"X-A: " + b"b" * 8000 + b"\r\n"),
-        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: ", b"b" * 8000),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", b"X-A: " + b"b" * 8000 + b"\r\n"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"b" * 8000),
         (b"GET /", b"b" * 8000),
         (post_head(None, "Transfer-Encoding: chunked") + b"0\r\n", b"X-A: " + b"b" * 8000 + b"\r\n"),
         (post_head(None, "Transfer-Encoding: chunked") + b"0\r\nX-A: ", b"b" * 8000),

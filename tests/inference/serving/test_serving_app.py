@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
@@ -75,6 +76,8 @@ def test_the_app_answers_people_agents_and_at_sigterm_what_it_accepted(tmp_path,
     with app_process(tmp_path, "--model", str(slow_model)) as (port, process):
         at_app = Running(port)
         wait_for(lambda: at_app.get("/readyz").status == 200)
+        listening = psutil.Process(process.pid).net_connections("tcp")
+        assert {one.laddr.ip for one in listening if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
         models = {"fine-tuned": True, "base": False}
         assert at_app.get("/readyz").json == {"status": "ready", "models": models}
         refused = at_app.ask({"inputs": "a"}, "/models/base")
@@ -85,7 +88,7 @@ def test_the_app_answers_people_agents_and_at_sigterm_what_it_accepted(tmp_path,
         assert [tool.name for tool in tools] == ["classify", "compare"]
         check_classified(content(classified), slow_model)
         with socket.create_connection(("127.0.0.1", port), timeout=60) as page:  # as an open page holds it
-            page.sendall(b"GET /gradio_api/heartbeat/abc HTTP/1.1\r\nHost: x\r\n\r\n")
+            page.sendall(b"GET /gradio_api/heartbeat/abc HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert page.recv(65536).startswith(b"HTTP/1.1 200 ")
             asking = [Asking(port) for _ in range(REQUESTS)]
             wait_for(lambda: metric(Running(port), "tweettune_queue_texts") == 50 * REQUESTS)
@@ -171,6 +174,37 @@ def test_a_route_that_fails_says_so_in_json(empty, monkeypatch):
     found = empty.get("/metrics")
     assert (found.status, found.headers["content-type"]) == (500, "application/json")
     assert found.json["error"] == "The server failed on this request; its log says why."
+
+
+READ = """/ /config /gradio_api/info /gradio_api/file=/etc/passwd /theme.css /healthz /readyz /info /openapi.json
+/gradio_api/call/run_action/x /gradio_api/queue/data?session_hash=x /gradio_api/heartbeat/x /static/img/logo.svg"""
+CHANGED = """/gradio_api/call/run_action /gradio_api/run/run_action /gradio_api/queue/join /gradio_api/upload
+/gradio_api/reset / /predict /models/base /mcp"""
+DOORS = {"GET": READ.split(), "HEAD": ["/", "/healthz"], "POST": CHANGED.split()}
+
+
+def test_no_door_of_the_app_is_open_under_another_name(empty):
+    """A page of another site leads its own name here: its requests look like those of the app's own page."""
+    name = f"evil.example:{empty.port}"
+    own_page = {"Origin": f"http://{name}", "Sec_Fetch_Site": "same-origin"}
+    for method, paths in DOORS.items():
+        for path in paths:
+            body = {"data": ["use", "first"]} if method == "POST" else None
+            assert empty.ask(body, path, method=method, Host=name, **own_page).status == 421, path
+            assert empty.ask(body, path, method=method, Host="localhost.evil.example").status == 421, path
+
+
+def test_another_sites_page_changes_nothing_in_the_app(empty):
+    for path in DOORS["POST"]:
+        for headers in ({"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
+            assert empty.ask({"data": ["use", "first"]}, path, **headers).status == 403, path
+    assert empty.get("/healthz", Origin="http://evil.example").status == 200
+
+
+def test_probes_ask_by_head(empty):
+    for path, status in {"/": 200, "/healthz": 200, "/readyz": 503, "/health": 503, "/metrics": 200}.items():
+        found = empty.ask(None, path, method="HEAD")
+        assert (found.status, found.json) == (status, b""), path
 
 
 def test_a_port_that_is_none_is_one_sentence(tmp_path):

@@ -231,7 +231,7 @@ def test_a_models_name_is_looked_up_and_never_a_path(server, name):
 
 def test_an_address_or_a_method_that_is_not_served_says_so(server):
     assert server.get("/nope").json["error"].startswith("There is nothing at this address.")
-    answer = server.get("/")
+    answer = server.get("/predict")
     assert answer.status == 405 and answer.json["error"].startswith("This address does not take GET.")
     assert server.get("/docs").status == 404
 
@@ -306,3 +306,39 @@ def test_other_web_pages_are_let_in_only_when_named(server, sources):
         assert answer.headers["access-control-allow-origin"] == "https://page.example"
         other = running.ask({"inputs": TEXT}, Origin="https://other.example")
         assert "access-control-allow-origin" not in other.headers
+
+
+# what other clients send
+
+
+def test_the_parameters_of_the_pipeline_are_taken_by_every_route(server):
+    known = scores(server.ask({"inputs": [TEXT]}).json[0])
+    sent = {"truncation": True, "padding": "longest", "batch_size": 8, "return_all_scores": True}
+    for path in ("/", "/models/demo"):
+        assert scores(server.ask({"inputs": TEXT, "parameters": sent}, path).json[0]) == known
+    for body in ({"inputs": TEXT, "parameters": sent}, {"inputs": TEXT, **sent}):
+        assert scores(server.ask(body, "/predict").json) == known
+    [one] = server.ask({"inputs": TEXT, "parameters": {"return_all_scores": False}}).json
+    assert len(one) == 1 == len(server.ask({"inputs": TEXT, "top_k": 1}, "/predict").json)
+    for path in ("/", "/models/demo", "/predict"):
+        refused = server.ask({"inputs": TEXT, "parameters": {"truncate_it": 1}}, path)
+        assert (
+            refused.status == 422
+            and "parameters has no 'truncate_it'. Known: top_k," in refused.json["error"]
+        )
+
+
+def test_a_long_text_is_cut_where_it_is_asked_or_refused(server):
+    long = "happy " * 500
+    for path in ("/", "/predict"):
+        for truncation in (False, "do_not_truncate"):
+            body = {"inputs": long, "parameters": {"truncation": truncation}}
+            refused = server.ask(body, path)
+            assert refused.status == 413 and "Let them be truncated" in refused.json["error"]
+            assert server.ask({**body, "inputs": TEXT}, path).status == 200
+    assert server.ask({"inputs": long, "truncate": False}, "/predict").status == 413
+    shorter = server.ask({"inputs": f"happy {long}", "parameters": {"max_length": 12}})
+    assert shorter.status == 200 and shorter.headers["x-truncated-texts"] == "1"
+    assert scores(shorter.json[0]) != scores(server.ask({"inputs": f"happy {long}"}).json[0])
+    both = {"inputs": TEXT, "parameters": {"max_length": 2, "truncation": False}}
+    assert server.ask(both).status in (413, 422)

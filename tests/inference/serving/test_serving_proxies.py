@@ -87,12 +87,13 @@ def test_a_network_that_is_none_is_refused():
         ("--body-timeout-s", "body_timeout_s", 4.0),
         ("--cors-origin", "cors_origins", ("https://a.example",)),
         ("--trusted-proxies", "trusted_proxies", "10.0.0.0/8"),
+        ("--allowed-hosts", "allowed_hosts", ("a.example", "*.b.example")),
     ],
 )
 def test_an_option_reaches_its_setting_and_no_other(monkeypatch, option, name, value):
-    for variable in ("SPACE_ID", "FORWARDED_ALLOW_IPS", "TWEETTUNE_TOKENS"):
+    for variable in ("SPACE_ID", "FORWARDED_ALLOW_IPS", "TWEETTUNE_TOKENS", "TWEETTUNE_ALLOWED_HOSTS"):
         monkeypatch.delenv(variable, raising=False)
-    given = value[0] if isinstance(value, tuple) else str(value)
+    given = ",".join(value) if isinstance(value, tuple) else str(value)
     found = settings_of(cli.parser().parse_args(["serve", "demo", option, given]))
     assert found == replace(Settings(), **{name: value}) != Settings()
 

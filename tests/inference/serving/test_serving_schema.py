@@ -95,7 +95,7 @@ def test_any_bytes_are_read_or_refused(content):
         ({"inputs": ["a", 1.5]}, r"Item 1 of inputs is a number, not a text\."),
         ({"inputs": ["a", ["b"]]}, r"Item 1 of inputs is a list, not a text\."),
         ({"inputs": "a", "parameters": [1]}, r"parameters is a list, not an object\."),
-        ({"inputs": "a", "parameters": {"topk": 1}}, r"has no 'topk'\. Known: top_k, function_to_apply\."),
+        ({"inputs": "a", "parameters": {"topk": 1}}, r"has no 'topk'\. Known: top_k, function_to_apply, "),
         ({"inputs": "a", "parameters": {"top_k": 0}}, r"top_k is 0\. Give a whole number from 1 to 1000\."),
         ({"inputs": "a", "parameters": {"top_k": -1}}, r"top_k is -1\."),
         ({"inputs": "a", "parameters": {"top_k": 10**9}}, r"top_k is 1000000000\."),
@@ -108,6 +108,20 @@ def test_any_bytes_are_read_or_refused(content):
             r'function_to_apply is "tanh"\. Give softmax, sigmoid or none\.',
         ),
         ({"inputs": "a", "parameters": {"function_to_apply": ["none"]}}, r"function_to_apply is a list\."),
+        (
+            {"inputs": "a", "parameters": {"truncation": "only_second"}},
+            r'truncation is "only_second"\. Give true, false, longest_first or only_first',
+        ),
+        ({"inputs": "a", "parameters": {"truncation": 1}}, r"truncation is 1\."),
+        ({"inputs": "a", "parameters": {"padding": {}}}, r"padding is an object\. Give true, false, longest"),
+        (
+            {"inputs": "a", "parameters": {"max_length": 0}},
+            r"max_length is 0\. Give a whole number of tokens",
+        ),
+        ({"inputs": "a", "parameters": {"batch_size": "8"}}, r'batch_size is "8"\. Give a whole number'),
+        ({"inputs": "a", "parameters": {"return_all_scores": 1}}, r"return_all_scores is 1\. Give true or"),
+        ({"inputs": "a", "top_k": 1}, r"A request has no 'top_k'\. Known: inputs, parameters, options\."),
+        ({"inputs": "a", "options": 3}, r"options is 3\. Give an object"),
     ],
 )
 def test_a_hub_request_that_is_wrong_is_refused_in_a_sentence(body, sentence):
@@ -145,6 +159,30 @@ def test_top_k_and_the_function_are_applied():
     assert first(function_to_apply=None, top_k=None) == first(function_to_apply="softmax", top_k=1000)
 
 
+def test_what_came_before_top_k_is_understood():
+    def count(**parameters):
+        request = read(HubRequest, {"inputs": "a", "parameters": parameters}, max_texts=9)
+        return len(schema.hub_answer(classified([0, 1, 2]), request)[0])
+
+    assert count(return_all_scores=True) == count(return_all_scores=None) == 3
+    assert count(return_all_scores=False) == 1
+    assert count(return_all_scores=False, top_k=2) == 2 and count(return_all_scores=False, top_k=None) == 3
+    assert count(function_to_apply="SOFTMAX") == 3
+
+
+def test_predict_takes_the_hubs_parameters_wherever_they_stand():
+    for more in ({"top_k": 1}, {"parameters": {"top_k": 1}}, {"top_k": 2, "parameters": {"top_k": 1}}):
+        request = read(PredictRequest, {"inputs": "a", "raw_scores": True, **more}, max_texts=9)
+        assert schema.predict_answer(classified([0, 1, 2]), request) == [{"label": "positive", "score": 2.0}]
+    for more in (
+        {"truncate": False},
+        {"truncation": False},
+        {"parameters": {"truncation": "do_not_truncate"}},
+    ):
+        assert not read(PredictRequest, {"inputs": "a", **more}, max_texts=9).asked.cuts
+    assert read(PredictRequest, {"inputs": "a", "truncation_direction": "Right"}, max_texts=9).asked.cuts
+
+
 def test_sigmoid_of_huge_logits_stays_a_number():
     request = read(HubRequest, {"inputs": "a", "parameters": {"function_to_apply": "sigmoid"}}, max_texts=9)
     [row] = schema.hub_answer(classified([-1e9, 0, 1e9]), request)
@@ -175,6 +213,13 @@ def test_predict_takes_a_text_or_a_batch_as_text_embeddings_inference(inputs, te
         ({"inputs": [[1]]}, r"Item 0 of inputs is no single text"),
         ({"inputs": "a", "truncate": "yes"}, r'truncate is "yes"\. Give true or false\.'),
         ({"inputs": "a", "raw_scores": 1}, r"raw_scores is 1\."),
+        (
+            {"inputs": "a", "truncation_direction": "Left"},
+            r"truncation_direction is .*a long text loses its end",
+        ),
+        ({"inputs": "a", "truncation": "x"}, r'truncation is "x"\. Give true, false,'),
+        ({"inputs": "a", "parameters": {"truncate": True}}, r"parameters has no 'truncate'\. Known: top_k"),
+        ({"inputs": "a", "raw_score": True}, r"A request has no 'raw_score'\. Known: .*raw_scores"),
     ],
 )
 def test_a_predict_request_that_is_wrong_is_refused_in_a_sentence(body, sentence):

@@ -5,12 +5,13 @@ import logging
 import shutil
 import socket
 import threading
+import tomllib
 
 import pytest
 
 from inference import Classifier
 from inference.serving.process import JsonFormatter, listen
-from tests.support import wait_for
+from tests.support import REPOSITORY, wait_for
 from tests.support.serve import metric, serving
 
 TEXT = "what a happy sunny day"
@@ -139,3 +140,36 @@ def test_an_answer_waits_for_no_acknowledgement():
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_health_and_info_are_text_embeddings_inferences(server, sources):
+    assert server.get("/health").status == server.get("/").status == 200
+    info = server.get("/info").json
+    assert info.items() >= {"model_id": "demo", "model_sha": None, "model_dtype": "float32"}.items()
+    assert info["model_type"] == {
+        "classifier": {
+            "id2label": {"0": "negative", "1": "neutral", "2": "positive"},
+            "label2id": {"negative": 0, "neutral": 1, "positive": 2},
+        }
+    }
+    model = server.service.models.get().classifier
+    assert info["max_input_length"] == model.max_length and info["max_client_batch_size"] == 1000
+    assert info["auto_truncate"] is True and info["max_concurrent_requests"] == 1024
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert info["version"] == project["project"]["version"]
+    assert str(sources["demo"].parent) not in json.dumps(info)
+
+
+def test_health_says_no_until_the_model_is_there(sources):
+    with serving({"demo": sources["demo"]}, start=False, tokens=("secret",)) as running:
+        for path in ("/health", "/", "/readyz"):
+            found = running.get(path)
+            assert (found.status, found.json["error_type"]) == (503, "Unhealthy")
+        assert running.get("/info").status == 401
+        assert running.get("/info", Authorization="Bearer secret").status in (200, 503)
+
+
+def test_probes_ask_by_head(server):
+    for path in ("/", "/health", "/healthz", "/readyz", "/info", "/version", "/metrics", "/openapi.json"):
+        found = server.ask(None, path, method="HEAD")
+        assert (found.status, found.json) == (200, b""), path
