@@ -6,7 +6,8 @@
 #   docker run --rm -p 8080:8080 -e MODEL=owner/name tweettune
 #
 # MODEL may name several (NAME=FOLDER …). Options of `python -m inference serve` go behind the image's name, and
-# TWEETTUNE_TOKENS holds the tokens that open it.
+# TWEETTUNE_TOKENS holds the tokens that open it. It is answered by address and as localhost; other names by which
+# it is asked, such as a service's, stand in TWEETTUNE_ALLOWED_HOSTS.
 FROM python:3.11.14-slim-bookworm
 
 ARG VERSION=0.1.0

@@ -20,12 +20,12 @@ from fastapi.middleware.gzip import GZipMiddleware
 
 from inference.common.command import take_any_text
 from inference.serving.app import answer_errors, refuse_other_methods
-from inference.serving.command import allowed_hosts, host_of, port_of, tokens, trusted_proxies
+from inference.serving.command import host_of, port_of, tokens, trusted_proxies
 from inference.serving.errors import ServingError
 from inference.serving.hosts import OwnHosts
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
-from inference.serving.schema import Settings
+from inference.serving.schema import Settings, allowed_hosts
 from inference.serving.service import Service
 from ui import Workbench, build
 from ui.account import SettingsError, read_settings

@@ -81,7 +81,7 @@ class EndpointHandler:
             for text, each, ids in ways
         )
         if cut and asked["truncation"] in (False, "do_not_truncate"):
-            raise ValueError(f"{cut} texts are too long for the model. Let them be truncated.")
+            raise ValueError(f"Too long for the model: {cut} of {len(texts)} texts. Let them be truncated.")
         result = np.zeros((len(texts), len(self.labels)))
         order = sorted(range(len(texts)), key=lambda row: -len(token_ids[row]))
         for start in range(0, len(order), BATCH):

@@ -24,6 +24,7 @@ from inference.common.text import one_line
 from inference.live.pricing import DEFAULT_CAP_USD, estimate
 from inference.live.request import (
     DEFAULT_INSTANCE,
+    JETSTREAM,
     SETTINGS_OF,
     SOURCE_NAMES,
     X_TOKEN,
@@ -90,6 +91,11 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     live.add_argument("--no-replies", action="store_true", help="leave replies out")
     live.add_argument("--instance", metavar="HOST", help=f"Mastodon's instance (default: {DEFAULT_INSTANCE})")
     live.add_argument(
+        "--host",
+        metavar="HOST",
+        help=f"Bluesky's Jetstream (default: the variable {JETSTREAM}, else Bluesky's own)",
+    )
+    live.add_argument(
         "--cap-usd",
         metavar="N",
         type=float,
@@ -144,6 +150,8 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
         print_json(asdict(summary))
     else:
         _note(_sentence(summary))
+    if cut := snapshot.source_status.cut:
+        _note(f"Texts that came without their end: {cut:,}.")
     if snapshot.source_status.cost_usd is not None:
         _note(f"X: {_spent(snapshot)}")
     if snapshot.reason == "failed":
@@ -154,7 +162,8 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
 def _request(given: argparse.Namespace) -> StreamRequest:
     """Return what is asked for. Raises FeedError for what can't be, such as an option of another source."""
     name = "file" if given.source == "replay" else given.source
-    for setting, option in {"rate_per_s": "rate", "instance": "instance", "cap_usd": "cap_usd"}.items():
+    options = {"rate_per_s": "rate", "instance": "instance", "host": "host", "cap_usd": "cap_usd"}
+    for setting, option in options.items():
         if getattr(given, option) is not None and name not in SETTINGS_OF[setting]:
             users = " and ".join(user for user in SETTINGS_OF[setting] if user in SOURCES)
             flag = f"--{option.replace('_', '-')}"
@@ -175,6 +184,7 @@ def _request(given: argparse.Namespace) -> StreamRequest:
         query=given.query,
         file=given.query if name == "file" else "",
         instance=given.instance or DEFAULT_INSTANCE,
+        host=given.host or "",
         token=os.environ.get(MASTODON_TOKEN, "") if name == "mastodon" else "",
         rate_per_s=given.rate,
         cap_usd=DEFAULT_CAP_USD if given.cap_usd is None else given.cap_usd,

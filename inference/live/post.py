@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 _LONGEST_LINK = 2000
 _NOT_IN_LINKS = re.compile(r"[\s\x00-\x20\x7f-\x9f<>\"'`\\]")
-_LONGEST_HTML = 50_000  # characters; what is longer is cut
+LONGEST_HTML = 50_000  # characters; what is longer is cut
 _NO_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")  # never closed: the parser would look for its end at length
 _DECLARATION = re.compile(r"<![^<>]*>")  # comments too; the parser raises AssertionError on odd ones
 _BLOCKS = frozenset({"p", "div", "blockquote", "ul", "ol", "pre", "h1", "h2", "h3", "h4", "h5", "h6"})
 _DROPPED = frozenset({"script", "style", "template", "iframe", "object", "noscript", "textarea", "title"})
+_QUOTE = "quote-inline"  # the class of "RE: https://…", for clients that show no quotes
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,10 @@ def plain(html: object) -> str:
     """Return the text of a post's HTML, "" for what is no text. It is text, not HTML: escape it to draw it.
 
     Paragraphs and line breaks are kept, links and mentions by their text; scripts and styles are dropped with
-    what is in them.
+    what is in them, and so is the link to a post that is quoted.
     """
     parser = _Text()
-    parser.feed(_DECLARATION.sub("", _NO_TAG.sub("&lt;", clean(html)[:_LONGEST_HTML])))
+    parser.feed(_DECLARATION.sub("", _NO_TAG.sub("&lt;", clean(html)[:LONGEST_HTML])))
     parser.close()
     text = re.sub(r" *\n *", "\n", "".join(parser.parts))
     return re.sub(r"\n{3,}", "\n\n", re.sub(r" {2,}", " ", text)).strip()
@@ -112,10 +113,13 @@ class _Text(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
         self._dropping = 0
+        self._quote = ""  # the tag of a quote's link, while we are in it
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _DROPPED:
             self._dropping += 1
+        elif _QUOTE in (dict(attrs).get("class") or "").split():
+            self._quote = tag
         elif tag in ("br", "li"):
             self._add("\n")
         elif tag in _BLOCKS:
@@ -128,6 +132,8 @@ class _Text(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in _DROPPED:
             self._dropping = max(0, self._dropping - 1)
+        elif tag == self._quote:
+            self._quote = ""
         elif tag in _BLOCKS:
             self._add("\n\n")
 
@@ -135,5 +141,5 @@ class _Text(HTMLParser):
         self._add(re.sub(r"[ \t\r\n\f]+", " ", data))  # in HTML a line break is a space
 
     def _add(self, text: str) -> None:
-        if not self._dropping:
+        if not (self._dropping or self._quote):
             self.parts.append(text)

@@ -28,11 +28,14 @@ SOURCE_NAMES = ("replay", "file", "bluesky", "mastodon", "x", "x-stream")
 DEFAULT_INSTANCE = "mastodon.social"
 X_TOKEN = "X_BEARER_TOKEN"
 """The environment's token for X. An instance of Mastodon is anybody's choice, so it is never given one."""
+JETSTREAM = "JETSTREAM_HOST"
+"""The environment's host for Bluesky, which is asked unless another one is named."""
 SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
     "rate_per_s": ("replay", "file"),
     "file": ("file",),
     "query": ("bluesky", "mastodon", "x", "x-stream"),
     "instance": ("mastodon",),
+    "host": ("bluesky",),
     "token": ("mastodon", "x", "x-stream"),
     "cap_usd": ("x", "x-stream"),
 }
@@ -47,6 +50,8 @@ class StreamRequest:
     query: str = ""
     """Bluesky: words, separated by commas; Mastodon: a tag; X: a query in X's own syntax."""
     instance: str = DEFAULT_INSTANCE
+    host: str = ""
+    """Bluesky: a Jetstream of one's own; "" for that of the environment, or Bluesky's."""
     token: str = field(default="", repr=False)
     file: str = ""
     """The path of a recording or a table, for the source "file"."""
@@ -116,6 +121,7 @@ class StreamRequest:
             self.source,
             " ".join(self.query.split()) if self.uses("query") else "",
             self.instance.strip().casefold() if self.uses("instance") else "",
+            self.host.strip().casefold() if self.uses("host") else "",
             (_digest(self.file), self.text_column, self.label_column) if self.uses("file") else "",
             self.cap_usd if self.is_x else 0,
             self.filter,
@@ -146,7 +152,8 @@ class StreamRequest:
             columns = {"text_column": self.text_column, "label_column": self.label_column}
             return make(self.file, rate_per_s=self.rate_per_s, **columns)
         if self.source == "bluesky":
-            return make()
+            host = self.host or os.environ.get(JETSTREAM, "")
+            return make(host) if host else make()
         if self.source == "mastodon":
             return make(self.instance, tag=self.query, token=token)
         token = token or os.environ.get(X_TOKEN, "")

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from inference.serving.errors import ServingError
-from inference.serving.schema import LOOPBACK, PRIVATE_NETWORKS, Settings
+from inference.serving.schema import ALLOWED_HOSTS, LOOPBACK, PRIVATE_NETWORKS, Settings, allowed_hosts
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 TOKENS = "TWEETTUNE_TOKENS"
 PROXIES = "FORWARDED_ALLOW_IPS"
-ALLOWED_HOSTS = "TWEETTUNE_ALLOWED_HOSTS"
 PORT = 8000
 _MODEL = "an artifact's folder, a run, or a Hub repository, or NAME=FOLDER; the first is the default"
 _OPTIONS = {
@@ -100,7 +99,7 @@ def _add_serve(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     serve.add_argument(
         "--allowed-hosts",
         metavar="NAMES",
-        type=names,
+        type=allowed_hosts,
         default=allowed_hosts(),
         help="names, with commas, by which it may be asked beside this machine's own; *.example.com: any "
         f"below; *: any (default: the variable {ALLOWED_HOSTS})",
@@ -174,16 +173,6 @@ def port_of(default: int, **variables: str | None) -> int:
 def trusted_proxies() -> str:
     """Return whose X-Forwarded-For is believed: who the environment says; on a Space its proxy, too."""
     return os.environ.get(PROXIES) or (PRIVATE_NETWORKS if os.environ.get("SPACE_ID") else LOOPBACK)
-
-
-def allowed_hosts() -> tuple[str, ...]:
-    """Return the names that the environment adds to this machine's own."""
-    return names(os.environ.get(ALLOWED_HOSTS, ""))
-
-
-def names(given: str) -> tuple[str, ...]:
-    """Return names that are separated by commas or spaces, in lower case."""
-    return tuple(given.replace(",", " ").lower().split())
 
 
 def tokens(file: Path | None) -> tuple[str, ...]:

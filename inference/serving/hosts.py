@@ -19,10 +19,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from inference.serving.command import ALLOWED_HOSTS, allowed_hosts
 from inference.serving.errors import AnotherSite, ServingError, WrongHost
 from inference.serving.routes import refusal
-from inference.serving.schema import LOOPBACK
+from inference.serving.schema import ALLOWED_HOSTS, LOOPBACK, allowed_hosts
 from inference.serving.service import Service
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::\d{0,5})?")

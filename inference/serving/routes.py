@@ -180,7 +180,9 @@ class RequestPipeline:
         call.tokens += classified.tokens
         call.truncated = max(call.truncated, sum(classified.truncated))
         if asked and not asked.cuts and call.truncated:
-            raise BodyTooLarge(f"{call.truncated} texts are too long for the model. Let them be truncated.")
+            raise BodyTooLarge(
+                f"Too long for the model: {call.truncated} of {len(texts)} texts. Let them be truncated."
+            )
         return classified
 
     def _record(self, route: str, call: Call, status: int, seconds: float) -> None:

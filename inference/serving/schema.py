@@ -10,6 +10,7 @@ is checked once, and the first thing that is wrong with it is said in one senten
 
 import ipaddress
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ from inference.serving.errors import BadRequest, BodyTooLarge, ServingError
 LOOPBACK = "127.0.0.1"
 PRIVATE_NETWORKS = f"{LOOPBACK},10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 """Where the proxy of a Space stands; nothing else reaches the app there."""
+ALLOWED_HOSTS = "TWEETTUNE_ALLOWED_HOSTS"
 MAX_TOP_K = 1000
 Positive = Field(gt=0, lt=1e12)
 Answer = Mapping[str, object] | Sequence[object]
@@ -110,6 +112,12 @@ class Settings:
                     "without http:// and port."
                 )
         return settings
+
+
+def allowed_hosts(given: str | None = None) -> tuple[str, ...]:
+    """Return names, of a text or of the environment, that are separated by commas or spaces."""
+    given = os.environ.get(ALLOWED_HOSTS, "") if given is None else given
+    return tuple(given.replace(",", " ").lower().split())
 
 
 @dataclass(frozen=True)

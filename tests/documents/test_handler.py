@@ -179,11 +179,13 @@ def test_functions_to_apply(gpt2):
 
 def test_a_long_text_is_cut_where_it_is_asked_or_refused(gpt2, trained_gpt2):
     long = "the train " * 200
-    sentence = "1 texts are too long for the model. Let them be truncated."
+    sentence = "Too long for the model: 1 of 2 texts. Let them be truncated."
     for truncation in (False, "do_not_truncate"):
         parameters = {"truncation": truncation}
         assert error_of(gpt2, {"inputs": ["a", long], "parameters": parameters}) == sentence
         assert len(post(gpt2, {"inputs": "a", "parameters": parameters})) == 1
+    refused = error_of(gpt2, {"inputs": "a", "parameters": {"max_length": 1}})
+    assert refused.startswith('"max_length" is 1, and the prompt alone has ')
     classifier = Classifier.load(trained_gpt2.artifact)
     encoded = classifier.encode(["i love this sunny day"], max_length=9)
     [expected] = classifier.predictions(classifier.logits(encoded.token_ids), encoded.truncated)
@@ -222,12 +224,8 @@ NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a t
         ),
         (
             {"inputs": "a", "parameters": {"truncate": True}},
-            "\"parameters\" has no 'truncate'. Known: top_k, return_all_scores, function_to_apply, truncation, "
-            "max_length, padding, batch_size.",
-        ),
-        (
-            {"inputs": "a", "parameters": {"max_length": 1}},
-            '"max_length" is 1, and the prompt alone has 7 tokens. Give more.',
+            "\"parameters\" has no 'truncate'. Known: top_k, return_all_scores, function_to_apply, "
+            "truncation, max_length, padding, batch_size.",
         ),
     ],
 )

@@ -1,6 +1,6 @@
-"""A Jetstream: /subscribe over a websocket, with cursor replay, identity and account events, and accidents.
+"""A Jetstream, of v1 or v2: a websocket, with cursor replay, identity and account events, and accidents.
 
-    with Jetstream() as server:
+    with Jetstream() as server:                     # Jetstream(v2=True): another path, other frames
         server.post("what a day", langs=["en"])     # goes to everybody who listens, and into the history
         server.identity(); server.account(); server.frame("{nonsense")
         server.drop()                               # every connection breaks without a word
@@ -17,6 +17,7 @@ import json
 import socket
 import threading
 from collections import deque
+from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,12 +28,14 @@ from websockets.sync.server import serve
 
 START_US = 1_783_175_888_000_000
 POSTS = "app.bsky.feed.post"
+NSID = "network.bsky.jetstream.subscribeEvents"
 
 
 class Jetstream:
     """Serves events that a test makes, from a thread."""
 
-    def __init__(self, *, now_us: int = START_US, step_us: int = 20_000):
+    def __init__(self, *, now_us: int = START_US, step_us: int = 20_000, v2: bool = False):
+        self.v2 = v2
         self.now_us, self.step_us, self.number = now_us, step_us, 0
         self.history: list[tuple[int, str | bytes]] = []  # of events; frames that are none have time 0
         self.refusals: deque[tuple[int, dict[str, str]]] = deque()
@@ -98,6 +101,11 @@ class Jetstream:
         """Publish any event, with the next time and the extra cursor that newer servers send."""
         self.now_us += self.step_us
         event = {"did": did, "time_us": self.now_us, "cursor": 100 + self.number, **rest}
+        if self.v2:
+            kind = rest.pop("kind")
+            time = f"{datetime.fromtimestamp(self.now_us // 10**6, UTC):%FT%T}.{self.now_us % 10**6:06}Z"
+            message = {"$type": f"{NSID}#{kind}", "seq": 100 + self.number, "did": did, "time": time}
+            event = {"$type": "message", "payload": message | rest.pop("commit", {}) | rest}
         self.frame(json.dumps(event), time_us=self.now_us)
 
     def frame(self, frame, *, time_us=0):
@@ -141,7 +149,10 @@ class Jetstream:
     # What the server does
 
     def _process(self, connection, request):
-        query = parse_qs(urlsplit(request.path).query)
+        path = urlsplit(request.path)
+        if path.path != (f"/xrpc/{NSID}" if self.v2 else "/subscribe"):
+            return Response(404, "Not Found", Headers({"Content-Length": "0"}), b"")
+        query = parse_qs(path.query)
         self.asked.append(query)
         if self.refusals:
             status, headers = self.refusals.popleft()

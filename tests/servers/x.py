@@ -7,6 +7,7 @@
         server.line(b'{"data": {"id"')                    # raw bytes into the stream
         server.hang_up()                                  # the stream ends; server.drop() breaks it
 
+Long texts and posts that are referred to come to who asks for them alone; "1" refers to the first post.
 Answers 401 to another token, 409 to a stream without rules, and 429 to a second stream.
 """
 
@@ -51,6 +52,7 @@ class X(Web):
         self.token = token
         self.tweets: list[dict] = []  # oldest first
         self.rules: dict[str, dict] = {}
+        self.stream_query: dict[str, str] = {}
         self.headers: dict[str, str] = {}  # added to the answers of the search
         self._lines: list[Queue] = []
         self._lock = threading.Lock()
@@ -70,7 +72,8 @@ class X(Web):
             } | rest
             self.tweets.append(tweet)
         rules = [{"id": rule["id"], "tag": rule.get("tag", "")} for rule in self.rules.values()]
-        self.line(json.dumps({"data": tweet, "matching_rules": rules}).encode() + b"\r\n")
+        shown = {"data": self._shown(tweet, self.stream_query), "matching_rules": rules}
+        self.line(json.dumps(shown | self._included([tweet], self.stream_query)).encode() + b"\r\n")
         return tweet
 
     def line(self, piece: bytes):
@@ -98,6 +101,7 @@ class X(Web):
         if request.path == "/2/tweets/search/stream/rules":
             return self._change_rules(request.body) if request.method == "POST" else self._list_rules()
         if request.path == "/2/tweets/search/stream":
+            self.stream_query = request.query
             return self._stream()
         return problem(404, "Not Found")
 
@@ -115,7 +119,24 @@ class X(Web):
             meta |= {"newest_id": page[0]["id"], "oldest_id": page[-1]["id"]}
         if len(found) > at + size:
             meta["next_token"] = str(at + size)
-        return Answer(200, ({"data": page} if page else {}) | {"meta": meta}, self.headers)
+        shown = {"data": [self._shown(tweet, request.query) for tweet in page]} if page else {}
+        return Answer(200, shown | self._included(page, request.query) | {"meta": meta}, self.headers)
+
+    @staticmethod
+    def _shown(tweet: dict, query: dict[str, str]) -> dict:
+        hidden = {"note_tweet"} - {*query.get("tweet.fields", "").split(",")}
+        return {key: value for key, value in tweet.items() if key not in hidden}
+
+    def _included(self, page: list[dict], query: dict[str, str]) -> dict:
+        if "referenced_tweets.id" not in query.get("expansions", "").split(","):
+            return {}
+        asked = {each["id"] for tweet in page for each in tweet.get("referenced_tweets", ())}
+        found = [
+            self._shown(tweet, query) | {"id": number}
+            for place, tweet in enumerate(self.tweets, 1)
+            for number in {tweet["id"], str(place)} & asked
+        ]
+        return {"includes": {"tweets": found}} if found else {}
 
     def _list_rules(self) -> Answer:
         return Answer(200, {"data": list(self.rules.values()), "meta": {"result_count": len(self.rules)}})

@@ -43,7 +43,7 @@ def drawn_everything():
         agreed=5,
         disagreed=5,
         message=EVIL,
-        source_status=SourceStatus("reconnecting", EVIL, until=5.0, cost_usd=0.5, gaps=2),
+        source_status=SourceStatus("reconnecting", EVIL, until=5.0, cost_usd=0.5, gaps=2, cut=3),
     )
     yield view.numbers(now, title=EVIL, private=True, cap_usd=1.0, models=(EVIL, EVIL), now=1.0)
     yield view.posts(now, second_model=EVIL)

@@ -125,6 +125,8 @@ def _source_state(snapshot: FeedSnapshot, now: float) -> str:
         parts += [text(f"live.is_{status.state.replace(' ', '_')}"), wait, status.reason]
     if status.gaps:
         parts.append(text("live.gaps", n=text.number(status.gaps)))
+    if status.cut:
+        parts.append(text("live.cut", n=text.number(status.cut)))
     written = " ".join(filter(None, parts))
     return note(written, "warn" if snapshot.state != "ended" else "") if written else ""
 

@@ -30,6 +30,7 @@ _POLL_S = 0.1  # how soon a stop is heard
 _JOIN_S = 0.7  # how long a stop waits for the connection to be closed; the thread may take longer
 _JITTER = 0.25  # a wait is up to this share longer than what is documented, never shorter
 _SHORTEST_LIMIT_S = 1.0
+_MOST_UNREADABLE = 50  # between two posts; so many are no stranger's slip, but a form that we don't know
 IDS_REMEMBERED = 20_000  # services repeat themselves after a reconnect, and not from long ago
 
 SourceState = Literal["ready", "connecting", "connected", "reconnecting", "rate limited", "ended"]
@@ -41,7 +42,8 @@ class SourceStatus:
 
     `until`: Unix seconds at which it tries again, while it reconnects or is rate limited. `read`: posts
     handed over. `passed_over`: what came and was not handed over, by reason. `gaps`: times when posts may
-    have been missed. `cost_usd`: dollars spent on reading, None for a source that is free.
+    have been missed. `cut`: posts handed over without their end. `cost_usd`: dollars spent on reading, None
+    for a source that is free.
     """
 
     state: SourceState = "ready"
@@ -51,6 +53,7 @@ class SourceStatus:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     reconnects: int = 0
     gaps: int = 0
+    cut: int = 0
     cost_usd: float | None = None
 
     def sentence(self, now: float) -> str:
@@ -70,6 +73,7 @@ class _StatusChange(TypedDict, total=False):
     read: int
     reconnects: int
     gaps: int
+    cut: int
     cost_usd: float | None
 
 
@@ -145,6 +149,7 @@ class LiveSource:
         self._attempts = attempts
         self._failures = 0
         self._problem: SourceError | None = None
+        self._in_a_row = 0  # of what could not be read, since the last post
         self._is_busy = False
         self._lock = Lock()
         self._status = SourceStatus()
@@ -268,6 +273,27 @@ class LiveSource:
         if self._status.state != "connected":
             self._change(state="connected", reason="", until=None)
 
+    def _unreadable(self, sender: str, count: int = 1, *, tries: int = 1) -> None:
+        """Count what came and can't be read. Raises SourceError when nothing else comes any more.
+
+        `tries`: how many connections may bring nothing else, as long as each may lead to another host.
+        """
+        self._pass_over("garbage", count)
+        before = self._in_a_row // _MOST_UNREADABLE
+        self._in_a_row += count
+        if (after := self._in_a_row // _MOST_UNREADABLE) > before:
+            words = f"{sender} sent {_MOST_UNREADABLE} messages in a row that can't be read"
+            if after < tries:
+                raise SourceUnavailable(f"{words}.", answered=True)
+            raise SourceError(
+                f"{words}, so its format may have changed. Look for a newer TweetTune, or choose another "
+                "source."
+            )
+
+    def _readable(self) -> None:
+        """Note that a post could be read."""
+        self._in_a_row = 0
+
     def _pass_over(self, reason: str, count: int = 1) -> None:
         """Count what came and is not handed over."""
         if count:
@@ -279,6 +305,11 @@ class LiveSource:
     def _count_gap(self) -> None:
         """Count a time when posts may have been missed."""
         self._change(gaps=self._status.gaps + 1)
+
+    def _count_cut(self, count: int = 1) -> None:
+        """Count posts whose end the service has cut off."""
+        if count:
+            self._change(cut=self._status.cut + count)
 
     def _change(self, **changes: Unpack[_StatusChange]) -> None:
         with self._lock:

@@ -29,7 +29,7 @@ from inference.live.errors import (
     SourceUnauthorised,
     SourceUnavailable,
 )
-from inference.live.post import Post, clean, link, moment, plain
+from inference.live.post import LONGEST_HTML, Post, clean, link, moment, plain
 from inference.live.sources.base import Backoff, LiveSource, Seen, World
 from inference.live.sources.http import Adapter, Token, events, is_loopback, rate_limited, read_body, used_up
 
@@ -149,13 +149,15 @@ class Mastodon(LiveSource):
             post = _post(status, self._host)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             # A stranger's post can be wrong in any way. It is counted, and the stream goes on.
-            self._pass_over("garbage")
+            self._unreadable(self._host)
             return None
+        self._readable()
         if status.get("visibility", "public") != "public":
             self._pass_over("not public")
         elif not self._seen.is_new(post.id):
             self._pass_over("duplicate")
         else:
+            self._count_cut(len((status.get("reblog") or status)["content"]) > LONGEST_HTML)
             return post
         return None
 
@@ -178,13 +180,13 @@ class Mastodon(LiveSource):
                     try:
                         status = json.loads(data)
                     except (ValueError, RecursionError):
-                        self._pass_over("garbage")
+                        self._unreadable(self._host)
                         continue
                     if post := self._read(status):
                         self._last_id = post.id
                         yield post
-                elif event:
-                    self._pass_over("other events")
+                elif event:  # an edit comes after its post was classified
+                    self._pass_over("edits" if event == "status.update" else "other events")
         if not halt.is_set():
             raise SourceUnavailable(f"{self._host} closed the stream.")
 

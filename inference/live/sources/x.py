@@ -5,6 +5,9 @@
     for post in source.posts(stop):
         source.status.cost_usd                  # what it has cost until now
 
+A long post comes whole, and a repost as long as what it repeats: X is asked for both, and for the latter
+charges another post. Where X does not give it, the text that is cut is counted.
+
 Authors are not asked for: X charges twice as much for a user as for a post. So `author` is empty, and the
 link leads to the post by its number. The bearer token is known to the adapter alone: tweepy, which can log
 its headers, is given a placeholder.
@@ -43,7 +46,18 @@ _SMALLEST_PAGE, _LARGEST_PAGE = 10, 100  # X's limits
 _MOST_PAGES = 5  # for one look: what is older is left, so that no lag grows
 _LIMIT_S, _LONGEST_LIMIT_S = 60.0, 900.0  # a 429 that does not say for how long; doubled at each failure
 _PLACEHOLDER = "the-adapter-knows-it"
-_FIELDS = ["created_at", "lang", "referenced_tweets", "in_reply_to_user_id", "possibly_sensitive"]
+_FIELDS = [
+    "created_at",
+    "lang",
+    "referenced_tweets",
+    "in_reply_to_user_id",
+    "possibly_sensitive",
+    "note_tweet",
+]
+_EXPANSIONS = ["referenced_tweets.id"]
+_CUT = re.compile(r"(…|\.\.\.)(\s*https://t\.co/\w*)?\s*\Z")  # how X ends a text of which there is more
+_REPOST = re.compile(r"RT @\w{1,20}: ")
+_SHORTEST_CUT = 100  # characters: a shorter text that ends in dots was written so
 _TAG = "tweettune"  # how the tags of our rules begin
 _POLL_S = 0.1
 _HANDOVERS = 30  # so many polls a new stream waits for one that was just stopped to give its place back
@@ -98,7 +112,11 @@ class _X(LiveSource):
         Raises SourceUnauthorised without a token, SourceBadQuery for a query or a cap that can't be used.
         """
         super().__init__(world=world, attempts=attempts)
-        self.query = x_query(query, filter or Filter())
+        filter = filter or Filter()
+        self.query = x_query(query, filter)
+        self._wanted: dict[str, object] = {"tweet_fields": _FIELDS}
+        if filter.reposts:  # without any nothing is cut, and what is referred to need not be paid for
+            self._wanted["expansions"] = _EXPANSIONS
         self.budget = Budget(cap_in_posts(cap_usd, cap_posts))
         if not token.strip():
             raise SourceUnauthorised("X needs a bearer token. Set X_BEARER_TOKEN, or type one in.")
@@ -170,16 +188,26 @@ class _X(LiveSource):
         line = self._token.hide(" ".join(clean(words).split()))[:200].rstrip(".")
         return line or "no reason given"
 
-    def _paid(self, data: object) -> list[Post]:
-        """Return the posts among the `data` of an answer. Every entry is paid for, malformed ones too."""
+    def _paid(self, data: object, includes: object) -> list[Post]:
+        """Return the posts among the `data` of an answer. Every entry is paid for, malformed ones too.
+
+        So is each of the posts that it refers to, which `includes` has.
+        """
         entries = data if isinstance(data, list) else []
+        included = _objects(includes.get("tweets")) if isinstance(includes, dict) else []
+        whole = {str(each.get("id")): _whole(each) for each in included}
         posts = []
         for entry in entries:
             with suppress(KeyError, TypeError, ValueError, AttributeError):
-                posts.append(_post(entry))
-        self.budget.posts += len(entries)
+                posts.append(_post(entry, whole))
+        self.budget.posts += len(entries) + len(whole.keys() - {post.id for post in posts})
         self._change(cost_usd=self.budget.usd)
-        self._pass_over("garbage", len(entries) - len(posts))
+        self._count_cut(
+            sum(len(post.text) > _SHORTEST_CUT and bool(_CUT.search(post.text)) for post in posts)
+        )
+        if posts:
+            self._readable()
+        self._unreadable("X", len(entries) - len(posts))
         return posts
 
 
@@ -230,7 +258,7 @@ class XSearch(_X):
                 break
             # The first look of all is a small one: it pays for what was posted before anybody watched.
             size = min(_LARGEST_PAGE, self.budget.left) if self._newest else _SMALLEST_PAGE
-            options: dict[str, object] = {"max_results": size, "tweet_fields": _FIELDS}
+            options = {"max_results": size, **self._wanted}
             options |= {"since_id": self._newest} if self._newest else {}
             options |= {"next_token": next_page} if next_page else {}
             try:
@@ -241,7 +269,7 @@ class XSearch(_X):
                 self._count_gap()  # what was paid for is kept; if X goes on to fail, the next look shows it
                 break
             self._alive()
-            found += self._paid(answer.get("data"))
+            found += self._paid(answer.get("data"), answer.get("includes"))
             meta: JsonObject = answer["meta"] if isinstance(answer.get("meta"), dict) else {}
             if page == 0 and re.fullmatch(r"\d{1,20}", str(meta.get("newest_id") or "")):
                 newest = str(meta["newest_id"])
@@ -398,7 +426,7 @@ class XStream(_X):
 
     def _connected(self, connection: _Connection, halt: Event) -> Generator[Post, None, bool]:
         """Yield the posts of one connection, until it ends or the cap is reached. Returns whether we left."""
-        connection.filter(threaded=True, tweet_fields=_FIELDS)
+        connection.filter(threaded=True, **self._wanted)
         try:
             while not halt.is_set() and self.budget.left:
                 was_closed = connection.closed.is_set()
@@ -436,14 +464,14 @@ class XStream(_X):
             return None
         message = _json(line)
         if not isinstance(message, dict):
-            self._pass_over("garbage")
+            self._unreadable("X")
             return None
         if "data" not in message:
             first = _first(message.get("errors")) or message
             words = self._short(first.get("detail") or first.get("title"))
             raise SourceUnavailable(f"X closed the stream: {words}.")
         self._alive()
-        posts, rules = self._paid([message["data"]]), message.get("matching_rules")
+        posts, rules = self._paid([message["data"]], message.get("includes")), message.get("matching_rules")
         if not posts:
             return None
         if isinstance(rules, list) and not any(rule.get("id") == self._rule for rule in _objects(rules)):
@@ -572,20 +600,36 @@ def _first(value: object) -> JsonObject:
     return next(iter(_objects(value)), {})
 
 
-def _post(tweet: JsonObject) -> Post:
-    """Make a post of a tweet. Raises what `_paid` suppresses for a malformed one."""
+def _whole(tweet: JsonObject) -> str:
+    """Return the text of a tweet, "" when it has none: a long one's is in `note_tweet`."""
+    note = tweet.get("note_tweet")
+    for text in (note.get("text") if isinstance(note, dict) else None, tweet.get("text")):
+        if isinstance(text, str):
+            return text
+    return ""
+
+
+def _post(tweet: JsonObject, whole: Mapping[str, str]) -> Post:
+    """Make a post of a tweet, and of the texts by id of those that it refers to.
+
+    Raises what `_paid` suppresses for a malformed one.
+    """
     if not re.fullmatch(r"\d{1,20}", tweet["id"]) or not isinstance(tweet["text"], str):
         raise ValueError("not a post")
-    kinds = {reference["type"] for reference in tweet.get("referenced_tweets") or []}
-    language = tweet.get("lang")
+    referred = tweet.get("referenced_tweets") or []
+    references = {reference["type"]: str(reference.get("id")) for reference in referred}
+    text, language = _whole(tweet), tweet.get("lang")
+    if repeated := whole.get(references.get("retweeted", "")):
+        mark = _REPOST.match(text)
+        text = (mark[0] if mark else "") + repeated
     return Post(
         id=tweet["id"],
-        text=html.unescape(clean(tweet["text"])),  # X writes & < > as entities
+        text=html.unescape(clean(text)),  # X writes & < > as entities
         url=f"https://x.com/i/status/{tweet['id']}",
         source="x",
         created=moment(tweet.get("created_at")),
         languages=(language[:35],) if isinstance(language, str) and language else (),
-        is_reply="replied_to" in kinds or bool(tweet.get("in_reply_to_user_id")),
-        is_repost="retweeted" in kinds,
+        is_reply="replied_to" in references or bool(tweet.get("in_reply_to_user_id")),
+        is_repost="retweeted" in references,
         sensitive=bool(tweet.get("possibly_sensitive")),
     )

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from inference.live.sources import SOURCES, SourceBadQuery, SourceUnavailable
+from inference.live.request import StreamRequest
+from inference.live.sources import SOURCES, SourceBadQuery, SourceError, SourceUnavailable
 from inference.live.sources.base import World
-from inference.live.sources.bluesky import HOSTS, Bluesky
+from inference.live.sources.bluesky import HOSTS, OLD_HOSTS, Bluesky
 from tests.servers import Listener, Waits, wait_for
-from tests.servers.jetstream import START_US, Jetstream
+from tests.servers.jetstream import NSID, START_US, Jetstream
 
 
 def bluesky(*servers, waits=None, clock=lambda: START_US / 1e6, **options):
@@ -295,6 +296,144 @@ def test_limits_and_refusals(server):
     assert isinstance(error, SourceBadQuery) and "does not accept the request" in str(error)
 
 
-def test_it_is_registered_and_asks_only_known_hosts():
+def test_it_is_registered_and_asks_todays_hosts_before_the_old_ones():
     assert SOURCES["bluesky"] is Bluesky
-    assert len(HOSTS) == 4 and all(host.startswith("wss://jetstream") for host in HOSTS)
+    assert all(host.startswith("wss://jetstream.us-") for host in HOSTS) and len(HOSTS) == 2
+    found = Bluesky()._hosts
+    assert set(found[:2]) == set(HOSTS) and sorted(found[2:]) == sorted(OLD_HOSTS)
+
+
+# v2
+
+
+def test_frames_of_v2_give_the_same_posts():
+    with Jetstream() as old, Jetstream(v2=True) as new:
+        posts = []
+        for server in (old, new):
+            with Listener(bluesky(server)) as heard:
+                connected(server)
+                server.identity()
+                server.account()
+                server.event(kind="sync", sync={"rev": "3x"})
+                server.post("gone", operation="delete")
+                server.post("edited", operation="update")
+                reply = {"parent": {"cid": "c", "uri": "at://x"}}
+                server.post("what a day ☀", langs=["pt"], reply=reply, createdAt="2099-01-01", rkey="3abc")
+                server.post("short")
+                posts.append(heard.wait(2))
+            assert heard.source.status.passed_over == {"other events": 5}
+        assert posts[0] == posts[1] and posts[0][0].created.year == 2026
+    assert new.asked == [
+        {"collections": ["app.bsky.feed.post"], "kinds": ["commit"], "maxMessageSizeBytes": ["1000000"]}
+    ]
+    assert old.asked[0]["wantedCollections"] == ["app.bsky.feed.post"] and "kinds" not in old.asked[0]
+
+
+def test_v2_goes_on_where_it_was_and_from_host_to_host():
+    with Jetstream(v2=True) as one, Jetstream() as two:
+        source = bluesky(one, two)
+        source._hosts = [one.url, two.url]
+        with Listener(source) as heard:
+            connected(one)
+            one.post("a")
+            heard.wait(1)
+            place = one.now_us
+            one.drop()
+            connected(two)
+            two.drop()
+            connected(one, 2)
+            one.post("b")
+            heard.wait(2)
+    assert [asked[-1]["cursor"] for asked in (two.asked, one.asked)] == [[str(place - 100_000)]] * 2
+    assert heard.texts == ["a", "b"] and heard.source.status.passed_over == {"duplicate": 1}
+
+
+def test_a_notice_of_v2_is_no_garbage_and_a_goodbye_is_a_sentence():
+    with Jetstream(v2=True) as server, Listener(bluesky(server)) as heard:
+        connected(server)
+        for name in ("FutureCursor", "OutdatedCursor"):
+            payload = {"$type": f"{NSID}#info", "name": name, "message": "…"}
+            server.frame(json.dumps({"$type": "message", "payload": payload}))
+        server.frame(json.dumps({"$type": "error", "error": "ConsumerTooSlow", "message": "read faster"}))
+        wait_for(lambda: "ended the stream: ConsumerTooSlow read faster." in heard.source.status.reason)
+        connected(server, 2)
+        server.post("after")
+        heard.wait(1)
+        assert heard.source.status.gaps == 1 and heard.source.status.passed_over == {"other events": 2}
+
+
+def test_a_host_that_says_nothing_at_first_is_left_for_the_next_one(server):
+    with Jetstream() as silent:
+        source = bluesky(silent, server, first_s=0.5, stall_s=30.0)
+        source._hosts = [silent.url, server.url]
+        with Listener(source) as heard:
+            wait_for(lambda: "Jetstream at 127.0.0.1 sent nothing for 0.5 s." in heard.source.status.reason)
+            connected(server)
+            server.post("from the other one")
+            heard.wait(1)
+            time.sleep(0.6)  # it has spoken: now it may be quiet for longer
+            assert heard.source.status.reconnects == 1 and heard.source.status.state == "connected"
+
+
+def test_the_only_host_may_be_quiet_but_the_status_tells(server):
+    with Listener(bluesky(server, first_s=0.5, stall_s=30.0)) as heard:
+        wait_for(lambda: "sent nothing for 0.5 s." in heard.source.status.reason)
+        assert heard.source.status.state == "connecting" and heard.source.status.reconnects == 0
+        server.post("at last")
+        heard.wait(1)
+        assert heard.source.status.reason == ""
+    assert Bluesky(hosts=["ws://a"])._first_s == 5.0
+
+
+@pytest.mark.parametrize("v2", [False, True])
+def test_frames_that_nobody_can_read_end_in_a_sentence(v2):
+    with Jetstream(v2=v2) as server, Listener(bluesky(server)) as heard:
+        connected(server)
+        server.post("before")
+        heard.wait(1)
+        for _ in range(50):
+            server.identity()  # what else comes is no sign that posts can be read
+            server.frame(json.dumps({"$type": "message", "payload": {"$type": "some.nsid.of.tomorrow#post"}}))
+        error = heard.ended()
+        assert type(error) is SourceError
+        assert str(error) == (
+            "Jetstream at 127.0.0.1 sent 50 messages in a row that can't be read, so its format may have "
+            "changed. Look for a newer TweetTune, or choose another source."
+        )
+        assert heard.source.status.passed_over["garbage"] == 50
+
+
+def test_every_host_is_tried_before_that(server):
+    with Jetstream() as other:
+        source = bluesky(other, server)
+        source._hosts = [other.url, server.url]
+        with Listener(source) as heard:
+            connected(other)
+            for _ in range(50):
+                other.frame("{}")
+            connected(server)
+            server.post("this one can be read")
+            heard.wait(1)
+
+
+def test_a_host_of_ones_own(server, monkeypatch):
+    for given in (server.url, f"{server.url}/subscribe", f"{server.url}/", server.url.replace("ws", "http")):
+        assert Bluesky(given)._hosts == [server.url]
+    assert Bluesky("jet.example:6008")._hosts == ["wss://jet.example:6008"]
+    with Listener(StreamRequest(source="bluesky", host=server.url).open()) as heard:
+        connected(server)
+        server.post("mine")
+        heard.wait(1)
+    monkeypatch.setenv("JETSTREAM_HOST", "jet.example")
+    assert StreamRequest(source="bluesky").open()._hosts == ["wss://jet.example"]
+    assert StreamRequest(source="bluesky", host="other.example").open()._hosts == ["wss://other.example"]
+    keys = {
+        StreamRequest(source="bluesky", host=host).key(model="m", owner="") for host in ("", "a", "A ", "b")
+    }
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("host", ["ftp://a", "wss://", "a/b", "wss://a@b", "http://[::1", "a:99999", "a b"])
+def test_what_is_no_host_is_one_sentence(host):
+    with pytest.raises(SourceBadQuery, match=r"is no host of a Jetstream\. Give its name, such as jet"):
+        Bluesky(host)

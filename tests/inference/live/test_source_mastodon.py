@@ -213,6 +213,51 @@ def test_a_stop_is_heard_at_once(server, moment):
     wait_for(lambda: server.streams == 0, 2)
 
 
+def test_a_boost_is_the_whole_post_it_repeats_with_its_warning_and_its_author(server):
+    long = "<p>" + "a long story " * 1000 + "the end</p>"
+    inner = {
+        "id": "5",
+        "content": long,
+        "spoiler_text": "careful",
+        "sensitive": True,
+        "language": "pt",
+        "url": "https://b.example/@b/5",
+        "account": {"acct": "b@b.example"},
+        "created_at": "2026-08-01T00:00:00Z",
+        "in_reply_to_id": None,
+    }
+    server.status("", reblog=inner)
+    server.status(
+        '<p class="quote-inline">RE: <a href="https://a.example/1">https://a.example/1</a></p><p>so true</p>'
+    )
+    server.status('so <b>true</b><span class="quote-inline"><br>RE: https://a.example/1</span>!')
+    with Listener(mastodon(server)) as heard:
+        boost, quote, other = heard.wait(3)
+    assert boost.text.startswith("careful\n\na long story") and boost.text.endswith("the end")
+    assert (boost.author, boost.is_repost, boost.sensitive) == ("b@b.example", True, True)
+    assert boost.language == "pt" and boost.url == "https://b.example/@b/5"
+    assert (quote.text, other.text) == ("so true", "so true!"), "a quote's link is for clients that show none"
+    assert heard.source.status.cut == 0
+
+
+def test_a_post_longer_than_is_read_is_counted(server):
+    server.status("<p>" + "a b " * 20_000 + "</p>")
+    with Listener(mastodon(server)) as heard:
+        [post] = heard.wait(1)
+        wait_for(lambda: heard.source.status.cut == 1)
+    assert 40_000 < len(post.text) < 50_000
+
+
+def test_posts_that_nobody_can_read_end_in_a_sentence(server):
+    with Listener(mastodon(server)) as heard:
+        for page in (1, 2):
+            for number in range(30):
+                server.status({"text": number})
+            wait_for(lambda page=page: heard.source.status.passed_over.get("garbage", 0) >= 20 * page)
+        error = heard.ended()
+    assert "sent 50 messages in a row that can't be read, so its format may have changed" in str(error)
+
+
 # Streaming
 
 
@@ -240,7 +285,9 @@ def test_a_stream_gives_what_comes_and_fills_its_own_gaps(server):
         server.status("<p>on</p>")
         heard.wait(4)
     assert heard.texts == ["one", "in bits é", "while away", "on"]
-    assert source.status.passed_over == {"other events": 4, "garbage": 1} and source.status.gaps == 0
+    assert (
+        source.status.passed_over == {"other events": 3, "edits": 1, "garbage": 1} and source.status.gaps == 0
+    )
     streams = [request for request in server.asked if "/streaming/" in request.path]
     assert all(request.headers["authorization"] == f"Bearer {server.token}" for request in streams)
     assert streams[0].path == "/api/v1/streaming/public" and streams[0].query == {}

@@ -50,7 +50,7 @@ def test_posts_come_oldest_first_each_once_and_only_newer_ones_are_asked_for(ser
     assert last.created == datetime(2026, 1, 15, 10, 30, tzinfo=UTC) and last.source == "x"
     assert last.language == "pt" and last.sensitive and not last.is_reply and not last.is_repost
     assert status.cost_usd == pytest.approx(6 * PRICE_PER_POST_USD) and status.passed_over == {}
-    assert "expansions" not in server.asked[0].query, "a user costs twice as much as a post"
+    assert server.asked[0].query["expansions"] == "referenced_tweets.id", "no user: it costs twice as much"
 
 
 def test_reposts_and_replies_are_known(server):
@@ -139,6 +139,76 @@ def test_a_cap_below_a_page_is_refused_before_anything_is_paid(server):
     ):
         search(server, cap_posts=9)
     assert server.asked == []
+
+
+LONG = "We waited two hours in the rain and nobody told us anything. " * 6 + "Then came cocoa &amp; cake!"
+
+
+def test_a_long_post_and_a_repost_of_it_are_whole_and_what_was_read_for_that_is_paid(server):
+    original = server.tweet(LONG[:275] + "… https://t.co/x", note_tweet={"text": LONG})
+    mark = "RT @harbour: "
+    server.tweet(
+        f"{mark}{LONG[:126]}…",
+        referenced_tweets=[{"type": "retweeted", "id": original["id"]}, {"type": "quoted", "id": "9"}],
+    )
+    server.tweet("short, and quoted", referenced_tweets=[{"type": "quoted", "id": original["id"]}])
+    with Listener(search(server)) as heard:
+        heard.wait(3)
+    whole = LONG.replace("&amp;", "&")
+    assert heard.texts == [whole, mark + whole, "short, and quoted"]
+    assert [post.is_repost for post in heard.posts] == [False, True, False]
+    assert heard.source.status.cut == 0
+    assert heard.source.budget.posts == 3, "what is referred to was among them"
+
+
+def test_what_is_referred_to_costs_too_and_is_not_asked_for_where_no_reposts_are_wanted(server):
+    server.tweet("old", note_tweet={"text": LONG})
+    server.tweet(f"RT @a: {LONG[:126]}…", referenced_tweets=[{"type": "retweeted", "id": "1"}])
+    with Listener(search(server)) as heard:
+        [_, repost] = heard.wait(2)
+        assert heard.source.budget.posts == 3 and len(repost.text) > len(LONG) - 9
+        assert heard.source.status.cost_usd == pytest.approx(3 * PRICE_PER_POST_USD)
+    with Listener(search(server, filter=Filter(reposts=False))) as heard:
+        heard.wait(2)
+        assert "expansions" not in server.asked[-1].query
+        assert "note_tweet" in server.asked[-1].query["tweet.fields"]
+
+
+@pytest.mark.parametrize(
+    ("tweet", "cut"),
+    [
+        ({"text": f"RT @a: {LONG[:126]}…", "referenced_tweets": [{"type": "retweeted", "id": "77"}]}, 1),
+        ({"text": LONG[:275] + "… https://t.co/x"}, 1),
+        ({"text": LONG[:275] + "...", "note_tweet": {"text": 5}}, 1),
+        ({"text": "well… https://t.co/x"}, 0),
+        ({"text": LONG[:275]}, 0),
+        ({"text": "RT @a: " + LONG[:90], "referenced_tweets": [{"type": "retweeted", "id": "77"}]}, 0),
+    ],
+)
+def test_a_text_that_is_still_cut_is_counted(server, tweet, cut):
+    server.tweet(**tweet)
+    with Listener(search(server)) as heard:
+        heard.wait(1)
+        wait_for(lambda: heard.source.status.cut == cut)
+
+
+@pytest.mark.parametrize(
+    "includes", [None, [], "x", {"tweets": 5}, {"tweets": [{"id": "1"}, {"text": "a"}, 3]}]
+)
+def test_odd_includes_break_nothing(server, includes):
+    data = [{"id": "5", "text": "a repost", "referenced_tweets": [{"type": "retweeted", "id": "1"}]}]
+    server.script.append(Answer(200, {"data": data, "includes": includes, "meta": {"newest_id": "5"}}))
+    with Listener(search(server)) as heard:
+        assert heard.wait(1)[0].text == "a repost"
+
+
+def test_answers_that_nobody_can_read_end_in_a_sentence(server):
+    answer = {"data": [{"id": str(n), "body": "…"} for n in range(60)], "meta": {"newest_id": "60"}}
+    server.script.append(Answer(200, answer))
+    with Listener(search(server)) as heard:
+        error = heard.ended()
+    assert str(error).startswith("X sent 50 messages in a row that can't be read, so its format may have")
+    assert heard.source.status.passed_over == {"garbage": 60} and heard.source.budget.posts == 60
 
 
 def test_the_query_holds_the_filter_so_that_nobody_pays_for_what_is_let_go():

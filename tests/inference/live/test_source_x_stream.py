@@ -43,6 +43,17 @@ def tweet_once_connected(server, count):
         server.tweet(f"{number}")
 
 
+def test_the_stream_gives_long_posts_and_reposts_whole(server):
+    long = "one of very many words " * 20 + "and the end"
+    with Listener(stream(server)) as heard:
+        wait_for(lambda: server.streams)
+        server.tweet(long[:275] + "… https://t.co/x", note_tweet={"text": long})
+        server.tweet(f"RT @a: {long[:126]}…", referenced_tweets=[{"type": "retweeted", "id": "1"}])
+        heard.wait(2)
+    assert heard.texts == [long, f"RT @a: {long}"]
+    assert heard.source.status.cut == 0 and heard.source.budget.posts == 3
+
+
 def test_posts_come_as_they_are_written_and_the_rule_is_removed_at_the_end(server):
     source = stream(server, filter=Filter(reposts=False))
     with Listener(source) as heard:

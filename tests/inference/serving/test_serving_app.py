@@ -176,8 +176,9 @@ def test_a_route_that_fails_says_so_in_json(empty, monkeypatch):
     assert found.json["error"] == "The server failed on this request; its log says why."
 
 
-READ = """/ /config /gradio_api/info /gradio_api/file=/etc/passwd /theme.css /healthz /readyz /info /openapi.json
-/gradio_api/call/run_action/x /gradio_api/queue/data?session_hash=x /gradio_api/heartbeat/x /static/img/logo.svg"""
+READ = """/ /config /theme.css /static/img/logo.svg /healthz /readyz /info /openapi.json /gradio_api/info
+/gradio_api/file=/etc/passwd /gradio_api/call/run_action/x /gradio_api/queue/data?session_hash=x
+/gradio_api/heartbeat/x"""
 CHANGED = """/gradio_api/call/run_action /gradio_api/run/run_action /gradio_api/queue/join /gradio_api/upload
 /gradio_api/reset / /predict /models/base /mcp"""
 DOORS = {"GET": READ.split(), "HEAD": ["/", "/healthz"], "POST": CHANGED.split()}

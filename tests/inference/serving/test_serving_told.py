@@ -161,12 +161,15 @@ def test_health_and_info_are_text_embeddings_inferences(server, sources):
 
 
 def test_health_says_no_until_the_model_is_there(sources):
-    with serving({"demo": sources["demo"]}, start=False, tokens=("secret",)) as running:
+    hold = {"start": False, "load": slowly(gate := threading.Event())}
+    with serving({"demo": sources["demo"]}, tokens=("secret",), **hold) as running:
         for path in ("/health", "/", "/readyz"):
             found = running.get(path)
             assert (found.status, found.json["error_type"]) == (503, "Unhealthy")
         assert running.get("/info").status == 401
-        assert running.get("/info", Authorization="Bearer secret").status in (200, 503)
+        assert running.get("/info", Authorization="Bearer secret").status == 503
+        gate.set()
+        wait_for(lambda: running.get("/health").status == 200)
 
 
 def test_probes_ask_by_head(server):
