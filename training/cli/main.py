@@ -13,7 +13,7 @@ from pathlib import Path
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.artifact import model_of
 from inference.common.command import print_json, run_command
-from inference.common.errors import RunError
+from inference.common.errors import DataError, RunError
 from inference.common.store import JsonObject
 from inference.common.text import one_line
 from training.cli import ladder as cli_ladder
@@ -190,7 +190,19 @@ def _add_evaluate(commands: Commands) -> None:
         "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the one it was trained on)"
     )
     _add_data_options(sub)
-    sub.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: test")
+    sub.add_argument(
+        "--label-map",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="which label of the model one of the data is, such as 0=negative,1=positive; repeatable",
+    )
+    sub.add_argument(
+        "--split",
+        default="test",
+        choices=("train", "validation", "test"),
+        help="of data that has splits (default: test)",
+    )
     sub.add_argument("--limit", type=int, default=0, metavar="N", help="score N rows only (default: all)")
     sub.add_argument("--with-base", action="store_true", help="score the untouched base beside it")
     sub.add_argument("--json", action="store_true", help="print the scores as one JSON object")
@@ -200,6 +212,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     artifact = Path(model_of(given.artifact))
     from training.cli.terminal import print_scores
     from training.evaluate.evaluate import evaluate_artifact
+    from training.evaluate.scores import ALL_ROWS
 
     evaluation = evaluate_artifact(
         artifact,
@@ -209,12 +222,28 @@ def _evaluate(given: argparse.Namespace) -> int:
         with_base=given.with_base,
         text_column=given.text_column,
         label_column=given.label_column,
+        label_map=_label_map(given.label_map),
     )
     if given.json:
         print_json(evaluation.to_json())
     else:
-        print_scores(evaluation, title=f"{given.artifact}, {given.split} split")
+        rows = f"{given.split} split"
+        if evaluation.split == ALL_ROWS and evaluation.rows:
+            rows = f"all rows of {evaluation.rows.data}"
+        print_scores(evaluation, title=f"{given.artifact}, {rows}")
     return 0
+
+
+def _label_map(given: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        parts = text.split(",")  # a label may hold a comma itself
+        for part in parts if all("=" in part for part in parts) else [text]:
+            old, equals, new = part.rpartition("=")
+            if not equals:
+                raise DataError(f"--label-map {text} has no =. Write OLD=NEW, such as 0=negative.")
+            pairs[old.strip()] = new.strip()
+    return pairs
 
 
 def _add_data(commands: Commands) -> None:

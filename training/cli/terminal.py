@@ -140,14 +140,15 @@ def print_scores(evaluation: Evaluation, *, title: str) -> None:
         cells = [percent(getattr(system.scores, score)) for system in shown]
         table.add_row(score.replace("_", " "), *cells)
     for label in evaluation.labels:
-        cells = [percent(system.scores.per_class_f1.get(label)) for system in shown]
+        there = label not in evaluation.absent
+        cells = [percent(system.scores.per_class_f1.get(label) if there else None) for system in shown]
         table.add_row(f"F1 of {label}", *cells)
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     console.print(table)
     if comparison := evaluation.comparison(BASE, TUNED):
         console.print(comparison.sentence, soft_wrap=True)
-    if evaluation.truncated:
-        console.print(f"{evaluation.truncated} texts were longer than the model's limit and were cut.")
+    for sentence in evaluation.sentences():
+        console.print(sentence, soft_wrap=True, markup=False)
 
 
 def print_ladder(ladder: "Ladder") -> None:

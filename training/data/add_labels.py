@@ -27,22 +27,9 @@ from training.data.clean import mend
 from training.data.hub import Hub
 from training.data.load import Splits, load_splits
 from training.data.read import read_table
-from training.data.report import SplitSizes
+from training.data.report import CONFLICTS_SHOWN, LabelConflict, SplitSizes
 from training.data.splits import remove_duplicates
 from training.recipes import DataSpec
-
-SHOWN = 20
-
-
-@dataclass(frozen=True)
-class LabelConflict:
-    """A text that came with different labels."""
-
-    text: str
-    labels: tuple[str, ...]
-    """In the order they were met; that of the training row first, where one is concerned."""
-    with_train: bool
-    """Whether the other label is that of a training row, and not of another row of the file."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +127,8 @@ def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLa
         leaks=len(rows) - len(safe),
         unusable=table.n - len(rows),
         by_label={name: counts[i] for i, name in enumerate(splits.labels)},
-        shown_duplicates=tuple(row.text for row in duplicates[:SHOWN]),
-        shown_conflicts=tuple(conflicts[:SHOWN]),
+        shown_duplicates=tuple(row.text for row in duplicates[:CONFLICTS_SHOWN]),
+        shown_conflicts=tuple(conflicts[:CONFLICTS_SHOWN]),
     )
     return AddedLabels(_with_rows(splits, kept, report), report)
 

@@ -1,30 +1,41 @@
 """Turn the raw values of a label column into named classes.
 
     classes = read_classes({"train": table}, {"train": "label"}, label_names=(), where="tweets.csv")
+    label_key(" Very\u200b POSITIVE")          # -> "verypositive"
 
-Labels may be integers, strings, booleans or a ClassLabel, and keep their names.
+Labels may be integers, strings, booleans or a ClassLabel, and keep their names. Names that differ by case or
+spaces alone are one.
 """
 
 import math
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.common.errors import DataError
 from training.data.clean import mend
 from training.data.read import RawTable
+from training.recipes import RULES
 
 _NAME_SUFFIXES = ("_text", "_name", "_names", "_str", "_string")
-_MISSING = {"", "nan", "null", "n/a", "<na>"}  # not "none": stance data sets have a class of that name
+_MISSING = {"", "nan", "null", "n/a", "#n/a", "<na>"}
+_MISSING_AMONG_NUMBERS = {"na", "none", "nil"}  # "none" is a class of stance data sets, "na" of others
 _INTEGER = re.compile(r"[-+]?\d{1,9}(\.0+)?")
 MAX_CLASSES = 1_000
+_SHOWN = 10
+_EXAMPLES = {2: "negative,positive", 3: "negative,neutral,positive", 5: "terrible,bad,fair,good,great"}
 
 _Value = int | str | None
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Class names in the order of their ids, and each split's ids by row (None: the label is missing)."""
+    """Class names in the order of their ids, and each split's ids by row (None: the label is missing).
+
+    A split other than train that has no labels, or one and the same that train lacks (-1, "?"), is not in it.
+    """
 
     names: tuple[str, ...]
     ids: Mapping[str, Sequence[int | None]]
@@ -32,36 +43,87 @@ class Classes:
 
 
 def read_classes(
-    tables: Mapping[str, RawTable], columns: Mapping[str, str], *, label_names: Sequence[str], where: str
+    tables: Mapping[str, RawTable],
+    columns: Mapping[str, str],
+    *,
+    label_names: Sequence[str],
+    where: str,
+    least: int = 0,
+    learn: bool = True,
+    rules: int = RULES,
 ) -> Classes:
     """Read each split's label column and name its classes; the classes are the union over the splits.
 
-    Strings sort alphabetically. Integers keep their order and take, if there are any: `label_names`, the
-    names of their ClassLabel, or those of a sibling column (`label_text`) that maps one to one.
-    Raises DataError for a column that holds no classes, one class only, or nothing but missing labels.
+    Strings sort alphabetically, numbers in them by their value. Integers keep their order and take, if there
+    are any: `label_names`, the names of their ClassLabel, or those of a sibling column (`label_text`) that
+    maps one to one. `label_names` need not name what has fewer than `least` rows in train.
+    Raises DataError for a column that holds nothing but missing labels, and, unless `learn` is False, for
+    one that holds no classes or one class only.
     """
     column = columns["train"]
     what = f"The label column {column!r} of {where}"
     declared = _declared(tables["train"], column)
-    values = _unified({split: _values(table, columns[split], what) for split, table in tables.items()})
-    present = {v for rows in values.values() for v in rows if v is not None}
-    _check_classes(present, sum(v is not None for rows in values.values() for v in rows), what)
-    if declared and present <= set(declared):
-        names = _named_strings([name for name in declared if name in present], declared, label_names, what)
-    elif all(isinstance(value, int) for value in present):
-        names = _named_numbers(values, tables, column, given=label_names, what=what)
+    raw = {split: _values(table, columns[split], what) for split, table in tables.items()}
+    notes: list[str] = []
+    if rules == 1:
+        values = _unified(raw, missing=set())
     else:
-        names = _named_strings(sorted(map(str, present)), (), label_names, what)
-    if len(names) == 1:
+        raw = _without_unlabelled(raw)
+        values, notes = _merged(_unified(raw), declared)
+    counts = Counter(v for v in values["train"] if v is not None)
+    present = {v for rows in values.values() for v in rows if v is not None}
+    _check_classes(present, sum(v is not None for rows in values.values() for v in rows), what, learn=learn)
+    named = {v for v in present if counts[v] >= least or rules == 1}
+    if len(named) < 2 or len(label_names) == len(present):
+        named = present
+    if declared and present <= set(declared):
+        names = _named_strings([name for name in declared if name in named], declared, label_names, what)
+    elif all(isinstance(value, int) for value in present):
+        names = _named_numbers(named, values, tables, column, given=label_names, what=what)
+    else:
+        order = str if rules == 1 else _natural
+        names = _named_strings(sorted(map(str, named), key=order), (), label_names, what)
+    words = list(names.values())
+    names |= {value: str(value) for value in sorted(present - named, key=str)}
+    if learn and len(names) == 1:
         raise DataError(
             f"{what} has one class only ({next(iter(names.values()))!r}); at least two are needed."
         )
     ids = {value: i for i, value in enumerate(names)}
-    unused = [name for name in declared if name not in names]
+    if unused := [name for name in declared if name not in present]:
+        notes.append(f"Classes without a row are left out: {', '.join(unused)}.")
+    if learn and not label_names and _say_nothing(words):
+        notes.append(_hint(words))
     return Classes(
         tuple(names.values()),
         {split: [None if v is None else ids[v] for v in rows] for split, rows in values.items()},
-        (f"Classes without a row are left out: {', '.join(unused)}.",) if unused else (),
+        tuple(notes),
+    )
+
+
+def label_key(name: str) -> str:
+    """Return what names of one class share: NFKC, case folded, without spaces and invisible characters."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
+
+
+def _natural(name: str) -> list[str | int]:
+    """Return a key that sorts "10 stars" after "2 stars"."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def _say_nothing(names: Sequence[str]) -> bool:
+    """Whether names differ in numbers or symbols alone: 0 and 1, "1 star" and "2 stars", LABEL_0, LABEL_1."""
+    words = {re.sub(r"[\d\W_]+", "", name).casefold().rstrip("s") for name in names}
+    return words == {""} or (len(words) == 1 and all(re.search(r"\d", name) for name in names))
+
+
+def _hint(names: Sequence[str]) -> str:
+    listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    such_as = f", such as {_EXAMPLES[len(names)]}" if len(names) in _EXAMPLES else ""
+    return (
+        f"The classes are called {listed}, which says nothing to the base: give them words, in this order, "
+        f"by the setting label_names{such_as}."
     )
 
 
@@ -97,27 +159,89 @@ def _value(raw: object, what: str) -> _Value:
     if isinstance(raw, int):
         return raw
     if isinstance(raw, str):
-        text = mend(raw).text.strip()
-        return None if text.lower() in _MISSING else text
+        text = mend(raw).text
+        return None if text.strip().lower() in _MISSING else text
     raise DataError(
         f"{what} holds {type(raw).__name__} values (such as {str(raw)[:40]}), where one label a row is "
         "needed; choose another with --label-column."
     )
 
 
-def _unified(raw: Mapping[str, list[_Value]]) -> dict[str, list[_Value]]:
-    """Make all labels integers when all can be ("1", 1, "1.0"), and else all strings."""
-    texts = {v for rows in raw.values() for v in rows if isinstance(v, str)}
-    if all(_INTEGER.fullmatch(text) for text in texts):
-        return {split: [None if v is None else int(float(v)) for v in rows] for split, rows in raw.items()}
-    return {split: [None if v is None else str(v) for v in rows] for split, rows in raw.items()}
+def _without_unlabelled(raw: Mapping[str, list[_Value]]) -> dict[str, list[_Value]]:
+    """Leave out splits whose rows have no label, or all the same one that train lacks, as hidden ones do."""
+    keys = {split: {label_key(str(v)) for v in rows if v is not None} for split, rows in raw.items()}
+    return {
+        split: rows
+        for split, rows in raw.items()
+        if split == "train" or len(keys[split]) > 1 or (keys[split] and keys[split] <= keys["train"])
+    }
 
 
-def _check_classes(present: set[int | str], n: int, what: str) -> None:
+def _unified(
+    raw: Mapping[str, list[_Value]], *, missing: set[str] = _MISSING_AMONG_NUMBERS
+) -> dict[str, list[_Value]]:
+    """Make all labels integers when all can be ("1", 1, "1.0"), and else all strings.
+
+    `missing`: words for a missing label among integers. Among strings R's NA is one, where there are any.
+    """
+    texts = {v.strip() for rows in raw.values() for v in rows if isinstance(v, str)}
+    numbers = {text for text in texts if text.lower() not in missing}
+    some = numbers or any(isinstance(v, int) for rows in raw.values() for v in rows)
+    if some and all(_INTEGER.fullmatch(text) for text in numbers):
+        lost = texts - numbers
+        return {
+            split: [None if v is None or str(v).strip() in lost else int(float(v)) for v in rows]
+            for split, rows in raw.items()
+        }
+    if not missing:
+        return {split: [None if v is None else str(v).strip() for v in rows] for split, rows in raw.items()}
+    return {
+        split: [None if v is None or str(v).strip() == "NA" else str(v) for v in rows]
+        for split, rows in raw.items()
+    }
+
+
+def _merged(
+    values: Mapping[str, list[_Value]], declared: Sequence[str]
+) -> tuple[dict[str, list[_Value]], list[str]]:
+    """Take names that differ by case or spaces alone for one: a declared one, or the most frequent."""
+    counts = Counter(v for rows in values.values() for v in rows if isinstance(v, str))
+    chosen = {label_key(name): name for name in declared}
+    spellings: dict[str, list[str]] = {}
+    for text in sorted(counts, key=lambda text: (-counts[text], text)):
+        spellings.setdefault(label_key(text), []).append(text)
+    name_of = {
+        text: text if text in declared else chosen.get(key, texts[0].strip())
+        for key, texts in spellings.items()
+        for text in texts
+    }
+    others = {
+        name: [text for text in texts if name_of[text] == name != text]
+        for texts in spellings.values()
+        if len(texts) > 1
+        for name in dict.fromkeys(map(name_of.__getitem__, texts))
+    }
+    merged = {name: texts for name, texts in others.items() if texts}
+    notes = []
+    if merged:
+        rows = sum(counts[text] for texts in merged.values() for text in texts)
+        shown = [f"{name} (also {', '.join(map(repr, texts[:3]))})" for name, texts in merged.items()]
+        listed = ", ".join(shown[:_SHOWN]) + (", …" if len(shown) > _SHOWN else "")
+        notes = [
+            f"Labels that differ by case or spaces alone are one class ({rows:,} rows renamed): {listed}."
+        ]
+    return {
+        split: [name_of[v] if isinstance(v, str) else v for v in rows] for split, rows in values.items()
+    }, notes
+
+
+def _check_classes(present: set[int | str], n: int, what: str, *, learn: bool) -> None:
     if not present:
         raise DataError(
             f"{what} has no label at all: every row's is missing; choose another with --label-column."
         )
+    if not learn:
+        return
     decimal = [v for v in present if isinstance(v, str) and re.fullmatch(r"[-+]?\d*\.\d+(e-?\d+)?", v)]
     if len(present) > 2 and len(decimal) > len(present) / 2:
         raise DataError(
@@ -139,10 +263,14 @@ def _named_strings(
         return {text: text for text in texts}
     if set(given) == set(texts):
         return {text: text for text in given}
+    by_key = {label_key(text): text for text in texts}
+    if len(given) == len(texts) and {label_key(name) for name in given} == set(by_key):
+        return {by_key[label_key(name)]: name for name in given}
     if len(set(given)) == len(given):
         if declared and len(given) == len(declared):
             return {text: given[declared.index(text)] for text in texts}
-        if len(given) == len(texts) and (declared or texts == ["False", "True"]):
+        ordered = declared or [label_key(text) for text in texts] == ["false", "true"] or _say_nothing(texts)
+        if len(given) == len(texts) and ordered:
             return dict(zip(texts, given, strict=True))
     raise DataError(
         f"{what} has the classes {', '.join(texts[:20])}, but the label names given are "
@@ -151,6 +279,7 @@ def _named_strings(
 
 
 def _named_numbers(
+    present: set[int | str],
     values: Mapping[str, list[_Value]],
     tables: Mapping[str, RawTable],
     column: str,
@@ -158,7 +287,7 @@ def _named_numbers(
     given: Sequence[str],
     what: str,
 ) -> dict[int | str, str]:
-    numbers = sorted({v for rows in values.values() for v in rows if isinstance(v, int)})
+    numbers = sorted(v for v in present if isinstance(v, int))
     if given:
         return _named_by_hand(numbers, given, what)
     for sibling in [*(column + suffix for suffix in _NAME_SUFFIXES), "label_text", "label_name"]:

@@ -3,14 +3,16 @@
     splits = load_splits(DataSpec(dataset="embedded", n_train=1000))
     splits.train[0]                            # -> {"text": "what a day", "label": 2}
     print(*splits.report.sentences(), sep="\\n")
+    rows = load_labelled(DataSpec(dataset="mine.csv"), ("negative", "positive"))   # to score, not to learn
 
-The way: open the source, find the columns, name the labels, mend and drop rows, hold out the splits that the
-source lacks, remove duplicates across splits, take the subsets. The same spec gives the same rows for ever,
-and the held-out rows don't depend on how many training rows are taken. torch, Transformers and peft are not
-imported.
+The way: open the source, find the columns, name the labels, mend and drop rows, leave out classes that are
+too small, hold out the splits that the source lacks, remove duplicates across splits, take the subsets.
+The same spec gives the same rows for ever, and the held-out rows don't depend on how many training rows are
+taken. torch, Transformers and peft are not imported.
 """
 
 import dataclasses
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,16 +23,24 @@ import datasets
 
 from inference.common.errors import DataError, RecipeError
 from inference.common.store import JsonObject
+from inference.common.text import duplicate_key
 from inference.tables.columns import pick_column
 from inference.tables.formats import FORMATS
 from inference.tables.rows import kind_of
-from training.data.classes import read_classes
+from training.data.classes import label_key, read_classes
 from training.data.clean import mend
 from training.data.hub import Hub, Preflight
 from training.data.read import SPLIT_NAMES, RawTable, embedded_tweets, read_path
-from training.data.report import CleaningCounts, DataReport, DataSource, SplitSizes
-from training.data.splits import held_out_size, remove_duplicates, stratified_split, subset
-from training.recipes import DataSpec, Recipe
+from training.data.report import (
+    CONFLICTS_SHOWN,
+    CleaningCounts,
+    DataReport,
+    DataSource,
+    LabelConflict,
+    SplitSizes,
+)
+from training.data.splits import groups_of, held_out_size, leak_gate, stratified_split, subset
+from training.recipes import RULES, DataSpec, Recipe
 
 HUB_DATASET = "mteb/tweet_sentiment_extraction"
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.+-]+))?")
@@ -57,17 +67,32 @@ class LabelledText:
 
 def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
     """Load what the spec asks for. Raises DataError when it can't be loaded, or can't be learned from."""
+    if spec.rules > RULES:
+        raise DataError(
+            f"The splits were drawn by a newer version (rules {spec.rules}; this one knows up to {RULES}); "
+            "update to it."
+        )
     source, tables = _open(spec.dataset.strip() or "auto", hub or Hub())
     columns = {split: _columns(spec, table, split, tables, source) for split, table in tables.items()}
+    with_labels = {split: label for split, (_, label) in columns.items() if label}
     classes = read_classes(
-        tables,
-        {split: label for split, (_, label) in columns.items()},
+        {split: tables[split] for split in with_labels},
+        with_labels,
         label_names=spec.label_names,
         where=source.name,
+        least=1 + len(SPLIT_NAMES) - len(with_labels),
+        rules=spec.rules,
     )
+    notes = list(classes.notes)
     rows: dict[str, _Rows] = {}
     counts = CleaningCounts()
     for split, table in tables.items():
+        if split not in classes.ids:
+            notes.append(
+                f"The {split} split of {source.name} has no label that train has, so its {table.n:,} rows "
+                "are not used."
+            )
+            continue
         rows[split], part = _clean(table.column(columns[split][0]), classes.ids[split])
         counts += part + CleaningCounts(broken_lines=table.broken_lines)
         if not rows[split].texts:
@@ -76,29 +101,134 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
                 f"{part.empty:,} empty, {part.non_text:,} not text, {part.missing_label:,} without a label); "
                 "check its columns with --text-column and --label-column."
             )
-    read = {split: table.n for split, table in tables.items()}
-    rows, notes = _complete(rows, classes.names, seed=spec.seed, where=source.name)
-    gate = remove_duplicates({split: rows[split].texts for split in SPLIT_NAMES})
+    read = {split: tables[split].n for split in rows}
+    missing = [split for split in ("test", "validation") if split not in rows]
+    small = _small_classes(rows, least=1 + len(missing), rules=spec.rules)
+    if small:
+        why = (
+            f"with fewer than {1 + len(missing)} different texts in train" if missing else "that train lacks"
+        )
+        notes.append(_left_out(rows, small, classes.names, why, source.name))
+        counts += CleaningCounts(small_class=_n_of(rows, small))
+        rows = {split: part.without(small) for split, part in rows.items()}
+    conflicts = _conflicts(rows, classes.names)
+    for split in missing:  # test first, then validation
+        rows |= _held_out(rows["train"], split, spec)
+        notes.append(
+            f"The source has no {split} split: {len(rows[split].texts):,} rows of train are held out for it "
+            f"(seed {spec.seed})."
+        )
+    gate = leak_gate({split: rows[split].keys for split in SPLIT_NAMES})
     rows = {split: rows[split].take(gate.kept[split]) for split in SPLIT_NAMES}
-    _check_train(rows["train"], classes.names, source.name)
-    full = {split: rows[split].dataset(classes.names) for split in SPLIT_NAMES}
+    lost = set(range(len(classes.names))) - small - set(rows["train"].labels)
+    if lost:
+        why = "whose training rows are all duplicates of held-out ones"
+        notes.append(_left_out(rows, lost, classes.names, why, source.name))
+        counts += CleaningCounts(small_class=_n_of(rows, lost))
+        rows = {split: part.without(lost) for split, part in rows.items()}
+    names = tuple(name for i, name in enumerate(classes.names) if i not in small | lost)
+    rows = {split: part.renumbered(classes.names, names) for split, part in rows.items()}
+    full = {split: rows[split].dataset(names) for split in SPLIT_NAMES}
     used = {
         split: subset(full[split], spec.rows_wanted(split), seed=spec.seed, stratified=spec.stratified)
         for split in SPLIT_NAMES
     }
     report = DataReport(
         source=source,
-        labels=classes.names,
+        labels=names,
         rows={
             split: SplitSizes(read=read.get(split, 0), kept=len(full[split]), used=len(used[split]))
             for split in SPLIT_NAMES
         },
         counts=counts,
         duplicates_removed=gate.removed,
-        class_balance={split: _balance(used[split], classes.names) for split in SPLIT_NAMES},
-        notes=(*classes.notes, *notes, *_subset_notes(spec, full, used)),
+        class_balance={split: _balance(used[split], names) for split in SPLIT_NAMES},
+        notes=(*notes, *_subset_notes(spec, full, used)),
+        rules=spec.rules,
+        digests={split: rows[split].digest(names) for split in SPLIT_NAMES},
+        conflicts=len(conflicts),
+        conflict_rows=sum(n for _, n in conflicts),
+        shown_conflicts=tuple(conflict for conflict, _ in conflicts[:CONFLICTS_SHOWN]),
     )
-    return Splits(used["train"], used["validation"], used["test"], classes.names, report)
+    return Splits(used["train"], used["validation"], used["test"], names, report)
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows to score a model on: texts, labels as places in the model's labels, and what was left out."""
+
+    texts: Sequence[str]
+    labels: Sequence[int]
+    source: DataSource
+    whole: bool
+    """Whether they are all that the source has, and not one of its splits."""
+    notes: tuple[str, ...]
+
+
+def load_labelled(
+    spec: DataSpec,
+    labels: Sequence[str],
+    *,
+    split: str = "test",
+    label_map: Mapping[str, str] | None = None,
+    hub: Hub | None = None,
+) -> LabelledRows:
+    """Load rows to score a model on, without the rules of training: nothing is held out or left out as small.
+
+    A source without splits is taken whole. The data's labels are the model's whatever their case, or are
+    named by `label_map`; rows of other labels are left out and counted. `n_test` limits the rows.
+    Raises DataError when no row can be scored.
+    """
+    source, tables = _open(spec.dataset.strip() or "auto", hub or Hub())
+    whole = len(tables) == 1
+    if not whole and split not in tables:
+        raise DataError(
+            f"{source.name} has no {split} split (found: {', '.join(tables)}); name one with --split."
+        )
+    table = tables[next(iter(tables)) if whole else split]
+    text, label = _columns(spec, table, "train", {"": table}, source)
+    found = read_classes({"train": table}, {"train": label}, label_names=(), where=source.name, learn=False)
+    rows, counts = _clean(table.column(text), found.ids["train"])
+    counts += CleaningCounts(broken_lines=table.broken_lines)
+    places = _matched(found.names, labels, label_map or {})
+    n_of = Counter(rows.labels)
+    unknown = {name: n_of[i] for i, name in enumerate(found.names) if places[i] is None and n_of[i]}
+    listed = ", ".join(f"{name} ({n:,})" for name, n in sorted(unknown.items(), key=lambda one: -one[1])[:10])
+    advice = f"name them with --label-map, such as --label-map {next(iter(unknown), '')}={labels[0]}"
+    known = [i for i, label in enumerate(rows.labels) if places[label] is not None]
+    if not known:
+        why = (
+            f"its labels are {listed}, the model's are {', '.join(labels)}; {advice}"
+            if unknown
+            else (
+                f"{table.n:,} rows were read, and none has both a text and a label; check its columns with "
+                "--text-column and --label-column"
+            )
+        )
+        raise DataError(f"No row of {source.name} can be scored: {why}.")
+    notes = counts.sentences()
+    if unknown:
+        n = sum(unknown.values())
+        notes.append(
+            f"{n:,} {'row is' if n == 1 else 'rows are'} not scored, by labels that the model lacks: "
+            f"{listed}; {advice}."
+        )
+    taken = subset(rows.take(known).dataset(found.names), spec.n_test, seed=spec.seed)
+    numbers = [place for label in taken["label"] if (place := places[label]) is not None]
+    return LabelledRows(list(taken["text"]), numbers, source, whole, tuple(notes))
+
+
+def _matched(names: Sequence[str], labels: Sequence[str], label_map: Mapping[str, str]) -> list[int | None]:
+    """Return the place of each name in the model's labels, None for one that it does not know."""
+    by_key = {label_key(label): place for place, label in reversed(list(enumerate(labels)))}
+    for old, new in label_map.items():
+        if label_key(new) not in by_key:
+            raise DataError(
+                f"--label-map {old}={new} names no label of the model; give one of {', '.join(labels[:20])}."
+            )
+    renamed = {label_key(old): new for old, new in label_map.items()}
+    targets = [renamed.get(label_key(name), name) for name in names]
+    return [labels.index(name) if name in labels else by_key.get(label_key(name)) for name in targets]
 
 
 def spec_of(provenance: JsonObject, *, paths: bool = True) -> DataSpec | None:
@@ -117,15 +247,58 @@ def spec_of(provenance: JsonObject, *, paths: bool = True) -> DataSpec | None:
     elif not (paths or (kind == "hub" and _HUB_ID.fullmatch(location) and not _is_path(location))):
         return None
     known = {name: recipe[name] for name in DataSpec.__dataclass_fields__ if name in recipe}
+    if kind in ("file", "folder"):  # where it lies now is in the recipe of the run
+        location = str(known.get("dataset") or location)
+    rules = int(data.get("rules") or 1) if isinstance(data, dict) else RULES
     try:
-        return Recipe(**(known | ({"dataset": location} if location else {}))).data
+        spec = Recipe(**(known | ({"dataset": location} if location else {}))).data
     except RecipeError:
         return None
+    return dataclasses.replace(spec, rules=rules)
 
 
-def held_out_texts(spec: DataSpec, *, hub: Hub | None = None) -> list[LabelledText]:
-    """Return the rows of the test split, for the Replay source. Raises DataError like `load_splits`."""
+def check_unchanged(recorded: JsonObject, now: DataReport, *, todo: str) -> None:
+    """Raise DataError when the data is not what a record tells of, with `todo` as what to do.
+
+    `recorded`: the "data" of a provenance.json, or the data event of a run. With other rows the test split
+    may hold some that were learnt.
+    """
+    if not recorded.get("source"):
+        return
+    try:
+        then = DataReport.from_json(recorded)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"The record of this training's data can't be read ({error!r}). {todo}") from error
+    hashes = [(then.source.sha256, now.source.sha256), (then.source.revision, now.source.revision)]
+    differing = [pair for pair in hashes if all(pair) and pair[0] != pair[1]]
+    if then.digests:
+        same = then.digests == now.digests
+    else:  # of November 2026 and before
+        kept = [(then.rows[split].kept, now.rows[split].kept) for split in set(then.rows) - {"train"}]
+        same = (
+            not differing and then.labels in ((), now.labels) and all(was == is_now for was, is_now in kept)
+        )
+    if same:
+        return
+    why = "the file is the same, but its rows are read otherwise"
+    if then.source.name != now.source.name:
+        why = f"that was {then.source.name}"
+    elif differing:
+        counts = (sum(rows.read for rows in report.rows.values()) for report in (then, now))
+        (was, n_then), (is_now, n_now) = zip(differing[0], counts, strict=True)
+        why = f"{n_then:,} rows with the hash {str(was)[:12]} then, {n_now:,} with {str(is_now)[:12]} now"
+    raise DataError(f"{now.source.name} is not the data of this training any more: {why}. {todo}")
+
+
+def held_out_texts(
+    spec: DataSpec, *, recorded: JsonObject | None = None, hub: Hub | None = None
+) -> list[LabelledText]:
+    """Return the rows of the test split, for the Replay source.
+
+    Raises DataError like `load_splits`, and where the data is not what was `recorded` any more.
+    """
     splits = load_splits(spec, hub=hub)
+    check_unchanged(recorded or {}, splits.report, todo="Put it back, or stream other posts.")
     texts, ids = splits.test["text"][:], splits.test["label"][:]
     return [LabelledText(text, splits.labels[i]) for text, i in zip(texts, ids, strict=True)]
 
@@ -134,9 +307,28 @@ def held_out_texts(spec: DataSpec, *, hub: Hub | None = None) -> list[LabelledTe
 class _Rows:
     texts: Sequence[str]
     labels: Sequence[int]
+    keys: Sequence[str]
+    """What equal texts share."""
 
     def take(self, indices: Sequence[int]) -> "_Rows":
-        return _Rows([self.texts[i] for i in indices], [self.labels[i] for i in indices])
+        texts, labels, keys = self.texts, self.labels, self.keys
+        return _Rows([texts[i] for i in indices], [labels[i] for i in indices], [keys[i] for i in indices])
+
+    def without(self, labels: set[int]) -> "_Rows":
+        return self.take([i for i, label in enumerate(self.labels) if label not in labels])
+
+    def renumbered(self, names: Sequence[str], kept: Sequence[str]) -> "_Rows":
+        ids = {names.index(name): i for i, name in enumerate(kept)}
+        return dataclasses.replace(self, labels=[ids[label] for label in self.labels])
+
+    def groups(self, rules: int) -> list[tuple[int, list[int]]]:
+        return groups_of(self.keys if rules > 1 else range(len(self.keys)), self.labels)
+
+    def digest(self, names: Sequence[str]) -> str:
+        digest = hashlib.sha256()
+        for text, label in zip(self.texts, self.labels, strict=True):
+            digest.update(f"{names[label]}\t{text}\n".encode())
+        return digest.hexdigest()
 
     def dataset(self, names: Sequence[str]) -> datasets.Dataset:
         features = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=list(names))}
@@ -205,9 +397,15 @@ def _open_hub(
 def _columns(
     spec: DataSpec, table: RawTable, split: str, tables: Mapping[str, RawTable], source: DataSource
 ) -> tuple[str, str]:
+    """Return the columns of texts and labels; the latter is "" for a held-out split that has none."""
     where = source.name if len(tables) == 1 else f"The {split} split of {source.name}"
     text = pick_column(table.names, "text", given=spec.text_column, where=where)
-    label = pick_column(table.names, "label", given=spec.label_column, where=where)
+    try:
+        label = pick_column(table.names, "label", given=spec.label_column, where=where)
+    except DataError:
+        if split == "train":
+            raise
+        return text, ""
     if text == label:
         raise DataError(
             f"The column {text!r} can't hold both texts and labels; name the other with --label-column."
@@ -216,7 +414,7 @@ def _columns(
 
 
 def _clean(texts: Sequence[object], labels: Sequence[int | None]) -> tuple[_Rows, CleaningCounts]:
-    kept_texts, kept_labels = [], []
+    kept_texts, kept_labels, keys = [], [], []
     dropped: Counter[str] = Counter()
     for raw, label in zip(texts, labels, strict=True):
         if not isinstance(raw, str):
@@ -231,56 +429,73 @@ def _clean(texts: Sequence[object], labels: Sequence[int | None]) -> tuple[_Rows
         else:
             kept_texts.append(text)
             kept_labels.append(label)
+            keys.append(duplicate_key(text))
             if mended.damaged:
                 dropped["still_damaged"] += 1
             elif mended.changed:
                 dropped["mended"] += 1
-    return _Rows(kept_texts, kept_labels), CleaningCounts(**dropped)
+    return _Rows(kept_texts, kept_labels, keys), CleaningCounts(**dropped)
 
 
-def _complete(
-    rows: dict[str, _Rows], names: Sequence[str], *, seed: int, where: str
-) -> tuple[dict[str, _Rows], list[str]]:
-    """Hold the splits that the source lacks out of train: test first, then validation, stratified."""
-    missing = [split for split in ("test", "validation") if split not in rows]
-    counts = Counter(rows["train"].labels)
-    unknown = {label for split in rows for label in rows[split].labels} - set(counts)
-    if unknown:
-        label = min(unknown)
-        split = next(split for split in rows if label in rows[split].labels)
+def _small_classes(rows: Mapping[str, _Rows], *, least: int, rules: int) -> set[int]:
+    """Return the classes that have too few different texts in train to be in every split."""
+    small: set[int] = set()
+    while True:  # without its rows, equal texts of another class may count for another one
+        texts = Counter(label for label, _ in rows["train"].without(small).groups(rules))
+        found = {label for part in rows.values() for label in part.labels if texts[label] < least}
+        if found <= small:
+            return small
+        small |= found
+
+
+def _left_out(rows: Mapping[str, _Rows], left: set[int], names: Sequence[str], why: str, where: str) -> str:
+    """Say which classes are left out. Raises DataError where too much would be."""
+    kept = {label for label in rows["train"].labels if label not in left}
+    counts = Counter(label for part in rows.values() for label in part.labels)
+    some = sorted(left, key=lambda i: (-counts[i], i))
+    listed = ", ".join(f"{names[i]} ({counts[i]:,} row{'' if counts[i] == 1 else 's'})" for i in some[:10])
+    listed += f" and {len(some) - 10:,} more" if len(some) > 10 else ""
+    if len(kept) < 2:
         raise DataError(
-            f"The {split} split of {where} has the label {names[label]!r}, which train lacks (train has "
-            f"{', '.join(names[i] for i in sorted(counts))}); add rows of it to train, or leave it out "
-            f"of {split}."
+            f"{where} has fewer than two classes that can be learnt, beside those {why}: {listed}; add rows "
+            "of them."
         )
-    label = min(counts, key=lambda i: (counts[i], i))
-    if counts[label] <= len(missing):
-        n = "1 row" if counts[label] == 1 else f"{counts[label]} rows"
-        raise DataError(
-            f"The class {names[label]!r} of {where} has {n}, too few to be in every split "
-            f"({', '.join(['train', *reversed(missing)])}: at least {len(missing) + 1}); add rows of it, or "
-            "leave it out."
-        )
-    notes = []
-    for split in missing:
-        rest, held = stratified_split(
-            rows["train"].labels, size=held_out_size(len(rows["train"].labels)), seed=seed
-        )
-        rows |= {split: rows["train"].take(held), "train": rows["train"].take(rest)}
-        notes.append(
-            f"The source has no {split} split: {len(held):,} rows of train are held out for it (seed {seed})."
-        )
-    return rows, notes
+    for split in set(rows) - {"train"}:
+        n = _n_of({split: rows[split]}, left)
+        if 10 * n > len(rows[split].labels):
+            raise DataError(
+                f"{n:,} of the {len(rows[split].labels):,} rows of the {split} split of {where} are of "
+                f"classes {why}: {listed} (train has {', '.join(names[i] for i in sorted(kept))}); add rows "
+                f"of them to train, or leave them out of {split}."
+            )
+    return f"Classes {why} are left out: {listed}."
 
 
-def _check_train(train: _Rows, names: Sequence[str], where: str) -> None:
-    lost = set(range(len(names))) - set(train.labels)
-    if lost:
-        raise DataError(
-            "After duplicates of held-out rows are removed, train has no row of the class "
-            f"{names[min(lost)]!r} left in {where} ({len(train.texts)} rows remain); add rows of it that are "
-            "in no other split."
-        )
+def _n_of(rows: Mapping[str, _Rows], labels: set[int]) -> int:
+    return sum(label in labels for part in rows.values() for label in part.labels)
+
+
+def _conflicts(rows: Mapping[str, _Rows], names: Sequence[str]) -> list[tuple[LabelConflict, int]]:
+    """Return the texts that came with different labels, and the rows of each."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for part in rows.values():
+        for key, text, label in zip(part.keys, part.texts, part.labels, strict=True):
+            found.setdefault(key, []).append((text, label))
+    return [
+        (LabelConflict(group[0][0], tuple(names[i] for i in labels)), len(group))
+        for group in found.values()
+        if len(labels := dict.fromkeys(label for _, label in group)) > 1
+    ]
+
+
+def _held_out(train: _Rows, split: str, spec: DataSpec) -> dict[str, _Rows]:
+    rest, held = stratified_split(
+        train.labels,
+        size=held_out_size(len(train.labels)),
+        seed=spec.seed,
+        keys=train.keys if spec.rules > 1 else None,
+    )
+    return {split: train.take(held), "train": train.take(rest)}
 
 
 def _balance(dataset: datasets.Dataset, names: Sequence[str]) -> dict[str, int]:

@@ -51,7 +51,7 @@ class Preview:
         """Return the preview in words: the report, the class balance and the lengths."""
         shares = ", ".join(f"{label} {count / self.n:.0%}" for label, count in self.balance.items())
         return [
-            *self.report.sentences(),
+            *self.report.sentences(texts=True),
             f"Classes: {shares} (n = {self.n:,}).",
             f"Lengths: half of the texts have at most {self.median_characters:,} characters, the longest has "
             f"{self.longest_characters:,}.",

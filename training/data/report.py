@@ -8,9 +8,13 @@ Nothing is dropped, mended or removed without a count here.
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inference.common.store import JsonObject
+from inference.common.text import one_line
+
+CONFLICTS_SHOWN = 20
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,7 @@ class CleaningCounts:
     empty: int = 0
     non_text: int = 0
     missing_label: int = 0
+    small_class: int = 0
     broken_lines: int = 0
     mended: int = 0
     still_damaged: int = 0
@@ -47,16 +52,36 @@ class CleaningCounts:
         mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
         return CleaningCounts(**{key: mine[key] + others[key] for key in mine})
 
+    def sentences(self) -> list[str]:
+        """Return each count that is not zero in words."""
+        counts = dataclasses.asdict(self)
+        return [_sentence(counts[key], *words) for key, words in _COUNTED.items() if counts[key]]
+
+
+@dataclass(frozen=True)
+class LabelConflict:
+    """A text that came with different labels."""
+
+    text: str
+    labels: tuple[str, ...]
+    """In the order they were met; that of the training row first, where one is concerned."""
+    with_train: bool = False
+    """Of a file that is added to train: whether the other label is that of a training row."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSizes:
-    """Rows of a split: `read` from the source, `kept` after cleaning and leak gate, `used` in the subset."""
+    """Rows of a split: `read` from the source, `kept` after cleaning and leak gate, `used` in the subset.
 
-    read: int
-    kept: int
-    used: int
+    A split that is held out of train, or a record that does not say, has 0 of them in the source.
+    """
+
+    read: int = 0
+    kept: int = 0
+    used: int = 0
 
 
+_PLAIN = ("rules", "digests", "conflicts", "conflict_rows")
 _COUNTED = {  # count: (after "1", after "2" and more)
     "broken_lines": ("line was broken and is skipped", "lines were broken and are skipped"),
     "empty": ("row had an empty text and is dropped", "rows had an empty text and are dropped"),
@@ -79,7 +104,8 @@ class DataReport:
 
     `rows` and `class_balance` go by split (train, validation, test), the latter over the rows used;
     `duplicates_removed` goes by "from/duplicate in", such as "train/test"; `notes` are sentences on what was
-    chosen.
+    chosen. `rules` are those by which the splits were drawn (`training.recipes.RULES`), `digests` the SHA-256
+    of each split before a subset is taken. `conflicts` counts texts that have different labels.
     """
 
     source: DataSource
@@ -89,6 +115,12 @@ class DataReport:
     duplicates_removed: Mapping[str, int]
     class_balance: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...] = ()
+    rules: int = 1
+    digests: Mapping[str, str] = field(default_factory=dict)
+    conflicts: int = 0
+    conflict_rows: int = 0
+    shown_conflicts: tuple[LabelConflict, ...] = field(default=(), compare=False)
+    """The first 20 of them: they hold texts, and are in no record."""
 
     @classmethod
     def from_json(cls, record: JsonObject) -> "DataReport":
@@ -101,6 +133,7 @@ class DataReport:
             duplicates_removed=dict(record.get("twins_removed") or {}),
             class_balance={split: dict(n) for split, n in (record.get("class_balance") or {}).items()},
             notes=tuple(record.get("notes") or ()),
+            **{name: record[name] for name in _PLAIN if name in record},
         )
 
     def to_json(self) -> JsonObject:
@@ -113,10 +146,14 @@ class DataReport:
             "twins_removed": dict(self.duplicates_removed),
             "class_balance": {split: dict(counts) for split, counts in self.class_balance.items()},
             "notes": list(self.notes),
+            **{name: getattr(self, name) for name in _PLAIN},
         }
 
-    def sentences(self) -> list[str]:
-        """Return the report in words: source, rows, notes, and each count that is not zero."""
+    def sentences(self, *, texts: bool = False) -> list[str]:
+        """Return the report in words: source, rows, notes, and each count that is not zero.
+
+        `texts`: with some of the texts that have different labels.
+        """
         source = self.source
         used = ", ".join(f"{rows.used:,} {split}" for split, rows in self.rows.items())
         lines = [
@@ -124,8 +161,9 @@ class DataReport:
             f"Rows used: {used}.",
         ]
         lines += self.notes
-        counts = dataclasses.asdict(self.counts)
-        lines += [_sentence(counts[key], *words) for key, words in _COUNTED.items() if counts[key]]
+        lines += self.counts.sentences()
+        if self.conflicts:
+            lines.append(self._conflicts(texts=texts))
         for pair, n in self.duplicates_removed.items():
             split, other = pair.split("/")
             if n:
@@ -136,6 +174,17 @@ class DataReport:
                     )
                 )
         return lines
+
+    def _conflicts(self, *, texts: bool) -> str:
+        shown = [
+            f"“{one_line(one.text)}” ({', '.join(one.labels)})" for one in self.shown_conflicts[:_EXAMPLES]
+        ]
+        such_as = f", such as {'; '.join(shown)}" if texts and shown else ""
+        what = "text comes" if self.conflicts == 1 else "texts come"
+        return (
+            f"{self.conflicts:,} {what} with different labels ({self.conflict_rows:,} rows): no label is "
+            f"changed, and each text is in one split only{such_as}."
+        )
 
 
 def _sentence(n: int, one: str, many: str) -> str:

@@ -1,17 +1,17 @@
 """Split rows, take subsets of them, and keep duplicates from crossing the splits.
 
-    rest, held_out = stratified_split(labels, size=100, seed=42)
+    rest, held_out = stratified_split(labels, size=100, seed=42, keys=list(map(duplicate_key, texts)))
     part = subset(dataset, 1000, seed=42, stratified=True)
     gate = remove_duplicates({"train": texts, "validation": texts, "test": texts})
     gate.kept["train"], gate.removed           # -> indices, {"train/test": 56, ...}
 
-Every class is in every split, and the same seed gives the same rows: `stratified_split` draws with NumPy's
-RandomState, whose stream is frozen for ever; `subset` is the datasets library's
-`shuffle(seed).select(range(n))`.
+Every class is in every split, equal texts are in one split, and the same seed gives the same rows:
+`stratified_split` draws with NumPy's RandomState, whose stream is frozen for ever; `subset` is the datasets
+library's `shuffle(seed).select(range(n))`.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import datasets
@@ -48,16 +48,48 @@ def class_shares(counts: Mapping[int, int], size: int, *, leave: int = 0) -> dic
     return share
 
 
-def stratified_split(labels: Sequence[int], *, size: int, seed: int) -> tuple[list[int], list[int]]:
-    """Split row indices into (rest, held out), stratified; each class with two rows or more is in both."""
+def groups_of(keys: Sequence[Hashable], labels: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Return (label, rows) of each text, in the order of its first row: rows with one key are one text.
+
+    The label is the one that most of the rows have, of several the one that came first.
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    return [
+        (
+            labels[group[0]] if len(group) == 1 else Counter(labels[i] for i in group).most_common(1)[0][0],
+            group,
+        )
+        for group in rows.values()
+    ]
+
+
+def stratified_split(
+    labels: Sequence[int], *, size: int, seed: int, keys: Sequence[str] | None = None
+) -> tuple[list[int], list[int]]:
+    """Split row indices into (rest, held out), stratified; each class with two texts or more is in both.
+
+    Rows with one key stay together, so that a few rows fewer than `size` may be held out. Without keys each
+    row is a text of its own.
+    """
     random = np.random.RandomState(seed)  # not default_rng: only this stream is promised never to change
-    rows: dict[int, list[int]] = {}
-    for row, label in enumerate(labels):
-        rows.setdefault(label, []).append(row)
-    share = class_shares({label: len(rows[label]) for label in sorted(rows)}, size, leave=1)
+    groups: dict[int, list[list[int]]] = {}
+    for label, group in groups_of(keys or range(len(labels)), labels):
+        groups.setdefault(label, []).append(group)
+    counts = {label: sum(map(len, groups[label])) for label in sorted(groups)}
+    share = class_shares(counts, size, leave=1)
     held: set[int] = set()
-    for label in sorted(rows):
-        held.update(rows[label][i] for i in random.permutation(len(rows[label]))[: share[label]])
+    for label in counts:
+        drawn = [groups[label][i] for i in random.permutation(len(groups[label]))]
+        if len(drawn) == 1:
+            continue
+        chosen, n = [], 0
+        for group in drawn:
+            if n + len(group) <= share[label]:
+                chosen.append(group)
+                n += len(group)
+        held.update(*(chosen or [min(drawn, key=len)]))
     return [row for row in range(len(labels)) if row not in held], sorted(held)
 
 
@@ -98,7 +130,11 @@ def remove_duplicates(splits: Mapping[str, Sequence[str]]) -> LeakGate:
     "train/test". Duplicates inside one split stay. Labels don't matter: duplicates whose labels differ leak
     as much. Near duplicates are not looked for.
     """
-    keys = {name: [duplicate_key(text) for text in texts] for name, texts in splits.items()}
+    return leak_gate({name: [duplicate_key(text) for text in texts] for name, texts in splits.items()})
+
+
+def leak_gate(keys: Mapping[str, Sequence[str]]) -> LeakGate:
+    """Do what `remove_duplicates` does, given the keys of the texts."""
     test, validation = set(keys["test"]), set(keys["validation"])
     in_test = [key in test for key in keys["train"]]
     in_validation = [key in validation and not hit for key, hit in zip(keys["train"], in_test, strict=True)]

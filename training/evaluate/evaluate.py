@@ -10,6 +10,7 @@ layers in common to the bit, those are computed once for both.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,16 @@ from numpy.typing import NDArray
 from inference.artifact import PROVENANCE, read_record
 from inference.baselines import Baseline
 from inference.classifier import Classifier, Progress, like_length_batches, no_progress, softmax
-from inference.common.errors import ArtifactError, DataError
+from inference.common.errors import ArtifactError, DataError, RecipeError
+from inference.common.store import JsonObject, sha256_of
+from inference.common.text import duplicate_key
 from inference.trunk import same_leading_layers, share_leading_layers, top_logits, trunk_batch, trunk_skipped
-from training.data.load import Splits, load_splits, spec_of
+from training.data.load import Splits, check_unchanged, load_labelled, load_splits, spec_of
+from training.data.read import read_path
 from training.evaluate.metrics import compare, scores
-from training.evaluate.scores import BASE, TUNED, Answer, Disagreement, Evaluation, RowsRead, System
+from training.evaluate.scores import ALL_ROWS, BASE, TUNED, Answer, Disagreement, Evaluation, RowsRead, System
 from training.model.classifier import load_base_classifier
-from training.recipes import DataSpec
+from training.recipes import DataSpec, load_recipe
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def evaluate(
         ),
         left_out=dict(left_out or {}),
         rows=rows,
+        absent=tuple(label for place, label in enumerate(tuned.labels) if place not in set(references)),
     )
     confidences = tuple(float(row.max()) for row in mine)
     if base is None:
@@ -157,39 +162,104 @@ def evaluate_artifact(
     with_base: bool = False,
     text_column: str | None = None,
     label_column: str | None = None,
+    label_map: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Score an artifact on any labelled data.
 
     Without a data set it reads the one that the artifact was trained on, split as it was then, so that "test"
-    is the locked test split. Raises ArtifactError, BaseError or DataError.
+    is the locked test split; so it does where that one is given. Other data is scored whole, or the split of
+    it: see `load_labelled`. Raises ArtifactError, BaseError or DataError.
     """
     tuned = Classifier.load(artifact, engine="torch")
-    record = read_record(artifact, PROVENANCE) or {}
+    record = _record(artifact)
     own = spec_of(record)
     if dataset is None and own is None:
         raise ArtifactError(f"{artifact} does not say what data it was trained on. Name some with --dataset.")
-    spec = own.whole() if own else DataSpec()
-    if dataset:
-        spec = DataSpec(dataset=dataset, seed=spec.seed)
-    spec = dataclasses.replace(
-        spec,
-        text_column=text_column or spec.text_column,
-        label_column=label_column or spec.label_column,
-        n_train=limit if split == "train" else 0,
-        n_validation=limit if split == "validation" else 0,
-        n_test=limit if split == "test" else 0,
-    )
-    splits = load_splits(spec)
-    rows = getattr(splits, split)
-    unknown = sorted(set(splits.labels) - set(tuned.labels))
-    if unknown:
-        raise DataError(
-            f"The data has labels that the model does not know ({', '.join(unknown[:5])}; it knows "
-            f"{', '.join(tuned.labels)}). Give data with the model's labels."
+    rows = None
+    if own and (dataset is None or _is_own(dataset, record, own, (text_column, label_column))):
+        spec = dataclasses.replace(
+            own.whole(),
+            dataset=dataset or own.dataset,
+            text_column=text_column or own.text_column,
+            label_column=label_column or own.label_column,
+            n_train=limit if split == "train" else 0,
+            n_validation=limit if split == "validation" else 0,
+            n_test=limit if split == "test" else 0,
         )
-    numbers = [tuned.labels.index(splits.labels[label]) for label in rows["label"]]
+        with suppress(*([DataError] if dataset else [])):  # it is scored like other data where it has changed
+            rows = _own_rows(spec, record, tuned, split, given=dataset is not None)
+    if rows is None:
+        spec = DataSpec(
+            dataset=dataset or "",
+            text_column=text_column or "",
+            label_column=label_column or "",
+            n_test=limit,
+        )
+        found = load_labelled(spec, tuned.labels, split=split, label_map=label_map)
+        source, notes = found.source, (*found.notes, *_learnt(found.texts, own, record))
+        rows = found.texts, found.labels, RowsRead(source.name, source.revision, source.sha256, notes=notes)
+        split = ALL_ROWS if found.whole else split
+    texts, numbers, read = rows
     base = load_base_classifier(artifact) if with_base else None
-    found = evaluate(
-        tuned, base, rows["text"], numbers, split=split, seed=spec.seed, rows=rows_read(splits, split)
-    )
-    return found.evaluation
+    return evaluate(tuned, base, texts, numbers, split=split, seed=spec.seed, rows=read).evaluation
+
+
+def _record(artifact: Path) -> JsonObject:
+    """Return provenance.json, with the data where the run beside the artifact has it."""
+    record = read_record(artifact, PROVENANCE) or {}
+    recipe = artifact.absolute().parent / "recipe.toml"
+    if recipe.is_file():
+        with suppress(RecipeError):
+            record["recipe"] = load_recipe(recipe).model_dump()
+    return record
+
+
+def _data_of(record: JsonObject) -> JsonObject:
+    data = record.get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def _is_own(dataset: str, record: JsonObject, own: DataSpec, columns: tuple[str | None, str | None]) -> bool:
+    """Whether a data set that is given is the one that the artifact was trained on."""
+    if any(columns) and columns != (own.text_column, own.label_column):
+        return False
+    source, path = _data_of(record).get("source") or {}, Path(dataset).expanduser()
+    if path.exists():
+        return source.get("sha256") == (read_path(path).sha256 if path.is_dir() else sha256_of(path))
+    return dataset in (own.dataset, (record.get("recipe") or {}).get("dataset"))
+
+
+def _own_rows(
+    spec: DataSpec, record: JsonObject, tuned: Classifier, split: str, *, given: bool
+) -> tuple[Sequence[str], Sequence[int], RowsRead]:
+    """Return the rows of a split of the data that the artifact was trained on."""
+    splits = load_splits(spec)
+    todo = "Put it back to score its locked test split, or score other rows with --dataset."
+    check_unchanged(_data_of(record), splits.report, todo=todo)
+    part = getattr(splits, split)
+    if set(splits.labels) - set(tuned.labels):
+        raise DataError(
+            f"The data has the labels {', '.join(splits.labels[:20])}, but the model has "
+            f"{', '.join(tuned.labels)}. Score other rows with --dataset."
+        )
+    numbers = [tuned.labels.index(splits.labels[label]) for label in part["label"]]
+    read = rows_read(splits, split)
+    if given:
+        note = f"The model was trained on {read.data}, so the {split} split is scored, as it was drawn then."
+        read = dataclasses.replace(read, notes=(note,))
+    return part["text"], numbers, read
+
+
+def _learnt(texts: Sequence[str], own: DataSpec | None, record: JsonObject) -> list[str]:
+    """Say how many of the texts were trained on, where the model's data lies on this machine."""
+    kind = (_data_of(record).get("source") or {}).get("kind")
+    if own is None or kind not in ("file", "folder", "embedded"):
+        return []
+    try:
+        splits = load_splits(own)
+        check_unchanged(_data_of(record), splits.report, todo="")
+    except DataError:
+        return ["Whether the model was trained on some of them can't be told: its data is not here any more."]
+    learnt = set(map(duplicate_key, splits.train["text"]))
+    n = sum(duplicate_key(text) in learnt for text in texts)
+    return [f"{n:,} of the {len(texts):,} texts are among those that the model was trained on."] if n else []

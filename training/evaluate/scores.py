@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 TUNED, BASE, BAG_OF_WORDS, MAJORITY = "fine-tuned", "base", "bag of words", "majority"
 """Names of systems. Others may have any name."""
+ALL_ROWS = "all"
+"""The split of an evaluation on all rows of a file."""
 SINGLE_SCORES = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
 """The scores that are one figure each."""
 
@@ -101,6 +103,8 @@ class RowsRead:
     sha256: str | None = None
     duplicates_removed: int = 0
     """Rows of train that were exact duplicates of rows of this split, and so were not trained on."""
+    notes: tuple[str, ...] = ()
+    """Sentences on rows that were given and not scored, or that the model has seen."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,20 @@ class Evaluation:
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Systems that could not take part, by name, and why."""
     rows: RowsRead | None = None
+    absent: tuple[str, ...] = ()
+    """Labels that no row has."""
+
+    def sentences(self) -> list[str]:
+        """Return what has to be known to read the scores, for people."""
+        lines = list(self.rows.notes) if self.rows else []
+        if self.absent:
+            lines.append(
+                f"No row is labelled {' or '.join(self.absent)}: macro recall is the mean over the other "
+                "labels, and macro F1 counts such a label, as 0, only where it was predicted."
+            )
+        if self.truncated:
+            lines.append(f"{self.truncated:,} texts were longer than the model's limit and were cut.")
+        return lines
 
     def system(self, name: str) -> System | None:
         """Return a system by its name, None where it took no part."""
@@ -175,16 +193,17 @@ class Evaluation:
         """
         if "systems" not in record:
             record = _from_flat(record)
-        labels, left_out = record.get("labels"), _mapping(record.get("left_out"))
+        left_out = _mapping(record.get("left_out"))
         return cls(
             split=str(record.get("split") or "test"),
-            labels=tuple(str(label) for label in labels) if isinstance(labels, list | tuple) else (),
+            labels=_texts(record.get("labels")),
             n=_count(record.get("n")),
             truncated=_count(record.get("truncated")),
             systems=tuple(read_all(System, record.get("systems"))),
             comparisons=tuple(read_all(Comparison, record.get("comparisons"))),
             left_out={str(name): str(why) for name, why in left_out.items()},
             rows=next(read_all(RowsRead, [record.get("rows")]), None),
+            absent=_texts(record.get("absent")),
         )
 
 
@@ -243,6 +262,10 @@ def _adapter(kind: type[object]) -> "TypeAdapter[Any]":
 
 def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
 
 
 def _count(value: object) -> int:

@@ -24,7 +24,7 @@ from inference.common.store import JsonObject
 from inference.prompt import Prompt
 from inference.trunk import trunk_skipped
 from training.data.add_labels import LabelsReport, add_labels
-from training.data.load import Splits, load_splits
+from training.data.load import Splits, check_unchanged, load_splits, spec_of
 from training.fit.estimate import Pace, Sizes, measure, phases
 from training.fit.rows import EncodedRows, TrainerRows, TrunkRows, cache_trunk, encoded_rows
 from training.model.bases import Base, resolve_base
@@ -116,12 +116,21 @@ class TrainingData:
         return {**record, "more_data": self.added.to_json()} if self.added else record
 
 
-def load_data(recipe: Recipe) -> TrainingData:
-    """Load what a recipe is trained on. Raises DataError."""
-    if not recipe.more_data.strip():
-        return TrainingData(load_splits(recipe.data))
-    found = add_labels(recipe.data, Path(recipe.more_data.strip()).expanduser())
-    return TrainingData(found.splits, found.report)
+def load_data(recipe: Recipe, recorded: JsonObject | None = None) -> TrainingData:
+    """Load what a recipe is trained on. Raises DataError, also when it is not what was `recorded` any more.
+
+    `recorded`: the data event of a run that goes on.
+    """
+    recorded = recorded or {}
+    spec = spec_of({"recipe": recipe.model_dump(), "data": recorded}) if recorded else None
+    spec = spec or recipe.data
+    if recipe.more_data.strip():
+        found = add_labels(spec, Path(recipe.more_data.strip()).expanduser())
+        data = TrainingData(found.splits, found.report)
+    else:
+        data = TrainingData(load_splits(spec))
+    check_unchanged(recorded, data.splits.report, todo="Put it back, or start a new run.")
+    return data
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
         return _tidy(run)
     recipe, artifact = run.recipe, run.path / "artifact.partial"
     with log.phase("prepare"):
-        data = load_data(recipe)
+        data = load_data(recipe, next(iter(run.events("data")), None))
         _check_unchanged(run, data)
         log.event("data", **data.to_json())
         write_jsonl(run.path / VALIDATION, _labelled(data.splits))

@@ -25,6 +25,9 @@ from inference.common.names import Kind, read_id
 from inference.common.store import write_text
 
 RECIPES_DIR = Path(__file__).parent
+RULES = 2
+"""By which rules labels are read and splits are drawn. 2: names that differ by case or spaces alone are one,
+and equal texts stay in one split. 1, of November 2026 and before: names as written, each row on its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,8 @@ class DataSpec:
 
     `dataset` is "auto" (the Hub's tweets when it answers, else the embedded ones), "embedded", the path of a
     file or folder, or a Hub id ("owner/name" or "owner/name:config"). Empty columns are found by name;
-    `label_names` name integer labels in order. The `n_`s limit the rows of a split; 0 takes all.
+    `label_names` name integer labels in order. The `n_`s limit the rows of a split; 0 takes all. `rules` are
+    those that a record was made by, so that its rows are drawn again as they were.
     Raises DataError for a number of rows below 0.
     """
 
@@ -46,6 +50,7 @@ class DataSpec:
     n_test: int = 0
     stratified: bool = False
     seed: int = 42
+    rules: int = RULES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", read_id(self.dataset, "dataset"))

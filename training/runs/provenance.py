@@ -18,6 +18,7 @@ import psutil
 from inference.artifact import PROVENANCE, read_record
 from inference.common.errors import ArtifactError
 from inference.common.store import JsonObject, write_json
+from training.data.report import SplitSizes
 
 T = TypeVar("T")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
@@ -73,20 +74,11 @@ class SourceUsed:
 
 
 @dataclass(frozen=True)
-class SplitRows:
-    """Rows of a split: in the source, after cleaning and the leak gate, and used."""
-
-    read: int | None = None
-    kept: int | None = None
-    used: int | None = None
-
-
-@dataclass(frozen=True)
 class DataUsed:
     """The data, and what was done to it."""
 
     source: SourceUsed = SourceUsed()
-    rows: Mapping[str, SplitRows] = field(default_factory=dict)
+    rows: Mapping[str, SplitSizes] = field(default_factory=dict)
     class_balance: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     sentences: tuple[str, ...] = ()
     twins_removed: Mapping[str, int] = field(default_factory=dict)

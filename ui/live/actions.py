@@ -127,18 +127,20 @@ def held_out_posts(workbench: Workbench) -> list[Post]:
     from training.data.load import held_out_texts, spec_of  # noqa: PLC0415  (a second: not before the first page)
 
     model = workbench.model
-    specs = [DataSpec()]
+    record = model.provenance() or {}
     if model.run and (recipe := model.run.known_recipe):
-        specs = [recipe.data.whole()]
-    elif spec := spec_of(model.provenance() or {}, paths=False):
-        specs.insert(0, spec.whole())
+        specs = [(spec_of({**record, "recipe": recipe.model_dump()}) or recipe.data).whole()]
+    else:
+        own = spec_of(record, paths=False)
+        specs = [*([own.whole()] if own else []), DataSpec()]
     for spec in specs:
         if posts := workbench.held_out.get(spec):
             return posts
+        recorded = record.get("data") if spec != DataSpec() else None
         with suppress(DataError) if spec != specs[-1] else nullcontext():
             posts = [
                 Post(id=f"replay-{place}", text=row.text, label=row.label)
-                for place, row in enumerate(held_out_texts(spec))
+                for place, row in enumerate(held_out_texts(spec, recorded=recorded))
             ]
             workbench.held_out = {spec: posts}  # one data set at a time is kept
             return posts

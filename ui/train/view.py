@@ -340,7 +340,7 @@ def _account(report: "DataReport") -> str:
         n=text.number(sum(rows.read for rows in report.rows.values())),
         duplicates=text.number(sum(report.duplicates_removed.values())),
     )
-    return fold(told, notes(report.sentences()))
+    return fold(told, notes(report.sentences(texts=True)))
 
 
 def _balance(seen: "Preview") -> str:

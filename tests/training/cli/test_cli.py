@@ -10,7 +10,7 @@ import time
 import pytest
 
 from inference.cli import main as classify
-from tests.support import REPOSITORY, at_a_terminal, command, train_arguments, wait_for
+from tests.support import REPOSITORY, at_a_terminal, command, train_arguments, tweets, wait_for, write_csv
 from training.cli.main import main, parser
 from training.recipes import available_recipes, settings
 from training.runs import run as jobs
@@ -226,6 +226,16 @@ def test_evaluate_prints_a_table(trained_gpt2, capsys):
     said = capsys.readouterr().out
     assert "validation split (n = " in said
     assert "macro f1" in said and "base" not in said
+
+
+def test_evaluate_names_labels_and_says_what_it_scores(trained_gpt2, tmp_path, capsys):
+    path = write_csv(tmp_path / "n.csv", [(text, "02"[i % 2]) for i, (text, _) in enumerate(tweets(27))])
+    given = ["evaluate", str(trained_gpt2.artifact), "--dataset", str(path), "--label-map"]
+    assert main([*given, "0=negative,2=positive"]) == 0
+    said = capsys.readouterr().out
+    assert "all rows of n.csv (n = 27, percent" in said and "No row is labelled neutral: macro recall" in said
+    assert main([*given, "0:negative"]) == 1
+    assert "--label-map 0:negative has no =. Write OLD=NEW" in capsys.readouterr().err
 
 
 def test_data_shows_what_is_in_a_file(tiny_tweets, capsys):

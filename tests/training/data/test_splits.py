@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from training.data.splits import (
     class_shares,
     duplicate_key,
+    groups_of,
     held_out_size,
     remove_duplicates,
     stratified_split,
@@ -58,6 +59,33 @@ def test_splitting_keeps_the_shares_and_draws_the_same_rows_for_ever():
     assert held[:4] == [2, 10, 24, 29] and held[-3:] == [978, 980, 997]
     assert stratified_split(labels, size=100, seed=42) == (rest, held)
     assert stratified_split(labels, size=100, seed=43)[1] != held
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=2, max_size=60), st.integers(0, 3))
+def test_rows_of_one_text_stay_together_and_classes_of_two_texts_are_in_both(rows, seed):
+    labels, keys = [label for label, _ in rows], [f"text {key}" for _, key in rows]
+    rest, held = stratified_split(labels, size=held_out_size(len(rows)), seed=seed, keys=keys)
+    assert sorted(rest + held) == list(range(len(rows)))
+    assert not {keys[i] for i in rest} & {keys[i] for i in held}
+    groups = groups_of(keys, labels)
+    texts = Counter(label for label, _ in groups)
+    for side in (rest, held):
+        there = {label for label, group in groups if group[0] in side}
+        assert there >= {label for label, n in texts.items() if n > 1}
+
+
+def test_texts_of_their_own_are_drawn_as_rows_are():
+    labels = [i % 3 for i in range(200)]
+    keys = [f"text {i}" for i in range(200)]
+    assert stratified_split(labels, size=40, seed=7, keys=keys) == stratified_split(labels, size=40, seed=7)
+
+
+def test_a_text_has_the_label_that_most_of_its_rows_have():
+    assert groups_of(["a", "b", "a", "c", "a", "b"], [1, 2, 0, 0, 0, 1]) == [
+        (0, [0, 2, 4]),
+        (2, [1, 5]),
+        (0, [3]),
+    ]
 
 
 def test_a_subset_is_shuffle_and_select():

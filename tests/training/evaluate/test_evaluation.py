@@ -1,5 +1,6 @@
 """Scores are those of the serving code, and sharing the trunk's work changes none of them."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +12,13 @@ from inference.artifact import read_record
 from inference.baselines.bag_of_words import Majority
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, DataError
-from tests.support import WORDS, tweets
+from tests.support import WORDS, tweets, write_csv
 from training.data.load import load_splits
 from training.evaluate.evaluate import evaluate, evaluate_artifact
-from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED
+from training.evaluate.scores import ALL_ROWS, BASE, SINGLE_SCORES, TUNED, Evaluation
 from training.model.bases import Base, resolve_base
 from training.model.classifier import load_base_classifier, load_language_model, word_rows
+from training.recipes import change, save_recipe
 
 LABELS = tuple(WORDS)
 ROWS = tweets(120, seed=11)
@@ -185,14 +187,69 @@ def test_the_test_split_of_an_artifact_is_the_one_it_was_scored_on(trained_gpt2)
     )
 
 
-def test_data_with_other_labels_is_one_sentence(trained_gpt2, tmp_path):
-    rows = "".join(f"{text},{'joy' if i % 2 else 'negative'}\n" for i, (text, _) in enumerate(ROWS))
-    (tmp_path / "other.csv").write_text("text,label\n" + rows)
+def test_a_file_is_scored_whole_and_what_is_not_scored_is_said(trained_gpt2, tmp_path):
+    rows = [(text, "joy" if i % 4 == 3 else label.title()) for i, (text, label) in enumerate(ROWS)]
+    path = write_csv(tmp_path / "other.csv", [*rows, *rows[:4]])
+    found = evaluate_artifact(trained_gpt2.artifact, dataset=str(path), split="validation")
+    assert (found.split, found.n, found.labels, found.absent) == (ALL_ROWS, 93, LABELS, ())
+    assert found.rows.notes[0] == (
+        "31 rows are not scored, by labels that the model lacks: joy (31); name them with --label-map, "
+        "such as --label-map joy=negative."
+    )
+    assert found.sentences() == list(found.rows.notes)
+    named = evaluate_artifact(trained_gpt2.artifact, dataset=str(path), label_map={"Joy": "positive"})
+    assert named.n == 124 and named.rows.notes == ()
+    assert evaluate_artifact(trained_gpt2.artifact, dataset=str(path), limit=10).n == 10
+
+
+def test_a_file_of_one_class_says_what_its_averages_are_over(trained_gpt2, tmp_path):
+    path = write_csv(tmp_path / "one.csv", [row for row in ROWS if row[1] == "positive"])
+    found = evaluate_artifact(trained_gpt2.artifact, dataset=str(path))
+    assert (found.n, found.absent) == (40, ("negative", "neutral"))
+    assert found.tuned.scores.macro_recall.value == found.tuned.scores.accuracy.value
+    assert found.sentences() == [
+        "No row is labelled negative or neutral: macro recall is the mean over the other labels, and macro "
+        "F1 counts such a label, as 0, only where it was predicted."
+    ]
+    assert Evaluation.from_json(found.to_json()) == found
+
+
+def test_rows_that_were_trained_on_are_counted(trained_gpt2, tmp_path):
+    train = load_splits(trained_gpt2.run.recipe.data).train
+    rows = [(text.upper(), LABELS[label]) for text, label in zip(train["text"], train["label"], strict=True)]
+    path = write_csv(tmp_path / "seen.csv", [*rows[:7], ("wholly new and great", "positive")])
+    found = evaluate_artifact(trained_gpt2.artifact, dataset=str(path))
+    assert found.rows.notes == ("7 of the 8 texts are among those that the model was trained on.",)
+
+
+def test_the_models_own_data_is_split_as_it_was(trained_gpt2, tmp_path):
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(trained_gpt2.data.read_bytes())
+    found, first = evaluate_artifact(trained_gpt2.artifact, dataset=str(copy)), trained_gpt2.run.evaluation()
+    assert found.tuned.scores.confusion_matrix == first.tuned.scores.confusion_matrix
+    assert found.rows.notes == (
+        "The model was trained on copy.csv, so the test split is scored, as it was drawn then.",
+    )
+
+
+def test_data_that_has_changed_is_refused_unless_it_is_given(trained_gpt2, tmp_path):
+    shutil.copytree(trained_gpt2.artifact, tmp_path / "artifact")
+    data = tmp_path / "tweets.csv"
+    data.write_bytes(trained_gpt2.data.read_bytes())
+    save_recipe(change(trained_gpt2.run.recipe, {"dataset": str(data)}), tmp_path / "recipe.toml")
+    assert evaluate_artifact(tmp_path / "artifact").n == trained_gpt2.run.evaluation().n
+    data.write_text(data.read_text() + "one more,neutral\n")
     with pytest.raises(DataError) as caught:
-        evaluate_artifact(trained_gpt2.artifact, dataset=str(tmp_path / "other.csv"))
-    assert str(caught.value) == (
-        "The data has labels that the model does not know (joy; it knows negative, neutral, positive). "
-        "Give data with the model's labels."
+        evaluate_artifact(tmp_path / "artifact")
+    assert str(caught.value).startswith(
+        "tweets.csv is not the data of this training any more: 360 rows with the hash "
+    )
+    assert str(caught.value).endswith(
+        " now. Put it back to score its locked test split, or score other rows with --dataset."
+    )
+    found = evaluate_artifact(tmp_path / "artifact", dataset=str(data))
+    assert found.n == 361 and found.rows.notes == (
+        "Whether the model was trained on some of them can't be told: its data is not here any more.",
     )
 
 

@@ -5,10 +5,12 @@ import os
 import pytest
 import torch
 
-from inference.common.errors import RecipeError
-from training.fit.prepare import Silent, prepare
+from inference.common.errors import DataError, RecipeError
+from tests.support import tweets, write_csv
+from training.data.load import load_splits
+from training.fit.prepare import Silent, TrainingData, load_data, prepare
 from training.fit.trainer import train
-from training.recipes import Recipe, change
+from training.recipes import DataSpec, Recipe, change, load_recipe
 
 
 class Seen(Silent):
@@ -114,3 +116,17 @@ def test_a_training_that_is_stopped_midway_has_no_model(recipe, tmp_path):
     prepared = prepare(recipe, tmp_path)
     assert train(prepared, recipe, checkpoints=tmp_path / "c", stop_asked=lambda: True) is None
     assert os.listdir(tmp_path / "c")
+
+
+def test_a_run_goes_on_with_the_splits_that_it_began_with_or_not_at_all(tmp_path):
+    rows = [(text + " " * turn, label) for turn in range(2) for text, label in tweets(60)]
+    path = write_csv(tmp_path / "t.csv", rows)
+    recipe = change(load_recipe("smoke"), {"dataset": str(path)})
+    before = load_splits(DataSpec(dataset=str(path), rules=1))
+    recorded = TrainingData(before).to_json()
+    del recorded["rules"], recorded["digests"]  # as in November 2026
+    assert list(load_data(recipe, recorded).splits.test["text"]) == list(before.test["text"])
+    assert set(load_data(recipe).splits.test["text"]) != set(before.test["text"])
+    write_csv(path, [*rows, ("one more", "neutral")])
+    with pytest.raises(DataError, match=r"120 rows with .* 121 with .* Put it back, or start a new run\."):
+        load_data(recipe, recorded)

@@ -205,9 +205,7 @@ def data_table(facts: CardFacts) -> str:
         *([["SHA-256", code(source.sha256)]] if source.sha256 else []),
     ]
     for split, counts in facts.data.rows.items():
-        numbers = [
-            f"{n:,} {words}" for key, words in _ROWS.items() if (n := getattr(counts, key)) is not None
-        ]
+        numbers = [f"{n:,} {words}" for key, words in _ROWS.items() if (n := getattr(counts, key))]
         balance = list(facts.data.class_balance.get(split, {}).items())[:20]
         labels = ", ".join(f"{escape(label)} {n:,}" for label, n in balance)
         rows.append([escape(split), ", of ".join(numbers) + (f" ({labels})" if labels else "")])
