@@ -23,6 +23,7 @@ from inference.common.errors import DataError
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
 from inference.tables.columns import pick_column
+from training.data.classes import label_key
 from training.data.clean import mend
 from training.data.hub import Hub
 from training.data.load import Splits, load_splits
@@ -135,18 +136,19 @@ def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLa
 
 def _rows(texts: Sequence[object], labels: Sequence[object], names: Sequence[str], where: str) -> list[_Row]:
     """Return the usable rows, mended as training texts are."""
-    rows = []
+    rows, known = [], {label_key(name): place for place, name in enumerate(names)}
     for raw, raw_label in zip(texts, labels, strict=True):
         text = mend(raw).text.strip() if isinstance(raw, str) else ""
         label = "" if raw_label is None else str(raw_label).strip()
         if not text or not label:
             continue
-        if label not in names:
+        place = names.index(label) if label in names else known.get(label_key(label))
+        if place is None:
             raise DataError(
                 f"{where} has the label {label[:40]!r}, which the data lacks (it has "
                 f"{', '.join(names[:20])}); change the label, or leave the row out."
             )
-        rows.append(_Row(text, names.index(label), duplicate_key(text)))
+        rows.append(_Row(text, place, duplicate_key(text)))
     return rows
 
 

@@ -103,7 +103,7 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
             )
     read = {split: tables[split].n for split in rows}
     missing = [split for split in ("test", "validation") if split not in rows]
-    small = _small_classes(rows, least=1 + len(missing), rules=spec.rules)
+    small = _small_classes(rows, len(classes.names), least=1 + len(missing), rules=spec.rules)
     if small:
         why = (
             f"with fewer than {1 + len(missing)} different texts in train" if missing else "that train lacks"
@@ -249,12 +249,12 @@ def spec_of(provenance: JsonObject, *, paths: bool = True) -> DataSpec | None:
     known = {name: recipe[name] for name in DataSpec.__dataclass_fields__ if name in recipe}
     if kind in ("file", "folder"):  # where it lies now is in the recipe of the run
         location = str(known.get("dataset") or location)
-    rules = int(data.get("rules") or 1) if isinstance(data, dict) else RULES
+    rules = data.get("rules", 1) if isinstance(data, dict) else RULES
     try:
         spec = Recipe(**(known | ({"dataset": location} if location else {}))).data
     except RecipeError:
         return None
-    return dataclasses.replace(spec, rules=rules)
+    return dataclasses.replace(spec, rules=rules) if isinstance(rules, int) else None
 
 
 def check_unchanged(recorded: JsonObject, now: DataReport, *, todo: str) -> None:
@@ -437,12 +437,12 @@ def _clean(texts: Sequence[object], labels: Sequence[int | None]) -> tuple[_Rows
     return _Rows(kept_texts, kept_labels, keys), CleaningCounts(**dropped)
 
 
-def _small_classes(rows: Mapping[str, _Rows], *, least: int, rules: int) -> set[int]:
+def _small_classes(rows: Mapping[str, _Rows], n: int, *, least: int, rules: int) -> set[int]:
     """Return the classes that have too few different texts in train to be in every split."""
     small: set[int] = set()
     while True:  # without its rows, equal texts of another class may count for another one
         texts = Counter(label for label, _ in rows["train"].without(small).groups(rules))
-        found = {label for part in rows.values() for label in part.labels if texts[label] < least}
+        found = {label for label in range(n) if texts[label] < least}
         if found <= small:
             return small
         small |= found

@@ -53,6 +53,11 @@ def test_new_rows_come_after_those_of_train_and_the_rest_is_untouched(spec, tmp_
     assert after.report.sentences()[0] in report.sentences()
 
 
+def test_labels_of_the_file_match_whatever_their_case(spec, tmp_path):
+    mine = write(tmp_path / "mine.jsonl", [("a brand new thing", " Positive"), ("another one", "NEUTRAL")])
+    assert add_labels(spec, mine).report.by_label == {"negative": 0, "neutral": 1, "positive": 1}
+
+
 def test_every_row_that_is_left_out_is_counted_and_shown(spec, tmp_path):
     splits = load_splits(spec)
     train, test, validation = (named(splits, split) for split in ("train", "test", "validation"))

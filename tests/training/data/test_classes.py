@@ -156,6 +156,12 @@ def test_one_mistyped_number_stops_nothing(typo, given, tmp_path):
     assert bool(notes(splits, "says nothing to the base")) is not bool(given)
 
 
+def test_a_class_of_which_no_row_is_usable_is_left_out(tmp_path):
+    rows = [*tweets(90), ("  ", "rare"), ("  ", "rare"), ("  ", "rare"), ("", "rare")]
+    splits = load(write_csv(tmp_path / "t.csv", rows))
+    assert splits.labels == SENTIMENT and notes(splits, "left out: rare (0 rows)")
+
+
 def test_a_class_of_three_rows_is_in_every_split(tmp_path):
     splits = load(table(tmp_path / "t.jsonl", ["a", "b"] * 40 + ["rare"] * 3))
     assert all(part["rare"] == 1 for part in splits.report.class_balance.values())

@@ -414,6 +414,7 @@ def test_a_record_of_before_is_drawn_by_its_own_rules(tmp_path):
     assert list(again.test["text"]) == list(old.test["text"])
     check_unchanged(record["data"], again.report, todo="")
     assert spec_of({"recipe": {}, "data": load(path).report.to_json()}).rules == 2
+    assert spec_of({"recipe": {}, "data": {"rules": "x"}}) is None
 
 
 @pytest.mark.parametrize("rules", [1, 2])
