@@ -8,18 +8,21 @@ installed (a line in the repository's requirements.txt), it answers as that expo
 with float32 for close calls, or by float32. Else Transformers and PyTorch answer. The answer has the form of
 the Hub's text-classification API, so `InferenceClient` reads it: a list for each text, also for a single one.
 Scores are those of `inference.Classifier`. Knows nothing about HTTP: the runtime answers 400 with the text of
-an error.
+an error. It needs `ftfy` (a line in requirements.txt too): texts are mended as they were for training.
 """
 
 import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
+import ftfy
 import numpy as np
+from ftfy.fixes import unescape_html
 from tokenizers import Encoding, Tokenizer
 
 try:
@@ -32,6 +35,15 @@ Logits = Callable[[list[list[int]]], np.ndarray]
 BATCH = 32
 CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
 PROBE_TOLERANCE = 0.05  # logits; a CPU whose int8 kernels overflow is off by far more
+FIXES = ftfy.TextFixerConfig(
+    unescape_html=False,
+    uncurl_quotes=False,
+    fix_character_width=False,
+    fix_latin_ligatures=False,
+    fix_line_breaks=False,
+    explain=False,
+)
+LAYERS = 8
 log = logging.getLogger(__name__)
 
 
@@ -72,10 +84,10 @@ class EndpointHandler:
         top_k, function = asked["top_k"], asked["function_to_apply"]
         if not texts:
             return []
-        clean = [text[: self.characters].encode("utf-8", "replace").decode("utf-8") for text in texts]
-        found = self.tokenizer.encode_batch(clean)
+        bare = [text.strip(" \t\r\n\0") for text in texts]
+        found = self.tokenizer.encode_batch([_mended(text[: self.characters]) for text in bare])
         token_ids = [_cut(each, asked["max_length"]) or [self.pad_id] for each in found]
-        ways = zip(texts, found, token_ids, strict=True)
+        ways = zip(bare, found, token_ids, strict=True)
         cut = sum(
             bool(each.overflowing) or len(ids) < len(each) or len(text) > self.characters
             for text, each, ids in ways
@@ -163,6 +175,32 @@ def _cut(encoding: Encoding, max_length: int | None) -> list[int]:
         )
     end = len(prompt) - prompt[::-1].index(0)  # of the text
     return encoding.ids[: end - (len(prompt) - max_length)] + encoding.ids[end:]
+
+
+def _mended(text: str) -> str:
+    """Return a text as `inference.common.mend` mends it: entities, broken encodings, halves of characters."""
+    if not re.search(r"[^\t\n\r\x20-\x7e]|&#?\w+;", text):
+        return text
+    # It joins what belongs together as one character.
+    text = text.replace("\0", " ").encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    half = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+    if re.search("[\udc80-\udcff]", text):  # bytes that were not UTF-8
+        text = half.sub("\ufffd", text).encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    again = half.sub("\ufffd", text)
+    for _ in range(LAYERS):
+        text = ftfy.fix_text(_unescaped(again), FIXES)
+        if (again := _unescaped(text)) == text:
+            break
+    return text.strip()
+
+
+def _unescaped(text: str) -> str:
+    for _ in range(LAYERS):
+        before = text
+        text = unescape_html(re.sub(r"&(?:(?:amp|#0*38|#x0*26);)+", "&", text, flags=re.IGNORECASE))
+        if text == before:
+            break
+    return text
 
 
 def _json(file: Path) -> JsonObject:

@@ -3,8 +3,9 @@
     classifier = Classifier.load("runs/demo/artifact")
     classifier.predict(["what a day"])      # -> [Prediction(label="positive", ...)]
 
-A prediction's way: clean the text → tokenize (the prompt is in the tokenizer) → batches of like length →
-the engine's logits → softmax → input order again. What computes the logits is `inference.engine`.
+A prediction's way: mend the text → tokenize (the prompt is in the tokenizer) → batches of like length →
+the engine's logits → softmax → input order again. What computes the logits is `inference.engine`. Training
+tokenizes by `encode` too, so both see the same tokens of the same text.
 """
 
 import json
@@ -21,6 +22,7 @@ from tokenizers import Encoding, Tokenizer
 from inference.artifact import ONNX_FOLDER, PARITY, check_artifact, model_of, read_record
 from inference.common.errors import ArtifactError, PredictionError
 from inference.common.hub import HubError, snapshot
+from inference.common.mend import BLANK, mended
 from inference.common.store import JsonObject
 from inference.engine import Engine, load_engine
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with the work done and the work in all, in the caller's unit."""
 _CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
+_ENCODED_TOGETHER = 2_048  # texts: the tokenizer's records of millions would not fit into memory
 
 
 def no_progress(done: int, total: int) -> None:
@@ -82,9 +85,7 @@ class Classifier:
         self.folder = folder
         self.max_length = max_length
         self._pad_id = pad_id
-        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length)
+        self._tokenizer = cutting(tokenizer, max_length)
 
     @classmethod
     def load(cls, name_or_path: str | Path, *, engine: str = "auto") -> "Classifier":
@@ -130,18 +131,7 @@ class Classifier:
 
         Raises PredictionError for an item that is not a text, naming its place, and for a limit without room.
         """
-        _check(texts)
-        most = _CHARACTERS_A_TOKEN * self.max_length  # a text of megabytes would hold up everybody
-        clean = [
-            text[:most].encode("utf-8", "replace").decode("utf-8") for text in texts
-        ]  # no half surrogates
-        tokenizer = self._tokenizer
-        encodings = tokenizer.encode_batch(clean) if len(clean) > 1 else [tokenizer.encode(t) for t in clean]
-        cut = [bool(e.overflowing) or len(text) > most for e, text in zip(encodings, texts, strict=True)]
-        # Without a prompt an empty text has no token, and a classifier no position to pool from: give it one.
-        found = [_cut(e, max_length) for e in encodings]
-        cut = [was or len(ids) < len(e.ids) for was, ids, e in zip(cut, found, encodings, strict=True)]
-        return EncodedTexts([ids or [self._pad_id] for ids in found], cut)
+        return encode(self._tokenizer, texts, pad_id=self._pad_id, max_length=max_length)
 
     def logits(
         self, token_ids: Sequence[Sequence[int]], *, progress: Progress = no_progress
@@ -182,6 +172,39 @@ class Classifier:
         logits = self.logits(encoded.token_ids)
         latency_ms = (time.perf_counter() - start) * 1000
         return self.predictions(logits, encoded.truncated, latency_ms=latency_ms)[0]
+
+
+def cutting(tokenizer: Tokenizer, max_length: int) -> Tokenizer:
+    """Return a copy of a tokenizer that cuts at so many tokens and does not pad, for `encode`."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_padding()
+    copy.enable_truncation(max_length)
+    return copy
+
+
+def encode(
+    tokenizer: Tokenizer, texts: Sequence[str], *, pad_id: int, max_length: int | None = None
+) -> EncodedTexts:
+    """Return the token ids of texts by a tokenizer that cuts (`cutting`): the one way to a model's input.
+
+    Each text is mended first. `max_length`: a lower limit. Raises PredictionError for an item that is not a
+    text, naming its place, and for a limit without room.
+    """
+    _check(texts)
+    limit = (tokenizer.truncation or {})["max_length"]
+    most = _CHARACTERS_A_TOKEN * limit  # a text of megabytes would hold up everybody
+    found = EncodedTexts([], [])
+    for start in range(0, len(texts), _ENCODED_TOGETHER):
+        some = texts[start : start + _ENCODED_TOGETHER]
+        clean = mended(some, longest=most)
+        encodings = tokenizer.encode_batch(clean) if len(clean) > 1 else [tokenizer.encode(clean[0])]
+        for text, encoding in zip(some, encodings, strict=True):
+            ids = _cut(encoding, max_length)
+            # Without a prompt an empty text has no token, and a classifier no position to pool from.
+            found.token_ids.append(ids or [pad_id])
+            unread = len(text) > most and len(text.strip(BLANK)) > most
+            found.truncated.append(bool(encoding.overflowing) or len(ids) < len(encoding.ids) or unread)
+    return found
 
 
 def _tokenizer(path: Path) -> Tokenizer:

@@ -4,18 +4,33 @@
     tokenizer("what a day")      # -> ids of "Tweet: what a day\\nSentiment:"
 
 The prompt's tokens are "special tokens" of a `TemplateProcessing` post-processor, so truncation shortens the
-text and never the prompt, and an empty text is never zero tokens. The text itself is tidied a little on its
-way in: a link becomes "http" (its letters say nothing and cost a dozen tokens), a backtick within a word
-becomes an apostrophe, white space around it is dropped and one space put before it, as the base saw words in
-its own training. An empty prompt leaves the text as it is.
+text and never the prompt, and an empty text is never zero tokens. What the base puts before each text by
+itself, such as <s>, stays in front. The text is mended on its way in, as far as a normalizer can do what
+`inference.common.mend` does (`MENDED`). It is tidied a little: a link becomes "http" (its letters say nothing
+and cost a dozen tokens), a backtick within a word becomes an apostrophe, white space around it is dropped and
+one space put before it, as the base saw words in its own training. With an empty prompt it is only mended.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html.entities import codepoint2name
 
+from ftfy import bad_codecs
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+_AMBIGUOUS = "åÅÌÎÒ¥™"  # ftfy leaves what these become in a wrong encoding where it could be meant
+MENDED_ENTITIES = "\"'<>/`=" + _AMBIGUOUS
+"""Characters that a plain tokenizer mends where they are HTML entities; "&" too, however often escaped."""
+MENDED = "‘’“”–—…•€\xa0¡£§©ª«®°´·º»¿❤♥💕🔥👍🙏😁😂😊😍😔😘😩😭" + "".join(
+    letter for letter in map(chr, range(0xC0, 0x100)) if letter not in _AMBIGUOUS
+)
+"""Characters that it also mends where UTF-8 was read as Windows-1252 or Latin-1 once: “â€™” for “’”."""
+bad_codecs.ok()  # Python then knows sloppy-windows-1252, which is what the Web calls Windows-1252
+
+Tokens = list[tuple[str, int]]
+"""Tokens with their ids."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +57,24 @@ def install_prompt(
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
+    own = [backend.normalizer] if backend.normalizer else []
     if not prompt.empty:
-        backend = _wrapped(backend, prompt)
+        backend = _wrapped(backend, prompt, opening=opening_tokens(tokenizer))
+    # Before the base's own, which may turn blanks into "▁".
+    backend.normalizer = normalizers.Sequence([*_mending(), *_tidying(prompt), *own])
+    return with_limit(tokenizer, backend, max_length)
+
+
+def with_limit(
+    tokenizer: PreTrainedTokenizerFast, backend: Tokenizer, max_length: int
+) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of a backend with another's special tokens, a pad token and a limit."""
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token=tokenizer.bos_token,
         eos_token=tokenizer.eos_token,
         unk_token=tokenizer.unk_token,
-        pad_token=tokenizer.pad_token or tokenizer.eos_token or tokenizer.unk_token,
+        pad_token=tokenizer.pad_token or tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token,
         model_max_length=max_length,
         padding_side="right",
         truncation_side="right",
@@ -57,22 +82,64 @@ def install_prompt(
     )
 
 
-def _wrapped(backend: Tokenizer, prompt: Prompt) -> Tokenizer:
-    before, after = (
-        list(zip(found.tokens, found.ids, strict=True))
-        for found in backend.encode_batch([prompt.prefix, prompt.suffix], add_special_tokens=False)
-    )
-    tidy = [
-        normalizers.Replace(Regex(r"https?://\S+"), "http"),
-        normalizers.Replace(Regex(r"(?<=\w)`(?=\w)"), "'"),
-        normalizers.Strip(),
-    ]
-    backend.normalizer = normalizers.Sequence([*([backend.normalizer] if backend.normalizer else []), *tidy])
+def opening_tokens(tokenizer: PreTrainedTokenizerFast) -> Tokens:
+    """Return what a tokenizer puts before each text by itself, such as <s>.
+
+    What one puts behind it is not asked for: a language model has to go on from the prompt's end.
+    """
+    whole = tokenizer("a")["input_ids"]
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    starts = [at for at in range(len(whole)) if whole[at : at + len(bare)] == bare]
+    ids = whole[: starts[0]] if starts else []
+    return list(zip(tokenizer.convert_ids_to_tokens(ids), ids, strict=True))
+
+
+def continuing_tokens(backend: Tokenizer, text: str) -> Tokens:
+    """Return the tokens of a text that goes on behind a word: no tokenizer takes it for a beginning then."""
+    word, both, alone = backend.encode_batch(["a", f"a{text}", text], add_special_tokens=False)
+    behind = both.ids[: len(word.ids)] == word.ids
+    tokens, ids = (both.tokens, both.ids) if behind else (alone.tokens, alone.ids)
+    start = len(word.ids) if behind else 0
+    return list(zip(tokens[start:], ids[start:], strict=True))
+
+
+def _wrapped(backend: Tokenizer, prompt: Prompt, *, opening: Tokens) -> Tokenizer:
+    found = backend.encode(prompt.prefix, add_special_tokens=False)
+    before = [*opening, *zip(found.tokens, found.ids, strict=True)]
+    after = continuing_tokens(backend, prompt.suffix)
     if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     return Tokenizer.from_str(
         json.dumps(json.loads(backend.to_str()) | {"post_processor": _template(before, after)})
     )
+
+
+def _tidying(prompt: Prompt) -> list[normalizers.Normalizer]:
+    links_and_backticks = [
+        normalizers.Replace(Regex(r"https?://\S+"), "http"),
+        normalizers.Replace(Regex(r"(?<=\w)`(?=\w)"), "'"),
+    ]
+    return [*(links_and_backticks if not prompt.empty else []), normalizers.Strip()]
+
+
+def _mending() -> list[normalizers.Normalizer]:
+    """Return what a normalizer can do of `inference.common.mend`: it knows no rule, only replacements."""
+    return [
+        normalizers.Replace("\0", " "),
+        normalizers.Replace(Regex(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)+"), "&"),
+        *(normalizers.Replace(Regex(_forms(each)), each) for each in MENDED_ENTITIES + MENDED),
+        normalizers.NFC(),
+    ]
+
+
+def _forms(character: str) -> str:
+    """Return a pattern of a character's entities and of what it becomes in a wrong encoding."""
+    code = ord(character)
+    names = {"'": "apos|"}.get(character, f"{codepoint2name[code]}|" if code in codepoint2name else "")
+    digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{code:x}")
+    codecs = ("latin-1", "sloppy-windows-1252") if character in MENDED else ()
+    misread = dict.fromkeys(character.encode().decode(codec) for codec in codecs)
+    return "|".join([f"&(?:{names}#0*{code}|#[xX]0*{digits});", *misread])
 
 
 def _template(before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, object]:

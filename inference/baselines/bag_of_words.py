@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from inference.baselines import Features
 from inference.classifier import Prediction
+from inference.common.mend import mended
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -65,9 +66,9 @@ class BagOfWords:
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
             TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
         )
-        train = features.fit_transform(texts)
+        train = features.fit_transform(mended(texts))
         chosen = len(texts) <= choose_up_to and len(validation[0]) > 0
-        held_out = features.transform(validation[0]) if chosen else None
+        held_out = features.transform(mended(validation[0])) if chosen else None
         strengths = STRENGTHS if chosen else (1.0,)
         best = _fitted(train, labels, strengths, held_out, validation[1])
         how = "chosen on the validation split" if chosen else "not tuned"
@@ -80,7 +81,7 @@ class BagOfWords:
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return one prediction a text, in input order; labels that training lacked have probability 0."""
         found = np.zeros((len(texts), len(self.labels)))
-        found[:, self.model.classes_] = self.model.predict_proba(self.features.transform(texts))
+        found[:, self.model.classes_] = self.model.predict_proba(self.features.transform(mended(texts)))
         return _predictions(self.labels, found)
 
 

@@ -26,7 +26,7 @@ from transformers import DynamicCache
 from inference.baselines import Example, Explained, Predictor, rests_on
 from inference.classifier import Classifier, Prediction
 from inference.labels import label_words
-from inference.prompt import Prompt, install_prompt
+from inference.prompt import Prompt, continuing_tokens, install_prompt, opening_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -61,6 +61,8 @@ class PromptEngine:
         """Token ids that stand before every text."""
         self.head: list[int] = []
         """Token ids that every text begins with: the prompt's own first part."""
+        self.opening = 0
+        """How many of them the base puts before all else, such as <s>: behind a prefix they are left out."""
         self.offset: NDArray[np.float64] = np.zeros(len(self.word_ids))
         self.tokens_computed = 0
         """Tokens that went through the network, pads not counted."""
@@ -68,7 +70,8 @@ class PromptEngine:
 
     def logits(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return scores of shape (texts, labels) of texts that all begin with `head`."""
-        return self.scores([*self.prefix, *self.head], [ids[len(self.head) :] for ids in token_ids])
+        head = self.head[self.opening if self.prefix else 0 :]
+        return self.scores([*self.prefix, *head], [ids[len(self.head) :] for ids in token_ids])
 
     def scores(self, prefix: Sequence[int], rests: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return each label's mean log-probability after `prefix` and a rest, shape (rests, labels).
@@ -182,7 +185,8 @@ class Prompted(Classifier):
         if model.config.pad_token_id is None:
             model.config.pad_token_id = 0  # pads are masked: any token will do
         ids = [
-            tokenizer.encode(f" {word}", add_special_tokens=False) for word in words or label_words(labels)
+            [number for _, number in continuing_tokens(tokenizer.backend_tokenizer, f" {word}")]
+            for word in words or label_words(labels)
         ]
         context = int(model.config.max_position_embeddings)
         limit = min(max_length, context - max(map(len, ids)))
@@ -197,7 +201,9 @@ class Prompted(Classifier):
         )
         made._context = context - max(map(len, ids))
         made._between = tokenizer.encode(_BETWEEN, add_special_tokens=False)
-        made.engine.head = tokenizer.encode(prompt.prefix, add_special_tokens=False)
+        opening = [number for _, number in opening_tokens(tokenizer)]
+        made.engine.opening = len(opening)
+        made.engine.head = [*opening, *tokenizer.encode(prompt.prefix, add_special_tokens=False)]
         kept, made.engine.prefix = made.fitting(examples, limit)
         made.examples, made.dropped = tuple(kept), len(examples) - len(kept)
         made.about = f"{name} answers a prompt, " + _examples(len(kept), made.dropped)
@@ -216,7 +222,11 @@ class Prompted(Classifier):
         while start and len(ids[start - 1]) <= left:
             start -= 1
             left -= len(ids[start])
-        return list(examples[start:]), [token for part in ids[start:] for token in part]
+        first, *more = ids[start:] or [[]]
+        return list(examples[start:]), [
+            *first,
+            *(token for part in more for token in part[self.engine.opening :]),
+        ]
 
     def calibrated(self, texts: Sequence[str], *, how: str = "batch") -> "Prompted":
         """Return the same with an offset that evens out what the prompt alone makes likely.

@@ -25,6 +25,7 @@ from inference.baselines import Example, Explained, Features, Vectors
 from inference.baselines.prompting import Prompted, prior_offset
 from inference.classifier import Prediction, budgeted_batches, like_length_batches, softmax
 from inference.common.errors import DataError, PredictionError
+from inference.common.mend import mended
 from inference.common.text import duplicate_key
 from inference.trunk import trunk_batch
 
@@ -114,6 +115,7 @@ class Index:
                 f"{unknown[0]!r} is no label of the index (it has {', '.join(self.labels)}). "
                 "Give one of these, or leave the text out."
             )
+        texts = mended(texts)
         rows = {duplicate_key(text): (text, label) for text, label in zip(texts, labels, strict=True)}
         locked = sum(duplicate_key(text) in self._locked for text in texts)
         with self._lock:
@@ -140,6 +142,7 @@ class Index:
 
         `itself`: whether a duplicate of the text may be found, which is wrong for texts of the index.
         """
+        texts = mended(texts)
         with self._lock:
             examples, keys = self._examples, self._keys
             scores = self._by_words(texts) if by == "words" else self._by_features(texts)
@@ -239,7 +242,7 @@ class FewShotRetrieval:
         prompts, kept = [], []
         for ids, examples in zip(encoded.token_ids, found, strict=True):
             fit, before = self.prompted.fitting(examples[::-1], len(ids))
-            prompts.append([*before, *ids])
+            prompts.append([*before, *ids[self.prompted.engine.opening if before else 0 :]])
             kept.append(fit[::-1])
         scores = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
         for rows in budgeted_batches(list(map(len, prompts)), tokens=self.prompted.engine.batch_tokens):

@@ -1,5 +1,6 @@
-"""Strangers' text as one line that a terminal or a page shows and does not obey; what duplicates share.
+"""Strangers' text: whole characters, one line that a page shows and does not obey, what duplicates share.
 
+    whole("x \\ud83d y")                # -> "x \\ufffd y"
     one_line("a\\x1b[31m\\u202eb")      # -> "a[31mb"
     duplicate_key("Hi  @Ann")         # -> "hi @user"
 
@@ -17,6 +18,29 @@ _MOST_MARKS = 2  # accents on one letter: more would run over the lines above an
 _USER = re.compile(r"(?<!\w)@\w+")
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _JOINERS = "\u200c\u200d"  # letters of Persian and parts of an emoji hang together by these
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+HALF_BYTE = re.compile("[\udc80-\udcff]")
+"""A byte that was not UTF-8, as `surrogateescape` keeps it."""
+
+
+def whole(text: str) -> str:
+    """Return a text that every encoder takes: pairs of halves joined, other halves as U+FFFD.
+
+    Where it holds bytes that were not UTF-8 (see `HALF_BYTE`) all of it is taken for Windows-1252.
+    """
+    if not _SURROGATE.search(text):
+        return text
+    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return _HALF.sub("\ufffd", decoded(joined))
+
+
+def decoded(text: str) -> str:
+    """Return a text whose bytes were not all UTF-8 as Windows-1252; any other stays as it is."""
+    if not HALF_BYTE.search(text):
+        return text
+    return _HALF.sub("\ufffd", text).encode("utf-8", "surrogateescape").decode("cp1252", "replace")
 
 
 def one_line(text: object, *, longest: int = LONGEST_SHOWN, leave_out: Collection[str] = INVISIBLE) -> str:

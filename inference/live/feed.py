@@ -21,9 +21,10 @@ from dataclasses import dataclass, replace
 
 from inference.classifier import Prediction
 from inference.common.errors import FeedError, PredictionError, TweetTuneError
+from inference.common.mend import mended
 from inference.live.counts import EndReason, FeedCounts, FeedSnapshot, FeedState, FeedSummary
 from inference.live.filter import Filter
-from inference.live.post import ClassifiedPost, Post, clean
+from inference.live.post import ClassifiedPost, Post
 from inference.live.sources import Source
 from inference.live.sources.base import Seen
 
@@ -436,8 +437,8 @@ class Feed:
 
 
 def normalised(post: Post) -> Post:
-    """Return a post with a text that every encoder takes, without blanks around it, and not too long."""
-    text = clean(post.text).strip()[:LONGEST_TEXT]
+    """Return a post with its text as the model is shown it (mended, no blanks around), and not too long."""
+    [text] = mended([post.text], longest=LONGEST_TEXT)
     return post if text == post.text else replace(post, text=text)
 
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+from inference.common.text import whole
+
 _LONGEST_LINK = 2000
 _NOT_IN_LINKS = re.compile(r"[\s\x00-\x20\x7f-\x9f<>\"'`\\]")
 LONGEST_HTML = 50_000  # characters; what is longer is cut
@@ -66,10 +68,8 @@ class ClassifiedPost:
 
 
 def clean(text: object) -> str:
-    """Return a text that every encoder takes: halves of a character become U+FFFD; "" for what is no text."""
-    if not isinstance(text, str):
-        return ""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """Return a text that every encoder takes (`inference.common.text.whole`); "" for what is no text."""
+    return whole(text) if isinstance(text, str) else ""
 
 
 def moment(text: object) -> datetime | None:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from inference.classifier import Classifier, Prediction
 from inference.common.errors import TweetTuneError
+from inference.common.text import whole
 from inference.scoring.job import ScoringError
 from inference.tables.formats import open_texts
 from inference.tables.rows import TextChunk
@@ -109,7 +110,7 @@ def _read(paths: dict[str, NDArray[np.generic]], *, text_column: str, done: int)
     table = open_texts(Path(str(paths["item"][0])), text_column=text_column)
     for number, chunk in enumerate(islice(table.chunks(), done, None), done):
         # Arrow holds no lone surrogates; the classifier would make the same of them.
-        texts = [text.encode("utf-8", "replace").decode() for text in chunk.good_texts]
+        texts = [whole(text) for text in chunk.good_texts]
         yield pa.table({"chunk": [number], "texts": pa.array([texts], pa.list_(pa.large_string()))})
 
 

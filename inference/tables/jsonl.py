@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from inference.common.errors import DataError
+from inference.common.text import decoded
 from inference.tables.columns import unique
 from inference.tables.rows import (
     BadRow,
@@ -18,7 +19,6 @@ from inference.tables.rows import (
     TableReader,
     TextChunk,
     bundled,
-    decoded,
     lines_of,
     parsed_lines,
     read_head,

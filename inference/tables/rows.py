@@ -18,7 +18,6 @@ import io
 import json
 import math
 import os
-import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from inference.common.errors import DataError
 from inference.common.store import JsonObject
+from inference.common.text import decoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,8 +40,6 @@ MAX_LINE_CHARACTERS = 16_000_000
 HEAD_BYTES = 1_000_000
 _BINARY = (b"PK\x03\x04", b"\x1f\x8b", b"PAR1", b"%PDF", b"\x89PNG", b"SQLite format", b"ARROW1")
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
-_BYTE = re.compile("[\udc80-\udcff]")  # a byte that was not UTF-8, as surrogateescape keeps it
-_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half of a surrogate pair
 _T = TypeVar("_T")
 
 
@@ -155,13 +153,6 @@ def why_not_text(value: object) -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "the text is missing"
     return f"the text is not a text ({type(value).__name__})"
-
-
-def decoded(text: str) -> str:
-    """Return a text whose bytes were not all UTF-8 as Windows-1252; any other stays as it is."""
-    if not _BYTE.search(text):
-        return text
-    return _HALF.sub("\ufffd", text).encode("utf-8", "surrogateescape").decode("cp1252", "replace")
 
 
 def readable(text: str) -> str:

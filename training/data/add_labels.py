@@ -20,11 +20,11 @@ from pathlib import Path
 import datasets
 
 from inference.common.errors import DataError
+from inference.common.mend import mend
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
 from inference.tables.columns import pick_column
 from training.data.classes import label_key
-from training.data.clean import mend
 from training.data.hub import Hub
 from training.data.load import Splits, load_splits
 from training.data.read import read_table

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.common.errors import DataError
-from training.data.clean import mend
+from inference.common.mend import mend
 from training.data.read import RawTable
 from training.recipes import RULES
 

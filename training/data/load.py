@@ -22,13 +22,13 @@ from pathlib import Path
 import datasets
 
 from inference.common.errors import DataError, RecipeError
+from inference.common.mend import mend
 from inference.common.store import JsonObject
 from inference.common.text import duplicate_key
 from inference.tables.columns import pick_column
 from inference.tables.formats import FORMATS
 from inference.tables.rows import kind_of
 from training.data.classes import label_key, read_classes
-from training.data.clean import mend
 from training.data.hub import Hub, Preflight
 from training.data.read import SPLIT_NAMES, RawTable, embedded_tweets, read_path
 from training.data.report import (

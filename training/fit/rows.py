@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from inference.classifier import Progress, like_length_batches, no_progress
+from inference.classifier import Progress, cutting, encode, like_length_batches, no_progress
 from inference.common.store import write_json
 from inference.trunk import backbone_of, pad_ids, pad_states, trunk_batch
 
@@ -121,24 +121,17 @@ TrainerRows = EncodedRows | TrunkRows
 def encoded_rows(
     tokenizer: PreTrainedTokenizerFast, dataset: datasets.Dataset, *, padding: str = "longest"
 ) -> EncodedRows:
-    """Tokenize a split (columns text and label), prompt included; texts too long are cut and counted.
+    """Tokenize a split (columns text and label) as the Classifier does; texts too long are cut and counted.
 
     `padding`: "longest" of the batch, or "max": each text to the tokenizer's limit.
     """
-    limit = tokenizer.model_max_length
-
-    def encode(batch: dict[str, list[str]]) -> dict[str, object]:
-        encoded = tokenizer(batch["text"], truncation=True, max_length=limit)
-        return {"input_ids": encoded["input_ids"], "cut": [bool(e.overflowing) for e in encoded.encodings]}
-
-    columns = dataset.map(encode, batched=True, remove_columns=["text"], keep_in_memory=True)
-    # A text of no tokens would have no position to pool from: give it one, as the prompt does.
-    token_ids = [list(ids) or [tokenizer.pad_token_id] for ids in columns["input_ids"]]
+    limit, pad_id = tokenizer.model_max_length, tokenizer.pad_token_id
+    encoded = encode(cutting(tokenizer.backend_tokenizer, limit), dataset["text"][:], pad_id=pad_id)
     return EncodedRows(
-        token_ids,
-        [int(label) for label in columns["label"]],
-        sum(columns["cut"]),
-        tokenizer.pad_token_id,
+        encoded.token_ids,
+        [int(label) for label in dataset["label"]],
+        sum(encoded.truncated),
+        pad_id,
         limit if padding == "max" else 0,
     )
 

@@ -18,10 +18,11 @@ from threading import Event
 from typing import Self, TypedDict, Unpack
 
 from inference.common.errors import DataError, FeedError
+from inference.common.text import decoded
 from inference.live.errors import SourceBadQuery
 from inference.live.post import Post, clean, link, moment
 from inference.live.sources.base import SourceStatus
-from inference.tables.rows import decoded, json_lines, kind_of, lines_of, read_head
+from inference.tables.rows import json_lines, kind_of, lines_of, read_head
 
 MAX_RATE_PER_S = 1000.0
 _LONGEST_WAIT_S = 0.25  # so that a change of the rate takes effect while a slow one waits

@@ -13,7 +13,6 @@ link leads to the post by its number. The bearer token is known to the adapter a
 its headers, is given a placeholder.
 """
 
-import html
 import json
 import logging
 import re
@@ -624,7 +623,7 @@ def _post(tweet: JsonObject, whole: Mapping[str, str]) -> Post:
         text = (mark[0] if mark else "") + repeated
     return Post(
         id=tweet["id"],
-        text=html.unescape(clean(text)),  # X writes & < > as entities
+        text=clean(text),  # X writes & < > as entities; the feed mends them
         url=f"https://x.com/i/status/{tweet['id']}",
         source="x",
         created=moment(tweet.get("created_at")),

