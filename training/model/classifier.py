@@ -9,7 +9,9 @@
 The head starts from the rows of the language model's output for the label words: the mean of its tokens' rows
 where a label is several tokens. Its offset cancels the prior over unlabelled training texts, as contextual
 calibration does (Zhao et al. 2021, arXiv 2102.09690), and is folded into the head along the direction in
-which final states are constant, since the stock heads have no bias. Knows nothing about data files or runs.
+which final states are constant, since the stock heads have no bias. A base that is a classifier already, such
+as an artifact, keeps its tokenizer, prompt included, and, for the same labels, its head. Knows nothing about
+data files or runs.
 """
 
 import copy
@@ -19,8 +21,9 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -36,11 +39,13 @@ from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, BaseError, RecipeError
 from inference.engine.pytorch import TorchEngine, quiet_loading
 from inference.labels import label_words, labels_of
-from inference.prompt import Prompt, install_prompt
+from inference.prompt import Prompt, continuing_tokens, install_prompt, with_limit
 from inference.trunk import FAMILIES, backbone_of, layers_of
-from training.model.bases import EMBEDDED, EMBEDDED_NAME, Base, resolve_base
+from training.model.bases import EMBEDDED, EMBEDDED_NAME, Base, check_vocabulary, resolve_base
 from training.recipes import Recipe
 
+LEAST_ROOM = 4
+"""Tokens that the prompt has to leave to a text."""
 LORA_TARGETS = {
     "gpt2": ["c_attn", "c_proj", "c_fc"],
     "llama": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
@@ -54,6 +59,11 @@ class LanguageModel:
     base: Base
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
+    trained_head: Tensor | None = None
+    """Of a base that is a classifier: its head, shape (labels, hidden)."""
+    trained_labels: tuple[str, ...] = ()
+    has_output: bool = True
+    """Whether it can predict words: a classifier's weights may be without that."""
 
     @property
     def depth(self) -> int:
@@ -65,7 +75,9 @@ def load_language_model(base: Base) -> LanguageModel:
     """Load a base in float32. Raises BaseError when its folder holds no causal language model."""
     try:
         with quiet_loading():
-            model = AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32, use_safetensors=True)
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                base.path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            )
             tokenizer = AutoTokenizer.from_pretrained(base.path)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -74,13 +86,80 @@ def load_language_model(base: Base) -> LanguageModel:
         ) from error
     if not getattr(tokenizer, "is_fast", False):
         raise BaseError(f"The base {base.name} has no tokenizer.json. Give a base with a fast tokenizer.")
-    return LanguageModel(base, model.eval(), tokenizer)
+    model = model.eval()
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    check_vocabulary(base.name, highest, model.get_input_embeddings().num_embeddings)
+    head = _trained_head(base.path) if "score.weight" in loading["unexpected_keys"] else None
+    lost = sorted(key for key in loading["missing_keys"] if key.startswith(f"{model.base_model_prefix}."))
+    has_output = not set(loading["missing_keys"]) - set(lost)
+    if lost or (head is None and not has_output):
+        first = (lost or sorted(loading["missing_keys"]))[0]
+        raise BaseError(
+            f"The base {base.name} lacks weights of a language model, such as {first}. Get the whole model."
+        )
+    _check_causal(base, model)
+    labels = labels_of(model.config) if head is not None else ()
+    return LanguageModel(base, model, _with_pad(base, model, tokenizer), head, labels, has_output)
+
+
+def _trained_head(folder: Path) -> Tensor | None:
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            if file.name != BASE_HEAD and "score.weight" in weights.keys():  # noqa: SIM118  (it is no dict)
+                found: Tensor = weights.get_tensor("score.weight").float()
+                return found
+    return None
+
+
+def _check_causal(base: Base, model: PreTrainedModel) -> None:
+    """Raise BaseError for a model that looks ahead: what follows a token would change what it makes of it."""
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([[0, 0], [0, 1]]), use_cache=False).logits
+    if not torch.allclose(logits[0, 0], logits[1, 0], atol=1e-4):
+        raise BaseError(
+            f"The base {base.name} is no causal language model: it looks ahead ({model.config.model_type}). "
+            "Give a model of GPT-2's or Llama's family."
+        )
+
+
+def _with_pad(
+    base: Base, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> PreTrainedTokenizerFast:
+    """Name a pad token where neither the tokenizer nor its end, start or unknown token is one."""
+    if tokenizer.pad_token or tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token:
+        return tokenizer
+    config = model.config
+    for found in (config.pad_token_id, config.eos_token_id, config.bos_token_id):
+        if isinstance(found, int) and (token := tokenizer.convert_ids_to_tokens(found)):
+            tokenizer.pad_token = token
+            return tokenizer
+    raise BaseError(
+        f"The tokenizer of {base.name} names no token for padding or an end of text. Set its pad_token and "
+        "save it again."
+    )
 
 
 def prompted_tokenizer(lm: LanguageModel, prompt: Prompt, *, max_length: int) -> PreTrainedTokenizerFast:
-    """Return the base's tokenizer with a prompt inside and its pad token set."""
-    limit = min(max_length, lm.model.config.max_position_embeddings)
-    return install_prompt(lm.tokenizer, prompt, max_length=limit)
+    """Return the base's tokenizer with a prompt inside and its pad token set; a classifier's has its own.
+
+    Raises BaseError when the base, or `max_length`, has no room for a text beside the prompt.
+    """
+    limit = min(max_length, getattr(lm.model.config, "max_position_embeddings", None) or max_length)
+    if lm.trained_head is not None:
+        backend = Tokenizer.from_str(lm.tokenizer.backend_tokenizer.to_str())
+        backend.no_truncation()
+        backend.no_padding()
+        tokenizer = with_limit(lm.tokenizer, backend, limit)
+    else:
+        tokenizer = install_prompt(lm.tokenizer, prompt, max_length=limit)
+    around = len(tokenizer("")["input_ids"])
+    if limit - around < LEAST_ROOM:
+        raise BaseError(
+            f"The prompt takes {around} of the {limit} tokens that the base {lm.base.name} and max_length "
+            f"allow: that leaves no room for a text ({LEAST_ROOM} tokens). Take a shorter prompt, or a base "
+            "of a longer context."
+        )
+    return tokenizer
 
 
 def trunk_depth(recipe: Recipe, config: PreTrainedConfig) -> int:
@@ -91,12 +170,13 @@ def trunk_depth(recipe: Recipe, config: PreTrainedConfig) -> int:
             f"depth is {depth}, but the base has {config.num_hidden_layers} layers. Give at most that."
         )
     if config.model_type not in FAMILIES:
-        if recipe.trunk_layers in ("auto", "0"):
+        needing = "depth" if recipe.depth else "" if recipe.trunk_layers in ("auto", "0") else "trunk_layers"
+        if not needing:
             return 0
-        raise RecipeError(
-            f"trunk_layers needs GPT-2's or Llama's family, not {config.model_type}. Set it to 0."
-        )
-    layers = round(depth * 2 / 3) if recipe.trunk_layers == "auto" else int(recipe.trunk_layers)
+        raise RecipeError(f"{needing} needs GPT-2's or Llama's family, not {config.model_type}. Set it to 0.")
+    layers = (
+        min(round(depth * 2 / 3), depth - 1) if recipe.trunk_layers == "auto" else int(recipe.trunk_layers)
+    )
     if layers >= depth:
         raise RecipeError(
             f"trunk_layers is {layers}, but only {depth} layers are kept. Give at most {depth - 1}."
@@ -127,6 +207,10 @@ def build_classifier(
         raise BaseError(
             f"{config.model_type} models have no sequence classifier. Give GPT-2 or Llama."
         ) from error
+    if not hasattr(classifier, "score"):
+        raise BaseError(
+            f"{config.model_type} models have a classifier of another build. Give GPT-2 or Llama."
+        )
     config = classifier.config
     backbone = getattr(lm.model, lm.model.base_model_prefix)
     backbone.config = config
@@ -150,9 +234,22 @@ def word_rows(lm: LanguageModel, words: Sequence[str]) -> Tensor:
 
     A word of several tokens takes the mean of their rows.
     """
+    if not lm.has_output:
+        raise BaseError(
+            f"The classifier {lm.base.name} has other labels ({', '.join(lm.trained_labels)}) and can't "
+            "predict words, from which a new head would start. Give the base it was trained from."
+        )
     output = lm.model.get_output_embeddings().weight.detach()
-    ids = [lm.tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
+    backend = lm.tokenizer.backend_tokenizer
+    ids = [[number for _, number in continuing_tokens(backend, f" {word}")] for word in words]
     return torch.stack([output[tokens].mean(0) for tokens in ids])
+
+
+def kept_head(lm: LanguageModel, labels: Sequence[str]) -> Tensor | None:
+    """Return the head of a base that is a classifier of these labels, in this order of them, else None."""
+    if lm.trained_head is None or sorted(lm.trained_labels) != sorted(labels):
+        return None
+    return lm.trained_head[[lm.trained_labels.index(label) for label in labels]]
 
 
 def words_for(recipe: Recipe, labels: Sequence[str]) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     n_validation: int = _setting(0, "validation rows; 0: all", low=0)
     n_test: int = _setting(0, "test rows; 0: all", low=0)
     stratified: Flag = _setting(False, "keep the class shares when taking a subset")
-    seed: int = _setting(42, "seed of splits, subsets, order and dropout", low=0)
+    seed: int = _setting(42, "seed of splits, subsets, order and dropout", low=0, high=2**32 - 1)
     method: Literal["lora", "full"] = _setting("lora", "lora: small adapters; full: all weights of the top")
     head: Literal["words", "random"] = _setting(
         "words", "words: start from the label words, calibrated; random: from noise"

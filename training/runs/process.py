@@ -32,7 +32,7 @@ from typing import Protocol
 
 import psutil
 
-from inference.common.errors import RunError, TweetTuneError
+from inference.common.errors import BaseError, RunError, TweetTuneError
 from inference.common.store import JsonObject, append_event, write_json
 from inference.common.wording import size
 from training.recipes import Recipe
@@ -167,10 +167,13 @@ def resume(run: Run, *, max_minutes: int = 0) -> None:
 
 
 def _check_room(run: Run, state: str) -> None:
+    from training.model.bases import check_named  # noqa: PLC0415  (not for those who only look at runs)
+
     try:
+        check_named(run.recipe.base)
         if unchecked := check_room(run.recipe, run.path):
             append_event(run.path / "events.jsonl", "note", text=unchecked)
-    except NotEnoughRoom as error:
+    except (NotEnoughRoom, BaseError) as error:
         if state == "queued":  # else it stays what it was, and can be resumed
             write_json(run.path / "status.json", {"state": "failed", "message": str(error)})
         raise
