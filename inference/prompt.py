@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from html.entities import codepoint2name
 
 from ftfy import bad_codecs
+from ftfy.chardata import CONTROL_CHARS
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -124,8 +125,11 @@ def _tidying(prompt: Prompt) -> list[normalizers.Normalizer]:
 
 def _mending() -> list[normalizers.Normalizer]:
     """Return what a normalizer can do of `inference.common.mend`: it knows no rule, only replacements."""
+    controls = "".join(map(chr, CONTROL_CHARS))  # U+FEFF and the like too
     return [
         normalizers.Replace("\0", " "),
+        normalizers.Replace(Regex("\x1b\\[[0-9;]*[A-Za-z]"), ""),  # a terminal's colours
+        normalizers.Replace(Regex(f"[{controls}]"), ""),
         normalizers.Replace(Regex(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)+"), "&"),
         *(normalizers.Replace(Regex(_forms(each)), each) for each in MENDED_ENTITIES + MENDED),
         normalizers.NFC(),
