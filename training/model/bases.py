@@ -21,6 +21,7 @@ from inference.artifact import ADAPTER_CONFIG, SHARDS, read_record
 from inference.common.errors import ArtifactError, BaseError
 from inference.common.hub import HubError, snapshot
 from inference.common.paths import cache_dir
+from inference.common.text import one_line
 
 GPT2 = "openai-community/gpt2"
 EMBEDDED = "embedded"
@@ -169,9 +170,8 @@ def _highest_id(folder: Path, name: str, config: dict[str, object]) -> int:
     try:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:
-        reason = " ".join(str(error).split())[:100]
         raise BaseError(
-            f"{name} has a tokenizer.json that can't be read ({reason}). Get it again."
+            f"{name} has a tokenizer.json that can't be read ({one_line(error, longest=100)}). Get it again."
         ) from error
     added = config.get("added_tokens_decoder")
     more = [int(number) for number in added if number.isdigit()] if isinstance(added, dict) else []
