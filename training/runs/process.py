@@ -170,9 +170,9 @@ def _check_room(run: Run, state: str) -> None:
     from training.model.bases import check_named  # noqa: PLC0415  (not for those who only look at runs)
 
     try:
-        check_named(run.recipe.base)
         if unchecked := check_room(run.recipe, run.path):
             append_event(run.path / "events.jsonl", "note", text=unchecked)
+        check_named(run.recipe.base)
     except (NotEnoughRoom, BaseError) as error:
         if state == "queued":  # else it stays what it was, and can be resumed
             write_json(run.path / "status.json", {"state": "failed", "message": str(error)})

@@ -6,7 +6,7 @@ import torch
 from inference.common.errors import BaseError, RecipeError
 from inference.prompt import Prompt
 from inference.trunk import pad_ids
-from training.model.bases import resolve_base
+from training.model.bases import Base, resolve_base
 from training.model.classifier import (
     LORA_TARGETS,
     add_lora,
@@ -156,5 +156,7 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path):
     with pytest.raises(BaseError, match=r"has no config\.json"):
         resolve_base(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(BaseError, match=r"has no weights"):
+        resolve_base(str(tmp_path))
     with pytest.raises(BaseError, match=r"can't be loaded"):
-        load_language_model(resolve_base(str(tmp_path)))
+        load_language_model(Base("torn", tmp_path, "local", "a test"))
