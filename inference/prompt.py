@@ -84,14 +84,16 @@ def with_limit(
 
 
 def opening_tokens(tokenizer: PreTrainedTokenizerFast) -> Tokens:
-    """Return what a tokenizer puts before each text by itself, such as <s>.
+    """Return the special tokens that a tokenizer puts before each text by itself, such as <s>.
 
-    What one puts behind it is not asked for: a language model has to go on from the prompt's end.
+    What one puts behind it is not asked for: a language model has to go on from the prompt's end. A prompt
+    that is in the tokenizer already is none of them.
     """
     whole = tokenizer("a")["input_ids"]
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     starts = [at for at in range(len(whole)) if whole[at : at + len(bare)] == bare]
-    ids = whole[: starts[0]] if starts else []
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    ids = [number for number in whole[: starts[0]] if number in special] if starts else []
     return list(zip(tokenizer.convert_ids_to_tokens(ids), ids, strict=True))
 
 
@@ -105,10 +107,12 @@ def continuing_tokens(backend: Tokenizer, text: str) -> Tokens:
 
 
 def _wrapped(backend: Tokenizer, prompt: Prompt, *, opening: Tokens) -> Tokenizer:
+    if bytes_alone := isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # a prompt before set it
     found = backend.encode(prompt.prefix, add_special_tokens=False)
     before = [*opening, *zip(found.tokens, found.ids, strict=True)]
     after = continuing_tokens(backend, prompt.suffix)
-    if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
+    if bytes_alone:
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     return Tokenizer.from_str(
         json.dumps(json.loads(backend.to_str()) | {"post_processor": _template(before, after)})

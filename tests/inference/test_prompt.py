@@ -87,6 +87,13 @@ def test_what_the_base_puts_before_a_text_stays_before_the_prompt(tiny_tokenizer
     assert len(long) == 24 and long[0] == 0 and long[-3:] == plain("")["input_ids"][-3:]
 
 
+def test_a_prompt_is_replaced_and_not_doubled(tiny_tokenizer):
+    own = with_template(tiny_tokenizer, "<|endoftext|> $A")
+    once = install_prompt(own, PROMPT, max_length=24)
+    again = install_prompt(install_prompt(own, Prompt("Post:", " =>"), max_length=24), PROMPT, max_length=24)
+    assert again("happy &lt;3")["input_ids"] == once("happy &lt;3")["input_ids"]
+
+
 def test_a_tokenizer_told_to_add_its_start_token_keeps_it(tiny_tokenizer, tmp_path):
     tiny_tokenizer.save_pretrained(tmp_path)
     own = GPT2Tokenizer.from_pretrained(tmp_path, add_bos_token=True)

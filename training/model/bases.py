@@ -163,7 +163,10 @@ def _check_base_weights(
             f'M.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})".'
         )
     lacking = ", ".join(sorted(needed - names)[:3])
-    raise BaseError(f"{name} has no weights: {lacking} is missing (found: {found}). Get the whole folder.")
+    raise BaseError(
+        f"{name} has no weights as safetensors: {lacking} is missing (found: {found}). Get the whole folder, "
+        "or save it again by Transformers."
+    )
 
 
 def _highest_id(folder: Path, name: str, config: dict[str, object]) -> int:

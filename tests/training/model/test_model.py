@@ -156,7 +156,7 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path):
     with pytest.raises(BaseError, match=r"has no config\.json"):
         resolve_base(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(BaseError, match=r"has no weights"):
+    with pytest.raises(BaseError, match=r"has no weights as safetensors"):
         resolve_base(str(tmp_path))
     with pytest.raises(BaseError, match=r"can't be loaded"):
         load_language_model(Base("torn", tmp_path, "local", "a test"))
