@@ -17,7 +17,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, try_to_load_from_cache
 from tokenizers import Tokenizer
 
-from inference.artifact import ADAPTER_CONFIG, SHARDS, read_record
+from inference.artifact import ADAPTER_CONFIG, SHARDS, model_of, read_record
 from inference.common.errors import ArtifactError, BaseError
 from inference.common.hub import HubError, snapshot
 from inference.common.paths import cache_dir
@@ -52,11 +52,11 @@ def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
         return _auto(api or HfApi())
     if wanted == EMBEDDED:
         return embedded_base("it was asked for")
+    if Path(wanted).exists() or "://" in wanted:  # a run's folder, an address of the Hub
+        wanted = model_of(wanted)
     folder = Path(wanted)
     if folder.exists():
         folder = folder.resolve()
-        if (folder / "recipe.toml").is_file():  # a run's
-            folder = folder / "artifact"
         check_base(folder, wanted)
         name = folder.parent.name if folder.name == "artifact" else folder.name
         return Base(name, folder, "local", "the folder was given")
