@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.common.errors import DataError
+from inference.common.errors import DataError, RunError
 from inference.live.review import LabelError, LabelStore
 from tests.support import REPOSITORY
 from tests.support.broken_runs import DAMAGES, KINDS, RECORDS, finished
@@ -15,7 +15,8 @@ from ui.live.review import Duels
 from ui.pushes import Publications
 from ui.state import Workbench, known_run, newest_artifact
 from ui.train.publish import finished as publishable
-from ui.train.tab import chosen_data, draw
+from ui.train.publish import order_of
+from ui.train.tab import act, chosen_data, draw
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -36,7 +37,11 @@ def test_a_broken_record_stops_no_page(kind, home):
             else:
                 state = known_run("bad").status().state
                 assert f"tt-state {state}" in panel and f"tt-state {state}" in runs
-                assert "can&#x27;t be used" in panel or state != "damaged", panel
+                if state == "damaged":
+                    assert "can&#x27;t be used" in panel
+                    for do in (lambda: act(workbench, "use", "bad"), lambda: order_of("bad", "ada/x")):
+                        with pytest.raises(RunError, match="The run bad is damaged"):
+                            do()
             assert newest_artifact() in {str(run.artifact) for run in (good, bad)}
             assert "good" in publishable()
         path.rmdir()

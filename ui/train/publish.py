@@ -123,6 +123,7 @@ def order_of(
     if not run_id:
         raise RunError("No run was chosen. Choose a finished run to publish.")
     run = known_run(run_id)
+    run.check()
     if run.status().state != "finished":
         raise RunError(f"The run {run.id} is not finished, so it has no model yet. Wait, or resume it.")
     if not (repo_id or "").strip():

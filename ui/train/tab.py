@@ -139,6 +139,7 @@ def act(workbench: Workbench, action: str, run_id: str) -> None:
             _refuse_second()
             resume(run, max_minutes=workbench.settings.max_run_minutes)
     elif action == "use":
+        run.check()
         if run.status().state != "finished":
             raise RunError(f"The run {run.id} is not finished, so it has no model yet. Wait, or resume it.")
         workbench.use(str(run.artifact))

@@ -6,12 +6,10 @@ run_panel(view, now=time.time())     # the same as HTML
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from inference.common.errors import TweetTuneError
 from training.evaluate.scores import Evaluation
 from training.runs.records import Status
 from training.runs.run import ACTIVE, RESUMABLE, Run
@@ -75,13 +73,6 @@ class RunView:
         return tuple((float(event["step"]), float(event[key])) for event in self.validation if key in event)
 
 
-def read_evaluation(run: Run) -> Evaluation | None:
-    """Return a run's evaluation, None when there is none or it is torn."""
-    with suppress(TweetTuneError):
-        return run.evaluation()
-    return None
-
-
 def read_run(run: Run) -> RunView:
     """Read a run's status and events; a torn file counts as not written yet."""
     try:
@@ -89,7 +80,7 @@ def read_run(run: Run) -> RunView:
     except OSError:
         return RunView(run, run.status())
     read = _read(run, stamp.st_mtime_ns, stamp.st_size)
-    return replace(read, status=run.status(), evaluation=read_evaluation(run))
+    return replace(read, status=run.status(), evaluation=run.evaluation())
 
 
 @lru_cache(maxsize=32)
@@ -290,7 +281,7 @@ def _action(run: Run, loaded: bool, may: bool) -> str:
 
 
 def _run_row(run: Run, chosen: bool, now: float, action: str) -> str:
-    status, evaluation = run.status(), read_evaluation(run)
+    status, evaluation = run.status(), run.evaluation()
     tuned = evaluation.tuned if evaluation else None
     accuracy = score_text(tuned.scores.accuracy) if tuned else "–"
     show = button(short_name(run.id), action="show", value=run.id, css="link", about=run.id)
