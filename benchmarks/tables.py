@@ -19,6 +19,7 @@ from typing import Any
 
 from inference import cli as inference_cli
 from inference.common.wording import percent
+from inference.tables.formats import FORMATS
 from training.cli import main as training_cli
 from training.recipes import available_recipes, settings
 from ui.account import settings as owners_settings
@@ -163,6 +164,12 @@ def space_settings() -> str:
     return markdown(["Space variable", "default", "what it sets"], rows)
 
 
+def formats() -> str:
+    """Return the table of the types of files that are read."""
+    rows = [[f"`{name}`", known.title, "yes" if known.writer else ""] for name, known in FORMATS.items()]
+    return markdown(["file", "what it holds", "`score` writes it too"], rows)
+
+
 def options() -> str:
     """Return the table of all commands' arguments and options, those with the same help in one row."""
     found: dict[tuple[str, str], list[str]] = {}
@@ -233,6 +240,7 @@ def scale() -> str:
 FROM_CODE: dict[str, Callable[[], str]] = {
     "recipes": recipes,
     "settings": recipe_settings,
+    "formats": formats,
     "options": options,
     "space": space_settings,
     "scale": scale,

@@ -18,6 +18,7 @@ from inference.export import command as export
 from inference.live import command as live
 from inference.scoring import command as score
 from inference.serving import command as serve
+from inference.tables.rows import kind_of, plain_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +35,10 @@ def parser() -> argparse.ArgumentParser:
     classify.add_argument(
         "text", nargs="*", metavar="TEXT", help="texts (default: standard input, one a line)"
     )
-    classify.add_argument("--file", type=Path, metavar="F", help="a file of texts, one a line, in UTF-8")
+    classify.add_argument("--file", type=Path, metavar="F", help="a file of texts: one a line, or a table")
+    classify.add_argument(
+        "--text-column", metavar="NAME", default="", help="column of the texts (default: found by name)"
+    )
     classify.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
     classify.add_argument("--json", action="store_true", help="print one JSON object")
     classify.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -46,11 +50,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _classify(given: argparse.Namespace) -> int:
-    texts = _texts(given)
+    texts, problems, notes = _texts(given)
+    for note in notes:
+        sys.stderr.write(f"{note}\n")
+    if not texts and problems:
+        raise PredictionError(f"{given.file} holds no text to classify. {_left_out(problems, 0)}")
     from inference.classifier import Classifier
 
     classifier = Classifier.load(given.model, engine=given.engine)
     predictions = classifier.predict(texts)
+    if problems:
+        sys.stderr.write(_left_out(problems, len(texts)) + "\n")
     if given.json:
         rows = [{"text": text, **asdict(found)} for text, found in zip(texts, predictions, strict=True)]
         record = {"model": classifier.name_or_path, "labels": classifier.labels, "predictions": rows}
@@ -65,22 +75,26 @@ def _classify(given: argparse.Namespace) -> int:
     return 0
 
 
-def _texts(given: argparse.Namespace) -> list[str]:
+def _texts(given: argparse.Namespace) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """Return the texts, why each row of the file that has none is left out, and how it was understood."""
     if given.text and given.file:
         raise PredictionError("Texts and --file were both given. Give one of them.")
     if given.text:
         _ask_about_files(given.text)
-        return [as_typed(text) for text in given.text]
-    if not given.file and sys.stdin.isatty():
+        return [as_typed(text) for text in given.text], [], ()
+    if given.file:
+        from inference.tables.formats import FORMATS, open_texts
+
+        plain = kind_of(given.file) not in FORMATS and given.file.is_file()
+        table = None if plain else open_texts(given.file, text_column=given.text_column)
+        if table:
+            chunks = list(table.chunks())
+            problems = [problem for chunk in chunks for problem in chunk.problems if problem is not None]
+            return [text for chunk in chunks for text in chunk.good_texts], problems, table.reader.notes
+    elif sys.stdin.isatty():
         raise PredictionError("No text was given. Give texts, --file F, or text on standard input.")
-    try:
-        content = given.file.read_bytes() if given.file else sys.stdin.buffer.read()
-        return _lines(content.decode("utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        where = given.file or "Standard input"
-        raise PredictionError(
-            f"{where} can't be read as UTF-8 text ({error}). Mend or convert it."
-        ) from error
+    content = given.file.read_bytes() if given.file else sys.stdin.buffer.read()
+    return plain_lines(content, str(given.file or "Standard input")), [], ()
 
 
 def _ask_about_files(texts: Sequence[str]) -> None:
@@ -94,7 +108,6 @@ def _ask_about_files(texts: Sequence[str]) -> None:
             )
 
 
-def _lines(content: str) -> list[str]:
-    """Return the lines; `str.splitlines` would also cut at U+2028 and its like, which stand inside tweets."""
-    lines = content.replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
+def _left_out(problems: list[str], good: int) -> str:
+    n = len(problems)
+    return f"{n:,} of {n + good:,} rows are left out (the first: {problems[0]})."

@@ -30,7 +30,7 @@ from inference.engine.parity import FLOAT32, INT8, PROBES, STANDARD, Array, Pari
 from inference.export.network import Form, Prefix, build_network, weight_bits
 from inference.export.smoothing import largest_inputs, smooth
 from inference.export.weights import read_weights
-from inference.tables.rows import json_lines
+from inference.tables.objects import json_lines
 from inference.trunk import backbone_of, pad_ids
 
 LEAST_TEXTS = 100

@@ -23,17 +23,21 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     score = commands.add_parser(
         "score",
         help="score a file",
-        description="Score a file: every row of CSV, TSV, JSONL or Parquet gets a label. "
+        description="Score a file: every row gets a label. "
         "A run that was killed goes on when the same command is given again.",
     )
     score.add_argument(
-        "input", metavar="IN", type=Path, help="a .csv, .tsv, .jsonl (or .gz of them) or .parquet file"
+        "input", metavar="IN", type=Path, help="a file of any type in docs/training.md, such as .csv"
     )
     score.add_argument(
         "--model", metavar="M", required=True, help="an artifact's folder, a run, or a Hub repository"
     )
     score.add_argument(
-        "--output", metavar="OUT", type=Path, required=True, help="the file to write, of any of these types"
+        "--output",
+        metavar="OUT",
+        type=Path,
+        required=True,
+        help="the file to write: CSV, TSV, JSONL or Parquet",
     )
     score.add_argument(
         "--text-column", metavar="NAME", default="", help="column of the texts (default: found by name)"
@@ -78,11 +82,17 @@ def _score(given: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. Run the same command again: it goes on from the last whole part.\n")
         return INTERRUPTED
+    for note in summary.notes:
+        sys.stderr.write(f"{note}\n")
     if given.json:
         print_json(asdict(summary))
     else:
         sys.stdout.write(f"{summary.sentence}\n")
-    return 0
+    if summary.nothing_scored:
+        sys.stderr.write(
+            f"Every row is bad, so nothing was scored; the column {summary.new_columns[-1]!r} says why.\n"
+        )
+    return int(summary.nothing_scored)
 
 
 def _positive(word: str) -> int:

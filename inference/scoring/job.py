@@ -13,13 +13,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from inference.common.errors import TweetTuneError
-from inference.tables.formats import check_format, open_texts
+from inference.tables.formats import check_format, is_saved, open_texts
+from inference.tables.parquet import arrow_files
 from inference.tables.rows import CHUNK_CHARACTERS, CHUNK_ROWS, TextTable, kind_of, reading
 
 RAY = "ray"
 HEAD_BYTES = 1_048_576
 MODEL_FILES = ("config.json", "tokenizer.json", "*.safetensors", "onnx/packed*", "onnx/parity.json")
-READER = 2
+READER = 3
 """Counts up when the same file is read as other rows: parts of both must not be mixed."""
 
 
@@ -51,7 +52,8 @@ def open_input(job: ScoringJob) -> TextTable:
     for path in (job.input, job.output):
         if str(path) == "-":
             raise ScoringError("Standard input and output can't be resumed; give the names of files.")
-        check_format(path)
+        if path == job.output or not is_saved(path):
+            check_format(path, write=path == job.output)
     if job.output.is_dir():
         raise ScoringError(f"{job.output} is a folder; give the name of a file to write.")
     if job.output.exists() and not job.overwrite:
@@ -73,16 +75,21 @@ def made_from(job: ScoringJob, table: TextTable, *, engine: str, folder: Path | 
 
     `folder`: where the model lies; of one from the Hub the commit that was fetched.
     """
-    with reading(job.input), job.input.open("rb") as file:
+    files = arrow_files(job.input)
+    with reading(job.input), files[0].open("rb") as file:
         head = sha256(file.read(HEAD_BYTES)).hexdigest()
-        stat = job.input.stat()
+        stats_read = [found.stat() for found in files]
     model: object = job.model
     if folder:
         files = sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern))
         stats = {str(path.relative_to(folder)): path.stat() for path in files}
         model = {name: [found.st_size, found.st_mtime_ns] for name, found in stats.items()}
     return {
-        "input": {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "sha256_of_first_mib": head},
+        "input": {
+            "bytes": sum(stat.st_size for stat in stats_read),
+            "modified_ns": max(stat.st_mtime_ns for stat in stats_read),
+            "sha256_of_first_mib": head,
+        },
         "model": model,
         "engine": engine,
         "options": {

@@ -94,14 +94,24 @@ class ScoringSummary:
     model: str
     text_column: str
     new_columns: tuple[str, ...]
+    first_problem: str = ""
+    """Why the first bad row that this run met is bad."""
+    notes: tuple[str, ...] = ()
+    """How the input was understood, where that is not plain."""
+
+    @property
+    def nothing_scored(self) -> bool:
+        """Whether there are rows, and all of them are bad."""
+        return self.rows > 0 and self.bad == self.rows
 
     @property
     def sentence(self) -> str:
         """All of it for people, in one line."""
         before = f" ({self.rows_from_before:,} from before)" if self.rows_from_before else ""
+        first = f" (the first: {self.first_problem})" if self.first_problem else ""
         return (
-            f"{self.output}: {self.rows:,} rows{before}, {self.bad:,} bad, {self.truncated:,} truncated; "
-            f"{self.rows_per_s:,.1f} rows/s with {self.engine}."
+            f"{self.output}: {self.rows:,} rows{before}, {self.bad:,} bad{first}, {self.truncated:,} "
+            f"truncated; {self.rows_per_s:,.1f} rows/s with {self.engine}."
         )
 
 
@@ -162,7 +172,7 @@ def score(job: ScoringJob, table: TextTable, progress: Progress) -> ScoringSumma
             classified = _classify_on_ray(job, classifier, table, chunks, parts.done)
         else:
             classified = classify_here(classifier, progress, chunks)
-        _write_all(classified, columns, writer, parts, progress)
+        problem = _write_all(classified, columns, writer, parts, progress)
         parts.finish(writer.join)
         seconds = time.monotonic() - start
     return ScoringSummary(
@@ -177,6 +187,8 @@ def score(job: ScoringJob, table: TextTable, progress: Progress) -> ScoringSumma
         model=job.model,
         text_column=table.text_column,
         new_columns=tuple(columns.types),
+        first_problem=problem,
+        notes=table.reader.notes,
     )
 
 
@@ -222,8 +234,12 @@ def _classify_on_ray(
 
 def _write_all(
     classified: Classified, columns: ScoreColumns, writer: TableWriter, parts: Parts, progress: Progress
-) -> None:
-    """Write a part for each chunk, in a thread, while the next is being classified."""
+) -> str:
+    """Write a part for each chunk, in a thread, while the next is being classified.
+
+    Returns why the first bad row is bad, "" if none is.
+    """
+    first_problem = ""
 
     def write(chunk: TextChunk, predictions: Predictions) -> None:
         cut = sum(prediction is not None and prediction.truncated for prediction in predictions)
@@ -238,7 +254,9 @@ def _write_all(
             if last:
                 last.result()
             last = pool.submit(write, chunk, predictions)
+            first_problem = first_problem or next(filter(None, chunk.problems), "")
             rows += len(predictions)
             progress.update(rows=rows, share=chunk.rows.share_read)
         if last:
             last.result()
+    return first_problem

@@ -11,31 +11,46 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inference.common.errors import DataError
-from inference.tables.columns import pick_column
 from inference.tables.delimited import DelimitedReader, DelimitedWriter
 from inference.tables.jsonl import JsonlReader, JsonlWriter
-from inference.tables.parquet import ParquetReader, ParquetWriter
+from inference.tables.parquet import ArrowReader, ParquetReader, ParquetWriter
 from inference.tables.rows import TableReader, TextTable, gzipped, kind_of, reading
 from inference.tables.write import TableWriter
 
 
 class Format(NamedTuple):
-    """What reads a format, and what writes it."""
+    """What a format is, what reads it, and what writes it, if anything does."""
 
+    title: str
     reader: type[TableReader]
-    writer: type[TableWriter]
+    writer: type[TableWriter] | None
 
 
+_TABS = "cells with tabs between them; a quote within a text is a quote"
 FORMATS: Mapping[str, Format] = {
-    ".csv": Format(DelimitedReader, DelimitedWriter),
-    ".tsv": Format(DelimitedReader, DelimitedWriter),
-    ".jsonl": Format(JsonlReader, JsonlWriter),
-    ".parquet": Format(ParquetReader, ParquetWriter),
+    ".csv": Format(
+        "cells with commas, semicolons, tabs or bars between them", DelimitedReader, DelimitedWriter
+    ),
+    ".tsv": Format(_TABS, DelimitedReader, DelimitedWriter),
+    ".jsonl": Format("JSON lines: an object, or an array of them, a line", JsonlReader, JsonlWriter),
+    ".parquet": Format("Parquet", ParquetReader, ParquetWriter),
+    ".tab": Format(_TABS, DelimitedReader, DelimitedWriter),
+    ".txt": Format("a text a line; with tabs, cells", DelimitedReader, None),
+    ".ndjson": Format("JSON lines", JsonlReader, JsonlWriter),
+    ".json": Format(
+        "an array of objects, a page of an answer, what pandas writes, or JSON lines", JsonlReader, None
+    ),
+    ".js": Format("a Twitter archive (`tweets.js`)", JsonlReader, None),
+    ".arrow": Format("Arrow; also the folder of `datasets.Dataset.save_to_disk`", ArrowReader, None),
 }
+WRITTEN = tuple(ending for ending, known in FORMATS.items() if known.writer)
+_PACKED = (".parquet", ".arrow")
 
 
 def open_table(path: Path) -> TableReader:
     """Look at a table. Raises DataError when it can't be read."""
+    if is_saved(path):
+        return ArrowReader(path)
     check_format(path)
     with reading(path):
         if not path.exists():
@@ -47,28 +62,42 @@ def open_table(path: Path) -> TableReader:
     return FORMATS[kind_of(path)].reader(path)
 
 
+def is_saved(path: Path) -> bool:
+    """Whether a path is the folder that `datasets.Dataset.save_to_disk` wrote: a table."""
+    try:
+        return (path / "state.json").is_file()
+    except OSError:
+        return False
+
+
 def open_texts(path: Path, *, text_column: str = "", key: str = "") -> TextTable:
     """Look at a table of texts; `key`: keep this column alone. Raises DataError when there is none."""
     reader = open_table(path)
-    text = pick_column(reader.names, "text", given=text_column, where=path.name)
-    kept = (pick_column(reader.names, "key", given=key, where=path.name),) if key else reader.names
+    text = reader.pick("text", given=text_column)
+    kept = (reader.pick("key", given=key),) if key else tuple(dict.fromkeys((*reader.names, text)))
     return TextTable(reader, text, kept)
 
 
 def open_writer(out: Path, table: TextTable, new: Mapping[str, type]) -> TableWriter:
-    """Return what writes the format of `out`."""
-    return FORMATS[kind_of(out)].writer(out, table, new)
+    """Return what writes the format of `out`. Raises DataError when nothing does."""
+    check_format(out, write=True)
+    writer = FORMATS[kind_of(out)].writer
+    assert writer  # checked above
+    return writer(out, table, new)
 
 
-def check_format(path: Path) -> None:
-    """Raise DataError when a file's name says that it can't be read or written."""
-    if kind_of(path) not in FORMATS:
-        ending = path.suffix or "no ending"
+def check_format(path: Path, *, write: bool = False) -> None:
+    """Raise DataError when a file's name says that it can't be read, or written."""
+    kind, endings = kind_of(path), WRITTEN if write else tuple(FORMATS)
+    if kind not in endings:
+        what = "written" if kind in FORMATS else "read or written"
         raise DataError(
-            f"{path.name} is of a type that can't be read or written ({ending}); use {', '.join(FORMATS)}."
+            f"{path.name} is of a type that can't be {what} ({path.suffix or 'no ending'}); "
+            f"use {', '.join(endings)}."
         )
-    if gzipped(path) and kind_of(path) == ".parquet":
-        raise DataError(f"{path.name} is Parquet, which is packed inside already; leave out the .gz.")
+    if gzipped(path) and kind in _PACKED:
+        title = FORMATS[kind].title.split(";")[0]
+        raise DataError(f"{path.name} is {title}, which is packed inside already; leave out the .gz.")
 
 
 def _neighbours(path: Path) -> str:

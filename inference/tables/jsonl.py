@@ -1,6 +1,6 @@
-"""JSONL, one object a line. Rows may have different keys; the columns are all keys of the file.
+"""JSON, an object a row. Rows may have different keys; the columns are all keys of the file.
 
-A line that holds no object is a bad row. Blank lines are no rows.
+A line that holds no object is a bad row. Blank lines are no rows. Nested values may be picked by their path.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,22 +11,24 @@ import pyarrow as pa
 
 from inference.common.errors import DataError
 from inference.common.text import decoded
-from inference.tables.columns import unique
+from inference.tables.columns import LABEL_COLUMNS, unique
+from inference.tables.objects import JsonLine, at_path, objects
 from inference.tables.rows import (
     BadRow,
     Chunk,
-    JsonLine,
     TableReader,
     TextChunk,
     bundled,
     lines_of,
-    parsed_lines,
     read_head,
     readable,
 )
 from inference.tables.write import TextWriter, Value, as_json, plain_value
 
 MAX_COLUMNS = 1_000
+_LOOKED_INTO = 2_000  # rows whose nested values are looked at
+_DEEPEST = 5
+_WHOLE = {"text": ("note_tweet", "extended_tweet")}  # where X keeps all of a long post's text
 _TYPES = {
     frozenset({"text"}): pa.string(),
     frozenset({"whole"}): pa.int64(),
@@ -47,8 +49,9 @@ class JsonlChunk(Chunk):
 
     def column(self, name: str) -> list[object]:
         """Return the values of a column, None where a row lacks the key."""
-        key = self.keys[name]
-        return [line.row.get(key) for line in self.lines]
+        *parents, key = [self.keys[name]] if name in self.keys else name.split(".")
+        rows = [at_path(line.row, parents) for line in self.lines] if parents else [x.row for x in self.lines]
+        return [_value(row, key) for row in rows]
 
     def plain(self, name: str) -> list[object]:
         """Return the values with texts decoded; JSON can hold half of a surrogate pair."""
@@ -56,7 +59,7 @@ class JsonlChunk(Chunk):
 
 
 class JsonlReader(TableReader):
-    """A JSONL file. Its keys are gathered by reading it once."""
+    """A file of JSON objects. Its keys are gathered by reading it once."""
 
     advice = "JSONL has one object a line"
 
@@ -65,10 +68,13 @@ class JsonlReader(TableReader):
         if not read_head(path).text.strip():
             raise DataError(f"{path.name} is empty; it must hold one JSON object a line.")
         kinds: dict[str, set[str]] = {}
+        nested: dict[str, str] = {}
         with lines_of(path) as lines:
-            for line in parsed_lines(lines.line):
+            for count, line in enumerate(objects(path, lines)):
                 for key, value in line.row.items():
                     kinds.setdefault(key, set()).update(_kind(value))
+                    if count < _LOOKED_INTO and isinstance(value, dict | list):
+                        _look_into(value, key, nested)
                 if len(kinds) > MAX_COLUMNS:
                     break
         if len(kinds) > MAX_COLUMNS:
@@ -80,11 +86,14 @@ class JsonlReader(TableReader):
         self.names = unique(map(readable, kinds))
         self._keys = dict(zip(self.names, kinds, strict=True))
         self._kinds = dict(zip(self.names, kinds.values(), strict=True))
+        texts = [name for name in self.names if "text" in self._kinds[name]]
+        texts += [path for path, kind in nested.items() if kind == "text"]
+        self.more = {"text": texts or self.names, "label": (*self.names, *nested)}
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the lines that are not blank."""
         with lines_of(self.path) as lines:
-            for found in bundled((line, len(line.raw)) for line in parsed_lines(lines.line)):
+            for found in bundled((line, len(line.raw)) for line in objects(self.path, lines)):
                 bad = {
                     place: BadRow(line.number, line.problem, line.raw)
                     for place, line in enumerate(found)
@@ -96,7 +105,10 @@ class JsonlReader(TableReader):
 
     def schema(self, names: Sequence[str]) -> pa.Schema:
         """A column of one kind of value has its type; mixed and nested values are written as JSON text."""
-        return pa.schema([(name, _TYPES.get(frozenset(self._kinds[name]), pa.string())) for name in names])
+        kinds = [frozenset(self._kinds.get(name, {"text"})) for name in names]
+        return pa.schema(
+            [(name, _TYPES.get(kind, pa.string())) for name, kind in zip(names, kinds, strict=True)]
+        )
 
 
 class JsonlWriter(TextWriter):
@@ -106,7 +118,8 @@ class JsonlWriter(TextWriter):
         """Yield the rows."""
         more = [dict(zip(self.new, values, strict=True)) for values in new]
         kept = self.table.kept
-        if not isinstance(rows := chunk.rows, JsonlChunk) or kept != self.table.reader.names:
+        names = self.table.reader.names
+        if not isinstance(rows := chunk.rows, JsonlChunk) or kept[: len(names)] != names:
             for cells, added in zip(rows.cells(kept, self.table.text_column), more, strict=True):
                 yield as_json({**dict(zip(kept, cells, strict=True)), **added}) + "\n"
             return
@@ -118,6 +131,34 @@ class JsonlWriter(TextWriter):
             else:
                 plain = {key: plain_value(value) for key, value in line.row.items()}
                 yield as_json({**plain, **added}) + "\n"
+
+
+def _value(row: object, key: str) -> object:
+    """Return what an object has under a key; of a long post of X the whole text."""
+    for longer in _WHOLE.get(key, ()):
+        whole = at_path(row, [longer, "full_text"]) or at_path(row, [longer, "text"])
+        if isinstance(whole, str):
+            return whole
+    return at_path(row, [key])
+
+
+def _look_into(value: object, path: str, found: dict[str, str], *, many: bool = False) -> None:
+    """Gather the paths of texts and numbers, of those through lists only where labels may stand."""
+    if path.count(".") >= _DEEPEST or len(found) >= MAX_COLUMNS:
+        return
+    if isinstance(value, list):
+        for item in value[:1]:
+            _look_into(item, path, found, many=True)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _look_into(inner, f"{path}.{key}", found, many=many)
+    elif "." in path and value is not None and isinstance(value, str | int | float):
+        last = path.rpartition(".")[2]
+        label = path in LABEL_COLUMNS or (path.startswith("responses.") and last == "value")
+        if not many:
+            found.setdefault(path, "text" if isinstance(value, str) else "label")
+        elif label:
+            found.setdefault(path, "label")
 
 
 def _kind(value: object) -> set[str]:

@@ -1,5 +1,6 @@
-"""Parquet, a few thousand rows at a time. Column types and the file's metadata are kept."""
+"""Parquet and Arrow, a few thousand rows at a time. Column types and the file's metadata are kept."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,17 +64,76 @@ class ParquetReader(TableReader):
         done = 0
         with _sound(self.path), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(CHUNK_ROWS):
-                rows = batch.num_rows  # of long texts fewer: a chunk is bounded as those of other formats are
-                if (size := batch.nbytes) > CHUNK_CHARACTERS:
-                    rows = -(-rows * CHUNK_CHARACTERS // size)
-                for start in range(0, batch.num_rows, rows):
-                    part = batch.slice(start, rows)
+                for part in _bounded(batch):
                     done += part.num_rows
                     yield ParquetChunk(n=part.num_rows, share_read=done / self._n, batch=part)
 
     def schema(self, names: Sequence[str]) -> pa.Schema:
         """The file's own schema, its metadata included."""
         return pa.schema([self._schema.field(name) for name in names], self._schema.metadata)
+
+
+class ArrowReader(TableReader):
+    """An Arrow file or stream, or the folder of such files that `datasets.Dataset.save_to_disk` writes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._files = arrow_files(path)
+        with reading(path):
+            self._sizes = [file.stat().st_size for file in self._files]
+        with _sound(path), pa.memory_map(str(self._files[0])) as raw:
+            self._schema = _opened(raw).schema
+        self.names = tuple(self._schema.names)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the rows; the files are mapped, so that little of them is in memory at once."""
+        done, total = 0, max(1, sum(self._sizes))
+        for file, size in zip(self._files, self._sizes, strict=True):
+            with _sound(self.path), pa.memory_map(str(file)) as raw:
+                opened = _opened(raw)
+                n = getattr(opened, "num_record_batches", None)
+                batches = opened if n is None else map(opened.get_batch, range(n))
+                for batch in batches:
+                    share = min(1.0, (done + raw.tell()) / total)
+                    for start in range(0, batch.num_rows, CHUNK_ROWS):
+                        for part in _bounded(batch.slice(start, CHUNK_ROWS)):
+                            yield ParquetChunk(n=part.num_rows, share_read=share, batch=part)
+            done += size
+
+    def schema(self, names: Sequence[str]) -> pa.Schema:
+        """The file's own schema, its metadata included."""
+        return pa.schema([self._schema.field(name) for name in names], self._schema.metadata)
+
+
+def arrow_files(path: Path) -> list[Path]:
+    """Return the data files of a saved data set's folder, or the file itself. Raises DataError."""
+    if not path.is_dir():
+        return [path]
+    with reading(path):
+        try:
+            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            files = [path / Path(entry["filename"]).name for entry in state["_data_files"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is not a sound saved data set (state.json); save it again.") from error
+    missing = [file.name for file in files if not file.is_file()]
+    if missing or not files:
+        raise DataError(f"{path} lacks data files ({', '.join(missing) or 'all'}); get the whole folder.")
+    return files
+
+
+def _opened(raw: pa.NativeFile) -> pa.RecordBatchStreamReader | pa.RecordBatchFileReader:
+    start = raw.read(6)
+    raw.seek(0)
+    return pa.ipc.open_file(raw) if start == b"ARROW1" else pa.ipc.open_stream(raw)
+
+
+def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cut a batch of long texts into smaller ones: a chunk is bounded as those of other formats are."""
+    rows = batch.num_rows
+    if (size := batch.nbytes) > CHUNK_CHARACTERS:
+        rows = -(-rows * CHUNK_CHARACTERS // size)
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
 
 
 class ParquetWriter(TableWriter):
@@ -143,4 +203,5 @@ def _sound(path: Path) -> Iterator[None]:
             yield
     except pa.ArrowException as error:
         reason = str(error).split("\n", 1)[0].rstrip(".")
-        raise DataError(f"{path.name} is not a sound Parquet file ({reason}); write it again.") from error
+        kind = "Parquet" if path.suffix.lower() == ".parquet" else "Arrow"
+        raise DataError(f"{path.name} is not a sound {kind} file ({reason}); write it again.") from error

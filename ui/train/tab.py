@@ -24,7 +24,7 @@ from inference.common.errors import DataError, RunError
 from inference.common.names import read_id
 from inference.common.paths import cache_dir
 from inference.common.store import JsonObject, write_bytes
-from inference.tables.columns import pick_column
+from inference.tables.rows import ENDINGS
 from training.recipes import Recipe, available_recipes, change, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import ACTIVE, Run, create_run, list_runs, running
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
 ACTIONS = ("cancel", "resume", "use", "delete")
-_UPLOADS = (".csv", ".tsv", ".jsonl", ".parquet")
+_UPLOADS = (*ENDINGS, ".gz")
 _ALIKE = 4.0  # times as much work, at the most, for a run to tell how long another one takes
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
 
@@ -102,12 +102,13 @@ def columns_of(file: str) -> tuple[tuple[str, ...], str, str]:
     found: dict[str, str] = {}
     for kind in ("text", "label"):
         with suppress(DataError):
-            found[kind] = pick_column(table.names, kind, where="")  # type: ignore[arg-type]
+            found[kind] = table.pick(kind, where="")  # type: ignore[arg-type]
     longest = max(columns, key=lambda name: sum(map(len, columns[name])))
     text_column = found.get("text") or longest
     others = [name for name in columns if name != text_column and len(set(columns[name])) > 1]
     fewest = min(others, key=lambda name: len(set(columns[name])), default="")
-    return table.names, text_column, found.get("label") or fewest
+    names = tuple(dict.fromkeys((*table.names, *found.values())))  # nested values too
+    return names, text_column, found.get("label") or fewest
 
 
 def look_at(recipe: Recipe) -> "Preview":

@@ -5,8 +5,8 @@
     list(replay.posts(Event()))
 
 The rate may be changed while it streams. Given posts come in a shuffled order, those of a file in theirs: a
-recording, other JSON lines, CSV or TSV, Parquet, or plain text with one post a line. Knows nothing about
-splits: whoever makes one passes held-out posts, so that no model has seen them.
+recording, or any table that `inference.tables` reads. Knows nothing about splits: whoever makes one passes
+held-out posts, so that no model has seen them.
 """
 
 import random
@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from inference.common.errors import DataError, FeedError
-from inference.common.text import decoded
+from inference.common.store import JsonObject
 from inference.live.errors import SourceBadQuery
 from inference.live.post import Post, clean, link, moment
 from inference.live.sources.base import SourceStatus
-from inference.tables.rows import json_lines, kind_of, lines_of, read_head
+from inference.tables.columns import SEVERAL, labels_of
+
+if TYPE_CHECKING:
+    from inference.tables.rows import TableReader, TextChunk
 
 MAX_RATE_PER_S = 1000.0
 _LONGEST_WAIT_S = 0.25  # so that a change of the rate takes effect while a slow one waits
@@ -55,12 +58,13 @@ class Replay:
         seed: int = 42,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[Event, float], bool] = Event.wait,
+        reason: str = "",
     ) -> None:
         """Take the posts to stream; raise FeedError when there are none or the rate can't be kept.
 
         A rate of None means as fast as possible. They are streamed `rounds` times, with ids that end in "/2"
         in the second round. `wait(stop, seconds)` sleeps until the time is over or `stop` is set, and returns
-        whether it is set.
+        whether it is set. `reason`: what its status says beside the state.
         """
         if not posts:
             raise FeedError("There is nothing to replay: no post was found. Choose data with a test split.")
@@ -70,6 +74,7 @@ class Replay:
         self._rounds = rounds
         self._clock = clock
         self._wait = wait
+        self._reason = reason
         self.status = SourceStatus()
         self.set_rate(rate_per_s)
 
@@ -82,10 +87,13 @@ class Replay:
         label_column: str = "label",
         **options: Unpack[ReplayOptions],
     ) -> Self:
-        """Replay a recording or a file of texts; see `posts_of_file`. Raises FeedError like it."""
-        posts = posts_of_file(path, text_column=text_column, label_column=label_column)
+        """Replay a recording or a file of texts; see `posts_of_file`. Raises FeedError like it.
+
+        What was left out, and how the file was understood, stands in the status.
+        """
+        posts, notes = _read(Path(path), text_column, label_column)
         settings: ReplayOptions = {"shuffle": False, **options}
-        return cls(posts, **settings)
+        return cls(posts, reason=" ".join(notes), **settings)
 
     def set_rate(self, rate_per_s: float | None) -> None:
         """Change the number of posts a second, None for no limit; raise FeedError when it is not in reach."""
@@ -99,7 +107,7 @@ class Replay:
     def posts(self, stop: Event) -> Iterator[Post]:
         """Yield each post, in time with the rate; return when `stop` is set."""
         last, read = self._clock(), 0
-        self.status = SourceStatus("connected")
+        self.status = SourceStatus("connected", self._reason)
         for post in self._all():
             while (left_s := last + self._interval_s() - self._clock()) > 0:
                 if self._wait(stop, min(left_s, _LONGEST_WAIT_S)):
@@ -108,9 +116,9 @@ class Replay:
                 break
             last = max(last + self._interval_s(), self._clock() - _CATCH_UP_S)
             read += 1
-            self.status = SourceStatus("connected", read=read)
+            self.status = SourceStatus("connected", self._reason, read=read)
             yield post
-        self.status = SourceStatus("ended", read=read)
+        self.status = SourceStatus("ended", self._reason, read=read)
 
     def _interval_s(self) -> float:
         return 1 / self.rate_per_s if self.rate_per_s else 0.0
@@ -126,71 +134,82 @@ def posts_of_file(path: str | Path, *, text_column: str = "", label_column: str 
     """Return the posts of a file, in their order. Rows without a text are left out.
 
     The column of texts is found by its name, as `python -m inference score` finds it; the column of true
-    labels may be missing. In JSON lines they are always "text" and "true_label", or "label".
+    labels may be missing. In a recording of ours they are always "text" and "true_label".
     Raises SourceBadQuery when the file can't be read, is of an unknown kind, or has no texts.
     """
-    file = Path(path)
+    return _read(Path(path), text_column, label_column)[0]
+
+
+def _read(path: Path, text_column: str, label_column: str) -> tuple[list[Post], list[str]]:
+    """Return the posts of a file, and sentences on what was left out and how it was understood."""
+    from inference.tables.formats import open_table, open_texts  # noqa: PLC0415  (pyarrow takes a while)
+
+    posts: list[Post] = []
+    problems: list[str] = []
+    rows = 0
     try:
-        if kind_of(file) == ".jsonl":
-            return _recorded(file)
-        rows = _lines(file) if kind_of(file) == ".txt" else _table(file, text_column, label_column)
-        return [
-            Post(f"{file.name.split('.')[0]}-{number}", clean(text), label=label, source="replay")
-            for number, (text, label) in enumerate(rows, 1)
-            if text and text.strip()
-        ]
+        reader = open_table(path)
+        recorded = "true_label" in reader.names and "probability" in reader.names
+        if recorded and "text" not in reader.names:
+            count = sum(chunk.n for chunk in reader.chunks())
+            raise SourceBadQuery(
+                f"{path} holds {count:,} posts and no text, so there is nothing to classify. "
+                "Record with texts to be able to replay."
+            )
+        label = "true_label" if recorded else _label_column(reader, label_column)
+        for chunk in open_texts(path, text_column=text_column).chunks():
+            found = zip(
+                chunk.texts, chunk.problems, _labels(chunk, label, reader.names), _known(chunk), strict=True
+            )
+            for text, problem, truth, known in found:
+                rows += 1
+                if text is None or not (text.strip() or recorded):
+                    problems.append(problem or "the text is empty")
+                else:
+                    name = f"{path.name.split('.')[0]}-{rows}"
+                    posts.append(_post(known, id=name, text=clean(text), label=truth))
     except DataError as error:
         raise SourceBadQuery(f"{path} can't be replayed: {error}") from error
+    notes = [*reader.notes]
+    if problems:
+        notes.append(f"{len(problems):,} of {rows:,} rows are left out (the first: {problems[0]}).")
+    if problems and not posts:
+        raise SourceBadQuery(f"{path} holds no text to replay: {notes[-1]}")
+    return posts, notes
 
 
-def _lines(path: Path) -> Iterator[tuple[str, None]]:
-    read_head(path)  # refuses what is no text
-    with lines_of(path) as lines:
-        for line in iter(lines.line, ""):
-            yield decoded(line.rstrip("\r\n")), None
+def _label_column(reader: "TableReader", name: str) -> str:
+    if name in reader.names:
+        return name
+    try:
+        return reader.pick("label", given="" if name == "label" else name)
+    except DataError:
+        return ""
 
 
-def _table(path: Path, text_column: str, label_column: str) -> Iterator[tuple[str | None, str | None]]:
-    from inference.tables.formats import open_texts  # noqa: PLC0415  (pyarrow takes a while)
-
-    table = open_texts(path, text_column=text_column)
-    labelled = label_column in table.kept
-    for chunk in table.chunks():
-        labels = chunk.rows.plain(label_column) if labelled else [None] * chunk.rows.n
-        for text, label in zip(chunk.texts, labels, strict=True):
-            yield text, None if label in (None, "") else str(label)
+def _labels(chunk: "TextChunk", column: str, names: Sequence[str]) -> list[str | None]:
+    labels = labels_of(column, names, chunk.rows.plain) if column else [None] * chunk.rows.n
+    return [None if label in (None, "") or label is SEVERAL else str(label) for label in labels]
 
 
-def _recorded(path: Path) -> list[Post]:
-    """Return the posts of a recording, or of any JSON lines with a "text".
+def _known(chunk: "TextChunk") -> list[JsonObject]:
+    """Return what JSON rows say about their posts, as a recording does; of other tables nothing."""
+    lines = getattr(chunk.rows, "lines", None)
+    return [line.row for line in lines] if lines is not None else [{}] * chunk.rows.n
 
-    Without a "true_label", a "label" counts as true only in a file that is no recording of ours.
-    """
-    posts, count = [], 0
-    for line in json_lines(path):
-        row, count = line.row, count + 1
-        if line.problem:
-            raise SourceBadQuery(f"Line {line.number} of {path}: {line.problem}. Mend or remove it.")
-        if not isinstance(row.get("text"), str):
-            continue
-        label, tags = row.get("true_label", row.get("label")), row.get("languages")
-        post = Post(
-            id=str(row.get("id") or f"{path.name.split('.')[0]}-{line.number}"),
-            text=clean(row["text"]),
-            label=label if isinstance(label, str) else None,
-            author=clean(row.get("author")),
-            url=link(row.get("url")),
-            source=clean(row.get("source")) or "replay",
-            created=moment(row.get("created")),
-            languages=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
-            is_reply=row.get("is_reply") is True,
-            is_repost=row.get("is_repost") is True,
-            sensitive=row.get("sensitive") is True,
-        )
-        posts.append(post)
-    if count and not posts:
-        raise SourceBadQuery(
-            f"{path} holds {count:,} posts and no text, so there is nothing to classify. "
-            "Record with texts to be able to replay."
-        )
-    return posts
+
+def _post(row: JsonObject, *, id: str, text: str, label: str | None) -> Post:
+    tags, known = row.get("languages"), row.get("id")
+    return Post(
+        id=str(known) if known and isinstance(known, str | int) else id,
+        text=text,
+        label=label,
+        author=clean(row.get("author")),
+        url=link(row.get("url")),
+        source=clean(row.get("source")) or "replay",
+        created=moment(row.get("created")),
+        languages=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+        is_reply=row.get("is_reply") is True,
+        is_repost=row.get("is_repost") is True,
+        sensitive=row.get("sensitive") is True,
+    )

@@ -127,22 +127,32 @@ def test_json_lines_of_others_serve_too(tmp_path):
     )
     first, second = posts_of_file(path)
     assert (first.id, first.text, first.label, first.source) == ("b-1", "a", "joy", "replay")
-    assert (second.id, second.url, second.languages, second.label) == ("b-3", "", (), None)
+    assert (second.id, second.url, second.languages, second.label) == ("b-2", "", (), None)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"text": "a"}\n{nonsense\n', r"Line 2 of .*the line is not JSON .*\. Mend or remove it"),
-        (b"[1]\n", "Line 1 of .* is not a JSON object but a list"),
-        (b"[" * 100_000, "Line 1 of"),
-        (b"\xff\xfe\x00", "Line 1 of"),
+        (
+            b'{"text": 1}\n{nonsense\n',
+            r"no text to replay: 2 of 2 rows are left out \(the first: the text is not",
+        ),
+        (b"[1]\n", "holds no JSON object with a key"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"\xff\xfe\x00", "can't be replayed"),
     ],
 )
 def test_odd_json_lines_are_refused(tmp_path, content, message):
     (tmp_path / "a.jsonl").write_bytes(content)
     with pytest.raises(SourceBadQuery, match=message):
         posts_of_file(tmp_path / "a.jsonl")
+
+
+def test_rows_that_are_left_out_stand_in_the_status(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "a"}\n{nonsense\n{"text": ""}\n{"text": "b"}\n')
+    replay = Replay.of_file(tmp_path / "a.jsonl", rate_per_s=None)
+    assert [post.text for post in replay.posts(threading.Event())] == ["a", "b"]
+    assert replay.status.reason.startswith("2 of 4 rows are left out (the first: the line is not JSON")
 
 
 def test_files_of_other_kinds(tmp_path):

@@ -217,3 +217,25 @@ def test_a_person_at_a_terminal_sees_a_bar_and_the_time_left(many, trained_gpt2,
     given = arguments(many[".csv"], trained_gpt2.artifact, tmp_path / "out.csv")
     said = at_a_terminal("inference", *given)
     assert "━".encode() in said and b" rows, 0:00:" in said and b" left" in said
+
+
+@pytest.mark.parametrize("content", [b"id,text\n1,a,b\n2,b,c\n", b'id,text\n1,"a\n'])
+def test_a_file_of_bad_rows_alone_ends_with_1_and_says_why(content, trained_gpt2, tmp_path, capsys):
+    (tmp_path / "in.csv").write_bytes(content)
+    assert main(arguments(tmp_path / "in.csv", trained_gpt2.artifact, tmp_path / "out.csv")) == 1
+    stdout, stderr = capsys.readouterr()
+    assert "2 bad (the first: the row has 3 cells" in stdout or "1 bad (the first: the quotes" in stdout
+    assert "Every row is bad, so nothing was scored; the column 'error' says why." in stderr
+    assert [row["label"] for row in read_rows(tmp_path / "out.csv")] == [""] * (content.count(b"\n") - 1)
+
+
+def test_a_file_without_a_header_is_scored_and_it_is_said(trained_gpt2, tmp_path, capsys):
+    (tmp_path / "in.csv").write_text("7,what a day it is,x\n8,so sunny today,x\n9,an awful long day,x\n")
+    given = arguments(tmp_path / "in.csv", trained_gpt2.artifact, tmp_path / "out.csv")
+    assert main([*given, "--text-column", "2"]) == 0
+    assert (
+        "in.csv has no header; its columns are named by their places: 1 (7), 2 (what"
+        in capsys.readouterr().err
+    )
+    rows = read_rows(tmp_path / "out.csv")
+    assert len(rows) == 3 and list(rows[0]) == ["1", "2", "3", "label", "score", "truncated", "error"]

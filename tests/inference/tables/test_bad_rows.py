@@ -125,7 +125,7 @@ CUT_SHORT = gzip.compress(b"text\n" * 999, mtime=0)[:-9]
         ("in.parquet", b"PAR1", "is not a sound Parquet file (Parquet file size is 4 bytes"),
         ("in.parquet.gz", b"", "is Parquet, which is packed inside already"),
         ("in.xlsx", b"", "is of a type that can't be read or written (.xlsx); use .csv, .tsv, .jsonl"),
-        ("in", b"", "(no ending); use .csv, .tsv, .jsonl, .parquet."),
+        ("in", b"", "(no ending); use .csv, .tsv, .jsonl, .parquet, "),
     ],
 )
 def test_a_file_that_can_not_be_used_is_one_sentence(name, content, found, tmp_path):

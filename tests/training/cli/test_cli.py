@@ -306,8 +306,27 @@ def test_classify_reads_a_file_one_text_a_line(trained_gpt2, tmp_path, capsys):
     rows = one_object(capsys.readouterr().out)["predictions"]
     assert [row["text"] for row in rows] == ["first\u2028still first", "", "third\x0bstill third"]
     (tmp_path / "tweets.txt").write_bytes(b"")
-    assert classify(arguments) == 0
-    assert one_object(capsys.readouterr().out)["predictions"] == []
+    assert refused(capsys, classify, *arguments).startswith("tweets.txt is empty")
+
+
+def test_classify_reads_a_table_and_counts_what_it_leaves_out(trained_gpt2, tmp_path, capsys):
+    lines = '1,"Mon",café\n2,"Tue",so sunny today\n2\n1,"Wed",what an awful long day\n'
+    (tmp_path / "tweets.csv").write_bytes(lines.encode("cp1252"))
+    model = str(trained_gpt2.artifact)
+    assert classify(["classify", model, "--file", str(tmp_path / "tweets.csv"), "--text-column", "3"]) == 0
+    stdout, stderr = capsys.readouterr()
+    assert [line.split("%  ")[1] for line in stdout.splitlines()] == [
+        "café",
+        "so sunny today",
+        "what an awful long day",
+    ]
+    assert "tweets.csv has no header; its columns are named by their places: 1 (1), 2 (Mon)" in stderr
+    assert "1 of 4 rows are left out (the first: the row has 1 cells where the header has 3)." in stderr
+    (tmp_path / "none.jsonl").write_text('{"text": null}\n[]\n')
+    said = refused(capsys, classify, "classify", model, "--file", tmp_path / "none.jsonl")
+    assert said.endswith(
+        "holds no text to classify. 2 of 2 rows are left out (the first: the text is missing)."
+    )
 
 
 def test_classify_reads_standard_input(trained_gpt2):
@@ -317,23 +336,26 @@ def test_classify_reads_standard_input(trained_gpt2):
     assert done.stderr == ""
 
 
-def test_classify_refuses_what_is_not_utf8(trained_gpt2, tmp_path, capsys):
-    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
-    said = refused(capsys, classify, "classify", trained_gpt2.artifact, "--file", tmp_path / "latin.txt")
-    assert said.startswith(f"{tmp_path / 'latin.txt'} can't be read as UTF-8 text (")
-    said = refused(capsys, classify, "classify", trained_gpt2.artifact, "--file", tmp_path / "none.txt")
-    assert said.startswith(f"{tmp_path / 'none.txt'} can't be read as UTF-8 text (")
+def test_classify_reads_other_encodings_and_refuses_what_is_no_text(trained_gpt2, tmp_path, capsys):
+    (tmp_path / "latin").write_bytes("café".encode("latin-1"))
+    assert classify(["classify", str(trained_gpt2.artifact), "--file", str(tmp_path / "latin")]) == 0
+    assert capsys.readouterr().out.endswith("  café\n")
+    said = refused(capsys, classify, "classify", "m", "--file", tmp_path / "none.txt")
+    assert said.startswith(f"There is no file {tmp_path / 'none.txt'}")
+    (tmp_path / "latin.txt").write_bytes(b"PK\x03\x04")
+    said = refused(capsys, classify, "classify", "m", "--file", tmp_path / "latin.txt")
+    assert said.startswith("latin.txt is a binary file")
     said = refused(capsys, classify, "classify", "m", "a text", "--file", tmp_path / "latin.txt")
     assert said == "Texts and --file were both given. Give one of them."
     done = subprocess.run(
         [sys.executable, "-m", "inference", "classify", "m"],
-        input=b"caf\xe9",
+        input=b"\x89PNG\r\n",
         cwd=REPOSITORY,
         capture_output=True,
         timeout=60,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(b"Standard input can't be read as UTF-8 text (")
+    assert done.stderr.startswith(b"Standard input is binary and no text")
 
 
 def test_classify_without_a_model_is_one_line(capsys):

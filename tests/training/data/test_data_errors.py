@@ -91,7 +91,8 @@ def test_a_file_that_can_not_be_used(name, content, given, found, tmp_path):
         ([float("nan")] * 20, {}, "has no label at all"),
         ([f"id{i}" for i in range(20)], {}, "has 20 different values in 20 rows"),
         ([i / 100 for i in range(20)], {}, "holds decimal numbers (such as 0.01), not classes"),
-        ([["a", "b"], ["a"]] * 10, {}, "holds list values (such as ['a', 'b'])"),
+        ([["a", "b"], ["a"]] * 10, {}, "has one class only ('a')"),
+        ([[{"start": 0, "label": "a"}]] * 10, {}, "holds list values (such as [{'start'"),
         ([0, 1, 2] * 10, {"label_names": ("a", "b")}, "has 3 classes (0, 1, 2), but 2 label names"),
         (["x", "y"] * 10, {"label_names": ("x", "z")}, "the classes x, y, but the label names given"),
     ],
@@ -177,7 +178,8 @@ def test_paths_that_the_system_refuses(tmp_path):
 def test_folders_that_do_not_say_which_file_is_which(tmp_path):
     assert "has no train file (found: nothing)" in refusal(tmp_path)
     write_csv(tmp_path / "tweets.csv", [])
-    assert "has no train file (found: tweets.csv)" in refusal(tmp_path)
+    write_csv(tmp_path / "more.csv", [])
+    assert "has no train file (found: more.csv, tweets.csv)" in refusal(tmp_path)
     write_csv(tmp_path / "train.csv", [])
     write_csv(tmp_path / "train.tsv", [])
     assert "has several files for train (train.csv and train.tsv)" in refusal(tmp_path)
