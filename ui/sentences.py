@@ -69,7 +69,7 @@ def _without_advice(sentence: str) -> str:
         if before.startswith("."):
             clause = clause[:1].upper() + clause[1:]
         kept, before, follows = kept + before + clause if kept else clause, "", True
-    if not kept.strip(" .`"):  # there was nothing but that
+    if len(kept.split()) < 3:  # there was nothing but that
         return text("words.owner")
     kept = kept.rstrip(" .;:,`") + "."
     return kept if follows else f"{kept} {text('words.owner')}"

@@ -162,7 +162,7 @@ def test_the_shares_of_the_chosen_span_have_their_intervals():
     counts.add("negative", 3)
     seen = StatisticsView(counts.recent(60.0), counts.line(60.0), {}, (), None, "", 10)
     drawn = view.charts(seen, LABELS, 60.0)
-    assert "Shares of the last 1\u00a0min 00\u00a0s, with their 95 % intervals (n = 10)" in drawn
+    assert "Shares of the last 1\u00a0min, with their 95 % intervals (n = 10)" in drawn
     assert "70.0\u00a0% (39.7 – 89.2)" in drawn and "0.0\u00a0% (0.0 – 27.8)" in drawn
     empty = StatisticsView(RollingCounts(LABELS).recent(60.0), (), {}, (), None, "", 0)
     assert view.charts(empty, LABELS, 60.0).count('<span class="num">–</span>') == 3
