@@ -52,6 +52,13 @@ def add_ladder(
         help=f"what a core costs for an hour, in dollars (default: {CORE_HOUR_USD})",
     )
     sub.add_argument(
+        "--precision",
+        type=float,
+        default=0.9,
+        metavar="SHARE",
+        help='share of right answers that is wanted where a step may say "I don\'t know" (default: 0.9)',
+    )
+    sub.add_argument(
         "--cost",
         choices=COSTS,
         default="ms",
@@ -122,6 +129,7 @@ def _ladder(given: argparse.Namespace) -> int:
         text_column=given.text_column or "",
         label_column=given.label_column or "",
         price=given.price,
+        precision=given.precision,
         cost=given.cost,
     )
     recipe = with_whole_paths(order.recipe)  # a wrong setting is told before anything starts

@@ -178,5 +178,14 @@ def print_ladder(ladder: "Ladder") -> None:
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     console.print(table)
     console.print(ladder.headline, soft_wrap=True, markup=False)
+    if sure := ladder.ranked[0].selective:
+        console.print(
+            f'Where it may say "I don\'t know" below {sure.threshold:.2f}, {ladder.ranked[0].name} answers '
+            f"{percent(sure.answered)} % of the rows and is right on {percent(sure.right)} % of these."
+            if sure.threshold is not None
+            else f"No threshold makes {sure.wanted:.0%} of the answers of {ladder.ranked[0].name} right.",
+            soft_wrap=True,
+            markup=False,
+        )
     for name, why in ladder.left_out.items():
         console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)

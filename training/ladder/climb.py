@@ -37,6 +37,7 @@ from training.data.load import Splits, load_splits
 from training.evaluate.evaluate import rows_read
 from training.evaluate.metrics import scores
 from training.evaluate.scores import read_all
+from training.evaluate.selective import selective, threshold_for
 from training.fit.estimate import gflops
 from training.fit.prepare import CALIBRATION_TEXTS
 from training.ladder.order import Order, Step
@@ -119,7 +120,9 @@ def _measure(materials: Materials, step: Step, folder: Path, log: RunLog) -> Non
     found = _answers(built.predictor, list(test["text"]), lambda done: log.progress(before + done, total))
     seconds, seed = time.perf_counter() - asked, materials.order.seed
     chances = _probabilities(found)
-    temperature = best_temperature(_probabilities(held_out), labels)
+    sure = _probabilities(held_out)
+    temperature, wanted = best_temperature(sure, labels), materials.order.precision
+    threshold = threshold_for(labels, sure, precision=wanted)
     scored, after = (
         scores(test["label"], each, materials.labels, seed=seed)
         for each in (chances, scaled(chances, temperature))
@@ -140,6 +143,7 @@ def _measure(materials: Materials, step: Step, folder: Path, log: RunLog) -> Non
         truncated=sum(one.truncated for one in found),
         dropped=built.dropped + sum(one.dropped for one in found if isinstance(one, Explained)),
         weights_sha256=built.hash_weights(),
+        selective=selective(test["label"], chances, threshold=threshold, precision=wanted),
     )
     np.save(folder / f"{step.name}.npy", chances)
     write_json(folder / f"{step.name}.json", asdict(result))  # last: without it the step is done again

@@ -91,6 +91,8 @@ class Order:
     seed: int = 42
     price: float = CORE_HOUR_USD
     """Dollars that a core costs for an hour."""
+    precision: float = 0.9
+    """The share of right answers that is wanted where a step may say "I don't know"."""
     cost: Cost = "ms"
     """What the second picture draws accuracy against."""
 
@@ -101,6 +103,8 @@ class Order:
             raise RunError("A ladder needs a rung, and two training labels or more, as --labels 96,1000.")
         if self.limit < 0 or not 0 <= self.price < float("inf"):
             raise RunError("--limit takes a number of rows, 0 for all, and --price dollars, 0 or more.")
+        if not 0 < self.precision <= 1:
+            raise RunError("--precision takes a share above 0 and up to 1, as 0.9.")
 
     @classmethod
     def from_json(cls, record: JsonObject) -> "Order":

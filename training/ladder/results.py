@@ -26,6 +26,7 @@ from inference.artifact import read_record
 from inference.common.intervals import Interval
 from inference.common.store import JsonObject
 from training.evaluate.scores import Comparison, RowsRead, Scores, read_all
+from training.evaluate.selective import Selective
 
 RESULTS = "ladder.json"
 POWER = 0.8
@@ -61,6 +62,8 @@ class StepResult:
     """Examples that did not fit into the context, over all test rows where each has its own."""
     weights_sha256: str
     """Of the weights that answered."""
+    selective: Selective | None = None
+    """What is left where it may say "I don't know"; the threshold is chosen on the validation rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +205,11 @@ def _flat(step: StepResult) -> dict[str, object]:
                 found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
         elif key == "calibration_error_after":
             found[key] = step.calibration_error_after.value
+        elif key == "selective":
+            sure = step.selective
+            found["threshold"] = sure.threshold if sure else None
+            found["answered"] = sure.answered.value if sure else None
+            found["right_of_answered"] = sure.right.value if sure and sure.right else None
         else:
             found[key] = value
     return found

@@ -57,6 +57,7 @@ def test_every_rung_is_there_on_the_same_rows(finished, order):
     assert (found["zero-shot"].labels_used, found["few-shot-1"].labels_used) == (0, 3)
     assert found["lora-24"].labels_used == found["nearest-24"].labels_used == LABELS
     for step in ladder.steps:
+        assert step.selective and step.selective.wanted == 0.9
         assert step.ms_a_tweet > 0 and step.peak_memory_mb and step.temperature > 0
         assert step.usd_a_thousand == pytest.approx(
             step.ms_a_tweet / 1000 / 3600 * ladder.cores * order.price * 1000
@@ -182,6 +183,7 @@ def test_the_command_prints_one_object_and_is_listed_and_resumable(order, capsys
         (["--rungs", "zeroshot"], "There is no rung 'zeroshot'. Take some of: majority"),
         (["--labels", "96,some"], "--labels takes whole numbers with commas, as 96,300,1000, and 'some'"),
         (["--labels", "1"], "A ladder needs a rung, and two training labels or more"),
+        (["--precision", "90"], "--precision takes a share above 0 and up to 1, as 0.9."),
         (["--limit", "-1"], "--limit takes a number of rows"),
         (["--price", "nan"], "--limit takes a number of rows, 0 for all, and --price dollars"),
     ],
