@@ -121,7 +121,12 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
         source = request.open(sources=sources)
         if request.is_x:
             cost = estimate(cap_usd=request.cap_usd).sentence()
-            _note(f"How many posts come depends on the query. {cost}")
+            more = (
+                " Posts that others refer to count too; --no-reposts leaves them out."
+                if request.reposts
+                else ""
+            )
+            _note(f"How many posts come depends on the query. {cost}{more}")
         from inference.live.feed import Feed
         from inference.live.recording import Recorder
     except ModuleNotFoundError as error:  # as in the server's image
