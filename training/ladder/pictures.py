@@ -75,14 +75,14 @@ def cost_picture(ladder: Ladder, cost: Cost) -> bytes:
         axes.set_xscale("symlog", linthresh=max(least, max(costs) / 1e4))
         xs, ys = ([f(step) for step in front] for f in (lambda s: cost_of(s, cost), _percent))
         axes.step(xs, ys, where="post", color=ORANGE, linewidth=1.5, label="no other is better and cheaper")
-        for step in ladder.steps:
+        for place, step in enumerate(sorted(ladder.steps, key=lambda s: cost_of(s, cost))):
             on_front = step in front
             x, y = cost_of(step, cost), _percent(step)
             axes.plot([x], [y], "o", color=ORANGE if on_front else BLUE, markersize=6 if on_front else 4.5)
             axes.annotate(
                 step.name,
                 (x, y),
-                (5, 4),
+                (5, (4, -11)[place % 2]),  # neighbours would write over each other
                 textcoords="offset points",
                 fontsize=7.5,
                 color=INK if on_front else GREY,

@@ -114,7 +114,9 @@ class Ladder:
         """One honest sentence on the best step: is it really better than the next one?"""
         ranked = self.ranked
         found = self.pair(ranked[0].name, ranked[1].name) if len(ranked) > 1 else None
-        return found.sentence if found else "One step alone: there is nothing to compare it with."
+        if not found:
+            return "One step alone: there is nothing to compare it with."
+        return f"{ranked[0].name} and {ranked[1].name}: {found.sentence[:1].lower()}{found.sentence[1:]}"
 
     def to_json(self) -> JsonObject:
         """Return plain dicts, lists and numbers."""

@@ -121,3 +121,8 @@ def test_pictures_are_the_same_bytes_from_the_same_numbers():
     alone = Ladder(labels=LABELS, n=400, n_validation=0, steps=ladder.steps[:1])
     assert intervals_picture(alone) and cost_picture(alone, "labels")
     assert "nothing to compare" in alone.headline
+    two = {name: SYSTEMS[name] for name in ("good", "same")}
+    pairs = pairs_of(list(two), TRUTH, two, seed=1)
+    steps = tuple(result(name, 0.9) for name in two)
+    named = Ladder(labels=LABELS, n=400, n_validation=0, steps=steps, pairs=pairs)
+    assert named.headline.startswith("good and same: no difference shown: both get the same tweets right")
