@@ -1,5 +1,6 @@
 """One preparation serves any number of trainings, and each is what it would have been alone."""
 
+import dataclasses
 import os
 
 import pytest
@@ -10,7 +11,7 @@ from tests.support import tweets, write_csv
 from training.data.load import load_splits
 from training.fit.prepare import Silent, TrainingData, load_data, prepare
 from training.fit.trainer import train
-from training.recipes import DataSpec, Recipe, change, load_recipe
+from training.recipes import Recipe, change, load_recipe
 
 
 class Seen(Silent):
@@ -122,7 +123,7 @@ def test_a_run_goes_on_with_the_splits_that_it_began_with_or_not_at_all(tmp_path
     rows = [(text + " " * turn, label) for turn in range(2) for text, label in tweets(60)]
     path = write_csv(tmp_path / "t.csv", rows)
     recipe = change(load_recipe("smoke"), {"dataset": str(path)})
-    before = load_splits(DataSpec(dataset=str(path), rules=1))
+    before = load_splits(dataclasses.replace(recipe.data, rules=1))
     recorded = TrainingData(before).to_json()
     del recorded["rules"], recorded["digests"]  # as in November 2026
     assert list(load_data(recipe, recorded).splits.test["text"]) == list(before.test["text"])
