@@ -207,7 +207,9 @@ def _until_the_end(feed: "Feed", note: Callable[[str], None]) -> "FeedSnapshot":
     reason, noted_at = "", -math.inf
     try:
         feed.start()
-        while not feed.wait(_LOOK_S):
+        over = False
+        while not over:
+            over = feed.wait(_LOOK_S)
             status = feed.snapshot().source_status
             if status.reason and status.reason != reason:
                 note(one_line(status.sentence(time.time()), longest=_LONGEST_MESSAGE))

@@ -50,8 +50,9 @@ class JsonlChunk(Chunk):
     def column(self, name: str) -> list[object]:
         """Return the values of a column, None where a row lacks the key."""
         *parents, key = [self.keys[name]] if name in self.keys else name.split(".")
-        rows = [at_path(line.row, parents) for line in self.lines] if parents else [x.row for x in self.lines]
-        return [_value(row, key) for row in rows]
+        if parents or key in _WHOLE:
+            return [_value(at_path(line.row, parents), key) for line in self.lines]
+        return [line.row.get(key) for line in self.lines]
 
     def plain(self, name: str) -> list[object]:
         """Return the values with texts decoded; JSON can hold half of a surrogate pair."""

@@ -69,14 +69,14 @@ def objects(path: Path, lines: LineReader) -> Iterator[JsonLine]:
 
 def at_path(value: object, keys: Sequence[str]) -> object:
     """Return what stands at a path of keys, None if nothing does; through a list, the list of all that do."""
+    if not keys:
+        return value
     if isinstance(value, list):
         found: list[object] = []
         for item in value:
             inner = at_path(item, keys)
             found += inner if isinstance(inner, list) else [] if inner is None else [inner]
         return found
-    if not keys:
-        return value
     return at_path(value.get(keys[0]), keys[1:]) if isinstance(value, dict) else None
 
 

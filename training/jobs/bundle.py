@@ -76,8 +76,8 @@ def pack(recipe: Recipe, *, root: Path = ROOT) -> Bundle:
         changes["dataset"] = place = f"data/{_plain(source.resolve().name)}"
         data = {place: source}
         if source.is_dir():
-            found = [path for path in sorted(source.glob("*")) if path.is_file()]
-            data = {f"{place}/{_plain(path.name)}": path for path in found}
+            found = {path.relative_to(source): path for path in sorted(source.rglob("*")) if path.is_file()}
+            data = {"/".join([place, *map(_plain, name.parts)]): path for name, path in found.items()}
     if recipe.more_data.strip():
         added = Path(recipe.more_data.strip()).expanduser()
         if not added.is_file():

@@ -123,6 +123,8 @@ def _source_state(snapshot: FeedSnapshot, now: float) -> str:
     elif snapshot.state != "ended" and status.state in ("connecting", "reconnecting", "rate limited"):
         wait = text("live.again_in", time=text.duration(status.until - now)) if status.until else ""
         parts += [text(f"live.is_{status.state.replace(' ', '_')}"), wait, status.reason]
+    elif status.state == "connected":  # what a file has that can't be read
+        parts.append(status.reason)
     if status.gaps:
         parts.append(text("live.gaps", n=text.number(status.gaps)))
     if status.cut:

@@ -149,7 +149,7 @@ def _read(path: Path, text_column: str, label_column: str) -> tuple[list[Post], 
     rows = 0
     try:
         reader = open_table(path)
-        recorded = "true_label" in reader.names and "probability" in reader.names
+        recorded = "true_label" in reader.names
         if recorded and "text" not in reader.names:
             count = sum(chunk.n for chunk in reader.chunks())
             raise SourceBadQuery(
@@ -172,9 +172,9 @@ def _read(path: Path, text_column: str, label_column: str) -> tuple[list[Post], 
         raise SourceBadQuery(f"{path} can't be replayed: {error}") from error
     notes = [*reader.notes]
     if problems:
-        notes.append(f"{len(problems):,} of {rows:,} rows are left out (the first: {problems[0]}).")
+        notes.insert(0, f"{len(problems):,} of {rows:,} rows are left out (the first: {problems[0]}).")
     if problems and not posts:
-        raise SourceBadQuery(f"{path} holds no text to replay: {notes[-1]}")
+        raise SourceBadQuery(f"{path} holds no text to replay: {notes[0]}")
     return posts, notes
 
 

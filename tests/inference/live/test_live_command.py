@@ -75,6 +75,16 @@ def test_a_file_is_replayed_and_every_post_accounted_for(trained_gpt2, tmp_path)
     assert len(posts_of_file(tmp_path / "saved.jsonl")) == record["classified"]
 
 
+def test_rows_that_are_left_out_of_a_replay_are_counted(trained_gpt2, tmp_path, capsys):
+    (tmp_path / "posts.csv").write_text("7,what a day it is\n8,so sunny today, really\n9,an awful long day\n")
+    assert main(["live", "replay", str(tmp_path / "posts.csv"), "--model", str(trained_gpt2.artifact)]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "posts.csv has no header; its columns are named by their places: 1 (7), 2 (what a day it is)." in said
+    )
+    assert "1 of 3 rows are left out (the first: the row has 3 cells where the header has 2)." in said
+
+
 def test_posts_are_lines_on_standard_output_without_json(trained_gpt2, tmp_path, capsys):
     write_posts(tmp_path / "posts.jsonl")
     arguments = ["live", "replay", str(tmp_path / "posts.jsonl"), "--model", str(trained_gpt2.artifact)]

@@ -84,6 +84,15 @@ def test_texts_within_rows_are_found_by_their_path_or_named(tmp_path):
         open_texts(path, text_column="post.text")
 
 
+def test_lists_are_kept_as_they_are(tmp_path):
+    row = {"text": "a", "tags": [["x", None], ["y"]], "deep": {"tags": [["x"], []]}}
+    (tmp_path / "a.json").write_text(json.dumps([row, {"text": "b", "tags": []}]))
+    first, second = read_rows(converted(tmp_path / "a.json", tmp_path / "out.jsonl"))
+    assert {key: first[key] for key in row} == row and second["tags"] == []
+    (first, _) = read_rows(converted(tmp_path / "a.json", tmp_path / "out.csv"))
+    assert first["tags"] == '[["x", null], ["y"]]'
+
+
 def test_a_column_is_found_by_name_then_path_then_last_word():
     found = {
         ("data.text", "Text"): "Text",

@@ -190,8 +190,11 @@ def test_a_folder_of_data_keeps_its_splits(tmp_path):
     folder.mkdir()
     for name in ("train.csv", "test.csv"):
         (folder / name).write_text("text,label\n")
+    (folder / "a saved one").mkdir()
+    (folder / "a saved one" / "state.json").write_text("{}")
     bundle = pack(change(load_recipe("smoke"), {"dataset": str(folder)}))
     assert set(bundle.files) >= {"data/my-tweets/train.csv", "data/my-tweets/test.csv"}
+    assert "data/my-tweets/a-saved-one/state.json" in bundle.files
     assert b'dataset = "data/my-tweets"' in bundle.files["recipe.toml"]
 
 
