@@ -47,7 +47,7 @@ _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 _LOOKED_AT = 2_000  # rows of the file's beginning that tell how it is written
 _FEW_VALUES = 50
 _ENOUGH_ROWS = 6
-_MOST_MISFITS = 0.3  # of the rows: with more, and no usual name above, they are texts that hold the delimiter
+_MOST_MISFITS = 0.3  # of the rows: with more, what looks like prose is
 _SHOWN = 10
 
 
@@ -254,9 +254,9 @@ class _Judge:
 
     A line is one when its cells are those of the other rows: a number where a column has but numbers, one of
     the few values where it has few. Left of the quoted cell every line but the first can be told so, right of
-    it every line but the last. Where no column tells, a file that quotes as it should (a delimiter or a
-    doubled quote within quotes) is believed; else lines that have all their tabs are rows, and other lines
-    that might be rows are called bad.
+    it every line but the last. A blank behind a delimiter is prose. Where nothing tells, a file that quotes
+    as it should (a delimiter or a doubled quote within quotes) is believed; else lines that have all their
+    tabs are rows, and other lines that might be rows are called bad.
     """
 
     def __init__(self, dialect: Dialect, width: int, sample: Iterable["_Row"]) -> None:
@@ -295,7 +295,8 @@ class _Judge:
         told = [(known, known(cell)) for cell, known in found if known]
         if told and all(fits for _, fits in told):
             return True
-        return False if told and (self._enough or (_is_number, False) in told) else None
+        prose = self.delimiter != "\t" and any(cell.startswith(" ") for cell in cells[1:])
+        return False if prose or (told and (self._enough or (_is_number, False) in told)) else None
 
 
 def _known_values(column: Sequence[str]) -> Callable[[str], bool] | None:
@@ -388,8 +389,10 @@ def _dialect(path: Path, head: Head) -> Dialect:
         alike = [each for each in split if _of_one_width(whole, each)]
         return alike[0] if alike else replace(found, delimiter=_NO_DELIMITER)
     misfits, best = min(((_misfits(whole, each), each) for each in dialects), key=lambda pair: pair[0])
-    usual = find_column(first.split(best.delimiter), (*TEXT_COLUMNS, *LABEL_COLUMNS))
-    return best if misfits < _MOST_MISFITS or usual else replace(found, delimiter=_NO_DELIMITER)
+    cells = first.split(best.delimiter)
+    prose = all(cell.startswith(" ") for cell in cells[1:]) and misfits > _MOST_MISFITS
+    named = find_column(cells, (*TEXT_COLUMNS, *LABEL_COLUMNS))
+    return replace(found, delimiter=_NO_DELIMITER) if prose and not named else best
 
 
 def _misfits(text: str, dialect: Dialect) -> float:
