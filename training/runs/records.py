@@ -143,7 +143,6 @@ _NEEDED = {
     "step": {"step", "loss"},
     "validation": {"step"},
     "progress": {"phase"},
-    "plan": {"files"},
     "pushed": {"repo", "commit", "sha256"},
 }
 """What an event of a kind is read for."""
