@@ -6,6 +6,7 @@ each request's JSON to it and answers 400 with the text of an error.
 """
 
 import contextlib
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -23,15 +24,12 @@ from tests.support import REPOSITORY, exporting
 RUNTIME = """
 import http.server, importlib.util, json, sys
 
-folder, *missing = sys.argv[1:]
+folder = sys.argv[1]
 spec = importlib.util.spec_from_file_location("handler.EndpointHandler", folder + "/handler.py")
 sys.path.insert(0, folder)
 module = importlib.util.module_from_spec(spec)
 sys.modules["handler.EndpointHandler"] = module
-sys.modules |= dict.fromkeys(missing)
 spec.loader.exec_module(module)
-for name in missing:
-    del sys.modules[name]
 handler = module.EndpointHandler(folder)
 
 
@@ -75,9 +73,8 @@ TEXTS = [
 ]
 
 
-@contextlib.contextmanager
-def endpoint(artifact: Path, folder: Path, *missing: str):
-    """Run the Endpoints runtime, without some packages, on the files of a repository, and yield its URL."""
+def repository_of(artifact: Path, folder: Path) -> Path:
+    """Return a folder as the Endpoints runtime fetches it: a tokenizer that pads and does not truncate."""
     repository = folder / "repository"
     shutil.copytree(artifact, repository)
     shutil.copy(REPOSITORY / "handler.py", repository)
@@ -94,9 +91,15 @@ def endpoint(artifact: Path, folder: Path, *missing: str):
         },
     }
     (repository / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    return repository
+
+
+@contextlib.contextmanager
+def endpoint(artifact: Path, folder: Path):
+    """Run the Endpoints runtime on the files of a repository, and yield its URL."""
     log = (folder / "runtime.log").open("w")
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", RUNTIME, repository, *missing],
+        [sys.executable, "-I", "-c", RUNTIME, repository_of(artifact, folder)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -110,6 +113,15 @@ def endpoint(artifact: Path, folder: Path, *missing: str):
         process.kill()
         process.communicate()
         log.close()
+
+
+def handler_of(artifact: Path, folder: Path):
+    """Return the handler of a repository's own file, in this process."""
+    repository = repository_of(artifact, folder)
+    spec = importlib.util.spec_from_file_location("handler_of_a_repository", repository / "handler.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.EndpointHandler(str(repository))
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +155,7 @@ def same(answer: list, prediction, labels) -> None:
 
 def test_scores_are_the_classifiers_for_gpt2_and_llama(trained, tmp_path):
     classifier = Classifier.load(trained.artifact)
-    with endpoint(trained.artifact, tmp_path) as url:
-        answers = post(url, {"inputs": TEXTS})
+    answers = handler_of(trained.artifact, tmp_path)({"inputs": TEXTS})
     for answer, prediction in zip(answers, classifier.predict(TEXTS), strict=True):
         same(answer, prediction, classifier.labels)
 
@@ -173,25 +184,7 @@ def test_functions_to_apply(gpt2):
     assert sum(scores().values()) == pytest.approx(1)
     assert scores() == scores(function_to_apply="softmax", top_k=None)
     assert all(sigmoid[label] == pytest.approx(1 / (1 + 2.718281828459045 ** -raw[label])) for label in raw)
-    assert len(scores(top_k=1)) == len(scores(return_all_scores=False)) == 1
-    assert scores() == scores(return_all_scores=True, truncation=True, padding="longest", batch_size=4)
-
-
-def test_a_long_text_is_cut_where_it_is_asked_or_refused(gpt2, trained_gpt2):
-    long = "the train " * 200
-    sentence = "Too long for the model: 1 of 2 texts. Let them be truncated."
-    for truncation in (False, "do_not_truncate"):
-        parameters = {"truncation": truncation}
-        assert error_of(gpt2, {"inputs": ["a", long], "parameters": parameters}) == sentence
-        assert len(post(gpt2, {"inputs": "a", "parameters": parameters})) == 1
-    refused = error_of(gpt2, {"inputs": "a", "parameters": {"max_length": 1}})
-    assert refused.startswith('"max_length" is 1, and the prompt alone has ')
-    classifier = Classifier.load(trained_gpt2.artifact)
-    encoded = classifier.encode(["i love this sunny day"], max_length=9)
-    [expected] = classifier.predictions(classifier.logits(encoded.token_ids), encoded.truncated)
-    [found] = post(gpt2, {"inputs": "i love this sunny day", "parameters": {"max_length": 9}})
-    same(found, expected, classifier.labels)
-    assert expected.truncated
+    assert len(scores(top_k=1)) == 1
 
 
 NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a text"}.'
@@ -221,11 +214,6 @@ NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a t
         (
             {"inputs": "a", "parameters": {"function_to_apply": ["tanh"]}},
             "\"function_to_apply\" is ['tanh'], not one of softmax, sigmoid, none.",
-        ),
-        (
-            {"inputs": "a", "parameters": {"truncate": True}},
-            "\"parameters\" has no 'truncate'. Known: top_k, return_all_scores, function_to_apply, "
-            "truncation, max_length, padding, batch_size.",
         ),
     ],
 )
@@ -286,22 +274,22 @@ def test_exported_it_answers_as_the_classifiers_engine(exported, tmp_path, choic
 
 
 @pytest.mark.parametrize("name", ["onnx/packed_int8.onnx", "model.safetensors", None])
-def test_what_was_not_checked_is_not_run(exported, tmp_path, name):
+def test_what_was_not_checked_is_not_run(exported, tmp_path, monkeypatch, name):
     """A changed file, or no ONNX Runtime: PyTorch answers, from the weights."""
     artifact = choose(exported, tmp_path, "int8")
     expected = Classifier.load(artifact, engine="torch")
-    missing = [] if name else ["onnxruntime"]
-    if name == "model.safetensors":
+    if name is None:
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    elif name == "model.safetensors":
         record = artifact / "onnx" / "parity.json"
         content = json.loads(record.read_text(encoding="utf-8"))
         record.write_text(json.dumps({**content, "weights_sha256": "another"}), encoding="utf-8")
-    elif name:
+    else:
         (artifact / name).write_bytes((artifact / name).read_bytes()[:-9])
-    with endpoint(artifact, tmp_path, *missing) as url:
-        found, answers = about(url), post(url, {"inputs": TEXTS})
+    handler = handler_of(artifact, tmp_path)
     reason = f"{name} is not what was exported and checked" if name else "onnxruntime is not installed"
-    assert found["engine"] == f"torch: {reason}"
-    for answer, prediction in zip(answers, expected.predict(TEXTS), strict=True):
+    assert handler.engine == f"torch: {reason}"
+    for answer, prediction in zip(handler({"inputs": TEXTS}), expected.predict(TEXTS), strict=True):
         same(answer, prediction, expected.labels)
 
 
@@ -310,6 +298,6 @@ def test_a_repository_without_the_large_files_still_answers(exported, tmp_path):
     artifact = choose(exported, tmp_path, "int8")
     for file in (artifact / "onnx").glob("*.onnx"):
         file.unlink()
-    with endpoint(artifact, tmp_path) as url:
-        assert about(url)["engine"] == "torch: onnx/packed.onnx is not what was exported and checked"
-        assert len(post(url, {"inputs": "a day"})[0]) == 3
+    handler = handler_of(artifact, tmp_path)
+    assert handler.engine == "torch: onnx/packed.onnx is not what was exported and checked"
+    assert len(handler({"inputs": "a day"})[0]) == 3

@@ -83,7 +83,7 @@ def app_process(home: Path, *arguments: str, cwd: Path = ROOT, **environment: st
             [sys.executable, "app.py", *arguments], cwd=cwd, env=known, stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        wait_for(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/healthz"))
+        wait_for(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/healthz"), 180)
         assert process.poll() is None, (home / "app.log").read_text()[-2000:]
         yield port, process
     finally:
