@@ -36,6 +36,10 @@ _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibi
 # Who has pressed a tab before the page's first answer stays there, and its timer ticks on: see ui/theme.py.
 _FIRST_TAB_JS = """(tab) => {
   const to = (more) => ({__type__: 'update', ...(window.ttTabPressed ? {} : more)});
+  if (tab === 'live' && !window.ttTabPressed) {  // pressed, so that its feed is followed
+    document.querySelector('#tab-live-button')?.click();
+    return [to({}), to({active: false})];
+  }
   return [to({selected: tab}), to({active: tab === 'train'})];
 }"""
 _STORED_JS = "() => [sessionStorage.getItem('tt-text') || '']"

@@ -182,5 +182,7 @@ def test_a_browser_in_portuguese_reads_portuguese(opened, url):
     expect(page.get_by_role("tab", name="Comparar", exact=True)).to_be_visible()
     expect(page.locator("#header")).to_contain_text("Modelo")
     assert page.evaluate("document.documentElement.lang") == "pt-BR"
+    expect(page.locator("#answers [role=status]")).to_be_visible()
+    page.locator("#tweet textarea").fill("")
     page.locator("#compare").click()
     expect(page.get_by_text("Não há texto para classificar")).to_be_visible()

@@ -257,7 +257,7 @@ def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tm
     expect(other.locator("#live-numbers")).to_contain_text("Nothing is streaming")  # a file is its owner's
     other.locator("#live-start").click()
     expect(other.locator("#live-posts li").first).to_be_visible()
-    expect(page.locator("#live-others")).to_contain_text("Replay: held-out tweets")  # which all may watch
+    expect(page.locator("#live-others")).to_contain_text("Replay: test tweets")  # which all may watch
     page.locator("#live-record-start").click()
     expect(page.locator("#live-record")).to_contain_text(re.compile(r"Recording: [1-9]\d* posts"))
     page.locator("#live-record-start").click()

@@ -29,7 +29,7 @@ from training.evaluate.scores import (
     System,
 )
 from training.recipes import load_recipe
-from training.runs.run import Run, Status, create_run
+from training.runs.run import Run, Status, create_run, list_runs
 from ui.compare import view as render_compare
 from ui.html import esc, label_class
 from ui.live import view as render_live
@@ -414,3 +414,12 @@ def test_the_header_says_what_was_gained_and_which_run_is_at_work(tmp_path):
         Model(state="none"), SimpleNamespace(id="a b", status=lambda: Status("running", progress=0.36))
     )
     assert "before and after fine-tuning" in drawn and "Training 36\u00a0%" in drawn and "?run=a%20b" in drawn
+
+
+def test_a_damaged_run_is_listed_with_what_is_wrong(home):
+    create_run(load_recipe("smoke")).path.joinpath("status.json").write_text("{torn")
+    [damaged] = list_runs()
+    drawn = render_train.runs_table([damaged], "", now=0.0)
+    Checker(drawn)
+    assert damaged.status().state == "damaged" and "damaged</span>" in drawn and "status.json" in drawn
+    assert str(home) not in drawn
