@@ -1,8 +1,8 @@
 """Labelled texts as a data set: what becomes public is shown first, and is text and label alone."""
 
+import io
 import json
 import re
-import subprocess
 
 import jsonschema
 import pytest
@@ -16,6 +16,7 @@ from tests.support import command, tweets
 from tests.support.cards import EVIL
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import HASTY
+from training.cli.main import main
 from training.publish import NotPublishable, RepoConflict
 from training.publish.dataset import prepare_data, push_data
 
@@ -88,25 +89,34 @@ def test_again_unchanged_nothing_is_sent_and_more_rows_are_one_commit(online, fi
     assert len(online.commits(REPO, kind="dataset")) == 3
 
 
-def test_the_datasets_library_reads_it_and_training_takes_it(hub, file, tmp_path):
+@pytest.fixture
+def ada(online, monkeypatch):
+    """Return this process's Hub, on which ada is logged in; nobody sits at the terminal."""
+    monkeypatch.setenv("HF_TOKEN", ADA)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    return online
+
+
+def test_the_datasets_library_reads_it_and_training_takes_it(ada, file, capsys):
     with file.open("a") as more:
         more.writelines(json.dumps({"text": text, "label": label}) + "\n" for text, label in tweets(60))
-    done = command("training", "push-data", file, REPO, "--yes", "--json", env=hub.environment(ADA))
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["n"] == 63
-    assert "For example, positive: what a lovely morning @user" in done.stderr
-    read = command("training", "data", REPO, "--json", env=hub.environment(ADA))
+    assert main(["push-data", str(file), REPO, "--yes", "--json"]) == 0
+    stdout, stderr = capsys.readouterr()
+    assert json.loads(stdout)["n"] == 63
+    assert "For example, positive: what a lovely morning @user" in stderr
+    read = command("training", "data", REPO, "--json", env=ada.environment(ADA))
     assert read.returncode == 0, read.stderr
     assert set(json.loads(read.stdout)["class_balance"]) == {"negative", "neutral", "positive"}
 
 
-def test_nothing_is_sent_without_a_yes(hub, file):
-    done = command("training", "push-data", file, REPO, env=hub.environment(ADA), stdin=subprocess.DEVNULL)
-    assert done.returncode == 1 and hub.repo(REPO, kind="dataset") is None
-    assert "readable by everybody, for good" in done.stderr and "Nobody is there to agree" in done.stderr
-    dry = command("training", "push-data", file, REPO, "--dry-run", "--json", env=hub.environment(ADA))
-    assert dry.returncode == 0 and json.loads(dry.stdout)["n"] == 3
-    assert not hub.requests
+def test_nothing_is_sent_without_a_yes(ada, file, capsys):
+    assert main(["push-data", str(file), REPO]) == 1
+    stderr = capsys.readouterr().err
+    assert "readable by everybody, for good" in stderr and "Nobody is there to agree" in stderr
+    assert ada.repo(REPO, kind="dataset") is None
+    assert main(["push-data", str(file), REPO, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 3
+    assert not ada.requests
 
 
 def test_another_repository_of_the_same_name_stays(online, file):

@@ -3,15 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from inference.common.paths import has_bucket, home
 from inference.common.store import append_event, write_json
-from tests.support import REPOSITORY, wait_until_ended
+from tests.support import REPOSITORY, wait_for, work_here
 from training.recipes import change, load_recipe
 from training.runs.process import (
     NotEnoughRoom,
@@ -110,38 +109,28 @@ def test_a_run_that_is_refused_is_not_at_work_and_can_be_tried_again(tmp_path, m
     assert running() is None and [each.id for each in list_runs()] == [run.id]
 
 
-SHORT = """
-import signal, sys
-whole = signal.setitimer
-signal.setitimer = lambda which, seconds: whole(which, seconds / 12)
-from training.worker import main
-sys.exit(main([sys.argv[1], "--max-minutes", "2"]))
-"""
-"""The worker, with minutes of five seconds."""
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms here")
-def test_a_run_that_takes_too_long_is_stopped_with_a_checkpoint(tmp_path, tiny_gpt2, tiny_tweets):
+def test_a_run_that_takes_too_long_is_stopped_with_a_checkpoint(monkeypatch, tiny_gpt2, tiny_tweets):
+    asked = []
+    monkeypatch.setattr(signal, "setitimer", lambda which, seconds: asked.append(seconds))
     changes = {"base": str(tiny_gpt2), "dataset": str(tiny_tweets), "epochs": "4000"}
     run = create_run(change(load_recipe("smoke"), changes))
-    done = subprocess.run(
-        [sys.executable, "-c", SHORT, str(run.path)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 1, done.stderr
-    status = wait_until_ended(find_run(run.path))
+
+    def ring():
+        wait_for(lambda: run.events("step"))
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    alarm = threading.Thread(target=ring)
+    alarm.start()
+    assert (work_here(run, "--max-minutes", "2"), asked[0]) == (1, 120)
+    alarm.join()
+    status = run.status()
     assert status.state == "cancelled"
     assert status.message.startswith("Stopped after 2 min, the most allowed here (MAX_RUN_MINUTES).")
     assert list((run.path / "checkpoints").glob("checkpoint-*"))
     write_json(run.path / "spent.json", {"seconds": 120})  # as `resume` notes it
-    again = subprocess.run(
-        [sys.executable, "-c", SHORT, str(run.path)], cwd=REPOSITORY, capture_output=True, timeout=120
-    )
-    assert again.returncode == 1
-    assert find_run(run.path).status().message.startswith("The run has had its 2 min, the most allowed here")
+    assert work_here(run, "--max-minutes", "2") == 1
+    assert run.status().message.startswith("The run has had its 2 min, the most allowed here")
 
 
 def test_the_time_of_all_processes_of_a_run_counts(tmp_path):
