@@ -85,7 +85,7 @@ def test_the_model_of_the_hub_is_loaded_with_its_scores_and_its_base(hub, tmp_pa
         with visitor(url) as client:
             ask = lambda: client.predict("I love this", api_name="/compare")  # noqa: E731
             drawn = wait_for(lambda: (d := ask()).count("ms</span>") == 2 and d, seconds=60, every=0.3)
-            scores, _ = client.predict("all", api_name="/scoreboard")
+            scores, *_ = client.predict("all", api_name="/scoreboard")
     assert "ada/tweets" in drawn and "ada/tiny" in drawn
     assert "95 % intervals" in scores
 
