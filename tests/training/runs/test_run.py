@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from inference.common.errors import RecipeError, RunError
 from inference.common.store import append_event, read_jsonl, write_json
-from tests.support import LONGER, REPOSITORY, command, tweets, wait_for, wait_until_ended, write_csv
+from tests.support import LONGER, tweets, wait_for, wait_until_ended, work_here, write_csv
 from training.recipes import change, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import create_run, create_run_of, find_run, list_runs, running
@@ -334,56 +334,43 @@ def test_killed_while_it_tidies_up_a_run_only_has_to_end(trained_gpt2, tmp_path)
         (run.path / name).symlink_to(trained_gpt2.run.path / name)
     (run.path / "checkpoints" / "checkpoint-150").mkdir(parents=True)
     (run.path / "trunk-train.f32").write_bytes(b"half")
-    start(run)
-    assert wait_until_ended(run).state == "finished", log(run)
+    assert work_here(run) == 0
+    assert run.status().state == "finished"
     assert not (run.path / "checkpoints").exists()
     assert not (run.path / "trunk-train.f32").exists()
     assert run.events("step") == []
 
 
-FULL_DISK = """
-import resource, runpy, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
-sys.argv = ["training", "run", sys.argv[1]]
-runpy.run_module("training", run_name="__main__", alter_sys=True)
-"""
-
-
-def test_a_full_disk_is_a_failed_run_with_one_sentence(trained_gpt2, tmp_path):
+def test_a_full_disk_is_a_failed_run_with_one_sentence(trained_gpt2, tmp_path, capsys):
+    """The limit on a file's size makes the system fail a write in its middle, as a full disk does."""
     run = create_run(longer(trained_gpt2.base, trained_gpt2.data), run_dir=tmp_path / "run")
-    worker = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(run.path)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert worker.returncode == 1
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, former[1]))
+        assert work_here(run) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
     status = run.status()
     assert status.state == "failed"
     assert status.message == (
         "The run folder run can't be written or read (File too large). Free the disk, then resume the run."
     )
     assert run.events("error")[-1]["message"] == status.message
-    assert "Traceback" in worker.stderr, "the log has what a developer needs"
+    assert "Traceback" in capsys.readouterr().err, "the log has what a developer needs"
     assert not list(run.path.glob("*.tmp"))
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
     start_time = time.time()
     resume(run)
     assert wait_until_ended(run).state == "finished", log(run)
     assert run.status().started_at > start_time
 
 
-def test_data_that_cant_be_learned_from_is_a_failed_run_with_the_datas_own_sentence(tiny_gpt2, tmp_path):
+def test_data_that_cant_be_learned_from_is_a_failed_run_with_the_datas_own_sentence(
+    tiny_gpt2, tmp_path, capsys
+):
     one_class = write_csv(tmp_path / "one.csv", [(text, "sad") for text, _ in tweets(30)])
-    arguments = ("train", "smoke", "--base", tiny_gpt2, "--dataset", one_class, "--run-dir", tmp_path / "run")
-    done = command("training", *arguments)
-    run = find_run(tmp_path / "run")
-    status = run.status()
-    assert (done.returncode, status.state) == (1, "failed")
-    assert status.message == (
+    run = create_run(longer(tiny_gpt2, one_class), run_dir=tmp_path / "run")
+    assert (work_here(run), run.status().state) == (1, "failed")
+    assert run.status().message == (
         "The label column 'label' of one.csv has one class only ('sad'); at least two are needed."
     )
-    assert done.stderr.splitlines()[-1] == status.message
-    assert "Traceback" not in done.stderr
-    assert "Traceback" in log(run)
+    assert "Traceback" in capsys.readouterr().err
