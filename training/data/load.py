@@ -263,7 +263,8 @@ def check_unchanged(recorded: JsonObject, now: DataReport, *, todo: str) -> None
     `recorded`: the "data" of a provenance.json, or the data event of a run. With other rows the test split
     may hold some that were learnt.
     """
-    if not recorded.get("source"):
+    source = recorded.get("source")
+    if not isinstance(source, dict) or "name" not in source:
         return
     try:
         then = DataReport.from_json(recorded)
