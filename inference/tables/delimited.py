@@ -45,6 +45,7 @@ _NO_DELIMITER = "\x1f"  # of a table of one column
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\r?\n?', re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 _LOOKED_AT = 2_000  # rows of the file's beginning that tell how it is written
+_LOOKED_AT_CHARACTERS = 200_000
 _FEW_VALUES = 50
 _ENOUGH_ROWS = 6
 _MOST_MISFITS = 0.3  # of the rows: with more, what looks like prose is
@@ -102,6 +103,9 @@ class DelimitedReader(TableReader):
         super().__init__(path)
         csv.field_size_limit(MAX_CELL_CHARACTERS)
         head = read_head(path)
+        if len(head.text) > _LOOKED_AT_CHARACTERS:
+            end = head.text.find("\n", _LOOKED_AT_CHARACTERS) + 1
+            head = replace(head, text=head.text[: end or None])
         if not head.text.strip():
             raise DataError(f"{path.name} is empty; it must hold at least a header and a row.")
         plain = kind_of(path) == ".txt" and not _tabbed(head.text)

@@ -42,6 +42,7 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".tab", ".txt", ".ndjson", ".js
 """Of the files that `inference.tables.formats` reads, for who must not wait for Arrow."""
 _PEEKED = 4_096
 _LEAST_ASCII = 0.02  # of a text of any language in UTF-16: line ends, delimiters, digits
+_MOSTLY_ASCII = 0.3  # of one that might be UTF-8 as well
 _CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f]")
 _T = TypeVar("_T")
 
@@ -292,13 +293,20 @@ def _encoding(head: bytes) -> tuple[str, str]:
         return "utf-16", "replace"
     head = head[:_PEEKED]
     if b"\0" in head:
+        plain = head.replace(b"\0", b"").decode("utf-8", "replace")
+        odd = plain.count("\ufffd") + len(_CONTROL.findall(plain))
+        sound = odd < 0.1 * len(plain)  # UTF-8, or nearly so, with a NUL here or there
         for encoding in ("utf-16-le", "utf-16-be"):
             try:
                 text = codecs.getincrementaldecoder(encoding)().decode(head)
             except UnicodeDecodeError:
                 continue
             ascii_share = sum(character < "\x7f" for character in text) / max(1, len(text))
-            if "\n" in text and ascii_share > _LEAST_ASCII and not _CONTROL.search(text):
+            if (
+                "\n" in text
+                and ascii_share > (_MOSTLY_ASCII if sound else _LEAST_ASCII)
+                and not _CONTROL.search(text)
+            ):
                 return encoding, "replace"
     return "utf-8-sig", "surrogateescape"
 
