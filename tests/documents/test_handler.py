@@ -184,7 +184,25 @@ def test_functions_to_apply(gpt2):
     assert sum(scores().values()) == pytest.approx(1)
     assert scores() == scores(function_to_apply="softmax", top_k=None)
     assert all(sigmoid[label] == pytest.approx(1 / (1 + 2.718281828459045 ** -raw[label])) for label in raw)
-    assert len(scores(top_k=1)) == 1
+    assert len(scores(top_k=1)) == len(scores(return_all_scores=False)) == 1
+    assert scores() == scores(return_all_scores=True, truncation=True, padding="longest", batch_size=4)
+
+
+def test_a_long_text_is_cut_where_it_is_asked_or_refused(gpt2, trained_gpt2):
+    long = "the train " * 200
+    sentence = "Too long for the model: 1 of 2 texts. Let them be truncated."
+    for truncation in (False, "do_not_truncate"):
+        parameters = {"truncation": truncation}
+        assert error_of(gpt2, {"inputs": ["a", long], "parameters": parameters}) == sentence
+        assert len(post(gpt2, {"inputs": "a", "parameters": parameters})) == 1
+    refused = error_of(gpt2, {"inputs": "a", "parameters": {"max_length": 1}})
+    assert refused.startswith('"max_length" is 1, and the prompt alone has ')
+    classifier = Classifier.load(trained_gpt2.artifact)
+    encoded = classifier.encode(["i love this sunny day"], max_length=9)
+    [expected] = classifier.predictions(classifier.logits(encoded.token_ids), encoded.truncated)
+    [found] = post(gpt2, {"inputs": "i love this sunny day", "parameters": {"max_length": 9}})
+    same(found, expected, classifier.labels)
+    assert expected.truncated
 
 
 NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a text"}.'
@@ -214,6 +232,11 @@ NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a t
         (
             {"inputs": "a", "parameters": {"function_to_apply": ["tanh"]}},
             "\"function_to_apply\" is ['tanh'], not one of softmax, sigmoid, none.",
+        ),
+        (
+            {"inputs": "a", "parameters": {"truncate": True}},
+            "\"parameters\" has no 'truncate'. Known: top_k, return_all_scores, function_to_apply, "
+            "truncation, max_length, padding, batch_size.",
         ),
     ],
 )

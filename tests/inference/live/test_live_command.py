@@ -214,6 +214,8 @@ def test_a_service_is_read_with_a_token_that_is_in_nothing_printed_saved_or_aske
         (["bluesky", "--rate", "5"], "--rate is for replay, not for bluesky. Leave it out."),
         (["replay", "f", "--cap-usd", "5"], "--cap-usd is for x and x-stream, not for replay. Leave it out."),
         (["x", "cats", "--instance", "a.b"], "--instance is for mastodon, not for x. Leave it out."),
+        (["x", "cats", "--host", "a.b"], "--host is for bluesky, not for x. Leave it out."),
+        (["bluesky", "--host", "a b/c"], "'a b/c' is no host of a Jetstream. Give its name, such as"),
         (["bluesky", "--save-texts"], "--save-texts was given without --save FILE"),
         (["replay", "nowhere.jsonl"], "nowhere.jsonl can't be replayed"),
         (["x", "cats"], "X needs a bearer token. Set X_BEARER_TOKEN, or type one in."),
