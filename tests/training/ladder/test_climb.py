@@ -106,7 +106,7 @@ def test_a_stopped_ladder_goes_on_with_its_next_step(finished, order, monkeypatc
 
     def stopping(materials, step, folder, log):
         built.append(step.name)
-        if step.rung == "head" and built.count(step.name) == 1:
+        if built.count("head-12") == 1 == len([name for name in built if name.startswith("head")]):
             raise Cancelled
         measure(materials, step, folder, log)
 
