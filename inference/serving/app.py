@@ -15,9 +15,10 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from inference.common.store import JsonObject
 from inference.serving import mcp
 from inference.serving.hosts import OwnHosts
-from inference.serving.routes import add_routes, ready
+from inference.serving.routes import LOADING, add_routes, ready
 from inference.serving.schema import encode
 from inference.serving.service import Service
 
@@ -42,7 +43,10 @@ def create_server(service: Service) -> FastAPI:
     mcp.mount_mcp(app, pipeline)
     # Where no page is, a load balancer's probe is answered, as text-embeddings-inference does.
     probe = pipeline.get("/", partial(ready, service), guarded=False)
-    app.add_route("/", probe, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route(
+        "/", probe, methods=["GET"], summary="As /readyz", response_model=JsonObject, responses=LOADING
+    )
+    app.add_route("/", probe, methods=["HEAD"], include_in_schema=False)
     answer_errors(app, service)
     if service.settings.cors_origins:
         app.add_middleware(

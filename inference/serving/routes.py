@@ -254,6 +254,7 @@ _REFUSED: Responses = {
     error.status: {"model": schema.Refusal, "description": error.__doc__}
     for error in ServingError.__subclasses__()
 }
+LOADING: Responses = {503: {"model": JsonObject, "description": "Not yet, or no more."}}
 _NAME = {
     "name": "name",
     "in": "path",
@@ -312,15 +313,14 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
                 "parameters": [_NAME] if "{name}" in path else [],
             },
         )
-    loading: Responses = {503: {"model": JsonObject, "description": "Not yet, or no more."}}
     text: Responses = {200: {"content": {"text/plain": {}}}}
     guard: Responses = {401: _REFUSED[401]}
     unready: Responses = {503: _REFUSED[503]}
     about = "What is served, and its limits, as text-embeddings-inference"
     for path, report, summary, told, answers in (
         ("/healthz", _healthy, "Is the process alive", JsonObject, {}),
-        ("/readyz", partial(ready, service), "Is every model loaded and warmed up", JsonObject, loading),
-        ("/health", partial(ready, service), "As /readyz", JsonObject, loading),
+        ("/readyz", partial(ready, service), "Is every model loaded and warmed up", JsonObject, LOADING),
+        ("/health", partial(ready, service), "As /readyz", JsonObject, LOADING),
         ("/info", partial(_info, service), about, schema.ModelInfo, unready | guard),
         ("/version", partial(_version, service), "What is served, by which versions", JsonObject, guard),
         ("/metrics", partial(_metrics, service), "Counts, in Prometheus' text format", None, text | guard),

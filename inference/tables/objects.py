@@ -83,9 +83,9 @@ def at_path(value: object, keys: Sequence[str]) -> object:
 def _one_text(path: Path) -> bool:
     """Whether a file is one JSON text over many lines, or one long line, and no object a line."""
     head = read_head(path).text
-    text = _ARCHIVE.sub("", head, count=1).lstrip()
-    if len(text) < len(head.lstrip()):
+    if _ARCHIVE.match(head):  # not a search, which would take the square of a long word's length
         return True
+    text = head.lstrip()
     first, line_end, rest = text.partition("\n")
     try:
         json.loads(first)

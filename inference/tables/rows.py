@@ -270,7 +270,8 @@ def too_long(line: str) -> str | None:
 def lines_of(path: Path) -> Iterator[LineReader]:
     """Open a text file to read its lines; a name that ends in .gz is unpacked."""
     with reading(path), path.open("rb") as raw:
-        yield LineReader(raw, size=os.fstat(raw.fileno()).st_size, packed=gzipped(path))
+        reader = LineReader(raw, size=os.fstat(raw.fileno()).st_size, packed=gzipped(path))
+        yield reader  # held here until the file is closed
 
 
 def bundled(rows: Iterable[tuple[_T, int]]) -> Iterator[list[_T]]:

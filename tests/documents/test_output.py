@@ -41,6 +41,8 @@ COMMANDS = {
         "resume": [ODD],
         "cancel": [ODD],
         "run": [ODD],
+        "ladder": ["--labels", ODD],
+        "advise": [ODD],
         "push": [str(ARTIFACT), "ada/x", "--dry-run"],
         "push-data": ["{posts}", "ada/x", "--dry-run"],
     },

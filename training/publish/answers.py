@@ -41,12 +41,17 @@ def main() -> int:
         with hub_session(Timeouts(answer_s=float(order.get("timeout_s", 60.0)), tries=3)):
             found = answer(order)
     except Exception as error:
-        _write(refusal(error))
-        raise SystemExit(1) from error
+        raise SystemExit(_refused(error)) from error
     finally:
         shutil.rmtree(home, ignore_errors=True)
     _write(found)
     return 0
+
+
+def _refused(error: Exception) -> int:
+    """Write why there is no answer; return the exit status."""
+    _write(refusal(error))
+    return 1
 
 
 def _listen(orders: list[str], arrived: threading.Event, home: Path) -> None:

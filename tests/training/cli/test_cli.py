@@ -285,7 +285,7 @@ def test_classify_prints_one_object(trained_gpt2, capsys):
     assert classify(["classify", str(trained_gpt2.artifact), *texts, "--json"]) == 0
     record = one_object(capsys.readouterr().out)
     assert record["labels"] == ["negative", "neutral", "positive"]
-    assert [row["text"] for row in record["predictions"]] == texts
+    assert [row["text"] for row in record["predictions"]] == [texts[0], "lone \ufffd surrogate", ""]
     assert all(abs(sum(row["probabilities"]) - 1) < 1e-6 for row in record["predictions"])
 
 

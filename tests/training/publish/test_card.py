@@ -265,7 +265,8 @@ def test_curves_stay_when_the_runs_events_are_gone(old):
 
 def test_a_resumed_run_says_that_its_time_is_of_the_last_start(old):
     with (old.parent / "events.jsonl").open("a") as events:
-        events.write(json.dumps({"kind": "progress", "phase": "prepare", "done": 0, "total": 1}) + "\n")
+        event = {"time": 1.0, "kind": "progress", "phase": "prepare", "done": 0, "total": 1}
+        events.write(json.dumps(event) + "\n")
     assert "of the last of 2 starts, since the run was interrupted" in render_card(old).text
 
 
