@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from inference.common.hub import Timeouts
+from inference.common.hub import CLIENT_ERRORS, Timeouts
 from tests.support.hub_fixtures import ADA
 from training.publish import prepare, push
 from training.publish.answers import loader, refusal
@@ -52,7 +52,7 @@ class Answering:
     def answer(self, what, stopped):
         try:
             return _answers(loader()(self.ordered), what)
-        except Exception as error:  # noqa: BLE001  (as a process of answers does)
+        except CLIENT_ERRORS as error:
             return _answers(refusal(error), what)
 
     def end(self):
