@@ -33,15 +33,6 @@ def client(url):
     client.close()
 
 
-def test_healthz_answers_and_the_page_costs_less_than_eight_seconds_of_a_core(place):
-    with app_process(place) as (port, process):
-        page = answers(f"http://127.0.0.1:{port}")
-        worked = psutil.Process(process.pid).cpu_times()
-        assert "TweetTune" in page
-        assert worked.user + worked.system < 8  # of work, since others may be at work too
-        assert json.loads(answers(f"http://127.0.0.1:{port}/healthz"))["status"] == "ok"
-
-
 def test_the_log_tells_the_url(place, url):
     assert f"TweetTune is at {url}" in (place / "app.log").read_text()
 
@@ -194,12 +185,16 @@ def test_the_servers_routes_stand_beside_the_page(url):
     assert "tweettune_" in answers(f"{url}/metrics")
 
 
-def test_without_any_run_the_app_says_so(tmp_path):
-    with app(tmp_path / "empty") as url:
+def test_without_any_run_the_app_says_so_and_its_page_needs_no_pytorch(tmp_path):
+    with app_process(tmp_path / "empty") as (port, process):
+        url = f"http://127.0.0.1:{port}"
+        assert "TweetTune" in answers(url)
+        assert json.loads(answers(f"{url}/healthz")) == {"status": "ok", "model": "none"}
+        loaded = [found.path for found in psutil.Process(process.pid).memory_maps()]
+        assert loaded and not [path for path in loaded if "torch" in path]
         with pytest.raises(HTTPError, match="503") as refused:
             posted(url, {"inputs": "hello"})
         assert "No model is loaded" in refused.value.read().decode()
-        assert json.loads(answers(f"{url}/healthz"))["model"] == "none"
         client = Client(url, verbose=False)
         try:
             with pytest.raises(AppError, match="No model is loaded yet"):
