@@ -99,7 +99,8 @@ def opening_tokens(tokenizer: PreTrainedTokenizerFast) -> Tokens:
 
 def continuing_tokens(backend: Tokenizer, text: str) -> Tokens:
     """Return the tokens of a text that goes on behind a word: no tokenizer takes it for a beginning then."""
-    word, both, alone = backend.encode_batch(["a", f"a{text}", text], add_special_tokens=False)
+    # One by one: a tokenizer that pads would pad the shorter ones of a batch.
+    word, both, alone = (backend.encode(one, add_special_tokens=False) for one in ("a", f"a{text}", text))
     behind = both.ids[: len(word.ids)] == word.ids
     tokens, ids = (both.tokens, both.ids) if behind else (alone.tokens, alone.ids)
     start = len(word.ids) if behind else 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
+from inference.common.errors import TweetTuneError
 from inference.common.hub import CLIENT_ERRORS, Timeouts
 from tests.support.hub_fixtures import ADA
 from training.publish import prepare, push
@@ -52,7 +53,7 @@ class Answering:
     def answer(self, what, stopped):
         try:
             return _answers(loader()(self.ordered), what)
-        except CLIENT_ERRORS as error:
+        except (*CLIENT_ERRORS, TweetTuneError) as error:
             return _answers(refusal(error), what)
 
     def end(self):

@@ -187,7 +187,7 @@ def test_who_is_elsewhere_does_not_publish_with_this_machines_login(at_home):
     ("order", "says"),
     [
         (["", "ada/x", False, False, False], "No run was chosen"),
-        (["../first", "ada/x", False, False, False], "There is no run '../first'"),
+        (["../first", "ada/x", False, False, False], "There is no run 'first' here"),
         (["first", "  ", False, False, False], "No repository was named"),
     ],
 )

@@ -125,7 +125,8 @@ def test_a_reader_that_leaves_ends_it_with_a_sentence(trained_gpt2, tmp_path):
 
 def test_an_interrupt_before_the_first_post_is_no_traceback(tmp_path):
     os.mkfifo(tmp_path / "posts.jsonl")
-    words = ["live", "replay", tmp_path / "posts.jsonl", "--model", "any", "--json"]
+    artifact = REPOSITORY / "tests" / "fixtures" / "2026-11" / "run" / "artifact"
+    words = ["live", "replay", tmp_path / "posts.jsonl", "--model", artifact, "--json"]
     with (
         subprocess.Popen(
             [sys.executable, "-m", "inference", *map(str, words)],

@@ -117,6 +117,8 @@ def test_the_summary_is_a_sentence_or_one_json_object(trained_gpt2, tmp_path, ca
         "output": str(out),
         "rows": 3,
         "bad": 1,
+        "first_problem": "the text is missing",
+        "notes": [],
         "truncated": 1,
         "rows_from_before": 0,
         "model": str(trained_gpt2.artifact),
@@ -133,7 +135,9 @@ def test_the_summary_is_a_sentence_or_one_json_object(trained_gpt2, tmp_path, ca
     }
     assert list(read_rows(out)[0]) == ["text", "label", *summary["new_columns"]]
     assert main([*arguments(source, trained_gpt2.artifact, out), "--overwrite"]) == 0
-    assert capsys.readouterr().out.startswith(f"{out}: 3 rows, 1 bad, 1 truncated; ")
+    assert capsys.readouterr().out.startswith(
+        f"{out}: 3 rows, 1 bad (the first: the text is missing), 1 truncated; "
+    )
 
 
 def test_a_file_of_no_rows_and_one_of_none_but_bad_rows(trained_gpt2, tmp_path):
@@ -144,7 +148,7 @@ def test_a_file_of_no_rows_and_one_of_none_but_bad_rows(trained_gpt2, tmp_path):
     assert read_rows(tmp_path / "out.parquet") == []
     assert (tmp_path / "out.jsonl").read_bytes() == b""
     (tmp_path / "in.csv").write_text("id,text\n1\n")
-    assert main([*arguments(tmp_path / "in.csv", trained_gpt2.artifact, tmp_path / "bad.jsonl")]) == 0
+    assert main([*arguments(tmp_path / "in.csv", trained_gpt2.artifact, tmp_path / "bad.jsonl")]) == 1
     assert [row["label"] for row in read_rows(tmp_path / "bad.jsonl")] == [None]
 
 
@@ -202,8 +206,10 @@ def test_a_file_that_breaks_off_leaves_its_parts_and_another_input_is_told_apart
 
 
 def test_mistakes_come_before_the_model_is_loaded():
+    artifact = "tests/fixtures/2026-11/run/artifact"
     code = (
-        "import sys; from inference.cli import main; status = main(['score', 'no.csv', '--model', 'no', "
+        "import sys; from inference.cli import main; "
+        f"status = main(['score', 'no.csv', '--model', '{artifact}', "
         "'--output', 'out.csv']); print(status, 'torch' in sys.modules, 'ray' in sys.modules)"
     )
     done = subprocess.run(

@@ -1,7 +1,6 @@
 """Pushing for real: uploaded, downloaded by another process with an empty cache, compared, stamped."""
 
 import json
-import shutil
 
 import pytest
 
@@ -56,15 +55,14 @@ def test_the_token_that_pushes_is_looked_for_whatever_it_looks_like(online, arti
 
 
 def test_a_file_that_the_model_no_longer_has_is_removed_and_others_stay(online, artifact):
-    (artifact / "onnx").mkdir()
-    (artifact / "onnx" / "packed.onnx").write_bytes(b"\x08 a network")
-    (artifact / "onnx" / "parity.json").write_text("{}")
+    (artifact / "special_tokens_map.json").write_text("{}")
     push_to(online, artifact, verifier=Here)
+    assert "special_tokens_map.json" in online.files(REPO)
     online.commit(REPO, {"notes/mine.txt": b"keep me"})
-    shutil.rmtree(artifact / "onnx")
+    (artifact / "special_tokens_map.json").unlink()
     done = push_to(online, artifact, verifier=Here)
     files = online.files(REPO)
-    assert "onnx/packed.onnx" not in files and files["notes/mine.txt"] == b"keep me"
+    assert "special_tokens_map.json" not in files and files["notes/mine.txt"] == b"keep me"
     assert any("1 files of ada/tweets are not ours and stay as they are." in note for note in done.notes)
 
 
