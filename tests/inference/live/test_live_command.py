@@ -123,23 +123,11 @@ def test_a_reader_that_leaves_ends_it_with_a_sentence(trained_gpt2, tmp_path):
     assert "The output can't be written" in said and "Traceback" not in said
 
 
-def test_an_interrupt_before_the_first_post_is_no_traceback(tmp_path):
+def test_a_pipe_which_can_be_read_once_only_is_refused(tmp_path, capsys):
     os.mkfifo(tmp_path / "posts.jsonl")
     artifact = REPOSITORY / "tests" / "fixtures" / "2026-11" / "run" / "artifact"
-    words = ["live", "replay", tmp_path / "posts.jsonl", "--model", artifact, "--json"]
-    with (
-        subprocess.Popen(
-            [sys.executable, "-m", "inference", *map(str, words)],
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process,
-        (tmp_path / "posts.jsonl").open("w"),  # opens when the command has begun to read
-    ):
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60) == ("", "Stopped.\n")
-    assert process.returncode == 130
+    assert main(["live", "replay", str(tmp_path / "posts.jsonl"), "--model", str(artifact)]) == 1
+    assert "is neither a file nor a folder" in capsys.readouterr().err
 
 
 def test_a_disk_that_fills_up_ends_it_with_a_sentence_and_a_whole_recording(trained_gpt2, tmp_path, capsys):
