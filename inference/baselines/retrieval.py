@@ -116,8 +116,9 @@ class Index:
                 "Give one of these, or leave the text out."
             )
         texts = mended(texts)
-        rows = {duplicate_key(text): (text, label) for text, label in zip(texts, labels, strict=True)}
-        locked = sum(duplicate_key(text) in self._locked for text in texts)
+        keys = [duplicate_key(text) for text in texts]
+        rows = dict(zip(keys, zip(texts, labels, strict=True), strict=True))
+        locked = sum(key in self._locked for key in keys)
         with self._lock:
             known = dict(self._file.execute("SELECT key, label FROM examples"))
             fresh = {key: row for key, row in rows.items() if key not in self._locked and key not in known}
@@ -161,15 +162,16 @@ class Index:
             missing = self._file.execute("SELECT id, text FROM examples WHERE features IS NULL").fetchall()
             if missing:
                 made = self.features([text for _, text in missing])
-                vectors = [(vector.tobytes(), at) for vector, (at, _) in zip(made, missing, strict=True)]
+                stored = [(vector.tobytes(), at) for vector, (at, _) in zip(made, missing, strict=True)]
                 with self._file:
-                    self._file.executemany("UPDATE examples SET features = ? WHERE id = ?", vectors)
+                    self._file.executemany("UPDATE examples SET features = ? WHERE id = ?", stored)
         rows = self._file.execute("SELECT text, label, key, features FROM examples ORDER BY id").fetchall()
         self._examples = [(text, label) for text, label, _, _ in rows]
         self._keys = {key: place for place, (_, _, key, _) in enumerate(rows)}
-        self._vectors = np.array(
-            [np.frombuffer(row[3], dtype=np.float32) for row in rows if self.features], dtype=np.float32
-        )
+        if self.features and rows:
+            vectors = np.array([np.frombuffer(row[3], dtype=np.float32) for row in rows])
+            self._middle = vectors.mean(0)  # the states of a language model all point the same way
+            self._directions = _directions(vectors - self._middle)
         self._words: BM25 | None = None
 
     def _by_words(self, texts: Sequence[str]) -> Iterator[Scores]:
@@ -193,9 +195,8 @@ class Index:
             raise PredictionError("The index has no features to search by. Search by words, or give it some.")
         if not self._examples:
             return (np.zeros(0, dtype=np.float32) for _ in texts)
-        middle = self._vectors.mean(0)  # the states of a language model all point the same way
-        mine, theirs = (_directions(vectors - middle) for vectors in (self._vectors, self.features(texts)))
-        return (mine @ vector for vector in theirs)
+        known = self._directions
+        return (known @ vector for vector in _directions(self.features(texts) - self._middle))
 
 
 def _directions(vectors: Vectors) -> Vectors:
