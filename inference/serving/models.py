@@ -57,12 +57,12 @@ def sources_of(given: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for item in given:
         name, equals, source = item.partition("=")
-        if not (equals and NAME.fullmatch(name)):
-            source = model_of(item)
-            name = name_of(source)
+        named = equals and NAME.fullmatch(name)
+        source = model_of(source if named else item)
+        name = name if named else name_of(source)
         if name in found:
             raise ArtifactError(f"Two models would be called {name}. Write NAME=FOLDER for one of them.")
-        found[name] = model_of(source)
+        found[name] = source
     return found
 
 
