@@ -130,6 +130,7 @@ def build_compare(workbench: Workbench) -> CompareTab:
     with gr.Column(elem_classes="tt-panel"):
         with gr.Row(equal_height=True, elem_classes="tt-ask"):
             tweet = gr.Textbox(
+                "",
                 label=I18N("compare.tweet"),
                 info=I18N("compare.keys"),
                 placeholder=I18N("compare.placeholder"),
