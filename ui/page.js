@@ -20,7 +20,8 @@ window.addEventListener('popstate', () => {
   const name = new URL(location).searchParams.get('tab');
   ttTab(name || 'compare')?.click();
 });
-document.addEventListener('keydown', (event) => {
+// Gradio asks at Shift+Enter, by the key press that follows the key's going down.
+for (const kind of ['keydown', 'keypress']) document.addEventListener(kind, (event) => {
   if (event.key !== 'Enter' || event.target !== ttTweet() || event.isComposing) return;
   event.stopPropagation();
   if (event.shiftKey) return;
