@@ -26,6 +26,7 @@ _NOT_HERE = re.compile(rf"{_OPTION.pattern}|python -m |pip install|hf auth login
 _CLAUSE = re.compile(r"([.;:]\s+|,?\s+(?:or|and|unless)\s+)")
 _UPLOAD = re.compile(r"[^\s'\"`(]*/(?:gradio|uploads)/[0-9a-f]{12,64}[-/]|\b[0-9a-f]{12}-(?=[\w.-]+\.\w)")
 _PATH = re.compile(r"(?<![\w:/.~\\])(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s'\"`,;:()]*[^\s'\"`,;:().]")
+_NUMBER = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+\.\d+")
 _ARTIFACT = re.compile(r"\bruns[/\\]([^/\\\s]+)[/\\]artifact\b")
 
 
@@ -86,12 +87,19 @@ def _translated(sentence: str) -> str:
 def _told(sentence: str) -> str:
     return next(
         (
-            text(key, **found.groupdict())
+            text(key, **{name: _in_words(value) for name, value in found.groupdict().items()})
             for key, pattern in _patterns()
             if (found := pattern.fullmatch(sentence))
         ),
         "",
     )
+
+
+def _in_words(value: str) -> str:
+    """Write a value that is a number with the separators of the visitor's language."""
+    if not _NUMBER.fullmatch(value):
+        return value
+    return text.number(float(value.replace(",", "")), len(value.partition(".")[2]))
 
 
 @cache

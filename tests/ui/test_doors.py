@@ -8,7 +8,7 @@ import pytest
 from gradio_client.exceptions import AppError
 
 from tests.support.served import answers, app, recipe_form, wait_for, with_run
-from tests.support.space_app import session, space_here, visitor
+from tests.support.space_app import ENVIRONMENT, session, space_here, visitor
 from training.recipes import load_recipe
 
 # Gradio's server, which runs in this process here, asks pandas for things by their old names
@@ -174,7 +174,7 @@ def uploaded(url, size):
 
 
 def test_at_home_everybody_may_train_within_the_owners_limits_and_his_proposals_are_in_the_form(place):
-    limits = {"MAX_UPLOAD_MB": "1", "MAX_TRAIN_ROWS": "10"}
+    limits = {**dict.fromkeys(ENVIRONMENT, ""), "MAX_UPLOAD_MB": "1", "MAX_TRAIN_ROWS": "10"}
     with app(place, BASE="some/base", DATASET="ada/posts", APP_LANGUAGE="pt-BR", **limits) as url:
         assert (uploaded(url, 500_000), uploaded(url, 1_100_000)) == (200, 413)
         config = answers(f"{url}/config")
@@ -183,7 +183,7 @@ def test_at_home_everybody_may_train_within_the_owners_limits_and_his_proposals_
         assert '"Treinar"' in config and '"Train"' not in config
         with visitor(url) as client:
             assert "first is finished" in knock(client, "/run_action")
-            with pytest.raises(AppError, match="may have 10 training rows here, and 1,000 were asked for"):
+            with pytest.raises(AppError, match=r"pode ter 10 linhas aqui, e foram pedidas 1\.000"):
                 start = [*START[:8], *{**FORM, "n_train": 1000}.values()]
                 client.predict(*start, api_name="/start_training")
             assert "acurácia" in str(client.predict(api_name="/refresh_runs")).lower()

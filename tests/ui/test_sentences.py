@@ -160,3 +160,12 @@ def test_notes_of_yesterdays_run_are_told_in_the_visitors_language():
         told == "odd.csv não tem coluna de text (encontradas: a, b); "
         "indique a certa com o campo “Coluna de texto”."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("1,000", "1.000"), ("0.5", "0,5"), ("1.2.3", "1.2.3"), ("tom", "tom")]
+)
+def test_a_number_in_a_sentence_has_the_separators_of_the_language(value, told):
+    sentence = f"A run may have 10 training rows here, and {value} were asked for."
+    with speaking("pt-BR"):
+        assert f" {told}." in said(f"{sentence} Set Training rows to 10 or fewer.")

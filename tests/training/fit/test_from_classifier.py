@@ -34,8 +34,8 @@ def recipe(tiny_gpt2, tiny_tweets):
         n_train=48,
         n_validation=40,
         batch_size=8,
-        epochs=4.0,
-        learning_rate=3e-3,
+        epochs=16.0,
+        learning_rate=1e-2,
     )
 
 
