@@ -1,12 +1,13 @@
-"""Run the benchmarks: `python -m benchmarks [NAME …] [--dataset DATA]`; without names, all of them.
+"""Run the benchmarks: `python -m benchmarks [NAME …] [--dataset DATA] [--runs LADDER …]`; without names, all.
 
 Each is a script of its own that writes benchmarks/results/NAME.json; afterwards the README's tables are made
 anew from those files. Run it on an idle machine: the figures are times.
 """
 
 import argparse
+from functools import partial
 
-from benchmarks import live, load, push, quality, serving, shift, speed, startup, tables, under_load
+from benchmarks import ladder, live, load, push, quality, serving, shift, speed, startup, tables, under_load
 
 BENCHMARKS = {
     "startup": startup.main,
@@ -17,6 +18,8 @@ BENCHMARKS = {
     "shift": shift.main,
     "push": push.main,
     "quality": quality.main,
+    "ladder": ladder.main,
+    "few_labels": ladder.few_labels,
 }
 
 
@@ -24,13 +27,17 @@ def main() -> None:
     """Run the benchmarks that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="*", choices=[[], *BENCHMARKS], help="default: all")
-    parser.add_argument("--dataset", default="auto", help="data for the quality table (default: auto)")
+    parser.add_argument("--dataset", default="auto", help="data to measure quality on (default: auto)")
+    parser.add_argument("--runs", nargs="+", metavar="LADDER", help="take these finished ladders over")
     given = parser.parse_args()
     if "load" in (given.name or BENCHMARKS):
         load.wrk()  # what lacks is said before hours are spent
     for name in given.name or BENCHMARKS:
         print(f"== {name}", flush=True)
-        BENCHMARKS[name](given.dataset)
+        measure = BENCHMARKS[name]
+        if given.runs and measure in (ladder.main, ladder.few_labels):
+            measure = partial(measure, runs=given.runs)
+        measure(given.dataset)
     tables.main()
 
 

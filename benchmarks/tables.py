@@ -42,6 +42,8 @@ _TITLES = {
     "seconds_per_example": "seconds per training tweet",
     "p50_ms": "p50 of one tweet, ms",
     "posts_per_s": "tweets a second",
+    "usd_per_1000": "dollars for 1,000 posts",
+    "ms_a_tweet": "ms a tweet",
 }
 
 
@@ -109,6 +111,12 @@ def _sentences(record: dict[str, Any]) -> Iterator[str]:
         yield comparison["sentence"]
     if any(key in _SHARES for row in record["rows"] for key in row):
         yield "In brackets: 95 % intervals."
+    if draws := record.get("draws"):
+        yield f"Each is the mean of {draws} draws of the training rows."
+    if chosen_on := record.get("sizes", {}).get("validation") if "run" in record else None:
+        yield f"What is chosen is chosen on {chosen_on:,} more labelled rows."
+    for name, why in record.get("left_out", {}).items():
+        yield f"Left out: {name} ({why})"
     if data := record.get("data"):
         yield f"Data: {data['name']}."
     if base := record.get("base"):

@@ -264,14 +264,21 @@ def balanced(
 
     With the same seed, a smaller k gives a part of the examples of a larger one.
     """
+    return [
+        Example(texts[row], names[labels[row]]) for row in balanced_rows(labels, len(names), k=k, seed=seed)
+    ]
+
+
+def balanced_rows(labels: Sequence[int], classes: int, *, seed: int, k: int | None = None) -> list[int]:
+    """Return rows in rounds of one of each class, k rounds or as many as there are."""
     random = np.random.RandomState(seed)  # its stream is frozen for ever
     numbers = np.asarray(labels)
-    by_label = [random.permutation(np.flatnonzero(numbers == label)) for label in range(len(names))]
-    rounds = []
-    for place in range(k):
-        members = [(int(rows[place]), label) for label, rows in enumerate(by_label) if place < len(rows)]
-        rounds += [members[at] for at in np.random.RandomState([seed, place]).permutation(len(members))]
-    return [Example(texts[row], names[label]) for row, label in rounds]
+    by_label = [random.permutation(np.flatnonzero(numbers == label)) for label in range(classes)]
+    found: list[int] = []
+    for place in range(max(map(len, by_label)) if k is None else k):
+        members = [int(rows[place]) for rows in by_label if place < len(rows)]
+        found += [members[at] for at in np.random.RandomState([seed, place]).permutation(len(members))]
+    return found
 
 
 class Average:

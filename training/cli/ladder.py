@@ -33,6 +33,12 @@ def add_ladder(
         "--labels", default="1000", metavar="NUMBERS", help="training labels, as 96,300,1000 (default: 1000)"
     )
     sub.add_argument(
+        "--balanced",
+        action="store_true",
+        help="draw as many training rows of each class (default: in their shares)",
+    )
+    sub.add_argument("--seed", type=int, default=42, help="what rows and examples are drawn by (default: 42)")
+    sub.add_argument(
         "--limit",
         type=int,
         default=0,
@@ -123,6 +129,8 @@ def _ladder(given: argparse.Namespace) -> int:
     order = Order(
         rungs=_listed(given.rungs) if given.rungs else tuple(RUNGS),
         labels=tuple(_number(part) for part in _listed(given.labels)),
+        balanced=given.balanced,
+        seed=given.seed,
         limit=given.limit,
         base=given.base,
         dataset=given.dataset,

@@ -82,6 +82,8 @@ class Order:
     rungs: tuple[str, ...] = tuple(RUNGS)
     labels: tuple[int, ...] = (1000,)
     """How many training rows the rungs with labels get; each of these is a step."""
+    balanced: bool = False
+    """Whether as many of these rows are drawn of each class, as protocols with few labels do."""
     limit: int = 0
     """Test rows, and the most validation rows; 0: all."""
     base: str = "auto"
@@ -121,7 +123,7 @@ class Order:
             "dataset": self.dataset,
             "text_column": self.text_column,
             "label_column": self.label_column,
-            "n_train": max(self.labels),
+            "n_train": 0 if self.balanced else max(self.labels),
             "n_validation": min(N_VALIDATION, self.limit or N_VALIDATION),
             "n_test": self.limit,
             "stratified": True,

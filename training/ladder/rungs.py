@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from inference.artifact import read_record
 from inference.baselines import Predictor
 from inference.baselines.bag_of_words import BagOfWords, LinearHead, Majority
-from inference.baselines.prompting import PROMPTS, Average, Prompted, balanced
+from inference.baselines.prompting import PROMPTS, Average, Prompted, balanced, balanced_rows
 from inference.baselines.retrieval import By, FewShotRetrieval, Index, Neighbours, TrunkFeatures
 from inference.classifier import Classifier
 from inference.common.errors import DataError, RunError
@@ -112,9 +112,11 @@ class Materials:
 
     def rows(self, count: int) -> list[int]:
         """Return the first training rows by the seed, each class with its share; fewer are part of more."""
-        train = self.splits.train
+        train, seed = self.splits.train, self.order.seed
+        if self.order.balanced:
+            return balanced_rows(train["label"], len(self.labels), seed=seed)[:count]
         numbered = train.add_column("row", list(range(len(train))))
-        return list(subset(numbered, count, seed=self.order.seed, stratified=True)["row"])
+        return list(subset(numbered, count, seed=seed, stratified=True)["row"])
 
     def train(self, count: int) -> tuple[list[str], list[int]]:
         """Return so many training texts and their labels."""

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,10 +12,13 @@ from inference.common.errors import DataError, RunError
 from inference.common.store import write_json
 from tests.support import tweets, write_csv
 from training.cli.main import main
+from training.data.load import load_splits
+from training.fit.prepare import Silent
 from training.ladder import climb as climbing
 from training.ladder.climb import best_temperature, climb, scaled
 from training.ladder.order import RUNGS, Order
 from training.ladder.results import read_ladder
+from training.ladder.rungs import Materials
 from training.runs.log import RunLog
 from training.runs.process import Cancelled, resume
 from training.runs.run import LADDER, create_run_of, find_run, list_runs
@@ -97,6 +100,21 @@ def test_results_are_json_csv_and_two_pictures_and_nothing_else_is_left(finished
     shares = [event["progress"] for event in run.events("progress")]
     assert shares[-1] == pytest.approx(1.0, abs=0.01)
     assert any(event["time_left_s"] for event in run.events("progress"))
+
+
+def test_balanced_rows_are_as_many_of_each_class_and_another_seed_draws_others(order, tmp_path):
+    skewed = tweets(240, seed=3)
+    rare = skewed[0][1]
+    kept = [row for place, row in enumerate(skewed) if row[1] != rare or place % 4 == 0]
+    data = write_csv(tmp_path / "skewed.csv", kept)
+    few = {"dataset": str(data), "labels": (12,), "balanced": True}
+    drawn = []
+    for seed in (1, 2):
+        mine = replace(order, **few, seed=seed)
+        texts, labels = Materials(mine, tmp_path, load_splits(mine.recipe.data), Silent()).train(12)
+        assert np.bincount(labels).tolist() == [4, 4, 4]
+        drawn.append(set(texts))
+    assert drawn[0] != drawn[1]
 
 
 def test_a_stopped_ladder_goes_on_with_its_next_step(finished, order, monkeypatch):

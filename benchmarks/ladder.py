@@ -1,0 +1,145 @@
+"""Was fine-tuning worth it? The whole ladder on the locked test rows, and with few labels by many draws.
+
+    python -m benchmarks ladder --dataset DATA                    # measure, hours; or take what is measured:
+    python -m benchmarks ladder --runs runs/…-ladder-…
+    python -m benchmarks few_labels --dataset DATA                # 10 ladders of 96 rows, 32 of each class
+    python -m benchmarks few_labels --runs runs/…-ladder-… runs/…-ladder-…
+
+With few labels it is the protocol of public leaderboards: as many rows of each class are drawn, 10 times,
+and the mean of the draws is told with its 95 % interval (Student's t). A ladder goes through the command line
+as a person's would. Its picture goes to docs/.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from scipy.stats import sem, t
+
+from benchmarks import results
+from inference.common.machine import cores
+from training.evaluate.scores import SINGLE_SCORES
+from training.ladder.order import Order
+from training.ladder.results import Ladder, StepResult, read_ladder
+from training.runs.run import LADDER, Run, find_run
+
+LABELS, DRAWS = 96, 10
+FEW = ("bag-of-words", "few-shot-16", "retrieval-features", "nearest", "head", "lora", "both")
+"""The rungs that answer with few labels; the others have none, or need many."""
+PICTURE = results.FOLDER.parent.parent / "docs" / "ladder.png"
+
+
+def main(dataset: str, runs: Sequence[str] = ()) -> None:
+    """Measure one ladder of all rungs, or take a finished one, and write results/ladder.json."""
+    if len(runs) > 1:
+        raise SystemExit(
+            f"The table is that of one ladder, and {len(runs)} were given. Give one with --runs."
+        )
+    with tempfile.TemporaryDirectory() as home:
+        [(run, ladder)] = _finished(runs or [_climb(home, dataset)])
+        shutil.copyfile(run.path / "intervals.png", PICTURE)
+        results.write(
+            "ladder",
+            **_made_from(run, ladder),
+            rows=[_row(step) for step in ladder.ranked],
+            comparison={"sentence": ladder.headline},
+            left_out=dict(ladder.left_out),
+        )
+
+
+def few_labels(dataset: str, runs: Sequence[str] = ()) -> None:
+    """Measure the ladders of all draws, or take finished ones, and write results/few_labels.json."""
+    with tempfile.TemporaryDirectory() as home:
+        draws = ["--rungs", ",".join(FEW), "--labels", str(LABELS), "--balanced"]
+        runs = runs or [_climb(home, dataset, *draws, "--seed", str(seed)) for seed in range(1, DRAWS + 1)]
+        found = _finished(runs)
+        seeds = [Order.from_json(run.order).seed for run, _ in found]
+        if len(set(seeds)) < max(len(seeds), 2):
+            raise SystemExit(f"Draws need seeds of their own, two or more, and these have {seeds}.")
+        ladders = [ladder for _, ladder in found]
+        if len({(ladder.n, ladder.base.get("sha256")) for ladder in ladders}) > 1:
+            raise SystemExit("The draws have another base or other test rows. Give ladders of the same.")
+        first = ladders[0]
+        steps = {
+            step.name: [s for each in ladders for s in each.steps if s.name == step.name]
+            for step in first.steps
+        }
+        rows = [_mean(found) for found in steps.values() if len(found) == len(ladders)]
+        results.write(
+            "few_labels",
+            **_made_from(found[0][0], first),
+            draws=len(ladders),
+            rows=sorted(rows, key=lambda row: -row["accuracy"]["value"]),
+        )
+
+
+def _climb(home: str, dataset: str, *more: str) -> str:
+    """Measure a ladder on the embedded base and return its folder."""
+    command = ["ladder", "--base", "embedded", "--dataset", dataset, *more, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "training", *command],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "TWEETTUNE_HOME": home, "OMP_WAIT_POLICY": "PASSIVE"},
+    )
+    if done.returncode:
+        raise SystemExit(f"`training {' '.join(command)}` failed with exit status {done.returncode}.")
+    return str(Path(home) / "runs" / json.loads(done.stdout)["run"])
+
+
+def _finished(runs: Sequence[str]) -> list[tuple[Run, Ladder]]:
+    found = []
+    for name in runs:
+        run = find_run(name, kind=LADDER)
+        ladder = read_ladder(run.path)
+        if ladder is None:
+            raise SystemExit(f"The ladder {run.id} is {run.status().state}: it has no results yet.")
+        found.append((run, ladder))
+    return found
+
+
+def _made_from(run: Run, ladder: Ladder) -> Mapping[str, Any]:
+    """Return what a results file says of base, data and rows; the machine must be this one."""
+    if ladder.cores != (here := cores()):
+        raise SystemExit(
+            f"The ladder {run.id} was measured on {ladder.cores} cores, and here are {here}: its times would "
+            "stand beside another machine's name. Take it over where it was measured."
+        )
+    rows = ladder.rows
+    return {
+        "run": run.id,
+        "base": dict(ladder.base),
+        "data": {"name": rows.data, "revision": rows.revision, "sha256": rows.sha256} if rows else None,
+        "sizes": {"validation": ladder.n_validation, "test": ladder.n},
+        "ladder": {key: getattr(ladder, key) for key in ("price", "cores")},
+    }
+
+
+def _row(step: StepResult) -> dict[str, Any]:
+    return {
+        "name": step.rung,
+        "labels_used": step.labels_used,
+        "n": step.n,
+        **{name: getattr(step.scores, name).to_json() for name in SINGLE_SCORES},
+        "minutes": round(step.minutes_to_prepare, 2),
+        "ms_a_tweet": round(step.ms_a_tweet, 2),
+        "usd_per_1000": round(step.usd_a_thousand, 5),
+    }
+
+
+def _mean(steps: Sequence[StepResult]) -> dict[str, Any]:
+    """Return the means over the draws, of each score with Student's interval."""
+    found: dict[str, Any] = {"name": steps[0].rung, "labels_used": steps[0].labels_used, "n": steps[0].n}
+    for name in SINGLE_SCORES:
+        values = [getattr(step.scores, name).value for step in steps]
+        middle, reach = fmean(values), t.ppf(0.975, len(values) - 1) * sem(values)
+        found[name] = {"value": middle, "low": float(middle - reach), "high": float(middle + reach)}
+    return {**found, "minutes": round(fmean(step.minutes_to_prepare for step in steps), 2)}

@@ -1,0 +1,82 @@
+"""The tables of the ladder and of few labels are made of finished ladders, those of one kind alone."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from benchmarks import ladder as benchmark
+from benchmarks import results, tables
+from inference.common.machine import cores
+from inference.common.store import write_json
+from tests.training.ladder.test_results import result
+from training.evaluate.scores import RowsRead
+from training.ladder.order import Order
+from training.ladder.results import Ladder
+from training.runs.run import LADDER, create_run_of
+
+
+@pytest.fixture(autouse=True)
+def written(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "benchmarks" / "results")
+    results.FOLDER.mkdir(parents=True)
+    monkeypatch.setattr(results, "gflops", lambda seconds: 96.0)
+    monkeypatch.setattr(benchmark, "PICTURE", tmp_path / "ladder.png")
+    return lambda name: tables.measured(results.FOLDER / f"{name}.json")
+
+
+def finished(*, seed=1, lora=0.75, **changed):
+    steps = (result("zero-shot", 0.5), result("lora", lora, ms=12.0, labels=96, minutes=2.0))
+    found = Ladder(
+        labels=("a", "b"),
+        n=400,
+        n_validation=50,
+        steps=steps,
+        rows=RowsRead("my tweets", sha256="1" * 64),
+        base={"name": "owner/base", "sha256": "2" * 64},
+        cores=cores(),
+        left_out={"full": "It has no room."},
+    )
+    run = create_run_of(LADDER, asdict(Order(seed=seed)), name="x")
+    write_json(run.path / "ladder.json", replace(found, **changed).to_json())
+    (run.path / "intervals.png").write_bytes(b"picture")
+    return run.id
+
+
+def test_a_finished_ladder_becomes_the_table_with_all_that_it_rests_on(written):
+    benchmark.main("auto", runs=[finished()])
+    lines = written("ladder").splitlines()
+    assert lines[2].startswith("| lora | 96 | 400 | 75.0 (") and "| 2.0 | 12.0 |" in lines[2]
+    assert lines[3].startswith("| zero-shot | 0 | 400 | 50.0 (")
+    for said in (
+        "What is chosen is chosen on 50 more labelled rows.",
+        "Left out: full (It has no room.)",
+        "Data: my tweets. Base: owner/base. Machine:",
+    ):
+        assert said in lines[-1]
+    record = json.loads((results.FOLDER / "ladder.json").read_text())
+    assert record["base"]["sha256"] == "2" * 64 and record["data"]["sha256"] == "1" * 64
+    assert benchmark.PICTURE.read_bytes() == b"picture"
+
+
+def test_draws_become_their_mean_with_students_interval(written):
+    benchmark.few_labels("auto", runs=[finished(seed=n, lora=lora) for n, lora in ((1, 0.70), (2, 0.80))])
+    [best, _] = json.loads((results.FOLDER / "few_labels.json").read_text())["rows"]
+    assert best["accuracy"]["value"] == pytest.approx(0.75)
+    assert best["accuracy"]["high"] - 0.75 == pytest.approx(12.706 * 0.05, abs=1e-3), (
+        "t of one degree times 0.05"
+    )
+    assert "Each is the mean of 2 draws of the training rows." in written("few_labels")
+
+
+def test_what_makes_no_table_is_said():
+    with pytest.raises(SystemExit, match="The table is that of one ladder, and 2 were given"):
+        benchmark.main("auto", runs=["a", "b"])
+    with pytest.raises(SystemExit, match="Draws need seeds of their own, two or more"):
+        benchmark.few_labels("auto", runs=[finished(), finished()])
+    with pytest.raises(SystemExit, match="have another base or other test rows"):
+        benchmark.few_labels("auto", runs=[finished(seed=1), finished(seed=2, base={"sha256": "3" * 64})])
+    with pytest.raises(SystemExit, match="was measured on 4096 cores"):
+        benchmark.main("auto", runs=[finished(cores=4096)])
+    with pytest.raises(SystemExit, match="it has no results yet"):
+        benchmark.main("auto", runs=[create_run_of(LADDER, asdict(Order()), name="x").id])
