@@ -4,8 +4,8 @@ The delimiter is the one that splits header and rows alike, or that Excel's line
 row is no header, the columns are named by their places, from 1. A row that can't be split into the header's
 cells is bad. A stray quote spoils its own line alone, and not even that if the line's quotes are even and it
 has the header's cells when they are taken as plain characters; lines that a quoted cell spans are rows of
-their own where they look like it (see `_Judge`). Blank lines are no rows. Plain text, without a tab, is a
-table of one column.
+their own where they look like it (see `_Judge`); cells whose lines might be rows are counted in a note.
+Blank lines are no rows. Plain text, without a tab, is a table of one column.
 """
 
 import csv
@@ -133,11 +133,28 @@ class DelimitedReader(TableReader):
         self._judge = _Judge(self.dialect, len(self.header), sample[0 if self._headless else 1 :])
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the rows below the header."""
+        """Yield the rows below the header; after the last one `notes` counts the rows of several lines."""
+        understood, joined = self.notes, list[int]()
         with lines_of(self.path) as lines:
             rows = _rows(lines.line, self.dialect, self._judge, skip=self._above)
             for gathered in bundled((row, len(row.text)) for row in rows):
+                joined += [row.number for row in gathered if self._may_be_several(row)]
                 yield self._chunk(gathered, lines.share_read)
+        if joined:
+            note = (
+                f"{len(joined):,} rows of {self.path.name} have a quoted cell of several lines, one text "
+                f"(the first: line {joined[0]}); if its lines are rows, take the stray quote away."
+            )
+            self.notes = (*(each for each in understood if each != note), note)
+
+    def _may_be_several(self, row: _Row) -> bool:
+        """Whether a row's lines might be rows: one below the first can be split into the header's cells."""
+        if row.lines == 1 or row.problem is not None:
+            return False
+        below = row.text.splitlines()[1:]
+        return any(
+            line.strip() and line.count(self.dialect.delimiter) + 1 >= len(self.header) for line in below
+        )
 
     def schema(self, names: Sequence[str]) -> pa.Schema:
         """Every column is one of texts."""

@@ -157,7 +157,8 @@ def _read(path: Path, text_column: str, label_column: str) -> tuple[list[Post], 
                 "Record with texts to be able to replay."
             )
         label = "true_label" if recorded else _label_column(reader, label_column)
-        for chunk in open_texts(path, text_column=text_column).chunks():
+        table = open_texts(path, text_column=text_column)
+        for chunk in table.chunks():
             found = zip(
                 chunk.texts, chunk.problems, _labels(chunk, label, reader.names), _known(chunk), strict=True
             )
@@ -170,7 +171,7 @@ def _read(path: Path, text_column: str, label_column: str) -> tuple[list[Post], 
                     posts.append(_post(known, id=name, text=clean(text), label=truth))
     except DataError as error:
         raise SourceBadQuery(f"{path} can't be replayed: {error}") from error
-    notes = [*reader.notes]
+    notes = [*table.reader.notes]
     if problems:
         notes.insert(0, f"{len(problems):,} of {rows:,} rows are left out (the first: {problems[0]}).")
     if problems and not posts:

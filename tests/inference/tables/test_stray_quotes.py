@@ -78,3 +78,38 @@ def test_lines_of_a_quoted_cell_or_rows_of_their_own(content, found, tmp_path):
     path.write_text(content)
     table = open_texts(path, text_column="1" if content.startswith('"') else "text")
     assert [text for chunk in table.chunks() for text in chunk.texts] == found
+
+
+def test_lines_that_a_quote_may_have_joined_are_counted(tmp_path):
+    """One column alone can't tell a text of two lines from two texts between stray quotes."""
+    path = tmp_path / "t.csv"
+    path.write_text('text\nso good\n"the bus\ncame late"\n"one line"\nso bad\n"it rains\nand rains"\n')
+    table = open_texts(path, text_column="text")
+    for _ in range(2):  # a second reading tells no more
+        assert sum(chunk.rows.n for chunk in table.chunks()) == 5
+        [note] = table.reader.notes
+        assert note.startswith("2 rows of t.csv have a quoted cell of several lines") and "line 3" in note
+    path.write_text('text,label\n"a text\nof two lines",good\nso bad,bad\n')
+    assert len(list(open_texts(path).chunks())) == 1 and open_texts(path).reader.notes == ()
+
+
+@many
+@given(
+    st.lists(
+        st.sampled_from(['"so good', 'so bad"', "a bus", '"late"', "rain, ok", 'so "odd" it is']), min_size=1
+    ),
+    st.sampled_from(["text", "text,user", "text, user", "user,text"]),
+)
+def test_no_row_is_swallowed_uncounted(tmp_path, texts, header):
+    """Rows, bad rows and joined lines make up the file, whatever stands between the quotes."""
+    place = "before" if header.startswith("user") else "after" if "user" in header else ""
+    between = ", " if ", " in header else ","
+    lines = [
+        f"u{i}{between}{text}" if place == "before" else f"{text}{between}u{i}" if place else text
+        for i, text in enumerate(texts)
+    ]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    table = open_texts(path, text_column="text")
+    rows = sum(chunk.rows.n for chunk in table.chunks())
+    assert rows == len(texts) or "quoted cell of several lines" in " ".join(table.reader.notes)
