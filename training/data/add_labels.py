@@ -73,7 +73,7 @@ class LabelsReport:
         reasons = {
             "duplicates": "duplicates of a training row, or of each other",
             "conflicts": "labels that contradict a training row, or each other",
-            "leaks": "exact duplicates of a row of validation or test, where they would leak",
+            "leaks": "duplicates of a row of validation or test, where they would leak",
             "unusable": "rows without a text or a label",
         }
         counts = {key: getattr(self, key) for key in reasons}
@@ -113,7 +113,7 @@ def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLa
     whole = splits  # held-out rows that the spec does not take must not be learnt either
     if spec.n_validation or spec.n_test:
         whole = load_splits(dataclasses.replace(spec, n_validation=0, n_test=0), hub=hub)
-    safe = _without_leaks(rows, whole)
+    safe = _without_leaks(rows, whole, spec.leak_gate)
     known = {
         duplicate_key(text): label
         for text, label in zip(splits.train["text"], splits.train["label"], strict=True)
@@ -154,14 +154,15 @@ def _rows(texts: Sequence[object], labels: Sequence[object], names: Sequence[str
     return rows
 
 
-def _without_leaks(rows: Sequence[_Row], whole: Splits) -> list[_Row]:
+def _without_leaks(rows: Sequence[_Row], whole: Splits, mode: str) -> list[_Row]:
     """Leave out duplicates of held-out rows."""
     gate = remove_duplicates(
         {
             "train": [row.text for row in rows],
             "validation": list(whole.validation["text"]),
             "test": list(whole.test["text"]),
-        }
+        },
+        mode=mode,
     )
     return [rows[i] for i in gate.kept["train"]]
 

@@ -55,6 +55,8 @@ class Splits:
     test: datasets.Dataset
     labels: tuple[str, ...]
     report: DataReport
+    twins: frozenset[str] = frozenset()
+    """Keys (`duplicate_key`) of the test rows that had a duplicate in train before the leak gate."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
             f"The source has no {split} split: {len(rows[split].texts):,} rows of train are held out for it "
             f"(seed {spec.seed})."
         )
-    gate = leak_gate({split: rows[split].keys for split in SPLIT_NAMES})
+    gate = leak_gate({split: rows[split].keys for split in SPLIT_NAMES}, mode=spec.leak_gate)
+    notes += gate.notes
     rows = {split: rows[split].take(gate.kept[split]) for split in SPLIT_NAMES}
     lost = set(range(len(classes.names))) - small - set(rows["train"].labels)
     if lost:
@@ -142,6 +145,8 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
         },
         counts=counts,
         duplicates_removed=gate.removed,
+        near_removed=gate.near,
+        leak_gate=spec.leak_gate,
         class_balance={split: _balance(used[split], names) for split in SPLIT_NAMES},
         notes=(*_reading_notes(tables, columns), *notes, *_subset_notes(spec, full, used)),
         rules=spec.rules,
@@ -149,8 +154,9 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
         conflicts=len(conflicts),
         conflict_rows=sum(n for _, n in conflicts),
         shown_conflicts=tuple(conflict for conflict, _ in conflicts[:CONFLICTS_SHOWN]),
+        borderline=tuple(gate.borderline),
     )
-    return Splits(used["train"], used["validation"], used["test"], names, report)
+    return Splits(used["train"], used["validation"], used["test"], names, report, gate.twins)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,11 @@ from inference.common.store import JsonObject
 from inference.common.text import one_line
 
 CONFLICTS_SHOWN = 20
+NEAR = 0.9
+"""The cosine from which on two texts are near duplicates; see `training.data.near`."""
+BORDER = 0.05
+"""How far below and above NEAR a pair is shown as a borderline one."""
+BORDERLINE_SHOWN = 20
 _EXAMPLES = 3
 
 
@@ -69,6 +74,17 @@ class LabelConflict:
     """Of a file that is added to train: whether the other label is that of a training row."""
 
 
+@dataclass(frozen=True)
+class BorderlinePair:
+    """Two rows of different splits, as keys, that are just about near duplicates, or just not."""
+
+    text: str
+    other: str
+    split: str
+    other_split: str
+    cosine: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitSizes:
     """Rows of a split: `read` from the source, `kept` after cleaning and leak gate, `used` in the subset.
@@ -81,7 +97,7 @@ class SplitSizes:
     used: int = 0
 
 
-_PLAIN = ("rules", "digests", "conflicts", "conflict_rows")
+_PLAIN = ("rules", "digests", "conflicts", "conflict_rows", "near_removed", "leak_gate")
 _COUNTED = {  # count: (after "1", after "2" and more)
     "broken_lines": ("line was broken and is skipped", "lines were broken and are skipped"),
     "empty": ("row had an empty text and is dropped", "rows had an empty text and are dropped"),
@@ -103,9 +119,10 @@ class DataReport:
     """The account of one loading.
 
     `rows` and `class_balance` go by split (train, validation, test), the latter over the rows used;
-    `duplicates_removed` goes by "from/duplicate in", such as "train/test"; `notes` are sentences on what was
-    chosen. `rules` are those by which the splits were drawn (`training.recipes.RULES`), `digests` the SHA-256
-    of each split before a subset is taken. `conflicts` counts texts that have different labels.
+    `duplicates_removed` (exact) and `near_removed` go by "from/duplicate in", such as "train/test"; `notes`
+    are sentences on what was chosen. `rules` are those by which the splits were drawn
+    (`training.recipes.RULES`), `digests` the SHA-256 of each split before a subset is taken. `conflicts`
+    counts texts that have different labels.
     """
 
     source: DataSource
@@ -113,6 +130,8 @@ class DataReport:
     rows: Mapping[str, SplitSizes]
     counts: CleaningCounts
     duplicates_removed: Mapping[str, int]
+    near_removed: Mapping[str, int] = field(default_factory=dict)
+    leak_gate: str = "exact"
     class_balance: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...] = ()
     rules: int = 1
@@ -121,6 +140,8 @@ class DataReport:
     conflict_rows: int = 0
     shown_conflicts: tuple[LabelConflict, ...] = field(default=(), compare=False)
     """The first 20 of them: they hold texts, and are in no record."""
+    borderline: tuple[BorderlinePair, ...] = field(default=(), compare=False)
+    """20 pairs that are just about near duplicates, or just not: they hold texts, and are in no record."""
 
     @classmethod
     def from_json(cls, record: JsonObject) -> "DataReport":
@@ -135,6 +156,12 @@ class DataReport:
             notes=tuple(record.get("notes") or ()),
             **{name: record[name] for name in _PLAIN if name in record},
         )
+
+    @property
+    def removed(self) -> int:
+        """Rows that the leak gate took out."""
+        counts = [self.duplicates_removed] * (self.leak_gate != "off") + [self.near_removed]
+        return sum(sum(removed.values()) for removed in counts)
 
     def to_json(self) -> JsonObject:
         """Return the report as plain dicts, lists and numbers."""
@@ -164,16 +191,25 @@ class DataReport:
         lines += self.counts.sentences()
         if self.conflicts:
             lines.append(self._conflicts(texts=texts))
-        for pair, n in self.duplicates_removed.items():
-            split, other = pair.split("/")
-            if n:
-                ending = f"with an exact duplicate in {other}"
-                lines.append(
-                    _sentence(
-                        n, f"row {ending} is removed from {split}", f"rows {ending} are removed from {split}"
-                    )
-                )
+        for kind, counts in (("an exact", self.duplicates_removed), ("a near", self.near_removed)):
+            for pair, n in counts.items():
+                split, other = pair.split("/")
+                ending = f"with {kind} duplicate in {other}"
+                one, many = f"is removed from {split}", f"are removed from {split}"
+                if self.leak_gate == "off":
+                    one = many = f"stay in {split}, since the leak gate is off"
+                if n:
+                    lines.append(_sentence(n, f"row {ending} {one}", f"rows {ending} {many}"))
+        if texts and self.borderline:
+            lines.append(self._borderline())
         return lines
+
+    def _borderline(self) -> str:
+        shown = [
+            f"“{one_line(pair.text)}” and “{one_line(pair.other)}” ({pair.cosine:.2f})"
+            for pair in self.borderline[:_EXAMPLES]
+        ]
+        return f"Texts are near duplicates from a cosine of {NEAR} on; the closest cases: {'; '.join(shown)}."
 
     def _conflicts(self, *, texts: bool) -> str:
         shown = [

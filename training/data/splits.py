@@ -4,6 +4,7 @@
     part = subset(dataset, 1000, seed=42, stratified=True)
     gate = remove_duplicates({"train": texts, "validation": texts, "test": texts})
     gate.kept["train"], gate.removed           # -> indices, {"train/test": 56, ...}
+    leak_gate(keys, mode="near").near          # -> {"train/test": 30, ...}
 
 Every class is in every split, equal texts are in one split, and the same seed gives the same rows:
 `stratified_split` draws with NumPy's RandomState, whose stream is frozen for ever; `subset` is the datasets
@@ -12,12 +13,13 @@ library's `shuffle(seed).select(range(n))`.
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import datasets
 import numpy as np
 
 from inference.common.text import duplicate_key
+from training.data.report import BORDER, BORDERLINE_SHOWN, NEAR, BorderlinePair
 
 HELD_OUT_SHARE = 10  # one row in ten
 MIN_HELD_OUT_ROWS = 100  # fewer tell nothing: a 95 % interval of ± 8 points
@@ -116,35 +118,95 @@ def subset(dataset: datasets.Dataset, n: int, *, seed: int, stratified: bool = F
 
 @dataclass(frozen=True)
 class LeakGate:
-    """What is let through: `kept` row indices by split, and `removed` counts by "from/duplicate in"."""
+    """What is let through: `kept` row indices by split, and counts by "from/duplicate in"."""
 
     kept: Mapping[str, Sequence[int]]
     removed: Mapping[str, int]
+    """Rows with an exact duplicate; counted, and not removed, where the gate is off."""
+    near: Mapping[str, int] = field(default_factory=dict)
+    """Rows removed for a near duplicate; empty where none was looked for."""
+    twins: frozenset[str] = frozenset()
+    """Keys of the test rows that had a duplicate in train."""
+    borderline: Sequence[BorderlinePair] = ()
+    """The pairs nearest to the limit, above and below it."""
+    complete: bool = True
+    """Whether no near duplicate can have been missed."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the search."""
+        passed_over = (
+            "The texts are too many to compare every pair, so the search for near duplicates passed over "
+            "frequent letters and may have missed some."
+        )
+        return () if self.complete else (passed_over,)
 
 
-def remove_duplicates(splits: Mapping[str, Sequence[str]]) -> LeakGate:
+def remove_duplicates(splits: Mapping[str, Sequence[str]], *, mode: str = "exact") -> LeakGate:
     """The leak gate: no row of train, or of validation, may be a duplicate of a row that is measured on.
 
     Duplicates of test leave validation, and duplicates of either leave train; test is never touched. `splits`
     has the texts of train, validation and test. A train row with duplicates in both is counted once, under
     "train/test". Duplicates inside one split stay. Labels don't matter: duplicates whose labels differ leak
-    as much. Near duplicates are not looked for.
+    as much. `mode`: see `leak_gate`.
     """
-    return leak_gate({name: [duplicate_key(text) for text in texts] for name, texts in splits.items()})
+    keys = {name: [duplicate_key(text) for text in texts] for name, texts in splits.items()}
+    return leak_gate(keys, mode=mode)
 
 
-def leak_gate(keys: Mapping[str, Sequence[str]]) -> LeakGate:
-    """Do what `remove_duplicates` does, given the keys of the texts."""
+def leak_gate(keys: Mapping[str, Sequence[str]], *, mode: str = "exact") -> LeakGate:
+    """Do what `remove_duplicates` does, given the keys of the texts.
+
+    `mode`: "exact"; "near" takes near duplicates out too (`training.data.near`); "off" counts the exact ones
+    and lets all rows through.
+    """
     test, validation = set(keys["test"]), set(keys["validation"])
     in_test = [key in test for key in keys["train"]]
     in_validation = [key in validation and not hit for key, hit in zip(keys["train"], in_test, strict=True)]
     kept_train = [i for i, (a, b) in enumerate(zip(in_test, in_validation, strict=True)) if not (a or b)]
     kept_validation = [i for i, key in enumerate(keys["validation"]) if key not in test]
-    return LeakGate(
+    exact = LeakGate(
         kept={"train": kept_train, "validation": kept_validation, "test": range(len(keys["test"]))},
         removed={
             "train/test": sum(in_test),
             "train/validation": sum(in_validation),
             "validation/test": len(keys["validation"]) - len(kept_validation),
         },
+        twins=frozenset(test & set(keys["train"])),
+    )
+    if mode == "off":
+        return replace(exact, kept={split: range(len(rows)) for split, rows in keys.items()})
+    return _without_near(keys, exact) if mode == "near" else exact
+
+
+def _without_near(keys: Mapping[str, Sequence[str]], exact: LeakGate) -> LeakGate:
+    from training.data.near import nearest  # noqa: PLC0415  (scikit-learn takes a second)
+
+    kept = {split: list(rows) for split, rows in exact.kept.items()}
+    near: dict[str, int] = {}
+    twins, complete, borderline = set(exact.twins), True, []
+    for split, other in (("validation", "test"), ("train", "test"), ("train", "validation")):
+        mine, others = ([keys[name][i] for i in kept[name]] for name in (split, other))
+        found = nearest(mine, others, least=NEAR - BORDER)
+        complete &= found.complete
+        leaks = {i for i, match in enumerate(found.left) if match and match.cosine >= NEAR}
+        borderline += [
+            BorderlinePair(mine[i], others[match.other], split, other, match.cosine)
+            for i, match in enumerate(found.left)
+            if match and abs(match.cosine - NEAR) <= BORDER
+        ]
+        if (split, other) == ("train", "test"):
+            twins |= {
+                key for key, match in zip(others, found.right, strict=True) if match and match.cosine >= NEAR
+            }
+        near[f"{split}/{other}"] = len(leaks)
+        kept[split] = [row for i, row in enumerate(kept[split]) if i not in leaks]
+    borderline.sort(key=lambda pair: abs(pair.cosine - NEAR))
+    return replace(
+        exact,
+        kept=kept,
+        near=near,
+        twins=frozenset(twins),
+        borderline=borderline[:BORDERLINE_SHOWN],
+        complete=complete,
     )

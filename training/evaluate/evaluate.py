@@ -25,11 +25,31 @@ from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
 from inference.trunk import same_leading_layers, share_leading_layers, top_logits, trunk_batch, trunk_skipped
 from training.data.load import Splits, check_unchanged, load_labelled, load_splits, spec_of
+from training.data.near import nearest
 from training.data.read import read_path
+from training.data.report import NEAR
 from training.evaluate.metrics import compare, scores
-from training.evaluate.scores import ALL_ROWS, BASE, TUNED, Answer, Disagreement, Evaluation, RowsRead, System
+from training.evaluate.scores import (
+    ALL_ROWS,
+    BASE,
+    TUNED,
+    Answer,
+    Disagreement,
+    Evaluation,
+    RowsRead,
+    System,
+    Twins,
+)
 from training.model.classifier import load_base_classifier
 from training.recipes import DataSpec, load_recipe
+
+
+@dataclass(frozen=True)
+class TwinRows:
+    """Rows that have an exact or near duplicate in train: taken out by the leak gate, or trained on."""
+
+    removed: frozenset[int]
+    learnt: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -57,11 +77,13 @@ def evaluate(
     baselines: Mapping[str, Baseline] | None = None,
     left_out: Mapping[str, str] | None = None,
     rows: RowsRead | None = None,
+    twins: TwinRows | None = None,
 ) -> Evaluated:
     """Score a classifier on labelled texts, and all that is given beside it; each is compared with it.
 
     References are numbers in the classifier's label order, which the base and the baselines share.
-    `left_out`: why a baseline is not there, by its name. Raises DataError when there is no text.
+    `left_out`: why a baseline is not there, by its name; `twins`: rows that are scored with and without.
+    Raises DataError when there is no text.
     """
     if not texts:
         raise DataError(f"The {split} split has no rows, so there is nothing to evaluate. Give one that has.")
@@ -84,7 +106,7 @@ def evaluate(
             about=about.get(name, ""),
             seconds=seconds.get(name),
         )
-        for name, found in [*answers.items(), (TUNED, mine)]
+        for name, found in {**answers, TUNED: mine}.items()
     ]
     evaluation = Evaluation(
         split=split,
@@ -99,6 +121,9 @@ def evaluate(
         left_out=dict(left_out or {}),
         rows=rows,
         absent=tuple(label for place, label in enumerate(tuned.labels) if place not in set(references)),
+        twins=None
+        if twins is None
+        else _without(twins, references, {**answers, TUNED: mine}, tuned.labels, seed),
     )
     confidences = tuple(float(row.max()) for row in mine)
     if base is None:
@@ -130,6 +155,30 @@ def _both(
     return shared, logits[id(tuned)], logits[id(base)]
 
 
+def _without(
+    twins: TwinRows,
+    references: Sequence[int],
+    answers: Mapping[str, NDArray[np.float64]],
+    labels: Sequence[str],
+    seed: int,
+) -> Twins:
+    """Score each system on the rows that have no duplicate in train."""
+    gone = twins.removed | twins.learnt
+    rest = [row for row in range(len(references)) if row not in gone]
+    found = {}
+    if gone and rest:
+        truth = [references[row] for row in rest]
+        found = {name: scores(truth, answer[rest], labels, seed=seed) for name, answer in answers.items()}
+    return Twins(
+        removed=len(twins.removed - twins.learnt),
+        learnt=len(twins.learnt),
+        cosine=NEAR,
+        n=len(rest),
+        accuracy={name: one.accuracy for name, one in found.items()},
+        macro_f1={name: one.macro_f1 for name, one in found.items()},
+    )
+
+
 def _disagreements(
     texts: Sequence[str],
     references: Sequence[int],
@@ -144,6 +193,19 @@ def _disagreements(
         Disagreement(text, labels[reference], answer(their), answer(my))
         for text, reference, their, my in zip(texts, references, theirs, mine, strict=True)
         if their.argmax() != my.argmax()
+    )
+
+
+def twin_rows(splits: Splits, split: str = "test") -> TwinRows | None:
+    """Find the rows of a held-out split with a duplicate in train, None for train itself."""
+    if split == "train":
+        return None
+    keys = [duplicate_key(text) for text in getattr(splits, split)["text"]]
+    learnt = [duplicate_key(text) for text in splits.train["text"]]
+    found, exact = nearest(keys, learnt, least=NEAR), set(learnt)
+    return TwinRows(
+        removed=frozenset(i for i, key in enumerate(keys) if split == "test" and key in splits.twins),
+        learnt=frozenset(i for i, key in enumerate(keys) if found.left[i] or key in exact),
     )
 
 
@@ -175,7 +237,8 @@ def evaluate_artifact(
     own = spec_of(record)
     if dataset is None and own is None:
         raise ArtifactError(f"{artifact} does not say what data it was trained on. Name some with --dataset.")
-    rows = None
+    rows: tuple[Sequence[str], Sequence[int], RowsRead] | None = None
+    twins = None
     if own and (dataset is None or _is_own(dataset, record, own, (text_column, label_column))):
         spec = dataclasses.replace(
             own.whole(),
@@ -187,7 +250,7 @@ def evaluate_artifact(
             n_test=limit if split == "test" else 0,
         )
         with suppress(*([DataError] if dataset else [])):  # it is scored like other data where it has changed
-            rows = _own_rows(spec, record, tuned, split, given=dataset is not None)
+            rows, twins = _own_rows(spec, record, tuned, split, given=dataset is not None)
     if rows is None:
         spec = DataSpec(
             dataset=dataset or "",
@@ -201,7 +264,8 @@ def evaluate_artifact(
         split = ALL_ROWS if found.whole else split
     texts, numbers, read = rows
     base = load_base_classifier(artifact) if with_base else None
-    return evaluate(tuned, base, texts, numbers, split=split, seed=spec.seed, rows=read).evaluation
+    evaluated = evaluate(tuned, base, texts, numbers, split=split, seed=spec.seed, rows=read, twins=twins)
+    return evaluated.evaluation
 
 
 def _record(artifact: Path) -> JsonObject:
@@ -231,7 +295,7 @@ def _is_own(dataset: str, record: JsonObject, own: DataSpec, columns: tuple[str 
 
 def _own_rows(
     spec: DataSpec, record: JsonObject, tuned: Classifier, split: str, *, given: bool
-) -> tuple[Sequence[str], Sequence[int], RowsRead]:
+) -> tuple[tuple[Sequence[str], Sequence[int], RowsRead], TwinRows | None]:
     """Return the rows of a split of the data that the artifact was trained on."""
     splits = load_splits(spec)
     todo = "Put it back to score its locked test split, or score other rows with --dataset."
@@ -247,7 +311,7 @@ def _own_rows(
     if given:
         note = f"The model was trained on {read.data}, so the {split} split is scored, as it was drawn then."
         read = dataclasses.replace(read, notes=(note,))
-    return part["text"], numbers, read
+    return (part["text"], numbers, read), twin_rows(splits, split)
 
 
 def _learnt(texts: Sequence[str], own: DataSpec | None, record: JsonObject) -> list[str]:

@@ -108,6 +108,23 @@ class RowsRead:
 
 
 @dataclass(frozen=True)
+class Twins:
+    """Rows with an exact or near duplicate in train, before the leak gate or after, and scores without."""
+
+    removed: int
+    """Rows whose duplicate was taken out of train."""
+    learnt: int
+    """Rows that have one that was trained on."""
+    cosine: float
+    """From which on a text of train is a near duplicate."""
+    n: int
+    """The rows without one."""
+    accuracy: Mapping[str, Interval] = field(default_factory=dict)
+    """On these, by system; empty where no row, or every row, has a duplicate."""
+    macro_f1: Mapping[str, Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Answer:
     """What one system makes of one row."""
 
@@ -149,6 +166,8 @@ class Evaluation:
     rows: RowsRead | None = None
     absent: tuple[str, ...] = ()
     """Labels that no row has."""
+    twins: Twins | None = None
+    """None where nobody looked for duplicates in train."""
 
     def sentences(self) -> list[str]:
         """Return what has to be known to read the scores, for people."""
@@ -160,7 +179,21 @@ class Evaluation:
             )
         if self.truncated:
             lines.append(f"{self.truncated:,} texts were longer than the model's limit and were cut.")
+        if self.twins and (self.twins.removed or self.twins.learnt):
+            lines.append(self._twins(self.twins))
         return lines
+
+    def _twins(self, twins: Twins) -> str:
+        n = twins.removed + twins.learnt
+        told = f"{n:,} of the {self.n:,} rows have an exact or near duplicate in train"
+        told += f" ({twins.removed:,} taken out by the leak gate, {twins.learnt:,} trained on)"
+        without = twins.accuracy.get(TUNED)
+        if not (without and self.tuned):
+            return f"{told}."
+        return (
+            f"{told}: the accuracy is {100 * self.tuned.scores.accuracy.value:.1f} % with them and "
+            f"{100 * without.value:.1f} % without."
+        )
 
     def system(self, name: str) -> System | None:
         """Return a system by its name, None where it took no part."""
@@ -204,6 +237,7 @@ class Evaluation:
             left_out={str(name): str(why) for name, why in left_out.items()},
             rows=next(read_all(RowsRead, [record.get("rows")]), None),
             absent=_texts(record.get("absent")),
+            twins=next(read_all(Twins, [record.get("twins")]), None),
         )
 
 

@@ -26,7 +26,7 @@ from inference.export.export import export_onnx
 from inference.live.drift import reference_of, save_reference
 from training.data.add_labels import LabelsReport
 from training.data.load import Splits
-from training.evaluate.evaluate import evaluate, rows_read
+from training.evaluate.evaluate import evaluate, rows_read, twin_rows
 from training.evaluate.scores import BAG_OF_WORDS, MAJORITY
 from training.fit.prepare import Prepared, TrainingData, base_prompt, load_data, prepare
 from training.fit.trainer import train
@@ -163,6 +163,7 @@ def _evaluate(run: Run, log: RunLog, artifact: Path, *, base: Base, splits: Spli
         baselines=baselines,
         left_out=left_out,
         rows=rows_read(splits, "test"),
+        twins=twin_rows(splits),
     )
     write_json(artifact / EVALUATION, result.evaluation.to_json())
     write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched).to_json())

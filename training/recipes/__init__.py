@@ -37,7 +37,8 @@ class DataSpec:
     `dataset` is "auto" (the Hub's tweets when it answers, else the embedded ones), "embedded", the path of a
     file or folder, or a Hub id ("owner/name" or "owner/name:config"). Empty columns are found by name;
     `label_names` name integer labels in order. The `n_`s limit the rows of a split; 0 takes all. `rules` are
-    those that a record was made by, so that its rows are drawn again as they were.
+    those that a record was made by, so that its rows are drawn again as they were. `leak_gate`: see
+    `training.data.splits.leak_gate`.
     Raises DataError for a number of rows below 0.
     """
 
@@ -50,6 +51,7 @@ class DataSpec:
     n_test: int = 0
     stratified: bool = False
     seed: int = 42
+    leak_gate: str = "exact"
     rules: int = RULES
 
     def __post_init__(self) -> None:
@@ -130,6 +132,9 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     n_test: int = _setting(0, "test rows; 0: all", low=0)
     stratified: Flag = _setting(False, "keep the class shares when taking a subset")
     seed: int = _setting(42, "seed of splits, subsets, order and dropout", low=0, high=2**32 - 1)
+    leak_gate: Literal["exact", "near", "off"] = _setting(
+        "exact", "training rows that leave: exact duplicates of held-out rows, near ones too, or none"
+    )
     method: Literal["lora", "full"] = _setting("lora", "lora: small adapters; full: all weights of the top")
     head: Literal["words", "random"] = _setting(
         "words", "words: start from the label words, calibrated; random: from noise"

@@ -83,6 +83,9 @@ class DataUsed:
     sentences: tuple[str, ...] = ()
     twins_removed: Mapping[str, int] = field(default_factory=dict)
     """Rows taken out for an exact duplicate in another split, by "train/test" and the like."""
+    near_removed: Mapping[str, int] = field(default_factory=dict)
+    """The same for a near duplicate."""
+    leak_gate: str = "exact"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ ELSEWHERE = (
     "more_data",
 )
 GROUPS = {
-    "data": ("n_validation", "n_test", "stratified", "seed", "max_length"),
+    "data": ("n_validation", "n_test", "stratified", "leak_gate", "seed", "max_length"),
     "prompt": ("label_words", "prompt_prefix", "prompt_suffix", "head"),
     "network": ("trunk_layers", "lora_r", "lora_alpha", "lora_dropout", "state_noise", "onnx"),
 }

@@ -329,7 +329,7 @@ def _account(report: "DataReport") -> str:
     told = text(
         "preview.account",
         n=text.number(sum(rows.read for rows in report.rows.values())),
-        duplicates=text.number(sum(report.duplicates_removed.values())),
+        duplicates=text.number(report.removed),
     )
     return fold(told, notes(report.sentences(texts=True)))
 

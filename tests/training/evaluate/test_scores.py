@@ -3,14 +3,19 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.baselines.bag_of_words import Majority
 from inference.common.errors import ArtifactError
-from tests.support import REPOSITORY
+from tests.support import REPOSITORY, tweets, write_csv
 from tests.support.cards import evaluation as made
+from training.data.load import load_splits
+from training.evaluate.evaluate import TwinRows, _without, twin_rows
 from training.evaluate.scores import BASE, TUNED, Evaluation, RowsRead, read_evaluation
+from training.recipes import DataSpec
 
 LABELS = ("negative", "neutral", "positive")
 FLAT = json.loads((REPOSITORY / "tests/fixtures/2026-11/run/evaluation.json").read_text(encoding="utf-8"))
@@ -62,3 +67,35 @@ def test_a_folder_without_one_has_none_and_a_torn_one_is_one_sentence(tmp_path):
     (tmp_path / "evaluation.json").write_text('{"n": ')
     with pytest.raises(ArtifactError, match=r"evaluation\.json can't be read"):
         read_evaluation(tmp_path)
+
+
+def test_scores_with_and_without_rows_that_have_a_duplicate_in_train(tmp_path):
+    rows = tweets(60)
+    long = "we waited two hours for the train to the coast and nobody told us anything at all"
+    held = [("fine by me", "positive"), *tweets(24, seed=5)]
+    write_csv(tmp_path / "train.csv", [*rows, *held[:2], (long, "neutral")])
+    write_csv(tmp_path / "dev.csv", tweets(9, seed=6))
+    write_csv(tmp_path / "test.csv", [*held, (f"{long}!", "neutral")])
+    counts = {}
+    for mode in ("exact", "near", "off"):
+        splits = load_splits(DataSpec(dataset=str(tmp_path), leak_gate=mode))
+        found = twin_rows(splits)
+        counts[mode] = (len(found.removed), len(found.learnt))
+    assert counts["near"] == (3, 0) and counts["exact"][0] == 2 and counts["off"][1] >= 2
+    assert twin_rows(splits, "train") is None
+    majority = Majority.fit(splits.train["label"], names=splits.labels)
+    without = _without(
+        TwinRows(frozenset({0}), frozenset({0, 3})),
+        splits.test["label"],
+        {TUNED: np.array([one.probabilities for one in majority.predict(splits.test["text"])])},
+        splits.labels,
+        42,
+    )
+    assert (without.removed, without.learnt, without.n) == (0, 2, len(splits.test) - 2)
+    answered = majority.predict(splits.test["text"][:1])[0].label
+    kept = [splits.labels[label] for row, label in enumerate(splits.test["label"]) if row not in (0, 3)]
+    assert without.accuracy[TUNED].value == pytest.approx(kept.count(answered) / len(kept))
+    whole = replace(made(LABELS), twins=without)
+    assert Evaluation.from_json(whole.to_json()) == whole
+    assert "2 of the" in whole.sentences()[-1] and "% without" in whole.sentences()[-1]
+    assert replace(whole, twins=None).sentences() == made(LABELS).sentences()

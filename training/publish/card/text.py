@@ -215,7 +215,7 @@ def data_table(facts: CardFacts) -> str:
 def data_sentences(facts: CardFacts) -> list[str]:
     """Return what was dropped, mended or held out, in words, without what the table and the leak gate say."""
     elsewhere = ("Data:", "Rows used:")
-    leaks = ("with an exact duplicate in", "with an exact twin in")  # the second: runs of older versions
+    leaks = (" duplicate in ", "with an exact twin in")  # the second: runs of older versions
     return [
         escape(sentence)
         for sentence in facts.data.sentences
@@ -225,9 +225,14 @@ def data_sentences(facts: CardFacts) -> list[str]:
 
 def leak_sentences(facts: CardFacts) -> list[str]:
     """Return how many rows the leak gate took out, by pair of splits."""
-    removed = facts.data.twins_removed
+    if facts.data.leak_gate == "off":
+        return ["the leak gate was off"]
+    kinds = (("a duplicate", facts.data.twins_removed), ("a near duplicate", facts.data.near_removed))
     return [
-        f"{removed[k]:,} {of} rows with a duplicate in {other}" for k, of, other in _LEAKS if k in removed
+        f"{removed[k]:,} {of} rows with {kind} in {other}"
+        for kind, removed in kinds
+        for k, of, other in _LEAKS
+        if k in removed
     ]
 
 
