@@ -34,6 +34,7 @@ from training.evaluate.scores import (
     BASE,
     TUNED,
     Answer,
+    Calibrated,
     Disagreement,
     Evaluation,
     RowsRead,
@@ -78,11 +79,14 @@ def evaluate(
     left_out: Mapping[str, str] | None = None,
     rows: RowsRead | None = None,
     twins: TwinRows | None = None,
+    temperature: float = 1.0,
 ) -> Evaluated:
     """Score a classifier on labelled texts, and all that is given beside it; each is compared with it.
 
     References are numbers in the classifier's label order, which the base and the baselines share.
     `left_out`: why a baseline is not there, by its name; `twins`: rows that are scored with and without.
+    `temperature`: the one that is folded into the classifier's head, so that the evaluation also tells what
+    its calibration error would be without it.
     Raises DataError when there is no text.
     """
     if not texts:
@@ -94,11 +98,11 @@ def evaluate(
         answers[name] = np.array([prediction.probabilities for prediction in baseline.predict(texts)])
     shared = 0
     if base is None:
-        mine = softmax(tuned.logits(encoded.token_ids, progress=progress))
+        tuned_logits = tuned.logits(encoded.token_ids, progress=progress)
     else:
         shared, tuned_logits, base_logits = _both(tuned, base, texts, encoded.token_ids, progress)
-        mine = softmax(tuned_logits)
         answers[BASE], about[BASE] = softmax(base_logits), base.name_or_path
+    mine = softmax(tuned_logits)
     systems = [
         System(
             name=name,
@@ -120,6 +124,9 @@ def evaluate(
         ),
         left_out=dict(left_out or {}),
         rows=rows,
+        calibrated=_calibrated(references, tuned_logits, temperature, tuned.labels, seed)
+        if temperature != 1
+        else None,
         absent=tuple(label for place, label in enumerate(tuned.labels) if place not in set(references)),
         twins=None
         if twins is None
@@ -130,6 +137,17 @@ def evaluate(
         return Evaluated(evaluation, (), confidences, shared)
     differing = _disagreements(texts, references, answers[BASE], mine, tuned.labels)
     return Evaluated(evaluation, differing, confidences, shared)
+
+
+def _calibrated(
+    references: Sequence[int],
+    logits: NDArray[np.float32],
+    temperature: float,
+    labels: Sequence[str],
+    seed: int,
+) -> Calibrated:
+    before = scores(references, softmax(logits * temperature), labels, seed=seed)
+    return Calibrated(temperature, before.expected_calibration_error)
 
 
 def _both(
@@ -264,8 +282,18 @@ def evaluate_artifact(
         split = ALL_ROWS if found.whole else split
     texts, numbers, read = rows
     base = load_base_classifier(artifact) if with_base else None
-    evaluated = evaluate(tuned, base, texts, numbers, split=split, seed=spec.seed, rows=read, twins=twins)
-    return evaluated.evaluation
+    scaled_by = record.get("temperature")
+    return evaluate(
+        tuned,
+        base,
+        texts,
+        numbers,
+        split=split,
+        seed=spec.seed,
+        rows=read,
+        twins=twins,
+        temperature=scaled_by if isinstance(scaled_by, float) and scaled_by > 0 else 1.0,
+    ).evaluation
 
 
 def _record(artifact: Path) -> JsonObject:

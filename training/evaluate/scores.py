@@ -125,6 +125,16 @@ class Twins:
 
 
 @dataclass(frozen=True)
+class Calibrated:
+    """The temperature that is folded into the fine-tuned model's head, chosen on the validation split."""
+
+    temperature: float
+    """Above 1 it made the probabilities softer."""
+    error_before: Interval
+    """The expected calibration error that it would have without."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """What one system makes of one row."""
 
@@ -168,6 +178,8 @@ class Evaluation:
     """Labels that no row has."""
     twins: Twins | None = None
     """None where nobody looked for duplicates in train."""
+    calibrated: Calibrated | None = None
+    """None where no temperature was folded in."""
 
     def sentences(self) -> list[str]:
         """Return what has to be known to read the scores, for people."""
@@ -176,6 +188,13 @@ class Evaluation:
             lines.append(
                 f"No row is labelled {' or '.join(self.absent)}: macro recall is the mean over the other "
                 "labels, and macro F1 counts such a label, as 0, only where it was predicted."
+            )
+        if self.calibrated and self.tuned:
+            lines.append(
+                f"A temperature of {self.calibrated.temperature:.2f}, chosen on the validation split, is "
+                "folded into the head: the calibration error is "
+                f"{100 * self.tuned.scores.expected_calibration_error.value:.1f} %, and would be "
+                f"{100 * self.calibrated.error_before.value:.1f} % without."
             )
         if self.truncated:
             lines.append(f"{self.truncated:,} texts were longer than the model's limit and were cut.")
@@ -238,6 +257,7 @@ class Evaluation:
             rows=next(read_all(RowsRead, [record.get("rows")]), None),
             absent=_texts(record.get("absent")),
             twins=next(read_all(Twins, [record.get("twins")]), None),
+            calibrated=next(read_all(Calibrated, [record.get("calibrated")]), None),
         )
 
 

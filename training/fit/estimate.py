@@ -103,6 +103,7 @@ def phases(pace: Pace, recipe: Recipe, sizes: Sizes) -> dict[str, float]:
     if recipe.method == "full":
         train += steps * sizes.parameters * ADAMW_S_PER_PARAMETER
     train += unit * looks * sizes.validation_tokens * top
+    train *= recipe.seeds
     base_top = sizes.base_depth - sizes.trunk
     return {
         "cache": unit * (sizes.train_tokens + sizes.validation_tokens) * sizes.trunk,

@@ -57,6 +57,7 @@ SHARED = (
     "n_validation",
     "n_test",
     "stratified",
+    "leak_gate",
     "seed",
     "max_length",
     "padding",

@@ -9,27 +9,30 @@ Killed at any moment, it can be called again and ends with the same weights.
 import dataclasses
 import gc
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
 from inference.artifact import ADAPTER, EVALUATION, VALIDATION, read_record
 from inference.baselines import Baseline
 from inference.baselines.bag_of_words import BagOfWords, Majority
-from inference.classifier import Classifier
+from inference.classifier import Classifier, softmax
 from inference.common.errors import ArtifactError, DataError
 from inference.common.store import JsonObject, read_jsonl, write_json, write_jsonl
 from inference.export.export import export_onnx
 from inference.live.drift import reference_of, save_reference
 from training.data.add_labels import LabelsReport
 from training.data.load import Splits
+from training.evaluate.calibration import best_temperature
 from training.evaluate.evaluate import evaluate, rows_read, twin_rows
 from training.evaluate.scores import BAG_OF_WORDS, MAJORITY
 from training.fit.prepare import Prepared, TrainingData, base_prompt, load_data, prepare
-from training.fit.trainer import train
+from training.fit.trainer import Tuned, train_seeds
 from training.model.bases import Base
 from training.model.classifier import load_base_classifier, save_base_head
 from training.publish.card import write_card
@@ -39,6 +42,9 @@ from training.runs.log import RunLog
 from training.runs.process import Cancelled
 from training.runs.provenance import write_provenance
 from training.runs.run import Run
+
+LEAST_TO_CALIBRATE = 50
+"""Validation rows below which a temperature would be chosen by chance."""
 
 
 class Stopping(Protocol):
@@ -62,20 +68,19 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
     prepared = prepare(recipe, run.path, data=data, report=log)
     with log.phase("train"):
         stop.gently = True
-        tuned = train(
-            prepared,
-            recipe,
-            checkpoints=run.path / "checkpoints",
-            report=log,
-            stop_asked=lambda: stop.asked,
-            last=True,
+        tuned = train_seeds(
+            prepared, recipe, checkpoints=run.path / "checkpoints", report=log, stop_asked=lambda: stop.asked
         )
         stop.gently = False
         if tuned is None or stop.asked:
             raise Cancelled
-    record = _record(prepared)
+        if recipe.seeds > 1:
+            log.note(tuned.sentence)
+    record = _record(prepared, tuned)
     with log.phase("export"):
-        _export(prepared, tuned, artifact)
+        if recipe.calibrate:
+            record["temperature"] = _calibrate(tuned, prepared.validation.labels, log)
+        _export(prepared, tuned.model, artifact)
         write_provenance(artifact, record)
         if recipe.onnx:
             _export_onnx(run, log, artifact)
@@ -83,7 +88,8 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
     del prepared, tuned  # the evaluation loads what was written, and needs the memory
     gc.collect()
     with log.phase("evaluate"):
-        _evaluate(run, log, artifact, base=base, splits=data.splits)
+        temperature = record.get("temperature", 1.0)
+        _evaluate(run, log, artifact, base=base, splits=data.splits, temperature=temperature)
     _complete(run, log, artifact, record)
 
 
@@ -103,7 +109,7 @@ def _labelled(splits: Splits) -> Iterator[dict[str, str]]:
         yield {"text": text, "label": splits.labels[label]}
 
 
-def _record(prepared: Prepared) -> JsonObject:
+def _record(prepared: Prepared, tuned: Tuned) -> JsonObject:
     """Return what provenance.json says."""
     recipe, base, splits = prepared.recipe, prepared.base, prepared.splits
     train, validation = prepared.encoded_train, prepared.encoded_validation
@@ -116,11 +122,31 @@ def _record(prepared: Prepared) -> JsonObject:
         "sizes": {"train": len(train), "validation": len(validation), "test": len(splits.test)},
         "truncated": {"train": train.truncated, "validation": validation.truncated},
         "seed": recipe.seed,
+        "trained_by_seed": tuned.seed,
+        "validation_macro_f1": {str(seed): round(score, 4) for seed, score in tuned.macro_f1.items()},
         "trunk_layers": prepared.trunk,
         "depth": recipe.depth or prepared.lm.depth,
         "estimated_s": {name: round(seconds, 1) for name, seconds in prepared.plan.items()},
         "gflops": round(prepared.pace.gflops, 1),
     }
+
+
+def _calibrate(tuned: Tuned, labels: Sequence[int], log: RunLog) -> float:
+    """Divide the head by the temperature that fits the validation rows, and return it.
+
+    The head has no bias, so its logits are divided; 1, and a note, where the rows can't tell.
+    """
+    wrong = int((tuned.logits.argmax(1) != np.array(labels)).sum())
+    if len(labels) < LEAST_TO_CALIBRATE or not wrong:
+        why = f"only {len(labels)} validation rows" if wrong else "no validation row is wrong"
+        log.note(f"The probabilities are left as they are: {why}, which tells no temperature.")
+        return 1.0
+    temperature = best_temperature(softmax(tuned.logits), list(labels))
+    with torch.no_grad():
+        for name, parameter in tuned.model.named_parameters():
+            if "score." in name:  # twice in a model with adapters: as it was, and as it is trained
+                parameter.div_(temperature)
+    return round(temperature, 6)
 
 
 def _export(prepared: Prepared, tuned: PreTrainedModel | PeftModel, artifact: Path) -> None:
@@ -147,7 +173,9 @@ def _export_onnx(run: Run, log: RunLog, artifact: Path) -> None:
         log.note(f"ONNX: not exported. {error}")
 
 
-def _evaluate(run: Run, log: RunLog, artifact: Path, *, base: Base, splits: Splits) -> None:
+def _evaluate(
+    run: Run, log: RunLog, artifact: Path, *, base: Base, splits: Splits, temperature: float
+) -> None:
     """Read the locked test split, once: everything that is chosen has been chosen."""
     tuned = Classifier.load(artifact, engine="torch")
     untouched = load_base_classifier(artifact, base=base)
@@ -164,6 +192,7 @@ def _evaluate(run: Run, log: RunLog, artifact: Path, *, base: Base, splits: Spli
         left_out=left_out,
         rows=rows_read(splits, "test"),
         twins=twin_rows(splits),
+        temperature=temperature,
     )
     write_json(artifact / EVALUATION, result.evaluation.to_json())
     write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched).to_json())

@@ -12,11 +12,17 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import PeftModel
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import Sampler
 from transformers import (
     EvalPrediction,
@@ -32,11 +38,12 @@ from inference.classifier import softmax
 from inference.trunk import trunk_skipped
 from training.evaluate.metrics import ClassificationMetric
 from training.fit.prepare import Prepared, Report, Silent
-from training.fit.rows import TrainerRows, noisy_states
+from training.fit.rows import TrainerRows, TrunkRows, noisy_states
 from training.model.classifier import add_lora, cut_depth, freeze_trunk
 from training.recipes import Recipe
 
 KEEP_CHECKPOINTS = 2
+_AT_ONCE = 32
 MEGABATCH = 50
 """Batches that are sorted by length together: enough to pad little, few enough to mix from epoch to epoch."""
 
@@ -78,9 +85,46 @@ class TweetTrainer(Trainer):
     # the Trainer takes their **kwargs for a sign that they don't, and would sum the loss over the steps.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, *args: object, like_length: bool, **kwargs: object) -> None:
-        self.like_length = like_length
+    def __init__(
+        self,
+        *args: object,
+        like_length: bool,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+        **kwargs: object,
+    ) -> None:
+        self.like_length, self.label_smoothing, self.class_weights = (
+            like_length,
+            label_smoothing,
+            class_weights,
+        )
         super().__init__(*args, **kwargs)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Return the model's own loss; in training the recipe's, where that is another one.
+
+        It is divided by the number of texts, not by the sum of their weights, so that it is the same however
+        a batch is split. Validation losses stay plain: runs can be compared by them.
+        """
+        plain = self.class_weights is None and not self.label_smoothing
+        if plain or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        logits = outputs.logits.float()
+        loss = functional.cross_entropy(
+            logits,
+            inputs["labels"],
+            weight=None if self.class_weights is None else self.class_weights.to(logits.device),
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        ).mean()
+        return (loss, outputs) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: TrainerRows | None = None) -> Sampler[int] | None:
         if self.like_length:
@@ -171,13 +215,17 @@ def train(
     report: Report | None = None,
     stop_asked: Callable[[], bool] = lambda: False,
     last: bool = False,
+    seed: int | None = None,
 ) -> PreTrainedModel | PeftModel | None:
     """Return a classifier that was trained by a recipe, adapters still on; None when it was stopped midway.
 
     It starts from a copy of the prepared base; `last` spares the memory of that: nothing can be trained from
-    the same preparation afterwards. Raises RecipeError for a recipe that needs another preparation.
+    the same preparation afterwards. `seed`: of adapters, order, dropout and noise, where it is not the
+    recipe's, which draws the rows. Raises RecipeError for a recipe that needs another preparation.
     """
     prepared.check(recipe)
+    if seed is not None:
+        recipe = recipe.model_copy(update={"seed": seed})
     classifier = prepared.untouched if last else copy.deepcopy(prepared.untouched)
     head = prepared.base_head
     if recipe.depth and recipe.depth < prepared.lm.depth:
@@ -210,6 +258,105 @@ def train(
     return tuned if whole else None
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """The classifier that was kept of one training or several."""
+
+    model: PreTrainedModel | PeftModel
+    """Adapters still on."""
+    seed: int
+    logits: NDArray[np.float32]
+    """Of the validation rows, as prepared: shape (rows, labels)."""
+    macro_f1: dict[int, float]
+    """On the validation split, by the seed of each training."""
+
+    @property
+    def sentence(self) -> str:
+        """What several seeds showed, for people."""
+        found = np.array(list(self.macro_f1.values()))
+        return (
+            f"{len(found)} seeds: validation macro-F1 {100 * found.mean():.1f} % on average, from "
+            f"{100 * found.min():.1f} to {100 * found.max():.1f} (standard deviation "
+            f"{100 * found.std(ddof=1):.1f} points). Seed {self.seed}, the best of them, is kept."
+        )
+
+
+class _Turn(Silent):
+    """The Report of one of several trainings: their curves and their progress follow each other."""
+
+    def __init__(self, report: Report, turn: int, recipe: Recipe) -> None:
+        self._report, self._turn, self._recipe = report, turn, recipe
+
+    def event(self, kind: str, **content: Any) -> None:
+        """Hand it on, with its place among all steps."""
+        turns, steps = self._recipe.seeds, content["total_steps"]
+        place = {
+            "step": content["step"] + self._turn * steps,
+            "total_steps": turns * steps,
+            "epoch": round(content["epoch"] + self._turn * self._recipe.epochs, 3),
+            "seed": self._recipe.seed + self._turn,
+        }
+        self._report.event(kind, **{**content, **place})
+
+    def progress(self, done: int, total: int) -> None:
+        """Hand it on, as a share of all trainings."""
+        self._report.progress(self._turn * total + done, self._recipe.seeds * total)
+
+
+def train_seeds(
+    prepared: Prepared,
+    recipe: Recipe,
+    *,
+    checkpoints: Path,
+    report: Report,
+    stop_asked: Callable[[], bool] = lambda: False,
+) -> Tuned | None:
+    """Train as often as the recipe says, each time by the next seed; return the best by validation macro-F1.
+
+    None when it was stopped midway. Nothing can be trained from the same preparation afterwards.
+    """
+    kept: Tuned | None = None
+    found: dict[int, float] = {}
+    for turn in range(recipe.seeds):
+        seed = (recipe.seed + turn) % 2**32
+        several = recipe.seeds > 1
+        model = train(
+            prepared,
+            recipe,
+            seed=seed,
+            checkpoints=checkpoints / f"seed-{seed}" if several else checkpoints,
+            report=_Turn(report, turn, recipe) if several else report,
+            stop_asked=stop_asked,
+            last=turn == recipe.seeds - 1,
+        )
+        if model is None or stop_asked():
+            return None
+        logits = logits_of(model, prepared.validation, prepared.trunk)
+        found[seed] = _macro_f1(logits, prepared.validation.labels)
+        if kept is None or found[seed] > found[kept.seed]:
+            kept = Tuned(model, seed, logits, found)
+    return kept
+
+
+def logits_of(model: PreTrainedModel | PeftModel, rows: TrainerRows, trunk: int) -> NDArray[np.float32]:
+    """Return a classifier's logits for rows, cached or not, shape (rows, labels)."""
+    model.eval()
+    found = []
+    with (
+        torch.inference_mode(),
+        trunk_skipped(model, trunk) if isinstance(rows, TrunkRows) else nullcontext(),
+    ):
+        for at in range(0, len(rows), _AT_ONCE):
+            batch = rows.collate([rows[row] for row in range(at, min(at + _AT_ONCE, len(rows)))])
+            inputs = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
+            found.append(model(**inputs).logits.float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _macro_f1(logits: NDArray[np.float32], labels: Sequence[int]) -> float:
+    return _metrics(EvalPrediction(predictions=logits, label_ids=np.array(labels)))["macro_f1"]
+
+
 def fit(
     model: PreTrainedModel | PeftModel,
     train: TrainerRows,
@@ -236,9 +383,19 @@ def fit(
         compute_metrics=_metrics,
         callbacks=callbacks,
         like_length=recipe.like_length_batches,
+        label_smoothing=recipe.label_smoothing,
+        class_weights=_class_weights(train.labels, model.config.num_labels)
+        if recipe.class_weights == "balanced"
+        else None,
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     return not curves.stopped
+
+
+def _class_weights(labels: Sequence[int], classes: int) -> Tensor:
+    """Return a weight a class: each counts alike in all, and the mean over the rows is 1."""
+    counts = torch.bincount(torch.tensor(labels), minlength=classes)
+    return len(labels) / (int((counts > 0).sum()) * counts.clamp(min=1))
 
 
 def _arguments(recipe: Recipe, checkpoints: Path, *, every: int) -> TrainingArguments:

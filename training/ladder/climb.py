@@ -34,6 +34,7 @@ from inference.common.machine import cores
 from inference.common.store import sha256_of, write_bytes, write_json, write_text
 from inference.common.wording import percent
 from training.data.load import Splits, load_splits
+from training.evaluate.calibration import best_temperature, scaled
 from training.evaluate.evaluate import rows_read
 from training.evaluate.metrics import scores
 from training.evaluate.scores import read_all
@@ -163,25 +164,6 @@ def _answers(predictor: Predictor, texts: list[str], progress: Callable[[int], N
 
 def _probabilities(found: Sequence[Prediction]) -> Floats:
     return np.array([prediction.probabilities for prediction in found])
-
-
-def best_temperature(probabilities: Floats, labels: list[int]) -> float:
-    """Return the temperature with the least loss on labelled rows (Guo et al. 2017, arXiv 1706.04599)."""
-    from scipy.optimize import minimize_scalar  # noqa: PLC0415
-
-    def loss(log_temperature: float) -> float:
-        chances = scaled(probabilities, float(np.exp(log_temperature)))[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(chances, 1e-12)).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
-
-
-def scaled(probabilities: Floats, temperature: float) -> Floats:
-    """Return probabilities at another temperature, shape (rows, labels); the order of labels stays."""
-    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
-    found: Floats = np.exp(logits - logits.max(1, keepdims=True))
-    found /= found.sum(1, keepdims=True)
-    return found
 
 
 def _complete(run: Run, materials: Materials, steps: tuple[Step, ...], left_out: dict[str, str]) -> None:

@@ -135,6 +135,9 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     leak_gate: Literal["exact", "near", "off"] = _setting(
         "exact", "training rows that leave: exact duplicates of held-out rows, near ones too, or none"
     )
+    seeds: int = _setting(
+        1, "trainings, by this seed and those after it; the best on validation is kept", low=1, high=20
+    )
     method: Literal["lora", "full"] = _setting("lora", "lora: small adapters; full: all weights of the top")
     head: Literal["words", "random"] = _setting(
         "words", "words: start from the label words, calibrated; random: from noise"
@@ -154,6 +157,15 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     warmup: float = _setting(0.1, "share of the steps in which the learning rate rises", low=0, high=1)
     weight_decay: float = _setting(0.01, "AdamW's weight decay", low=0)
     schedule: Literal["linear", "cosine", "constant"] = _setting("linear", "how the learning rate falls")
+    class_weights: Literal["none", "balanced"] = _setting(
+        "none", "balanced: a rare class counts for more in the loss, as much as a frequent one in all"
+    )
+    label_smoothing: float = _setting(
+        0.0, "share of each label that is spread over all classes in the loss", low=0, high=0.9
+    )
+    calibrate: Flag = _setting(
+        False, "fold the temperature that fits the validation split into the head: honest probabilities"
+    )
     max_length: int = _setting(128, "tokens a text may have, prompt included; the rest is cut", low=8)
     padding: Literal["longest", "max"] = _setting(
         "longest", "longest: to the batch's longest; max: to max_length"
