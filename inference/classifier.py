@@ -50,6 +50,10 @@ class Prediction:
     """Whether the text was longer than the model's limit and lost its end."""
     latency_ms: float | None = None
 
+    def is_sure(self, abstain_below: float) -> bool:
+        """Whether the answer counts where less confidence than this is an "I don't know"."""
+        return max(self.probabilities) >= abstain_below
+
 
 @dataclass(frozen=True)
 class EncodedTexts:

@@ -107,6 +107,18 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     live.add_argument(
         "--save-texts", action="store_true", help="save the texts too; mind the service's terms"
     )
+    live.add_argument(
+        "--precision",
+        metavar="SHARE",
+        type=float,
+        help="count as unsure what keeps answers from being right so often, such as 0.9",
+    )
+    live.add_argument(
+        "--abstain-below",
+        metavar="SHARE",
+        type=float,
+        help="count as unsure what the model is less sure of, such as 0.7",
+    )
     live.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
     live.add_argument("--json", action="store_true", help="print one JSON object at the end")
     live.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -116,6 +128,9 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
 def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]] | None" = None) -> int:
     """Run the command; `sources` replace those of TweetTune. Raises TweetTuneError when it fails."""
     request = _request(given)
+    from inference.selective import asked_threshold, check_asked
+
+    check_asked(precision=given.precision, abstain_below=given.abstain_below)
     # All imports here wait for their turn: the services' libraries take a second; mistakes come first.
     try:
         source = request.open(sources=sources)
@@ -136,15 +151,17 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
     from inference.classifier import Classifier
 
     classifier = Classifier.load(given.model, engine=given.engine)
+    below = asked_threshold(classifier.folder, precision=given.precision, abstain_below=given.abstain_below)
     classifier.predict(["the first text takes longer than the others"])
     with Recorder(given.save, texts=given.save_texts) if given.save else nullcontext() as recorder:
-        show = printer(sys.stderr if given.json else sys.stdout)
+        show = printer(sys.stderr if given.json else sys.stdout, abstain_below=below or 0.0)
         feed = Feed(
             source,
             classifier.predict,
             labels=classifier.labels,
             filter=request.filter,
             limit=given.limit,
+            abstain_below=below or 0.0,
             lossless=request.is_lossless,
             idle_s=math.inf,
             listeners=[show, recorder] if recorder else [show],
@@ -155,6 +172,8 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
         print_json(asdict(summary))
     else:
         _note(_sentence(summary))
+        if below is not None:
+            _note(f"Not sure (below {below:.2f}): {summary.unsure:,} of {summary.classified:,}.")
     if cut := snapshot.source_status.cut:
         _note(f"Texts that came without their end: {cut:,}.")
     if snapshot.source_status.cost_usd is not None:
@@ -232,15 +251,16 @@ def _until_the_end(feed: "Feed", note: Callable[[str], None]) -> "FeedSnapshot":
     return feed.snapshot()
 
 
-def printer(stream: TextIO) -> "Callable[[Sequence[ClassifiedPost]], None]":
-    """Return a listener that writes each post as one line that a terminal does not obey."""
+def printer(stream: TextIO, *, abstain_below: float = 0.0) -> "Callable[[Sequence[ClassifiedPost]], None]":
+    """Return a listener that writes each post as one line that a terminal does not obey; ? for "not sure"."""
     if isinstance(stream, io.TextIOWrapper):  # which may take less than UTF-8
         stream.reconfigure(errors="replace")
 
     def listen(classified: "Sequence[ClassifiedPost]") -> None:
         try:
             for one in classified:
-                stream.write(f"{one_line(one.label):10} {one.probability:6.1%}  {one_line(one.post.text)}\n")
+                label = one_line(one.label) if one.probability >= abstain_below else "?"
+                stream.write(f"{label:10} {one.probability:6.1%}  {one_line(one.post.text)}\n")
             stream.flush()
         except (OSError, ValueError) as error:  # ValueError: it was closed
             raise FeedError(f"The output can't be written ({error}), so the feed was ended.") from error

@@ -53,8 +53,8 @@ class FeedSnapshot:
     duplicates: int
     dropped: int
     pending: int
-    counts: tuple[int, ...]  # classified posts by label
-    judged: int  # posts whose true label is known
+    counts: tuple[int, ...]  # classified posts by label, those that are sure
+    judged: int  # of these, posts whose true label is known
     right: int  # and how many of these were classified correctly
     agreed: int  # posts to which both models gave the same label
     disagreed: int
@@ -65,6 +65,7 @@ class FeedSnapshot:
     lag: Lag | None  # from arrival to answer, of the newest posts
     age: Lag | None  # from when a post was written to the answer, where that is known
     recent: tuple[ClassifiedPost, ...]  # newest first
+    unsure: int = 0  # classified posts about which the model is not sure enough to count
 
     def accuracy(self) -> Interval | None:
         """Return the share of judged posts that are right, with Wilson's interval."""
@@ -91,6 +92,8 @@ class FeedSummary:
     rate_per_s: float
     lag_p50_s: float | None
     lag_p95_s: float | None
+    unsure: int = 0
+    """Of the classified posts, those about which the model is not sure enough to count."""
 
 
 class Meter:
@@ -179,13 +182,15 @@ class Speed:
 class FeedCounts:
     """The numbers of a feed that change; `keep` posts are remembered."""
 
-    def __init__(self, labels: Sequence[str], *, keep: int, rng: random.Random) -> None:
-        self.labels = tuple(labels)
+    def __init__(
+        self, labels: Sequence[str], *, keep: int, rng: random.Random, abstain_below: float = 0.0
+    ) -> None:
+        self.labels, self.abstain_below = tuple(labels), abstain_below
         self.duplicates = self.dropped = self.in_hand = self.answers = 0
         self.filtered: Counter[str] = Counter()
         self.rate_in, self.rate_classified, self.speed = Meter(), Meter(), Speed()
         self.lags, self.ages = Lags(rng), Lags(rng)
-        self._received = self._judged = self._right = self._agreed = self._disagreed = 0
+        self._received = self._unsure = self._judged = self._right = self._agreed = self._disagreed = 0
         self._by_label: Counter[str] = Counter()
         self._recent: deque[ClassifiedPost] = deque(maxlen=keep)
 
@@ -196,14 +201,15 @@ class FeedCounts:
 
     def classify(self, result: ClassifiedPost, *, now_s: float, lag_s: float, age_s: float | None) -> None:
         """Count an answer. `age_s`: seconds since the post was written, None where that is not known."""
-        truth = result.post.label
+        truth, sure = result.post.label, result.probability >= self.abstain_below
         self.answers += 1
-        self._by_label[result.label] += 1
+        self._unsure += not sure
+        self._by_label[result.label] += sure
         self.rate_classified.add(now_s)
         self.lags.add(lag_s)
         if age_s is not None:
             self.ages.add(age_s)
-        if truth in self.labels:
+        if sure and truth in self.labels:
             self._judged += 1
             self._right += truth == result.label
         if result.second_label is not None:
@@ -245,6 +251,7 @@ class FeedCounts:
             right=self._right,
             agreed=self._agreed,
             disagreed=self._disagreed,
+            unsure=self._unsure,
             rate_in_per_s=self.rate_in.per_s(now_s),
             rate_classified_per_s=self.rate_classified.per_s(now_s),
             capacity_per_s=self.speed.posts_per_s,

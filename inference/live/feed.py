@@ -159,6 +159,7 @@ class Feed:
         batch_size: int = 256,
         queue_size: int = 1024,
         keep: int = 60,
+        abstain_below: float = 0.0,
         idle_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -166,6 +167,7 @@ class Feed:
     ) -> None:
         """Take a source and a model; the newest `keep` posts are remembered.
 
+        `abstain_below`: the confidence below which an answer counts as not sure, and for no label.
         `second`: another model that is asked about the same posts. `limit`: end after so many posts that were
         wanted and new. `lossless`: let the source wait, and drop nothing; for a replay as fast as possible.
         `compute_lock` is held while a model computes, where several feeds share it. `batch_size` and
@@ -193,7 +195,7 @@ class Feed:
             rng=rng,
         )
         self._seen = Seen()
-        self._counts = FeedCounts(labels, keep=keep, rng=rng)
+        self._counts = FeedCounts(labels, keep=keep, rng=rng, abstain_below=abstain_below)
         self._accepted = 0
         self._source_done = False
         self._threads: list[threading.Thread] = []
@@ -291,6 +293,7 @@ class Feed:
             rate_per_s=now.classified / now.running_s if now.running_s else 0.0,
             lag_p50_s=lag.p50_s if lag else None,
             lag_p95_s=lag.p95_s if lag else None,
+            unsure=now.unsure,
         )
 
     def lag_s(self, share: float) -> float | None:

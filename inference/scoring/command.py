@@ -52,6 +52,18 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         "--probabilities", action="store_true", help="add a column with each label's probability"
     )
     score.add_argument(
+        "--precision",
+        metavar="SHARE",
+        type=float,
+        help="add a column on which answers are sure enough for so many to be right, such as 0.9",
+    )
+    score.add_argument(
+        "--abstain-below",
+        metavar="SHARE",
+        type=float,
+        help="add a column on which answers are at least so sure, such as 0.7",
+    )
+    score.add_argument(
         "--engine", choices=ENGINES, default="auto", help="what computes; ray: on a cluster (default: auto)"
     )
     score.add_argument(

@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from inference.common.errors import TweetTuneError
+from inference.selective import check_asked
 from inference.tables.formats import check_format, is_saved, open_texts
 from inference.tables.parquet import arrow_files
 from inference.tables.rows import CHUNK_CHARACTERS, CHUNK_ROWS, TextTable, kind_of, reading
@@ -44,11 +45,15 @@ class ScoringJob:
     key: str = ""
     """The one input column that the output keeps; empty: all of them."""
     probabilities: bool = False
+    precision: float | None = None
+    """The share of right answers that is wanted: the column `sure` says whether an answer is sure enough."""
+    abstain_below: float | None = None
+    """The same, by the confidence below which an answer is not sure."""
     overwrite: bool = False
 
 
 def open_input(job: ScoringJob) -> TextTable:
-    """Look at the input of a job. Raises DataError, or ScoringError for another part of the job."""
+    """Look at the input of a job. Raises DataError, or ScoringError or PredictionError for another part."""
     for path in (job.input, job.output):
         if str(path) == "-":
             raise ScoringError("Standard input and output can't be resumed; give the names of files.")
@@ -60,6 +65,7 @@ def open_input(job: ScoringJob) -> TextTable:
         raise ScoringError(
             f"{job.output} is there already; give another --output, or --overwrite to replace it."
         )
+    check_asked(precision=job.precision, abstain_below=job.abstain_below)
     if job.workers is not None and job.engine != RAY:
         raise ScoringError(
             f"--workers is for Ray, and the engine is {job.engine}; give --engine ray as well."
@@ -70,7 +76,9 @@ def open_input(job: ScoringJob) -> TextTable:
     return table
 
 
-def made_from(job: ScoringJob, table: TextTable, *, engine: str, folder: Path | None) -> dict[str, object]:
+def made_from(
+    job: ScoringJob, table: TextTable, *, engine: str, folder: Path | None, abstain_below: float | None = None
+) -> dict[str, object]:
     """Return what an output depends on: parts made from anything else must not be mixed with it.
 
     `folder`: where the model lies; of one from the Hub the commit that was fetched.
@@ -99,5 +107,6 @@ def made_from(job: ScoringJob, table: TextTable, *, engine: str, folder: Path | 
             "format": kind_of(job.output),
             "chunk": [CHUNK_ROWS, CHUNK_CHARACTERS],
             "reader": READER,
+            **({} if abstain_below is None else {"abstain_below": abstain_below}),
         },
     }

@@ -9,8 +9,10 @@ A part is written beside its name and renamed once it is on the disk, and its na
 whole or not there. Parts are numbered without a gap, one for each chunk of the input, in its order.
 """
 
+import dataclasses
 import fcntl
 import json
+import operator
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,21 +25,22 @@ from inference.common.store import by_rename, sync_folder
 from inference.scoring.job import ScoringError
 
 MANIFEST = "made-from.json"
-_NAME = re.compile(r"part-(\d{7,})-rows-(\d+)-bad-(\d+)-truncated-(\d+)")
+_NAME = re.compile(r"part-(\d{7,})-rows-(\d+)-bad-(\d+)-truncated-(\d+)(?:-unsure-(\d+))?")
 _OURS = re.compile(rf"lock|(joined|{re.escape(MANIFEST)}|{_NAME.pattern})(\.writing|\.\d+\.tmp)?")
 Join = Callable[[Iterable[Path], BinaryIO], None]
 
 
 @dataclass(frozen=True, order=True)
 class RowCounts:
-    """How many rows, how many of them bad, how many texts were cut."""
+    """How many rows, how many of them bad, how many texts were cut, how many answers are not sure."""
 
     rows: int = 0
     bad: int = 0
     truncated: int = 0
+    unsure: int = 0
 
     def __add__(self, other: "RowCounts") -> "RowCounts":
-        return RowCounts(self.rows + other.rows, self.bad + other.bad, self.truncated + other.truncated)
+        return RowCounts(*map(operator.add, dataclasses.astuple(self), dataclasses.astuple(other)))
 
 
 class Parts:
@@ -53,6 +56,7 @@ class Parts:
         """Add a part. Raises ScoringError when the disk is full, or the folder can't be written."""
         number = len(self.paths)
         name = f"part-{number:07}-rows-{counts.rows}-bad-{counts.bad}-truncated-{counts.truncated}"
+        name += f"-unsure-{counts.unsure}" if counts.unsure else ""
         with self._writable(), by_rename(self.folder / name, durable=True) as file:
             file.write(data)
         self.paths.append(self.folder / name)
@@ -152,7 +156,7 @@ def _clear(folder: Path) -> None:
 
 def _whole_parts(folder: Path) -> tuple[list[Path], RowCounts]:
     found = sorted(
-        (int(match[1]), RowCounts(*map(int, match.groups()[1:])), path)
+        (int(match[1]), RowCounts(*map(int, match.groups(default="0")[1:])), path)
         for path in folder.iterdir()
         if (match := _NAME.fullmatch(path.name))
     )

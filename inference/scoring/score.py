@@ -19,6 +19,7 @@ from typing import TypeVar
 from inference.classifier import Classifier, Prediction
 from inference.scoring.job import RAY, ScoringError, ScoringJob, made_from
 from inference.scoring.parts import Parts, RowCounts, open_parts
+from inference.selective import asked_threshold
 from inference.tables.formats import open_writer
 from inference.tables.rows import TextChunk, TextTable
 from inference.tables.write import TableWriter, Value
@@ -39,12 +40,21 @@ class ScoreColumns:
     score: str
     probabilities: tuple[str, ...]
     """One a label, in label order; empty when they are not asked for."""
+    sure: str
+    """Whether the answer is sure enough; "" where nobody asks."""
     truncated: str
     error: str
+    abstain_below: float | None = None
+    """The confidence below which an answer is not sure."""
 
     @classmethod
     def beside(
-        cls, taken: Iterable[str], labels: Sequence[str], *, probabilities: bool = False
+        cls,
+        taken: Iterable[str],
+        labels: Sequence[str],
+        *,
+        probabilities: bool = False,
+        abstain_below: float | None = None,
     ) -> "ScoreColumns":
         """Name the new columns; a name that the input has already gets the prefix `tweettune_`."""
         used = set(taken)
@@ -56,13 +66,17 @@ class ScoreColumns:
             return name
 
         one_a_label = tuple(free(f"probability_{label}") for label in labels) if probabilities else ()
-        return cls(free("label"), free("score"), one_a_label, free("truncated"), free("error"))
+        sure = "" if abstain_below is None else free("sure")
+        return cls(
+            free("label"), free("score"), one_a_label, sure, free("truncated"), free("error"), abstain_below
+        )
 
     @property
     def types(self) -> dict[str, type]:
         """The names and types of all of them, in the order in which they are written."""
         numbers = dict.fromkeys((self.score, *self.probabilities), float)
-        return {self.label: str, **numbers, self.truncated: bool, self.error: str}
+        asked = {self.sure: bool} if self.sure else {}
+        return {self.label: str, **numbers, **asked, self.truncated: bool, self.error: str}
 
     def values(self, predictions: Predictions, problems: Sequence[str | None]) -> list[list[Value]]:
         """Return the new values of each row; a bad one has its problem alone."""
@@ -73,7 +87,8 @@ class ScoreColumns:
                 continue
             rounded = [round(p, DECIMALS) for p in prediction.probabilities]
             shown = rounded if self.probabilities else []
-            rows.append([prediction.label, max(rounded), *shown, prediction.truncated, problem])
+            asked = [] if self.abstain_below is None else [prediction.is_sure(self.abstain_below)]
+            rows.append([prediction.label, max(rounded), *shown, *asked, prediction.truncated, problem])
         return rows
 
 
@@ -98,6 +113,9 @@ class ScoringSummary:
     """Why the first bad row that this run met is bad."""
     notes: tuple[str, ...] = ()
     """How the input was understood, where that is not plain."""
+    abstain_below: float | None = None
+    """The confidence below which an answer is not sure, where that was asked for."""
+    unsure: int = 0
 
     @property
     def nothing_scored(self) -> bool:
@@ -109,9 +127,10 @@ class ScoringSummary:
         """All of it for people, in one line."""
         before = f" ({self.rows_from_before:,} from before)" if self.rows_from_before else ""
         first = f" (the first: {self.first_problem})" if self.first_problem else ""
+        unsure = "" if self.abstain_below is None else f", {self.unsure:,} not sure"
         return (
             f"{self.output}: {self.rows:,} rows{before}, {self.bad:,} bad{first}, {self.truncated:,} "
-            f"truncated; {self.rows_per_s:,.1f} rows/s with {self.engine}."
+            f"truncated{unsure}; {self.rows_per_s:,.1f} rows/s with {self.engine}."
         )
 
 
@@ -153,14 +172,17 @@ def score(job: ScoringJob, table: TextTable, progress: Progress) -> ScoringSumma
     """Score the input of a job, going on where a killed run of the same job has stopped.
 
     Raises DataError or ScoringError when a file can't be read or written, ArtifactError when the model can't
-    be loaded.
+    be loaded, PredictionError when no threshold gives the precision that is wanted.
     """
     # Loaded here for Ray too: its labels are needed, and what is wrong with it shows now.
     classifier = Classifier.load(job.model, engine="auto" if job.engine == RAY else job.engine)
     engine = classifier.engine.name
-    columns = ScoreColumns.beside(table.kept, classifier.labels, probabilities=job.probabilities)
+    below = asked_threshold(classifier.folder, precision=job.precision, abstain_below=job.abstain_below)
+    columns = ScoreColumns.beside(
+        table.kept, classifier.labels, probabilities=job.probabilities, abstain_below=below
+    )
     writer = open_writer(job.output, table, columns.types)
-    made = made_from(job, table, engine=engine, folder=classifier.folder)
+    made = made_from(job, table, engine=engine, folder=classifier.folder, abstain_below=below)
     with open_parts(job.output, made, overwrite=job.overwrite) as parts:
         chunks, share = table.chunks(), 0.0
         for chunk in islice(chunks, parts.done):
@@ -189,6 +211,8 @@ def score(job: ScoringJob, table: TextTable, progress: Progress) -> ScoringSumma
         new_columns=tuple(columns.types),
         first_problem=problem,
         notes=table.reader.notes,
+        abstain_below=below,
+        unsure=parts.counts.unsure,
     )
 
 
@@ -242,10 +266,11 @@ def _write_all(
     first_problem = ""
 
     def write(chunk: TextChunk, predictions: Predictions) -> None:
-        cut = sum(prediction is not None and prediction.truncated for prediction in predictions)
-        bad = sum(prediction is None for prediction in predictions)
+        good = [prediction for prediction in predictions if prediction]
+        cut = sum(prediction.truncated for prediction in good)
+        unsure = sum(not prediction.is_sure(columns.abstain_below or 0.0) for prediction in good)
         data = writer.part(chunk, columns.values(predictions, chunk.problems))
-        parts.write(data, RowCounts(len(predictions), bad, cut))
+        parts.write(data, RowCounts(len(predictions), len(predictions) - len(good), cut, unsure))
 
     rows = parts.counts.rows
     with closing(classified), ThreadPoolExecutor(1, "write") as pool:

@@ -49,7 +49,9 @@ def tools(service: Service, classify: Classify) -> Tools:
             classified = await classify(asked.inputs, asked.model)
             return {
                 "model": classified.model,
-                "results": schema.ranked(classified, top_k=asked.top_k),
+                "results": schema.ranked(
+                    classified, top_k=asked.top_k, sure_from=schema.sure_from(asked, classified)
+                ),
                 "truncated_texts": sum(classified.truncated),
             }
         if name == "compare":

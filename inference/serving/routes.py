@@ -291,7 +291,7 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     agreement = "For each text what each model says, and whether they agree."
     as_hub = "Classify, as the Hub's text-classification API"
     as_tei = "Classify, as text-embeddings-inference"
-    rows, row = list[list[schema.Score]], list[schema.Score]
+    rows, row = list[list[schema.Ranked]], list[schema.Ranked]
     for path, handler, body, answer, summary, description in (
         ("/", hub, schema.HubRequest, rows, as_hub, ranked),
         ("/models/{name}", hub, schema.HubRequest, rows, as_hub, ranked),

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -37,6 +38,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from inference.classifier import softmax
 from inference.common.store import JsonObject
+from inference.selective import asked_threshold
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError
 
 LOOPBACK = "127.0.0.1"
@@ -130,6 +132,8 @@ class Classified:
     """Of shape (texts, labels), in input order."""
     truncated: list[bool]
     tokens: int
+    folder: Path | None = None
+    """Where the model lies, with the records beside it."""
 
 
 # What comes in.
@@ -220,10 +224,20 @@ def _flag(*words: str) -> PlainValidator:
 
 
 _NOT_CUT = "do_not_truncate"
+_Share = Annotated[float, Field(gt=0, le=1, strict=True)] | None
+
+
+Precision = Annotated[
+    _Share,
+    Field(description="Say of each answer whether it is `sure`, so that this share of those is right."),
+]
+AbstainBelow = Annotated[
+    _Share, Field(description="The same, by the confidence below which an answer is not sure.")
+]
 
 
 class HubParameters(_Closed):
-    """The parameters of a request of the Hub's API, which are those of Transformers' pipeline."""
+    """The parameters of a request of the Hub's API: those of Transformers' pipeline, and when to abstain."""
 
     has_no = "parameters has no"
     top_k: TopK = None
@@ -249,6 +263,8 @@ class HubParameters(_Closed):
         Annotated[StrictInt, Field(ge=1)] | None,
         Field(description="Taken and not used: the server makes batches of all that waits."),
     ] = None
+    precision: Precision = None
+    abstain_below: AbstainBelow = None
 
     @property
     def most(self) -> int | None:
@@ -328,6 +344,8 @@ class ClassifyArguments(_Closed):
     top_k: Annotated[
         TopK, Field(description="How many labels to return for each text; all when it is left out.")
     ] = None
+    precision: Precision = None
+    abstain_below: AbstainBelow = None
 
 
 class CompareArguments(CompareRequest, _Closed):
@@ -372,6 +390,7 @@ _WANTED = {
     "truncation_direction": "Give right: a long text loses its end.",
     "return_all_scores": "Give true or false.",
     "max_length": "Give a whole number of tokens from 1.",
+    **dict.fromkeys(("precision", "abstain_below"), "Give a share above 0 and up to 1, such as 0.9."),
     "batch_size": "Give a whole number from 1.",
     "options": "Give an object, or leave it out.",
 }
@@ -428,6 +447,15 @@ class Score(BaseModel):
 
     label: str = Field(examples=["positive"])
     score: float = Field(examples=[0.91])
+
+
+class Ranked(Score):
+    """One of a text's labels."""
+
+    sure: Annotated[
+        bool | None,
+        Field(description="With `precision` or `abstain_below`: whether the text's answer is sure."),
+    ] = None
 
 
 class ModelAnswer(Score):
@@ -495,31 +523,49 @@ def encode(answer: Answer) -> bytes:
     return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
+def sure_from(asked: HubParameters | ClassifyArguments, classified: Classified) -> float | None:
+    """Return the confidence from which on answers are sure, None where nobody asks for it."""
+    return asked_threshold(classified.folder, precision=asked.precision, abstain_below=asked.abstain_below)
+
+
 def hub_answer(classified: Classified, request: HubRequest) -> list[list[dict[str, str | float]]]:
     """Return, for each text, its labels with their scores, best first: what InferenceClient parses."""
-    return ranked(classified, request.asked.function_to_apply or "softmax", request.asked.most)
+    asked = request.asked
+    function = asked.function_to_apply or "softmax"
+    return ranked(classified, function, asked.most, sure_from=sure_from(asked, classified))
 
 
 def predict_answer(classified: Classified, request: PredictRequest) -> Answer:
     """Return labels with their scores, best first: one list for a text, a list of lists for a batch."""
     asked = request.asked
     function = asked.function_to_apply or ("none" if request.raw_scores else "softmax")
-    rows = ranked(classified, function, asked.most)
+    rows = ranked(classified, function, asked.most, sure_from=sure_from(asked, classified))
     return rows[0] if request.inputs.single else rows
 
 
 def ranked(
-    classified: Classified, function: str = "softmax", top_k: int | None = None
+    classified: Classified,
+    function: str = "softmax",
+    top_k: int | None = None,
+    *,
+    sure_from: float | None = None,
 ) -> list[list[dict[str, str | float]]]:
-    """Return for each text its labels, best first, scored by softmax or sigmoid, or with their logits."""
-    found = softmax(classified.logits) if function == "softmax" else classified.logits.astype(np.float64)
+    """Return for each text its labels, best first, scored by softmax or sigmoid, or with their logits.
+
+    `sure_from`: the confidence from which on they are marked as sure; None: nothing is said of it.
+    """
+    chances = softmax(classified.logits)
+    found = chances if function == "softmax" else classified.logits.astype(np.float64)
     if function == "sigmoid":
         found = 1 / (1 + np.exp(-found.clip(-700, 700)))
     order = np.argsort(-found, axis=1, kind="stable")[:, :top_k]
     labels = classified.labels
+    more: list[dict[str, bool]] = [{}] * len(found)
+    if sure_from is not None:
+        more = [{"sure": bool(row.max() >= sure_from)} for row in chances]
     return [
-        [{"label": labels[column], "score": row[column]} for column in columns]
-        for row, columns in zip(found.tolist(), order.tolist(), strict=True)
+        [{"label": labels[column], "score": row[column], **sure} for column in columns]
+        for row, columns, sure in zip(found.tolist(), order.tolist(), more, strict=True)
     ]
 
 

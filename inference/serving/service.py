@@ -172,8 +172,8 @@ class Service:
         """
         if not texts:
             named = self.models.get(model)
-            labels = named.classifier.labels
-            return Classified(named.name, labels, np.zeros((0, len(labels)), dtype=np.float32), [], 0)
+            labels, none = named.classifier.labels, np.zeros((0, len(named.classifier.labels)), np.float32)
+            return Classified(named.name, labels, none, [], 0, named.classifier.folder)
         deadline_s = deadline_s or self.settings.deadline_s
         served, request = self._reserve(model, len(texts), deadline_s)
         encode = partial(served.classifier.encode, max_length=max_length)
@@ -227,7 +227,14 @@ class Service:
         self.metrics.count_answers(
             served.name, (labels[column] for column in best), truncated=sum(encoded.truncated)
         )
-        return Classified(served.name, labels, logits, encoded.truncated, sum(map(len, encoded.token_ids)))
+        return Classified(
+            served.name,
+            labels,
+            logits,
+            encoded.truncated,
+            tokens=sum(map(len, encoded.token_ids)),
+            folder=served.classifier.folder,
+        )
 
     def close(self) -> None:
         """Answer everything accepted, then stop."""

@@ -27,7 +27,7 @@ by_name = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relat
 FLOORS = {
     "inference": (
         {"common"},
-        {"artifact", "labels", "prompt", "tables", "trunk"},
+        {"artifact", "labels", "prompt", "selective", "tables", "trunk"},
         {"engine"},
         {"classifier"},
         {"baselines", "explain", "export", "live", "scoring", "serving"},

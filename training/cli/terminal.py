@@ -27,6 +27,7 @@ from training.runs.records import Status
 from training.runs.run import ACTIVE, Run
 
 if TYPE_CHECKING:
+    from inference.selective import Selective
     from training.data.add_labels import LabelsReport
     from training.data.preview import Preview  # it imports datasets, which following a run can do without
     from training.ladder.results import Ladder
@@ -147,8 +148,19 @@ def print_scores(evaluation: Evaluation, *, title: str) -> None:
     console.print(table)
     if comparison := evaluation.comparison(BASE, TUNED):
         console.print(comparison.sentence, soft_wrap=True)
+    for sure in evaluation.selective:
+        console.print(_selective(sure, TUNED), soft_wrap=True, markup=False)
     for sentence in evaluation.sentences():
         console.print(sentence, soft_wrap=True, markup=False)
+
+
+def _selective(sure: "Selective", name: str) -> str:
+    if sure.threshold is None:
+        return f"No threshold makes {sure.wanted:.0%} of the answers of {name} right on the validation rows."
+    return (
+        f'For {sure.wanted:.0%} right, {name} says "I don\'t know" below {sure.threshold:.2f}: it answers '
+        f"{percent(sure.answered)} % of the rows and is right on {percent(sure.right)} % of these."
+    )
 
 
 def print_ladder(ladder: "Ladder") -> None:
@@ -179,13 +191,6 @@ def print_ladder(ladder: "Ladder") -> None:
     console.print(table)
     console.print(ladder.headline, soft_wrap=True, markup=False)
     if sure := ladder.ranked[0].selective:
-        console.print(
-            f'Where it may say "I don\'t know" below {sure.threshold:.2f}, {ladder.ranked[0].name} answers '
-            f"{percent(sure.answered)} % of the rows and is right on {percent(sure.right)} % of these."
-            if sure.threshold is not None
-            else f"No threshold makes {sure.wanted:.0%} of the answers of {ladder.ranked[0].name} right.",
-            soft_wrap=True,
-            markup=False,
-        )
+        console.print(_selective(sure, ladder.ranked[0].name), soft_wrap=True, markup=False)
     for name, why in ladder.left_out.items():
         console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)

@@ -23,6 +23,7 @@ from inference.classifier import Classifier, Progress, like_length_batches, no_p
 from inference.common.errors import ArtifactError, DataError, RecipeError
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
+from inference.selective import CoveragePoint, coverage_curve, selective, threshold_on
 from inference.trunk import same_leading_layers, share_leading_layers, top_logits, trunk_batch, trunk_skipped
 from training.data.load import Splits, check_unchanged, load_labelled, load_splits, spec_of
 from training.data.near import nearest
@@ -40,9 +41,13 @@ from training.evaluate.scores import (
     RowsRead,
     System,
     Twins,
+    read_evaluation,
 )
 from training.model.classifier import load_base_classifier
 from training.recipes import DataSpec, load_recipe
+
+PRECISIONS = (0.8, 0.9, 0.95)
+"""Shares of right answers for which thresholds are shown."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def evaluate(
     rows: RowsRead | None = None,
     twins: TwinRows | None = None,
     temperature: float = 1.0,
+    chosen_on: Sequence[CoveragePoint] = (),
 ) -> Evaluated:
     """Score a classifier on labelled texts, and all that is given beside it; each is compared with it.
 
@@ -87,6 +93,7 @@ def evaluate(
     `left_out`: why a baseline is not there, by its name; `twins`: rows that are scored with and without.
     `temperature`: the one that is folded into the classifier's head, so that the evaluation also tells what
     its calibration error would be without it.
+    `chosen_on`: the coverage curve of the validation rows, by which thresholds are chosen.
     Raises DataError when there is no text.
     """
     if not texts:
@@ -131,6 +138,13 @@ def evaluate(
         twins=None
         if twins is None
         else _without(twins, references, {**answers, TUNED: mine}, tuned.labels, seed),
+        coverage=coverage_curve(references, mine),
+        chosen_on=tuple(chosen_on),
+        selective=tuple(
+            selective(references, mine, threshold=threshold_on(chosen_on, precision=wanted), precision=wanted)
+            for wanted in PRECISIONS
+            if chosen_on
+        ),
     )
     confidences = tuple(float(row.max()) for row in mine)
     if base is None:
@@ -282,7 +296,7 @@ def evaluate_artifact(
         split = ALL_ROWS if found.whole else split
     texts, numbers, read = rows
     base = load_base_classifier(artifact) if with_base else None
-    scaled_by = record.get("temperature")
+    scaled_by, known = record.get("temperature"), read_evaluation(tuned.folder or artifact)
     return evaluate(
         tuned,
         base,
@@ -293,6 +307,7 @@ def evaluate_artifact(
         rows=read,
         twins=twins,
         temperature=scaled_by if isinstance(scaled_by, float) and scaled_by > 0 else 1.0,
+        chosen_on=known.chosen_on if known else (),
     ).evaluation
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from inference.artifact import EVALUATION, read_record
 from inference.common.intervals import Interval
 from inference.common.store import JsonObject
+from inference.selective import CHOSEN_ON, CoveragePoint, Selective
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -180,6 +181,12 @@ class Evaluation:
     """None where nobody looked for duplicates in train."""
     calibrated: Calibrated | None = None
     """None where no temperature was folded in."""
+    coverage: tuple[CoveragePoint, ...] = ()
+    """What is left of the fine-tuned model's answers to these rows, and how right it is, by threshold."""
+    chosen_on: tuple[CoveragePoint, ...] = ()
+    """The same on the validation rows: what a threshold is chosen by."""
+    selective: tuple[Selective, ...] = ()
+    """What the thresholds that were chosen there for some precisions give on these rows."""
 
     def sentences(self) -> list[str]:
         """Return what has to be known to read the scores, for people."""
@@ -258,6 +265,9 @@ class Evaluation:
             absent=_texts(record.get("absent")),
             twins=next(read_all(Twins, [record.get("twins")]), None),
             calibrated=next(read_all(Calibrated, [record.get("calibrated")]), None),
+            coverage=tuple(read_all(CoveragePoint, record.get("coverage"))),
+            chosen_on=tuple(read_all(CoveragePoint, record.get(CHOSEN_ON))),
+            selective=tuple(read_all(Selective, record.get("selective"))),
         )
 
 

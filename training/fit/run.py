@@ -26,6 +26,7 @@ from inference.common.errors import ArtifactError, DataError
 from inference.common.store import JsonObject, read_jsonl, write_json, write_jsonl
 from inference.export.export import export_onnx
 from inference.live.drift import reference_of, save_reference
+from inference.selective import CoveragePoint, coverage_curve
 from training.data.add_labels import LabelsReport
 from training.data.load import Splits
 from training.evaluate.calibration import best_temperature
@@ -84,12 +85,12 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
         write_provenance(artifact, record)
         if recipe.onnx:
             _export_onnx(run, log, artifact)
-    base = prepared.base
+    base, temperature = prepared.base, record.get("temperature", 1.0)
+    curve = coverage_curve(prepared.validation.labels, softmax(tuned.logits / temperature))
     del prepared, tuned  # the evaluation loads what was written, and needs the memory
     gc.collect()
     with log.phase("evaluate"):
-        temperature = record.get("temperature", 1.0)
-        _evaluate(run, log, artifact, base=base, splits=data.splits, temperature=temperature)
+        _evaluate(run, log, artifact, base=base, splits=data.splits, temperature=temperature, chosen_on=curve)
     _complete(run, log, artifact, record)
 
 
@@ -174,7 +175,14 @@ def _export_onnx(run: Run, log: RunLog, artifact: Path) -> None:
 
 
 def _evaluate(
-    run: Run, log: RunLog, artifact: Path, *, base: Base, splits: Splits, temperature: float
+    run: Run,
+    log: RunLog,
+    artifact: Path,
+    *,
+    base: Base,
+    splits: Splits,
+    temperature: float,
+    chosen_on: Sequence[CoveragePoint],
 ) -> None:
     """Read the locked test split, once: everything that is chosen has been chosen."""
     tuned = Classifier.load(artifact, engine="torch")
@@ -193,6 +201,7 @@ def _evaluate(
         rows=rows_read(splits, "test"),
         twins=twin_rows(splits),
         temperature=temperature,
+        chosen_on=chosen_on,
     )
     write_json(artifact / EVALUATION, result.evaluation.to_json())
     write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched).to_json())

@@ -33,12 +33,12 @@ from inference.common.errors import DataError, RunError, TweetTuneError
 from inference.common.machine import cores
 from inference.common.store import sha256_of, write_bytes, write_json, write_text
 from inference.common.wording import percent
+from inference.selective import selective, threshold_for
 from training.data.load import Splits, load_splits
 from training.evaluate.calibration import best_temperature, scaled
 from training.evaluate.evaluate import rows_read
 from training.evaluate.metrics import scores
 from training.evaluate.scores import read_all
-from training.evaluate.selective import selective, threshold_for
 from training.fit.estimate import gflops
 from training.fit.prepare import CALIBRATION_TEXTS
 from training.ladder.order import Order, Step

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from inference.artifact import read_record
 from inference.common.intervals import Interval
 from inference.common.store import JsonObject
+from inference.selective import Selective
 from training.evaluate.scores import Comparison, RowsRead, Scores, read_all
-from training.evaluate.selective import Selective
 
 RESULTS = "ladder.json"
 POWER = 0.8

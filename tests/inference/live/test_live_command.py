@@ -26,6 +26,7 @@ from tests.support import REPOSITORY, tweets
 from tests.support.feeds import LABELS, Given, classify, posts
 
 KEYS = {"received", "classified", "filtered", "duplicates", "dropped", "rate_per_s", "lag_p50_s", "lag_p95_s"}
+KEYS |= {"unsure"}
 EVIL = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe\u2066 a\u0300\u0301\u0302\u0303b\r\nnext\x9b2J 👩\u200d🚒"
 
 
@@ -280,3 +281,16 @@ def test_a_post_is_one_harmless_line():
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     printer(out)([ClassifiedPost(Post("1", "olá\x1b\nmundo ☀"), "positive", 0.934)])
     assert out.buffer.getvalue() == b"positive    93.4%  ol? mundo ?\n"
+
+
+def test_what_the_model_is_not_sure_of_is_counted_by_itself(trained_gpt2, tmp_path, capsys):
+    write_posts(tmp_path / "posts.jsonl")
+    words = ["live", "replay", str(tmp_path / "posts.jsonl"), "--model", str(trained_gpt2.artifact)]
+    assert main([*words, "--abstain-below", "0.5", "--json"]) == 0
+    out, said = capsys.readouterr()
+    unsure = sum(line.startswith("?") for line in said.splitlines())
+    assert json.loads(out)["unsure"] == unsure and 0 < unsure < json.loads(out)["classified"]
+    assert main([*words, "--abstain-below", "1"]) == 0
+    assert "Not sure (below 1.00): " in capsys.readouterr().err
+    assert main([*words, "--precision", "90"]) == 1
+    assert "precision is 90. Give a share" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 
 from inference.cli import main
 from inference.tables.rows import CHUNK_ROWS
-from tests.support import REPOSITORY, WORDS, at_a_terminal, command, wait_for
+from tests.support import REPOSITORY, WORDS, at_a_terminal, command, tweets, wait_for
 from tests.support.scored_files import read_rows, write_rows
 
 ROWS = 5 * CHUNK_ROWS + 100
@@ -245,3 +245,28 @@ def test_a_file_without_a_header_is_scored_and_it_is_said(trained_gpt2, tmp_path
     )
     rows = read_rows(tmp_path / "out.csv")
     assert len(rows) == 3 and list(rows[0]) == ["1", "2", "3", "label", "score", "truncated", "error"]
+
+
+def test_a_column_says_which_answers_are_sure(trained_gpt2, tmp_path, capsys):
+    source = write_rows(tmp_path / "in.csv", [{"text": text} for text, _ in tweets(60, seed=8)])
+    given = arguments(
+        source, trained_gpt2.artifact, tmp_path / "out.jsonl", "--abstain-below", "0.5", "--json"
+    )
+    assert main(given) == 0
+    summary = json.loads(capsys.readouterr().out)
+    found = read_rows(tmp_path / "out.jsonl")
+    assert [row["sure"] for row in found] == [row["score"] >= 0.5 for row in found]
+    assert summary["unsure"] == sum(not row["sure"] for row in found) and summary["abstain_below"] == 0.5
+    curve = trained_gpt2.run.evaluation().chosen_on
+    wanted = max(point.right.value for point in curve)
+    out = tmp_path / "wanted.csv"
+    assert main(arguments(source, trained_gpt2.artifact, out, "--precision", str(wanted))) == 0
+    assert " not sure; " in capsys.readouterr().out
+    threshold = min(point.threshold for point in curve if point.right.value >= wanted)
+    sure = [row["sure"] in (True, "true", "True") for row in read_rows(out)]
+    assert sure == [float(row["score"]) >= threshold for row in read_rows(out)]
+    both = ("--precision", "0.9", "--abstain-below", "0.5", "--overwrite")
+    assert "both say when to abstain" in refused(capsys, source, trained_gpt2.artifact, out, *both)
+    assert refused(capsys, source, "nowhere", tmp_path / "x.csv", "--precision", "90").endswith(
+        "such as 0.9."
+    )

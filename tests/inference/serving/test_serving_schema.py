@@ -273,3 +273,24 @@ def test_a_body_with_very_many_faults_costs_no_more_than_its_first():
             read(kind, body, max_texts=50_000)
         faults = caught.value.__cause__
         assert faults is None or faults.error_count() == 1
+
+
+@pytest.mark.parametrize("kind", [HubRequest, PredictRequest, ClassifyArguments])
+def test_answers_say_whether_they_are_sure_where_it_is_asked(kind):
+    two = classified([3, 0, 0], [0.1, 0, 0])
+    asked = {"abstain_below": 0.6}
+    body = {"inputs": ["a", "b"] if kind is not PredictRequest else [["a"], ["b"]]}
+    request = read(kind, body | ({"parameters": asked} if kind is HubRequest else asked), max_texts=2)
+    asked = request if kind is ClassifyArguments else request.asked
+    for function in ("softmax", "none", "sigmoid"):
+        found = schema.ranked(two, function, sure_from=schema.sure_from(asked, two))
+        assert [{one["sure"] for one in row} for row in found] == [{True}, {False}], "confidence is a softmax"
+    assert "sure" not in schema.ranked(two)[0][0]
+    assert {"precision", "abstain_below"} <= set(str(schema.schema_of(kind)).split("'"))
+
+
+@pytest.mark.parametrize("share", [0, 90, True, "0.9", float("inf")])
+def test_what_is_no_share_is_refused(share):
+    for name in ("precision", "abstain_below"):
+        with pytest.raises(BadRequest, match=f"{name} is .* Give a share above 0 and up to 1, such as 0.9"):
+            read(HubRequest, {"inputs": "a", "parameters": {name: share}}, max_texts=1)

@@ -10,8 +10,10 @@ import time
 import pytest
 
 from inference.cli import main as classify
+from inference.selective import threshold_on
 from tests.support import REPOSITORY, at_a_terminal, command, train_arguments, tweets, wait_for, write_csv
 from training.cli.main import main, parser
+from training.evaluate.scores import Evaluation
 from training.recipes import available_recipes, settings
 from training.runs import run as jobs
 
@@ -218,6 +220,20 @@ def test_evaluate_prints_one_object(trained_gpt2, capsys):
     check_scores(record)
     assert [system["name"] for system in record["systems"]] == ["base", "fine-tuned"]
     assert (record["split"], record["n"]) == ("test", 30)
+
+
+def test_evaluate_says_what_thresholds_of_the_validation_rows_leave(trained_gpt2, capsys):
+    own = trained_gpt2.run.evaluation()
+    assert own.chosen_on and own.coverage[-1].answered.value == 1
+    assert own.coverage[-1].right.value == pytest.approx(own.tuned.scores.accuracy.value)
+    assert main(["evaluate", str(trained_gpt2.artifact), "--limit", "30", "--json"]) == 0
+    found = Evaluation.from_json(json.loads(capsys.readouterr().out))
+    assert [sure.wanted for sure in found.selective] == [0.8, 0.9, 0.95] and found.chosen_on == own.chosen_on
+    for sure in found.selective:
+        assert sure.threshold == threshold_on(own.chosen_on, precision=sure.wanted)
+    assert main(["evaluate", str(trained_gpt2.artifact), "--limit", "30"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("I don't know") + said.count("No threshold makes") == 3
 
 
 def test_evaluate_prints_a_table(trained_gpt2, capsys):

@@ -4,20 +4,27 @@
     found = selective(test_labels, test_probabilities, threshold=threshold, precision=0.9)
     found.answered, found.right           # shares of the rows answered, and of these right, with intervals
     coverage_curve(test_labels, test_probabilities)      # what every threshold would give
+    asked_threshold("runs/demo/artifact", precision=0.9)  # -> 0.71, by what its training wrote down
 
-Confidence is the largest probability. A threshold that was chosen on rows promises too much on them, so it is
-measured on others.
+Confidence is the largest probability; an answer below the threshold is not sure. A threshold that was chosen
+on rows promises too much on them, so it is measured on others.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from inference.artifact import EVALUATION, read_record
+from inference.common.errors import PredictionError
 from inference.common.intervals import Interval, wilson
 
 MOST_POINTS = 50
+CHOSEN_ON = "chosen_on"
+"""In evaluation.json: the coverage curve of the validation rows, by which a threshold is chosen later."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,62 @@ def coverage_curve(references: Sequence[int], probabilities: ArrayLike) -> tuple
         if answered and right:
             points.append(CoveragePoint(float(confidence[at]), answered, right))
     return tuple(points)
+
+
+def threshold_on(curve: Sequence[CoveragePoint], *, precision: float) -> float | None:
+    """Return the least threshold of a curve that makes a share of `precision` right, None where none does."""
+    return min((point.threshold for point in curve if point.right.value >= precision), default=None)
+
+
+def check_asked(*, precision: float | None, abstain_below: float | None) -> None:
+    """Raise PredictionError for what says in no way when to abstain: both, or a number that is no share."""
+    for name, share in (("precision", precision), ("abstain_below", abstain_below)):
+        if share is not None and not 0 < share <= 1:
+            raise PredictionError(f"{name} is {share:g}. Give a share above 0 and up to 1, such as 0.9.")
+    if precision is not None and abstain_below is not None:
+        raise PredictionError("precision and abstain_below both say when to abstain. Give one of them.")
+
+
+def asked_threshold(
+    folder: Path | None, *, precision: float | None = None, abstain_below: float | None = None
+) -> float | None:
+    """Return the confidence below which an answer is not sure, as somebody asks for it; None: nobody does.
+
+    `folder`: the model's, whose record says what gives a wanted precision. Raises PredictionError, in one
+    sentence, for numbers that are no shares, and where the record has no such threshold.
+    """
+    check_asked(precision=precision, abstain_below=abstain_below)
+    if precision is None:
+        return abstain_below
+    path = folder / EVALUATION if folder else None
+    curve = _recorded(path, path.stat().st_mtime_ns) if path and path.is_file() else ()
+    if not curve:
+        raise PredictionError(
+            "The model has no record of its validation rows, so no threshold is known for a precision. "
+            "Train it again, or say at which confidence to abstain (abstain_below)."
+        )
+    threshold = threshold_on(curve, precision=precision)
+    if threshold is None:
+        most = max(point.right.value for point in curve)
+        raise PredictionError(
+            f"No threshold makes {100 * precision:g} % of the model's answers right; the most on its "
+            f"validation rows is {100 * most:.1f} %. Ask for less."
+        )
+    return threshold
+
+
+@lru_cache(maxsize=16)  # a server is asked again and again
+def _recorded(path: Path, modified_ns: int) -> tuple[CoveragePoint, ...]:
+    """Return the validation rows' curve in an evaluation.json, () where it has none that can be read."""
+    try:
+        return tuple(
+            CoveragePoint(
+                float(p["threshold"]), *(Interval.from_json(p[key]) for key in ("answered", "right"))
+            )
+            for p in (read_record(path.parent, path.name) or {}).get(CHOSEN_ON) or ()
+        )
+    except (TypeError, KeyError, ValueError):  # a record of somebody else's
+        return ()
 
 
 def _by_confidence(
