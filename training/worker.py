@@ -25,7 +25,7 @@ from inference.common.store import JsonObject
 from training.runs.log import RunLog, masked
 from training.runs.process import Ending, Stop
 from training.runs.records import SPENT, Spent, read_as
-from training.runs.run import LADDER, TRAIN, Run, find_run, runner_of
+from training.runs.run import LADDER, TRAIN, TUNE, Run, find_run, runner_of
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,14 @@ def _ladder(task: Task) -> None:
 
     _quiet()
     climb(task.run, task.log)
+
+
+def _tune(task: Task) -> None:
+    Stop()  # a cancelled search goes on with its next trial when it is resumed
+    from training.studies.search import search  # noqa: PLC0415
+
+    _quiet()
+    search(task.run, task.log)
 
 
 def _quiet() -> None:
@@ -199,7 +207,7 @@ class _Steps:
 
 
 Work = Callable[[Task], None]
-WORK: dict[str, Work] = {TRAIN: _train, LADDER: _ladder, "push": _push, "push-data": _push_data}
+WORK: dict[str, Work] = {TRAIN: _train, LADDER: _ladder, TUNE: _tune, "push": _push, "push-data": _push_data}
 """What there is to do, by the kind of a run."""
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ FLOORS = {
         {"runs"},
         {"publish"},
         {"fit"},
-        {"ladder"},
+        {"ladder", "studies"},
         {"jobs"},
         {"worker"},
         {"cli"},

@@ -43,6 +43,7 @@ COMMANDS = {
         "run": [ODD],
         "ladder": ["--labels", ODD],
         "advise": [ODD],
+        "tune": [f"{ODD}.toml"],
         "push": [str(ARTIFACT), "ada/x", "--dry-run"],
         "push-data": ["{posts}", "ada/x", "--dry-run"],
     },

@@ -18,8 +18,10 @@ from inference.common.store import JsonObject
 from inference.common.text import one_line
 from training.cli import ladder as cli_ladder
 from training.cli import publish as cli_publish
+from training.cli import studies as cli_studies
 from training.cli.publish import Commands
-from training.recipes import Recipe, available_recipes, change, load_recipe, settings
+from training.cli.studies import recipe_of
+from training.recipes import Recipe, available_recipes, settings
 from training.runs import process
 from training.runs import run as jobs
 
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         add(commands)
     cli_ladder.add_ladder(_command, _add_data_options, commands)
     cli_ladder.add_advise(_command, commands)
+    cli_studies.add_tune(_command, _add_recipe_options, commands)
     cli_publish.add_push(_command, commands)
     cli_publish.add_push_data(_command, commands)
     return top
@@ -65,6 +68,18 @@ def _add_data_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--label-column", metavar="NAME", help="column of the labels (default: found by name)")
 
 
+def _add_recipe_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("recipe", metavar="RECIPE", help="a recipe's name or the path of a .toml file")
+    sub.add_argument("--base", help="auto, embedded, a Hub id or a folder (default: the recipe's, auto)")
+    sub.add_argument(
+        "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the recipe's, auto)"
+    )
+    _add_data_options(sub)
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
+    )
+
+
 def _add_train(commands: Commands) -> None:
     recipes = "\n".join(f"  {name:10} {recipe.description}" for name, recipe in available_recipes().items())
     known = "\n".join(f"  {s.name:28} {s.help}" for s in settings() if s.name not in ("name", "description"))
@@ -75,15 +90,7 @@ def _add_train(commands: Commands) -> None:
         "fine-tune a base by a recipe, then score base and fine-tuned on the test split",
         epilog=f"recipes:\n{recipes}\n\nsettings, for --set and for your own recipe file:\n{known}",
     )
-    sub.add_argument("recipe", metavar="RECIPE", help="a recipe's name or the path of a .toml file")
-    sub.add_argument("--base", help="auto, embedded, a Hub id or a folder (default: the recipe's, auto)")
-    sub.add_argument(
-        "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the recipe's, auto)"
-    )
-    _add_data_options(sub)
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
-    )
+    _add_recipe_options(sub)
     sub.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)"
     )
@@ -114,7 +121,7 @@ def _add_train(commands: Commands) -> None:
 
 
 def _train(given: argparse.Namespace) -> int:
-    recipe = _recipe(given)
+    recipe = recipe_of(given)
     cli_publish.check_before_training(given)
     if given.reuse and given.run_dir and (given.run_dir / "recipe.toml").is_file():
         run = jobs.find_run(given.run_dir)
@@ -149,19 +156,6 @@ def _rent(recipe: Recipe, given: argparse.Namespace) -> jobs.Run:
         ask=(lambda question: True) if given.yes else yes_or_no,
         say=lambda sentence: print(sentence, file=sys.stderr),  # noqa: T201
     )
-
-
-def _recipe(given: argparse.Namespace) -> Recipe:
-    changes = {}
-    for pair in given.set:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise RunError(f"--set {pair} has no =. Write --set KEY=VALUE, such as --set epochs=4.")
-        changes[key.strip()] = value.strip()
-    for key in ("base", "dataset", "text_column", "label_column"):
-        if value := getattr(given, key):
-            changes[key] = value
-    return change(load_recipe(given.recipe), changes)
 
 
 def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
@@ -340,7 +334,8 @@ def _resume(given: argparse.Namespace) -> int:
     run = jobs.find_run(given.run, kind=None)
     if not (run.status().state == "finished" and cli_publish.destination_of(run.path)):
         process.resume(run)
-    return cli_ladder.watch(run, given) if run.kind == jobs.LADDER else _watch(run, given)
+    watch = {jobs.LADDER: cli_ladder.watch, **cli_studies.WATCH}.get(run.kind, _watch)
+    return watch(run, given)
 
 
 def _add_cancel(commands: Commands) -> None:

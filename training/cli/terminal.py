@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from training.data.add_labels import LabelsReport
     from training.data.preview import Preview  # it imports datasets, which following a run can do without
     from training.ladder.results import Ladder
+    from training.studies.order import Search
 
 
 def is_at_a_desktop() -> bool:
@@ -161,6 +162,26 @@ def _selective(sure: "Selective", name: str) -> str:
         f'For {sure.wanted:.0%} right, {name} says "I don\'t know" below {sure.threshold:.2f}: it answers '
         f"{percent(sure.answered)} % of the rows and is right on {percent(sure.right)} % of these."
     )
+
+
+def print_search(found: "Search") -> None:
+    """Print the trials of a search, the best first, and what it found."""
+    table = Table(
+        "trial", "macro-F1 %", "seeds", "s", "settings", title="validation split", title_justify="left"
+    )
+    for one in sorted(found.trials, key=lambda one: -one.mean):
+        values = (f"{name}={f'{v:.3g}' if isinstance(v, float) else v}" for name, v in one.params.items())
+        score = one.state if one.macro_f1 is None else f"{100 * one.mean:.1f}"
+        score += " pruned" if one.state == "pruned" else ""
+        seeds = " ".join(f"{100 * seed:.1f}" for seed in one.by_seed)
+        table.add_row(str(one.number), score, seeds, f"{one.seconds:.0f}", Text(" ".join(values)))
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console.print(table)
+    if found.importances:
+        told = ", ".join(f"{name} {share:.0%}" for name, share in found.importances.items())
+        console.print(f"What explains the spread of the scores: {told}.", soft_wrap=True)
+    for sentence in found.sentences():
+        console.print(sentence, soft_wrap=True, markup=False)
 
 
 def print_ladder(ladder: "Ladder") -> None:

@@ -216,6 +216,7 @@ def train(
     stop_asked: Callable[[], bool] = lambda: False,
     last: bool = False,
     seed: int | None = None,
+    more_callbacks: Sequence[TrainerCallback] = (),
 ) -> PreTrainedModel | PeftModel | None:
     """Return a classifier that was trained by a recipe, adapters still on; None when it was stopped midway.
 
@@ -254,6 +255,7 @@ def train(
             checkpoints=checkpoints,
             report=report,
             stop_asked=stop_asked,
+            more_callbacks=more_callbacks,
         )
     return tuned if whole else None
 

@@ -46,7 +46,7 @@ from training.runs.records import DISAGREEMENTS, EVENTS, ORDER, RECIPE, STATUS, 
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("cancelled", "failed", "interrupted")
-TRAIN, LADDER = "train", "ladder"
+TRAIN, LADDER, TUNE, FORECAST = "train", "ladder", "tune", "forecast"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Run:
     @property
     def can_resume(self) -> bool:
         """Whether a new process goes on where an earlier one ended."""
-        return self.kind in (TRAIN, LADDER)
+        return self.kind in (TRAIN, LADDER, TUNE, FORECAST)
 
     @cached_property
     def recipe(self) -> Recipe:

@@ -1,0 +1,85 @@
+"""The commands that train many times over one preparation: `python -m training tune`.
+
+add_tune(register, recipe_options, commands); WATCH[run.kind](run, given)     # `resume` watches them too
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+from inference.common.command import print_json
+from inference.common.errors import RunError
+from training.cli.publish import Commands, Register
+from training.recipes import Recipe, change, load_recipe
+from training.runs import process
+from training.runs.run import TUNE, Run, create_run_of, with_whole_paths
+from training.studies.order import BEST, SearchOrder, read_search, read_space
+
+Options = Callable[[argparse.ArgumentParser], None]
+
+
+def add_tune(register: Register, recipe_options: Options, commands: Commands) -> None:
+    """Add `tune` to the parser."""
+    sub = register(
+        commands,
+        TUNE,
+        _tune,
+        "search for better settings on the validation split, all trials on one cached trunk",
+    )
+    recipe_options(sub)
+    sub.add_argument("--trials", type=int, default=20, metavar="N", help="trainings to try (default: 20)")
+    sub.add_argument(
+        "--space",
+        action="append",
+        default=[],
+        metavar="NAME=VALUES",
+        help="search this setting, as learning_rate=1e-4..2e-3 or lora_r=4,8,16; repeatable (default: "
+        "learning rate, batch size, epochs, label smoothing, LoRA's rank and the noise)",
+    )
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def recipe_of(given: argparse.Namespace) -> Recipe:
+    """Return the recipe that a command is given, with its changes. Raises RecipeError."""
+    changes = {}
+    for pair in given.set:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise RunError(f"--set {pair} has no =. Write --set KEY=VALUE, such as --set epochs=4.")
+        changes[key.strip()] = value.strip()
+    for key in ("base", "dataset", "text_column", "label_column"):
+        if value := getattr(given, key):
+            changes[key] = value
+    return change(load_recipe(given.recipe), changes)
+
+
+def _tune(given: argparse.Namespace) -> int:
+    recipe = with_whole_paths(recipe_of(given))
+    order = SearchOrder(
+        recipe=recipe.model_dump(), trials=given.trials, space=read_space(given.space, recipe)
+    )
+    run = create_run_of(TUNE, asdict(order), name=recipe.name)
+    process.start(run)
+    return watch_tune(run, given)
+
+
+def watch_tune(run: Run, given: argparse.Namespace) -> int:
+    """Follow a search to its end, then print what it found."""
+    from training.cli.terminal import follow_to_the_end, print_search
+
+    follow_to_the_end(run, quiet=given.json)
+    found = read_search(run.path)
+    if found is None:
+        raise RunError(f"{run.path} has no search.json. Start the search again.")
+    if given.json:
+        print_json({"run": run.id, "recipe_file": str(run.path / BEST), **found.to_json()})
+        return 0
+    print_search(found)
+    sys.stderr.write(f"The best recipe: python -m training train {run.path / BEST}\n")
+    sys.stderr.write(f"Trials and picture: {run.path}/search.json, trials.csv, search.png\n")
+    return 0
+
+
+WATCH: Mapping[str, Callable[[Run, argparse.Namespace], int]] = {TUNE: watch_tune}
+"""How a run of each kind is followed."""

@@ -1,0 +1,1 @@
+"""Many small trainings over one preparation: a search for better settings, and a forecast of more labels."""

@@ -1,0 +1,40 @@
+"""The pictures of a search and of a forecast, as PNG.
+
+search_picture(found)
+"""
+
+from typing import TYPE_CHECKING
+
+from training.publish.card.pictures import BLUE, GREY, INK, ORANGE, plain_axes, png
+from training.studies.order import Search
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def search_picture(found: Search) -> bytes:
+    """Return the trials' scores in their order with the best so far, and what each setting explains."""
+
+    def draw(figure: "Figure") -> None:
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        axes = plain_axes(left, x="trial", y="validation macro-F1, %")
+        for state, colour in (("complete", BLUE), ("pruned", GREY)):
+            some = [one for one in found.trials if one.state == state and one.macro_f1 is not None]
+            scores = [100 * (one.macro_f1 or 0.0) for one in some]
+            axes.plot([one.number for one in some], scores, "o", color=colour, markersize=5, label=state)
+        complete = [one for one in found.trials if one.state == "complete"]
+        best = [max(100 * (two.macro_f1 or 0.0) for two in complete[: n + 1]) for n in range(len(complete))]
+        numbers = [one.number for one in complete]
+        axes.step(numbers, best, where="post", color=ORANGE, linewidth=1.5, label="best so far")
+        for one in found.trials:
+            if one.by_seed:
+                axes.plot([one.number] * len(one.by_seed), [100 * s for s in one.by_seed], "x", color=INK)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2, ncols=3)
+        bars = plain_axes(right, x="share of the spread explained, %", y="")
+        names = list(found.importances)[::-1]
+        bars.barh(names, [100 * found.importances[name] for name in names], color=BLUE, height=0.6)
+        if not names:
+            bars.set(xticks=[], yticks=[])
+            bars.set_xlabel("too few trials to tell which setting matters")
+
+    return png(draw, width=860, height=340)
