@@ -23,7 +23,7 @@ import training.jobs.runner  # noqa: F401  (registers who does the work of a ren
 from inference.common.errors import RunError
 from inference.common.store import JsonObject
 from training.runs.log import RunLog, masked
-from training.runs.process import Ending, Stop
+from training.runs.process import Ending, Stop, wait_for_turn
 from training.runs.records import SPENT, Spent, read_as
 from training.runs.run import LADDER, TRAIN, TUNE, Run, find_run, runner_of
 
@@ -58,8 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hidden = _secrets(handed)
     if hidden:
         sys.stdout, sys.stderr = _Masked(sys.stdout, hidden), _Masked(sys.stderr, hidden)
-    log = RunLog(run.path, hidden=hidden)
+    log = RunLog(run.path, hidden=hidden, waits=True)
     with Ending(log) as ending:
+        if run.can_resume:
+            Stop()
+            wait_for_turn(run)
+        log.begin()
         if run.kind not in WORK:
             raise RunError(f"{run.id} is of an unknown kind, {run.kind!r} (known: {', '.join(WORK)}).")
         WORK[run.kind](Task(run, log, ending, handed, given.max_minutes))

@@ -31,8 +31,10 @@ REMARK = '<div class="tt"><p class="muted small">${value}</p></div>'
 ACTIONS_JS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-action]');
-  if (button?.dataset.confirm && !confirm(button.dataset.confirm)) return;
-  if (button) trigger('select', {action: button.dataset.action, value: button.dataset.value});
+  if (!button || (button.dataset.confirm && !confirm(button.dataset.confirm))) return;
+  const answer = button.dataset.ask ? prompt(button.dataset.ask, button.dataset.answer) : '';
+  if (answer === null) return;
+  trigger('select', {action: button.dataset.action, value: button.dataset.value, answer});
 });
 """
 
@@ -132,13 +134,23 @@ def notes(sentences: Sequence[str]) -> str:
     return f'<ul class="tt-notes">{"".join(f"<li>{esc(said(sentence))}</li>" for sentence in sentences)}</ul>'
 
 
-def button(name: str, *, action: str, value: str, css: str = "", about: str = "", confirm: str = "") -> str:
+def button(
+    name: str,
+    *,
+    action: str,
+    value: str,
+    css: str = "",
+    about: str = "",
+    confirm: str = "",
+    ask: tuple[str, str] | None = None,
+) -> str:
     """Draw a button whose click reaches Python as event data `action` and `value` (see `html`).
 
-    `confirm` is asked first.
+    `confirm` is asked first; `ask`, a question with a proposal, is answered first, in the data's `answer`.
     """
     spoken = f' aria-label="{esc(name)}: {esc(about)}"' if about else ""
     spoken += f' data-confirm="{esc(confirm)}"' if confirm else ""
+    spoken += f' data-ask="{esc(ask[0])}" data-answer="{esc(ask[1])}"' if ask else ""
     return (
         f'<button type="button" class="tt-btn {css}" data-action="{esc(action)}" data-value="{esc(value)}"'
         f"{spoken}>{esc(name)}</button>"

@@ -24,6 +24,7 @@ from inference.common.store import JsonObject
 from inference.live.post import Post
 from training.evaluate.scores import Disagreement, Evaluation, read_evaluation
 from training.recipes import DataSpec
+from training.runs.process import start_waiting
 from training.runs.run import Run, find_run, list_runs
 from ui.account import SpaceSettings, read_settings
 from ui.pushes import Publications
@@ -135,7 +136,8 @@ class Workbench:
         self._on_replaced.append(act)
 
     def load_in_background(self) -> None:
-        """Load the planned model, if there is one, and its base in a thread."""
+        """Load the planned model and its base in a thread; start the runs that waited for their turn."""
+        start_waiting(max_minutes=self.settings.max_run_minutes)
         if self.model.source:
             threading.Thread(target=self._load_planned, name="load-model", daemon=True).start()
 

@@ -96,15 +96,44 @@ def test_without_a_file_the_error_says_what_to_choose():
         train.chosen_data("file", "", None)
 
 
-def test_a_second_run_is_refused_while_one_is_at_work(home):
-    run = create_run(load_recipe("smoke"))
+def waiting_since(run, started_at):
+    """Make a run's folder say that this very process waits for its turn."""
     running_now(run)
-    with pytest.raises(RunError, match=f"The run {run.id} is still running. Wait for its end or cancel it"):
+    write_json(run.path / "status.json", {"state": "queued", "started_at": started_at})
+
+
+def test_a_run_that_waits_is_shown_with_its_place_and_can_be_cancelled(home):
+    first, second, third = (create_run(load_recipe("smoke")) for _ in range(3))
+    running_now(first)
+    waiting_since(third, 20.0)
+    waiting_since(second, 10.0)
+    panel, runs = train.draw(Workbench(), third.id)
+    assert "Place 2 in the queue, after smoke, smoke-2." in panel and 'data-action="cancel"' in panel
+    assert "place 1" in runs and "place 2" in runs
+    assert first.id in train.draw(Workbench(), "")[0], "who is at work is shown first"
+
+
+def test_no_more_runs_may_wait_than_the_limit(home, monkeypatch):
+    monkeypatch.setattr(train, "MOST_WAITING", 1)
+    waiting_since(create_run(load_recipe("smoke")), 10.0)
+    with pytest.raises(RunError, match=r"1 runs are waiting already, the most that may. Cancel one"):
         train.begin(Workbench(), load_recipe("smoke"))
-    with pytest.raises(RunError, match="still running"):
-        other = create_run(load_recipe("smoke"))
-        write_json(other.path / "status.json", {"state": "cancelled"})
-        train.act(Workbench(), "resume", other.id)
+
+
+def test_a_run_is_renamed_and_deleted_but_not_while_it_works_or_its_model_is_in_use(home):
+    run, busy = create_run(load_recipe("smoke")), create_run(load_recipe("smoke"))
+    running_now(busy)
+    for action in ("rename", "delete"):
+        with pytest.raises(RunError, match="at work, so it can't be"):
+            train.act(Workbench(), action, busy.id, "x")
+    bench = Workbench()
+    bench.model = replace(bench.model, run=run)
+    with pytest.raises(RunError, match=r"is in use\. Use another model first"):
+        train.act(bench, "rename", run.id, "x")
+    named = train.act(Workbench(), "rename", run.id, "My airlines/..")
+    assert named.endswith("-My-airlines") and known_run(named).recipe.name == "smoke"
+    assert train.act(Workbench(), "delete", named) == ""
+    assert [one.id for one in list_runs()] == [busy.id]
 
 
 def test_the_running_run_is_shown_first_and_a_chosen_one_before_it(home):
@@ -154,21 +183,6 @@ def test_the_workbench_plans_to_load_the_newest_finished_run(home):
     assert (model.state, model.name) == ("loading", runs[1].id)
     assert run_of(str(runs[0].artifact)).id == runs[0].id
     assert run_of("owner/name") is None
-
-
-def test_a_run_can_be_deleted_unless_it_is_at_work_or_in_use(home):
-    run, busy = create_run(load_recipe("smoke")), create_run(load_recipe("smoke"))
-    write_json(run.path / "status.json", {"state": "failed"})
-    running_now(busy)
-    workbench = Workbench()
-    with pytest.raises(RunError, match="at work or in use"):
-        train.act(workbench, "delete", busy.id)
-    workbench.model = replace(workbench.model, run=run)
-    with pytest.raises(RunError, match="at work or in use"):
-        train.act(workbench, "delete", run.id)
-    workbench.model = replace(workbench.model, run=None)
-    train.act(workbench, "delete", run.id)
-    assert not run.path.exists() and busy.path.exists()
 
 
 def test_an_address_with_an_unknown_run_says_so(home):

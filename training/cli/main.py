@@ -37,7 +37,16 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m training", description="Fine-tune a base on labelled posts and see what that changed."
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_train, _add_evaluate, _add_data, _add_runs, _add_resume, _add_cancel, _add_run):
+    for add in (
+        _add_train,
+        _add_evaluate,
+        _add_data,
+        _add_runs,
+        _add_resume,
+        _add_cancel,
+        _add_keep,
+        _add_run,
+    ):
         add(commands)
     cli_ladder.add_ladder(_command, _add_data_options, commands)
     cli_ladder.add_advise(_command, commands)
@@ -302,6 +311,7 @@ def _runs(given: argparse.Namespace) -> int:
                 "accuracy": tuned.scores.accuracy.to_json() if tuned else None,
                 "n": evaluation.n if evaluation else None,
                 "message": status.message,
+                "waits_for": [one.id for one in jobs.ahead_of(run)] if status.state == "queued" else [],
                 "push_to": cli_publish.destination_of(run.path),
             }
         )
@@ -313,6 +323,8 @@ def _runs(given: argparse.Namespace) -> int:
         score = one_line(row["message"], longest=500)
         if row["accuracy"] and not score:
             score = f"accuracy {100 * row['accuracy']['value']:.1f} %"
+        if waits := row["waits_for"]:
+            score = f"place {len(waits)} in the queue, after {waits[-1]}"
         score += f", not pushed to {row['push_to']} yet" if row["push_to"] else ""
         what = row["recipe"] or row["kind"]
         sys.stdout.write(f"{row['run']:36} {what:10} {row['state']:12} {row['progress']:>4.0%}  {score}\n")
@@ -355,6 +367,27 @@ def _cancel(given: argparse.Namespace) -> int:
     sys.stdout.write(
         f"{run.id} stops at its next step; resume it with `python -m training resume {run.id}`.\n"
     )
+    return 0
+
+
+def _add_keep(commands: Commands) -> None:
+    sub = _command(commands, "delete", _delete, "remove a run with its model for good")
+    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+    sub = _command(commands, "rename", _rename, "give a run another name; the time in front of it stays")
+    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+    sub.add_argument("name", metavar="NAME", help="letters, digits and hyphens")
+
+
+def _delete(given: argparse.Namespace) -> int:
+    run = jobs.find_run(given.run, kind=None)
+    jobs.delete(run)
+    sys.stdout.write(f"{run.id} is deleted.\n")
+    return 0
+
+
+def _rename(given: argparse.Namespace) -> int:
+    run = jobs.find_run(given.run, kind=None)
+    sys.stdout.write(f"{run.id} is called {jobs.rename(run, given.name).id} now.\n")
     return 0
 
 

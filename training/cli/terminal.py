@@ -24,7 +24,7 @@ from inference.common.wording import in_words, percent
 from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Evaluation
 from training.runs.process import cancel
 from training.runs.records import Status
-from training.runs.run import ACTIVE, Run
+from training.runs.run import ACTIVE, Run, ahead_of
 
 if TYPE_CHECKING:
     from inference.selective import Selective
@@ -46,7 +46,10 @@ def follow(run: Run, *, quiet: bool = False, sleep: Callable[[float], None] = ti
     with shown_progress(console) as show:
         for status in _watched(run, console, sleep):
             left = "" if status.time_left_s is None else f"{in_words(status.time_left_s)} left"
-            show(status.progress, left, status.phase or "starting")
+            if status.state == "queued" and (waits := len(ahead_of(run))):
+                show(0.0, f"its place in the queue is {waits}", "waiting")
+            else:
+                show(status.progress, left, status.phase or "starting")
     return status
 
 

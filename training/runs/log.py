@@ -24,9 +24,14 @@ class RunLog:
     """Writes a run's events.jsonl and status.json. Its methods raise OSError when the disk is full."""
 
     def __init__(
-        self, run: Path, *, hidden: Sequence[str] = (), clock: Callable[[], float] = time.time
+        self,
+        run: Path,
+        *,
+        hidden: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
+        waits: bool = False,
     ) -> None:
-        """`hidden`: secrets of the process, of which nothing is ever written."""
+        """`hidden`: secrets of the process, of which nothing is ever written. `waits`: until `begin`."""
         self.run, self.hidden, self.clock = run, hidden, clock
         self.started = clock()
         self.seconds: dict[str, float] = {}
@@ -34,6 +39,12 @@ class RunLog:
         self._plan: dict[str, float] = {}
         self._phase, self._phase_started, self._written = "", self.started, 0.0
         self._share = 0.0
+        if not waits:
+            self.begin()
+
+    def begin(self) -> None:
+        """Say that the run is at work from now on."""
+        self.started = self._phase_started = self.clock()
         self._status("running")
 
     def note(self, text: str) -> None:

@@ -2,8 +2,12 @@
 
     start(run)                      # a child process; this one may end, the run goes on
     cancel(run); resume(run)        # a cancelled, failed or interrupted training goes on from its checkpoint
+    start_waiting()                 # those again that waited when the machine went down
+
+Runs take turns: the process of each waits until no other is at work and none was started before it.
 
     stop = Stop()                   # in the child: SIGTERM is a request to stop in good order
+    wait_for_turn(run)
     with Ending(log) as ending:     # its last word is one sentence in the run's status
         work(stop)                  # raises Cancelled when it is told to stop
     sys.exit(ending.exit_status)
@@ -33,11 +37,11 @@ from typing import Protocol
 import psutil
 
 from inference.common.errors import BaseError, RunError, TweetTuneError
-from inference.common.store import JsonObject, append_event, write_json
+from inference.common.store import Damaged, JsonObject, append_event, write_json
 from inference.common.wording import size
 from training.recipes import Recipe
-from training.runs.records import EVENTS, SPENT, STATUS, WORKER, Spent, read_as
-from training.runs.run import ACTIVE, RESUMABLE, TRAIN, Run, runner_of
+from training.runs.records import EVENTS, SPENT, STATUS, WORKER, Spent, Status, read_as
+from training.runs.run import ACTIVE, RESUMABLE, TRAIN, Run, ahead_of, list_runs, runner_of
 
 _CODE = Path(__file__).resolve().parent.parent.parent
 _children: list[subprocess.Popen[bytes]] = []  # kept, so that a worker that ends is reaped
@@ -80,7 +84,7 @@ def start(
         raise RunError(f"The run {run.id} is {state} already. See it with `python -m training runs`.")
     if runner := runner_of(run):
         runner.check_start(run)
-    elif run.kind == TRAIN:
+    elif run.kind == TRAIN and not ahead_of(run):  # else it is looked at when its turn comes
         _check_room(run, state)
     known = {"OMP_WAIT_POLICY": "PASSIVE", **(os.environ if environment is None else environment)}
     known |= {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -120,7 +124,41 @@ def spent_s(run: Run) -> float:
     before, worker = read_as(Spent, run.path / SPENT) or Spent(), run.worker()
     files = [run.path / name for name in (STATUS, EVENTS)]
     last = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
-    return before.seconds + max(0.0, last - worker.created if worker else 0.0)
+    return before.seconds + max(0.0, last - worker.created - worker.waited_s if worker else 0.0)
+
+
+def wait_for_turn(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait, in a run's own process, until its turn comes. Raises Cancelled, or NotEnoughRoom after a wait."""
+    if not ahead_of(run):
+        return
+    began = time.monotonic()
+    try:
+        while ahead_of(run):
+            sleep(1.0)
+    finally:  # waiting is not counted as work
+        if worker := run.worker():
+            waited = dataclasses.replace(worker, waited_s=time.monotonic() - began)
+            write_json(run.path / WORKER, dataclasses.asdict(waited))
+    if run.kind == TRAIN:
+        _check_room(run, "running")
+
+
+def start_waiting(*, max_minutes: int = 0) -> list[Run]:
+    """Start the runs again, in their order, that waited for their turn when the machine went down."""
+    waited = []
+    for run in list_runs(kind=None):
+        worker = run.worker()
+        with contextlib.suppress(Damaged):
+            status = read_as(Status, run.path / STATUS)
+            died = worker and not worker.alive and not worker.cancelled
+            if died and status and status.state == "queued" and run.can_resume and not runner_of(run):
+                waited.append((status.started_at or 0.0, run))
+    started = []
+    for _, run in sorted(waited, key=lambda one: one[0]):
+        with contextlib.suppress(RunError, BaseError):  # its status says why
+            start(run, max_minutes=max_minutes)
+            started.append(run)
+    return started
 
 
 def cancel(run: Run) -> None:

@@ -62,6 +62,8 @@ class Worker:
     """When it began: its number can be given to another process."""
     cancelled: bool = False
     """Whether it was told to stop."""
+    waited_s: Seconds = 0.0
+    """How long it waited for its turn."""
 
     @property
     def alive(self) -> bool:

@@ -3,6 +3,8 @@
     run = create_run(load_recipe("quick"))           # then `training.runs.process`: start, cancel, resume
     run.status().time_left_s
     find_run("20261125-quick"), list_runs()          # trainings; kind=None: pushes too
+    ahead_of(run)                                    # what a run that was started waits for
+    delete(run); rename(run, "airlines")
 
     runs/<id>/recipe.toml           the settings of a training
               run.json              of any other kind of run: what it is, and what it was asked to do
@@ -27,6 +29,7 @@ import contextlib
 import itertools
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -279,5 +282,65 @@ def _read(path: Path) -> Run | None:
 
 
 def running() -> Run | None:
-    """Return the training that is at work in `runs/`, if one is."""
-    return next((run for run in list_runs() if run.status().state in ACTIVE), None)
+    """Return the training that is at work in `runs/`, if one is; else the one whose turn is next."""
+    active = [(run.status().state, run) for run in list_runs()]
+    active = [(state, run) for state, run in active if state in ACTIVE]
+    return next((run for state, run in active if state == "running"), active[-1][1] if active else None)
+
+
+def ahead_of(run: Run) -> list[Run]:
+    """Return what a run of `runs/` waits for: who is at work, then who was started before it.
+
+    Trainings and other long work on this machine take turns; pushes, rented runs and folders elsewhere don't.
+    """
+    if not _takes_turns(run):
+        return []
+    own, found = run.status(), []
+    if own.state == "running":
+        return []
+    last = (True, (own.started_at or 0.0) if own.state == "queued" else time.time(), run.id)
+    for other in list_runs(kind=None):
+        worker = other.worker()
+        if other.id == run.id or not (worker and worker.alive and _takes_turns(other)):
+            continue
+        status = other.status()
+        place = (status.state == "queued", status.started_at or 0.0, other.id)
+        if status.state in ACTIVE and place < last:
+            found.append((place, other))
+    return [other for _, other in sorted(found, key=lambda one: one[0])]
+
+
+def _takes_turns(run: Run) -> bool:
+    return run.can_resume and run.path.parent == runs_dir().absolute() and runner_of(run) is None
+
+
+def delete(run: Run) -> None:
+    """Remove a run with all that it made. Raises RunError while it is at work, or where that can't be."""
+    _check_idle(run, "deleted")
+    try:
+        shutil.rmtree(run.path)
+    except OSError as error:
+        raise RunError(f"The run {run.id} can't be deleted whole ({error.strerror}). Try again.") from error
+
+
+def rename(run: Run, name: str) -> Run:
+    """Give a run another name, behind the time in front of it. Raises RunError where that can't be."""
+    _check_idle(run, "renamed")
+    slug = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60]
+    if not slug:
+        raise RunError(f"{name!r} is no name for a run. Write letters, digits and hyphens.")
+    began = re.match(r"\d{8}-\d{6}-", run.id)
+    path = run.path.with_name(f"{began[0] if began else ''}{slug}")
+    if path.exists():
+        raise RunError(f"There is a run {path.name} already. Choose another name.")
+    try:
+        run.path.rename(path)
+    except OSError as error:
+        raise RunError(f"The run {run.id} can't be renamed ({error.strerror}). Try again.") from error
+    return Run(path, run.kind)
+
+
+def _check_idle(run: Run, what: str) -> None:
+    worker = run.worker()
+    if (worker and worker.alive) or (run.was_started and run.status().state in ACTIVE):
+        raise RunError(f"The run {run.id} is at work, so it can't be {what}. Cancel it first.")

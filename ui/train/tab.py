@@ -10,7 +10,6 @@ Knows nothing about how training is done.
 
 import hashlib
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -27,7 +26,7 @@ from inference.common.store import JsonObject, write_bytes
 from inference.tables.rows import ENDINGS
 from training.recipes import Recipe, available_recipes, change, load_recipe
 from training.runs.process import cancel, resume, start
-from training.runs.run import ACTIVE, Run, create_run, list_runs, running
+from training.runs.run import Run, create_run, delete, list_runs, rename, running
 from ui.account import (
     SpaceSettings,
     Visitor,
@@ -50,7 +49,8 @@ if TYPE_CHECKING:
 
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
-ACTIONS = ("cancel", "resume", "use", "delete")
+ACTIONS = ("cancel", "resume", "use", "rename", "delete")
+MOST_WAITING = 10
 _UPLOADS = (*ENDINGS, ".gz")
 _ALIKE = 4.0  # times as much work, at the most, for a run to tell how long another one takes
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
@@ -119,10 +119,10 @@ def look_at(recipe: Recipe) -> "Preview":
 
 
 def begin(workbench: Workbench, recipe: Recipe) -> Run:
-    """Start a new run. Raises RunError while another one is at work."""
+    """Start a new run; it waits for those that were started before it. Raises RunError for one too many."""
     _refuse_more(recipe, workbench.settings)
     with workbench.starting:
-        _refuse_second()
+        _refuse_crowd()
         if recipe.dataset not in ("auto", "embedded"):
             look_at(recipe)  # what can't be learned from leaves no failed run behind
         run = create_run(recipe)
@@ -130,25 +130,34 @@ def begin(workbench: Workbench, recipe: Recipe) -> Run:
     return run
 
 
-def act(workbench: Workbench, action: str, run_id: str) -> None:
-    """Cancel or resume a run, or use its model. Raises RunError or ArtifactError."""
+def act(workbench: Workbench, action: str, run_id: str, answer: str = "") -> str:
+    """Cancel, resume, rename (to `answer`) or delete a run, or use its model. Returns its id from now on.
+
+    Raises RunError or ArtifactError.
+    """
+    if action not in ACTIONS:
+        return run_id
     run = known_run(run_id)
     if action == "cancel":
         cancel(run)
     elif action == "resume":
         with workbench.starting:
-            _refuse_second()
+            _refuse_crowd()
             resume(run, max_minutes=workbench.settings.max_run_minutes)
     elif action == "use":
         run.check()
         if run.status().state != "finished":
             raise RunError(f"The run {run.id} is not finished, so it has no model yet. Wait, or resume it.")
         workbench.use(str(run.artifact))
-    elif action == "delete":
+    else:
         model = workbench.model.run
-        if run.status().state in ACTIVE or (model and model.path == run.path):
-            raise RunError(f"The run {run.id} is at work or in use. Cancel it, or use another model first.")
-        shutil.rmtree(run.path)
+        if model and model.path == run.path:
+            raise RunError(f"The model of the run {run.id} is in use. Use another model first.")
+        if action == "rename":
+            return rename(run, answer).id
+        delete(run)
+        return ""
+    return run.id
 
 
 def _refuse_more(recipe: Recipe, settings: SpaceSettings) -> None:
@@ -168,10 +177,11 @@ def _count(file: str) -> int:
     return sum(1 for line in Path(file).read_bytes().splitlines() if line.strip()) if file else 0
 
 
-def _refuse_second() -> None:
-    if busy := running():
+def _refuse_crowd() -> None:
+    waiting = sum(run.was_started and run.status().state == "queued" for run in list_runs(kind=None))
+    if waiting >= MOST_WAITING:
         raise RunError(
-            f"The run {busy.id} is still {busy.status().state}. Wait for its end or cancel it first."
+            f"{waiting} runs are waiting already, the most that may. Cancel one, or come back later."
         )
 
 
@@ -241,10 +251,10 @@ def build_train(workbench: Workbench) -> TrainTab:
         drawn: list[Any] = [
             *draw(workbench, chosen, may=may),
             standing(workbench.settings, visitor),
-            may and running() is None,
+            {"interactive": may, "value": text("train.enqueue" if running() else "train.start")},
             *publish.draw(visitor, chosen),
         ]
-        new = [*drawn[:3], gr.update(interactive=drawn[3]), gr.update(**drawn[4]), *drawn[5:]]
+        new = [*drawn[:3], gr.update(**drawn[3]), gr.update(**drawn[4]), *drawn[5:]]
         old: Sequence[object] = shown or [None] * len(drawn)
         return (
             *(gr.skip() if was == now else to for was, now, to in zip(old, drawn, new, strict=True)),
@@ -444,7 +454,7 @@ def _wire_actions(
                 check_may_train(workbench.settings, visitor)
             if action == "use":
                 gr.Info(text("train.loading", run=run_id), duration=4)
-            act(workbench, action, run_id)
+            run_id = act(workbench, action, run_id, str(getattr(event, "answer", "") or ""))
             if action == "use":
                 gr.Info(text("train.loaded", run=run_id), duration=4)
         may = may_train(workbench.settings, visitor)
@@ -465,11 +475,10 @@ def _api(workbench: Workbench) -> None:
     """The same as the buttons in the lists, for clients: they name the run."""
 
     @changes_something(workbench.settings)
-    def run_action(visitor: Visitor, action: str, run_id: str) -> str:
+    def run_action(visitor: Visitor, action: str, run_id: str, answer: str = "") -> str:
         if action not in ACTIONS:
             raise RunError(f"{action!r} is no action. Choose {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}.")
-        act(workbench, action, run_id)
-        return f"{action}: {run_id}"
+        return f"{action}: {act(workbench, action, run_id, answer) or run_id}"
 
     def list_all() -> list[JsonObject]:
         with as_gradio_error():

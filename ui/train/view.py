@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from training.evaluate.scores import Evaluation
 from training.runs.records import Status
-from training.runs.run import ACTIVE, RESUMABLE, Run
+from training.runs.run import ACTIVE, RESUMABLE, Run, ahead_of
 from ui.html import (
     bars,
     button,
@@ -57,6 +57,8 @@ class RunView:
     notes: tuple[str, ...] = ()
     estimate_s: float | None = None
     evaluation: Evaluation | None = None
+    ahead: tuple[str, ...] = ()
+    """The runs that it waits for."""
 
     @property
     def active(self) -> bool:
@@ -75,12 +77,18 @@ class RunView:
 
 def read_run(run: Run) -> RunView:
     """Read a run's status and events; a torn file counts as not written yet."""
+    status = run.status()
+    ahead = _ahead(run, status)
     try:
         stamp = (run.path / "events.jsonl").stat()
     except OSError:
-        return RunView(run, run.status())
+        return RunView(run, status, ahead=ahead)
     read = _read(run, stamp.st_mtime_ns, stamp.st_size)
-    return replace(read, status=run.status(), evaluation=run.evaluation())
+    return replace(read, status=status, evaluation=run.evaluation(), ahead=ahead)
+
+
+def _ahead(run: Run, status: Status) -> tuple[str, ...]:
+    return tuple(one.id for one in ahead_of(run)) if status.state == "queued" and run.was_started else ()
 
 
 @lru_cache(maxsize=32)
@@ -156,6 +164,8 @@ def _title(view: RunView, loaded: str, may: bool) -> str:
     elif view.status.state == "finished":
         actions = button(text("train.use"), action="use", value=run_id, css="go")
     if may and not view.active and run_id != loaded:
+        asked = (text("train.rename_ask"), short_name(run_id))
+        actions += button(text("train.rename"), action="rename", value=run_id, ask=asked)
         sure = text("train.delete_sure", run=run_id)
         actions += button(text("train.delete"), action="delete", value=run_id, confirm=sure)
     name = f'<h2 title="{esc(run_id)}">{esc(short_name(run_id))}</h2>'
@@ -177,6 +187,9 @@ def _standing(view: RunView, now: float) -> str:
         return note(status.message or text(f"train.{status.state}"), css) + _tiles(view, now)
     if not view.active:
         return _tiles(view, now)
+    if view.ahead:
+        names = ", ".join(map(short_name, view.ahead))
+        return note(text("train.waits", place=text.number(len(view.ahead)), runs=names))
     share = min(max(status.progress, 0.0), 1.0)
     phase = text(f"phase.{status.phase}") if text.has(f"phase.{status.phase}") else status.phase
     left = (
@@ -275,6 +288,8 @@ def _action(run: Run, loaded: bool, may: bool) -> str:
         return f'<span class="muted">{esc(text("train.in_use"))}</span>'
     if may and state == "finished":
         return button(text("train.use_short"), action="use", value=run.id, about=run.id)
+    if may and state in ACTIVE and run.was_started:
+        return button(text("train.cancel"), action="cancel", value=run.id, about=run.id)
     if may and state in ("cancelled", "failed", "interrupted"):
         return button(text("train.resume"), action="resume", value=run.id, about=run.id)
     return ""
@@ -288,6 +303,10 @@ def _run_row(run: Run, chosen: bool, now: float, action: str) -> str:
     state = state_chip(status.state)
     if status.state == "running":
         state += f' <span class="muted small">{text.percent(status.progress, 0)}</span>'
+    if ahead := _ahead(run, status):
+        state += (
+            f' <span class="muted small">{esc(text("train.place", place=text.number(len(ahead))))}</span>'
+        )
     if status.state == "damaged":
         state += f'<p class="muted small">{esc(said(status.message))}</p>'
     recipe = run.known_recipe

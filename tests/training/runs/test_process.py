@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from inference.common.paths import has_bucket, home
@@ -13,6 +14,7 @@ from inference.common.store import append_event, write_json
 from tests.support import REPOSITORY, wait_for, work_here
 from training.recipes import change, load_recipe
 from training.runs.process import (
+    Cancelled,
     NotEnoughRoom,
     check_room,
     free_memory_bytes,
@@ -20,8 +22,10 @@ from training.runs.process import (
     parameters_of,
     spent_s,
     start,
+    start_waiting,
+    wait_for_turn,
 )
-from training.runs.run import create_run, find_run, list_runs, running
+from training.runs.run import LADDER, ahead_of, create_run, create_run_of, find_run, list_runs, running
 
 QUICK, FULL = load_recipe("quick"), load_recipe("full")
 GB = 1_000_000_000
@@ -153,3 +157,73 @@ def test_runs_are_on_the_bucket_of_a_space_without_a_setting(monkeypatch, tmp_pa
     assert not has_bucket(tmp_path), "nothing is mounted there"
     monkeypatch.delenv("TWEETTUNE_HOME")
     assert home() == Path("/data") if has_bucket() else home() == Path.cwd()
+
+
+def started(run, at, state="queued", *, worker=None):
+    """Make a run's folder say that a process of it, this one unless told, was started then."""
+    created = psutil.Process().create_time()
+    write_json(run.path / "status.json", {"state": state, "started_at": at})
+    write_json(run.path / "worker.json", worker or {"pid": os.getpid(), "created": created})
+    return run
+
+
+def test_runs_take_turns_in_the_order_of_their_start(tmp_path):
+    smoke = load_recipe("smoke")
+    third, first, second = (create_run(smoke) for _ in range(3))
+    started(first, 90.0, "running")
+    started(second, 10.0)
+    started(third, 20.0)
+    assert [ahead_of(run) for run in (first, second, third)] == [[], [first], [first, second]]
+    assert running() == first
+    started(create_run_of("push", {}, name="p"), 1.0, "running")
+    started(create_run(smoke, run_dir=tmp_path / "elsewhere"), 1.0, "running")
+    started(create_run(smoke), 1.0, worker={"pid": 2**22 - 3, "created": 1.0})
+    assert ahead_of(second) == [first], "pushes, other folders and dead processes keep nobody waiting"
+    assert ahead_of(started(create_run_of(LADDER, {}, name="l"), 30.0)) == [first, second, third]
+
+
+def test_a_run_waits_for_its_turn_and_that_time_is_not_counted(monkeypatch):
+    first, second = create_run(load_recipe("smoke")), create_run(load_recipe("smoke"))
+    started(first, 1.0, "running")
+    started(second, 2.0)
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 2:
+            write_json(first.path / "status.json", {"state": "finished"})
+
+    monkeypatch.setattr("time.monotonic", iter([100.0, 160.0]).__next__)
+    wait_for_turn(second, sleep=sleep)
+    assert len(slept) == 2 and second.worker().waited_s == 60
+    os.utime(second.path / "status.json", (second.worker().created + 90,) * 2)
+    assert spent_s(second) == pytest.approx(30)
+
+
+def test_a_waiting_run_is_cancelled_and_can_be_resumed(monkeypatch):
+    first, second = create_run(load_recipe("smoke")), create_run(load_recipe("smoke"))
+    started(first, 1.0, "running")
+    started(second, 2.0)
+    seen = []
+
+    def told_to_stop(run, **_):
+        seen.append(run.status().state)
+        raise Cancelled
+
+    monkeypatch.setattr("training.worker.wait_for_turn", told_to_stop)
+    assert work_here(second) == 1
+    assert seen == ["queued"] and second.status().state == "cancelled"
+    assert second.status().message == "Cancelled; it can be resumed."
+
+
+def test_runs_that_waited_when_the_machine_went_down_are_started_again_in_their_order(monkeypatch):
+    dead = {"pid": 2**22 - 3, "created": 1.0}
+    runs = [create_run(load_recipe("smoke")) for _ in range(4)]
+    for run, at in zip(runs, (30.0, 10.0, 20.0, 5.0), strict=True):
+        started(run, at, worker=dead)
+    write_json(runs[2].path / "worker.json", {**dead, "cancelled": True})
+    write_json(runs[3].path / "status.json", {"state": "running", "started_at": 5.0})
+    began = []
+    monkeypatch.setattr("training.runs.process.start", lambda run, max_minutes: began.append(run.id))
+    start_waiting()
+    assert began == [runs[1].id, runs[0].id], "not the cancelled one, nor the one that was at work"
