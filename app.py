@@ -31,7 +31,7 @@ from ui import Workbench, build
 from ui.account import SettingsError, read_settings
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
-from ui.server import Server
+from ui.server import LinkPreview, Server
 from ui.theme import head, theme
 from ui.translations import I18N
 
@@ -47,6 +47,7 @@ def create_app(
         return {"status": "ok", "model": workbench.model.state}
 
     mount_mcp(app, add_routes(app, service))
+    app.add_middleware(LinkPreview)
     app.add_middleware(GZipMiddleware, minimum_size=2_000)  # the page is 380 kB, and 44 kB of it packed
     answer_errors(app, service)
     refuse_other_methods(app)

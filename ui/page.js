@@ -33,10 +33,12 @@ document.addEventListener('input', (event) => {
   sessionStorage.setItem('tt-text', event.target.value);
   for (const id of ['answers', 'heat']) document.getElementById(id)?.classList.add('tt-stale');
 }, true);
-window.ttAsked = () => {
+window.ttAsked = (models) => {
   const text = ttTweet()?.value || '';
   sessionStorage.setItem('tt-text', text);
-  ttAddress({text: text.length < 1000 ? text : ''}, false);
+  const chosen = (models || []).join(',');
+  const usual = ['base,tuned', 'zero-shot-batch,few-shot-4'].includes(chosen);
+  ttAddress({text: text.length < 1000 ? text : '', models: usual ? '' : chosen}, false);
   for (const id of ['answers', 'heat']) document.getElementById(id)?.classList.remove('tt-stale');
   document.getElementById('tweet')?.scrollIntoView({block: 'nearest'});
 };
@@ -52,3 +54,35 @@ new MutationObserver((changes) => {
     if (target.querySelectorAll) for (const fold of target.querySelectorAll('.tt details'))
       if (!fold.open && ttOpen[ttKey(fold)]) fold.open = true;
 }).observe(document.documentElement, {childList: true, subtree: true});
+// The tour: five stops, opened by who wants it; Escape or Skip ends it.
+let ttTour = null;
+const ttMark = (on) => document.querySelector(ttTour.querySelector('section:not([hidden])').dataset.stop)?.classList.toggle('tt-stop', on);
+const ttEndTour = () => { if (!ttTour) return; ttMark(false); ttTour.remove(); ttTour = null; localStorage.setItem('tt-toured', '1'); document.documentElement.classList.add('tt-toured'); };
+const ttShowStop = (at) => {
+  const stops = [...ttTour.querySelectorAll('section')];
+  if (at >= stops.length) return ttEndTour();
+  ttMark(false);
+  stops.forEach((stop, place) => { stop.hidden = place !== at; });
+  if (at === stops.length - 1) ttTour.querySelector('[data-action=tour-next]').textContent = document.querySelector('#tt-tour').dataset.done;
+  ttTour.dataset.at = at;
+  ttMark(true);
+  document.querySelector(stops[at].dataset.stop)?.scrollIntoView({block: 'center'});
+  ttTour.focus();
+};
+if (localStorage.getItem('tt-toured')) document.documentElement.classList.add('tt-toured');
+document.addEventListener('keydown', (event) => { if (event.key === 'Escape') ttEndTour(); });
+document.addEventListener('click', (event) => {
+  const action = event.target.closest('[data-action^=tour]')?.dataset.action;
+  if (action === 'tour') {
+    ttEndTour();
+    ttTab('compare')?.click();
+    ttTour = Object.assign(document.createElement('div'), {className: 'tt tt-card tt-tour', tabIndex: -1});
+    ttTour.setAttribute('role', 'dialog');
+    ttTour.setAttribute('aria-label', event.target.textContent);
+    ttTour.append(document.querySelector('#tt-tour').content.cloneNode(true));
+    document.querySelector('.gradio-container').append(ttTour);
+    ttShowStop(0);
+  }
+  if (action === 'tour-next') ttShowStop(+ttTour.dataset.at + 1);
+  if (action === 'tour-skip') ttEndTour();
+});

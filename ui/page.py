@@ -3,12 +3,16 @@
     demo = build(Workbench(model=None))
 
 It opens on Compare when there is a model, on Train when there is none, and as the address says: `?tab=live`,
-`?run=ID` with a run's details on Train, `?text=…` with that text answered. Knows nothing about what the tabs
+`?run=ID` with a run's details on Train, `?text=…` with that text answered, `?models=base,few-shot-4` with
+these compared. Knows nothing about what the tabs
 do.
 """
 
 import os
+import time
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from urllib.parse import quote
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio is imported
@@ -19,7 +23,7 @@ import gradio as gr
 from inference.common.paths import runs_dir
 from training.runs.run import Run, running
 from ui.compare.tab import build_compare
-from ui.html import esc, html, page
+from ui.html import button, esc, html, page
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
 from ui.live.tab import build_live
@@ -30,6 +34,14 @@ from ui.train.tab import build_train
 from ui.translations import I18N, text
 
 TABS = ("compare", "train", "live")
+TOUR = {
+    "ask": "#tweet",
+    "models": "#models",
+    "answers": "#answers",
+    "scores": "#scoreboard",
+    "tabs": "#tab-train-button",
+}
+"""The stops of the tour, and what each points at."""
 PULSE_S = 5.0
 """How often a page looks whether a run is at work, or another model was chosen."""
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -73,7 +85,7 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
 
         def follow(was: str, model: str) -> tuple[object, ...]:
             """Draw the header where it has changed; say it when somebody has chosen another model."""
-            drawn, now = header(workbench.model, running()), workbench.model
+            drawn, now = header(workbench.model, _at_work_now()), workbench.model
             since = str(now.since)
             if model and since != model and now.state == "ready":
                 gr.Info(text("compare.changed_model", name=now.name), duration=8)
@@ -88,25 +100,25 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
             tweet = asked.get("text", "") or stored or gr.skip()
             return (*follow("", ""), tab, run_id, tweet)
 
-        def arrive(tweet: str) -> tuple[object, ...]:
-            return compare.arrive(tweet) if not loading() else (gr.skip(),) * 3
+        def arrive(tweet: str, chosen: list[str] | None) -> tuple[object, ...]:
+            return compare.arrive(tweet, chosen) if not loading() else (gr.skip(),) * 3
 
         def timers(name: str) -> Callable[[], tuple[gr.Timer, gr.Timer]]:
             return lambda: (gr.Timer(active=name == "train"), gr.Timer(active=name == "live"))
 
         was, told = [shown_head, shown_model], [head, boot, shown_head, shown_model]
-        answered = [compare.tweet, *compare.answers]
+        answered = [compare.question[0], *compare.answers]
         for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):
             tab.select(timers(name), None, [train.timer, live.timer], **_QUIET)
             tab.select(follow, was, told, **_QUIET)  # somebody else may have chosen another model
         opened = demo.load(
-            open_page, stored, [*told, first_tab, train.chosen, compare.tweet], js=_STORED_JS, **_QUIET
+            open_page, stored, [*told, first_tab, train.chosen, compare.question[0]], js=_STORED_JS, **_QUIET
         )
         opened.then(None, first_tab, [tabs, train.timer], js=_FIRST_TAB_JS, **_QUIET)
         opened.then(train.refresh, train.inputs, train.outputs, **_QUIET)
-        demo.load(compare.refresh, compare.inputs, compare.outputs, **_QUIET)
+        demo.load(compare.first, compare.inputs, compare.outputs, **_QUIET)
         shown_model.change(compare.refresh, compare.inputs, compare.outputs, **_QUIET).then(
-            compare.arrive, compare.tweet, answered, **_QUIET
+            compare.arrive, compare.question, answered, **_QUIET
         )
         # What the browser keeps is there once the tab is open; at the page's own load it is not.
         live_tab.select(live.adopt, [live.stored, live.view], live.view, **_QUIET).then(
@@ -114,11 +126,21 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         )
         live_tab.select(live.choices, None, live.second, **_QUIET)
         pulse.tick(follow, was, told, **_QUIET)
-        boot.tick(follow, was, told, **_QUIET).then(arrive, compare.tweet, answered, **_QUIET)
+        boot.tick(follow, was, told, **_QUIET).then(arrive, compare.question, answered, **_QUIET)
         for changed in train.model_changed:
             changed.then(follow, was, told, **_QUIET)
     demo.queue(max_size=64, default_concurrency_limit=4)
     return demo
+
+
+def _at_work_now() -> Run | None:
+    """Return the run that is at work, looked up once for all pages that ask within a second."""
+    return _at_work_in(runs_dir(), int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _at_work_in(runs: Path, second: int) -> Run | None:
+    return running()
 
 
 def header(model: Model, at_work: Run | None = None) -> str:
@@ -127,9 +149,25 @@ def header(model: Model, at_work: Run | None = None) -> str:
     gain = f'<p class="tt-gain">{esc(_gain(model))}</p>'
     return page(
         f'<h1 class="tt-brand">{mark}TweetTune</h1>{gain}{_model_fact(model)}{_base_fact(model)}'
-        f"{_at_work(at_work)}",
+        f"{_at_work(at_work)}{_tour()}",
         "tt-head",
     )
+
+
+def _tour() -> str:
+    """Draw what opens the tour, and its stops, which the page's script shows one by one."""
+    stops = "".join(
+        f'<section data-stop="{esc(stop)}"><h2>{esc(text(f"tour.{name}"))}</h2>'
+        f"<p>{esc(text(f'tour.{name}_how'))}</p></section>"
+        for name, stop in TOUR.items()
+    )
+    steps = "".join(
+        button(text(f"tour.{name}"), action=f"tour-{name}", value="", css="go" if name == "next" else "")
+        for name in ("skip", "next")
+    )
+    opening = button(text("tour.open"), action="tour", value="", css="link tt-tour-open")
+    card = f'<template id="tt-tour" data-done="{esc(text("tour.done"))}">{stops}{steps}</template>'
+    return opening + card
 
 
 def _gain(model: Model) -> str:
@@ -154,7 +192,8 @@ def _at_work(run: Run | None) -> str:
 
 def _model_fact(model: Model) -> str:
     if model.state == "none":
-        return _fact(text("header.model"), text("header.no_model"), text("header.no_model_why"))
+        step = button(text("compare.try_base"), action="tab", value="compare")
+        return _fact(text("header.model"), text("header.no_model"), text("header.no_model_why"), link=step)
     if model.state == "failed":
         return _fact(text("header.model"), text("header.failed"), model.message)
     if model.state == "loading":

@@ -7,19 +7,68 @@ which an open page holds for ever, are cut after a moment. Knows nothing about w
 """
 
 import asyncio
+import re
 import socket
 import webbrowser
 from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inference.serving import process
 from inference.serving.service import Service
 from training.cli.terminal import is_at_a_desktop
 from ui.gpu import announce
+from ui.html import esc
 from ui.state import Workbench
+from ui.translations import DEFAULT, texts
 
+_TAGS = (
+    (re.compile(rb'(<meta\s+(?:property|name)="(?:og|twitter):title"\s+content=")[^"]*'), rb"\1TweetTune"),
+    (re.compile(rb'(<meta\s+(?:property|name)="(?:og|twitter):description"\s+content=")[^"]*'), rb"\1WHAT"),
+    (re.compile(rb'<meta\s+(?:property|name)="(?:(?:og|twitter):image|og:url|twitter:creator)"[^>]*>'), b""),
+    (re.compile(rb'(<meta\s+name="twitter:card"\s+content=")[^"]*'), rb"\1summary"),
+)
 _STREAMS = "/gradio_api/"
 _STREAMS_S = 1.0
 """How long the streams of open pages may go on when the app stops."""
+
+
+class LinkPreview:
+    """Puts our name and sentence into the page where Gradio has its own, for who shows a link to it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; of the page's HTML the tags that link previews read are changed."""
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
+            return await self.app(scope, receive, send)
+        start: Message = {}
+        page = b""
+
+        async def changed(message: Message) -> None:
+            nonlocal start, page
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            page += message.get("body", b"")
+            if not message.get("more_body"):
+                page = previewed(page)
+                headers = [each for each in start["headers"] if each[0].lower() != b"content-length"]
+                headers.append((b"content-length", str(len(page)).encode()))
+                await send({**start, "headers": headers})
+                await send({"type": "http.response.body", "body": page})
+
+        await self.app(scope, receive, changed)
+
+
+def previewed(page: bytes) -> bytes:
+    """Return the page with our title and sentence in its `og:` and `twitter:` tags, and no picture."""
+    what = esc(texts(DEFAULT)["header.what"]).encode()
+    head, found, rest = page.partition(b"</head>")
+    for pattern, ours in _TAGS:
+        head = pattern.sub(ours.replace(b"WHAT", what), head)
+    return head + found + rest
 
 
 class Server(process.GracefulServer):

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
-from inference.artifact import BASE_HEAD, PROVENANCE, model_of, read_record
+from inference.artifact import BASE_HEAD, EVALUATION, PROVENANCE, model_of, read_record
 from inference.classifier import Classifier
 from inference.common.errors import RunError, TweetTuneError
 from inference.common.store import JsonObject
@@ -74,13 +75,13 @@ class Model:
     def evaluation(self) -> Evaluation | None:
         """Return what was measured on the test split, None when nothing was or the file is torn."""
         with suppress(TweetTuneError):
-            return read_evaluation(self.folder) if self.folder else None
+            return _evaluation(self.folder, _changed(self.folder, EVALUATION)) if self.folder else None
         return None
 
     def provenance(self) -> JsonObject | None:
         """Return where the model came from, None when it does not say or the file is torn."""
         with suppress(TweetTuneError):
-            return read_record(self.folder, PROVENANCE) if self.folder else None
+            return _provenance(self.folder, _changed(self.folder, PROVENANCE)) if self.folder else None
         return None
 
     def disagreements(self) -> list[Disagreement]:
@@ -88,16 +89,39 @@ class Model:
         return self.run.disagreements() if self.run else []
 
 
+def _changed(folder: Path, name: str) -> int:
+    """Return when a file was written, in nanoseconds, 0 for none: open pages ask for it every few seconds."""
+    with suppress(OSError):
+        return (folder / name).stat().st_mtime_ns
+    return 0
+
+
+@lru_cache(maxsize=4)
+def _evaluation(folder: Path, changed_ns: int) -> Evaluation | None:
+    return read_evaluation(folder)
+
+
+@lru_cache(maxsize=4)
+def _provenance(folder: Path, changed_ns: int) -> JsonObject | None:
+    return read_record(folder, PROVENANCE)
+
+
+ONE_LOAD = threading.RLock()
+"""Held while a network is loaded: Transformers loses weights where two threads load at once."""
+
+
 def load_tuned(source: str) -> Classifier:
     """Return the Classifier of an artifact; the first call imports torch. Raises ArtifactError."""
-    return Classifier.load(source)
+    with ONE_LOAD:
+        return Classifier.load(source)
 
 
 def load_base(artifact: Path) -> Classifier:
     """Return the untouched base of an artifact as a Classifier. Raises BaseError or ArtifactError."""
     from training.model.classifier import load_base_classifier  # noqa: PLC0415  (torch takes seconds)
 
-    return load_base_classifier(artifact)
+    with ONE_LOAD:
+        return load_base_classifier(artifact)
 
 
 class Workbench:

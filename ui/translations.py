@@ -26,6 +26,12 @@ from training.recipes import available_recipes, settings
 _FOLDER = Path(__file__).parent / "texts"
 DEFAULT = "en"
 LANGUAGES = (DEFAULT, "pt-BR")
+IN_BROWSERS = (
+    {"compare", "duel", "help", "live", "many", "preview"}
+    | {"publish", "recipe", "setting"}
+    | {"source", "tab", "train"}
+)
+"""The sections that labels of Gradio are taken from: the page carries them, and no others."""
 
 
 @cache
@@ -52,8 +58,12 @@ def forced() -> str:
 
 
 def _in_browsers() -> dict[str, dict[str, str]]:
-    return {language: texts(forced() or language) for language in LANGUAGES} | {
-        "pt": texts(forced() or "pt-BR")
+    """Return what labels are made of, by the browser's language; all else is written by the server."""
+    return {
+        language: {
+            key: said for key, said in texts(forced() or ours).items() if key.split(".")[0] in IN_BROWSERS
+        }
+        for language, ours in {**{name: name for name in LANGUAGES}, "pt": "pt-BR"}.items()
     }
 
 

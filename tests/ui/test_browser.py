@@ -9,6 +9,9 @@ from tests.support.browser import MARKS, Gate, overflow, tab, violations
 from tests.support.served import app, wait_for, with_run
 
 pytestmark = MARKS
+_SHIFTS = """window.shift = 0; new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+}).observe({type: 'layout-shift', buffered: true});"""
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,15 @@ def test_it_opens_on_compare_with_a_model_and_on_the_run_of_an_address(opened, u
     page.get_by_role("link", name="view run").click()
     expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.locator("#run-panel h2")).to_have_text("first")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_page_hardly_jumps_while_it_loads(opened, url, width):
+    page = opened(url, width=width, before=_SHIFTS)
+    expect(page.locator("#answers [role=status]")).to_be_visible()
+    expect(page.locator("#scoreboard")).to_contain_text("Scoreboard")
+    page.wait_for_timeout(1000)
+    assert page.evaluate("window.shift") < 0.1
 
 
 def test_a_tab_pressed_before_the_server_has_answered_stays_open(opened, url):

@@ -1,56 +1,63 @@
 """Many tweets at once: what is read, what is answered, what is written."""
 
 import csv
+import gzip
 import json
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
 from inference.classifier import Prediction
 from inference.common.errors import PredictionError
+from inference.tables.rows import ENDINGS
 from tests.ui.test_ui_render import EVIL, LABELS, Checker
 from ui.compare import many
+from ui.compare.lineup import Contender
 
 
-class Fixed:
-    """Gives every text one label."""
+def fixed(key, label, labels=LABELS):
+    """Return a contender that gives every text one label, but the odd ones."""
+    shares = tuple(0.8 if each == label else 0.1 for each in labels)
 
-    labels = LABELS
-    model = None
+    def answer(texts):
+        return [Prediction("neutral" if "odd" in one else label, shares, False) for one in texts]
 
-    def __init__(self, label):
-        self.label = label
-
-    def predict(self, texts, *, with_latency=False):
-        shares = tuple(0.8 if label == self.label else 0.1 for label in LABELS)
-        return [Prediction(self.label if "odd" not in one else "neutral", shares, False) for one in texts]
+    return Contender(key, f"the {key}", "how", key, labels, answer)
 
 
-@pytest.fixture
-def model(tmp_path):
-    return SimpleNamespace(state="ready", tuned=Fixed("positive"), base=Fixed("negative"), folder=tmp_path)
+TWO = [fixed("base", "negative"), fixed("tuned", "positive")]
 
 
-def test_texts_come_from_the_field_and_from_a_file(tmp_path):
-    file = tmp_path / "posts.csv"
-    file.write_text('id,text\n1,"so, happy"\n2,meh\n')
-    assert many.texts_of(" one \n\n two", str(file)) == ["one", "two", "so, happy", "meh"]
+def test_texts_come_from_the_field_and_from_a_file_and_empty_rows_are_counted(tmp_path):
+    file = tmp_path / "posts.csv.gz"
+    with gzip.open(file, "wt") as out:
+        out.write('id,text\n1,"so, happy"\n2,meh\n3,\n')
+    assert many.texts_of(" one \n\n two", str(file)) == many.Given(["one", "two", "so, happy", "meh"], 4, 1)
+    assert set(many._UPLOADS) == {*ENDINGS, ".gz"}
 
 
-def test_both_answer_all_and_it_can_be_filtered_and_saved(model, home):
-    shares = []
+def test_no_more_than_fifty_thousand_are_kept_and_all_are_counted(tmp_path):
+    file = tmp_path / "posts.txt"
+    file.write_text("a tweet\n" * 50_010)
+    given = many.texts_of("one\ntwo", str(file))
+    assert len(given.texts) == many.MOST == 50_000 and given.n == 50_012
+
+
+def test_all_are_answered_counted_and_written_as_they_come(home):
     texts = [f"tweet {n}" for n in range(69)] + [f"odd {EVIL}"]
-    rows = many.answer_all(model, texts, progress=shares.append)
-    assert [one.text for one in rows] == texts and shares[-1] == 1 and len(shares) == 3
-    assert sum(one.disagrees for one in rows) == 69
-    drawn = many.draw(rows, LABELS, n_given=700, only=False)
+    counts = [(tally.answered, tally.differ) for tally in many.answer_all(TWO, texts, many.new_stem())]
+    assert counts == [(32, 32), (64, 64), (70, 69)]
+    *_, tally = many.answer_all(TWO, texts, many.new_stem())
+    given = many.Given(texts, 50_700, 3)
+    drawn = many.draw(tally, given, only=False)
     Checker(drawn)
-    assert "disagree on 69; 70 shown" in drawn and "the first 500 were answered" in drawn
-    assert "odd" not in many.draw(rows, LABELS, n_given=70, only=True)
-    table, lines = many.save(rows)
+    assert "disagree on 69; 70 shown" in drawn and "the first 50,000 were answered" in drawn
+    assert "3 rows of the file have no text" in drawn and "Stopped" not in drawn
+    assert "odd" not in many.draw(tally, given, only=True)
+    table, lines = tally.files
     with open(table, encoding="utf-8-sig", newline="") as file:
         read = list(csv.DictReader(file))
-    assert read[0] == {
+    assert len(read) == 70 and read[0] == {
         "text": "tweet 0",
         "base": "negative",
         "base_probability": "0.8",
@@ -61,9 +68,31 @@ def test_both_answer_all_and_it_can_be_filtered_and_saved(model, home):
         assert [json.loads(line)["text"] for line in file] == texts
 
 
-def test_without_a_text_or_a_model_a_sentence_says_what_to_do(model):
+def test_it_can_be_stopped_at_any_moment_and_keeps_what_is_there_in_bounded_memory(home):
+    asked = many.answer_all(TWO, ["a tweet"] * 5_000, many.new_stem())
+    tally = next(tally for tally in asked if tally.answered >= 320)
+    asked.close()
+    assert len(tally.first) == len(tally.first_differing) == 100
+    drawn = many.draw(tally, many.Given([], 5_000), only=False)
+    assert "Stopped after 320 of 5,000" in drawn
+    with open(tally.files[1]) as file:
+        assert len(file.readlines()) == 320
+    bar = many.progress_bar(tally, 10.0)
+    assert "320 of 5,000" in bar and "2\u00a0min 26\u00a0s left" in bar and 'aria-valuenow="6.4"' in bar
+
+
+def test_of_three_it_is_said_how_often_each_two_agree(home):
+    third = fixed("few-shot-4", "positive")
+    *_, tally = many.answer_all([*TWO, third], ["a", "b", "odd", "d"], many.new_stem())
+    assert tally.agree == {(0, 1): 1, (0, 2): 1, (1, 2): 4}
+    drawn = many.draw(tally, many.Given([], 4), only=False)
+    Checker(drawn)
+    assert "On what share they say the same" in drawn and drawn.count("25\u00a0%") == 4
+    assert "few-shot-4" in Path(tally.files[0]).read_text(encoding="utf-8-sig")
+    *_, two = many.answer_all(TWO, ["a"], many.new_stem())
+    assert "On what share" not in many.draw(two, many.Given([], 1), only=False)
+
+
+def test_without_a_text_a_sentence_says_what_to_do(home):
     with pytest.raises(PredictionError, match="one a line"):
-        many.answer_all(model, [])
-    model.state = "none"
-    with pytest.raises(PredictionError, match="No model"):
-        many.answer_all(model, ["a"])
+        next(many.answer_all(TWO, [], many.new_stem()))

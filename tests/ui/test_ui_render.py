@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from inference.baselines import Example, Explained
 from inference.common.intervals import Interval
 from inference.common.store import append_event
 from inference.live.counts import FeedSnapshot
@@ -31,6 +32,7 @@ from training.evaluate.scores import (
 from training.recipes import load_recipe
 from training.runs.run import Run, Status, create_run, list_runs
 from ui.compare import view as render_compare
+from ui.compare.view import Side
 from ui.html import esc, label_class
 from ui.live import view as render_live
 from ui.page import header
@@ -150,11 +152,14 @@ def view(state="running", **changes):
 
 def everything(text):
     """Draw all there is, with hostile texts wherever a text comes from outside."""
-    side = (EVIL, LABELS, Told(truncated=True))
+    side = Side(EVIL, EVIL, EVIL, LABELS, Told(truncated=True))
+    other = Side(
+        EVIL, EVIL, EVIL, (EVIL, "b"), Explained(EVIL, (0.9, 0.1), False, rests_on=(Example(EVIL, EVIL),))
+    )
     row = Disagreement(EVIL, EVIL, Answer("neutral", (0.1, 0.8, 0.1)), Answer(EVIL, (0.9, 0.1, 0)))
     odd = evaluation((EVIL, "b", "c"))
-    yield render_compare.answers(side, side)
-    yield render_compare.answers(side, None, no_base=EVIL)
+    yield render_compare.answers([side, side, other])
+    yield render_compare.answers([side], left_out=[(EVIL, EVIL)])
     yield render_compare.scoreboard(odd)
     yield render_compare.disagreements([row], (EVIL, "b"), only="all", most=9)
     yield render_live.numbers(snapshot(message=EVIL, labels=(EVIL, "b", "c")))
@@ -234,7 +239,7 @@ def test_a_score_is_written_with_its_interval_and_unit_in_each_language():
 
 
 def test_without_a_base_the_tuned_answer_stands_alone_and_says_why():
-    drawn = render_compare.answers(("run", LABELS, Told()), None, no_base="The base can't be loaded.")
+    drawn = render_compare.answers([side_of("Fine-tuned")], left_out=[("Base", "The base can't be loaded.")])
     assert "The base can&#x27;t be loaded." in drawn and drawn.count("tt-label") == 1
 
 
@@ -330,19 +335,41 @@ def test_long_curves_are_thinned_and_a_torn_line_is_passed_over(tmp_path):
     assert seen.active and seen.evaluation is None
 
 
-def test_two_answers_are_told_in_a_sentence_and_held_against_the_true_label():
+def side_of(title, told=None, labels=LABELS):
+    return Side(title, "how", "name", labels, told or Told())
+
+
+def test_answers_are_told_in_a_sentence_and_held_against_the_true_label():
     calm = Told("neutral", (0.1, 0.8, 0.1))
-    drawn = render_compare.answers(
-        ("run", LABELS, Told()), ("b", LABELS, calm), tweet="so it is", truth="positive"
-    )
-    assert "They disagree: the base says neutral, fine-tuned positive." in drawn and 'role="status"' in drawn
-    assert drawn.count("✓ right") == 1 and drawn.count("✗ wrong") == 1 and "True label" in drawn
+    sides = [side_of("Base", calm), side_of("Fine-tuned")]
+    drawn = render_compare.answers(sides, tweet="so it is", truth="positive")
+    assert "They disagree: Base says neutral, Fine-tuned says positive." in drawn
+    assert 'role="status"' in drawn and "True label" in drawn
+    assert drawn.count("✓ right") == 1 and drawn.count("✗ wrong") == 1
     assert 'data-value="SO IT IS"' in drawn and "it is not true that so it is" in drawn
-    same = render_compare.answers(("run", LABELS, Told()), ("b", LABELS, Told()))
+    same = render_compare.answers([side_of("a"), side_of("b")])
     assert "They agree: both say positive." in same and "✓" not in same and "data-action" not in same
+    assert "all say positive" in render_compare.answers([side_of("a"), side_of("b"), side_of("c")])
+    assert "a says positive." in render_compare.answers([side_of("a")])
     with speaking("pt-BR"):
-        told = render_compare.answers(("run", LABELS, Told()), ("b", LABELS, calm))
-    assert "Discordam: a base diz neutro, o ajustado positivo." in told
+        told = render_compare.answers(sides)
+    assert "Discordam: Base diz neutro, Fine-tuned diz positivo." in told
+
+
+def test_other_labels_are_said_and_only_common_ones_can_agree():
+    odd = side_of("Run b", Told("Positive", (0.2, 0.8)), ("angry", "Positive"))
+    drawn = render_compare.answers([side_of("Base"), odd], truth="neutral")
+    assert "both say positive" in drawn and "only these can be compared: positive" in drawn
+    assert drawn.count("✗ wrong") == 1  # nobody is wrong about a label that it does not know
+    none = side_of("Run c", Told("x", (0.2, 0.8)), ("y", "x"))
+    assert "no label in common" in render_compare.answers([side_of("Base"), none])
+    assert "labels" not in render_compare.answers([side_of("Base"), side_of("b", labels=LABELS[::-1])])
+
+
+def test_an_answer_names_the_tweets_that_it_rests_on():
+    told = Explained("positive", (0.1, 0.2, 0.7), False, rests_on=(Example("so glad", "positive"),))
+    drawn = render_compare.answers([side_of("Nearest", told)])
+    assert "Rests on 1 labelled tweets" in drawn and "so glad" in drawn
 
 
 def test_what_changed_is_one_bar_whose_parts_filter():
@@ -385,7 +412,7 @@ def test_programs_are_given_this_very_address_and_text():
 
 
 def test_words_that_moved_an_answer_are_marked_by_their_weight():
-    drawn = render_compare.heat([("tuned", "positive", (("so", 0.01), (EVIL, -0.4), ("happy", 0.8)))])
+    drawn = render_compare.heat([("Fine-tuned", "positive", (("so", 0.01), (EVIL, -0.4), ("happy", 0.8)))])
     Checker(drawn)
     assert "--heat:1.00" in drawn and 'class="against"' in drawn and "−40.0" in drawn
     assert render_compare.heat([]) == ""

@@ -10,7 +10,7 @@ from gradio.context import LocalContext
 
 from inference.common.intervals import Interval
 from training.recipes import available_recipes, settings
-from ui.translations import I18N, LANGUAGES, Texts, language_of, speaking, text, texts
+from ui.translations import I18N, IN_BROWSERS, LANGUAGES, Texts, language_of, speaking, text, texts
 
 UI = Path(__file__).parent.parent.parent / "ui"
 
@@ -36,6 +36,16 @@ def test_every_setting_and_every_recipe_is_named_and_explained():
             assert known[f"setting.{field.name}"] and known[f"help.{field.name}"]
         for name in available_recipes():
             assert known[f"recipe.{name}"]
+
+
+def test_the_page_carries_the_sections_that_labels_are_taken_from_and_no_others():
+    named = {
+        found
+        for file in UI.rglob("*.py")
+        for found in re.findall(r'I18N\(\s*f?"([a-z0-9_]+)\.', file.read_text(encoding="utf-8"))
+    }
+    assert named == IN_BROWSERS
+    assert {key.split(".")[0] for said in I18N.translations.values() for key in said} == named
 
 
 def test_every_key_that_the_code_names_exists():

@@ -1,15 +1,21 @@
 """Many tweets at once on the Compare tab: pasted or from a file, as a table, as CSV and as JSON lines.
 
-    rows = answer_all(model, ["so happy", "meh"])      # -> [Row(text="so happy", base=…, tuned=…), …]
+    given = texts_of("so happy\nmeh", None)                 # -> Given(texts=["so happy", "meh"], n=2, …)
+    for tally in answer_all(contenders, given.texts, stem): # after each batch
+        tally.answered, tally.differ
 
-Both models answer in batches, so that the page can say how far it is.
+All answers go to the two files as they come; in memory are the counts and the first rows alone, so that a
+visitor can stop at any moment and keep what is there.
 """
 
 import csv
 import json
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,154 +23,245 @@ import gradio as gr
 from inference.classifier import Prediction
 from inference.common.errors import PredictionError
 from inference.common.paths import cache_dir
-from ui.gpu import predict
+from inference.tables.rows import ENDINGS
+from ui.account import may_train, visitor_of
+from ui.compare.lineup import TUNED, Contender, Lineup
 from ui.html import as_gradio_error, esc, html, label_chip, note, page, row, table
-from ui.state import Model, Workbench, load_base, load_tuned
 from ui.translations import I18N, text
 
-MOST = 500
+MOST = 50_000
 _SHOWN, _BATCH, _MOST_KEPT = 100, 32, 16
-_UPLOADS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
+_TOLD_EVERY_S = 0.5
+_UPLOADS = (*ENDINGS, ".gz")
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 @dataclass(frozen=True)
+class Given:
+    """The texts that are answered, how many there were, and how many rows of the file had none."""
+
+    texts: list[str]
+    n: int
+    without: int = 0
+
+
+@dataclass(frozen=True)
 class Row:
-    """A text and what the models make of it."""
+    """A text and what each contender makes of it."""
 
     text: str
-    tuned: Prediction
-    base: Prediction | None
+    answers: tuple[Prediction, ...]
 
     @property
     def disagrees(self) -> bool:
-        """Whether base and fine-tuned give different labels."""
-        return self.base is not None and self.base.label != self.tuned.label
+        """Whether not all give the same label."""
+        return len({answer.label.casefold() for answer in self.answers}) > 1
 
-    def record(self) -> dict[str, object]:
+    def record(self, keys: Sequence[str]) -> dict[str, object]:
         """Return it as a row of a table."""
         found: dict[str, object] = {"text": self.text}
-        for name, answer in (("base", self.base), ("fine_tuned", self.tuned)):
-            if answer:
-                found |= {name: answer.label, f"{name}_probability": round(max(answer.probabilities), 4)}
+        for key, answer in zip(keys, self.answers, strict=True):
+            found |= {key: answer.label, f"{key}_probability": round(max(answer.probabilities), 4)}
         return found
 
 
-def texts_of(pasted: str, file: str | None) -> list[str]:
-    """Return the lines pasted, then the texts of a file. Raises SourceError for one that can't be read."""
-    from inference.live.sources.replay import posts_of_file  # noqa: PLC0415  (takes a second: not before the page)
+@dataclass
+class Tally:
+    """What was answered so far."""
+
+    titles: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
+    given: int
+    answered: int = 0
+    differ: int = 0
+    agree: dict[tuple[int, int], int] = field(default_factory=dict)
+    """For each two of them, on how many texts they say the same."""
+    first: list[Row] = field(default_factory=list)
+    first_differing: list[Row] = field(default_factory=list)
+    files: tuple[str, ...] = ()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Count some more rows."""
+        self.answered += len(rows)
+        for one in rows:
+            self.differ += one.disagrees
+            for pair in combinations(range(len(self.titles)), 2):
+                same = len({one.answers[place].label.casefold() for place in pair}) == 1
+                self.agree[pair] = self.agree.get(pair, 0) + same
+            for kept in [self.first, *([self.first_differing] if one.disagrees else [])]:
+                if len(kept) < _SHOWN:
+                    kept.append(one)
+
+
+def texts_of(pasted: str, file: str | None) -> Given:
+    """Return the lines pasted, then the texts of a file, the first 50,000. Raises DataError."""
+    from inference.tables.formats import open_texts  # noqa: PLC0415  (pyarrow takes a while)
 
     found = [line.strip() for line in (pasted or "").splitlines() if line.strip()]
-    return found + ([post.text for post in posts_of_file(file) if post.text.strip()] if file else [])
+    n, without = len(found), 0
+    for chunk in open_texts(Path(file)).chunks() if file else ():
+        there = [one for one in chunk.texts if one and one.strip()]
+        n, without = n + len(there), without + len(chunk.texts) - len(there)
+        found += there[: max(0, MOST - len(found))]
+    return Given(found[:MOST], n, without)
 
 
-def answer_all(
-    model: Model, texts: Sequence[str], *, progress: Callable[[float], None] = lambda share: None
-) -> list[Row]:
-    """Return what both models make of each text. Raises PredictionError without a model or a text."""
-    tuned, base, folder = model.tuned, model.base, model.folder
-    if model.state != "ready" or tuned is None or folder is None:
-        raise PredictionError(text("compare.model_none"))
+def answer_all(contenders: Sequence[Contender], texts: Sequence[str], stem: Path) -> Iterator[Tally]:
+    """Answer the texts and write that to `stem`.csv and .jsonl; yields the same Tally after each batch.
+
+    Raises PredictionError without a text.
+    """
     if not texts:
         raise PredictionError(text("many.no_texts"))
-    rows: list[Row] = []
+    keys = ["fine_tuned" if each.key == TUNED else each.key for each in contenders]
+    files = stem.with_suffix(".csv"), stem.with_suffix(".jsonl")
+    tally = Tally(
+        tuple(each.title for each in contenders), tuple(each.labels for each in contenders), len(texts)
+    )
+    tally.files = tuple(map(str, files))
     for start in range(0, len(texts), _BATCH):
         part = list(texts[start : start + _BATCH])
-        mine = predict(tuned, part, load=load_tuned, source=str(folder))
-        theirs = predict(base, part, load=load_base, source=folder) if base else [None] * len(part)
-        rows += [Row(*each) for each in zip(part, mine, theirs, strict=True)]
-        progress(len(rows) / len(texts))
-    return rows
+        found = [each.predict(part) for each in contenders]
+        rows = [Row(one, tuple(answers)) for one, *answers in zip(part, *found, strict=True)]
+        _append(files, [one.record(keys) for one in rows], begin=not start)
+        tally.add(rows)
+        yield tally
 
 
-def draw(rows: Sequence[Row], labels: Sequence[str], *, n_given: int, only: bool) -> str:
-    """Draw the answers, all or only where the two differ."""
-    found = [one for one in rows if one.disagrees or not only]
-
-    def chip(name: str, answer: Prediction | None) -> str:
-        if answer is None:
-            return "–"
-        share = f' <span class="interval">{esc(text.percent(max(answer.probabilities), 0))}</span>'
-        drawn = label_chip(answer.label, labels.index(answer.label) if answer.label in labels else 0)
-        return f'<span class="k">{esc(text(f"compare.{name}"))}</span>{drawn}{share}'
-
-    drawn = [
-        row(
-            "",
-            [(esc(one.text), "text"), (chip("base", one.base), "chips"), (chip("tuned", one.tuned), "chips")],
-        )
-        for one in found[:_SHOWN]
-    ]
-    differ = sum(one.disagrees for one in rows)
-    told = text(
-        "many.told", n=text.number(len(rows)), differ=text.number(differ), shown=text.number(len(drawn))
-    )
-    cut = (
-        note(text("many.cut", n=text.number(n_given), most=text.number(MOST)), "warn")
-        if n_given > MOST
-        else ""
-    )
-    head = [(text(f"compare.{name}"), "") for name in ("tweet", "base", "tuned")]
-    return page(
-        f'<p class="small" role="status">{esc(told)}</p>{cut}'
-        + table(head, drawn, caption=text("many.title"), css="tt-cards tall"),
-        "tt-stack",
-    )
+def _append(files: tuple[Path, Path], records: Sequence[dict[str, object]], *, begin: bool) -> None:
+    table_path, lines_path = files
+    encoding = "utf-8-sig" if begin else "utf-8"  # with a mark: Excel asks for it
+    with table_path.open("a", encoding=encoding, newline="") as file:
+        writer = csv.DictWriter(file, list(records[0]))
+        if begin:
+            writer.writeheader()
+        writer.writerows(records)
+    with lines_path.open("a", encoding="utf-8") as file:
+        file.writelines(f"{json.dumps(one)}\n" for one in records)
 
 
-def save(rows: Sequence[Row]) -> list[str]:
-    """Write the answers as CSV and as JSON lines and return the paths; the oldest files are deleted."""
+def new_stem() -> Path:
+    """Return where the answers of one question go; the oldest files are deleted."""
     folder = cache_dir() / "answers"
     folder.mkdir(parents=True, exist_ok=True)
     old = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
     for each in old[: max(0, len(old) - _MOST_KEPT)]:
         each.unlink(missing_ok=True)
-    stem = folder / f"answers-{secrets.token_hex(3)}"
-    records = [one.record() for one in rows]
-    table_path, lines_path = stem.with_suffix(".csv"), stem.with_suffix(".jsonl")
-    with table_path.open("w", encoding="utf-8-sig", newline="") as file:  # with a mark: Excel asks for it
-        writer = csv.DictWriter(file, list(records[0]))
-        writer.writeheader()
-        writer.writerows(records)
-    lines_path.write_text("".join(f"{json.dumps(one)}\n" for one in records), encoding="utf-8")
-    return [str(table_path), str(lines_path)]
+    return folder / f"answers-{secrets.token_hex(3)}"
 
 
-def build_many(workbench: Workbench) -> None:
-    """Draw the section inside the current Blocks."""
+def draw(tally: Tally, given: Given, *, only: bool) -> str:
+    """Draw the answers, all or only where not all say the same."""
+    shown = tally.first_differing if only else tally.first
+
+    def chip(place: int, answer: Prediction) -> str:
+        share = f' <span class="interval">{esc(text.percent(max(answer.probabilities), 0))}</span>'
+        chip = label_chip(answer.label, tally.labels[place].index(answer.label))
+        return f'<span class="k">{esc(tally.titles[place])}</span>{chip}{share}'
+
+    drawn = [
+        row("", [(esc(one.text), "text"), *((chip(*each), "chips") for each in enumerate(one.answers))])
+        for one in shown
+    ]
+    n = text.number(tally.answered)
+    told = text("many.told", n=n, differ=text.number(tally.differ), shown=text.number(len(drawn)))
+    notes = ""
+    if given.n > MOST:
+        notes += note(text("many.cut", n=text.number(given.n), most=text.number(MOST)), "warn")
+    if given.without:
+        notes += note(text("many.without", n=text.number(given.without)), "warn")
+    if tally.answered < tally.given:
+        notes += note(text("many.stopped", n=n, of=text.number(tally.given)), "warn")
+    head = [(name, "") for name in (text("compare.tweet"), *tally.titles)]
+    return page(
+        f'<p class="small" role="status">{esc(told)}</p>{notes}{_agreement(tally)}'
+        + table(head, drawn, caption=text("many.title"), css="tt-cards tall"),
+        "tt-stack",
+    )
+
+
+def _agreement(tally: Tally) -> str:
+    """Draw on what share of the texts each two say the same, where they are more than two."""
+    if len(tally.titles) < 3:
+        return ""
+    places = range(len(tally.titles))
+    rows = []
+    for line in places:
+        shares = [
+            1.0 if line == column else tally.agree[min(line, column), max(line, column)] / tally.answered
+            for column in places
+        ]
+        rows.append(row(esc(tally.titles[line]), [(esc(text.percent(share, 0)), "num") for share in shares]))
+    caption = text("many.agreement")
+    head = [("", ""), *((title, "num") for title in tally.titles)]
+    return f"<h3>{esc(caption)}</h3>{table(head, rows, caption=caption)}"
+
+
+def progress_bar(tally: Tally, seconds: float) -> str:
+    """Draw how far it is, and how long the rest takes."""
+    left = text.duration(seconds * (tally.given - tally.answered) / tally.answered)
+    done, of = text.number(tally.answered), text.number(tally.given)
+    share, name = f"{100 * tally.answered / tally.given:.1f}", esc(text("many.title"))
+    return page(
+        f'<p class="small">{esc(text("many.progress", done=done, of=of, left=left))}</p>'
+        f'<div class="tt-progress" role="progressbar" aria-label="{name}" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{share}"><div style="width:{share}%"></div></div>',
+        "tt-stack",
+    )
+
+
+def build_many(lineup: Lineup, models: gr.Dropdown) -> None:
+    """Draw the section inside the current Blocks; `models` says who is compared."""
     with gr.Accordion(I18N("many.title"), open=False, elem_id="many"):
         with gr.Row():
             pasted = gr.Textbox("", label=I18N("many.pasted"), lines=4, max_lines=8, min_width=240)
             file = gr.File(label=I18N("many.file"), file_types=list(_UPLOADS), height=140, min_width=200)
         with gr.Row(elem_classes="tt-buttons"):
             go = gr.Button(I18N("many.go"), variant="primary", size="md", elem_id="many-go")
+            stop = gr.Button(I18N("many.stop"), variant="stop", size="md", visible=False, elem_id="many-stop")
             only = gr.Checkbox(False, label=I18N("many.only"), container=False, min_width=200)
             saves = [gr.DownloadButton(name, size="md", visible=False) for name in ("CSV", "JSONL")]
-        drawn, kept = html(elem_id="many-answers"), gr.State(([], 0))
+        drawn, kept = html(elem_id="many-answers"), gr.State()
 
-    def show(kept: tuple[list[Row], int], only: bool) -> str:
-        rows, n_given = kept
-        labels = workbench.model.tuned.labels if workbench.model.tuned else ()
-        return draw(rows, labels, n_given=n_given, only=bool(only)) if rows else ""
+    def show(kept: tuple[Tally, Given] | None, only: bool) -> str:
+        return draw(*kept, only=bool(only)) if kept else ""
 
-    def compare_many(
+    def finish(kept: tuple[Tally, Given] | None, only: bool) -> tuple[object, ...]:
+        """Show what was answered, all or until it was stopped."""
+        files = [gr.update(value=path, visible=True) for path in kept[0].files] if kept else [gr.skip()] * 2
+        return (show(kept, only), kept, gr.update(visible=True), gr.update(visible=False), *files)
+
+    def compare_many(  # noqa: PLR0917  (Gradio hands them over by place)
         pasted: str,
         file: str | None,
         only: bool,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[object, ...]:
+        chosen: list[str] | None,
+        request: gr.Request,
+        profile: gr.OAuthProfile | None,
+    ) -> Iterator[tuple[object, ...]]:
         with as_gradio_error():
-            texts = texts_of(pasted, file)
-            rows = answer_all(workbench.model, texts[:MOST], progress=progress)
-            files = [gr.update(value=path, visible=True) for path in save(rows)]
-        return (show((rows, len(texts)), only), (rows, len(texts)), *files)
+            given = texts_of(pasted, file)
+            may = may_train(lineup.workbench.settings, visitor_of(request, profile))
+            contenders = lineup.of(chosen or [], may_load=may)
+            started = told = time.monotonic()
+            for tally in answer_all(contenders, given.texts, new_stem()):
+                if (now := time.monotonic()) - told > _TOLD_EVERY_S or tally.answered == _BATCH:
+                    told = now
+                    bar = progress_bar(tally, now - started)
+                    hidden = [gr.update(visible=False)] * 2
+                    yield bar, (tally, given), gr.update(visible=False), gr.update(visible=True), *hidden
+            yield finish((tally, given), only)
 
-    go.click(
+    outputs = [drawn, kept, go, stop, *saves]
+    asked = go.click(
         compare_many,
-        [pasted, file, only],
-        [drawn, kept, *saves],
+        [pasted, file, only, models],
+        outputs,
         api_name="compare_many",
         concurrency_id="many",
         concurrency_limit=1,
+        show_progress="hidden",
     )
+    asked.failure(finish, [kept, only], outputs, **_QUIET)
+    stop.click(finish, [kept, only], outputs, cancels=[asked], **_QUIET)
     only.change(show, [kept, only], drawn, **_QUIET)

@@ -1,4 +1,4 @@
-"""The Compare tab: a tweet to base and fine-tuned, what fine-tuning changed, and where the two disagree.
+"""The Compare tab: a tweet to two to four models, what fine-tuning changed, and where the two disagree.
 
     tab = build_compare(workbench)
     tab.refresh(...)          # when another model is loaded
@@ -8,19 +8,21 @@ says so and goes on with the fine-tuned one. Knows nothing about how a model ans
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from inference.common.errors import PredictionError
+from inference.common.errors import PredictionError, TweetTuneError
 from inference.explain import leave_one_out
+from ui.account import may_train, visitor_of
+from ui.compare.ladder import ladder_card, newest_ladder
+from ui.compare.lineup import BASE, MOST, TUNED, Lineup, why_no_answer
 from ui.compare.many import build_many
-from ui.compare.view import answers, disagreements, found_among, heat, in_code, scoreboard, skeleton
-from ui.gpu import predict
-from ui.html import HEADING, as_gradio_error, button, empty, html, into_view, page
-from ui.state import Model, Workbench, load_base, load_tuned
+from ui.compare.view import Side, answers, disagreements, found_among, heat, in_code, scoreboard, skeleton
+from ui.html import HEADING, as_gradio_error, busy, button, empty, html, into_view, page
+from ui.state import Model, Workbench
 from ui.translations import I18N, text
 
 FILTERS = ("all", "tuned", "base", "neither")
@@ -43,64 +45,55 @@ _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 
 @dataclass(frozen=True)
 class CompareTab:
-    """What the page wires: `refresh` and `arrive` with their inputs and outputs."""
+    """What the page wires: `refresh`, `first` and `arrive` with their inputs and outputs."""
 
     refresh: Callable[..., tuple[object, ...]]
+    first: Callable[..., tuple[object, ...]]
     inputs: list[gr.Component]
     outputs: list[gr.Component]
     arrive: Callable[..., tuple[object, ...]]
-    tweet: gr.Textbox
+    question: list[gr.Component]
+    """The tweet, and who is asked."""
     answers: list[gr.Component]
     """The answers, and what moved them."""
 
 
-def truth_of(model: Model, tweet: str) -> str:
+def truth_of(model: Model, tweet: str, labels: Collection[str]) -> str:
     """Return a tweet's true label where it is known: of the examples, and of the disagreements; else ""."""
     known = {**EXAMPLES, **HARD}.get(tweet, "")
-    if known and model.tuned and known in model.tuned.labels:
+    if known in labels:
         return known
     return next((one.label for one in model.disagreements() if one.text == tweet), "")
 
 
-def ask(model: Model, tweet: str) -> str:
-    """Return the answers of both as HTML. Raises PredictionError without a model or for an empty text."""
-    folder = model.folder
-    if model.state != "ready" or model.tuned is None or folder is None:
-        raise PredictionError(model.message or _why_no_answer(model))
-    tweet = (tweet or "")[:_MOST_CHARACTERS]
+def ask(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load: bool = True) -> str:
+    """Return the answers of those that were chosen as HTML; of nobody: of the base and the loaded model.
+
+    Raises PredictionError without a model or for an empty text, and what loading one raises.
+    """
+    model, tweet = lineup.workbench.model, (tweet or "")[:_MOST_CHARACTERS]
     if not tweet.strip():
         raise PredictionError(text("compare.no_text"))
-    tuned, base = model.tuned, model.base
-    mine = predict(tuned, [tweet], load=load_tuned, source=str(folder))[0]
-    theirs = predict(base, [tweet], load=load_base, source=folder)[0] if base else None
-    return answers(
-        (model.name, tuned.labels, mine),
-        (base.name_or_path, base.labels, theirs) if base and theirs else None,
-        no_base=model.base_message,
-        tweet=tweet,
-        truth=truth_of(model, tweet),
-    )
+    contenders = lineup.of(chosen, may_load=may_load)
+    sides = [
+        Side(each.title, each.how, each.name, each.labels, each.predict([tweet])[0]) for each in contenders
+    ]
+    without = BASE in (chosen or (BASE,)) and all(each.key != BASE for each in contenders)
+    left_out = [(lineup.title(BASE), model.base_message)] if without else []
+    labels = {label for each in contenders for label in each.labels}
+    return answers(sides, left_out=left_out, tweet=tweet, truth=truth_of(model, tweet, labels))
 
 
-def explain(model: Model, tweet: str) -> str:
+def explain(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load: bool = True) -> str:
     """Return which words moved each answer, as HTML; "" where there is nothing to say."""
-    tweet, folder = (tweet or "")[:_MOST_CHARACTERS], model.folder
-    if model.tuned is None or folder is None or len(tweet.split()) < 2:
+    tweet = (tweet or "")[:_MOST_CHARACTERS]
+    if len(tweet.split()) < 2:
         return ""
-    tuned, base, found = model.tuned, model.base, []
-    if base:
-        told = leave_one_out(
-            lambda texts: predict(base, texts, load=load_base, source=folder), tweet, base.labels
-        )
-        found.append(("base", told.label, told.pieces))
-    told = leave_one_out(
-        lambda texts: predict(tuned, texts, load=load_tuned, source=str(folder)), tweet, tuned.labels
-    )
-    return heat([*found, ("tuned", told.label, told.pieces)])
-
-
-def _why_no_answer(model: Model) -> str:
-    return text("compare.model_slow", name=model.name) if model.slow else text(f"compare.model_{model.state}")
+    found = []
+    for each in lineup.of(chosen, may_load=may_load):
+        told = leave_one_out(each.predict, tweet, each.labels)
+        found.append((each.title, told.label, told.pieces))
+    return heat(found)
 
 
 def draw(model: Model, only: str, most: int, search: str = "") -> tuple[str, str]:
@@ -108,9 +101,9 @@ def draw(model: Model, only: str, most: int, search: str = "") -> tuple[str, str
     if model.state in ("none", "failed"):
         message = model.message or text("compare.model_none")
         step = button(text("compare.to_train"), action="tab", value="train", css="go")
-        return page(empty(message, text("compare.no_model_next")) + f'<div class="tt-row">{step}</div>'), ""
+        return page(empty(message, text("compare.no_model_next")) + step, "tt-stack tt-start"), ""
     if model.state == "loading" or model.tuned is None:
-        return page(empty(_why_no_answer(model), text("compare.loading_next"))), ""
+        return page(empty(why_no_answer(model), text("compare.loading_next"))), ""
     evaluation = model.evaluation()
     labels = evaluation.labels if evaluation and evaluation.labels else model.tuned.labels
     rows = disagreements(model.disagreements(), labels, only=only, most=most, search=search)
@@ -125,49 +118,24 @@ def address_of(request: gr.Request | None) -> str:
     return str(url).rstrip("/") or "http://localhost:7860"
 
 
-def build_compare(workbench: Workbench) -> CompareTab:
+def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> CompareTab:
     """Draw the tab inside the current Blocks."""
+    lineup = lineup or Lineup(workbench)
     with gr.Column(elem_classes="tt-panel"):
-        with gr.Row(equal_height=True, elem_classes="tt-ask"):
-            tweet = gr.Textbox(
-                "",
-                label=I18N("compare.tweet"),
-                info=I18N("compare.keys"),
-                placeholder=I18N("compare.placeholder"),
-                lines=2,
-                max_lines=6,
-                scale=8,
-                min_width=240,
-                elem_id="tweet",
-                submit_btn=False,
-            )
-            go = gr.Button(I18N("compare.go"), variant="primary", scale=1, min_width=120, elem_id="compare")
-        with gr.Column(elem_id="try-these"):  # its place is kept while they are on their way
-            examples = [
-                gr.Dataset(
-                    components=[tweet],
-                    samples=[[example] for example in samples],
-                    label=I18N(f"compare.{name}"),
-                    layout="gallery",
-                    show_label=True,
-                    type="values",
-                    elem_id=name,
-                    elem_classes="tt-examples",
-                )
-                for name, samples in (("examples", EXAMPLES), ("hard", HARD))
-            ]
-        result = html(skeleton(), elem_id="answers", actions=True)
-        moved = html(elem_id="heat")
-        build_many(workbench)
+        asked = _Question(lineup)
+        build_many(lineup, asked.models)
     scores = html(elem_id="scoreboard", actions=True)
+    ladder = html(elem_id="ladder")
     with gr.Column(visible=False) as section:
         only, search = _filter()
         rows = html(elem_id="disagreements", actions=True)
         more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
     code = html(elem_id="code")
-    _wire_question(workbench, tweet, [result, moved], go=go, examples=examples, sources=[rows, result])
+    asked.wire(sources=[rows, asked.result])
 
-    def refresh(only: str, most: int, search: str, request: gr.Request) -> tuple[object, ...]:
+    def refresh(
+        only: str, most: int, search: str, chosen: list[str] | None, request: gr.Request
+    ) -> tuple[object, ...]:
         model = workbench.model
         drawn = draw(model, only, most, search)
         known = model.disagreements() if drawn[1] else []
@@ -177,26 +145,43 @@ def build_compare(workbench: Workbench) -> CompareTab:
         ]
         rest = len(found_among(known, only, search)) > most
         told = in_code(address_of(request), next(iter(EXAMPLES))) if model.state == "ready" else ""
+        wanted = lineup.standard(chosen or [])
+        who: dict[str, Any] = {} if wanted == chosen else {"value": wanted}
         return (
             *drawn,
             gr.Column(visible=bool(drawn[1])),
             gr.update(choices=counted),
             gr.update(visible=rest),
             told,
+            gr.update(choices=lineup.choices(), **who),
+            ladder_card(newest_ladder()),
         )
 
-    def arrive(tweet: str) -> tuple[object, ...]:
+    def first(
+        only: str, most: int, search: str, chosen: list[str] | None, request: gr.Request
+    ) -> tuple[object, ...]:
+        """Draw the tab as the page opens, with those whom the address names."""
+        named = [key for key in request.query_params.get("models", "").split(",") if key]
+        found = refresh(only, most, search, chosen, request)
+        return (
+            (*found[:-2], gr.update(choices=lineup.choices(), value=named[:MOST]), found[-1])
+            if named
+            else found
+        )
+
+    def arrive(tweet: str, chosen: list[str] | None) -> tuple[object, ...]:
         """Answer the text that the visitor brought along, or else the first example."""
         if workbench.model.state != "ready":
             return gr.skip(), gr.skip(), gr.skip()
         tweet = tweet.strip() or next(iter(EXAMPLES))
         try:
-            return tweet, ask(workbench.model, tweet), ""
-        except PredictionError:
+            chosen = chosen if chosen and lineup.is_there(chosen) else []
+            return tweet, ask(lineup, tweet, chosen), ""
+        except TweetTuneError:
             return gr.skip(), gr.skip(), gr.skip()
 
-    inputs: list[gr.Component] = [only, most, search]
-    outputs = [scores, rows, section, only, more, code]
+    inputs: list[gr.Component] = [only, most, search, asked.models]
+    outputs = [scores, rows, section, only, more, code, asked.models, ladder]
     only.input(refresh, inputs, outputs, api_name="scoreboard", show_progress="hidden", queue=False)
     search.change(refresh, inputs, outputs, **_QUIET)
     more.click(lambda most: most + _STEP, most, most, **_QUIET).then(refresh, inputs, outputs, **_QUIET)
@@ -207,7 +192,7 @@ def build_compare(workbench: Workbench) -> CompareTab:
     scores.select(filter_by, None, only, **_QUIET).then(refresh, inputs, outputs, **_QUIET).then(
         None, None, None, js=into_view("disagreements")
     )
-    return CompareTab(refresh, inputs, outputs, arrive, tweet, [result, moved])
+    return CompareTab(refresh, first, inputs, outputs, arrive, [asked.tweet, asked.models], asked.drawn)
 
 
 def _filter() -> tuple[gr.Radio, gr.Textbox]:
@@ -236,56 +221,121 @@ def _filter() -> tuple[gr.Radio, gr.Textbox]:
     return only, search
 
 
-def _wire_question(
-    workbench: Workbench,
-    tweet: gr.Textbox,
-    drawn: list[gr.Component],
-    *,
-    go: gr.Button,
-    examples: list[gr.Dataset],
-    sources: list[gr.HTML],
-) -> None:
-    """Ask both models when the button, an example, a row of the disagreements or a variation is pressed."""
+class _Question:
+    """Asks those that were chosen, and draws what they say."""
 
-    def compare(tweet: str) -> str:
-        with as_gradio_error():
-            return ask(workbench.model, tweet)
-
-    def pick(sample: list[str]) -> tuple[str, str]:
-        return sample[0], compare(sample[0])
-
-    def pick_row(event: gr.EventData) -> tuple[str, str]:
-        return event.value, compare(event.value)
-
-    def what_moved(tweet: str) -> str:
-        with as_gradio_error():
-            return explain(workbench.model, tweet)
-
-    shared: dict[str, Any] = {
-        "concurrency_id": "classify",
-        "concurrency_limit": 2,
-        "show_progress": "minimal",
-    }
-    result, moved = drawn
-    picked: dict[str, Any] = {"api_visibility": "private", **shared}
-    asked = [
-        gr.on([go.click, tweet.submit], compare, tweet, result, api_name="compare", **shared),
-        *(each.click(pick, each, [tweet, result], **picked) for each in examples),
-        *(each.select(pick_row, None, [tweet, result], **picked) for each in sources),
-    ]
-    for event in asked:
-        event.success(
-            what_moved,
-            tweet,
-            moved,
-            js=_ASKED_JS,
-            api_visibility="private",
-            show_progress="hidden",
-            concurrency_id="explain",
-            concurrency_limit=1,
+    def __init__(self, lineup: Lineup) -> None:
+        """Draw the question and the place of the answers inside the current Blocks."""
+        self.lineup = lineup
+        planned = [BASE, TUNED] if lineup.workbench.model.source else []
+        with gr.Column(elem_id="question"), gr.Row(equal_height=True, elem_classes="tt-ask"):
+            self.tweet = gr.Textbox(
+                "",
+                label=I18N("compare.tweet"),
+                info=I18N("compare.keys"),
+                placeholder=I18N("compare.placeholder"),
+                lines=2,
+                max_lines=6,
+                scale=8,
+                min_width=240,
+                elem_id="tweet",
+                submit_btn=False,
+            )
+            self.go = gr.Button(
+                I18N("compare.go"), variant="primary", scale=1, min_width=120, elem_id="compare"
+            )
+        self.models = gr.Dropdown(
+            [(I18N(f"compare.{key}"), key) for key in planned],
+            value=planned,
+            multiselect=True,
+            allow_custom_value=True,  # a model of the Hub
+            max_choices=MOST,
+            label=I18N("compare.models"),
+            info=I18N("compare.models_help"),
+            elem_id="models",
         )
-        event.failure(lambda: (skeleton(), ""), None, drawn, **_QUIET)
+        with gr.Column(elem_id="try-these"):  # its place is kept while they are on their way
+            self.examples = [
+                gr.Dataset(
+                    components=[self.tweet],
+                    samples=[[example] for example in samples],
+                    label=I18N(f"compare.{name}"),
+                    layout="gallery",
+                    show_label=True,
+                    type="values",
+                    elem_id=name,
+                    elem_classes="tt-examples",
+                )
+                for name, samples in (("examples", EXAMPLES), ("hard", HARD))
+            ]
+        self.result = html(skeleton(), elem_id="answers", actions=True)
+        self.moved = html(elem_id="heat")
+        self.drawn: list[gr.Component] = [self.result, self.moved]
+
+    def _asked(
+        self, tweet: str, chosen: list[str] | None, request: gr.Request, profile: gr.OAuthProfile | None
+    ) -> Iterator[str]:
+        chosen = chosen or []
+        may = may_train(self.lineup.workbench.settings, visitor_of(request, profile))
+        with as_gradio_error():
+            if tweet.strip() and not self.lineup.is_there(chosen):
+                yield busy(text("compare.loading_models"))
+            yield ask(self.lineup, tweet, chosen, may_load=may)
+
+    def wire(self, *, sources: list[gr.HTML]) -> None:
+        """Ask when the button, an example, a row of the disagreements or a variation is pressed."""
+
+        def compare(
+            tweet: str, models: list[str] | None, request: gr.Request, profile: gr.OAuthProfile | None
+        ) -> Iterator[str]:
+            yield from self._asked(tweet, models, request, profile)
+
+        def pick(
+            sample: list[str], models: list[str] | None, request: gr.Request, profile: gr.OAuthProfile | None
+        ) -> Iterator[tuple[str, str]]:
+            for drawn in self._asked(sample[0], models, request, profile):
+                yield sample[0], drawn
+
+        def pick_row(
+            models: list[str] | None,
+            request: gr.Request,
+            profile: gr.OAuthProfile | None,
+            event: gr.EventData,
+        ) -> Iterator[tuple[str, str]]:
+            for drawn in self._asked(event.value, models, request, profile):
+                yield event.value, drawn
+
+        def what_moved(tweet: str, models: list[str] | None) -> str:
+            with as_gradio_error():
+                return explain(self.lineup, tweet, models or [], may_load=False)
+
+        shared: dict[str, Any] = {
+            "concurrency_id": "classify",
+            "concurrency_limit": 2,
+            "show_progress": "minimal",
+        }
+        tweet, models, result = self.tweet, self.models, self.result
+        picked: dict[str, Any] = {"api_visibility": "private", **shared}
+        asked = [
+            gr.on(
+                [self.go.click, tweet.submit], compare, [tweet, models], result, api_name="compare", **shared
+            ),
+            *(each.click(pick, [each, models], [tweet, result], **picked) for each in self.examples),
+            *(each.select(pick_row, models, [tweet, result], **picked) for each in sources),
+        ]
+        for event in asked:
+            event.success(
+                what_moved,
+                [tweet, models],
+                self.moved,
+                js=_ASKED_JS,
+                api_visibility="private",
+                show_progress="hidden",
+                concurrency_id="explain",
+                concurrency_limit=1,
+            )
+            event.failure(lambda: (skeleton(), ""), None, self.drawn, **_QUIET)
 
 
-_ASKED_JS = "(text) => { window.ttAsked?.(); return [text]; }"
-"""Notes the text in the address and brings it into view: see ui/theme.py."""
+_ASKED_JS = "(text, models) => { window.ttAsked?.(models); return [text, models]; }"
+"""Notes text and models in the address and brings the text into view: see ui/page.js."""

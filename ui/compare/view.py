@@ -5,7 +5,9 @@ Draws predictions and an `Evaluation`.
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from inference.baselines import rests_on
 from inference.classifier import Prediction
 from training.evaluate.scores import (
     BASE,
@@ -30,16 +32,30 @@ _CHECK, _DASH = "M5.2 9.4l2.500 2.500 5-5.500", "M5.500 9h7"
 _VARIED_MOST = 500  # characters of a tweet that is proposed with a change
 _SURE = 0.9
 
-Side = tuple[str, Sequence[str], Prediction]
-"""One model's answer: its name, its labels, its prediction."""
+
+@dataclass(frozen=True)
+class Side:
+    """One model's answer: what it is called on the page, what it is, its own name, its labels."""
+
+    title: str
+    how: str
+    name: str
+    labels: Sequence[str]
+    prediction: Prediction
 
 
-def answers(tuned: Side, base: Side | None, *, no_base: str = "", tweet: str = "", truth: str = "") -> str:
-    """Draw the answers of base and fine-tuned to a tweet, whose true label may be known."""
-    left = _answer("base", base, truth) if base else _no_base(no_base)
-    cut = note(text("compare.truncated"), "warn") if tuned[2].truncated else ""
-    two = f'<div class="tt-two">{left}{_answer("tuned", tuned, truth)}</div>'
-    return page(f"{_in_a_sentence(tuned, base, truth)}{two}{cut}{_variations(tweet)}", "tt-stack")
+def answers(
+    sides: Sequence[Side], *, left_out: Sequence[tuple[str, str]] = (), tweet: str = "", truth: str = ""
+) -> str:
+    """Draw the answers to a tweet, whose true label may be known.
+
+    `left_out`: the (title, why) of those that can't answer.
+    """
+    cards = [_no_answer(*each) for each in left_out] + [_answer(side, truth) for side in sides]
+    cut = note(text("compare.truncated"), "warn") if any(side.prediction.truncated for side in sides) else ""
+    drawn = f'<div class="tt-{"two" if len(cards) < 3 else "many"}">{"".join(cards)}</div>'
+    told = f"{_in_a_sentence(sides, truth)}{_other_labels(sides)}"
+    return page(f"{told}{drawn}{cut}{_variations(tweet)}", "tt-stack")
 
 
 def skeleton() -> str:
@@ -51,45 +67,75 @@ def skeleton() -> str:
     return page(f'<div class="tt-two" aria-hidden="true">{cards}</div>', "tt-stack")
 
 
-def _in_a_sentence(tuned: Side, base: Side | None, truth: str) -> str:
-    mine = text.label(tuned[2].label)
-    theirs = text.label(base[2].label) if base else ""
-    key = "alone" if base is None else "agree" if base[2].label == tuned[2].label else "differ"
-    told = text(f"compare.{key}", tuned=mine, base=theirs)
+def _in_a_sentence(sides: Sequence[Side], truth: str) -> str:
+    said_ = [text.label(side.prediction.label) for side in sides]
+    if len(sides) == 1:
+        told = text("compare.alone", name=sides[0].title, label=said_[0])
+    elif len({side.prediction.label.casefold() for side in sides}) == 1:
+        told = text("compare.agree" if len(sides) == 2 else "compare.agree_all", label=said_[0])
+    else:
+        who = ", ".join(
+            text("compare.says", name=side.title, label=label)
+            for side, label in zip(sides, said_, strict=True)
+        )
+        told = text("compare.differ", who=who)
     known = ""
     if truth:
-        place = tuned[1].index(truth) if truth in tuned[1] else 0
+        place = next((side.labels.index(truth) for side in sides if truth in side.labels), 0)
         known = f'<span class="muted small">{esc(text("compare.true"))}</span> {label_chip(truth, place)}'
     return f'<div class="tt-row"><p class="tt-told" role="status">{esc(told)}</p>{known}</div>'
 
 
-def _answer(side: str, answer: Side, truth: str) -> str:
-    name, labels, prediction = answer
-    winner = labels.index(prediction.label)
+def _other_labels(sides: Sequence[Side]) -> str:
+    """Say which labels can't be compared, since not everybody has them."""
+    known = [{label.casefold() for label in side.labels} for side in sides]
+    if not known or all(each == known[0] for each in known):
+        return ""
+    common = set.intersection(*known)
+    told = "; ".join(f"{side.title}: {', '.join(map(text.label, side.labels))}" for side in sides)
+    key = "compare.other_labels" if common else "compare.no_common_labels"
+    return note(text(key, told=told, common=", ".join(map(text.label, sorted(common)))), "warn")
+
+
+def _answer(side: Side, truth: str) -> str:
+    labels, prediction = side.labels, side.prediction
+    winner = list(labels).index(prediction.label)
     rows = [
         (label, index, share, text.percent(share))
         for index, (label, share) in enumerate(zip(labels, prediction.probabilities, strict=True))
     ]
     latency = f"{text.number(prediction.latency_ms)}\u00a0ms" if prediction.latency_ms is not None else ""
     mark = ""
-    if truth:
+    if truth in labels:
         right = truth == prediction.label
         told = esc(text("compare.is_right" if right else "compare.is_wrong"))
         mark = f'<span class="tt-mark {"right" if right else "wrong"}">{"✓" if right else "✗"} {told}</span>'
     return (
         f'<div class="tt-card"><div class="tt-stack"><div class="tt-row">'
-        f"<h2>{esc(text(f'compare.{side}'))}</h2>"
-        f'<span class="muted small grow">{esc(text(f"compare.{side}_how"))}</span>'
+        f"<h2>{esc(side.title)}</h2>"
+        f'<span class="muted small grow">{esc(side.how)}</span>'
         f'<span class="muted small num">{esc(latency)}</span></div>'
         f'<div class="tt-row">{label_chip(prediction.label, winner, css="big")}{mark}</div>'
         f'{bars(rows, winner=winner)}<p class="muted small">'
-        f"{esc(text('compare.answered_by', name=said(name)))}</p></div></div>"
+        f"{esc(text('compare.answered_by', name=said(side.name)))}</p>{_grounds(prediction)}</div></div>"
     )
 
 
-def _no_base(reason: str) -> str:
+def _grounds(prediction: Prediction) -> str:
+    """Draw the labelled tweets that an answer rests on."""
+    found = rests_on(prediction)
+    if not found:
+        return ""
+    lines = "".join(
+        f'<li dir="auto">{esc(one.text)} <span class="interval">{esc(text.label(one.label))}</span></li>'
+        for one in found
+    )
+    return fold(text("compare.rests_on", n=text.number(len(found))), f'<ul class="tt-notes">{lines}</ul>')
+
+
+def _no_answer(title: str, reason: str) -> str:
     return (
-        f'<div class="tt-card"><div class="tt-stack"><h2>{esc(text("compare.base"))}</h2>'
+        f'<div class="tt-card"><div class="tt-stack"><h2>{esc(title)}</h2>'
         f"{note(reason or text('compare.base_loading'), 'warn')}</div></div>"
     )
 
@@ -114,7 +160,7 @@ def _variations(tweet: str) -> str:
 
 
 def heat(sides: Sequence[tuple[str, str, Sequence[tuple[str, float]]]]) -> str:
-    """Draw which words moved each answer: (which side, its label, (piece of the text, its weight) pairs)."""
+    """Draw which words moved each answer: (whose, its label, (piece of the text, its weight) pairs)."""
     lines = ""
     for side, label, pieces in sides:
         most = max([0.05, *(abs(weight) for _, weight in pieces)])
@@ -123,7 +169,7 @@ def heat(sides: Sequence[tuple[str, str, Sequence[tuple[str, float]]]]) -> str:
             f'title="{esc(_signed(weight))}">{esc(piece)}</span>'
             for piece, weight in pieces
         )
-        head = text("compare.heat_of", side=text(f"compare.{side}"), label=text.label(label))
+        head = text("compare.heat_of", side=side, label=text.label(label))
         lines += f'<div class="k muted small">{esc(head)}</div><p class="tt-heat" dir="auto">{marked}</p>'
     how = f'<p class="muted small">{esc(text("compare.heat_how"))}</p>'
     return page(f"<h3>{esc(text('compare.heat'))}</h3>{lines}{how}", "tt-card tt-heat-card") if lines else ""

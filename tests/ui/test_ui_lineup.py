@@ -1,0 +1,153 @@
+"""Who is compared: without any model, with a run and others beside it, and what is asked of whom."""
+
+import dataclasses
+import gzip
+import os
+import shutil
+from urllib.request import Request, urlopen
+
+import pytest
+from gradio_client import Client
+
+from inference.common.errors import PredictionError, RunError
+from inference.common.paths import runs_dir
+from inference.common.store import write_json
+from tests.support.live_app import live_app
+from tests.training.ladder.test_advice import made
+from tests.ui.test_ui_render import Checker
+from training.evaluate.scores import read_evaluation
+from training.ladder.results import RESULTS
+from training.recipes import change, load_recipe
+from training.runs.run import LADDER, create_run_of
+from ui.compare.ladder import ladder_card, newest_ladder
+from ui.compare.lineup import FIRST, UNTRAINED, Lineup
+from ui.compare.tab import ask, explain
+from ui.state import Model, Workbench, run_of
+from ui.translations import speaking
+
+
+@pytest.fixture
+def recipe(tiny_gpt2, tiny_tweets):
+    return change(load_recipe("quick"), {"base": str(tiny_gpt2), "dataset": str(tiny_tweets)})
+
+
+def with_model(trained, run_id="first"):
+    """Return a Workbench whose model is loaded, of a run in this test's home."""
+    shutil.copytree(trained.run.path, runs_dir() / run_id)
+    workbench = Workbench(model=str(runs_dir() / run_id / "artifact"))
+    workbench.use(workbench.model.source)
+    return workbench
+
+
+def test_without_any_model_the_untouched_base_answers_with_and_without_examples(recipe, home):
+    lineup = Lineup(Workbench(), recipe=recipe)
+    assert [key for _, key in lineup.choices()] == list(UNTRAINED)
+    assert lineup.standard([]) == FIRST and not lineup.is_there(FIRST)
+    drawn = ask(lineup, "so happy today", FIRST)
+    Checker(drawn)
+    assert "Base, no example" in drawn and "Base, 4 examples a class" in drawn
+    assert drawn.count('class="tt-label') == 2 and "They " in drawn and lineup.is_there(FIRST)
+    assert explain(lineup, "so happy today", FIRST).count('class="tt-heat"') == 2
+    four = ask(lineup, "so happy today", [*FIRST, "retrieval-words", "bag-of-words"])
+    assert "tt-many" in four and "Rests on 8 labelled tweets" in four and "TF-IDF" in four
+    with pytest.raises(PredictionError, match="No model is loaded yet"):
+        ask(lineup, "so happy today")
+    with pytest.raises(PredictionError, match="There is no text"):
+        ask(lineup, "  ", FIRST)
+
+
+def test_a_loaded_model_is_compared_with_its_base_and_with_others(trained_gpt2, home):
+    workbench = with_model(trained_gpt2)
+    shutil.copytree(trained_gpt2.run.path, runs_dir() / "second")
+    lineup = Lineup(workbench)
+    keys = [key for _, key in lineup.choices()]
+    assert keys == ["base", "tuned", *UNTRAINED, "second"]
+    assert lineup.standard([]) == lineup.standard(FIRST) == ["base", "tuned"]  # nobody has chosen
+    assert lineup.standard(["tuned", "second"]) == ["tuned", "second"]
+    drawn = ask(lineup, "so happy today", ["tuned", "second", "few-shot-4"])
+    assert "They " in drawn and ">second<" in drawn
+    with pytest.raises(RunError, match="There is no run 'nope' here"):
+        lineup.of(["tuned", "nope"])
+    with pytest.raises(PredictionError, match="5 models were chosen, and 4 can be"):
+        lineup.of(["tuned", "base", "second", *FIRST])
+    with pytest.raises(RunError, match="no run '/etc' here"):
+        lineup.of(["/etc"])
+
+
+def test_a_model_of_the_hub_is_loaded_only_for_whoever_may(trained_gpt2, home, monkeypatch):
+    asked = []
+    monkeypatch.setattr("ui.compare.lineup.load_tuned", lambda name: asked.append(name) or found)
+    workbench = with_model(trained_gpt2)
+    found, lineup = workbench.model.tuned, Lineup(workbench)
+    with pytest.raises(PredictionError, match="Only people who may train here"):
+        ask(lineup, "so happy", ["tuned", "owner/name"], may_load=False)
+    assert asked == []
+    assert ">owner/name<" in ask(lineup, "so happy", ["tuned", "owner/name"])
+    ask(lineup, "so sad", ["tuned", "owner/name"], may_load=False)  # it is there now
+    assert asked == ["owner/name"]
+    lineup.of([f"owner/{number}" for number in range(3)])
+    assert not lineup.is_there(["owner/name"])  # three are kept
+
+
+def test_a_base_that_is_missing_is_said_and_the_others_answer(trained_gpt2, home):
+    workbench = with_model(trained_gpt2)
+    workbench.model = dataclasses.replace(workbench.model, base=None, base_message="No wheel.")
+    lineup = Lineup(workbench)
+    assert "No wheel." in ask(lineup, "so happy") and "No wheel." in ask(
+        lineup, "so happy", ["base", "tuned"]
+    )
+    assert "No wheel." not in ask(lineup, "so happy", ["tuned"])
+    assert run_of(workbench.model.source).id == "first"
+
+
+def test_the_newest_finished_ladder_is_drawn_with_its_sentence_and_the_advice(home):
+    assert newest_ladder() is None and ladder_card(None) == ""
+    run = create_run_of(LADDER, {}, name="tweets")
+    write_json(run.path / RESULTS, made().to_json())
+    assert newest_ladder() is None  # not finished
+    write_json(run.path / "status.json", {"state": "finished"})
+    drawn = ladder_card(newest_ladder())
+    Checker(drawn)
+    assert "Every way on the same" in drawn and "Fine-tune, retrieve, or both?" in drawn
+    assert "10,000 posts a day" in drawn and "better" in drawn
+    with speaking("pt-BR"):
+        told = ladder_card(newest_ladder())
+    assert "10.000 posts por dia" in told and "Always" not in told
+    (run.path / RESULTS).write_text("{")
+    assert newest_ladder() is None  # torn
+
+
+def test_open_pages_read_the_records_of_a_model_once_until_they_change(trained_gpt2, home, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "ui.state.read_evaluation", lambda folder: read.append(folder) or read_evaluation(folder)
+    )
+    shutil.copytree(trained_gpt2.artifact, home / "artifact")
+    model = Model(state="ready", source=str(home / "artifact"))
+    first = [model.evaluation() for _ in range(3)]
+    assert len(read) == 1 and first[0] is first[2] and first[0].n
+    os.utime(home / "artifact" / "evaluation.json", ns=(1, 1))
+    assert model.evaluation() == first[0] and len(read) == 2
+    assert model.provenance() is model.provenance()
+    (home / "artifact" / "evaluation.json").write_text("{")
+    assert model.evaluation() is None
+
+
+def test_the_app_asks_those_that_are_named_and_its_page_is_light_and_says_what_it_is(trained_gpt2, home):
+    with live_app(trained_gpt2.artifact) as app:
+        with urlopen(Request(app.url, headers={"Accept-Encoding": "gzip"}), timeout=30) as answer:
+            packed = answer.read()
+        assert len(packed) < 60_000
+        page = gzip.decompress(packed).decode()
+        assert page.count('content="TweetTune"') >= 2 and "Click to try out the app" not in page
+        assert "A small language model, before and after" in page.partition("</head>")[0]
+        assert "header-image.jpg" not in page and 'content="Gradio"' not in page
+        client = Client(app.url, verbose=False)
+        try:
+            assert ">Fine-tuned<" in client.predict("so happy", api_name="/compare")
+            named = client.predict("so happy", ["tuned", "bag-of-words"], api_name="/compare")
+            assert "Bag of words" in named and ">Base<" not in named
+            many = client.predict("so\nbad", None, False, ["tuned", "base"], api_name="/compare_many")
+            assert "2 tweets" in many[0]
+        finally:
+            client.close()

@@ -1,0 +1,212 @@
+"""Who is compared: the loaded model, its base, other runs, a model of the Hub, and what needs no training.
+
+    lineup = Lineup(workbench)
+    lineup.of(["few-shot-4", "tuned"])            # -> [Contender("few-shot-4", …), Contender("tuned", …)]
+    lineup.of([])                                 # the base and the loaded model
+
+What needs no training are rungs of the ladder, on the data and the base of the loaded model's run; without a
+model, on those of the recipe `quick`, so that there is something to try before the first training. They and
+other models are loaded when somebody first asks for them, and kept.
+"""
+
+import re
+import shutil
+import tempfile
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.baselines import Predictor
+from inference.classifier import Classifier, Prediction
+from inference.common.errors import PredictionError, RunError
+from training.recipes import Recipe, load_recipe
+from training.runs.run import list_runs
+from ui.gpu import predict
+from ui.state import ONE_LOAD, Model, Workbench, known_run, load_base, load_tuned
+from ui.translations import text
+
+if TYPE_CHECKING:
+    from training.ladder.rungs import Materials
+
+BASE, TUNED = "base", "tuned"
+UNTRAINED = ("zero-shot-batch", "few-shot-4", "few-shot-8", "retrieval-words", "bag-of-words")
+"""The rungs of the ladder that answer without training a network, in its order."""
+FIRST = ["zero-shot-batch", "few-shot-4"]
+"""What is compared where no model is loaded."""
+MOST = 4
+_KEPT = 3  # models beside the loaded one and its base
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One that is compared."""
+
+    key: str
+    title: str
+    """What it is called on the page."""
+    how: str
+    """What it is, in some words."""
+    name: str
+    """Of the model that answers."""
+    labels: tuple[str, ...]
+    predict: Callable[[Sequence[str]], Sequence[Prediction]]
+
+
+class Lineup:
+    """Finds and keeps what is compared. Thread-safe."""
+
+    def __init__(self, workbench: Workbench, *, recipe: Recipe | None = None) -> None:
+        """`recipe`: whose base and data the rungs take where no run of this machine is loaded."""
+        self.workbench = workbench
+        self._recipe = recipe or load_recipe("quick")
+        self._lock = threading.Lock()  # one load at a time; rungs share a network and its cached states
+        self._others: OrderedDict[str, Classifier] = OrderedDict()
+        self._rungs: dict[str, Predictor] = {}
+        self._materials: tuple[Recipe, Materials] | None = None
+        self._clean_up: Callable[[], object] = lambda: None
+
+    def choices(self) -> list[tuple[str, str]]:
+        """Return what can be chosen, as (what it is called, key)."""
+        model = self.workbench.model
+        keys = [BASE, TUNED] if model.state == "ready" else []
+        loaded = model.run.id if model.run else ""
+        runs = [run.id for run in list_runs() if run.status().state == "finished" and run.id != loaded]
+        return [(self.title(key), key) for key in [*keys, *UNTRAINED, *runs]]
+
+    def standard(self, chosen: Sequence[str]) -> list[str]:
+        """Return what was chosen of what is there, or what is compared where nobody chose."""
+        ready = self.workbench.model.state in ("ready", "loading")
+        usual, other = ([BASE, TUNED], FIRST) if ready else (FIRST, [BASE, TUNED])
+        kept = [key for key in chosen if ready or key not in other]
+        return kept if kept and kept != other else usual
+
+    def title(self, key: str) -> str:
+        """Return what a contender is called on the page."""
+        if key in (BASE, TUNED):
+            return text(f"compare.{key}")
+        return text(f"rung.{key}") if key in UNTRAINED else key
+
+    def is_there(self, chosen: Sequence[str]) -> bool:
+        """Whether nothing has to be loaded before these can answer."""
+        return all(key in (BASE, TUNED) or key in self._rungs or key in self._others for key in chosen)
+
+    def of(self, chosen: Sequence[str], *, may_load: bool = True) -> list[Contender]:
+        """Return the contenders, without a base that is not there. Raises PredictionError or TweetTuneError.
+
+        `may_load`: whether this visitor may have a model of the Hub loaded.
+        """
+        keys = list(dict.fromkeys(chosen)) or [BASE, TUNED]
+        if len(keys) > MOST:
+            raise PredictionError(text("compare.too_many", n=text.number(len(keys)), most=text.number(MOST)))
+        found = [self._of(key, may_load=may_load) for key in keys]
+        return [each for each in found if each]
+
+    def _of(self, key: str, *, may_load: bool) -> Contender | None:
+        model, title = self.workbench.model, self.title(key)
+        if key in (BASE, TUNED):
+            return _loaded(key, title, model)
+        with self._lock:
+            if key in UNTRAINED:
+                return self._contender(key, title, self._rung(key))
+            return self._contender(key, title, self._other(key, may_load=may_load))
+
+    def _contender(self, key: str, title: str, found: Predictor) -> Contender:
+        how = text(f"rung.{key}_how") if key in UNTRAINED else text("compare.other_how")
+        name = found.name_or_path if isinstance(found, Classifier) else str(getattr(found, "about", key))
+
+        def answer(texts: Sequence[str]) -> Sequence[Prediction]:
+            with self._lock:
+                if isinstance(found, Classifier):
+                    return found.predict(texts, with_latency=True)
+                return found.predict(texts)
+
+        return Contender(key, title, how, name, tuple(found.labels), answer)
+
+    def _other(self, key: str, *, may_load: bool) -> Classifier:
+        """Return the classifier of a finished run, or of a repository."""
+        if key not in self._others:
+            if _HUB_ID.fullmatch(key):
+                if not may_load:
+                    raise PredictionError(text("compare.no_hub"))
+                source = key
+            else:
+                run = known_run(key)
+                if run.status().state != "finished":
+                    raise RunError(
+                        f"The run {key} is not finished, so it has no model yet. Wait, or resume it."
+                    )
+                source = str(run.artifact)
+            self._others[key] = load_tuned(source)
+            while len(self._others) > _KEPT:
+                self._others.popitem(last=False)
+        self._others.move_to_end(key)
+        return self._others[key]
+
+    def _rung(self, key: str) -> Predictor:
+        from training.ladder.order import RUNGS, Step  # noqa: PLC0415
+        from training.ladder.rungs import build  # noqa: PLC0415  (torch takes seconds: not before the first page)
+
+        run = self.workbench.model.run
+        recipe = (run.known_recipe if run else None) or self._recipe
+        if self._materials is None or self._materials[0] != recipe:
+            self._materials, self._rungs = None, {}
+            self._clean_up()
+            folder = Path(tempfile.mkdtemp(prefix="tweettune-rungs-"))
+            self._clean_up = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._materials = recipe, _materials(recipe, folder)
+        materials = self._materials[1]
+        if key not in self._rungs:
+            kind = RUNGS[key]
+            labels = len(materials.splits.train) if kind.labels == "all" else kind.k * len(materials.labels)
+            with ONE_LOAD:
+                self._rungs[key] = build(materials, Step(key, key, labels)).predictor
+        return self._rungs[key]
+
+
+def _loaded(key: str, title: str, model: Model) -> Contender | None:
+    """Return the loaded model, or its base, None for a base that is not there."""
+    tuned, base, folder = model.tuned, model.base, model.folder
+    if model.state != "ready" or tuned is None or folder is None:
+        raise PredictionError(model.message or why_no_answer(model))
+    if key == TUNED:
+        return Contender(
+            key,
+            title,
+            text("compare.tuned_how"),
+            model.name,
+            tuned.labels,
+            lambda texts: predict(tuned, texts, load=load_tuned, source=str(folder)),
+        )
+    if base is None:
+        return None
+    return Contender(
+        key,
+        title,
+        text("compare.base_how"),
+        base.name_or_path,
+        base.labels,
+        lambda texts: predict(base, texts, load=load_base, source=folder),
+    )
+
+
+def why_no_answer(model: Model) -> str:
+    """Say why the loaded model can't answer."""
+    return text("compare.model_slow", name=model.name) if model.slow else text(f"compare.model_{model.state}")
+
+
+def _materials(recipe: Recipe, folder: Path) -> "Materials":
+    """Return what rungs are built from: the recipe's data and base."""
+    from training.data.load import load_splits  # noqa: PLC0415
+    from training.fit.prepare import Silent  # noqa: PLC0415
+    from training.ladder.order import Order  # noqa: PLC0415
+    from training.ladder.rungs import Materials  # noqa: PLC0415
+
+    (folder / "steps").mkdir()
+    found = Materials(Order(), folder, load_splits(recipe.data), Silent())
+    found.recipe = recipe
+    return found
