@@ -12,7 +12,7 @@ text is the pattern, its {places} are the values.
 import re
 import tempfile
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from inference.common.paths import home
@@ -77,8 +77,12 @@ def _without_advice(sentence: str) -> str:
 
 
 def _translated(sentence: str) -> str:
-    if text.language == DEFAULT:
-        return sentence
+    return sentence if text.language == DEFAULT else _translated_to(text.language, sentence)
+
+
+@lru_cache(maxsize=2048)
+def _translated_to(language: str, sentence: str) -> str:
+    """Translate for the visitor, whose language is a part of the key: pages are drawn every second."""
     if whole := _told(sentence):
         return whole
     return " ".join(_told(part) or part for part in re.split(r"(?<=[.!?])\s+(?=[A-Z“])", sentence))
@@ -111,7 +115,9 @@ def _compiled() -> Iterator[tuple[str, re.Pattern[str]]]:
     for key, written in texts(DEFAULT).items():
         if key.startswith("said."):
             pieces = re.split(r"\{(\w+)\}", written)
-            body = "".join(
-                f"(?P<{each}>.+?)" if number % 2 else re.escape(each) for number, each in enumerate(pieces)
-            )
+            body, names = "", set[str]()
+            for number, each in enumerate(pieces):
+                place = f"(?P={each})" if each in names else f"(?P<{each}>.+?)"
+                body += place if number % 2 else re.escape(each)
+                names |= {each} if number % 2 else set()
             yield key, re.compile(body, re.DOTALL)

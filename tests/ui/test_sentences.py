@@ -9,7 +9,7 @@ from inference.common.store import read_jsonl
 from tests.support import REPOSITORY
 from training.runs.run import Run
 from ui.html import empty, note, notes
-from ui.sentences import said
+from ui.sentences import _told, said
 from ui.train.view import read_run, run_panel
 from ui.translations import LANGUAGES, speaking
 
@@ -147,6 +147,47 @@ def test_every_error_of_the_page_is_told_in_the_visitors_language():
             place: one for place, one in samples.items() if said(one) == one and not ENGLISH_STILL.match(one)
         }
     assert left == {}
+
+
+OUT_OF_SIGHT = re.compile(
+    r"/cli/|/cli\.py|/command\.py|/scoring/|/jobs/|/serving/|ladder/|baselines/|audit|forecast|doctor"
+)
+"""What the app neither does nor shows."""
+FOR_PROGRAMMERS = re.compile(
+    r"module |One text was|Item X|the last try|Sentiment needs|it |its |no time|not a post|A token is not|"
+    r"load X|--trials|--space|--label-map|The search space is|"
+    r"There is nothing to score|The probabilities have|The references|Predictions must|The trunk would|X X$|"
+    r"X is X, but|Base: X|X, line X is not|\w+: X$|The run X is at work, so it can't be X"
+)
+
+
+def sentences_of_runs_and_models():
+    """Return a sample of every error and note of inference and training that the app can show."""
+    samples = {}
+    for path in sorted([*REPOSITORY.glob("inference/**/*.py"), *REPOSITORY.glob("training/**/*.py")]):
+        place = str(path.relative_to(REPOSITORY))
+        for node in [] if OUT_OF_SIGHT.search(place) else ast.walk(ast.parse(path.read_text("utf-8"))):
+            call = node.exc if isinstance(node, ast.Raise) else node
+            noted = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "note"
+            if not ((isinstance(node, ast.Raise) or noted) and isinstance(call, ast.Call) and call.args):
+                continue
+            first = call.args[0]
+            parts = first.values if isinstance(first, ast.JoinedStr) else [first]
+            sample = "".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in parts)
+            if " " in sample and not FOR_PROGRAMMERS.match(sample):
+                samples[f"{place}:{node.lineno}"] = sample
+    return samples
+
+
+def test_errors_and_notes_of_runs_and_models_are_told_in_the_visitors_language():
+    samples = sentences_of_runs_and_models()
+    assert len(samples) > 190
+    with speaking("pt-BR"):
+        left = {place: one for place, one in samples.items() if not _told(one)}
+    # A new sentence needs not wait for its translation, but they must not become many.
+    assert len(left) < 0.05 * len(samples), f"keys said.… of ui/texts are missing: {left}"
+    with speaking("en"):
+        assert said("The run demo is damaged. Mend it.") == "The run demo is damaged. Mend it."
 
 
 def test_notes_of_yesterdays_run_are_told_in_the_visitors_language():
