@@ -56,7 +56,9 @@ def nearest(
     nothing = Nearest([None] * len(left), [None] * len(right), complete=True)
     if not any(len(text) > 2 for text in left) or not any(len(text) > 2 for text in right):
         return nothing
-    words = TfidfVectorizer(analyzer="char", ngram_range=(3, 4), lowercase=False, dtype=np.float32)
+    words = TfidfVectorizer(
+        analyzer="char", ngram_range=(3, 4), lowercase=False, sublinear_tf=True, dtype=np.float32
+    )
     both = words.fit_transform(left if itself else [*left, *right])
     order = np.argsort(both.getnnz(axis=0), kind="stable")  # rarest first
     both = sparse.csr_matrix(both[:, order])

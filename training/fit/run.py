@@ -27,8 +27,10 @@ from inference.common.store import JsonObject, read_jsonl, write_json, write_jso
 from inference.export.export import export_onnx
 from inference.live.drift import reference_of, save_reference
 from inference.selective import CoveragePoint, coverage_curve
+from training.audit.audit import audit
 from training.data.add_labels import LabelsReport
 from training.data.load import Splits
+from training.data.report import CleaningCounts
 from training.evaluate.calibration import best_temperature
 from training.evaluate.evaluate import evaluate, rows_read, twin_rows
 from training.evaluate.scores import BAG_OF_WORDS, MAJORITY
@@ -65,6 +67,7 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
         data = load_data(recipe, next(iter(run.events("data")), None))
         _check_unchanged(run, data)
         log.event("data", **data.to_json())
+        _audit(log, data.splits)
         write_jsonl(run.path / VALIDATION, _labelled(data.splits))
     prepared = prepare(recipe, run.path, data=data, report=log)
     with log.phase("train"):
@@ -92,6 +95,15 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
     with log.phase("evaluate"):
         _evaluate(run, log, artifact, base=base, splits=data.splits, temperature=temperature, chosen_on=curve)
     _complete(run, log, artifact, record)
+
+
+def _audit(log: RunLog, splits: Splits) -> None:
+    """Say what is wrong with the rows that are used; what reading them dropped is told already."""
+    told = ("conflicts", *CleaningCounts.__dataclass_fields__)
+    found = [one for one in audit(splits, deep=False).findings if one.kind not in told]
+    for one in found:
+        log.note(one.sentence)
+    log.event("audit", findings={one.kind: one.count for one in found})
 
 
 def _check_unchanged(run: Run, data: TrainingData) -> None:

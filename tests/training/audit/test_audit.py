@@ -1,0 +1,166 @@
+"""The audit finds what was put into the data on purpose, and nothing in clean data."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from tests.support import WORDS, tweets, write_csv
+from training.audit.audit import audit, lengths, load_whole, script_of
+from training.audit.labels import base_features, label_errors
+from training.audit.page import write_flags, write_page
+from training.cli.main import main
+from training.data.add_labels import add_labels
+from training.data.load import load_splits
+from training.model.bases import resolve_base
+from training.model.classifier import load_language_model
+from training.recipes import DataSpec
+
+LONG = "we waited two hours for the train to the coast and nobody told us anything at all"
+TEXTS = [(f"{text} {' '.join(text.split()[::-1])}", label) for text, label in tweets(150)]
+
+
+@pytest.fixture(scope="module")
+def sick(tmp_path_factory):
+    """Return a folder with one of each fault."""
+    folder = tmp_path_factory.mktemp("sick")
+    train = [
+        *TEXTS[:120],
+        (LONG, "neutral"),
+        (LONG + " .", "positive"),  # a near duplicate of another label
+        ("twice the same <b>", "neutral"),
+        ("Twice the same <b>", "negative"),
+        ("twice the SAME <b>", "negative"),  # and a contradiction
+        ("in the test too", "positive"),
+        ("это другой язык", "neutral"),
+        ("🙂🙂🙂", "positive"),
+        ("", "neutral"),
+    ]
+    write_csv(folder / "train.csv", train)
+    write_csv(folder / "dev.csv", TEXTS[120:135])
+    write_csv(folder / "test.csv", [*TEXTS[135:], ("In the TEST too", "positive"), (LONG + " !", "neutral")])
+    return folder
+
+
+def kinds(found):
+    return {one.kind: one.count for one in found.findings}
+
+
+def test_each_fault_is_found_and_counted(sick):
+    found = audit(load_whole(DataSpec(dataset=str(sick))))
+    assert kinds(found) == {
+        "empty": 1,
+        "repeated": 2,
+        "leak_exact": 1,
+        "leak_near": 2,
+        "no_letters": 1,
+        "scripts": 1,
+        "conflicts": 1,
+        "few_test_rows": 3,
+        "near_within": 2,
+        "near_conflicts": 2,
+    }
+    acts = {one.kind: one.act for one in found.findings if one.act}
+    assert acts == {"leak_exact": "leak_gate=exact", "leak_near": "leak_gate=near"}
+    assert found.rows["test"] == 17, "the test split is never cleaned"
+    conflict = next(flag for flag in found.flags if flag.text == "twice the same <b>")
+    assert (conflict.label, conflict.suggested, conflict.split) == ("neutral", "negative", "train")
+    told = " ".join(found.sentences())
+    assert "Rows of train with an exact duplicate in test, where they would leak: 1." in told
+    assert "Act: --set leak_gate=near." in told and "Cyrillic 1" in told
+
+
+def test_what_the_gate_of_a_run_took_out_is_not_found_again(sick):
+    for mode, leaks in (("exact", {"leak_near"}), ("near", set())):
+        found = audit(load_splits(DataSpec(dataset=str(sick), leak_gate=mode)), deep=False)
+        assert {kind for kind in kinds(found) if kind.startswith("leak")} == leaks
+
+
+def test_clean_data_has_no_finding(tmp_path):
+    write_csv(tmp_path / "train.csv", TEXTS[:90])
+    write_csv(tmp_path / "dev.csv", TEXTS[90:105])
+    write_csv(tmp_path / "test.csv", TEXTS[105:])
+    found = audit(load_whole(DataSpec(dataset=str(tmp_path))))
+    assert found.findings == found.flags == () and found.sentences()[1:] == ["Nothing else was found."]
+
+
+def test_uneven_classes(tmp_path):
+    rows = [row for row in TEXTS if row[1] != "positive"] + [r for r in TEXTS if r[1] == "positive"][:12]
+    found = audit(load_whole(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", rows)))))
+    assert {"uneven", "few_test_rows"} <= set(kinds(found))
+
+
+def test_lengths_and_what_is_cut():
+    (found,) = lengths([10] * 98 + [140, 300], max_length=128)
+    assert (found.count, found.act) == (2, "max_length=288") and "longest has 300" in found.sentence
+    assert lengths([10, 128], max_length=128) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("so good", "LATIN"),
+        ("это", "CYRILLIC"),
+        ("好的", "CJK"),
+        ("😀 1!", ""),
+        ("", ""),
+        ("ok это да", "CYRILLIC"),
+    ],
+)
+def test_scripts(text, script):
+    assert script_of(text) == script
+
+
+def test_labels_that_were_turned_are_found_by_features_that_show_the_class():
+    rng = np.random.default_rng(0)
+    labels = [row % 3 for row in range(240)]
+    features = np.eye(3)[labels] * 6 + rng.normal(size=(240, 3))
+    turned = set(range(0, 240, 20))
+    given = [(label + 1) % 3 if row in turned else label for row, label in enumerate(labels)]
+    texts = [f"text number {row}" for row in range(240)]
+    (finding,), flags = label_errors(texts, given, tuple(WORDS), features.astype(np.float32))
+    found = {texts.index(flag.text) for flag in flags}
+    assert finding.count == len(flags) and found <= turned and len(found) >= len(turned) / 2
+    assert all(flag.suggested == list(WORDS)[labels[texts.index(flag.text)]] != flag.label for flag in flags)
+
+
+def test_too_few_texts_for_label_errors_is_said():
+    (finding,), flags = label_errors(["a", "b", "c"], [0, 0, 1], ("x", "y"), np.zeros((3, 2), np.float32))
+    assert not flags and "one text only" in finding.sentence
+
+
+def test_features_come_from_the_untouched_base(tiny_gpt2):
+    lm = load_language_model(resolve_base(str(tiny_gpt2)))
+    texts = ["so good", "the train is late again " * 30, "x"]
+    whole = base_features(lm, texts, tuple(WORDS), max_length=64)
+    assert whole.shape == (3, 32)
+    assert np.allclose(whole[2], base_features(lm, ["x"], tuple(WORDS), max_length=64)[0], atol=1e-5)
+
+
+def test_the_files_hold_every_flag_and_no_markup(sick, tmp_path):
+    found = audit(load_whole(DataSpec(dataset=str(sick))))
+    write_flags(found, tmp_path / "flags.csv")
+    rows = list(csv.DictReader((tmp_path / "flags.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == len(found.flags) and {"text", "label", "suggested", "reason", "split"} == set(rows[0])
+    added = add_labels(DataSpec(dataset=str(sick)), tmp_path / "flags.csv").report
+    assert added.read == len(rows), "the queue is a file of labels"
+    write_page(found, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "twice the same &lt;b&gt;" in page and "<b>" not in page
+
+
+def test_the_command(sick, tiny_gpt2, tmp_path, capsys):
+    flags = tmp_path / "flags.csv"
+    base = ["--base", str(tiny_gpt2)]
+    assert main(["audit", str(sick), *base, "--json", "--csv", str(flags), "--max-length", "16"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert {"truncated", "leak_near"} <= {one["kind"] for one in record["findings"]}
+    assert len(flags.read_text(encoding="utf-8").splitlines()) > len(record["flags"]) > 0
+    assert main(["audit", str(sick), *base, "--no-labels"]) == 0
+    assert "rows are flagged" in capsys.readouterr().out
+    assert main(["audit", str(sick), *base, "--max-length", "3"]) == 1
+    assert "from 8 on" in capsys.readouterr().err
+    assert main(
+        ["audit", str(sick), *base, "--no-labels", "--html", str(tmp_path / "no" / "where" / "x")]
+    ) in (0, 1)
