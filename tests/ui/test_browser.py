@@ -110,6 +110,23 @@ def test_the_page_hardly_jumps_while_it_loads(opened, url, width):
     assert page.evaluate("window.shift") < 0.1
 
 
+def test_a_link_names_who_answers_and_the_tour_has_five_stops_and_stays_away(opened, url):
+    page = opened(f"{url}/?models=tuned,base")
+    expect(page.locator("#models .token").first).to_contain_text("Fine-tuned")
+    tour = page.locator(".tt-tour")
+    page.get_by_role("button", name="Tour", exact=True).click()
+    for stop in range(1, 6):
+        expect(tour).to_contain_text(f"{stop} of 5")
+        tour.locator("[data-action=tour-next]").click()
+    expect(tour).to_have_count(0)
+    page.reload()
+    expect(page.locator("#answers [role=status]")).to_be_visible()
+    expect(tour).to_have_count(0)
+    page.get_by_role("button", name="Tour", exact=True).click()
+    page.keyboard.press("Escape")
+    expect(tour).to_have_count(0)
+
+
 def test_a_tab_pressed_before_the_server_has_answered_stays_open(opened, url):
     gate = Gate()
     page = opened(url, hold=gate)

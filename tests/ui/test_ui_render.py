@@ -271,10 +271,10 @@ def test_a_run_at_work_shows_percent_phase_time_left_and_cancel():
 @pytest.mark.parametrize(
     ("state", "loaded", "actions"),
     [
-        ("finished", "", ["use", "delete"]),
-        ("cancelled", "", ["resume", "delete"]),
-        ("interrupted", "", ["resume", "delete"]),
-        ("failed", "", ["resume", "delete"]),
+        ("finished", "", ["use", "rename", "delete"]),
+        ("cancelled", "", ["resume", "rename", "delete"]),
+        ("interrupted", "", ["resume", "rename", "delete"]),
+        ("failed", "", ["resume", "rename", "delete"]),
         ("running", "", ["cancel"]),
         ("finished", "20260101-quick", ["tab"]),
     ],
