@@ -27,8 +27,8 @@ by_name = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relat
 FLOORS = {
     "inference": (
         {"common"},
-        {"artifact", "labels", "prompt", "selective", "tables", "trunk"},
-        {"engine"},
+        {"artifact", "labels", "prompt", "tables", "trunk"},
+        {"engine", "selective"},
         {"classifier"},
         {"baselines", "explain", "export", "live", "scoring", "serving"},
         {"cli"},
