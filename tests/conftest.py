@@ -37,11 +37,13 @@ from tests.support import (
     tweets,
     wait_for,
     wait_until_ended,
+    warm,
     write_csv,
 )
 from tests.support.hub_fixtures import hub, large, online  # noqa: F401  (fixtures)
 from training.runs.run import find_run
 
+warm.prepare(Path(_HOME.name))
 hypothesis.settings.register_profile("tests", deadline=None, database=None)
 hypothesis.settings.load_profile("tests")
 # A script's background jobs ignore Ctrl-C and so would all that the tests start from there.
@@ -53,6 +55,13 @@ def home(tmp_path, monkeypatch):
     """Every test has a TWEETTUNE_HOME of its own."""
     monkeypatch.setenv("TWEETTUNE_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def warm_starts():
+    """Let the processes of a file's tests start warm."""
+    with warm.starts():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +149,8 @@ def tiny_base(request) -> Path:
 def trained_gpt2(tmp_path_factory, tiny_gpt2, tiny_tweets) -> Trained:
     """Return a run that the command line has trained from start to end, undisturbed."""
     folder = tmp_path_factory.mktemp("trained") / "gpt2"
-    done = command("training", *train_arguments(tiny_gpt2, tiny_tweets, folder), "--json")
+    with warm.starts():
+        done = command("training", *train_arguments(tiny_gpt2, tiny_tweets, folder), "--json")
     assert done.returncode == 0, done.stderr
     return Trained(find_run(folder), tiny_gpt2, tiny_tweets, done.stdout, done.stderr)
 
@@ -150,9 +160,10 @@ def trained_llama(tmp_path_factory, tiny_llama, tiny_tweets) -> Trained:
     """Return a finished run whose command line was killed as soon as the run was at work."""
     folder = tmp_path_factory.mktemp("trained") / "llama"
     arguments = [str(word) for word in train_arguments(tiny_llama, tiny_tweets, folder)]
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "training", *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
-    )
+    with warm.starts():
+        parent = subprocess.Popen(
+            [sys.executable, "-m", "training", *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+        )
     wait_for(lambda: (folder / "recipe.toml").exists() and find_run(folder).status().pid)
     parent.send_signal(signal.SIGKILL)
     _, said = parent.communicate()

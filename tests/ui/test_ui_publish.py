@@ -21,6 +21,8 @@ from ui.account import NotSignedIn, Visitor, token_for
 from ui.live.review import Duels
 from ui.pushes import Order, Publications
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 OAUTH = "hf_oauth_" + "s" * 40
 PUSH = ["first", "ada/tweets", False, False, False]
 

@@ -21,6 +21,8 @@ from inference.cli import main
 from tests.support import tweets, wait_for
 from tests.support.serve import command, is_ready, post, read, serving
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 TEXTS = [text for text, _ in tweets(5, seed=11)]
 
 

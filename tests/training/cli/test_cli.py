@@ -17,6 +17,8 @@ from training.evaluate.scores import Evaluation
 from training.recipes import available_recipes, settings
 from training.runs import run as jobs
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 TRAINING_COMMANDS = ["train", "evaluate", "data", "runs", "resume", "cancel"]
 
 

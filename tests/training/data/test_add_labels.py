@@ -17,6 +17,8 @@ from training.data.splits import duplicate_key
 from training.recipes import change, load_recipe
 from training.runs.run import create_run
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):

@@ -18,6 +18,8 @@ from training.runs import process
 from training.runs import run as jobs
 from ui.train.view import read_run
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 TEXTS = ["i love this", "the report is on the table", "worst monday"]
 
 

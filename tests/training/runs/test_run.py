@@ -22,6 +22,8 @@ from training.recipes import change, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import create_run, create_run_of, find_run, list_runs, running
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 SMOKE = load_recipe("smoke")
 
 
