@@ -33,7 +33,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from inference.common.errors import TweetTuneError
 from inference.common.paths import has_bucket
 from inference.serving.hosts import from_another_site
-from training.recipes import Setting
+from training.recipes import Setting, available_recipes
 from ui.html import as_gradio_error, esc, html, page
 from ui.translations import text
 
@@ -74,6 +74,9 @@ class SpaceSettings(BaseModel, frozen=True):
         "",
         "the model at the start: `owner/name` on the Hub, or an artifact's folder; empty: the newest run's",
     )
+    first_run: str = _setting(
+        "", "the recipe, such as `quick`, that is trained at the start where there is no model and no run yet"
+    )
     base: str = _setting(
         "auto",
         "the base that the Train tab proposes: auto or a Hub id, or embedded, which a Space can't install",
@@ -109,6 +112,10 @@ class SpaceSettings(BaseModel, frozen=True):
             found = build(values)
         except ValidationError as error:
             raise SettingsError(_sentence(error)) from None
+        if found.first_run and found.first_run not in (known := available_recipes()):
+            raise SettingsError(
+                f"FIRST_RUN is {found.first_run!r}. Give {', '.join(known)}, or leave it empty."
+            )
         for name in ("base", "dataset"):
             if found.on_space and getattr(found, name) == "embedded":
                 raise SettingsError(

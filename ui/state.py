@@ -24,9 +24,9 @@ from inference.common.errors import RunError, TweetTuneError
 from inference.common.store import JsonObject
 from inference.live.post import Post
 from training.evaluate.scores import Disagreement, Evaluation, read_evaluation
-from training.recipes import DataSpec
-from training.runs.process import start_waiting
-from training.runs.run import Run, find_run, list_runs
+from training.recipes import DataSpec, change, load_recipe
+from training.runs.process import start, start_waiting
+from training.runs.run import ACTIVE, Run, create_run, find_run, list_runs
 from ui.account import SpaceSettings, read_settings
 from ui.pushes import Publications
 
@@ -162,8 +162,21 @@ class Workbench:
     def load_in_background(self) -> None:
         """Load the planned model and its base in a thread; start the runs that waited for their turn."""
         start_waiting(max_minutes=self.settings.max_run_minutes)
+        if self.settings.first_run and not self.model.source and not list_runs(kind=None):
+            threading.Thread(target=self._train_first, name="first-run", daemon=True).start()
         if self.model.source:
             threading.Thread(target=self._load_planned, name="load-model", daemon=True).start()
+
+    def _train_first(self, *, pause_s: float = 2.0) -> None:
+        """Train the owner's first recipe, and load its model unless another one was chosen meanwhile."""
+        asked = {"base": self.settings.base, "dataset": self.settings.dataset}
+        with suppress(TweetTuneError):  # the run's status says why
+            run = create_run(change(load_recipe(self.settings.first_run), asked))
+            start(run, max_minutes=self.settings.max_run_minutes)
+            while run.status().state in ACTIVE:
+                time.sleep(pause_s)
+            if run.status().state == "finished" and not self.model.source:
+                self.use(str(run.artifact))
 
     def _load_planned(self) -> None:
         """Load it; from the Hub, which may be away for a while, until it or another model is there."""

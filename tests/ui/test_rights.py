@@ -40,6 +40,7 @@ def test_without_variables_all_is_open_at_home_and_signed_in_on_a_space():
 def test_every_setting_is_read_from_the_variable_of_its_name():
     given = {
         "MODEL_ID": "ada/tweets",
+        "FIRST_RUN": "quick",
         "BASE": "distilbert/distilgpt2",
         "DATASET": "ada/data",
         "APP_LANGUAGE": "pt-BR",
@@ -53,6 +54,7 @@ def test_every_setting_is_read_from_the_variable_of_its_name():
     found = read_settings(given)
     assert (found.model_id, found.base, found.dataset) == ("ada/tweets", "distilbert/distilgpt2", "ada/data")
     assert found.trainers == {"ada", "bob"}
+    assert found.first_run == "quick"
     assert (found.max_train_rows, found.max_run_minutes, found.max_upload_mb) == (500, 30, 9)
     assert (found.texts_per_s, found.app_language) == (5.0, "pt-BR")
 

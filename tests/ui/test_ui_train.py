@@ -9,9 +9,11 @@ import pytest
 
 from inference.common.errors import DataError, RecipeError, RunError
 from inference.common.store import write_json
+from tests.support import wait_for
 from tests.support.served import recipe_form
 from training.recipes import Recipe, available_recipes, change, load_recipe
 from training.runs.run import create_run, list_runs
+from ui.account import SettingsError, SpaceSettings
 from ui.state import Workbench, known_run, newest_artifact, run_of
 from ui.train import tab as train
 from ui.train.form import ELSEWHERE
@@ -210,3 +212,24 @@ def test_the_columns_of_a_file_are_guessed_by_what_they_hold(tmp_path):
     )
     file.write_text("label,id,text\na,1,so long a text\nb,2,another\n")
     assert train.columns_of(str(file))[1:] == ("text", "label")
+
+
+def test_a_first_run_is_trained_where_there_is_no_model_and_its_model_is_used(home, monkeypatch):
+    used = []
+
+    def trained(run, **_):
+        run.artifact.mkdir()
+        write_json(run.path / "status.json", {"state": "finished"})
+
+    monkeypatch.setattr("ui.state.start", trained)
+    monkeypatch.setattr(Workbench, "use", lambda self, source: used.append(source))
+    bench = Workbench(settings=SpaceSettings(first_run="smoke", base="some/base"))
+    bench.load_in_background()
+    wait_for(lambda: used)
+    (run,) = list_runs()
+    assert used == [str(run.artifact)] and run.recipe.name == "smoke" and run.recipe.base == "some/base"
+    write_json(run.path / "status.json", {"state": "failed"})
+    Workbench(settings=SpaceSettings(first_run="smoke")).load_in_background()
+    assert len(list_runs()) == 1, "it is tried once"
+    with pytest.raises(SettingsError, match=r"FIRST_RUN is 'quik'\. Give "):
+        SpaceSettings(first_run="quik")
