@@ -37,7 +37,7 @@ FLOORS = {
     "training": (
         {"recipes"},
         {"data", "model"},
-        {"audit", "evaluate"},
+        {"evaluate"},
         {"runs"},
         {"publish"},
         {"fit"},
