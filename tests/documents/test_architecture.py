@@ -37,7 +37,7 @@ FLOORS = {
     "training": (
         {"recipes"},
         {"data", "model"},
-        {"evaluate"},
+        {"audit", "evaluate"},
         {"runs"},
         {"publish"},
         {"fit"},
