@@ -265,6 +265,8 @@ def deploy(
                 todo="Subscribe, or give --hardware zero-a10g",
             ) from error
         info = _info(api, space)
+        if not variables.get("MODEL_ID"):  # a new Space is then useful by itself
+            variables = {"FIRST_RUN": "quick"} | variables
     if info is None:
         raise DeployError(f"The Space {space} was created but can't be read. Check the token's rights.")
     if given.private and not info.private:

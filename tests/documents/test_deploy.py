@@ -83,6 +83,16 @@ def test_a_space_is_created_with_one_commit_of_the_allow_list(hub, tmp_path):
     ]
     assert hub.repo(SPACE, kind="space").private
     assert hub.space(SPACE).hardware == "cpu-upgrade"
+    assert hub.space(SPACE).variables == {"FIRST_RUN": "quick"}, "it has no model"
+    hub.space(SPACE).variables.clear()
+    run(hub, "--no-wait")
+    assert not hub.space(SPACE).variables, "an owner who took it away is not asked again"
+
+
+@pytest.mark.parametrize("named", ["MODEL_ID=ada/tweets", "FIRST_RUN="])
+def test_a_new_space_with_a_model_trains_no_first_run(hub, named):
+    run(hub, "--no-wait", "--variable", named)
+    assert hub.space(SPACE).variables.get("FIRST_RUN", "") == ""
 
 
 @pytest.mark.slow

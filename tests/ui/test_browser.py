@@ -57,7 +57,7 @@ def test_a_newcomer_trains_reloads_uses_compares_and_streams(opened, tmp_path, t
         wait_for(lambda: points() > first)
         expect(panel.locator("[role=progressbar]")).to_be_visible()
         expect(panel).to_contain_text("left")
-        expect(page.locator("#start-training")).to_be_disabled()
+        expect(page.locator("#start-training")).to_have_text("Start after the others")
 
         page.reload()
         expect(page.locator("#header .tt-work")).to_contain_text("Training")
