@@ -134,7 +134,7 @@ def errors_of_the_page():
 
 
 ENGLISH_STILL = re.compile(
-    r"^(X is |WHO_MAY_TRAIN|X can't be written|The sign-in of|X is no action|The package)"
+    r"^(X is |WHO_MAY_TRAIN|FIRST_RUN|X can't be written|The sign-in of|X is no action|The package)"
 )
 """What an owner reads in a terminal, a client of the API, or whoever runs the machine."""
 

@@ -85,7 +85,7 @@ def test_a_run_of_an_unknown_kind_fails_in_one_sentence(home):
     run = create_run_of("dance", {}, name="x")
     start(run)
     said = wait_until_ended(run).message
-    assert said == f"{run.id} is of an unknown kind, 'dance' (known: train, ladder, push, push-data)."
+    assert said == f"{run.id} is of an unknown kind, 'dance' (known: train, ladder, tune, push, push-data)."
 
 
 def test_the_files_of_a_run_are_found_from_any_folder(tmp_path, monkeypatch):
@@ -253,7 +253,7 @@ def test_a_finished_run_has_all_its_records(trained):
     ]
     assert run.recipe.base == str(trained.base)
     order = list(dict.fromkeys(event["kind"] for event in run.events()))
-    assert set(order) == {"data", "note", "estimate", "progress", "step", "validation", "result"}
+    assert set(order) == {"data", "audit", "note", "estimate", "progress", "step", "validation", "result"}
     assert [event["step"] for event in run.events("validation")] == list(range(25, 151, 25))
     assert run.events("step")[-1]["total_steps"] == 150
     shares = [event["progress"] for event in run.events("progress")]
