@@ -91,7 +91,7 @@ def _translated_to(language: str, sentence: str) -> str:
 def _told(sentence: str) -> str:
     return next(
         (
-            text(key, **{name: _in_words(value) for name, value in found.groupdict().items()})
+            text(key, **{name: _in_words(name, value) for name, value in found.groupdict().items()})
             for key, pattern in _patterns()
             if (found := pattern.fullmatch(sentence))
         ),
@@ -99,8 +99,12 @@ def _told(sentence: str) -> str:
     )
 
 
-def _in_words(value: str) -> str:
-    """Write a value that is a number with the separators of the visitor's language."""
+def _in_words(name: str, value: str) -> str:
+    """Write a value for the visitor: a number's separators, and what stands at {state} and {states}."""
+    if name.startswith("state"):
+        return ", ".join(
+            text(f"state.{one}") if text.has(f"state.{one}") else one for one in value.split(", ")
+        )
     if not _NUMBER.fullmatch(value):
         return value
     return text.number(float(value.replace(",", "")), len(value.partition(".")[2]))

@@ -182,7 +182,7 @@ def test_at_home_everybody_may_train_within_the_owners_limits_and_his_proposals_
         assert '"some/base"' in config and '"ada/posts"' in config
         assert '"Treinar"' in config and '"Train"' not in config
         with visitor(url) as client:
-            assert "first is finished" in knock(client, "/run_action")
+            assert "O treino first está concluído" in knock(client, "/run_action")
             with pytest.raises(AppError, match=r"pode ter 10 linhas aqui, e foram pedidas 1\.000"):
                 start = [*START[:8], *{**FORM, "n_train": 1000}.values()]
                 client.predict(*start, api_name="/start_training")

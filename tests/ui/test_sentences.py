@@ -210,3 +210,9 @@ def test_a_number_in_a_sentence_has_the_separators_of_the_language(value, told):
     sentence = f"A run may have 10 training rows here, and {value} were asked for."
     with speaking("pt-BR"):
         assert f" {told}." in said(f"{sentence} Set Training rows to 10 or fewer.")
+
+
+def test_a_runs_state_is_told_in_the_language():
+    with speaking("pt-BR"):
+        told = said("The run failed is finished: only a cancelled, failed run can be resumed.")
+    assert told == "O treino failed está concluído: só um cancelado, falhou pode ser retomado."

@@ -120,6 +120,8 @@ def test_the_summary_is_a_sentence_or_one_json_object(trained_gpt2, tmp_path, ca
         "first_problem": "the text is missing",
         "notes": [],
         "truncated": 1,
+        "abstain_below": None,
+        "unsure": 0,
         "rows_from_before": 0,
         "model": str(trained_gpt2.artifact),
         "text_column": "text",

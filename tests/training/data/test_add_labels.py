@@ -186,9 +186,7 @@ def test_train_adds_the_labels_of_a_duel(tmp_path, tiny_gpt2, tiny_tweets):
     )
     assert done.returncode == 0, done.stderr
     assert "12 of the 13 labelled texts of mine.jsonl are added to train" in done.stderr
-    assert (
-        "Left out: 1 (duplicates of a row of validation or test, where they would leak)." in done.stderr
-    )
+    assert "Left out: 1 (duplicates of a row of validation or test, where they would leak)." in done.stderr
     record = json.loads((run / "artifact" / "provenance.json").read_text(encoding="utf-8"))
     assert record["sizes"]["train"] == 72
     assert {key: record["data"]["more_data"][key] for key in ("name", "added", "leaks")} == {

@@ -80,7 +80,9 @@ def test_a_recipe_trained_by_a_job_looks_as_if_it_had_been_trained_here(with_bas
     assert (status.state, status.progress, status.pid) == ("finished", 1.0, None)
     assert json.loads(done.stdout)["systems"] == run.evaluation().to_json()["systems"]
     kinds = {event["kind"] for event in run.events()}
-    assert kinds == {"data", "audit", "note", "estimate", "progress", "step", "validation", "result", "pushed"}
+    assert kinds == {
+        *("data", "audit", "note", "estimate", "progress", "step", "validation", "result", "pushed")
+    }
     numbers = [event["job_seq"] for event in run.events() if "job_seq" in event]
     assert sorted(numbers) == list(range(1, len(numbers) + 1)), "every event once"
     phases = dict.fromkeys(event["phase"] for event in run.events("progress"))
