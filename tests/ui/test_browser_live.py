@@ -251,7 +251,7 @@ def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(open
 def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tmp_path):
     page, other = opened(app.url), opened(app.url)
     tab(page, "Live")
-    stream(page, file_of(tmp_path / "posts.jsonl", count=900), rate=20)
+    stream(page, file_of(tmp_path / "posts.jsonl", count=4000), rate=20)
     tab(other, "Live")
     other.wait_for_timeout(1500)
     expect(other.locator("#live-numbers")).to_contain_text("Nothing is streaming")  # a file is its owner's
