@@ -115,7 +115,8 @@ def test_fifty_hostile_posts_a_second_run_nothing_and_leave_the_page_responsive(
     long_ms, grown_mb = page.evaluate("window.long"), heap_mb(page) - before_mb
     told = f"{len(long_ms)} long tasks of {sum(long_ms):.0f} ms in {lasted_ms:.0f} ms, {grown_mb:+.1f} MB"
     logging.getLogger(__name__).info(told)
-    assert sum(long_ms) < 0.2 * lasted_ms and max(long_ms, default=0) < 500, told
+    # Two redraws a second, of 80 to 150 ms on a slow core: a page that can't keep up is at 100 %.
+    assert sum(long_ms) < 0.4 * lasted_ms and max(long_ms, default=0) < 600, told
     assert grown_mb < 3, told
     now = session.feed.snapshot()
     assert now.rate_in_per_s > 40 and now.dropped == 0 and now.lag.p95_s < 2
