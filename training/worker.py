@@ -25,7 +25,7 @@ from inference.common.store import JsonObject
 from training.runs.log import RunLog, masked
 from training.runs.process import Ending, Stop, wait_for_turn
 from training.runs.records import SPENT, Spent, read_as
-from training.runs.run import LADDER, TRAIN, TUNE, Run, find_run, runner_of
+from training.runs.run import FORECAST, LADDER, TRAIN, TUNE, Run, find_run, runner_of
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,14 @@ def _tune(task: Task) -> None:
 
     _quiet()
     search(task.run, task.log)
+
+
+def _forecast(task: Task) -> None:
+    Stop()  # a cancelled forecast goes on with its next tiny run when it is resumed
+    from training.studies.forecast import forecast  # noqa: PLC0415
+
+    _quiet()
+    forecast(task.run, task.log)
 
 
 def _quiet() -> None:
@@ -211,7 +219,14 @@ class _Steps:
 
 
 Work = Callable[[Task], None]
-WORK: dict[str, Work] = {TRAIN: _train, LADDER: _ladder, TUNE: _tune, "push": _push, "push-data": _push_data}
+WORK: dict[str, Work] = {
+    TRAIN: _train,
+    LADDER: _ladder,
+    TUNE: _tune,
+    FORECAST: _forecast,
+    "push": _push,
+    "push-data": _push_data,
+}
 """What there is to do, by the kind of a run."""
 
 if __name__ == "__main__":

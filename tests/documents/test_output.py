@@ -47,6 +47,7 @@ COMMANDS = {
         "ladder": ["--labels", ODD],
         "advise": [ODD],
         "tune": [f"{ODD}.toml"],
+        "forecast": [f"{ODD}.toml"],
         "push": [str(ARTIFACT), "ada/x", "--dry-run"],
         "push-data": ["{posts}", "ada/x", "--dry-run"],
     },

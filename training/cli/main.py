@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     cli_ladder.add_ladder(_command, _add_data_options, commands)
     cli_ladder.add_advise(_command, commands)
     cli_studies.add_tune(_command, _add_recipe_options, commands)
+    cli_studies.add_forecast(_command, _add_recipe_options, commands)
     cli_publish.add_push(_command, commands)
     cli_publish.add_push_data(_command, commands)
     return top

@@ -1,4 +1,4 @@
-"""The commands that train many times over one preparation: `python -m training tune`.
+"""The commands that train many times over one preparation: `python -m training tune`, and `forecast`.
 
 add_tune(register, recipe_options, commands); WATCH[run.kind](run, given)     # `resume` watches them too
 """
@@ -13,7 +13,8 @@ from inference.common.errors import RunError
 from training.cli.publish import Commands, Register
 from training.recipes import Recipe, change, load_recipe
 from training.runs import process
-from training.runs.run import TUNE, Run, create_run_of, with_whole_paths
+from training.runs.run import FORECAST, TUNE, Run, create_run_of, with_whole_paths
+from training.studies.forecast_order import ForecastOrder, read_forecast
 from training.studies.order import BEST, SearchOrder, read_search, read_space
 
 Options = Callable[[argparse.ArgumentParser], None]
@@ -36,6 +37,25 @@ def add_tune(register: Register, recipe_options: Options, commands: Commands) ->
         metavar="NAME=VALUES",
         help="search this setting, as learning_rate=1e-4..2e-3 or lora_r=4,8,16; repeatable (default: "
         "learning rate, batch size, epochs, label smoothing, LoRA's rank and the noise)",
+    )
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def add_forecast(register: Register, recipe_options: Options, commands: Commands) -> None:
+    """Add `forecast` to the parser."""
+    sub = register(
+        commands,
+        FORECAST,
+        _forecast,
+        "forecast what more labels would give, from tiny runs at rising numbers of them",
+    )
+    recipe_options(sub)
+    sub.add_argument(
+        "--most",
+        type=int,
+        default=0,
+        metavar="N",
+        help="labels of the largest tiny run (default: a tenth of the rows, from 400 to 2,000)",
     )
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
@@ -81,5 +101,31 @@ def watch_tune(run: Run, given: argparse.Namespace) -> int:
     return 0
 
 
-WATCH: Mapping[str, Callable[[Run, argparse.Namespace], int]] = {TUNE: watch_tune}
+def _forecast(given: argparse.Namespace) -> int:
+    recipe = with_whole_paths(recipe_of(given))
+    order = ForecastOrder(recipe=recipe.model_dump(), most=given.most)
+    run = create_run_of(FORECAST, asdict(order), name=recipe.name)
+    process.start(run)
+    return watch_forecast(run, given)
+
+
+def watch_forecast(run: Run, given: argparse.Namespace) -> int:
+    """Follow a forecast to its end, then print it. Raises RunError where the curve allows none."""
+    from training.cli.terminal import follow_to_the_end, print_forecast
+
+    follow_to_the_end(run, quiet=given.json)
+    found = read_forecast(run.path)
+    if found is None:
+        raise RunError(f"{run.path} has no forecast.json. Start the forecast again.")
+    if given.json:
+        print_json({"run": run.id, **found.to_json()})
+    else:
+        print_forecast(found)
+        sys.stderr.write(f"Figures and picture: {run.path}/forecast.json, forecast.png\n")
+    if found.refused:
+        raise RunError(found.sentences()[0])
+    return 0
+
+
+WATCH: Mapping[str, Callable[[Run, argparse.Namespace], int]] = {TUNE: watch_tune, FORECAST: watch_forecast}
 """How a run of each kind is followed."""

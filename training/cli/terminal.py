@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from training.data.add_labels import LabelsReport
     from training.data.preview import Preview  # it imports datasets, which following a run can do without
     from training.ladder.results import Ladder
+    from training.studies.forecast_order import Forecast
     from training.studies.order import Search
 
 
@@ -165,6 +166,18 @@ def _selective(sure: "Selective", name: str) -> str:
         f'For {sure.wanted:.0%} right, {name} says "I don\'t know" below {sure.threshold:.2f}: it answers '
         f"{percent(sure.answered)} % of the rows and is right on {percent(sure.right)} % of these."
     )
+
+
+def print_forecast(found: "Forecast") -> None:
+    """Print the points of a forecast, and what follows from them."""
+    table = Table("labels", "accuracy %", "by seed", title="validation split", title_justify="left")
+    for one in found.points:
+        seeds = " ".join(f"{100 * seed:.1f}" for seed in one.accuracies)
+        table.add_row(f"{one.labels:,}", f"{100 * one.mean:.1f}", seeds)
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console.print(table)
+    for sentence in [] if found.refused else found.sentences():  # a refusal is the command's error
+        console.print(sentence, soft_wrap=True, markup=False)
 
 
 def print_search(found: "Search") -> None:

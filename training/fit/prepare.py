@@ -161,6 +161,8 @@ class Prepared:
     base_head: Tensor
     """The untouched base's calibrated zero-shot head."""
     pace: Pace
+    sizes: Sizes
+    """What a training by `recipe` works on."""
     plan: dict[str, float]
     """Seconds that each phase of a training by `recipe` should take."""
 
@@ -258,6 +260,7 @@ def prepare(
         words=words,
         base_head=_calibrated(untouched, asked, words, trunk, recipe.seed) if head is None else head,
         pace=pace,
+        sizes=sizes,
         plan=plan,
     )
 

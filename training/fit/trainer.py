@@ -217,12 +217,14 @@ def train(
     last: bool = False,
     seed: int | None = None,
     more_callbacks: Sequence[TrainerCallback] = (),
+    looks: int = 0,
 ) -> PreTrainedModel | PeftModel | None:
     """Return a classifier that was trained by a recipe, adapters still on; None when it was stopped midway.
 
     It starts from a copy of the prepared base; `last` spares the memory of that: nothing can be trained from
     the same preparation afterwards. `seed`: of adapters, order, dropout and noise, where it is not the
-    recipe's, which draws the rows. Raises RecipeError for a recipe that needs another preparation.
+    recipe's, which draws the rows. `looks`: at the validation split in all, where they are not the recipe's
+    for each epoch. Raises RecipeError for a recipe that needs another preparation.
     """
     prepared.check(recipe)
     if seed is not None:
@@ -256,6 +258,7 @@ def train(
             report=report,
             stop_asked=stop_asked,
             more_callbacks=more_callbacks,
+            looks=looks,
         )
     return tuned if whole else None
 
@@ -369,16 +372,20 @@ def fit(
     report: Report | None = None,
     stop_asked: Callable[[], bool] = lambda: False,
     more_callbacks: Sequence[TrainerCallback] = (),
+    looks: int = 0,
 ) -> bool:
     """Train, from the last whole checkpoint where there is one. Returns False when it was stopped midway."""
     steps_per_epoch = math.ceil(len(train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
+    steps = steps_per_epoch // recipe.evals_per_epoch
+    if looks:
+        steps = math.ceil(steps_per_epoch * recipe.epochs) // looks
     curves = Curves(report or Silent(), stop_asked)
     callbacks: list[TrainerCallback] = [curves, *more_callbacks]
     if recipe.patience:
         callbacks.append(StopEarly(recipe.patience))
     trainer = TweetTrainer(
         model=model,
-        args=_arguments(recipe, checkpoints, every=max(steps_per_epoch // recipe.evals_per_epoch, 1)),
+        args=_arguments(recipe, checkpoints, every=max(steps, 1)),
         train_dataset=train,
         eval_dataset=validation,
         data_collator=train.collate,

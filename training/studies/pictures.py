@@ -1,11 +1,12 @@
 """The pictures of a search and of a forecast, as PNG.
 
-search_picture(found)
+search_picture(found), forecast_picture(found)
 """
 
 from typing import TYPE_CHECKING
 
 from training.publish.card.pictures import BLUE, GREY, INK, ORANGE, plain_axes, png
+from training.studies.forecast_order import Forecast
 from training.studies.order import Search
 
 if TYPE_CHECKING:
@@ -38,3 +39,35 @@ def search_picture(found: Search) -> bytes:
             bars.set_xlabel("too few trials to tell which setting matters")
 
     return png(draw, width=860, height=340)
+
+
+def forecast_picture(found: Forecast) -> bytes:
+    """Return the tiny runs, the mean curve through them with its interval, and what is forecast."""
+
+    def draw(figure: "Figure") -> None:
+        axes = plain_axes(figure.subplots(), x="training labels", y="validation accuracy, %")
+        axes.set_xscale("log")
+        for one in found.points:
+            scores = [100 * score for score in one.accuracies]
+            axes.plot([one.labels] * len(scores), scores, "o", color=GREY, markersize=3.5)
+            axes.plot([one.labels], [100 * one.mean], "o", color=BLUE, markersize=6)
+        labels = [one.labels for one in found.curve]
+        low, high = ([100 * getattr(one.accuracy, end) for one in found.curve] for end in ("low", "high"))
+        axes.fill_between(labels, low, high, color=ORANGE, alpha=0.2, linewidth=0)
+        axes.plot(labels, [100 * one.accuracy.value for one in found.curve], color=ORANGE, linewidth=1.5)
+        for target in found.targets:
+            value = 100 * target.accuracy.value
+            axes.plot([target.labels], [value], "D", color=ORANGE, markersize=6)
+            axes.annotate(
+                f"{value:.1f} %",
+                (target.labels, value),
+                (-6, 8),
+                textcoords="offset points",
+                ha="right",
+                color=INK,
+            )
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        if found.refused:
+            axes.set_title(f"no forecast: {found.refused}", fontsize=9, color=INK)
+
+    return png(draw, width=760, height=400)

@@ -1,0 +1,173 @@
+"""Forecast what more labels would give: tiny runs at rising numbers of labels, and curves through them.
+
+    forecast(run, log)                       # the work of a run of the kind "forecast"
+    read_forecast(run.path).sentences()      # when it is finished
+
+    runs/<id>/points/LABELS-TURN.npy    which validation rows each tiny run got right; a resumed one keeps it
+              forecast.json, forecast.png
+
+All runs train on one cached trunk, by the same recipe; with few labels they make as many more epochs as give
+them LEAST_STEPS steps, and as many looks at the validation split as the whole training would have. The
+interval is a bootstrap's, over the validation rows and over the runs of each size, with the spread of single
+runs on top. The test split is never read.
+"""
+
+import dataclasses
+import gc
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.common.errors import DataError
+from inference.common.intervals import Interval
+from inference.common.store import write_bytes, write_json
+from training.data.splits import subset
+from training.fit.estimate import phases
+from training.fit.prepare import Prepared, TrainingData, load_data, prepare
+from training.fit.trainer import logits_of, train
+from training.recipes import Recipe, change
+from training.runs.log import RunLog
+from training.runs.run import Run
+from training.studies.forecast_order import (
+    FORECAST_FILE,
+    LEAST_LABELS,
+    LEAST_ROWS,
+    LEAST_VALIDATION,
+    Forecast,
+    ForecastOrder,
+    Point,
+    Target,
+)
+from training.studies.learning_curve import fit_curves, labels_for, misbehaves, predict
+from training.studies.pictures import forecast_picture
+from training.studies.reports import Inner, Preparing
+
+SIZES, TURNS, LEAST_STEPS, RESAMPLES = 6, 3, 60, 200
+
+
+def forecast(run: Run, log: RunLog) -> None:
+    """Take a forecast from its order to its results. Killed at any moment, it can be called again."""
+    order = ForecastOrder.from_json(run.order)
+    wanted = Recipe(**order.recipe)
+    recipe = change(wanted, {"n_train": 0, "seeds": 1})
+    (run.path / "points").mkdir(exist_ok=True)
+    data = load_data(recipe, next(iter(run.events("data")), None))
+    log.event("data", **data.to_json())
+    total, held_out = len(data.splits.train), len(data.splits.validation)
+    if total < LEAST_ROWS or held_out < LEAST_VALIDATION:
+        raise DataError(
+            f"A forecast needs {LEAST_ROWS} training rows and {LEAST_VALIDATION} validation rows or more "
+            f"(found {total:,} and {held_out:,}). Label more first."
+        )
+    most = min(order.most or min(max(total // 10, 400), 2000), total)
+    pool = subset(data.splits.train, min(2 * most, total), seed=recipe.seed, stratified=True)
+    some = TrainingData(dataclasses.replace(data.splits, train=pool), data.added)
+    prepared = prepare(recipe, run.path, data=some, report=Preparing(log))
+    sizes = np.unique(np.geomspace(LEAST_LABELS, most, SIZES).round().astype(int)).tolist()
+    log.plan({"runs": prepared.plan["train"] * TURNS * sum(sizes) / len(pool), "fit": 5.0})
+    with log.phase("runs"):
+        right = _runs(prepared, sizes, run.path, log)
+    with log.phase("fit"):
+        found = _fitted(prepared, wanted, sizes, right, total)
+    write_bytes(run.path / "forecast.png", forecast_picture(found))
+    write_json(run.path / FORECAST_FILE, found.to_json())
+    for left_over in run.path.glob("trunk-*"):
+        left_over.unlink()
+
+
+def _runs(prepared: Prepared, sizes: list[int], folder: Path, log: RunLog) -> NDArray[np.bool_]:
+    """Return which validation rows each run gets right, shape (sizes, turns, rows)."""
+    jobs = [(count, turn) for count in sizes for turn in range(TURNS)]
+    weights = np.cumsum([0, *(count for count, _ in jobs)])
+    numbered = prepared.splits.train.add_column("row", list(range(len(prepared.splits.train))))
+    for place, (count, turn) in enumerate(jobs):
+        file, seed = folder / "points" / f"{count}-{turn}.npy", (prepared.recipe.seed + turn) % 2**32
+        if not file.is_file():
+            rows = list(subset(numbered, count, seed=seed, stratified=True)["row"])
+            partial = file.with_suffix(".partial.npy")
+            np.save(partial, _right(prepared.take(rows), folder / "tiny", Inner(log, place, len(jobs)), seed))
+            partial.rename(file)
+        log.progress(int(weights[place + 1]), int(weights[-1]))
+    found = [[np.load(folder / "points" / f"{n}-{turn}.npy") for turn in range(TURNS)] for n in sizes]
+    return np.array(found)
+
+
+def _right(some: Prepared, place: Path, report: Inner, seed: int) -> NDArray[np.bool_]:
+    shutil.rmtree(place, ignore_errors=True)
+    gc.collect()
+    recipe = some.recipe
+    steps = math.ceil(len(some.train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
+    longer = change(recipe, {"epochs": max(recipe.epochs, LEAST_STEPS / steps)})
+    looks = max(round(recipe.epochs * recipe.evals_per_epoch), 1)
+    model = train(some, longer, checkpoints=place, report=report, seed=seed, looks=looks)
+    assert model is not None, "nobody asks it to stop midway"
+    answers = logits_of(model, some.validation, some.trunk).argmax(1)
+    shutil.rmtree(place, ignore_errors=True)
+    return np.asarray(answers == np.array(some.validation.labels))
+
+
+def _fitted(
+    prepared: Prepared, wanted: Recipe, sizes: list[int], right: NDArray[np.bool_], total: int
+) -> Forecast:
+    """Fit the curves, and say what they say, or why they say nothing."""
+    accuracies = right.mean(2)
+    found = Forecast(
+        recipe=wanted.name,
+        n_validation=right.shape[2],
+        points=tuple(
+            Point(labels=n, accuracies=tuple(map(float, by_turn)))
+            for n, by_turn in zip(sizes, accuracies, strict=True)
+        ),
+    )
+    means, errors, one_run = _noise(accuracies, right.shape[2])
+    fits = fit_curves(sizes, means, errors)
+    if why := misbehaves(sizes, means, errors, fits):
+        return dataclasses.replace(found, refused=why)
+    asked = sorted({total, *([min(wanted.n_train, total)] if wanted.n_train > sizes[-1] else [])})
+    grid = np.unique([*np.geomspace(sizes[0], total, 40).round().astype(int), *asked])
+    random, drawn = np.random.default_rng(wanted.seed), []
+    for _ in range(RESAMPLES):
+        rows = random.integers(right.shape[2], size=right.shape[2])
+        turns = random.integers(TURNS, size=(len(sizes), TURNS))
+        again = np.take_along_axis(right[:, :, rows].mean(2), turns, axis=1).mean(1)
+        if refitted := fit_curves(sizes, again, errors, start=fits):
+            drawn.append(predict(refitted, grid) + random.normal(0, one_run))
+    low, high = np.percentile(np.array(drawn), [2.5, 97.5], axis=0)
+    said = predict(fits, grid)
+    curve = tuple(
+        Target(
+            labels=int(n),
+            accuracy=Interval(float(said[at]), float(min(low[at], said[at])), float(max(high[at], said[at]))),
+            minutes=_minutes(prepared, int(n)),
+        )
+        for at, n in enumerate(grid)
+    )
+    better = labels_for(fits, float(predict(fits, [total])[0]) + 0.01, above=total, most=100 * total)
+    return dataclasses.replace(
+        found,
+        targets=tuple(one for one in curve if one.labels in asked),
+        curve=curve,
+        next_point=better - total if better else None,
+        weights={fit.name: round(fit.weight, 3) for fit in fits},
+    )
+
+
+def _noise(
+    accuracies: NDArray[np.float64], rows: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return each size's mean accuracy, its standard error, and the standard deviation of single runs."""
+    means = accuracies.mean(1)
+    spread = float(accuracies.var(axis=1, ddof=1).mean())
+    shares = np.clip(means, 1 / (rows + 2), 1 - 1 / (rows + 2))
+    return means, np.sqrt(spread / accuracies.shape[1] + shares * (1 - shares) / rows), spread**0.5
+
+
+def _minutes(prepared: Prepared, labels: int) -> float:
+    sizes, here = prepared.sizes, len(prepared.train)
+    more = dataclasses.replace(
+        sizes, train_rows=labels, train_tokens=round(sizes.train_tokens * labels / here)
+    )
+    return round(sum(phases(prepared.pace, prepared.recipe, more).values()) / 60, 2)

@@ -1,0 +1,128 @@
+"""What a forecast is asked to do, and what it found: `python -m training forecast`.
+
+    read_forecast(run.path).sentences()                 # None before it is finished
+
+Importing this loads nothing heavy.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.artifact import read_record
+from inference.common.errors import RunError
+from inference.common.intervals import Interval
+from inference.common.store import JsonObject
+from training.evaluate.scores import read_all
+
+FORECAST_FILE = "forecast.json"
+LEAST_LABELS = 32
+LEAST_ROWS = 4 * LEAST_LABELS
+"""Training rows below which there is no curve to see."""
+LEAST_VALIDATION = 50
+FAR = 10
+"""Times past the largest run from which on a forecast is said to be a guess."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastOrder:
+    """What a forecast is asked to do."""
+
+    recipe: JsonObject
+    most: int = 0
+    """Labels of the largest run; 0: a tenth of the rows, from 400 to 2,000."""
+
+    def __post_init__(self) -> None:
+        if self.most and self.most < LEAST_ROWS:
+            raise RunError(f"--most is {self.most}. Give {LEAST_ROWS} labels or more, or leave it out.")
+
+    @classmethod
+    def from_json(cls, record: JsonObject) -> "ForecastOrder":
+        """Read the order of a run. Raises RunError where it can't be used."""
+        order = next(read_all(cls, [{name: record.get(name) for name in ("recipe", "most")}]), None)
+        if order is None:
+            raise RunError("The order of this forecast, run.json, can't be used. Start a new forecast.")
+        return order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """What runs with so many labels reached on the validation split."""
+
+    labels: int
+    accuracies: tuple[float, ...]
+    """By seed, each with rows of its own."""
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return sum(self.accuracies) / len(self.accuracies)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What is forecast for a number of labels."""
+
+    labels: int
+    accuracy: Interval
+    """With the 95 % interval of the bootstrap, in which one run should lie."""
+    minutes: float
+    """Of a training with them on the machine of the forecast, evaluation included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a forecast found."""
+
+    recipe: str
+    n_validation: int
+    points: tuple[Point, ...]
+    targets: tuple[Target, ...] = ()
+    """The fewest labels first; () where it is refused."""
+    curve: tuple[Target, ...] = ()
+    """The same from the smallest run on, for the picture."""
+    next_point: int | None = None
+    """Labels more than the last target's that one more point of accuracy takes; None where no number does."""
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    """What each curve counts for."""
+    refused: str = ""
+    """Why nothing is forecast."""
+
+    def sentences(self) -> list[str]:
+        """Return what was found, for people."""
+        largest = self.points[-1].labels
+        if self.refused:
+            return [f"Nothing can be forecast: {self.refused}. The largest run had {largest:,} labels."]
+        lines = []
+        for one in self.targets:
+            told = one.accuracy
+            lines.append(
+                f"With {one.labels:,} labels: {100 * told.value:.1f} % on the validation split (95 % "
+                f"interval {100 * told.low:.1f} to {100 * told.high:.1f}), in about "
+                f"{one.minutes:.0f} min on this machine."
+            )
+            if one.labels > FAR * largest:
+                lines.append(
+                    f"That is {one.labels / largest:.0f} times past the largest run ({largest:,} labels): a "
+                    "direction rather than a figure."
+                )
+        last = self.targets[-1].labels
+        lines.append(
+            f"One more point of accuracy would take about {self.next_point:,} labels more than {last:,}."
+            if self.next_point
+            else f"By these curves no number of labels up to {100 * last:,} gives one more point of accuracy."
+        )
+        return lines
+
+    def to_json(self) -> JsonObject:
+        """Return plain dicts, lists and numbers."""
+        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {**record, "sentences": self.sentences()}
+
+
+def read_forecast(folder: Path) -> Forecast | None:
+    """Return what the forecast of a run's folder found, None before it is finished."""
+    record = read_record(folder, FORECAST_FILE)
+    known = {name: value for name, value in (record or {}).items() if name != "sentences"}
+    return next(read_all(Forecast, [known]), None) if record else None
