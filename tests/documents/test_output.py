@@ -46,6 +46,7 @@ COMMANDS = {
         "run": [ODD],
         "ladder": ["--labels", ODD],
         "advise": [ODD],
+        "distil": [ODD, "--depth", "1"],
         "tune": [f"{ODD}.toml"],
         "forecast": [f"{ODD}.toml"],
         "push": [str(ARTIFACT), "ada/x", "--dry-run"],

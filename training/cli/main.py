@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
-from inference.artifact import model_of
+from inference.artifact import model_of, read_record
 from inference.common.command import print_json, run_command
 from inference.common.errors import DataError, RunError
 from inference.common.store import JsonObject
@@ -21,8 +21,8 @@ from training.cli import ladder as cli_ladder
 from training.cli import publish as cli_publish
 from training.cli import studies as cli_studies
 from training.cli.publish import Commands
-from training.cli.studies import recipe_of
-from training.recipes import Recipe, available_recipes, settings
+from training.cli.studies import changes_of, recipe_of
+from training.recipes import RULES, Recipe, available_recipes, change, settings
 from training.runs import process
 from training.runs import run as jobs
 
@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
         _add_train,
+        _add_distil,
         _add_evaluate,
         _add_data,
         _add_runs,
@@ -187,6 +188,69 @@ def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
         }
         print_json(result | ({"pushed": pushed} if pushed else {}))
     return 0
+
+
+def _add_distil(commands: Commands) -> None:
+    sub = _command(
+        commands,
+        "distil",
+        _distil,
+        "teach a finished run's answers to its own first layers: a smaller, faster student",
+    )
+    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+    sub.add_argument("--depth", type=int, required=True, metavar="N", help="layers of the student")
+    sub.add_argument(
+        "--unlabelled",
+        default="",
+        metavar="FILE",
+        help="more texts for the teacher to answer, without labels",
+    )
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
+    )
+    sub.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)"
+    )
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def _distil(given: argparse.Namespace) -> int:
+    run = jobs.create_run(_student(given), run_dir=given.run_dir)
+    process.start(run)
+    return _watch(run, given)
+
+
+def _student(given: argparse.Namespace) -> Recipe:
+    """Return the recipe of a student: the teacher's own, on the teacher's first layers."""
+    teacher = jobs.find_run(given.run)
+    config = read_record(teacher.artifact, "config.json")
+    if config is None:
+        raise RunError(
+            f"The run {teacher.id} is {teacher.status().state}: it has no model to learn from yet."
+        )
+    if next(iter(teacher.events("data")), {}).get("rules") != RULES:
+        raise RunError(
+            f"The rows of {teacher.id} were drawn by earlier rules: a student could learn from its test "
+            "rows. Train it again first."
+        )
+    layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 0)
+    if not 1 <= given.depth < layers:
+        raise RunError(
+            f"--depth is {given.depth}. Give fewer layers than the teacher's {layers}, and 1 or more."
+        )
+    changes = {
+        "name": f"{teacher.recipe.name}-student",
+        "description": f"the first {given.depth} layers of {teacher.id}, taught by it",
+        "base": str(teacher.artifact),
+        "teacher": str(teacher.artifact),
+        "unlabelled": given.unlabelled,
+        "depth": given.depth,
+        "trunk_layers": str(given.depth // 2),
+        "onnx": True,
+    }
+    if not given.depth // 2:
+        changes["state_noise"] = 0.0
+    return change(change(teacher.recipe, changes), changes_of(given.set))
 
 
 def _add_evaluate(commands: Commands) -> None:

@@ -5,7 +5,7 @@ add_tune(register, recipe_options, commands); WATCH[run.kind](run, given)     # 
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from inference.common.command import print_json
@@ -60,14 +60,20 @@ def add_forecast(register: Register, recipe_options: Options, commands: Commands
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
-def recipe_of(given: argparse.Namespace) -> Recipe:
-    """Return the recipe that a command is given, with its changes. Raises RecipeError."""
+def changes_of(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the settings that are given as KEY=VALUE. Raises RunError for one without =."""
     changes = {}
-    for pair in given.set:
+    for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise RunError(f"--set {pair} has no =. Write --set KEY=VALUE, such as --set epochs=4.")
         changes[key.strip()] = value.strip()
+    return changes
+
+
+def recipe_of(given: argparse.Namespace) -> Recipe:
+    """Return the recipe that a command is given, with its changes. Raises RecipeError."""
+    changes = changes_of(given.set)
     for key in ("base", "dataset", "text_column", "label_column"):
         if value := getattr(given, key):
             changes[key] = value

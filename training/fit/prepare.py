@@ -15,18 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import datasets
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from inference.common.errors import RecipeError
+from inference.classifier import Classifier, softmax
+from inference.common.errors import DataError, RecipeError
 from inference.common.store import JsonObject
 from inference.prompt import Prompt
 from inference.trunk import trunk_skipped
 from training.data.add_labels import LabelsReport, add_labels
 from training.data.load import Splits, check_unchanged, load_splits, spec_of
+from training.data.unlabelled import UnlabelledTexts, read_unlabelled
 from training.fit.estimate import Pace, Sizes, measure, phases
-from training.fit.rows import EncodedRows, TrainerRows, TrunkRows, cache_trunk, encoded_rows
+from training.fit.rows import EncodedRows, TrainerRows, TrunkRows, cache_trunk, encoded_rows, taught
 from training.model.bases import Base, resolve_base
 from training.model.classifier import (
     LanguageModel,
@@ -53,6 +56,8 @@ SHARED = (
     "prompt_prefix",
     "prompt_suffix",
     "more_data",
+    "teacher",
+    "unlabelled",
     "n_train",
     "n_validation",
     "n_test",
@@ -110,12 +115,30 @@ class TrainingData:
 
     splits: Splits
     added: LabelsReport | None = None
+    unlabelled: UnlabelledTexts | None = None
+
+    @property
+    def learnt(self) -> datasets.Dataset:
+        """The training rows, and the texts without labels after them, for which a teacher answers."""
+        train = self.splits.train
+        if not (self.unlabelled and self.unlabelled.texts):
+            return train
+        texts = list(self.unlabelled.texts)
+        more = {"text": texts, "label": [0] * len(texts)}
+        return datasets.concatenate_datasets(
+            [train, datasets.Dataset.from_dict(more, features=train.features)]
+        )
 
     def to_json(self) -> JsonObject:
         """Return the account of the data for events.jsonl and provenance.json: no text."""
         report = self.splits.report
         record = {**report.to_json(), "sentences": report.sentences()}
-        return {**record, "more_data": self.added.to_json()} if self.added else record
+        if self.added:
+            record["more_data"] = self.added.to_json()
+        if self.unlabelled:
+            record["unlabelled"] = self.unlabelled.to_json()
+            record["sentences"].append(self.unlabelled.sentence)
+        return record
 
 
 def load_data(recipe: Recipe, recorded: JsonObject | None = None) -> TrainingData:
@@ -131,6 +154,12 @@ def load_data(recipe: Recipe, recorded: JsonObject | None = None) -> TrainingDat
         data = TrainingData(found.splits, found.report)
     else:
         data = TrainingData(load_splits(spec))
+    if recipe.unlabelled.strip():
+        path = Path(recipe.unlabelled.strip()).expanduser()
+        data = dataclasses.replace(data, unlabelled=read_unlabelled(spec, data.splits, path))
+        before = (recorded.get("unlabelled") or {}).get("sha256")
+        if data.unlabelled and before not in (None, data.unlabelled.sha256):
+            raise DataError(f"{path.name} has changed since the run began. Put it back, or start a new run.")
     check_unchanged(recorded, data.splits.report, todo="Put it back, or start a new run.")
     return data
 
@@ -215,7 +244,7 @@ def prepare(
             report.note(_goes_on(lm, head is not None))
         tokenizer = prompted_tokenizer(lm, prompt_of(recipe), max_length=recipe.max_length)
         untouched = build_classifier(lm, data.splits.labels, tokenizer, seed=recipe.seed)
-        train = encoded_rows(tokenizer, data.splits.train, padding=recipe.padding)
+        train = encoded_rows(tokenizer, data.learnt, padding=recipe.padding)
         validation = encoded_rows(tokenizer, data.splits.validation, padding=recipe.padding)
         validation = validation.sorted_by_length()
         for name, rows in (("training", train), ("validation", validation)):
@@ -241,6 +270,8 @@ def prepare(
     if trunk:
         fed = _cached(untouched, {"train": train, "validation": validation}, trunk, folder, report)
     asked = fed[0]
+    if recipe.teacher.strip():
+        fed[0] = taught(fed[0], _answered(recipe.teacher.strip(), data, report))
     if base_prompt(recipe) != prompt_of(recipe):  # it trains without a prompt, which the base can't do
         some = data.splits.train.select(range(min(CALIBRATION_TEXTS, len(data.splits.train))))
         asked = encoded_rows(prompted_tokenizer(lm, base_prompt(recipe), max_length=recipe.max_length), some)
@@ -263,6 +294,21 @@ def prepare(
         sizes=sizes,
         plan=plan,
     )
+
+
+def _answered(teacher: str, data: TrainingData, report: Report) -> Tensor:
+    """Return a teacher's probabilities for the training texts, shape (texts, labels), in the data's order."""
+    classifier, labels = Classifier.load(teacher, engine="torch"), data.splits.labels
+    if sorted(classifier.labels) != sorted(labels):
+        raise RecipeError(
+            f"The teacher has the labels {', '.join(classifier.labels)}, but the data has "
+            f"{', '.join(labels)}. Take a teacher that was trained on them."
+        )
+    with report.phase("teach"):
+        ids = classifier.encode(data.learnt["text"][:]).token_ids
+        logits = classifier.logits(ids, progress=report.progress)
+    order = [classifier.labels.index(label) for label in labels]
+    return torch.from_numpy(softmax(logits)[:, order]).float()
 
 
 def _goes_on(lm: LanguageModel, same_labels: bool) -> str:

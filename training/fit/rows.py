@@ -34,6 +34,8 @@ class TrainerRow(TypedDict):
     """A labelled text: token ids, or the states that they left the trunk with, shape (tokens, hidden)."""
 
     labels: int
+    targets: NotRequired[Tensor]
+    """Probabilities that are taught in place of the label, shape (labels,)."""
     token_ids: NotRequired[list[int]]
     state: NotRequired[Tensor]
 
@@ -48,6 +50,8 @@ class EncodedRows(Dataset[TrainerRow]):
     pad_id: int
     pad_to: int = 0
     """Tokens every text is padded to; 0: the longest of its batch."""
+    targets: Tensor | None = None
+    """What is taught in place of the labels, shape (rows, labels)."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -63,17 +67,20 @@ class EncodedRows(Dataset[TrainerRow]):
         return self.pad_to * len(self) if self.pad_to else sum(self.lengths)
 
     def __getitem__(self, row: int) -> TrainerRow:
-        return {"token_ids": self.token_ids[row], "labels": self.labels[row]}
+        return {"token_ids": self.token_ids[row], **_taught(self, row)}
 
     def collate(self, items: Sequence[TrainerRow]) -> dict[str, Tensor]:
         """Return one batch: right-padded ids, mask and labels."""
         batch = pad_ids([item["token_ids"] for item in items], self.pad_id, pad_to=self.pad_to)
-        return {**batch, "labels": torch.tensor([item["labels"] for item in items])}
+        return {**batch, **_answers(items)}
 
     def take(self, rows: Sequence[int]) -> "EncodedRows":
         """Return some of the rows, in this order."""
         return replace(
-            self, token_ids=[self.token_ids[row] for row in rows], labels=[self.labels[row] for row in rows]
+            self,
+            token_ids=[self.token_ids[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            targets=None if self.targets is None else self.targets[list(rows)],
         )
 
     def sorted_by_length(self) -> "EncodedRows":
@@ -92,6 +99,8 @@ class TrunkRows(Dataset[TrainerRow]):
     lengths: list[int]
     """Tokens of each row."""
     labels: list[int]
+    targets: Tensor | None = None
+    """What is taught in place of the labels, shape (rows, labels)."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -103,19 +112,39 @@ class TrunkRows(Dataset[TrainerRow]):
 
     def take(self, rows: Sequence[int]) -> "TrunkRows":
         """Return some of the rows; their states stay where they are."""
-        columns = [[column[row] for row in rows] for column in (self.starts, self.lengths, self.labels)]
-        return TrunkRows(self.states, *columns)
+        starts, lengths, labels = (
+            [column[row] for row in rows] for column in (self.starts, self.lengths, self.labels)
+        )
+        targets = None if self.targets is None else self.targets[list(rows)]
+        return TrunkRows(self.states, starts, lengths, labels, targets)
 
     def __getitem__(self, row: int) -> TrainerRow:
-        return {"state": self.state(row), "labels": self.labels[row]}
+        return {"state": self.state(row), **_taught(self, row)}
 
     def collate(self, items: Sequence[TrainerRow]) -> dict[str, Tensor]:
         """Return one batch: left-padded states, mask and labels."""
         batch = pad_states([item["state"] for item in items])
-        return {**batch, "labels": torch.tensor([item["labels"] for item in items])}
+        return {**batch, **_answers(items)}
 
 
 TrainerRows = EncodedRows | TrunkRows
+
+
+def taught(rows: TrainerRows, targets: Tensor) -> TrainerRows:
+    """Return rows to which probabilities are taught, shape (rows, labels); their labels are the likeliest."""
+    return replace(rows, targets=targets, labels=targets.argmax(1).tolist())
+
+
+def _taught(rows: TrainerRows, row: int) -> TrainerRow:
+    found: TrainerRow = {"labels": rows.labels[row]}
+    return found if rows.targets is None else {**found, "targets": rows.targets[row]}
+
+
+def _answers(items: Sequence[TrainerRow]) -> dict[str, Tensor]:
+    found = {"labels": torch.tensor([item["labels"] for item in items])}
+    if "targets" in items[0]:
+        found["targets"] = torch.stack([item["targets"] for item in items])
+    return found
 
 
 def encoded_rows(

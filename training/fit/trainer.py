@@ -112,14 +112,15 @@ class TweetTrainer(Trainer):
         It is divided by the number of texts, not by the sum of their weights, so that it is the same however
         a batch is split. Validation losses stay plain: runs can be compared by them.
         """
-        plain = self.class_weights is None and not self.label_smoothing
+        plain = self.class_weights is None and not self.label_smoothing and "targets" not in inputs
         if plain or not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        answers = ("labels", "targets")
+        outputs = model(**{name: value for name, value in inputs.items() if name not in answers})
         logits = outputs.logits.float()
         loss = functional.cross_entropy(
             logits,
-            inputs["labels"],
+            inputs.get("targets", inputs["labels"]),
             weight=None if self.class_weights is None else self.class_weights.to(logits.device),
             label_smoothing=self.label_smoothing,
             reduction="none",
@@ -353,7 +354,11 @@ def logits_of(model: PreTrainedModel | PeftModel, rows: TrainerRows, trunk: int)
     ):
         for at in range(0, len(rows), _AT_ONCE):
             batch = rows.collate([rows[row] for row in range(at, min(at + _AT_ONCE, len(rows)))])
-            inputs = {name: value.to(model.device) for name, value in batch.items() if name != "labels"}
+            inputs = {
+                name: value.to(model.device)
+                for name, value in batch.items()
+                if name not in ("labels", "targets")
+            }
             found.append(model(**inputs).logits.float().cpu().numpy())
     return np.concatenate(found)
 

@@ -70,6 +70,8 @@ def pack(recipe: Recipe, *, root: Path = ROOT) -> Bundle:
             f"The base {recipe.base} is a folder on this machine, which a job can't see. "
             "Give --base an id on the Hub, or push the folder there first."
         )
+    if recipe.teacher.strip():
+        raise RecipeError("A teacher's answers are only had on this machine. Leave out --on.")
     changes, data = {}, dict[str, Path]()
     source = Path(recipe.dataset)
     if source.exists() and recipe.dataset not in ("auto", "embedded"):

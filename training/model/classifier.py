@@ -285,7 +285,9 @@ def final_states(classifier: PreTrainedModel, batches: Iterable[dict[str, Tensor
     try:
         with torch.no_grad():
             found = [
-                classifier(**{key: value for key, value in batch.items() if key != "labels"}).logits
+                classifier(
+                    **{key: value for key, value in batch.items() if key not in ("labels", "targets")}
+                ).logits
                 for batch in batches
             ]
     finally:

@@ -127,6 +127,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     more_data: str = _setting(
         "", "file of labelled texts that is added to the training rows, through the leak gate; empty: none"
     )
+    teacher: str = _setting(
+        "", "run or artifact whose answers are taught in place of the labels; empty: none"
+    )
+    unlabelled: str = _setting("", "file of texts without labels, for the teacher to answer; empty: none")
     n_train: int = _setting(0, "training rows; 0: all", low=0)
     n_validation: int = _setting(0, "validation rows; 0: all", low=0)
     n_test: int = _setting(0, "test rows; 0: all", low=0)
@@ -186,6 +190,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
             raise RecipeError(
                 "state_noise needs a cached trunk, but trunk_layers is 0. Set state_noise to 0 too."
             )
+        if recipe.unlabelled.strip() and not recipe.teacher.strip():
+            raise RecipeError("unlabelled needs a teacher, who answers these texts. Name one with teacher.")
         if recipe.learning_rate == 0 or recipe.epochs == 0:
             raise RecipeError("learning_rate and epochs must be above 0: with 0 nothing is learnt.")
         return recipe

@@ -218,7 +218,7 @@ def create_run_of(kind: str, order: JsonObject, *, name: str) -> Run:
 def with_whole_paths(recipe: Recipe) -> Recipe:
     """Return a recipe whose files and folders are found from any folder: somebody may go on from another."""
     whole = {}
-    for name in ("base", "dataset", "more_data"):
+    for name in ("base", "dataset", "more_data", "teacher", "unlabelled"):
         path = os.path.expanduser(getattr(recipe, name).strip())
         if path not in ("", "auto", "embedded") and os.path.exists(path):
             whole[name] = str(Path(path).absolute())

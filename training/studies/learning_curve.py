@@ -7,12 +7,13 @@ Forms and names are those of Mohr et al. 2022 (LCDB): POW3 a − b·n^−c, POW4
 (a·b + c·n^d) / (b + n^d). A fit weighs exp(−AIC / 2), so a parameter more has to pay. Knows no training.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import curve_fit
+from scipy.optimize import OptimizeWarning, curve_fit
 
 Floats = NDArray[np.float64]
 LEAST_Z = 2.0
@@ -75,7 +76,13 @@ def fit_curves(
         tries = []
         for first in [list(before[name])] if start else firsts:
             try:
-                values, _ = curve_fit(curve, x / scale, y, p0=first, sigma=s, bounds=(low, high), maxfev=2000)
+                with warnings.catch_warnings():
+                    warnings.simplefilter(
+                        "ignore", OptimizeWarning
+                    )  # of the covariance, which nobody asks for
+                    values, _ = curve_fit(
+                        curve, x / scale, y, p0=first, sigma=s, bounds=(low, high), maxfev=2000
+                    )
             except RuntimeError:  # it does not settle
                 continue
             misfit = float((((curve(x / scale, *values) - y) / s) ** 2).sum())

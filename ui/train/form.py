@@ -25,6 +25,8 @@ ELSEWHERE = (
     "label_column",
     "label_names",
     "more_data",
+    "teacher",
+    "unlabelled",
 )
 GROUPS = {
     "data": ("n_validation", "n_test", "stratified", "leak_gate", "seed", "max_length"),
