@@ -85,7 +85,8 @@ def test_a_run_of_an_unknown_kind_fails_in_one_sentence(home):
     run = create_run_of("dance", {}, name="x")
     start(run)
     said = wait_until_ended(run).message
-    assert said == f"{run.id} is of an unknown kind, 'dance' (known: train, ladder, tune, push, push-data)."
+    known = "train, ladder, tune, forecast, push, push-data"
+    assert said == f"{run.id} is of an unknown kind, 'dance' (known: {known})."
 
 
 def test_the_files_of_a_run_are_found_from_any_folder(tmp_path, monkeypatch):
