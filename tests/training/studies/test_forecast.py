@@ -65,7 +65,9 @@ def stopped_once(recipe, tmp_path_factory):
 def test_tiny_runs_rise_and_a_stopped_forecast_goes_on_with_the_next(stopped_once):
     run, counts = stopped_once
     sizes = [32, 51, 81, 128]
-    assert counts[1:] == [(n, seed) for n in sizes for seed in (42, 43)][1:] and counts[0] == (32, 42)
+    wanted = [(n, seed) for n in sizes for seed in (42, 43)]
+    assert list(dict.fromkeys(counts)) == wanted, "in this order"
+    assert len(counts) == len(wanted) + 1 and counts.count(wanted[1]) == 2, "the one at work is begun again"
     found = read_forecast(run.path)
     assert [point.labels for point in found.points] == sizes
     assert [len(point.accuracies) for point in found.points] == [2] * 4 and found.n_validation == 60
