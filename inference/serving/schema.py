@@ -554,15 +554,15 @@ def ranked(
 
     `sure_from`: the confidence from which on they are marked as sure; None: nothing is said of it.
     """
-    chances = softmax(classified.logits)
-    found = chances if function == "softmax" else classified.logits.astype(np.float64)
+    found = softmax(classified.logits) if function == "softmax" else classified.logits.astype(np.float64)
+    more: list[dict[str, bool]] = [{}] * len(found)
+    if sure_from is not None:
+        chances = found if function == "softmax" else softmax(classified.logits)
+        more = [{"sure": bool(row.max() >= sure_from)} for row in chances]
     if function == "sigmoid":
         found = 1 / (1 + np.exp(-found.clip(-700, 700)))
     order = np.argsort(-found, axis=1, kind="stable")[:, :top_k]
     labels = classified.labels
-    more: list[dict[str, bool]] = [{}] * len(found)
-    if sure_from is not None:
-        more = [{"sure": bool(row.max() >= sure_from)} for row in chances]
     return [
         [{"label": labels[column], "score": row[column], **sure} for column in columns]
         for row, columns, sure in zip(found.tolist(), order.tolist(), more, strict=True)

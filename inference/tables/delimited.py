@@ -134,16 +134,18 @@ class DelimitedReader(TableReader):
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows below the header; after the last one `notes` counts the rows of several lines."""
-        understood, joined = self.notes, list[int]()
+        understood, joined, first = self.notes, 0, 0
         with lines_of(self.path) as lines:
             rows = _rows(lines.line, self.dialect, self._judge, skip=self._above)
             for gathered in bundled((row, len(row.text)) for row in rows):
-                joined += [row.number for row in gathered if self._may_be_several(row)]
+                numbers = [row.number for row in gathered if self._may_be_several(row)]
+                first = first or next(iter(numbers), 0)
+                joined += len(numbers)
                 yield self._chunk(gathered, lines.share_read)
         if joined:
             note = (
-                f"{len(joined):,} rows of {self.path.name} have a quoted cell of several lines, one text "
-                f"(the first: line {joined[0]}); if its lines are rows, take the stray quote away."
+                f"{joined:,} rows of {self.path.name} have a quoted cell of several lines, one text "
+                f"(the first: line {first}); if its lines are rows, take the stray quote away."
             )
             self.notes = (*(each for each in understood if each != note), note)
 

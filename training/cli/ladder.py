@@ -159,13 +159,10 @@ def _number(text: str) -> int:
 
 def watch(run: Run, given: argparse.Namespace) -> int:
     """Follow a ladder to its end, then print what it found."""
-    from training.cli.terminal import follow_to_the_end, print_ladder
+    from training.cli.terminal import followed, print_ladder
     from training.ladder.results import read_ladder
 
-    follow_to_the_end(run, quiet=given.json)
-    ladder = read_ladder(run.path)
-    if ladder is None:
-        raise RunError(f"{run.path} has no ladder.json. Start the ladder again.")
+    ladder = followed(run, read_ladder, result="ladder", quiet=given.json)
     if given.json:
         print_json({"run": run.id, **ladder.to_json()})
         return 0

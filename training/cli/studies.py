@@ -92,12 +92,9 @@ def _tune(given: argparse.Namespace) -> int:
 
 def watch_tune(run: Run, given: argparse.Namespace) -> int:
     """Follow a search to its end, then print what it found."""
-    from training.cli.terminal import follow_to_the_end, print_search
+    from training.cli.terminal import followed, print_search
 
-    follow_to_the_end(run, quiet=given.json)
-    found = read_search(run.path)
-    if found is None:
-        raise RunError(f"{run.path} has no search.json. Start the search again.")
+    found = followed(run, read_search, result="search", quiet=given.json)
     if given.json:
         print_json({"run": run.id, "recipe_file": str(run.path / BEST), **found.to_json()})
         return 0
@@ -117,12 +114,9 @@ def _forecast(given: argparse.Namespace) -> int:
 
 def watch_forecast(run: Run, given: argparse.Namespace) -> int:
     """Follow a forecast to its end, then print it. Raises RunError where the curve allows none."""
-    from training.cli.terminal import follow_to_the_end, print_forecast
+    from training.cli.terminal import followed, print_forecast
 
-    follow_to_the_end(run, quiet=given.json)
-    found = read_forecast(run.path)
-    if found is None:
-        raise RunError(f"{run.path} has no forecast.json. Start the forecast again.")
+    found = followed(run, read_forecast, result="forecast", quiet=given.json)
     if given.json:
         print_json({"run": run.id, **found.to_json()})
     else:

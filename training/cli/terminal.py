@@ -10,7 +10,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from training.ladder.results import Ladder
     from training.studies.forecast_order import Forecast
     from training.studies.order import Search
+
+_T = TypeVar("_T")
 
 
 def is_at_a_desktop() -> bool:
@@ -65,6 +68,15 @@ def follow_to_the_end(run: Run, *, quiet: bool = False) -> None:
         status = follow(run, quiet=quiet)
     if status.state != "finished":
         raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
+
+
+def followed(run: Run, read: Callable[[Path], _T | None], *, result: str, quiet: bool) -> _T:
+    """Show a run until it ends, and return its result, a "ladder", from ladder.json. Raises RunError."""
+    follow_to_the_end(run, quiet=quiet)
+    found = read(run.path)
+    if found is None:
+        raise RunError(f"{run.path} has no {result}.json. Start the {result} again.")
+    return found
 
 
 def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iterator[Status]:
