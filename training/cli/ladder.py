@@ -126,6 +126,8 @@ def _advise(given: argparse.Namespace) -> int:
 
 
 def _ladder(given: argparse.Namespace) -> int:
+    from training.model.bases import check_named
+
     order = Order(
         rungs=_listed(given.rungs) if given.rungs else tuple(RUNGS),
         labels=tuple(_number(part) for part in _listed(given.labels)),
@@ -142,6 +144,8 @@ def _ladder(given: argparse.Namespace) -> int:
     )
     recipe = with_whole_paths(order.recipe)  # a wrong setting is told before anything starts
     order = replace(order, base=recipe.base, dataset=recipe.dataset)
+    if any(RUNGS[name].asks_base for name in order.rungs):
+        check_named(order.base)
     run = create_run_of(LADDER, asdict(order), name=order.dataset.rsplit("/", 1)[-1])
     process.start(run)
     return watch(run, given)

@@ -21,15 +21,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import AutoTokenizer
 
 from inference.artifact import read_record
 from inference.baselines import Explained, Predictor
-from inference.baselines.prompting import PROMPTS
 from inference.classifier import Prediction
-from inference.common.errors import DataError, RunError, TweetTuneError
+from inference.common.errors import BaseError, DataError, RunError, TweetTuneError
 from inference.common.machine import cores
 from inference.common.store import sha256_of, write_bytes, write_json, write_text
 from inference.common.wording import percent
@@ -40,19 +41,20 @@ from training.evaluate.evaluate import rows_read
 from training.evaluate.metrics import scores
 from training.evaluate.scores import read_all
 from training.fit.estimate import gflops
-from training.fit.prepare import CALIBRATION_TEXTS
+from training.fit.prepare import base_prompt
 from training.ladder.order import Order, Step
 from training.ladder.pictures import cost_picture, intervals_picture
+from training.ladder.plan import Counted, planned
 from training.ladder.results import RESULTS, Ladder, StepResult, pairs_of, to_csv
-from training.ladder.rungs import BASE, RETRIEVED, Materials, build
+from training.ladder.rungs import BASE, Materials, build
+from training.model.classifier import words_for
 from training.runs.log import RunLog
-from training.runs.process import PARAMETERS, parameters_of
+from training.runs.process import parameters_of
 from training.runs.run import Run
 
 AT_ONCE = 256
 """Texts between two reports of progress."""
 Floats = NDArray[np.float64]
-_CHARACTERS_A_TOKEN, _PROMPT_TOKENS = 4, 6
 _UNKNOWN_PARAMETERS = 130_000_000
 
 
@@ -65,20 +67,23 @@ def climb(run: Run, log: RunLog) -> None:
         log.event("data", **splits.report.to_json(), sentences=splits.report.sentences())
         _check_rows(splits, folder / "rows.json")
         steps = order.steps(labels=_budgets(order, splits, log), classes=len(splits.labels))
-        log.plan(_planned(order, splits, steps))
+        materials = Materials(order, run.path, splits, log)
+        if any(step.kind.asks_base for step in steps):
+            materials.find_base()  # before anything is measured: without it there is no ladder
+        left = [step for step in steps if not (folder / f"{step.name}.json").is_file()]
+        plan = planned(left, _counted(materials), flops_per_s=1e9 * gflops())
+        log.plan({name: seconds.build + seconds.answer for name, seconds in plan.items()})
     left_out: dict[str, str] = {}
-    materials = Materials(order, run.path, splits, log)
-    for step in steps:
+    for step in left:
         with log.phase(step.name):
-            if not (folder / f"{step.name}.json").is_file():
-                try:
-                    _measure(materials, step, folder, log)
-                except RunError:  # it is not the ladder that it was
-                    raise
-                except TweetTuneError as error:
-                    traceback.print_exc()  # to log.txt
-                    left_out[step.name] = str(error)
-                    log.note(f"{step.name} is left out: {error}")
+            try:
+                _measure(materials, step, folder, log, build_share=plan[step.name].build_share)
+            except (RunError, BaseError):  # it is not the ladder that it was, or has no base
+                raise
+            except TweetTuneError as error:
+                traceback.print_exc()  # to log.txt
+                left_out[step.name] = str(error)
+                log.note(f"{step.name} is left out: {error}")
     materials.forget()
     _complete(run, materials, steps, left_out)
 
@@ -104,17 +109,23 @@ def _check_rows(splits: Splits, record: Path) -> None:
     write_json(record, found)
 
 
-def _measure(materials: Materials, step: Step, folder: Path, log: RunLog) -> None:
-    """Build a step's predictor, let it answer, and write down what was found."""
+def _measure(
+    materials: Materials, step: Step, folder: Path, log: RunLog, *, build_share: float = 0.0
+) -> None:
+    """Build a step's predictor, let it answer, and write down what was found.
+
+    `build_share`: the share of the time that building it is planned to take.
+    """
     gc.collect()
     _reset_peak()
-    materials.begin()
+    materials.begin(build_share)
     started = time.perf_counter()
     built = build(materials, step)
     prepared = time.perf_counter()
     (texts, labels), test = materials.validation, materials.splits.test
-    before = 2 * (len(texts) + len(test)) if step.kind.trains else 0  # see rungs._Inner
-    total = before + len(texts) + len(test)
+    total = (len(texts) + len(test)) / (1 - build_share)
+    before = total * build_share
+    log.progress(before, total)
     held_out = _answers(built.predictor, texts, lambda done: log.progress(before + done, total))
     before += len(texts)
     asked = time.perf_counter()
@@ -199,35 +210,32 @@ def _tidy(path: Path) -> None:
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
 
 
-def _planned(order: Order, splits: Splits, steps: Sequence[Step]) -> dict[str, float]:
-    """Return about how many seconds each step will take; the clock corrects it on the way.
-
-    They are tokens times the base's size over this machine's rate.
-    """
-    here = order.base in PARAMETERS or Path(order.base).is_dir()  # else the Hub would be asked
-    parameters = (parameters_of(order.base) if here else None) or _UNKNOWN_PARAMETERS
-    texts = splits.train["text"][:AT_ONCE]
-    tokens = _PROMPT_TOKENS + sum(map(len, texts)) / len(texts) / _CHARACTERS_A_TOKEN
-    each = 2 * parameters * tokens / (1e9 * gflops())  # of one tweet, once through the network
-    asked = len(splits.validation) + len(splits.test)
-    return {step.name: 0.5 + each * _passes(step, asked, len(splits.validation)) for step in steps}
-
-
-def _passes(step: Step, asked: int, validation: int) -> float:
-    """Return how many tweets' worth of the network a step computes."""
-    calibrated = asked + CALIBRATION_TEXTS
-    retrieved = (RETRIEVED + 1) * calibrated + step.labels
-    found = {
-        "majority": 0.0,
-        "bag-of-words": 0.0,
-        "zero-shot-prompts": len(PROMPTS) * calibrated,
-        "retrieval-words": retrieved,
-        "retrieval-features": retrieved,
-        "lora": asked + 5 * (step.labels + validation),
-        "full": asked + 3 * (3.3 * step.labels + validation),
-        "both": 2 * (asked + validation) + step.labels,
-    }
-    return found.get(step.rung, calibrated + step.labels)
+def _counted(materials: Materials) -> Counted:
+    """Count what the plan is made from."""
+    recipe, splits, base = materials.recipe, materials.splits, materials.found_base
+    texts, tokens, words, size, context = splits.train["text"][:AT_ONCE], 0.0, 0.0, 0, 0
+    if base:
+        config = read_record(base.path, "config.json") or {}
+        tokenizer = AutoTokenizer.from_pretrained(base.path)
+        prompt = base_prompt(recipe)
+        tokens = fmean(
+            map(len, tokenizer([f"{prompt.prefix} {text}{prompt.suffix}" for text in texts])["input_ids"])
+        )
+        words = sum(len(tokenizer.tokenize(f" {word}")) - 1 for word in words_for(recipe, splits.labels))
+        size = parameters_of(str(base.path)) or _UNKNOWN_PARAMETERS
+        context = config.get("max_position_embeddings") or config.get("n_positions") or 1024
+    return Counted(
+        text_tokens=tokens,
+        word_tokens=words,
+        classes=len(splits.labels),
+        validation=len(splits.validation),
+        test=len(splits.test),
+        unlabelled=len(materials.unlabelled),
+        context=context,
+        parameters=size,
+        batch_size=recipe.batch_size,
+        recipe=recipe,
+    )
 
 
 def _reset_peak() -> None:

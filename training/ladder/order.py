@@ -35,13 +35,13 @@ class RungKind:
     labels: Literal["none", "few", "all"] = "all"
     """Whether it uses no training label, `k` of each class, or as many as it is given."""
     k: int = 0
-    trains: bool = False
-    """Whether the network is trained, which takes most of its time."""
+    asks_base: bool = True
+    """Whether the base takes part."""
 
 
 RUNGS: dict[str, RungKind] = {
-    "majority": RungKind("always the most frequent label"),
-    "bag-of-words": RungKind("TF-IDF with logistic regression"),
+    "majority": RungKind("always the most frequent label", asks_base=False),
+    "bag-of-words": RungKind("TF-IDF with logistic regression", asks_base=False),
     "zero-shot": RungKind("the base answers a prompt", "none"),
     "zero-shot-contextual": RungKind("the same, calibrated on inputs without content", "none"),
     "zero-shot-batch": RungKind("the same, calibrated over unlabelled training texts", "none"),
@@ -54,9 +54,9 @@ RUNGS: dict[str, RungKind] = {
     "retrieval-features": RungKind("the 8 nearest labelled tweets in the prompt, by the base's features"),
     "nearest": RungKind("the vote of the nearest labelled tweets, by the base's features"),
     "head": RungKind("only a head is trained, on the frozen base"),
-    "lora": RungKind("adapters on the upper third, as the recipe quick", trains=True),
-    "full": RungKind("all weights are fine-tuned", trains=True),
-    "both": RungKind("the model of lora with the neighbours' vote", trains=True),
+    "lora": RungKind("adapters on the upper third, as the recipe quick"),
+    "full": RungKind("all weights are fine-tuned"),
+    "both": RungKind("the model of lora with the neighbours' vote"),
 }
 """All rungs, the plainest first."""
 

@@ -36,7 +36,7 @@ from training.data.splits import subset
 from training.fit.prepare import CALIBRATION_TEXTS, SHARED, Report, Silent, TrainingData, base_prompt, prepare
 from training.fit.trainer import train
 from training.ladder.order import Order, Step
-from training.model.bases import resolve_base
+from training.model.bases import Base, resolve_base
 from training.model.classifier import (
     LanguageModel,
     load_language_model,
@@ -53,6 +53,7 @@ MADE = "made.json"
 """Beside the steps: the seconds that things took which several steps use."""
 RETRIEVED = 8
 """Examples that retrieval puts into a prompt."""
+FULL_EPOCHS = 3.0
 VOTE_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Shares of the neighbours' vote beside the tuned model's answer that are tried on the validation rows."""
 
@@ -71,6 +72,11 @@ class Built:
     """Where it is not the number that was asked for."""
 
 
+def adapter_changes(count: int) -> dict[str, float]:
+    """Return what differs from the recipe quick with so few labels."""
+    return {"batch_size": 8, "epochs": 8.0} if count < 300 else {}
+
+
 class Materials:
     """What the steps are built from, each thing made when it is first needed."""
 
@@ -79,15 +85,17 @@ class Materials:
         self.recipe = order.recipe
         self.labels = splits.labels
         self.validation = (list(splits.validation["text"]), list(splits.validation["label"]))
+        self.found_base: Base | None = None
         self._base: LanguageModel | None = None
+        self._build_share = 0.0
         self._indices: dict[tuple[int, By], Index] = {}
         self._seconds: dict[str, float] = read_record(folder / "steps", MADE) or {}
         self._made: set[str] = set()
         self._found: set[str] = set()
 
-    def begin(self) -> None:
-        """Begin a step."""
-        self._made, self._found = set(), set()
+    def begin(self, build_share: float = 0.0) -> None:
+        """Begin a step; building it is planned to take that share of its time."""
+        self._made, self._found, self._build_share = set(), set(), build_share
 
     @property
     def saved_s(self) -> float:
@@ -138,10 +146,15 @@ class Materials:
         self._found.add("base")
         return self._base
 
+    def find_base(self) -> Base:
+        """Return the base, which is fetched if need be. Raises BaseError where it can't be had."""
+        if self.found_base is None:
+            self.found_base = resolve_base(self.recipe.base)
+            self.report.note(f"Base: {self.found_base.name} ({self.found_base.reason}).")
+        return self.found_base
+
     def _load(self) -> LanguageModel:
-        base = resolve_base(self.recipe.base)
-        self.report.note(f"Base: {base.name} ({base.reason}).")
-        lm = load_language_model(base)
+        lm = load_language_model(self.find_base())
         if torch.cuda.is_available():
             lm.model.to("cuda")
         return lm
@@ -205,8 +218,8 @@ class Materials:
         self._found.add(name)
         if name in self._seconds and (folder / "tokenizer.json").is_file():  # written last
             return Classifier.load(folder, engine="torch")
-        few = {"batch_size": 8, "epochs": 8.0} if count < 300 else {}
-        tuned, tokenizer = self._shared(name, lambda: self._tuned(change(self.recipe, few), count))
+        recipe = change(self.recipe, adapter_changes(count))
+        tuned, tokenizer = self._shared(name, lambda: self._tuned(recipe, count))
         tuned.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return torch_classifier(tuned, tokenizer, name_or_path=name)
@@ -214,14 +227,14 @@ class Materials:
     def fully_tuned(self, count: int) -> Classifier:
         """Return the classifier whose weights are all trained on so many rows, by the recipe full."""
         same = {name: getattr(self.recipe, name) for name in SHARED}
-        recipe = change(load_recipe("full"), {**same, "epochs": 3.0, "evals_per_epoch": 1})
+        recipe = change(load_recipe("full"), {**same, "epochs": FULL_EPOCHS, "evals_per_epoch": 1})
         tuned, tokenizer = self._tuned(recipe, count)
         return torch_classifier(tuned, tokenizer, name_or_path=f"full-{count}")
 
     def _tuned(self, recipe: Recipe, count: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         self.forget()
         splits = dataclasses.replace(self.splits, train=self.splits.train.select(self.rows(count)))
-        report = _Inner(self.report)
+        report = _Inner(self.report, self._build_share)
         prepared = prepare(recipe, self.folder, data=TrainingData(splits), report=report)
         self._check(prepared.lm)
         place = self.folder / f"checkpoints-{recipe.method}-{count}"
@@ -233,10 +246,10 @@ class Materials:
 
 
 class _Inner(Silent):
-    """A Report of a training inside a step, of which it is two thirds; its plan is not that of the ladder."""
+    """A Report of a training inside a step, of which it is a share; its plan is not that of the ladder."""
 
-    def __init__(self, report: Report) -> None:
-        self._report, self._preparing = report, False
+    def __init__(self, report: Report, share: float) -> None:
+        self._report, self._share, self._preparing = report, share, False
 
     def note(self, text: str) -> None:
         """Hand it on."""
@@ -249,10 +262,10 @@ class _Inner(Silent):
         yield
         self._preparing = False
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, done: float, total: float) -> None:
         """Hand it on."""
         if not self._preparing:
-            self._report.progress(2 * done, 3 * total)
+            self._report.progress(self._share * done, total)
 
 
 def build(materials: Materials, step: Step) -> Built:

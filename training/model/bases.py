@@ -60,7 +60,7 @@ def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
         check_base(folder, wanted)
         name = folder.parent.name if folder.name == "artifact" else folder.name
         return Base(name, folder, "local", "the folder was given")
-    if len(folder.parts) > 2 or wanted.startswith((".", "/", "~")):
+    if _is_folder(wanted):
         raise BaseError(f"The base folder {wanted} does not exist. Give a folder that does, or a Hub id.")
     return _from_hub(wanted, api or HfApi(), "it was asked for")
 
@@ -88,8 +88,14 @@ def _from_hub(repo: str, api: HfApi, reason: str) -> Base:
 
 def check_named(wanted: str) -> None:
     """Raise BaseError when a folder is named that can't be a base; what is fetched is checked later."""
-    if wanted not in ("auto", EMBEDDED) and Path(wanted).exists():
+    if wanted not in ("auto", EMBEDDED) and (Path(wanted).exists() or _is_folder(wanted)):
         resolve_base(wanted)
+
+
+def _is_folder(wanted: str) -> bool:
+    """Whether a name can only be that of a folder: none of the Hub's has such a form."""
+    is_address = "://" in wanted
+    return not is_address and (len(Path(wanted).parts) > 2 or wanted.startswith((".", "/", "~")))
 
 
 def check_base(folder: Path, name: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from inference.common.store import append_event, write_status
 
+_LITTLE = 0.05  # of the plan: less than this says little about the rest
 _QUIET_S = 0.5  # progress is written no more often than this
 
 
@@ -74,7 +75,7 @@ class RunLog:
         self._phase, self._phase_started, self._share, self._written = name, self.clock(), 0.0, 0.0
         self.progress(0, 1)
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, done: float, total: float) -> None:
         """Record how much of the phase is done, in the caller's unit."""
         self._share = done / max(total, 1)
         now = self.clock()
@@ -85,8 +86,8 @@ class RunLog:
         self.event(
             "progress",
             phase=self._phase,
-            done=done,
-            total=total,
+            done=round(done),
+            total=round(total),
             progress=round(self.overall(), 4),
             time_left_s=None if left is None else round(left, 1),
         )
@@ -98,12 +99,14 @@ class RunLog:
             return None
         spent = self.clock() - self._phase_started
         planned = self._plan[self._phase]
-        pace = spent / self._share if self._share > 0.05 else planned
-        here = max(pace - spent, 0.0)
         done = [name for name in self._plan if name in self.seconds and name != self._phase]
         expected = sum(self._plan[name] for name in done) + planned * self._share
-        observed = sum(self.seconds[name] for name in done) + spent
-        scale = min(max(observed / expected, 0.3), 3.0) if expected > 1.0 else 1.0
+        observed = sum(self.seconds[name] for name in done) + (spent if self._share > 0 else 0.0)
+        ratio = min(max(observed / expected, 0.3), 3.0) if expected else 1.0
+        weight = min(expected / (_LITTLE * sum(self._plan.values()) or 1.0), 1.0)
+        scale = 1 + (ratio - 1) * weight
+        pace = spent / self._share if self._share > 0.05 else planned * scale
+        here = max(pace - spent, 0.0)
         names = list(self._plan)
         later = sum(self._plan[name] for name in names[names.index(self._phase) + 1 :])
         return here + later * scale

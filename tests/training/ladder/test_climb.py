@@ -3,18 +3,20 @@
 import csv
 import io
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
-from inference.common.errors import DataError, RunError
+from inference.common.errors import BaseError, DataError, RunError
 from inference.common.store import write_json
 from tests.support import tweets, write_csv
 from training.cli.main import main
 from training.data.load import load_splits
 from training.fit.prepare import Silent
 from training.ladder import climb as climbing
+from training.ladder import rungs
 from training.ladder.climb import best_temperature, climb, scaled
 from training.ladder.order import RUNGS, Order
 from training.ladder.results import read_ladder
@@ -122,11 +124,11 @@ def test_a_stopped_ladder_goes_on_with_its_next_step(finished, order, monkeypatc
     run = create_run_of(LADDER, {**asdict(order), **few}, name="stopped")
     built, measure = [], climbing._measure
 
-    def stopping(materials, step, folder, log):
+    def stopping(materials, step, folder, log, **more):
         built.append(step.name)
         if built.count("head-12") == 1 == len([name for name in built if name.startswith("head")]):
             raise Cancelled
-        measure(materials, step, folder, log)
+        measure(materials, step, folder, log, **more)
 
     monkeypatch.setattr(climbing, "_measure", stopping)
     with pytest.raises(Cancelled):
@@ -158,13 +160,38 @@ def test_a_ladder_whose_base_has_changed_is_not_resumed(order):
     assert read_ladder(run.path) is None
 
 
-def test_a_rung_whose_model_is_missing_is_left_out_and_said(order, tmp_path):
-    lost = {"base": str(tmp_path / "gone"), "rungs": ["majority", "zero-shot"]}
-    run = create_run_of(LADDER, {**asdict(order), **lost}, name="lost")
+def test_a_base_that_is_not_there_is_refused_before_anything_is_measured(order, tmp_path, capsys):
+    gone = str(tmp_path / "gone")
+    run = create_run_of(
+        LADDER, {**asdict(order), "base": gone, "rungs": ["majority", "zero-shot"]}, name="lost"
+    )
+    with pytest.raises(BaseError, match="gone does not exist"):
+        climb(run, RunLog(run.path))
+    assert read_ladder(run.path) is None and not list((run.path / "steps").glob("majority*"))
+    before = len(list_runs(kind=None))
+    assert main(["ladder", "--base", gone, "--dataset", order.dataset]) == 1
+    assert "gone does not exist" in capsys.readouterr().err
+    assert len(list_runs(kind=None)) == before, "no run is made"
+
+
+def test_weights_that_can_not_be_loaded_end_it_at_once(order, tiny_gpt2, tmp_path):
+    torn = shutil.copytree(tiny_gpt2, tmp_path / "torn")
+    (torn / "model.safetensors").write_bytes(b"torn")
+    few = {"base": str(torn), "rungs": ["majority", "zero-shot", "head"]}
+    run = create_run_of(LADDER, {**asdict(order), **few}, name="torn")
+    with pytest.raises(BaseError, match="torn"):
+        climb(run, RunLog(run.path))
+
+
+def test_a_rung_that_fails_is_left_out_and_said(order, monkeypatch):
+    def broken(materials, step):
+        raise DataError("It can't learn from this.")
+
+    monkeypatch.setitem(rungs._BUILDERS, "head", broken)
+    run = create_run_of(LADDER, {**asdict(order), "rungs": ["majority", "head"]}, name="broken")
     climb(run, RunLog(run.path))
     ladder = read_ladder(run.path)
-    assert set(ladder.left_out) == {"zero-shot"}
-    assert "does not exist" in ladder.left_out["zero-shot"]
+    assert ladder.left_out == {"head-24": "It can't learn from this."}
     assert [step.rung for step in ladder.steps] == ["majority"]
 
 
