@@ -85,7 +85,7 @@ class Report(Protocol):
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Within it, progress counts for this phase."""
 
-    def progress(self, done: float, total: float) -> None:
+    def progress(self, done: int, total: int) -> None:
         """How much of the phase is done."""
 
 
@@ -105,7 +105,7 @@ class Silent:
         """Report nothing."""
         return nullcontext()
 
-    def progress(self, done: float, total: float) -> None:
+    def progress(self, done: int, total: int) -> None:
         """Drop it."""
 
 

@@ -304,7 +304,7 @@ class _Turn(Silent):
         }
         self._report.event(kind, **{**content, **place})
 
-    def progress(self, done: float, total: float) -> None:
+    def progress(self, done: int, total: int) -> None:
         """Hand it on, as a share of all trainings."""
         self._report.progress(self._turn * total + done, self._recipe.seeds * total)
 

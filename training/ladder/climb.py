@@ -123,8 +123,8 @@ def _measure(
     built = build(materials, step)
     prepared = time.perf_counter()
     (texts, labels), test = materials.validation, materials.splits.test
-    total = (len(texts) + len(test)) / (1 - build_share)
-    before = total * build_share
+    total = round((len(texts) + len(test)) / (1 - build_share))
+    before = total - len(texts) - len(test)
     log.progress(before, total)
     held_out = _answers(built.predictor, texts, lambda done: log.progress(before + done, total))
     before += len(texts)

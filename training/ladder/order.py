@@ -35,6 +35,8 @@ class RungKind:
     labels: Literal["none", "few", "all"] = "all"
     """Whether it uses no training label, `k` of each class, or as many as it is given."""
     k: int = 0
+    trains: bool = False
+    """Whether the network is trained, which takes most of its time."""
     asks_base: bool = True
     """Whether the base takes part."""
 
@@ -54,9 +56,9 @@ RUNGS: dict[str, RungKind] = {
     "retrieval-features": RungKind("the 8 nearest labelled tweets in the prompt, by the base's features"),
     "nearest": RungKind("the vote of the nearest labelled tweets, by the base's features"),
     "head": RungKind("only a head is trained, on the frozen base"),
-    "lora": RungKind("adapters on the upper third, as the recipe quick"),
-    "full": RungKind("all weights are fine-tuned"),
-    "both": RungKind("the model of lora with the neighbours' vote"),
+    "lora": RungKind("adapters on the upper third, as the recipe quick", trains=True),
+    "full": RungKind("all weights are fine-tuned", trains=True),
+    "both": RungKind("the model of lora with the neighbours' vote", trains=True),
 }
 """All rungs, the plainest first."""
 

@@ -262,10 +262,10 @@ class _Inner(Silent):
         yield
         self._preparing = False
 
-    def progress(self, done: float, total: float) -> None:
+    def progress(self, done: int, total: int) -> None:
         """Hand it on."""
         if not self._preparing:
-            self._report.progress(self._share * done, total)
+            self._report.progress(round(1000 * self._share * done / max(total, 1)), 1000)
 
 
 def build(materials: Materials, step: Step) -> Built:

@@ -75,7 +75,7 @@ class RunLog:
         self._phase, self._phase_started, self._share, self._written = name, self.clock(), 0.0, 0.0
         self.progress(0, 1)
 
-    def progress(self, done: float, total: float) -> None:
+    def progress(self, done: int, total: int) -> None:
         """Record how much of the phase is done, in the caller's unit."""
         self._share = done / max(total, 1)
         now = self.clock()
@@ -86,8 +86,8 @@ class RunLog:
         self.event(
             "progress",
             phase=self._phase,
-            done=round(done),
-            total=round(total),
+            done=done,
+            total=total,
             progress=round(self.overall(), 4),
             time_left_s=None if left is None else round(left, 1),
         )

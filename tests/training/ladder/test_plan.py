@@ -34,7 +34,7 @@ def climbed(log, clock, pace):
                 share = tenth / 10
                 clock[0] = began + share * true[name]
                 if share >= one.build_share:
-                    log.progress(share, 1)
+                    log.progress(round(1000 * share), 1000)
                 later = list(true)[list(true).index(name) + 1 :]
                 yield log.time_left_s(), (1 - share) * true[name] + sum(map(true.__getitem__, later))
             clock[0] = began + true[name]
