@@ -31,7 +31,7 @@ from training.ladder.results import Ladder, StepResult, read_ladder
 from training.runs.run import LADDER, Run, find_run
 
 LABELS, DRAWS = 96, 10
-FEW = ("bag-of-words", "few-shot-16", "retrieval-features", "nearest", "head", "lora", "both")
+FEW = ("bag-of-words", "few-shot-16", "retrieval-features", "nearest", "head", "contrastive", "lora", "both")
 """The rungs that answer with few labels; the others have none, or need many."""
 PICTURE = results.FOLDER.parent.parent / "docs" / "ladder.png"
 

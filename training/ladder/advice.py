@@ -18,7 +18,7 @@ from training.ladder.results import Ladder, StepResult
 Way = Literal["prompt", "retrieve", "fine-tune", "both"]
 WAYS: dict[str, Way] = {
     **dict.fromkeys(("retrieval-words", "retrieval-features", "nearest"), "retrieve"),
-    **dict.fromkeys(("bag-of-words", "head", "lora", "full"), "fine-tune"),
+    **dict.fromkeys(("bag-of-words", "head", "contrastive", "lora", "full"), "fine-tune"),
     "both": "both",
 }
 """The way of each rung; the others only ask the base, and `majority` is none."""

@@ -56,6 +56,7 @@ RUNGS: dict[str, RungKind] = {
     "retrieval-features": RungKind("the 8 nearest labelled tweets in the prompt, by the base's features"),
     "nearest": RungKind("the vote of the nearest labelled tweets, by the base's features"),
     "head": RungKind("only a head is trained, on the frozen base"),
+    "contrastive": RungKind("adapters pull like labels together (SetFit's idea), then a head", trains=True),
     "lora": RungKind("adapters on the upper third, as the recipe quick", trains=True),
     "full": RungKind("all weights are fine-tuned", trains=True),
     "both": RungKind("the model of lora with the neighbours' vote", trains=True),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from inference.baselines.prompting import CONTENT_FREE, PROMPTS
 from training.fit.estimate import ADAMW_S_PER_PARAMETER, TRAIN_COST
 from training.fit.prepare import CALIBRATION_TEXTS
+from training.ladder.contrastive import epochs_for
 from training.ladder.order import Step
 from training.ladder.rungs import FULL_EPOCHS, RETRIEVED, adapter_changes
 from training.recipes import Recipe, change
@@ -83,6 +84,8 @@ def _tokens(step: Step, counted: Counted, *, adapted: bool) -> tuple[float, floa
     if not adapted:
         adapters = (1 - TRUNK) * epochs * (TRAIN_COST["lora"] * learnt + looked_at)
         adapters += TRUNK * (learnt + looked_at)
+    pairs = TRUNK * (learnt + looked_at) + learnt + looked_at  # and once more, for the head
+    pairs += (1 - TRUNK) * epochs_for(step.labels) * (TRAIN_COST["lora"] * learnt + learnt + looked_at)
     prompts = len(PROMPTS)
     others = {
         "majority": (0.0, 0.0),
@@ -94,6 +97,7 @@ def _tokens(step: Step, counted: Counted, *, adapted: bool) -> tuple[float, floa
         "retrieval-features": (TRUNK * learnt + calibrated * found_near, asked * found_near),
         "nearest": (TRUNK * (learnt + looked_at), TRUNK * asked * text),
         "head": (learnt + looked_at, asked * text),
+        "contrastive": (pairs, asked * text),
         "lora": (adapters, asked * text),
         "full": (FULL_EPOCHS * (TRAIN_COST["full"] * learnt + looked_at), asked * text),
         "both": (adapters + TRUNK * learnt + (1 + TRUNK) * looked_at, (1 + TRUNK) * asked * text),

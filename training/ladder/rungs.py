@@ -33,8 +33,18 @@ from inference.common.errors import DataError, RunError
 from inference.common.store import write_json
 from training.data.load import Splits
 from training.data.splits import subset
-from training.fit.prepare import CALIBRATION_TEXTS, SHARED, Report, Silent, TrainingData, base_prompt, prepare
+from training.fit.prepare import (
+    CALIBRATION_TEXTS,
+    SHARED,
+    Prepared,
+    Report,
+    Silent,
+    TrainingData,
+    base_prompt,
+    prepare,
+)
 from training.fit.trainer import train
+from training.ladder.contrastive import FinalStates, contrasted
 from training.ladder.order import Order, Step
 from training.model.bases import Base, resolve_base
 from training.model.classifier import (
@@ -231,18 +241,29 @@ class Materials:
         tuned, tokenizer = self._tuned(recipe, count)
         return torch_classifier(tuned, tokenizer, name_or_path=f"full-{count}")
 
+    def contrasted(self, count: int) -> FinalStates:
+        """Return the states of the base after its adapters were tuned on pairs of so many rows."""
+        prepared, report = self._prepared(self.recipe, count)
+        tuned = contrasted(prepared, self.recipe, report=report).merge_and_unload(safe_merge=True)
+        return FinalStates(tuned, prepared.tokenizer, name=f"adapters tuned on pairs of {count:,} rows")
+
     def _tuned(self, recipe: Recipe, count: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-        self.forget()
-        splits = dataclasses.replace(self.splits, train=self.splits.train.select(self.rows(count)))
-        report = _Inner(self.report, self._build_share)
-        prepared = prepare(recipe, self.folder, data=TrainingData(splits), report=report)
-        self._check(prepared.lm)
+        prepared, report = self._prepared(recipe, count)
         place = self.folder / f"checkpoints-{recipe.method}-{count}"
         tuned = train(prepared, recipe, checkpoints=place, report=report, last=True)
         assert tuned is not None, "nobody asks it to stop midway"
         if recipe.method == "lora":
             tuned = tuned.merge_and_unload(safe_merge=True)
         return tuned, prepared.tokenizer
+
+    def _prepared(self, recipe: Recipe, count: int) -> tuple[Prepared, Report]:
+        """Return so many rows with their trunk's states, ready to train on the base that all steps have."""
+        self.forget()
+        splits = dataclasses.replace(self.splits, train=self.splits.train.select(self.rows(count)))
+        report = _Inner(self.report, self._build_share)
+        prepared = prepare(recipe, self.folder, data=TrainingData(splits), report=report)
+        self._check(prepared.lm)
+        return prepared, report
 
 
 class _Inner(Silent):
@@ -334,6 +355,14 @@ def _head(materials: Materials, step: Step) -> Built:
     return Built(head, head.about, lambda: hash_of(base.model, head.model.coef_))
 
 
+def _contrastive(materials: Materials, step: Step) -> Built:
+    features = materials.contrasted(step.labels)
+    head = LinearHead.fit(
+        features, *materials.train(step.labels), names=materials.labels, validation=materials.validation
+    )
+    return Built(head, head.about, lambda: hash_of(features.model, head.model.coef_))
+
+
 def _lora(materials: Materials, step: Step) -> Built:
     tuned = materials.adapted(step.labels)
     return Built(tuned, f"adapters trained on {step.labels:,} rows, merged", lambda: hash_of(tuned.model))
@@ -370,6 +399,7 @@ _BUILDERS: dict[str, Callable[[Materials, Step], Built]] = {
     **dict.fromkeys(("retrieval-words", "retrieval-features"), _retrieval),
     "nearest": _nearest,
     "head": _head,
+    "contrastive": _contrastive,
     "lora": _lora,
     "full": _full,
     "both": _both,
