@@ -4,6 +4,7 @@ add_ladder(register, data_options, commands); watch(run, given)     # `resume` w
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -11,7 +12,7 @@ from dataclasses import asdict, replace
 from inference.common.command import print_json
 from inference.common.errors import RunError
 from training.cli.publish import Commands, Register
-from training.ladder.order import CORE_HOUR_USD, COSTS, RUNGS, Order
+from training.ladder.order import CORE_HOUR_USD, COSTS, MADE, RUNGS, STEPS, Order
 from training.runs import process
 from training.runs.run import LADDER, Run, create_run_of, find_run, list_runs, with_whole_paths
 
@@ -29,6 +30,11 @@ def add_ladder(
         epilog=f"rungs:\n{rungs}",
     )
     sub.add_argument("--rungs", metavar="NAMES", help="some of the rungs, as zero-shot,lora (default: all)")
+    sub.add_argument(
+        "--add-to",
+        metavar="LADDER",
+        help="measure rungs that this ladder lacks, on its rows, beside what it has measured",
+    )
     sub.add_argument(
         "--labels", default="1000", metavar="NUMBERS", help="training labels, as 96,300,1000 (default: 1000)"
     )
@@ -142,13 +148,32 @@ def _ladder(given: argparse.Namespace) -> int:
         precision=given.precision,
         cost=given.cost,
     )
+    before = find_run(given.add_to, kind=LADDER) if given.add_to else None
+    if before:
+        order = _more(Order.from_json(before.order), order)
     recipe = with_whole_paths(order.recipe)  # a wrong setting is told before anything starts
     order = replace(order, base=recipe.base, dataset=recipe.dataset)
     if any(RUNGS[name].asks_base for name in order.rungs):
         check_named(order.base)
     run = create_run_of(LADDER, asdict(order), name=order.dataset.rsplit("/", 1)[-1])
+    if before:
+        skipped = shutil.ignore_patterns(MADE)  # what several steps shared is gone
+        shutil.copytree(before.path / STEPS, run.path / STEPS, ignore=skipped)
     process.start(run)
     return watch(run, given)
+
+
+def _more(before: Order, asked: Order) -> Order:
+    """Return the order of a ladder with more rungs. Raises RunError where it would be another ladder."""
+    plain = Order()
+    own = [name for name in vars(plain) if name not in ("rungs", "cost")]
+    if changed := [name for name in own if getattr(asked, name) != getattr(plain, name)]:
+        raise RunError(
+            f"--add-to keeps the ladder's own rows and settings, so leave {', '.join(changed)} out, or start "
+            "a new ladder without --add-to."
+        )
+    rungs = tuple(name for name in RUNGS if name in {*before.rungs, *asked.rungs})
+    return replace(before, rungs=rungs, cost=asked.cost)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ from training.evaluate.metrics import scores
 from training.evaluate.scores import read_all
 from training.fit.estimate import gflops
 from training.fit.prepare import base_prompt
-from training.ladder.order import Order, Step
+from training.ladder.order import STEPS, Order, Step
 from training.ladder.pictures import cost_picture, intervals_picture
 from training.ladder.plan import Counted, planned
 from training.ladder.results import RESULTS, Ladder, StepResult, pairs_of, to_csv
@@ -60,7 +60,7 @@ _UNKNOWN_PARAMETERS = 130_000_000
 
 def climb(run: Run, log: RunLog) -> None:
     """Take a ladder from its order to its results. Killed at any moment, it can be called again."""
-    order, folder = Order.from_json(run.order), run.path / "steps"
+    order, folder = Order.from_json(run.order), run.path / STEPS
     folder.mkdir(exist_ok=True)
     with log.phase("prepare"):
         splits = load_splits(order.recipe.data)
@@ -178,7 +178,7 @@ def _probabilities(found: Sequence[Prediction]) -> Floats:
 
 
 def _complete(run: Run, materials: Materials, steps: tuple[Step, ...], left_out: dict[str, str]) -> None:
-    folder, splits, order = run.path / "steps", materials.splits, materials.order
+    folder, splits, order = run.path / STEPS, materials.splits, materials.order
     records = [read_record(folder, f"{step.name}.json") for step in steps if step.name not in left_out]
     results = tuple(read_all(StepResult, records))
     if not results:

@@ -14,6 +14,10 @@ from inference.common.errors import RunError
 from inference.common.store import JsonObject
 from training.recipes import Recipe, change, load_recipe
 
+STEPS = "steps"
+"""Folder of what was measured, in the run's."""
+MADE = "made.json"
+"""Beside the steps: the seconds that things took which several steps use."""
 N_VALIDATION = 500
 """Labelled validation rows, on which epochs, k, weights and temperature are chosen: for every rung alike."""
 CORE_HOUR_USD = 0.04

@@ -45,7 +45,7 @@ from training.fit.prepare import (
 )
 from training.fit.trainer import train
 from training.ladder.contrastive import FinalStates, contrasted
-from training.ladder.order import Order, Step
+from training.ladder.order import MADE, STEPS, Order, Step
 from training.model.bases import Base, resolve_base
 from training.model.classifier import (
     LanguageModel,
@@ -59,8 +59,6 @@ from training.recipes import Recipe, change, load_recipe
 T = TypeVar("T")
 BASE = "base.json"
 """Beside the steps: which base answered, and the hash of its weights as they were loaded."""
-MADE = "made.json"
-"""Beside the steps: the seconds that things took which several steps use."""
 RETRIEVED = 8
 """Examples that retrieval puts into a prompt."""
 FULL_EPOCHS = 3.0
@@ -99,7 +97,7 @@ class Materials:
         self._base: LanguageModel | None = None
         self._build_share = 0.0
         self._indices: dict[tuple[int, By], Index] = {}
-        self._seconds: dict[str, float] = read_record(folder / "steps", MADE) or {}
+        self._seconds: dict[str, float] = read_record(folder / STEPS, MADE) or {}
         self._made: set[str] = set()
         self._found: set[str] = set()
 
@@ -118,7 +116,7 @@ class Materials:
         thing = make()
         self._made.add(name)
         self._seconds[name] = max(time.perf_counter() - started, self._seconds.get(name, 0.0))
-        write_json(self.folder / "steps" / MADE, self._seconds)
+        write_json(self.folder / STEPS / MADE, self._seconds)
         return thing
 
     def forget(self) -> None:
@@ -171,7 +169,7 @@ class Materials:
 
     def _check(self, lm: LanguageModel) -> None:
         """Write down which base it is; raise RunError where a resumed ladder meets another one."""
-        record = self.folder / "steps" / BASE
+        record = self.folder / STEPS / BASE
         found = {"name": lm.base.name, "revision": lm.base.revision, "sha256": hash_of(lm.model)}
         before = read_record(record.parent, BASE) or found
         if before["sha256"] != found["sha256"]:

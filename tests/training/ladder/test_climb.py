@@ -244,3 +244,25 @@ def test_its_help_names_every_rung(capsys):
         main(["ladder", "--help"])
     shown = capsys.readouterr().out
     assert all(name in shown for name in RUNGS)
+
+
+def test_rungs_are_added_to_a_finished_ladder_without_measuring_again(order, monkeypatch, capsys):
+    first = create_run_of(LADDER, {**asdict(order), "rungs": ["majority"]}, name="first")
+    climb(first, RunLog(first.path))
+    monkeypatch.setattr("training.runs.process.start", lambda run: climb(run, RunLog(run.path)))
+    monkeypatch.setattr("training.cli.ladder.watch", lambda run, given: 0)
+    measured, measure = [], climbing._measure
+
+    def noting(materials, step, *rest, **more):
+        measured.append(step.name)
+        measure(materials, step, *rest, **more)
+
+    monkeypatch.setattr(climbing, "_measure", noting)
+    assert main(["ladder", "--add-to", first.id, "--rungs", "bag-of-words"]) == 0
+    assert measured == [f"bag-of-words-{LABELS}"]
+    more = next(run for run in list_runs(kind=LADDER) if run.id != first.id)
+    before, after = read_ladder(first.path), read_ladder(more.path)
+    assert [step.rung for step in after.steps] == ["majority", "bag-of-words"]
+    assert after.steps[0] == before.steps[0] and after.rows == before.rows and len(after.pairs) == 1
+    assert main(["ladder", "--add-to", first.id, "--rungs", "head", "--limit", "20"]) == 1
+    assert "limit" in capsys.readouterr().err
