@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import ftfy
 import numpy as np
@@ -52,6 +52,7 @@ class LabelScore(TypedDict):
 
     label: str
     score: float
+    sure: NotRequired[bool]
 
 
 class EndpointHandler:
@@ -68,6 +69,7 @@ class EndpointHandler:
         self.characters = CHARACTERS_A_TOKEN * max_length
         self.tokenizer.enable_truncation(max_length)
         self.tokenizer.no_padding()
+        self.curve = _curve(folder)
         self.engine, self.logits = _engine(folder, self.pad_id)
         log.info("The engine is %s", self.engine)
 
@@ -77,11 +79,14 @@ class EndpointHandler:
         `data` is a request: `inputs` is a text or a list of texts; `parameters` may hold `top_k` (default:
         all labels), or its forerunner `return_all_scores`; `function_to_apply` ("softmax", the default,
         "sigmoid" or "none"); `max_length`, in tokens, where the model takes more; and `truncation`, false to
-        refuse what is too long. `padding` and `batch_size` change no answer. Raises ValueError.
+        refuse what is too long. With `precision`, a wanted share of right answers, or `abstain_below`, a
+        confidence, each label comes with `sure`, false where the answer should count as "I don't know".
+        `padding` and `batch_size` change no answer. Raises ValueError.
         """
         texts = _texts(data.get("inputs"))
         asked = _parameters(data.get("parameters") or {})
         top_k, function = asked["top_k"], asked["function_to_apply"]
+        sure_from = self._sure_from(asked["precision"], asked["abstain_below"])
         if not texts:
             return []
         bare = [text.strip(" \t\r\n\0") for text in texts]
@@ -99,11 +104,35 @@ class EndpointHandler:
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             result[rows] = self.logits([token_ids[row] for row in rows])
-        return [self._answer(scores, top_k) for scores in FUNCTIONS[function](result)]
+        answers = [self._answer(scores, top_k) for scores in FUNCTIONS[function](result)]
+        if sure_from is not None:
+            for answer, confidence in zip(answers, _softmax(result).max(axis=1), strict=True):
+                for each in answer:
+                    each["sure"] = bool(confidence >= sure_from)
+        return answers
 
     def _answer(self, scores: np.ndarray, top_k: int | None) -> list[LabelScore]:
         best = np.argsort(-scores, kind="stable")[:top_k]
         return [{"label": self.labels[place], "score": float(scores[place])} for place in best]
+
+    def _sure_from(self, precision: float | None, abstain_below: float | None) -> float | None:
+        """Return the confidence from which on answers are sure, by the record of the validation rows."""
+        if precision is None:
+            return abstain_below
+        if abstain_below is not None:
+            raise ValueError('"precision" and "abstain_below" both say when to abstain. Give one of them.')
+        if not self.curve:
+            raise ValueError(
+                "The model has no record of its validation rows, so no threshold is known for a precision. "
+                'Say at which confidence to abstain ("abstain_below").'
+            )
+        enough = [threshold for threshold, right in self.curve if right >= precision]
+        if not enough:
+            raise ValueError(
+                f"No threshold makes {100 * precision:g} % of the model's answers right; the most on its "
+                f"validation rows is {100 * max(right for _, right in self.curve):.1f} %. Ask for less."
+            )
+        return min(enough)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -142,6 +171,13 @@ PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "true, false, longest, max_length or do_not_pad",
     ),
     "batch_size": (lambda given: type(given) is int and given > 0, "a whole number from 1"),
+    **dict.fromkeys(
+        ("precision", "abstain_below"),
+        (
+            lambda given: type(given) in (int, float) and 0 < given <= 1,
+            "a share above 0 and up to 1, such as 0.9",
+        ),
+    ),
 }
 """What a request may ask for: whether a value is right, and what to give."""
 
@@ -205,6 +241,15 @@ def _unescaped(text: str) -> str:
 
 def _json(file: Path) -> JsonObject:
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _curve(folder: Path) -> list[tuple[float, float]]:
+    """Return thresholds of confidence, each with the share right of the validation rows' surer answers."""
+    try:
+        record = _json(folder / "evaluation.json")["chosen_on"]
+        return [(float(point["threshold"]), float(point["right"]["value"])) for point in record]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or somebody else's
+        return []
 
 
 def _check_weights(folder: Path, config: JsonObject) -> None:

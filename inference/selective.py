@@ -22,6 +22,9 @@ from inference.artifact import EVALUATION, read_record
 from inference.common.errors import PredictionError
 from inference.common.intervals import Interval, wilson
 
+PRECISIONS = (0.8, 0.9, 0.95)
+"""Shares of right answers for which thresholds are shown."""
+USUAL_PRECISION = 0.9
 MOST_POINTS = 50
 CHOSEN_ON = "chosen_on"
 """In evaluation.json: the coverage curve of the validation rows, by which a threshold is chosen later."""

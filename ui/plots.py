@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.common.intervals import Interval
+from inference.selective import CoveragePoint
 from training.evaluate.scores import TUNED, CalibrationBin, Evaluation, System
 from ui.html import esc, label_class
 from ui.translations import text
@@ -168,6 +169,34 @@ def reliability_chart(lines: Sequence[tuple[str, str, Sequence[CalibrationBin]]]
     ticks += "".join(_x_tick(x, text.percent(x, 0)) for x in (0.0, 0.25, 0.5, 0.75, 1.0))
     keys = legend([(f"tt-s-{css}", name) for name, css, bins in lines if bins])
     return titled(title, keys, _frame(body, ticks + dots, name=f"{title}: {', '.join(spoken)}"))
+
+
+def coverage_chart(points: Sequence[CoveragePoint], *, title: str) -> str:
+    """Draw how right the answers are, with its interval, against the share of the rows that are answered."""
+    low = nice_ticks(min(point.right.low for point in points), 1.0, most=4)[0]
+
+    def place(x: float, y: float) -> str:
+        return f"{x * _WIDTH:.1f},{_HEIGHT * (1 - (y - low) / (1 - low)):.2f}"
+
+    upper, line, lower = (
+        [place(point.answered.value, getattr(point.right, end)) for point in points]
+        for end in ("high", "value", "low")
+    )
+    body = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0))
+    body += f'<polygon class="band" points="{" ".join([*upper, *reversed(lower)])}"/>'
+    body += f'<polyline class="line tt-s-validation" points="{" ".join(line)}"/>'
+    dots = ""
+    for point in points:
+        told = text("compare.coverage_at", threshold=text.percent(point.threshold, 0), **_shares(point))
+        dots += _dot(point.answered.value, (point.right.value - low) / (1 - low), "validation", told)
+    ticks = "".join(_y_tick(y, text.percent(low + y * (1 - low), 1)) for y in (0.0, 0.5, 1.0))
+    ticks += "".join(_x_tick(x, text.percent(x, 0)) for x in (0.0, 0.25, 0.5, 0.75, 1.0))
+    ends = ", ".join(text("compare.coverage_is", **_shares(point)) for point in (points[0], points[-1]))
+    return titled(title, "", _frame(body, ticks + dots, name=f"{title}: {ends}"))
+
+
+def _shares(point: CoveragePoint) -> dict[str, str]:
+    return {key: text.percent(getattr(point, key).value, 1) for key in ("answered", "right")}
 
 
 def _sure_right(sure: float, right: float) -> str:

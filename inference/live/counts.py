@@ -66,6 +66,7 @@ class FeedSnapshot:
     age: Lag | None  # from when a post was written to the answer, where that is known
     recent: tuple[ClassifiedPost, ...]  # newest first
     unsure: int = 0  # classified posts about which the model is not sure enough to count
+    abstain_below: float = 0.0  # the confidence from which on it is
 
     def accuracy(self) -> Interval | None:
         """Return the share of judged posts that are right, with Wilson's interval."""
@@ -252,6 +253,7 @@ class FeedCounts:
             agreed=self._agreed,
             disagreed=self._disagreed,
             unsure=self._unsure,
+            abstain_below=self.abstain_below,
             rate_in_per_s=self.rate_in.per_s(now_s),
             rate_classified_per_s=self.rate_classified.per_s(now_s),
             capacity_per_s=self.speed.posts_per_s,

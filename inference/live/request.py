@@ -64,6 +64,8 @@ class StreamRequest:
     languages: tuple[str, ...] = ()
     reposts: bool = True
     replies: bool = True
+    precision: float | None = None
+    """The share of right answers that is wanted, where the model may be not sure; None: it always answers."""
     second: str = ""
     """The second model, by the name that the caller knows it by; "" for no duel."""
 
@@ -127,6 +129,7 @@ class StreamRequest:
             self.filter,
             model,
             self.second,
+            self.precision,
             self.is_lossless,
             owner if self.is_private else "",
         )

@@ -158,11 +158,16 @@ class LiveStatistics:
         reference: Reference | None = None,
         encode: Encode | None = None,
         drift_problem: str = "",
+        abstain_below: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
-        """Drift is measured when both `reference` and `encode` are given."""
+        """Drift is measured when both `reference` and `encode` are given.
+
+        `abstain_below`: answers of less confidence count for no label; the drift is that of all posts.
+        """
+        self._abstain_below = abstain_below
         self._lock = threading.Lock()
         self._counts, self._words = RollingCounts(labels, clock=clock), TopWords(labels)
         self._detector = ShiftDetector(labels)
@@ -176,7 +181,7 @@ class LiveStatistics:
         self._verdict: Drift | None = None
 
     @classmethod
-    def of(cls, classifier: Classifier) -> "LiveStatistics":
+    def of(cls, classifier: Classifier, *, abstain_below: float = 0.0) -> "LiveStatistics":
         """Return the statistics of a classifier's answers, with drift where its artifact has a reference.
 
         A broken reference becomes `drift_problem`: the stream goes on without it.
@@ -184,22 +189,26 @@ class LiveStatistics:
         try:
             reference = load_reference(classifier.folder) if classifier.folder else None
         except ArtifactError as error:
-            return cls(classifier.labels, drift_problem=str(error))
+            return cls(classifier.labels, drift_problem=str(error), abstain_below=abstain_below)
         return cls(
-            classifier.labels, reference=reference, encode=lambda texts: classifier.encode(texts).token_ids
+            classifier.labels,
+            reference=reference,
+            encode=lambda texts: classifier.encode(texts).token_ids,
+            abstain_below=abstain_below,
         )
 
     def __call__(self, batch: Sequence[ClassifiedPost]) -> None:
         """Take posts that were just classified. Raises KeyError for an unknown label."""
         some = batch if len(batch) <= _DRIFT_OF_A_BATCH else self._rng.sample(batch, _DRIFT_OF_A_BATCH)
         ids = self._encode([result.post.text for result in some]) if self._drift and self._encode else []
+        sure = [result for result in batch if result.probability >= self._abstain_below]
         with self._lock:
-            for result in batch:
+            for result in sure:
                 self._counts.add(result.label)
                 self._words.add(result.post.text, result.label)
                 if shift := self._detector.add(result.label):
                     self._shifts.appendleft((self._now(), shift))
-            self._posts += len(batch)
+            self._posts += len(sure)
             for result, token_ids in zip(some, ids, strict=False):  # no ids without a reference
                 if self._drift:
                     self._drift.add(token_ids, confidence=result.probability)

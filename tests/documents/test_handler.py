@@ -19,6 +19,7 @@ import pytest
 from huggingface_hub import InferenceClient
 
 from inference import Classifier
+from inference.selective import asked_threshold
 from tests.support import REPOSITORY, exporting
 
 RUNTIME = """
@@ -188,6 +189,35 @@ def test_functions_to_apply(gpt2):
     assert scores() == scores(return_all_scores=True, truncation=True, padding="longest", batch_size=4)
 
 
+def test_it_says_of_each_answer_whether_it_is_sure_as_the_server_does(trained_gpt2, tmp_path):
+    handler = handler_of(trained_gpt2.artifact, tmp_path)
+    [prediction] = Classifier.load(trained_gpt2.artifact).predict(["i love this"])
+    confidence = max(prediction.probabilities)
+
+    def sure(**parameters):
+        [answer] = handler({"inputs": "i love this", "parameters": parameters})
+        assert len({row["sure"] for row in answer}) == 1
+        return answer[0]["sure"]
+
+    assert sure(abstain_below=confidence - 1e-4, function_to_apply="none") is True
+    assert sure(abstain_below=confidence + 1e-4) is False
+    handler.curve = [(confidence + 1e-4, 0.95), (confidence - 1e-4, 0.9), (0.0, 0.5)]
+    assert sure(precision=0.9) and not sure(precision=0.95, top_k=1)
+    for parameters, sentence in (
+        ({"precision": 0.97}, r"No threshold makes 97 % .* is 95.0 %"),
+        ({"precision": 0.9, "abstain_below": 0.9}, "both say when to abstain"),
+        ({"precision": True}, "a share above 0 and up to 1, such as 0.9"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            handler({"inputs": "a", "parameters": parameters})
+    asked = asked_threshold(trained_gpt2.artifact, abstain_below=None, precision=0.01)
+    handler.curve = handler_of(trained_gpt2.artifact, tmp_path / "again").curve
+    assert handler._sure_from(0.01, None) == asked
+    handler.curve = []
+    with pytest.raises(ValueError, match="no record of its validation rows"):
+        handler({"inputs": "a", "parameters": {"precision": 0.9}})
+
+
 def test_a_long_text_is_cut_where_it_is_asked_or_refused(gpt2, trained_gpt2):
     long = "the train " * 200
     sentence = "Too long for the model: 1 of 2 texts. Let them be truncated."
@@ -236,7 +266,7 @@ NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a t
         (
             {"inputs": "a", "parameters": {"truncate": True}},
             "\"parameters\" has no 'truncate'. Known: top_k, return_all_scores, function_to_apply, "
-            "truncation, max_length, padding, batch_size.",
+            "truncation, max_length, padding, batch_size, precision, abstain_below.",
         ),
     ],
 )

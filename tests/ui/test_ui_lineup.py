@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 import pytest
 from gradio_client import Client
 
+from inference.artifact import EVALUATION, read_record
 from inference.common.errors import PredictionError, RunError
 from inference.common.paths import runs_dir
 from inference.common.store import write_json
@@ -24,6 +25,10 @@ from ui.compare.lineup import FIRST, UNTRAINED, Lineup
 from ui.compare.tab import ask, explain
 from ui.state import Model, Workbench, run_of
 from ui.translations import speaking
+
+
+def _share(value):
+    return {"value": value, "low": value, "high": value}
 
 
 @pytest.fixture
@@ -64,6 +69,11 @@ def test_a_loaded_model_is_compared_with_its_base_and_with_others(trained_gpt2, 
     assert keys == ["base", "tuned", *UNTRAINED, "second"]
     assert lineup.standard([]) == lineup.standard(FIRST) == ["base", "tuned"]  # nobody has chosen
     assert lineup.standard(["tuned", "second"]) == ["tuned", "second"]
+    curve = [{"threshold": 1.0, "answered": _share(0.5), "right": _share(0.95)}]
+    record = read_record(workbench.model.folder, EVALUATION)
+    write_json(workbench.model.folder / EVALUATION, {**record, "chosen_on": curve})
+    known = [each.sure_from for each in lineup.of(["base", "tuned"]) if each.key == "tuned"]
+    assert known == [1.0] and "is below 100" in ask(lineup, "so happy today", ["tuned"])
     drawn = ask(lineup, "so happy today", ["tuned", "second", "few-shot-4"])
     assert "They " in drawn and ">second<" in drawn
     with pytest.raises(RunError, match="There is no run 'nope' here"):

@@ -94,8 +94,9 @@ def test_those_who_ask_for_the_same_have_one_key_and_others_another():
         key(replies=False),
         key(languages=("en",)),
         key(source="x"),
+        key(precision=0.9),
     ]
-    assert len({key(), *others}) == 6
+    assert len({key(), *others}) == 7
     assert key(source="x", token="secret-1") != key(source="x", token="secret-1", owner="b")
 
 
@@ -132,6 +133,21 @@ def test_whoever_asks_for_the_same_shares_a_feed_and_finds_it_again(live):
     control(first, "stop")
     assert live.visible("c") == [other] and live.find(first.id, "a").feed.snapshot().reason == "stopped"
     assert opened(live, StreamRequest(source="replay"), owner="a") is not first
+
+
+def test_what_the_model_is_not_sure_of_counts_for_no_label_but_for_the_drift(live):
+    models = dataclasses.replace(
+        MODELS,
+        predict=lambda texts: [Answer("neutral", (0.9 if "9" in text else 0.5, 0.05)) for text in texts],
+        statistics=lambda: LiveStatistics(LABELS, abstain_below=0.8),
+        abstain_below=0.8,
+    )
+    posts = [Post(f"{n}", f"text {n}") for n in range(10)]
+    session = opened(live, StreamRequest(rate_per_s=None, precision=0.9), models=models, posts=posts)
+    assert session.feed.wait(10)
+    now, seen = session.feed.snapshot(), session.statistics.view(10.0)
+    assert (now.classified, now.unsure, now.counts) == (10, 9, (0, 1, 0))
+    assert seen.now.counts == (0, 1, 0) and seen.posts == 1
 
 
 def test_one_feed_comes_of_many_starts_at_once(live):
@@ -330,8 +346,10 @@ def test_the_cost_is_shown_before_and_a_cap_must_be_a_number():
 
 def test_the_form_makes_a_request():
     values = dict.fromkeys(NAMES, None) | {"source": "x", "query": "#a", "token": " t0ken ", "cap": 0.5}
-    values |= {"keywords": "a, b", "languages": "en", "reposts": False, "replies": True}
+    values |= {"keywords": "a, b", "languages": "en", "reposts": False, "replies": True, "precision": 0.9}
     request = LiveForm({}, None, None).request(list(values.values()))
     asked = {"source": "x", "query": "#a", "instance": "", "token": " t0ken ", "cap_usd": 0.5}
-    assert request == StreamRequest(**asked, keywords=("a", "b"), languages=("en",), reposts=False)
+    assert request == StreamRequest(
+        **asked, keywords=("a", "b"), languages=("en",), reposts=False, precision=0.9
+    )
     assert isinstance(StreamRequest(source="replay").open(held_out=lambda: [Post("1", "a")]), Replay)

@@ -132,6 +132,15 @@ def test_every_post_has_its_place_in_the_table():
     assert "Filtered: no keyword in it" in drawn and "Filtered: language unknown" in drawn
 
 
+def test_unsure_posts_have_a_count_of_their_own_and_give_no_label():
+    now = snapshot(unsure=4, abstain_below=0.8, counts=(3, 2, 1))
+    drawn = view.numbers(now)
+    assert "I don&#x27;t know" in drawn and "below 80\u00a0%" in drawn and "3 · 50\u00a0%" in drawn
+    told = view.posts(now)
+    assert ">?<" in told and "not sure; would say positive" in told and "✗" not in told
+    assert ">?<" not in view.posts(snapshot(abstain_below=0.7)) and "know" not in view.numbers(snapshot())
+
+
 def test_a_source_that_waits_or_has_spent_says_so():
     now = snapshot(
         source_status=SourceStatus("rate limited", "X is asked too often.", until=75.0, cost_usd=0.35)

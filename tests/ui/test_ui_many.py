@@ -1,6 +1,7 @@
 """Many tweets at once: what is read, what is answered, what is written."""
 
 import csv
+import dataclasses
 import gzip
 import json
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_all_are_answered_counted_and_written_as_they_come(home):
     }
     with open(lines) as file:
         assert [json.loads(line)["text"] for line in file] == texts
+
+
+def test_unsure_answers_are_marked_counted_and_have_a_column(home):
+    unsure = dataclasses.replace(TWO[1], sure_from=0.9)
+    *_, tally = many.answer_all([TWO[0], unsure], ["a", "b"], many.new_stem())
+    drawn = many.draw(tally, many.Given([], 2), only=False)
+    assert tally.unsure == [0, 2] and "the tuned: 2 answers are not sure (for 90\u00a0% right)" in drawn
+    with open(tally.files[1]) as file:
+        assert [json.loads(line).get("fine_tuned_sure") for line in file] == [False, False]
+    *_, sure = many.answer_all([dataclasses.replace(unsure, sure_from=0.8)], ["a"], many.new_stem())
+    assert sure.unsure == [0] and "not sure" not in many.draw(sure, many.Given([], 1), only=False)
 
 
 def test_it_can_be_stopped_at_any_moment_and_keeps_what_is_there_in_bounded_memory(home):

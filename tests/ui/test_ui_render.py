@@ -10,11 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from inference.baselines import Example, Explained
+from inference.classifier import Prediction
 from inference.common.intervals import Interval
 from inference.common.store import append_event
 from inference.live.counts import FeedSnapshot
 from inference.live.post import ClassifiedPost, Post
 from inference.live.sources import SourceStatus
+from inference.selective import CoveragePoint, Selective
 from training.data.load import DataSpec
 from training.data.preview import preview
 from training.evaluate.scores import (
@@ -364,6 +366,33 @@ def test_other_labels_are_said_and_only_common_ones_can_agree():
     none = side_of("Run c", Told("x", (0.2, 0.8)), ("y", "x"))
     assert "no label in common" in render_compare.answers([side_of("Base"), none])
     assert "labels" not in render_compare.answers([side_of("Base"), side_of("b", labels=LABELS[::-1])])
+
+
+def test_an_answer_below_the_models_threshold_is_an_i_do_not_know():
+    told = Prediction("positive", (0.1, 0.2, 0.7), False)
+    unsure = dataclasses.replace(side_of("Fine-tuned", told), sure_from=0.71)
+    drawn = render_compare.answers([unsure])
+    Checker(drawn)
+    assert "I don&#x27;t know: 70\u00a0% is below 71\u00a0%, from where 90\u00a0% of" in drawn
+    assert "know" not in render_compare.answers([dataclasses.replace(unsure, sure_from=0.7)])
+    assert "know" not in render_compare.answers([dataclasses.replace(unsure, sure_from=None)])
+
+
+def test_the_coverage_curve_is_drawn_with_its_intervals_and_what_the_thresholds_gave():
+    point, half = Interval(0.9, 0.8, 0.95), Interval(0.5, 0.4, 0.6)
+    curve = (CoveragePoint(0.8, half, point), CoveragePoint(0.4, Interval(1.0, 0.9, 1.0), half))
+    chosen = (Selective(0.9, 0.71, half, point), Selective(0.95, None, Interval(0.0, 0.0, 0.1), None))
+    drawn = render_compare.scoreboard(dataclasses.replace(evaluation(), coverage=curve, selective=chosen))
+    Checker(drawn)
+    assert (
+        'class="band"' in drawn
+        and "from a confidence of 80\u00a0%: 50.0\u00a0% answered, 90.0\u00a0%" in drawn
+    )
+    assert "71\u00a0%, chosen on validation rows, 50.0\u00a0% (40.0 – 60.0) of these" in drawn
+    assert "For 95\u00a0% right: no threshold gave that" in drawn
+    flat = (CoveragePoint(0.5, Interval(1.0, 0.9, 1.0), Interval(1.0, 1.0, 1.0)),)  # one point, no spread
+    Checker(render_compare.scoreboard(dataclasses.replace(evaluation(), coverage=flat)))
+    assert "band" not in render_compare.scoreboard(evaluation())
 
 
 def test_an_answer_names_the_tweets_that_it_rests_on():

@@ -23,7 +23,7 @@ from inference.classifier import Classifier, Progress, like_length_batches, no_p
 from inference.common.errors import ArtifactError, DataError, RecipeError
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
-from inference.selective import CoveragePoint, coverage_curve, selective, threshold_on
+from inference.selective import PRECISIONS, CoveragePoint, coverage_curve, selective, threshold_on
 from inference.trunk import same_leading_layers, share_leading_layers, top_logits, trunk_batch, trunk_skipped
 from training.data.load import Splits, check_unchanged, load_labelled, load_splits, spec_of
 from training.data.near import nearest
@@ -45,9 +45,6 @@ from training.evaluate.scores import (
 )
 from training.model.classifier import load_base_classifier
 from training.recipes import DataSpec, load_recipe
-
-PRECISIONS = (0.8, 0.9, 0.95)
-"""Shares of right answers for which thresholds are shown."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from inference.common.errors import RunError
 from inference.common.store import JsonObject
+from inference.selective import USUAL_PRECISION
 from training.recipes import Recipe, change, load_recipe
 
 STEPS = "steps"
@@ -100,7 +101,7 @@ class Order:
     seed: int = 42
     price: float = CORE_HOUR_USD
     """Dollars that a core costs for an hour."""
-    precision: float = 0.9
+    precision: float = USUAL_PRECISION
     """The share of right answers that is wanted where a step may say "I don't know"."""
     cost: Cost = "ms"
     """What the second picture draws accuracy against."""

@@ -16,6 +16,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 from inference.baselines import Predictor
 from inference.classifier import Classifier, Prediction
 from inference.common.errors import PredictionError, RunError
+from inference.selective import USUAL_PRECISION, asked_threshold
 from training.recipes import Recipe, load_recipe
 from training.runs.run import list_runs
 from ui.gpu import predict
@@ -55,6 +57,8 @@ class Contender:
     """Of the model that answers."""
     labels: tuple[str, ...]
     predict: Callable[[Sequence[str]], Sequence[Prediction]]
+    sure_from: float | None = None
+    """The confidence below which its answer is an "I don't know", where its record tells one."""
 
 
 class Lineup:
@@ -125,7 +129,8 @@ class Lineup:
                     return found.predict(texts, with_latency=True)
                 return found.predict(texts)
 
-        return Contender(key, title, how, name, tuple(found.labels), answer)
+        folder = found.folder if isinstance(found, Classifier) else None
+        return Contender(key, title, how, name, tuple(found.labels), answer, _sure_from(folder))
 
     def _other(self, key: str, *, may_load: bool) -> Classifier:
         """Return the classifier of a finished run, or of a repository."""
@@ -181,6 +186,7 @@ def _loaded(key: str, title: str, model: Model) -> Contender | None:
             model.name,
             tuned.labels,
             lambda texts: predict(tuned, texts, load=load_tuned, source=str(folder)),
+            _sure_from(folder),
         )
     if base is None:
         return None
@@ -192,6 +198,12 @@ def _loaded(key: str, title: str, model: Model) -> Contender | None:
         base.labels,
         lambda texts: predict(base, texts, load=load_base, source=folder),
     )
+
+
+def _sure_from(folder: Path | None) -> float | None:
+    with suppress(PredictionError):
+        return asked_threshold(folder, precision=USUAL_PRECISION)
+    return None
 
 
 def why_no_answer(model: Model) -> str:

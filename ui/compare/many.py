@@ -23,6 +23,7 @@ import gradio as gr
 from inference.classifier import Prediction
 from inference.common.errors import PredictionError
 from inference.common.paths import cache_dir
+from inference.selective import USUAL_PRECISION
 from inference.tables.rows import ENDINGS
 from ui.account import may_train, visitor_of
 from ui.compare.lineup import TUNED, Contender, Lineup
@@ -57,11 +58,12 @@ class Row:
         """Whether not all give the same label."""
         return len({answer.label.casefold() for answer in self.answers}) > 1
 
-    def record(self, keys: Sequence[str]) -> dict[str, object]:
-        """Return it as a row of a table."""
+    def record(self, keys: Sequence[str], sure_from: Sequence[float | None]) -> dict[str, object]:
+        """Return it as a row of a table; whether an answer is sure where that is known of its model."""
         found: dict[str, object] = {"text": self.text}
-        for key, answer in zip(keys, self.answers, strict=True):
+        for key, answer, least in zip(keys, self.answers, sure_from, strict=True):
             found |= {key: answer.label, f"{key}_probability": round(max(answer.probabilities), 4)}
+            found |= {} if least is None else {f"{key}_sure": answer.is_sure(least)}
         return found
 
 
@@ -72,7 +74,11 @@ class Tally:
     titles: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
     given: int
+    sure_from: tuple[float | None, ...] = ()
+    """The confidence below which each one's answers are not sure, where that is known."""
     answered: int = 0
+    unsure: list[int] = field(default_factory=list)
+    """For each, how many of its answers are not sure."""
     differ: int = 0
     agree: dict[tuple[int, int], int] = field(default_factory=dict)
     """For each two of them, on how many texts they say the same."""
@@ -83,6 +89,9 @@ class Tally:
     def add(self, rows: Sequence[Row]) -> None:
         """Count some more rows."""
         self.answered += len(rows)
+        self.unsure = self.unsure or [0] * len(self.titles)
+        for place, least in enumerate(self.sure_from):
+            self.unsure[place] += sum(not one.answers[place].is_sure(least or 0.0) for one in rows)
         for one in rows:
             self.differ += one.disagrees
             for pair in combinations(range(len(self.titles)), 2):
@@ -116,14 +125,17 @@ def answer_all(contenders: Sequence[Contender], texts: Sequence[str], stem: Path
     keys = ["fine_tuned" if each.key == TUNED else each.key for each in contenders]
     files = stem.with_suffix(".csv"), stem.with_suffix(".jsonl")
     tally = Tally(
-        tuple(each.title for each in contenders), tuple(each.labels for each in contenders), len(texts)
+        tuple(each.title for each in contenders),
+        tuple(each.labels for each in contenders),
+        len(texts),
+        tuple(each.sure_from for each in contenders),
     )
     tally.files = tuple(map(str, files))
     for start in range(0, len(texts), _BATCH):
         part = list(texts[start : start + _BATCH])
         found = [each.predict(part) for each in contenders]
         rows = [Row(one, tuple(answers)) for one, *answers in zip(part, *found, strict=True)]
-        _append(files, [one.record(keys) for one in rows], begin=not start)
+        _append(files, [one.record(keys, tally.sure_from) for one in rows], begin=not start)
         tally.add(rows)
         yield tally
 
@@ -157,7 +169,9 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
     def chip(place: int, answer: Prediction) -> str:
         share = f' <span class="interval">{esc(text.percent(max(answer.probabilities), 0))}</span>'
         chip = label_chip(answer.label, tally.labels[place].index(answer.label))
-        return f'<span class="k">{esc(tally.titles[place])}</span>{chip}{share}'
+        least = tally.sure_from[place] if tally.sure_from else None
+        doubt = "" if least is None or answer.is_sure(least) else f" {esc(text('many.unsure'))}"
+        return f'<span class="k">{esc(tally.titles[place])}</span>{chip}{share}{doubt}'
 
     drawn = [
         row("", [(esc(one.text), "text"), *((chip(*each), "chips") for each in enumerate(one.answers))])
@@ -165,7 +179,11 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
     ]
     n = text.number(tally.answered)
     told = text("many.told", n=n, differ=text.number(tally.differ), shown=text.number(len(drawn)))
-    notes = ""
+    notes = "".join(
+        note(text("many.unsure_n", name=title, n=text.number(count), wanted=text.percent(USUAL_PRECISION, 0)))
+        for title, count in zip(tally.titles, tally.unsure, strict=False)
+        if count
+    )
     if given.n > MOST:
         notes += note(text("many.cut", n=text.number(given.n), most=text.number(MOST)), "warn")
     if given.without:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from inference.baselines import rests_on
 from inference.classifier import Prediction
+from inference.selective import USUAL_PRECISION, Selective
 from training.evaluate.scores import (
     BASE,
     SINGLE_SCORES,
@@ -20,7 +21,7 @@ from training.evaluate.scores import (
     Evaluation,
 )
 from ui.html import bars, button, empty, esc, fold, label_chip, note, page, row, score_text, table
-from ui.plots import reliability_chart, system_name, systems_chart, titled
+from ui.plots import coverage_chart, reliability_chart, system_name, systems_chart, titled
 from ui.sentences import said
 from ui.translations import text
 
@@ -42,6 +43,12 @@ class Side:
     name: str
     labels: Sequence[str]
     prediction: Prediction
+    sure_from: float | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether its answer counts."""
+        return self.sure_from is None or self.prediction.is_sure(self.sure_from)
 
 
 def answers(
@@ -110,14 +117,24 @@ def _answer(side: Side, truth: str) -> str:
         right = truth == prediction.label
         told = esc(text("compare.is_right" if right else "compare.is_wrong"))
         mark = f'<span class="tt-mark {"right" if right else "wrong"}">{"✓" if right else "✗"} {told}</span>'
+    unsure = "" if side.is_sure else note(_unsure(side), "warn")
     return (
         f'<div class="tt-card"><div class="tt-stack"><div class="tt-row">'
         f"<h2>{esc(side.title)}</h2>"
         f'<span class="muted small grow">{esc(side.how)}</span>'
         f'<span class="muted small num">{esc(latency)}</span></div>'
         f'<div class="tt-row">{label_chip(prediction.label, winner, css="big")}{mark}</div>'
-        f'{bars(rows, winner=winner)}<p class="muted small">'
+        f'{unsure}{bars(rows, winner=winner)}<p class="muted small">'
         f"{esc(text('compare.answered_by', name=said(side.name)))}</p>{_grounds(prediction)}</div></div>"
+    )
+
+
+def _unsure(side: Side) -> str:
+    return text(
+        "compare.unsure",
+        share=text.percent(max(side.prediction.probabilities), 0),
+        threshold=text.percent(side.sure_from or 0, 0),
+        wanted=text.percent(USUAL_PRECISION, 0),
     )
 
 
@@ -196,7 +213,7 @@ def scoreboard(evaluation: Evaluation | None) -> str:
         f"{verdict(comparison)}"
         f'<div class="tt-two tt-charts">{titled(text("compare.systems"), "", chart)}{right}</div>'
         f"{_changed(evaluation, comparison)}"
-        f"{fold(text('compare.scores'), _scores(evaluation, title))}"
+        f"{_coverage(evaluation)}{fold(text('compare.scores'), _scores(evaluation, title))}"
         f"{fold(text('compare.matrices'), matrices)}",
         "tt-card tt-stack",
     )
@@ -280,6 +297,29 @@ def _calibration(evaluation: Evaluation) -> str:
     sure = _when_sure(evaluation.tuned.scores.calibration if evaluation.tuned else ())
     told = f'<p class="muted small">{esc(sure)}</p>' if sure else ""
     return f"<div>{reliability_chart(lines, title=text('compare.reliability'))}{told}</div>"
+
+
+def _coverage(evaluation: Evaluation) -> str:
+    """Draw what is left of the answers without the unsure ones, and what the chosen thresholds give."""
+    if not evaluation.coverage:
+        return ""
+    chart = coverage_chart(evaluation.coverage, title=text("compare.coverage"))
+    lines = "".join(f"<li>{esc(_selective(one))}</li>" for one in evaluation.selective)
+    told = f'<ul class="tt-notes">{lines}</ul>' if lines else ""
+    return fold(text("compare.coverage_title"), f"{chart}{told}")
+
+
+def _selective(one: Selective) -> str:
+    wanted = text.percent(one.wanted, 0)
+    if one.threshold is None or one.right is None:
+        return text("compare.no_threshold", wanted=wanted)
+    return text(
+        "compare.selective",
+        wanted=wanted,
+        threshold=text.percent(one.threshold, 0),
+        answered=f"{text.percent(one.answered.value)} ({text.interval(one.answered)})",
+        right=f"{text.percent(one.right.value)} ({text.interval(one.right)})",
+    )
 
 
 def _when_sure(bins: Sequence[CalibrationBin]) -> str:

@@ -12,7 +12,7 @@ A page's `view` is kept by the server: its owner's random word, the id of its fe
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -22,6 +22,7 @@ from inference.live.post import Post
 from inference.live.request import StreamRequest
 from inference.live.sources.replay import MAX_RATE_PER_S
 from inference.live.statistics import LiveStatistics
+from inference.selective import asked_threshold
 from training.recipes import DataSpec
 from ui.html import as_gradio_error, busy
 from ui.live.feeds import LiveFeeds, LiveSession, Models
@@ -54,7 +55,8 @@ def begin(
 ) -> tuple[LiveSession, bool]:
     """Start the feed of a request, or join the one that runs. Returns it and whether it ran already.
 
-    Raises FeedError without a model, SourceError or DataError when the source can't be streamed.
+    Raises FeedError without a model, SourceError or DataError when the source can't be streamed, and
+    PredictionError where the model can't reach the precision that is asked for.
     """
     model = workbench.model
     tuned = model.tuned
@@ -62,20 +64,19 @@ def begin(
         raise FeedError(
             "No model is loaded, so there is nothing to classify with. Train one, or wait for it to load."
         )
-    models = Models(model.name, tuned.labels, tuned.predict, lambda: LiveStatistics.of(tuned))
+    below = asked_threshold(tuned.folder, precision=request.precision) or 0.0
+    models = Models(
+        model.name,
+        tuned.labels,
+        tuned.predict,
+        lambda: LiveStatistics.of(tuned, abstain_below=below),
+        abstain_below=below,
+    )
     if request.second:
         called, second = duels.second(request.second, model)
         whose = owner if request.is_private else ""
         listener = duels.listener(tuned.labels, owner=whose, models=(model.name, called))
-        models = Models(
-            model.name,
-            tuned.labels,
-            tuned.predict,
-            models.statistics,
-            second_name=called,
-            second=second.predict,
-            listeners=[listener],
-        )
+        models = replace(models, second_name=called, second=second.predict, listeners=[listener])
     session, joined = feeds.open(request, models, owner=owner, held_out=lambda: held_out_posts(workbench))
     if workbench.model.tuned is not tuned:  # another one was loaded since, and has ended all feeds
         session.feed.stop()
@@ -180,6 +181,7 @@ class LiveActions:
             unpaced: bool = False,
             text_column: str | None = "",
             label_column: str | None = "",
+            precision: float | None = 0.0,
             view: View | None = None,
         ) -> Iterator[tuple[object, ...]]:
             values = (source, rate, query, instance, token, cap, file, second, keywords, languages)
@@ -188,7 +190,9 @@ class LiveActions:
             yield "", busy(text("live.loading")), *[gr.skip()] * (len(self.outputs) - 1)
             with as_gradio_error():
                 try:
-                    stream = form.request((*values, reposts, replies, unpaced, text_column, label_column))
+                    stream = form.request(
+                        (*values, reposts, replies, unpaced, text_column, label_column, precision)
+                    )
                     session, joined = begin(
                         self.workbench, self.feeds, self.duels, stream, owner=view["owner"]
                     )

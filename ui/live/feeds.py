@@ -122,6 +122,8 @@ class Models:
     second_name: str = ""
     second: Classify | None = None
     listeners: Sequence[Listener] = ()
+    abstain_below: float = 0.0
+    """The confidence below which an answer counts as not sure, and for no label."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ class LiveFeeds:
                 lossless=request.is_lossless,
                 listeners=[statistics, recording, *models.listeners],
                 compute_lock=self._compute_lock,
+                abstain_below=models.abstain_below,
             )
             feed.start()
             session = LiveSession(

@@ -30,6 +30,7 @@ from inference.live.request import (
     app_has_x_token,
     split_words,
 )
+from inference.selective import PRECISIONS
 from inference.tables.rows import ENDINGS
 from ui.html import esc, html, page
 from ui.train.tab import columns_of
@@ -51,6 +52,7 @@ NAMES = (
     "unpaced",
     "text_column",
     "label_column",
+    "precision",
 )
 UPLOADS = (*ENDINGS, ".gz")
 _FASTEST_ON_SLIDER = 50.0
@@ -120,6 +122,7 @@ class LiveForm:
                 elem_id="live-second",
                 allow_custom_value=True,  # runs come and go while a page is open
             )
+            fields["precision"] = _precision()
         fields["file"] = gr.File(
             label=I18N("live.file"),
             file_types=list(UPLOADS),
@@ -189,6 +192,7 @@ class LiveForm:
             second=given["second"] or "",
             text_column=given["text_column"] or "",
             label_column=given["label_column"] or "label",
+            precision=given["precision"] or None,
         )
 
     def _wire(self) -> None:
@@ -219,6 +223,19 @@ def _columns(file: str | None) -> list[object]:
 
 
 _ABOUT = '<div class="tt"><p class="muted small tt-about">${value}</p></div>'
+
+
+def _precision() -> gr.Dropdown:
+    shares = [(f"{100 * share:.0f} %", share) for share in PRECISIONS]
+    return gr.Dropdown(
+        [(I18N("live.always_answers"), 0.0), *shares],
+        value=0.0,
+        label=I18N("live.precision"),
+        info=I18N("live.precision_help"),
+        min_width=200,
+        scale=3,
+        elem_id="live-precision",
+    )
 
 
 def _column(name: str) -> gr.Dropdown:

@@ -90,7 +90,7 @@ def numbers(
         f"{_source_state(snapshot, now)}"
     )
     broken = note(snapshot.message, "bad") if snapshot.message else ""
-    total = max(snapshot.classified, 1)
+    total = max(snapshot.classified - snapshot.unsure, 1)
     counts = [
         (label, place, count / total, f"{text.number(count)} · {text.percent(count / total, 0)}")
         for place, (label, count) in enumerate(zip(snapshot.labels, snapshot.counts, strict=True))
@@ -143,6 +143,9 @@ def _entries(snapshot: FeedSnapshot, cap_usd: float | None, *, waits: bool) -> l
         (text("live.rate"), text.number(snapshot.rate_in_per_s, 1), per_s),
         (text("live.rate_classified"), text.number(snapshot.rate_classified_per_s, 1), per_s),
     ]
+    if snapshot.abstain_below:
+        below = text("live.unsure_below", threshold=text.percent(snapshot.abstain_below, 0))
+        entries.append((text("live.unsure"), text.number(snapshot.unsure), below))
     if snapshot.capacity_per_s:
         entries.append((text("live.capacity"), text.number(snapshot.capacity_per_s, 1), per_s))
     if (lag := snapshot.lag) and not waits:
@@ -221,7 +224,7 @@ def posts(snapshot: FeedSnapshot, *, second_model: str = "") -> str:
         if snapshot.state != "running":
             return ""
         return page(f'<h2>{esc(title)}</h2><p class="muted tt-none">{esc(text("live.no_post"))}</p>')
-    items = "".join(_post(result, snapshot.labels, second_model) for result in snapshot.recent)
+    items = "".join(_post(result, snapshot, second_model) for result in snapshot.recent)
     return page(
         f'<div class="tt-row tt-stream-head"><h2>{esc(title)}</h2>'
         f'<span class="muted small tt-held">{esc(text("live.held"))}</span></div>'
@@ -230,13 +233,16 @@ def posts(snapshot: FeedSnapshot, *, second_model: str = "") -> str:
     )
 
 
-def _post(result: ClassifiedPost, labels: tuple[str, ...], second_model: str) -> str:
-    post, about = result.post, ""
+def _post(result: ClassifiedPost, snapshot: FeedSnapshot, second_model: str) -> str:
+    post, labels, about = result.post, snapshot.labels, ""
     answer = _chip(result.label, labels)
     share = f'<span class="num muted small">{esc(text.percent(result.probability, 0))}</span>'
     if result.disagrees and result.second_label is not None:  # it may wait for a label: nothing may sway
         answer, share = '<span class="tt-label blind">≠</span>', "<span></span>"
         about += f'<span class="second">{esc(text("live.blind", name=_model(second_model)))}</span>'
+    elif result.probability < snapshot.abstain_below:
+        answer = '<span class="tt-label blind">?</span>'
+        about += f'<span class="second">{esc(text("live.not_sure", label=text.label(result.label)))}</span>'
     elif post.label is not None:
         right = post.label == result.label
         verdict = text("live.was_right" if right else "live.was_wrong", label=text.label(post.label))
