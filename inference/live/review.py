@@ -21,7 +21,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,18 @@ MAX_WAITING = 500
 LEASE_S = 120.0
 _MOST_SESSIONS = 200
 _RETRY_S = 10.0  # how long a store that failed is left alone
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE items (
     id INTEGER PRIMARY KEY, post_id TEXT NOT NULL, text TEXT NOT NULL UNIQUE,
     first_model TEXT NOT NULL, first_label TEXT NOT NULL,
     second_model TEXT NOT NULL, second_label TEXT NOT NULL,
-    shown REAL NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0, label TEXT
+    shown REAL NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0, label TEXT,
+    confidence REAL NOT NULL DEFAULT 1
 );
 CREATE INDEX waiting ON items (id) WHERE label IS NULL AND skipped = 0;
 """
+_SINCE_1 = "ALTER TABLE items ADD COLUMN confidence REAL NOT NULL DEFAULT 1"
 _WAITING = "label IS NULL AND skipped = 0"
 _GIVEN = "post_id, text, first_model, first_label, second_model, second_label"
 _COLUMNS = f"{_GIVEN}, id, label"
@@ -65,6 +67,8 @@ class Disagreement:
     first_label: str
     second_model: str
     second_label: str
+    confidence: float = field(default=1.0, kw_only=True)
+    """The first model's: what it is least sure of is labelled first."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +174,8 @@ class LabelStore:
             [version] = file.execute("PRAGMA user_version").fetchone()
             if version > _VERSION:
                 raise sqlite3.DatabaseError(f"it is of version {version}, and {_VERSION} is known")
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
+            if version < _VERSION:
+                for statement in [_SINCE_1] if version == 1 else _SCHEMA.split(";"):
                     file.execute(statement)
                 file.execute(f"PRAGMA user_version={_VERSION}")
 
@@ -213,15 +217,20 @@ class LabelStore:
         """
         now = self._clock()
         rows = [
-            tuple(
-                map(clean, (d.post_id, d.text, d.first_model, d.first_label, d.second_model, d.second_label))
+            (
+                *map(
+                    clean, (d.post_id, d.text, d.first_model, d.first_label, d.second_model, d.second_label)
+                ),
+                d.confidence,
             )
             for d in found
             if d.text.strip()
         ]
         with self._writing() as file:
             before = file.total_changes
-            file.executemany(f"INSERT OR IGNORE INTO items ({_GIVEN}) VALUES (?, ?, ?, ?, ?, ?)", rows)
+            file.executemany(
+                f"INSERT OR IGNORE INTO items ({_GIVEN}, confidence) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+            )
             new = file.total_changes - before
             file.execute(
                 f"DELETE FROM items WHERE {_WAITING} AND (shown <= ? OR shown > ?) AND id NOT IN"
@@ -231,12 +240,15 @@ class LabelStore:
         return new
 
     def take(self) -> Item | None:
-        """Return the newest post that waits and is not shown elsewhere; it is held for two minutes."""
+        """Return the post that waits, is shown nowhere and of which the first model is least sure.
+
+        Of equals the newest. It is held for two minutes.
+        """
         now = self._clock()
         with self._writing() as file:
             row = file.execute(
                 f"SELECT {_COLUMNS} FROM items WHERE {_WAITING} AND (shown <= ? OR shown > ?)"
-                " ORDER BY id DESC LIMIT 1",
+                " ORDER BY confidence, id DESC LIMIT 1",
                 (now - LEASE_S, now),
             ).fetchone()
             if row:
@@ -369,7 +381,13 @@ class LabelStore:
         def listen(batch: Sequence[ClassifiedPost]) -> None:
             found = [
                 Disagreement(
-                    each.post.id, each.post.text, first_model, each.label, second_model, each.second_label
+                    each.post.id,
+                    each.post.text,
+                    first_model,
+                    each.label,
+                    second_model,
+                    each.second_label,
+                    confidence=each.probability,
                 )
                 for each in batch
                 if each.disagrees and each.second_label

@@ -1,5 +1,6 @@
 """The store of a person's labels: several pages at once, a kill, undo, agreement and export."""
 
+import dataclasses
 import json
 import signal
 import sqlite3
@@ -295,6 +296,7 @@ def test_who_and_when_are_not_stored(opened, tmp_path):
         "shown",
         "skipped",
         "label",
+        "confidence",
     }
     assert shown == [(0.0,)]  # when it was shown would tell when it was labelled
 
@@ -371,6 +373,38 @@ def test_clear_leaves_no_text_on_the_disk_nor_on_a_page(opened, tmp_path):
         assert b"secret confession" not in path.read_bytes()
 
 
+def test_what_the_model_is_least_sure_of_is_labelled_first(opened):
+    store = opened()
+    told = [
+        (0, 0.9, "neutral"),
+        (1, 0.4, "neutral"),
+        (2, 0.4, "neutral"),
+        (3, 0.3, "positive"),
+        (4, 0.6, "neutral"),
+    ]
+    store.listener("a", "b")(
+        [ClassifiedPost(Post(str(n), f"post {n}"), label, p, "positive", 0.9) for n, p, label in told]
+    )
+    assert [store.take().text for _ in range(4)] == ["post 2", "post 1", "post 4", "post 0"]
+
+
+def test_a_store_of_before_is_gone_on_with(opened, tmp_path):
+    file = sqlite3.connect(tmp_path / "labels.sqlite")
+    for statement in review._SCHEMA.replace(",\n    confidence REAL NOT NULL DEFAULT 1", "").split(";"):
+        file.execute(statement)
+    old = "INSERT INTO items (post_id, text, first_model, first_label, second_model, second_label, label)"
+    file.executemany(
+        f"{old} VALUES ('1', ?, 'a', 'neutral', 'b', 'positive', ?)", [("x", "neutral"), ("y", None)]
+    )
+    file.execute("PRAGMA user_version=1")
+    file.commit()
+    file.close()
+    store = opened()
+    assert store.counts() == LabelCounts(1, 1, 0)
+    store.add([dataclasses.replace(disagreement(1), confidence=0.5)])
+    assert [store.take().text, store.take().text] == ["post number 1", "y"]
+
+
 def test_a_file_that_is_no_store_is_refused(tmp_path):
     path = write_csv(tmp_path / "labels.sqlite", tweets(200))
     with pytest.raises(
@@ -381,7 +415,7 @@ def test_a_file_that_is_no_store_is_refused(tmp_path):
     file = sqlite3.connect(newer)
     file.execute("PRAGMA user_version=7")
     file.close()
-    with pytest.raises(LabelError, match="it is of version 7, and 1 is known"):
+    with pytest.raises(LabelError, match="it is of version 7, and 2 is known"):
         LabelStore(newer, labels=LABELS)
 
 
