@@ -25,7 +25,7 @@ from inference.common.store import JsonObject
 from training.runs.log import RunLog, masked
 from training.runs.process import Ending, Stop, wait_for_turn
 from training.runs.records import SPENT, Spent, read_as
-from training.runs.run import FORECAST, LADDER, TRAIN, TUNE, Run, find_run, runner_of
+from training.runs.run import ADAPT, FORECAST, LADDER, TRAIN, TUNE, Run, find_run, runner_of
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,14 @@ def _forecast(task: Task) -> None:
     forecast(task.run, task.log)
 
 
+def _adapt(task: Task) -> None:
+    stop = Stop()
+    from training.studies.adapt import adapt  # noqa: PLC0415
+
+    _quiet()
+    adapt(task.run, task.log, stop)
+
+
 def _quiet() -> None:
     """Keep progress bars and remarks of the libraries out of log.txt."""
     import datasets  # noqa: PLC0415
@@ -224,6 +232,7 @@ WORK: dict[str, Work] = {
     LADDER: _ladder,
     TUNE: _tune,
     FORECAST: _forecast,
+    ADAPT: _adapt,
     "push": _push,
     "push-data": _push_data,
 }

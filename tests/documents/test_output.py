@@ -49,6 +49,7 @@ COMMANDS = {
         "distil": [ODD, "--depth", "1"],
         "tune": [f"{ODD}.toml"],
         "forecast": [f"{ODD}.toml"],
+        "adapt": [f"{ODD}.txt"],
         "push": [str(ARTIFACT), "ada/x", "--dry-run"],
         "push-data": ["{posts}", "ada/x", "--dry-run"],
     },

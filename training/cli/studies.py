@@ -1,4 +1,4 @@
-"""The commands that train many times over one preparation: `python -m training tune`, and `forecast`.
+"""The commands of studies: `python -m training tune`, `forecast` and `adapt`.
 
 add_tune(register, recipe_options, commands); WATCH[run.kind](run, given)     # `resume` watches them too
 """
@@ -7,13 +7,16 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from inference.common.command import print_json
 from inference.common.errors import RunError
+from inference.tables.formats import open_table
 from training.cli.publish import Commands, Register
 from training.recipes import Recipe, change, load_recipe
 from training.runs import process
-from training.runs.run import FORECAST, TUNE, Run, create_run_of, with_whole_paths
+from training.runs.run import ADAPT, FORECAST, TUNE, Run, create_run_of, with_whole_paths
+from training.studies.adapt_order import AdaptOrder, adapt_recipe, read_adapted
 from training.studies.forecast_order import ForecastOrder, read_forecast
 from training.studies.order import BEST, SearchOrder, read_search, read_space
 
@@ -127,5 +130,68 @@ def watch_forecast(run: Run, given: argparse.Namespace) -> int:
     return 0
 
 
-WATCH: Mapping[str, Callable[[Run, argparse.Namespace], int]] = {TUNE: watch_tune, FORECAST: watch_forecast}
+def add_adapt(register: Register, commands: Commands) -> None:
+    """Add `adapt` to the parser."""
+    sub = register(
+        commands,
+        ADAPT,
+        _adapt,
+        "go on with a base's training as a language model, on texts without labels; the result is a base",
+    )
+    sub.add_argument("corpus", metavar="CORPUS", type=Path, help="file of texts without labels, a text a row")
+    sub.add_argument("--base", metavar="BASE", help="auto, embedded, a Hub id or a folder (default: auto)")
+    sub.add_argument(
+        "--dataset",
+        metavar="DATASET",
+        help="the labelled data whose validation and test rows must not be learnt (default: auto)",
+    )
+    sub.add_argument("--text-column", metavar="NAME", help="column of the texts (default: found by name)")
+    sub.add_argument(
+        "--general",
+        type=Path,
+        metavar="FILE",
+        help="general text to see on what is forgotten (default: English passages that come with TweetTune)",
+    )
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
+    )
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def _adapt(given: argparse.Namespace) -> int:
+    changes = changes_of(given.set)
+    changes |= {key: value for key in ("base", "dataset") if (value := getattr(given, key))}
+    recipe = with_whole_paths(adapt_recipe(given.corpus.stem, changes))
+    corpus, general = (file and file.expanduser().absolute() for file in (given.corpus, given.general))
+    for file in filter(None, (corpus, general)):
+        open_table(file)
+    order = AdaptOrder(
+        recipe=recipe.model_dump(),
+        corpus=str(corpus),
+        text_column=given.text_column or "",
+        general=str(general or ""),
+    )
+    run = create_run_of(ADAPT, asdict(order), name=recipe.name)
+    process.start(run)
+    return watch_adapt(run, given)
+
+
+def watch_adapt(run: Run, given: argparse.Namespace) -> int:
+    """Follow an adaptation to its end, then print what it changed."""
+    from training.cli.terminal import followed, print_adapted
+
+    found = followed(run, read_adapted, result="adapt", quiet=given.json)
+    if given.json:
+        print_json({"run": run.id, "base_folder": str(run.artifact), **found.to_json()})
+        return 0
+    print_adapted(found)
+    sys.stderr.write(f"The adapted base: python -m training train RECIPE --base {run.path}\n")
+    return 0
+
+
+WATCH: Mapping[str, Callable[[Run, argparse.Namespace], int]] = {
+    TUNE: watch_tune,
+    FORECAST: watch_forecast,
+    ADAPT: watch_adapt,
+}
 """How a run of each kind is followed."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from training.data.add_labels import LabelsReport
     from training.data.preview import Preview  # it imports datasets, which following a run can do without
     from training.ladder.results import Ladder
+    from training.studies.adapt_order import Adapted
     from training.studies.forecast_order import Forecast
     from training.studies.order import Search
 
@@ -103,6 +104,8 @@ def _sentence(event: JsonObject) -> str | None:
         case "estimate":
             duration, rate = in_words(event["seconds"]), event["gflops"]
             return f"This will take about {duration} on this machine ({rate:.0f} GFLOP/s)."
+        case "validation" if "accuracy" not in event:
+            return f"epoch {event['epoch']:.1f}: loss on held-out texts {event['loss']:.3f}"
         case "validation":
             return (
                 f"epoch {event['epoch']:.1f}: validation accuracy {100 * event['accuracy']:.1f} %, "
@@ -190,6 +193,18 @@ def print_forecast(found: "Forecast") -> None:
     console.print(table)
     for sentence in [] if found.refused else found.sentences():  # a refusal is the command's error
         console.print(sentence, soft_wrap=True, markup=False)
+
+
+def print_adapted(found: "Adapted") -> None:
+    """Print what an adaptation changed, and how both models go on."""
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    for sentence in found.sentences():
+        console.print(sentence, soft_wrap=True, markup=False)
+    table = Table("held-out text begins", "before", "after", title="how they go on", title_justify="left")
+    for one in found.generations:
+        table.add_row(*(Text(one_line(text)) for text in (one.prompt, one.before, one.after)))
+    if table.row_count:
+        console.print(table)
 
 
 def print_search(found: "Search") -> None:

@@ -47,10 +47,10 @@ class UnlabelledTexts:
         return {**record, "used": len(self.texts)}
 
 
-def read_unlabelled(spec: DataSpec, splits: Splits, path: Path) -> UnlabelledTexts:
+def read_unlabelled(spec: DataSpec, splits: Splits, path: Path, *, text_column: str = "") -> UnlabelledTexts:
     """Read the texts of a file; a label column is not looked at. Raises DataError when it can't be read."""
     table = read_table(path)
-    raw = table.column(table.pick("text", where=path.name))
+    raw = table.column(table.pick("text", given=text_column, where=path.name))
     mended = [mend(text).text.strip() if isinstance(text, str) else "" for text in raw]
     seen, fresh = set(map(duplicate_key, splits.train["text"])), []
     for text in filter(None, mended):

@@ -76,6 +76,28 @@ class System:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bits:
+    """How well a language model predicts some texts, in bits per character, before and after a training."""
+
+    texts: int
+    characters: int
+    before: float
+    after: float
+    change: Interval
+    """After less before; its interval is a bootstrap's, over the texts."""
+
+    @property
+    def told(self) -> str:
+        """The figures, for a sentence."""
+        change = self.change
+        return (
+            f"{self.before:.3f} bits per character before, {self.after:.3f} after (change "
+            f"{change.value:+.3f}, 95 % interval {change.low:+.3f} to {change.high:+.3f}; "
+            f"{self.texts:,} texts)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Two systems on the same rows: is the second one's accuracy really another?"""
 

@@ -170,7 +170,7 @@ class Curves(TrainerCallback):
         if "loss" in logs:
             self.report.event("step", **where, loss=logs["loss"], learning_rate=logs["learning_rate"])
         if "eval_loss" in logs:
-            names = ("loss", "accuracy", "macro_f1")
+            names = [name for name in ("loss", "accuracy", "macro_f1") if f"eval_{name}" in logs]
             self.report.event("validation", **where, **{name: logs[f"eval_{name}"] for name in names})
 
 
@@ -390,7 +390,7 @@ def fit(
         callbacks.append(StopEarly(recipe.patience))
     trainer = TweetTrainer(
         model=model,
-        args=_arguments(recipe, checkpoints, every=max(steps, 1)),
+        args=arguments(recipe, checkpoints, every=max(steps, 1)),
         train_dataset=train,
         eval_dataset=validation,
         data_collator=train.collate,
@@ -412,7 +412,10 @@ def _class_weights(labels: Sequence[int], classes: int) -> Tensor:
     return len(labels) / (int((counts > 0).sum()) * counts.clamp(min=1))
 
 
-def _arguments(recipe: Recipe, checkpoints: Path, *, every: int) -> TrainingArguments:
+def arguments(
+    recipe: Recipe, checkpoints: Path, *, every: int, best: str = "macro_f1", greater: bool = True
+) -> TrainingArguments:
+    """Return the Trainer's settings; `best`: what tells the best of the looks, one `every` so many steps."""
     on_gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(checkpoints),
@@ -430,8 +433,8 @@ def _arguments(recipe: Recipe, checkpoints: Path, *, every: int) -> TrainingArgu
         save_steps=every,
         save_total_limit=KEEP_CHECKPOINTS,
         load_best_model_at_end=True,
-        metric_for_best_model="macro_f1",
-        greater_is_better=True,
+        metric_for_best_model=best,
+        greater_is_better=greater,
         logging_steps=max(every // 20, 1),
         seed=recipe.seed,
         data_seed=recipe.seed,

@@ -49,7 +49,7 @@ from training.runs.records import DISAGREEMENTS, EVENTS, ORDER, RECIPE, STATUS, 
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("cancelled", "failed", "interrupted")
-TRAIN, LADDER, TUNE, FORECAST = "train", "ladder", "tune", "forecast"
+TRAIN, LADDER, TUNE, FORECAST, ADAPT = "train", "ladder", "tune", "forecast", "adapt"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Run:
     @property
     def can_resume(self) -> bool:
         """Whether a new process goes on where an earlier one ended."""
-        return self.kind in (TRAIN, LADDER, TUNE, FORECAST)
+        return self.kind in (TRAIN, LADDER, TUNE, FORECAST, ADAPT)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -222,6 +222,8 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
         path = os.path.expanduser(getattr(recipe, name).strip())
         if path not in ("", "auto", "embedded") and os.path.exists(path):
             whole[name] = str(Path(path).absolute())
+        elif name == "base" and path and (runs_dir() / path / "artifact").is_dir():
+            whole[name] = str(runs_dir() / path)
     return recipe.model_copy(update=whole)
 
 

@@ -1,1 +1,1 @@
-"""Many small trainings over one preparation: a search for better settings, and a forecast of more labels."""
+"""Studies of a base and a recipe: a search, a forecast of more labels, an adaptation to a domain."""

@@ -14,7 +14,7 @@ from tests.training.fit.test_trainer import distance, kind, make, trained
 from training.evaluate.evaluate import evaluate_artifact
 from training.evaluate.scores import Evaluation, read_evaluation
 from training.fit.run import _calibrate, train_run
-from training.fit.trainer import Tuned, TweetTrainer, _arguments, _class_weights, logits_of
+from training.fit.trainer import Tuned, TweetTrainer, _class_weights, arguments, logits_of
 from training.recipes import Recipe
 from training.runs.log import RunLog
 from training.runs.provenance import read_record
@@ -107,7 +107,7 @@ def test_the_loss_is_that_of_the_settings_in_training_and_plain_in_validation(ti
     weights = torch.tensor([3.0, 1.0, 0.5])
     trainer = TweetTrainer(
         model=made.model,
-        args=_arguments(made.recipe, tmp_path, every=1),
+        args=arguments(made.recipe, tmp_path, every=1),
         train_dataset=made.train,
         eval_dataset=made.validation,
         data_collator=made.train.collate,

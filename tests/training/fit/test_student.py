@@ -19,7 +19,7 @@ from training.evaluate.scores import BASE, TUNED, read_evaluation
 from training.fit.prepare import load_data, prepare
 from training.fit.rows import taught
 from training.fit.run import train_run
-from training.fit.trainer import TweetTrainer, _arguments, logits_of
+from training.fit.trainer import TweetTrainer, arguments, logits_of
 from training.recipes import Recipe, change
 from training.runs.log import RunLog
 from training.runs.provenance import read_record
@@ -124,7 +124,7 @@ def test_the_loss_is_the_cross_entropy_with_what_is_taught(tiny_gpt2, tmp_path):
     rows = taught(made.train, targets)
     trainer = TweetTrainer(
         model=made.model,
-        args=_arguments(made.recipe, tmp_path, every=1),
+        args=arguments(made.recipe, tmp_path, every=1),
         train_dataset=rows,
         eval_dataset=made.validation,
         data_collator=rows.collate,

@@ -17,7 +17,7 @@ from inference.trunk import pad_ids, trunk_skipped
 from tests.support import WORDS, tweets
 from training.fit.prepare import prompt_of
 from training.fit.rows import EncodedRows, cache_trunk, encoded_rows
-from training.fit.trainer import TweetTrainer, _arguments, fit, last_checkpoint
+from training.fit.trainer import TweetTrainer, arguments, fit, last_checkpoint
 from training.model.bases import resolve_base
 from training.model.classifier import (
     add_lora,
@@ -141,13 +141,13 @@ def one_step(trainer_class, base, folder, *, batch_size, steps):
         schedule="constant",
         weight_decay=0.0,
     )
-    arguments = _arguments(made.recipe, folder, every=1)
-    arguments.optim, arguments.max_grad_norm, arguments.learning_rate = "sgd", 0.0, 0.1
-    arguments.eval_strategy = arguments.save_strategy = "no"
-    arguments.load_best_model_at_end = False
+    given = arguments(made.recipe, folder, every=1)
+    given.optim, given.max_grad_norm, given.learning_rate = "sgd", 0.0, 0.1
+    given.eval_strategy = given.save_strategy = "no"
+    given.load_best_model_at_end = False
     more = {"like_length": False} if trainer_class is TweetTrainer else {}
     trainer = trainer_class(
-        model=made.model, args=arguments, train_dataset=made.train, data_collator=made.train.collate, **more
+        model=made.model, args=given, train_dataset=made.train, data_collator=made.train.collate, **more
     )
     before = {n: p.detach().clone() for n, p in made.model.named_parameters()}
     trainer.train()
@@ -191,7 +191,7 @@ def test_like_length_batches_pad_less_and_hold_every_row_once(tiny_gpt2, tmp_pat
     def padded(like_length):
         trainer = TweetTrainer(
             model=made.model,
-            args=_arguments(made.recipe, tmp_path, every=1),
+            args=arguments(made.recipe, tmp_path, every=1),
             train_dataset=made.train,
             eval_dataset=made.validation,
             data_collator=made.train.collate,

@@ -1,0 +1,124 @@
+"""What an adaptation of a base is asked to do, and what it found: `python -m training adapt`.
+
+    read_adapted(run.path).sentences()                  # None before it is finished
+
+Importing this loads nothing heavy.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.artifact import read_record
+from inference.common.errors import RecipeError, RunError
+from inference.common.store import JsonObject
+from training.evaluate.scores import Bits, read_all
+from training.recipes import Recipe, change
+
+ADAPTED_FILE = "adapt.json"
+LEAST_TEXTS = 20
+"""Texts below which there is nothing to adapt to, and nothing to hold out."""
+SETTINGS = (
+    *("base", "dataset", "text_column", "label_column", "label_names", "leak_gate", "seed", "trunk_layers"),
+    *("learning_rate", "batch_size", "gradient_accumulation_steps", "epochs", "warmup", "weight_decay"),
+    *("schedule", "max_length", "evals_per_epoch"),
+)
+"""The settings of a recipe that mean something here; `max_length`: tokens of a block."""
+DEFAULTS = {
+    "method": "full",
+    "trunk_layers": "0",
+    "leak_gate": "near",
+    "learning_rate": 5e-5,
+    "batch_size": 4,
+    "max_length": 256,
+}
+
+
+def adapt_recipe(name: str, changes: Mapping[str, object]) -> Recipe:
+    """Return the settings of an adaptation. Raises RecipeError, also for settings that mean nothing here."""
+    idle = sorted({*changes} & {*Recipe.model_fields} - {*SETTINGS})
+    if idle:
+        raise RecipeError(
+            f"{idle[0]} means nothing to an adaptation, which has no labels. It takes: {', '.join(SETTINGS)}."
+        )
+    return change(Recipe(name=name), {**DEFAULTS, **changes})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptOrder:
+    """What an adaptation is asked to do."""
+
+    recipe: JsonObject
+    corpus: str
+    """Path of the file of texts."""
+    text_column: str = ""
+    general: str = ""
+    """Path of a file of general text; empty: the passages that come with the project."""
+
+    @classmethod
+    def from_json(cls, record: JsonObject) -> "AdaptOrder":
+        """Read the order of a run. Raises RunError where it can't be used."""
+        known = {field.name: record.get(field.name) for field in dataclasses.fields(cls)}
+        order = next(read_all(cls, [known]), None)
+        if order is None:
+            raise RunError("The order of this adaptation, run.json, can't be used. Start a new one.")
+        return order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """How both models go on from the first words of a held-out text."""
+
+    prompt: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """What an adaptation found."""
+
+    base: str
+    texts: int
+    """Learnt from."""
+    tokens: int
+    domain: Bits
+    """On held-out texts of the corpus."""
+    general: Bits
+    generations: tuple[Generation, ...] = ()
+
+    def sentences(self) -> list[str]:
+        """Return what was found, for people."""
+        better = self.domain.change
+        learnt = (
+            "It predicts such texts better than before."
+            if better.high < 0
+            else "No gain on such texts is shown: more text or more epochs may help."
+            if better.low <= 0
+            else "It predicts such texts worse than before: lower learning_rate, or fewer epochs."
+        )
+        lost = self.general.change
+        forgot = (
+            "It has forgotten some general language: lower learning_rate, or freeze layers with trunk_layers."
+            if lost.low > 0
+            else "No loss of general language is shown."
+        )
+        return [
+            f"Adapted {self.base} on {self.texts:,} texts ({self.tokens:,} tokens).",
+            f"Held-out texts of the corpus: {self.domain.told}. {learnt}",
+            f"General text: {self.general.told}. {forgot}",
+        ]
+
+    def to_json(self) -> JsonObject:
+        """Return plain dicts, lists and numbers."""
+        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {**record, "sentences": self.sentences()}
+
+
+def read_adapted(folder: Path) -> Adapted | None:
+    """Return what the adaptation of a run's folder found, None before it is finished."""
+    record = read_record(folder, ADAPTED_FILE)
+    known = {name: value for name, value in (record or {}).items() if name != "sentences"}
+    return next(read_all(Adapted, [known]), None) if record else None
