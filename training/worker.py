@@ -25,7 +25,7 @@ from inference.common.store import JsonObject
 from training.runs.log import RunLog, masked
 from training.runs.process import Ending, Stop, wait_for_turn
 from training.runs.records import SPENT, Spent, read_as
-from training.runs.run import ADAPT, FORECAST, LADDER, TRAIN, TUNE, Run, find_run, runner_of
+from training.runs.run import ADAPT, FORECAST, FORGETTING, LADDER, TRAIN, TUNE, Run, find_run, runner_of
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,14 @@ def _adapt(task: Task) -> None:
     adapt(task.run, task.log, stop)
 
 
+def _forgetting(task: Task) -> None:
+    Stop()  # a cancelled one goes on with its next measurement when it is resumed
+    from training.studies.forgetting import forgetting  # noqa: PLC0415
+
+    _quiet()
+    forgetting(task.run, task.log)
+
+
 def _quiet() -> None:
     """Keep progress bars and remarks of the libraries out of log.txt."""
     import datasets  # noqa: PLC0415
@@ -233,6 +241,7 @@ WORK: dict[str, Work] = {
     TUNE: _tune,
     FORECAST: _forecast,
     ADAPT: _adapt,
+    FORGETTING: _forgetting,
     "push": _push,
     "push-data": _push_data,
 }

@@ -50,6 +50,7 @@ COMMANDS = {
         "tune": [f"{ODD}.toml"],
         "forecast": [f"{ODD}.toml"],
         "adapt": [f"{ODD}.txt"],
+        "forgetting": [ODD],
         "push": [str(ARTIFACT), "ada/x", "--dry-run"],
         "push-data": ["{posts}", "ada/x", "--dry-run"],
     },

@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     cli_studies.add_tune(_command, _add_recipe_options, commands)
     cli_studies.add_forecast(_command, _add_recipe_options, commands)
     cli_studies.add_adapt(_command, commands)
+    cli_studies.add_forgetting(_command, commands)
     cli_publish.add_push(_command, commands)
     cli_publish.add_push_data(_command, commands)
     return top

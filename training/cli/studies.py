@@ -1,4 +1,4 @@
-"""The commands of studies: `python -m training tune`, `forecast` and `adapt`.
+"""The commands of studies: `python -m training tune`, `forecast`, `adapt` and `forgetting`.
 
 add_tune(register, recipe_options, commands); WATCH[run.kind](run, given)     # `resume` watches them too
 """
@@ -15,9 +15,19 @@ from inference.tables.formats import open_table
 from training.cli.publish import Commands, Register
 from training.recipes import Recipe, change, load_recipe
 from training.runs import process
-from training.runs.run import ADAPT, FORECAST, TUNE, Run, create_run_of, with_whole_paths
+from training.runs.run import (
+    ADAPT,
+    FORECAST,
+    FORGETTING,
+    TUNE,
+    Run,
+    create_run_of,
+    find_run,
+    with_whole_paths,
+)
 from training.studies.adapt_order import AdaptOrder, adapt_recipe, read_adapted
 from training.studies.forecast_order import ForecastOrder, read_forecast
+from training.studies.forgetting_order import ForgettingOrder, check_finished, read_forgetting
 from training.studies.order import BEST, SearchOrder, read_search, read_space
 
 Options = Callable[[argparse.ArgumentParser], None]
@@ -189,9 +199,54 @@ def watch_adapt(run: Run, given: argparse.Namespace) -> int:
     return 0
 
 
+def add_forgetting(register: Register, commands: Commands) -> None:
+    """Add `forgetting` to the parser."""
+    sub = register(
+        commands,
+        FORGETTING,
+        _forgetting,
+        "see what finished runs forgot of general language, and what less of their change would give",
+    )
+    sub.add_argument("runs", metavar="RUN", nargs="+", help="a run's name or folder; several are compared")
+    sub.add_argument(
+        "--general",
+        type=Path,
+        metavar="FILE",
+        help="general text to see on what is forgotten (default: English passages that come with TweetTune)",
+    )
+    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def _forgetting(given: argparse.Namespace) -> int:
+    runs = list(dict.fromkeys(find_run(name) for name in given.runs))
+    for run in runs:
+        check_finished(run)
+    if given.general:
+        open_table(given.general.expanduser())
+    general = str(given.general.expanduser().absolute()) if given.general else ""
+    order = ForgettingOrder(runs=tuple(str(run.path) for run in runs), general=general)
+    run = create_run_of(FORGETTING, asdict(order), name=runs[0].id)
+    process.start(run)
+    return watch_forgetting(run, given)
+
+
+def watch_forgetting(run: Run, given: argparse.Namespace) -> int:
+    """Follow a study of forgetting to its end, then print what it found."""
+    from training.cli.terminal import followed, print_forgetting
+
+    found = followed(run, read_forgetting, result="forgetting", quiet=given.json)
+    if given.json:
+        print_json({"run": run.id, **found.to_json()})
+        return 0
+    print_forgetting(found)
+    sys.stderr.write(f"Figures and picture: {run.path}/forgetting.json, forgetting.png\n")
+    return 0
+
+
 WATCH: Mapping[str, Callable[[Run, argparse.Namespace], int]] = {
     TUNE: watch_tune,
     FORECAST: watch_forecast,
     ADAPT: watch_adapt,
+    FORGETTING: watch_forgetting,
 }
 """How a run of each kind is followed."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from training.ladder.results import Ladder
     from training.studies.adapt_order import Adapted
     from training.studies.forecast_order import Forecast
+    from training.studies.forgetting_order import Forgetting
     from training.studies.order import Search
 
 _T = TypeVar("_T")
@@ -205,6 +206,21 @@ def print_adapted(found: "Adapted") -> None:
         table.add_row(*(Text(one_line(text)) for text in (one.prompt, one.before, one.after)))
     if table.row_count:
         console.print(table)
+
+
+def print_forgetting(found: "Forgetting") -> None:
+    """Print the dial of each run: accuracy against general language, and what follows."""
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    for one in found.runs:
+        title = f"{one.run}, {one.rows:,} validation rows"
+        table = Table("share of the change", title=title, title_justify="left")
+        for name in ("accuracy %", "general text, bits per character"):
+            table.add_column(name, justify="right")
+        for point in one.points:
+            table.add_row(f"{point.share:.1f}", f"{100 * point.accuracy:.1f}", f"{point.bits:.3f}")
+        console.print(table)
+    for sentence in found.sentences():
+        console.print(sentence, soft_wrap=True, markup=False)
 
 
 def print_search(found: "Search") -> None:

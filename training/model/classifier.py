@@ -345,7 +345,7 @@ def load_base_classifier(artifact: Path, *, base: Base | None = None) -> Classif
         raise ArtifactError(
             f"{artifact} does not say which base it came from: there is nothing to compare with."
         )
-    base = base or _base_again(record["base"])
+    base = base or base_of(record["base"])
     lm = load_language_model(base)
     limit = record["recipe"]["max_length"]
     tokenizer = prompted_tokenizer(lm, Prompt(**record["base_prompt"]), max_length=limit)
@@ -371,7 +371,7 @@ def torch_classifier(
     )
 
 
-def _base_again(record: dict[str, str]) -> Base:
+def base_of(record: dict[str, str]) -> Base:
     """Find the base that an artifact names: never another one, even where "auto" would choose anew."""
     if record["name"] == EMBEDDED_NAME and record["wanted"] in ("auto", EMBEDDED):
         return resolve_base(EMBEDDED)

@@ -49,7 +49,8 @@ from training.runs.records import DISAGREEMENTS, EVENTS, ORDER, RECIPE, STATUS, 
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("cancelled", "failed", "interrupted")
-TRAIN, LADDER, TUNE, FORECAST, ADAPT = "train", "ladder", "tune", "forecast", "adapt"
+TRAIN, LADDER, TUNE, FORECAST = "train", "ladder", "tune", "forecast"
+ADAPT, FORGETTING = "adapt", "forgetting"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Run:
     @property
     def can_resume(self) -> bool:
         """Whether a new process goes on where an earlier one ended."""
-        return self.kind in (TRAIN, LADDER, TUNE, FORECAST, ADAPT)
+        return self.kind in (TRAIN, LADDER, TUNE, FORECAST, ADAPT, FORGETTING)
 
     @cached_property
     def recipe(self) -> Recipe:

@@ -1,12 +1,13 @@
-"""The pictures of a search and of a forecast, as PNG.
+"""The pictures of a search, a forecast and a study of forgetting, as PNG.
 
-search_picture(found), forecast_picture(found)
+search_picture(found), forecast_picture(found), forgetting_picture(found)
 """
 
 from typing import TYPE_CHECKING
 
-from training.publish.card.pictures import BLUE, GREY, INK, ORANGE, plain_axes, png
+from training.publish.card.pictures import BLUE, GREY, INK, ORANGE, drawable, plain_axes, png
 from training.studies.forecast_order import Forecast
+from training.studies.forgetting_order import Forgetting
 from training.studies.order import Search
 
 if TYPE_CHECKING:
@@ -71,3 +72,24 @@ def forecast_picture(found: Forecast) -> bytes:
             axes.set_title(f"no forecast: {found.refused}", fontsize=9, color=INK)
 
     return png(draw, width=760, height=400)
+
+
+def forgetting_picture(found: Forgetting) -> bytes:
+    """Return each run's dial, from base to fine-tuned: accuracy against bits of general text."""
+
+    def draw(figure: "Figure") -> None:
+        axes = plain_axes(figure.subplots(), x="general text, bits per character", y="validation accuracy, %")
+        for number, one in enumerate(found.runs):
+            colour = (BLUE, ORANGE, GREY, INK)[number % 4]
+            bits, scores = (
+                [point.bits for point in one.points],
+                [100 * point.accuracy for point in one.points],
+            )
+            name = f"{drawable(one.run, instead='run', most=40)} ({one.method})"
+            axes.plot(bits, scores, "o-", color=colour, linewidth=1.5, markersize=5, label=name)
+            for point, x, y in zip(one.points, bits, scores, strict=True):
+                axes.annotate(f"{point.share:g}", (x, y), (5, -10), textcoords="offset points", color=INK)
+            axes.axvline(one.general.before, color=colour, linewidth=0.8, linestyle=":")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2)
+
+    return png(draw, width=640, height=400)

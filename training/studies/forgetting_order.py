@@ -1,0 +1,153 @@
+"""What a study of forgetting is asked to do, and what it found: `python -m training forgetting`.
+
+    read_forgetting(run.path).sentences()                  # None before it is finished
+
+Importing this loads nothing heavy.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.artifact import BASE_HEAD, PROVENANCE, VALIDATION, read_record
+from inference.common.errors import RunError
+from inference.common.store import JsonObject
+from training.evaluate.scores import Bits, read_all
+from training.runs.run import Run
+
+FORGETTING_FILE = "forgetting.json"
+WORTH = 0.01
+"""Accuracy that may be given up for less forgetting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgettingOrder:
+    """What a study of forgetting is asked to do."""
+
+    runs: tuple[str, ...]
+    """Folders of finished runs."""
+    general: str = ""
+    """Path of a file of general text; empty: the passages that come with the project."""
+
+    @classmethod
+    def from_json(cls, record: JsonObject) -> "ForgettingOrder":
+        """Read the order of a run. Raises RunError where it can't be used."""
+        known = {name: record.get(name) for name in ("runs", "general")}
+        order = next(read_all(cls, [known]), None)
+        if order is None:
+            raise RunError("The order of this study, run.json, can't be used. Start a new one.")
+        return order
+
+
+@dataclass(frozen=True, kw_only=True)
+class DialPoint:
+    """A model between base and fine-tuned."""
+
+    share: float
+    """Of the change that fine-tuning made, head included: 0 is the base it started from, 1 the fine-tuned."""
+    accuracy: float
+    """On validation rows."""
+    bits: float
+    """Per character of general text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """What one run forgot."""
+
+    run: str
+    method: str
+    base: str
+    rows: int
+    """Validation rows."""
+    rows_sha256: str
+    general: Bits
+    """Of the true base, whole and untouched, and of the fine-tuned network under its language head."""
+    points: tuple[DialPoint, ...]
+    """By rising share."""
+
+    @property
+    def advised(self) -> DialPoint:
+        """The point of the fewest bits that loses at most WORTH of the fine-tuned one's accuracy."""
+        enough = self.points[-1].accuracy - WORTH
+        return min((one for one in self.points if one.accuracy >= enough), key=lambda one: one.bits)
+
+    def bits_at(self, accuracy: float) -> float | None:
+        """Return the bits where the dial first reaches an accuracy, between points too; None: nowhere."""
+        last = self.points[0]
+        for one in self.points:
+            if one.accuracy >= accuracy:
+                rise = one.accuracy - last.accuracy
+                part = (accuracy - last.accuracy) / rise if rise > 0 else 1.0
+                return last.bits + max(part, 0.0) * (one.bits - last.bits)
+            last = one
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgetting:
+    """What a study of forgetting found."""
+
+    runs: tuple[Forgotten, ...]
+
+    @property
+    def equal_accuracy(self) -> float | None:
+        """The accuracy that all of several runs reach; None for one, or where their rows differ."""
+        if len(self.runs) < 2 or len({one.rows_sha256 for one in self.runs}) > 1:
+            return None
+        return min(max(point.accuracy for point in one.points) for one in self.runs)
+
+    def sentences(self) -> list[str]:
+        """Return what was found, for people."""
+        lines = [sentence for one in self.runs for sentence in _about(one)]
+        if len(self.runs) > 1:
+            lines.append(self._compared())
+        return lines
+
+    def _compared(self) -> str:
+        level = self.equal_accuracy
+        if level is None:
+            return "The runs have other validation rows, so they can't be compared at equal accuracy."
+        told = ", ".join(f"{one.run} ({one.method}) {one.bits_at(level):.3f}" for one in self.runs)
+        return (
+            f"At equal accuracy, {100 * level:.1f} % on the same validation rows, bits per character of "
+            f"general text: {told}."
+        )
+
+    def to_json(self) -> JsonObject:
+        """Return plain dicts, lists and numbers."""
+        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {**record, "equal_accuracy": self.equal_accuracy, "sentences": self.sentences()}
+
+
+def _about(one: Forgotten) -> list[str]:
+    change, full, advised = one.general.change, one.points[-1], one.advised
+    verdict = "No forgetting is shown."
+    if change.low > 0:
+        verdict = "It has forgotten general language."
+    elif change.high < 0:
+        verdict = "It has forgotten nothing."
+    dial = "Nothing is gained by turning it down."
+    if advised.share < 1 and advised.bits < full.bits:
+        dial = (
+            f"Turned down to {advised.share:.1f}: accuracy {100 * advised.accuracy:.1f} % instead of "
+            f"{100 * full.accuracy:.1f} %, general text {advised.bits:.3f} instead of {full.bits:.3f} bits."
+        )
+    return [f"{one.run} ({one.method}, on {one.base}), general text: {one.general.told}. {verdict}", dial]
+
+
+def check_finished(tuned: Run) -> JsonObject:
+    """Return a run's provenance. Raises RunError for a run that has no model, or no validation rows."""
+    record = read_record(tuned.artifact, PROVENANCE) if tuned.artifact.is_dir() else None
+    if record is None or not (tuned.artifact / BASE_HEAD).is_file():
+        raise RunError(f"The run {tuned.id} is {tuned.status().state}: it has no model to look at yet.")
+    if not (tuned.path / VALIDATION).is_file():
+        raise RunError(f"The run {tuned.id} has lost its {VALIDATION}. Train it again.")
+    return record
+
+
+def read_forgetting(folder: Path) -> Forgetting | None:
+    """Return what the study of a run's folder found, None before it is finished."""
+    record = read_record(folder, FORGETTING_FILE)
+    return next(read_all(Forgetting, [{"runs": record.get("runs")}]), None) if record else None
