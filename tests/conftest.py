@@ -1,5 +1,7 @@
 """Real, tiny models and data for the tests: nothing here is a mock, nothing needs the network."""
 
+import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -22,6 +24,8 @@ os.environ |= {name: str(Path(_HOME.name, name)) for name in ("HOME", "TWEETTUNE
     "TOKENIZERS_PARALLELISM": "false",
 }
 Path(os.environ["HOME"]).mkdir()
+_SHARED = Path(os.environ.setdefault("PYTEST_SHARED_FOLDER", _HOME.name))
+"""One for all processes of a session."""
 
 import hypothesis
 import pytest
@@ -48,6 +52,25 @@ hypothesis.settings.register_profile("tests", deadline=None, database=None)
 hypothesis.settings.load_profile("tests")
 # A script's background jobs ignore Ctrl-C and so would all that the tests start from there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Run what is marked `alone` while no other process of the session runs a test."""
+    with _turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextlib.contextmanager
+def _turn(*, alone: bool):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    with (_SHARED / "door").open("w") as door, (_SHARED / "room").open("w") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)  # who waits for an empty room lets nobody else in
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture(autouse=True)

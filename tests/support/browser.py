@@ -16,11 +16,15 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(enc
 SLOW_MS = 60_000  # of patience with a busy machine
 expect.set_options(timeout=SLOW_MS)
 
-MARKS = [
-    pytest.mark.alone,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
-]
+STILL = """document.addEventListener('DOMContentLoaded', () => {
+    const style = document.createElement('style');
+    style.textContent =
+        '*, *::before, *::after { transition: none !important; animation-duration: 0s !important }';
+    document.head.append(style);
+})"""
+"""Runs in each page: nothing moves, since a colour on its way to another has another contrast for axe."""
+
+MARKS = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]
 """What every file of browser tests is marked with."""
 
 
@@ -58,6 +62,7 @@ def opened(browser):
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", locale=locale
         )
         contexts.append(context)
+        context.add_init_script(STILL)
         page = context.new_page()
         page.add_init_script(before)
         page.set_default_timeout(SLOW_MS)
@@ -108,6 +113,17 @@ def violations(page):
         for each in found["violations"]
         if each["impact"] in ("serious", "critical")
     ]
+
+
+def resize(page, width):
+    """Give the page another width, and time to draw it."""
+    page.set_viewport_size({"width": width, "height": 900})
+    drawn(page)
+
+
+def drawn(page):
+    """Wait until the page is drawn as it is now."""
+    page.evaluate("new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(then)))")
 
 
 def overflow(page):

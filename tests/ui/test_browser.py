@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browser import MARKS, Gate, overflow, tab, violations
+from tests.support.browser import MARKS, Gate, drawn, overflow, tab, violations
 from tests.support.served import app, wait_for, with_run
 
 pytestmark = MARKS
@@ -198,7 +198,7 @@ def test_axe_finds_nothing_serious_and_nothing_overflows(opened, url, dark):
         page.set_viewport_size({"width": width, "height": 900})
         for name in names:
             tab(page, name)
-            page.wait_for_timeout(700)  # the theme's transitions would change the contrast that axe measures
+            drawn(page)
             assert overflow(page) <= 0, (name, width)
             if serious := violations(page):
                 found[f"{name} at {width}"] = serious

@@ -12,7 +12,7 @@ from inference.live.review import Disagreement
 from inference.live.sources.x import XSearch
 from tests.servers.x import X
 from tests.support import tweets, wait_for
-from tests.support.browser import MARKS, overflow, tab, violations
+from tests.support.browser import MARKS, overflow, resize, tab, violations
 from tests.support.live_app import live_app
 
 TOKEN = "AAAA%2Fmade-up-token-of-a-person"
@@ -100,6 +100,7 @@ def heap_mb(page):
     return session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
 
 
+@pytest.mark.alone
 def test_fifty_hostile_posts_a_second_run_nothing_and_leave_the_page_responsive(opened, app, tmp_path):
     page = opened(app.url)
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
@@ -283,8 +284,7 @@ def test_axe_finds_nothing_serious_in_any_state(opened, app, tmp_path, dark):
 
     def look(state):
         for width in (390, 1440):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(700)  # the theme's transitions would change the contrast that axe measures
+            resize(page, width)
             assert overflow(page) <= 0, (state, width)
             if serious := violations(page):
                 found[f"{state} at {width}"] = serious

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.servers.hub import LocalHub
-from tests.support.browser import MARKS, SLOW_MS, overflow, tab, violations
+from tests.support.browser import MARKS, SLOW_MS, STILL, drawn, overflow, resize, tab, violations
 from tests.support.hub_fixtures import BOB
 from tests.support.space_app import session, space
 
@@ -41,7 +41,7 @@ def sign_in(page, url):
 
 def looked_at(page):
     """Return what axe and the widths say of the page as it is."""
-    page.wait_for_timeout(700)  # the theme's transitions would change the contrast that axe measures
+    drawn(page)
     return [*violations(page), *(["it overflows"] if overflow(page) > 0 else [])]
 
 
@@ -50,6 +50,7 @@ def page(browser, url):
     """Return a page of a narrow screen. On a Space Gradio's own script asks other hosts: none is reached."""
     context = browser.new_context(viewport={"width": 390, "height": 900}, locale="en-US")
     context.route(lambda address: not address.startswith(url), lambda route: route.abort())
+    context.add_init_script(STILL)
     opened = context.new_page()
     opened.set_default_timeout(SLOW_MS)
     opened.goto(url)
@@ -73,7 +74,7 @@ def test_a_visitor_signs_in_looks_and_publishes(page, url, hub):
     page.locator("#publish-look").click()
     expect(page.locator("#publish-panel")).to_contain_text("model.safetensors", timeout=3 * SLOW_MS)
     for width in (390, 1440):
-        page.set_viewport_size({"width": width, "height": 900})
+        resize(page, width)
         assert looked_at(page) == [], width
     assert hub.repo("ada/seen") is None
 

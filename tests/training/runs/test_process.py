@@ -27,7 +27,7 @@ from training.runs.process import (
 )
 from training.runs.run import LADDER, ahead_of, create_run, create_run_of, find_run, list_runs, running
 
-QUICK, FULL = load_recipe("quick"), load_recipe("full")
+QUICK, FULL = change(load_recipe("quick"), {"onnx": False}), load_recipe("full")
 GB = 1_000_000_000
 
 
