@@ -213,7 +213,7 @@ def scoreboard(evaluation: Evaluation | None) -> str:
         f"{verdict(comparison)}"
         f'<div class="tt-two tt-charts">{titled(text("compare.systems"), "", chart)}{right}</div>'
         f"{_changed(evaluation, comparison)}"
-        f"{_coverage(evaluation)}{fold(text('compare.scores'), _scores(evaluation, title))}"
+        f"{fold(text('compare.scores'), _scores(evaluation, title))}{_coverage(evaluation)}"
         f"{fold(text('compare.matrices'), matrices)}",
         "tt-card tt-stack",
     )
