@@ -107,6 +107,11 @@ def _add_train(commands: Commands) -> None:
     )
     _add_recipe_options(sub)
     sub.add_argument(
+        "--unlabelled",
+        metavar="FILE|SPLIT",
+        help="texts without labels that teachers answer: a file, or train: its rows that are left over",
+    )
+    sub.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)"
     )
     sub.add_argument(
@@ -204,8 +209,8 @@ def _add_distil(commands: Commands) -> None:
     sub.add_argument(
         "--unlabelled",
         default="",
-        metavar="FILE",
-        help="more texts for the teacher to answer, without labels",
+        metavar="FILE|SPLIT",
+        help="texts without labels that teachers answer: a file, or train: its rows that are left over",
     )
     sub.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"

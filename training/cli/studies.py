@@ -87,8 +87,8 @@ def changes_of(pairs: Sequence[str]) -> dict[str, str]:
 def recipe_of(given: argparse.Namespace) -> Recipe:
     """Return the recipe that a command is given, with its changes. Raises RecipeError."""
     changes = changes_of(given.set)
-    for key in ("base", "dataset", "text_column", "label_column"):
-        if value := getattr(given, key):
+    for key in ("base", "dataset", "text_column", "label_column", "unlabelled"):
+        if value := getattr(given, key, None):
             changes[key] = value
     return change(load_recipe(given.recipe), changes)
 

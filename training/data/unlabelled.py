@@ -1,6 +1,6 @@
 """Texts without labels, for a teacher to answer: read, mended, and kept apart from the held-out rows.
 
-found = read_unlabelled(spec, splits, Path("posts.csv"))
+found = read_unlabelled(spec, splits, "posts.csv")         # or "train": the training rows that are left over
 found.texts, found.sentence
 """
 
@@ -8,37 +8,44 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from inference.common.errors import DataError
 from inference.common.mend import mend
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
 from training.data.load import Splits, load_splits
 from training.data.read import read_table
-from training.data.splits import remove_duplicates
-from training.recipes import DataSpec
+from training.data.splits import remove_duplicates, subset
+from training.recipes import LEFT_OVER, DataSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnlabelledTexts:
-    """The texts of a file that are used, and what became of the others."""
+    """The texts of a file, or of the rows left over, that are used, and what became of the others."""
 
     texts: tuple[str, ...]
     name: str
     sha256: str
+    """Of the file; "" for rows of the data, which has its own."""
     read: int
     unusable: int
     """Rows without a text."""
     duplicates: int
-    """Texts that are in the training rows, or were there before in the file."""
+    """Texts that are in the training rows, or were there before."""
     leaks: int
     """Texts that are duplicates of validation or test rows."""
+    not_drawn: int = 0
+    """Texts beyond the number that was asked for."""
 
     @property
     def sentence(self) -> str:
-        """The account of the file, for people."""
+        """The account of the texts, for people."""
+        more = f", {self.not_drawn:,} that were not drawn" if self.not_drawn else ""
         return (
             f"{self.name}: {len(self.texts):,} of {self.read:,} texts are used without labels; left out: "
             f"{self.unusable:,} without a text, {self.duplicates:,} duplicates, {self.leaks:,} of "
-            "held-out rows."
+            f"held-out rows{more}."
         )
 
     def to_json(self) -> JsonObject:
@@ -47,28 +54,51 @@ class UnlabelledTexts:
         return {**record, "used": len(self.texts)}
 
 
-def read_unlabelled(spec: DataSpec, splits: Splits, path: Path, *, text_column: str = "") -> UnlabelledTexts:
-    """Read the texts of a file; a label column is not looked at. Raises DataError when it can't be read."""
-    table = read_table(path)
-    raw = table.column(table.pick("text", given=text_column, where=path.name))
-    mended = [mend(text).text.strip() if isinstance(text, str) else "" for text in raw]
+def read_unlabelled(
+    spec: DataSpec, splits: Splits, source: str, *, text_column: str = "", most: int = 0
+) -> UnlabelledTexts:
+    """Read the texts of a file, or of the training rows left over (`LEFT_OVER`); labels are not looked at.
+
+    `most`: how many are drawn, by the spec's seed; 0 takes all. Raises DataError when it can't be read.
+    """
+    if source in ("validation", "test"):
+        raise DataError(
+            f"The rows of the {source} split are held out, so nothing may learn from their texts. Give a "
+            f"file, or {LEFT_OVER} for the training rows that are left over."
+        )
+    whole = splits  # held-out rows that the spec does not take must not be learnt either
+    if spec.n_validation or spec.n_test or source == LEFT_OVER:
+        whole = load_splits(spec.whole())
+    if source == LEFT_OVER:
+        numbered = whole.train.add_column("row", list(range(len(whole.train))))
+        taken = set(subset(numbered, spec.n_train, seed=spec.seed, stratified=spec.stratified)["row"])
+        texts = [text for row, text in enumerate(whole.train["text"]) if row not in taken]
+        name, sha256, read = f"{splits.report.source.name}, rows of train left over", "", len(texts)
+    else:
+        path = Path(source).expanduser()
+        table = read_table(path)
+        raw = table.column(table.pick("text", given=text_column, where=path.name))
+        texts = [mend(text).text.strip() if isinstance(text, str) else "" for text in raw]
+        name, sha256, read = path.name, sha256_of(path), table.n
     seen, fresh = set(map(duplicate_key, splits.train["text"])), []
-    for text in filter(None, mended):
+    for text in filter(None, texts):
         if (key := duplicate_key(text)) not in seen:
             seen.add(key)
             fresh.append(text)
-    whole = splits  # held-out rows that the spec does not take must not be learnt either
-    if spec.n_validation or spec.n_test:
-        whole = load_splits(dataclasses.replace(spec, n_validation=0, n_test=0))
     held_out = {"validation": list(whole.validation["text"]), "test": list(whole.test["text"])}
     kept = remove_duplicates({"train": fresh, **held_out}, mode=spec.leak_gate).kept["train"]
-    usable = sum(map(bool, mended))
+    drawn = kept
+    if most and most < len(kept):
+        order = np.random.RandomState(spec.seed).permutation(len(kept))  # its stream is frozen for ever
+        drawn = [kept[place] for place in sorted(order[:most])]
+    usable = sum(map(bool, texts))
     return UnlabelledTexts(
-        texts=tuple(fresh[row] for row in kept),
-        name=path.name,
-        sha256=sha256_of(path),
-        read=table.n,
-        unusable=table.n - usable,
+        texts=tuple(fresh[row] for row in drawn),
+        name=name,
+        sha256=sha256,
+        read=read,
+        unusable=read - usable,
         duplicates=usable - len(fresh),
         leaks=len(fresh) - len(kept),
+        not_drawn=len(kept) - len(drawn),
     )

@@ -24,6 +24,8 @@ ADAMW_S_PER_PARAMETER = 4e-9
 """One AdamW update of one trained weight; only felt when all weights are trained."""
 COPY_S_PER_PARAMETER = 1.2e-8
 """Writing a weight to disk and reading it back."""
+LABELS_TAKEN = 2
+"""How often each labelled text is among those of an epoch, where teachers have answered others."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Sizes:
     """What a run works on."""
 
     train_tokens: int
-    """Padded tokens of the training split, one epoch."""
+    """Padded tokens of the training split and of the texts without labels, one epoch."""
     validation_tokens: int
     test_tokens: int
     train_rows: int
@@ -49,6 +51,9 @@ class Sizes:
     base_depth: int
     trunk: int
     parameters: int
+    unlabelled_tokens: int = 0
+    """Those of the texts without labels, which teachers answer."""
+    unlabelled_rows: int = 0
 
 
 def measure(
@@ -97,17 +102,30 @@ def phases(pace: Pace, recipe: Recipe, sizes: Sizes) -> dict[str, float]:
     """Return the planned seconds of each phase to come, in order."""
     unit = pace.layer_token_s
     top = sizes.depth - sizes.trunk
-    looks = recipe.epochs * recipe.evals_per_epoch
-    train = unit * recipe.epochs * sizes.train_tokens * top * TRAIN_COST[recipe.method]
-    steps = recipe.epochs * sizes.train_rows / (recipe.batch_size * recipe.gradient_accumulation_steps)
-    if recipe.method == "full":
-        train += steps * sizes.parameters * ADAMW_S_PER_PARAMETER
-    train += unit * looks * sizes.validation_tokens * top
-    train *= recipe.seeds
+    labelled = sizes.train_tokens - sizes.unlabelled_tokens
+    labelled_rows = sizes.train_rows - sizes.unlabelled_rows
+
+    def training(tokens: int, rows: int, epochs: float, looks: float) -> float:
+        seconds = unit * epochs * tokens * top * TRAIN_COST[recipe.method]
+        steps = epochs * rows / (recipe.batch_size * recipe.gradient_accumulation_steps)
+        if recipe.method == "full":
+            seconds += steps * sizes.parameters * ADAMW_S_PER_PARAMETER
+        return seconds + unit * looks * sizes.validation_tokens * top
+
+    tokens, rows, teach = sizes.train_tokens, sizes.train_rows, {}
+    if recipe.teacher.strip():
+        teach["teach"] = unit * tokens * sizes.base_depth
+    elif recipe.teachers:
+        each = training(labelled, labelled_rows, recipe.teacher_epochs, max(round(recipe.teacher_epochs), 1))
+        answers = (sizes.unlabelled_tokens + sizes.validation_tokens) * top
+        teach["teach"] = recipe.teachers * (each + unit * answers)
+        tokens, rows = tokens + (LABELS_TAKEN - 1) * labelled, rows + (LABELS_TAKEN - 1) * labelled_rows
+    train = training(tokens, rows, recipe.epochs, recipe.epochs * recipe.evals_per_epoch)
     base_top = sizes.base_depth - sizes.trunk
     return {
         "cache": unit * (sizes.train_tokens + sizes.validation_tokens) * sizes.trunk,
-        "train": train,
+        **teach,
+        "train": train * recipe.seeds,
         "export": sizes.parameters * COPY_S_PER_PARAMETER + (_onnx(unit, sizes) if recipe.onnx else 0),
         "evaluate": unit * sizes.test_tokens * (sizes.trunk + top + base_top)
         + sizes.parameters * COPY_S_PER_PARAMETER,

@@ -29,7 +29,15 @@ from training.data.add_labels import LabelsReport, add_labels
 from training.data.load import Splits, check_unchanged, load_splits, spec_of
 from training.data.unlabelled import UnlabelledTexts, read_unlabelled
 from training.fit.estimate import Pace, Sizes, measure, phases
-from training.fit.rows import EncodedRows, TrainerRows, TrunkRows, cache_trunk, encoded_rows, taught
+from training.fit.rows import (
+    EncodedRows,
+    TrainerRows,
+    TrunkRows,
+    cache_trunk,
+    encoded_rows,
+    sharpened,
+    taught,
+)
 from training.model.bases import Base, resolve_base
 from training.model.classifier import (
     LanguageModel,
@@ -57,7 +65,10 @@ SHARED = (
     "prompt_suffix",
     "more_data",
     "teacher",
+    "teachers",
+    "teacher_temperature",
     "unlabelled",
+    "n_unlabelled",
     "n_train",
     "n_validation",
     "n_test",
@@ -109,6 +120,17 @@ class Silent:
         """Drop it."""
 
 
+class Inner(Silent):
+    """The Report of one of `total` trainings, of which `done` have ended: only its progress is told."""
+
+    def __init__(self, report: Report, done: int, total: int) -> None:
+        self._report, self._done, self._total = report, done, total
+
+    def progress(self, done: int, total: int) -> None:
+        """Hand it on, as a share of all of them."""
+        self._report.progress(self._done * total + done, self._total * total)
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """The splits, and what became of the file of added labels, where there is one."""
@@ -150,16 +172,21 @@ def load_data(recipe: Recipe, recorded: JsonObject | None = None) -> TrainingDat
     spec = spec_of({"recipe": recipe.model_dump(), "data": recorded}) if recorded else None
     spec = spec or recipe.data
     if recipe.more_data.strip():
-        found = add_labels(spec, Path(recipe.more_data.strip()).expanduser())
-        data = TrainingData(found.splits, found.report)
+        more = add_labels(spec, Path(recipe.more_data.strip()).expanduser())
+        data = TrainingData(more.splits, more.report)
     else:
         data = TrainingData(load_splits(spec))
     if recipe.unlabelled.strip():
-        path = Path(recipe.unlabelled.strip()).expanduser()
-        data = dataclasses.replace(data, unlabelled=read_unlabelled(spec, data.splits, path))
+        found = read_unlabelled(spec, data.splits, recipe.unlabelled.strip(), most=recipe.n_unlabelled)
         before = (recorded.get("unlabelled") or {}).get("sha256")
-        if data.unlabelled and before not in (None, data.unlabelled.sha256):
-            raise DataError(f"{path.name} has changed since the run began. Put it back, or start a new run.")
+        if before not in (None, found.sha256):
+            raise DataError(f"{found.name} has changed since the run began. Put it back, or start a new run.")
+        if recipe.teachers and not found.texts:
+            raise DataError(
+                f"{found.sentence} The teachers have nothing to answer. Give other texts with unlabelled"
+                + (", or a smaller n_train." if not found.sha256 else ".")
+            )
+        data = dataclasses.replace(data, unlabelled=found)
     check_unchanged(recorded, data.splits.report, todo="Put it back, or start a new run.")
     return data
 
@@ -183,6 +210,8 @@ class Prepared:
     train: TrainerRows
     validation: TrainerRows
     """What the Trainer is fed with: the trunk's states, or the encoded rows where there is no trunk."""
+    learnt: TrainerRows
+    """All training texts, those without labels last, whose labels say nothing until they are taught."""
     asked: TrainerRows
     """Training texts in the prompt that the base answers; without labels' help they calibrate its head."""
     words: Tensor
@@ -252,12 +281,15 @@ def prepare(
                 report.note(
                     f"{rows.truncated} {name} texts are longer than {recipe.max_length} tokens and were cut."
                 )
+        labelled = len(data.splits.train)
         pace = measure(untouched, train)
         sizes = Sizes(
             train_tokens=train.padded_tokens,
             validation_tokens=validation.padded_tokens,
             test_tokens=round(sum(train.lengths) / len(train) * len(data.splits.test)),
             train_rows=len(train),
+            unlabelled_tokens=train.take(range(labelled, len(train))).padded_tokens,
+            unlabelled_rows=len(train) - labelled,
             depth=recipe.depth or lm.depth,
             base_depth=lm.depth,
             trunk=trunk,
@@ -269,9 +301,12 @@ def prepare(
     fed: list[TrainerRows] = [train, validation]
     if trunk:
         fed = _cached(untouched, {"train": train, "validation": validation}, trunk, folder, report)
-    asked = fed[0]
+    learnt = asked = fed[0]
     if recipe.teacher.strip():
-        fed[0] = taught(fed[0], _answered(recipe.teacher.strip(), data, report))
+        answers = _answered(recipe.teacher.strip(), data, report)
+        fed[0] = taught(fed[0], sharpened(answers, recipe.teacher_temperature))
+    elif recipe.teachers:
+        fed[0] = learnt.take(range(labelled))
     if base_prompt(recipe) != prompt_of(recipe):  # it trains without a prompt, which the base can't do
         some = data.splits.train.select(range(min(CALIBRATION_TEXTS, len(data.splits.train))))
         asked = encoded_rows(prompted_tokenizer(lm, base_prompt(recipe), max_length=recipe.max_length), some)
@@ -287,6 +322,7 @@ def prepare(
         trunk=trunk,
         train=fed[0],
         validation=fed[1],
+        learnt=learnt,
         asked=asked,
         words=words,
         base_head=_calibrated(untouched, asked, words, trunk, recipe.seed) if head is None else head,

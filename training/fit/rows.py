@@ -135,6 +135,11 @@ def taught(rows: TrainerRows, targets: Tensor) -> TrainerRows:
     return replace(rows, targets=targets, labels=targets.argmax(1).tolist())
 
 
+def sharpened(answers: Tensor, temperature: float) -> Tensor:
+    """Return probabilities, shape (rows, labels), as they are at another temperature: surer below 1."""
+    return torch.softmax(answers.clamp(min=1e-9).log() / temperature, dim=1)
+
+
 def _taught(rows: TrainerRows, row: int) -> TrainerRow:
     found: TrainerRow = {"labels": rows.labels[row]}
     return found if rows.targets is None else {**found, "targets": rows.targets[row]}

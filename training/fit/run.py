@@ -36,6 +36,7 @@ from training.evaluate.calibration import best_temperature
 from training.evaluate.evaluate import evaluate, rows_read, twin_rows
 from training.evaluate.scores import BAG_OF_WORDS, MAJORITY
 from training.fit.prepare import Prepared, TrainingData, base_prompt, load_data, prepare
+from training.fit.teachers import answers_of_teachers
 from training.fit.trainer import Tuned, train_seeds
 from training.model.bases import Base
 from training.model.classifier import load_base_classifier, save_base_head
@@ -75,17 +76,28 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
         _audit(log, data.splits)
         write_jsonl(run.path / VALIDATION, _labelled(data.splits))
     prepared = prepare(recipe, run.path, data=data, report=log)
+    checkpoints, stop.gently = run.path / "checkpoints", True
+    answers = None
+    if recipe.teachers:
+        with log.phase("teach"):
+            answers = answers_of_teachers(
+                prepared, folder=checkpoints, report=log, stop_asked=lambda: stop.asked
+            )
+            if answers is None or stop.asked:
+                raise Cancelled
+            log.note(answers.sentence)
+            log.event("teachers", **answers.to_json())
+            prepared = answers.taught_to(prepared)
     with log.phase("train"):
-        stop.gently = True
         tuned = train_seeds(
-            prepared, recipe, checkpoints=run.path / "checkpoints", report=log, stop_asked=lambda: stop.asked
+            prepared, recipe, checkpoints=checkpoints, report=log, stop_asked=lambda: stop.asked
         )
         stop.gently = False
         if tuned is None or stop.asked:
             raise Cancelled
         if recipe.seeds > 1:
             log.note(tuned.sentence)
-    record = _record(prepared, tuned)
+    record = _record(prepared, tuned) | ({"teachers": answers.to_json()} if answers else {})
     with log.phase("export"):
         if recipe.calibrate:
             record["temperature"] = _calibrate(tuned, prepared.validation.labels, log)

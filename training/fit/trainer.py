@@ -338,7 +338,7 @@ def train_seeds(
         if model is None or stop_asked():
             return None
         logits = logits_of(model, prepared.validation, prepared.trunk)
-        found[seed] = _macro_f1(logits, prepared.validation.labels)
+        found[seed] = macro_f1(logits, prepared.validation.labels)
         if kept is None or found[seed] > found[kept.seed]:
             kept = Tuned(model, seed, logits, found)
     return kept
@@ -363,7 +363,8 @@ def logits_of(model: PreTrainedModel | PeftModel, rows: TrainerRows, trunk: int)
     return np.concatenate(found)
 
 
-def _macro_f1(logits: NDArray[np.float32], labels: Sequence[int]) -> float:
+def macro_f1(logits: NDArray[np.float32], labels: Sequence[int]) -> float:
+    """Return the macro-F1 of logits, shape (rows, labels)."""
     return _metrics(EvalPrediction(predictions=logits, label_ids=np.array(labels)))["macro_f1"]
 
 

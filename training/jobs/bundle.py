@@ -19,7 +19,7 @@ from training.jobs.record import RentedError
 from training.publish.errors import NotPublishable
 from training.publish.files import Outgoing
 from training.publish.scan import check_tokens
-from training.recipes import Recipe, change, save_recipe
+from training.recipes import LEFT_OVER, Recipe, change, save_recipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CODE = ("inference/**/*.py", "training/**/*.py", "training/recipes/*.toml", ".huggingface/*.md")
@@ -80,14 +80,16 @@ def pack(recipe: Recipe, *, root: Path = ROOT) -> Bundle:
         if source.is_dir():
             found = {path.relative_to(source): path for path in sorted(source.rglob("*")) if path.is_file()}
             data = {"/".join([place, *map(_plain, name.parts)]): path for name, path in found.items()}
-    if recipe.more_data.strip():
-        added = Path(recipe.more_data.strip()).expanduser()
-        if not added.is_file():
+    for name, place in (("more_data", "data/more-"), ("unlabelled", "data/unlabelled-")):
+        given = getattr(recipe, name).strip()
+        if given in ("", LEFT_OVER if name == "unlabelled" else ""):
+            continue
+        if not (added := Path(given).expanduser()).is_file():
             raise RecipeError(
-                f"The file of more_data, {added}, does not exist. Give one that does, or leave it out."
+                f"The file of {name}, {added}, does not exist. Give one that does, or leave it out."
             )
-        changes["more_data"] = f"data/more-{_plain(added.name)}"
-        data[changes["more_data"]] = added
+        changes[name] = f"{place}{_plain(added.name)}"
+        data[changes[name]] = added
     with tempfile.TemporaryDirectory() as folder:
         save_recipe(change(recipe, changes), Path(folder) / "recipe.toml")
         toml = (Path(folder) / "recipe.toml").read_bytes()

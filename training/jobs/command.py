@@ -16,7 +16,7 @@ from transformers import AutoConfig
 from inference.common.errors import BaseError
 from inference.common.hub import HubRefused, hub_session
 from inference.common.progress import agreed
-from training.data.load import load_splits
+from training.fit.prepare import load_data
 from training.jobs.bundle import Bundle, pack
 from training.jobs.hub import PATIENT, JobsHub
 from training.jobs.machines import JobEstimate, Shape, estimate_job, find_flavor, flavors, parse_target
@@ -54,9 +54,9 @@ def rent(
         hub = JobsHub.open()
         user = hub.user()
         flavor = find_flavor(name, flavors(hub.hardware()))
-        splits = load_splits(recipe.data)
+        data = load_data(recipe)
         shape = base_shape(recipe, hub)
-    estimate = estimate_job(recipe, splits, shape, flavor, timeout_s=timeout_s)
+    estimate = estimate_job(recipe, data, shape, flavor, timeout_s=timeout_s)
     stem = re.sub(r"[^\w-]+", "-", run_dir.name if run_dir else recipe.name)[:60].strip("-_") or "run"
     nonce = secrets.token_hex(4)
     rental = Rental(

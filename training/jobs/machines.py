@@ -1,7 +1,7 @@
 """The machines that can be rented, and what a training takes on one: time, cost, time-out.
 
     flavor = find_flavor("l4x1", flavors(hub.hardware()))     # -> Flavor(usd_per_hour=0.8, gpu="L4", …)
-    estimate_job(recipe, splits, shape, flavor).sentences()   # before anything is paid or sent
+    estimate_job(recipe, data, shape, flavor).sentences()   # before anything is paid or sent
 
 Prices are the Hub's own answer where it gives one, else the table below. The speeds are assumptions: no
 training of this project was ever timed on these machines. So the estimate, `training.fit.estimate`'s plan
@@ -24,7 +24,7 @@ from training.jobs.record import RentedError
 from training.recipes import Recipe
 
 if TYPE_CHECKING:
-    from training.data.load import Splits
+    from training.fit.prepare import TrainingData
 
 DEFAULT = "l4x1"
 """The cheapest GPU that computes bfloat16 in hardware."""
@@ -205,14 +205,18 @@ def tokens(texts: Iterable[str], recipe: Recipe) -> int:
 
 
 def estimate_job(
-    recipe: Recipe, splits: "Splits", shape: Shape, flavor: Flavor, *, timeout_s: int = 0
+    recipe: Recipe, data: "TrainingData", shape: Shape, flavor: Flavor, *, timeout_s: int = 0
 ) -> JobEstimate:
-    """Return what a job should take. `splits` has train, validation and test with a text column."""
+    """Return what a job should take."""
+    splits, more = data.splits, data.unlabelled.texts if data.unlabelled else ()
+    unlabelled = tokens(more, recipe)
     sizes = Sizes(
-        train_tokens=tokens(splits.train["text"], recipe),
+        train_tokens=tokens(splits.train["text"], recipe) + unlabelled,
         validation_tokens=tokens(splits.validation["text"], recipe),
         test_tokens=tokens(splits.test["text"], recipe),
-        train_rows=len(splits.train),
+        train_rows=len(splits.train) + len(more),
+        unlabelled_tokens=unlabelled,
+        unlabelled_rows=len(more),
         depth=recipe.depth or shape.layers,
         base_depth=shape.layers,
         trunk=shape.trunk,

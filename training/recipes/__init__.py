@@ -25,6 +25,8 @@ from inference.common.names import Kind, read_id
 from inference.common.store import write_text
 
 RECIPES_DIR = Path(__file__).parent
+LEFT_OVER = "train"
+"""In place of a file of texts without labels: the training rows of the same data that are not taken."""
 RULES = 2
 """By which rules labels are read and splits are drawn. 2: names that differ by case or spaces alone are one,
 and equal texts stay in one split. 1, of November 2026 and before: names as written, each row on its own."""
@@ -130,7 +132,17 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     teacher: str = _setting(
         "", "run or artifact whose answers are taught in place of the labels; empty: none"
     )
-    unlabelled: str = _setting("", "file of texts without labels, for the teacher to answer; empty: none")
+    teachers: int = _setting(
+        0, "trainings on the labels that teach together what they answer without; 0: none", low=0, high=10
+    )
+    teacher_epochs: float = _setting(5.0, "passes of these teachers over the training rows", low=0.01)
+    teacher_temperature: float = _setting(
+        1.0, "temperature of the answers that are taught; below 1: surer ones", low=0.1, high=10
+    )
+    unlabelled: str = _setting(
+        "", "texts without labels for teachers to answer: a file, or train: its rows that are left over"
+    )
+    n_unlabelled: int = _setting(0, "texts without labels that are drawn; 0: all", low=0)
     n_train: int = _setting(0, "training rows; 0: all", low=0)
     n_validation: int = _setting(0, "validation rows; 0: all", low=0)
     n_test: int = _setting(0, "test rows; 0: all", low=0)
@@ -190,8 +202,20 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
             raise RecipeError(
                 "state_noise needs a cached trunk, but trunk_layers is 0. Set state_noise to 0 too."
             )
-        if recipe.unlabelled.strip() and not recipe.teacher.strip():
-            raise RecipeError("unlabelled needs a teacher, who answers these texts. Name one with teacher.")
+        if recipe.teacher.strip() and recipe.teachers:
+            raise RecipeError(
+                "There are both teacher and teachers. Name one, or have some trained, not both."
+            )
+        if recipe.unlabelled.strip() and not (recipe.teacher.strip() or recipe.teachers):
+            raise RecipeError(
+                "unlabelled needs a teacher, who answers these texts. Take the recipe unlabelled, set "
+                "teachers to 2, or name one with teacher."
+            )
+        if recipe.teachers and not recipe.unlabelled.strip():
+            raise RecipeError(
+                "teachers need texts without labels. Name a file with unlabelled, or train for the training "
+                "rows that are left over; or set teachers to 0."
+            )
         if recipe.learning_rate == 0 or recipe.epochs == 0:
             raise RecipeError("learning_rate and epochs must be above 0: with 0 nothing is learnt.")
         return recipe
@@ -239,7 +263,7 @@ def settings() -> tuple[Setting, ...]:
 
 def available_recipes() -> dict[str, Recipe]:
     """Return the recipes that come with TweetTune, by name, quickest first."""
-    order = ("quick", "lora", "full", "tutorial", "smoke")
+    order = ("quick", "unlabelled", "lora", "full", "tutorial", "smoke")
     names = [path.stem for path in RECIPES_DIR.glob("*.toml")]
     rank = {name: order.index(name) if name in order else len(order) for name in names}
     return {name: load_recipe(name) for name in sorted(names, key=lambda n: (rank[n], n))}

@@ -43,7 +43,7 @@ from inference.common.errors import ArtifactError, RecipeError, RunError
 from inference.common.paths import runs_dir
 from inference.common.store import Damaged, JsonObject, read_json, write_json
 from training.evaluate.scores import Disagreement, Evaluation, read_all, read_evaluation
-from training.recipes import Recipe, save_recipe
+from training.recipes import LEFT_OVER, Recipe, save_recipe
 from training.runs import records
 from training.runs.records import DISAGREEMENTS, EVENTS, ORDER, RECIPE, STATUS, WORKER, State, Status, Worker
 
@@ -221,7 +221,8 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
     whole = {}
     for name in ("base", "dataset", "more_data", "teacher", "unlabelled"):
         path = os.path.expanduser(getattr(recipe, name).strip())
-        if path not in ("", "auto", "embedded") and os.path.exists(path):
+        words = ("", LEFT_OVER) if name == "unlabelled" else ("", "auto", "embedded")
+        if path not in words and os.path.exists(path):
             whole[name] = str(Path(path).absolute())
         elif name == "base" and path and (runs_dir() / path / "artifact").is_dir():
             whole[name] = str(runs_dir() / path)

@@ -146,7 +146,7 @@ def _texts(run: Run, log: RunLog, order: AdaptOrder, recipe: Recipe) -> tuple[li
     before = next(iter(run.events("data")), None)
     data = load_data(recipe, before)
     known = replace(data.splits, train=data.splits.train.select([]))  # training texts may be learnt from
-    corpus = read_unlabelled(recipe.data, known, path, text_column=order.text_column)
+    corpus = read_unlabelled(recipe.data, known, str(path.absolute()), text_column=order.text_column)
     if before and before.get("corpus", {}).get("sha256") != corpus.sha256:
         raise DataError(f"{path.name} has changed since the run began. Put it back, or start a new run.")
     log.event("data", **{**data.to_json(), "sentences": [corpus.sentence]}, corpus=corpus.to_json())

@@ -26,7 +26,7 @@ from inference.common.intervals import Interval
 from inference.common.store import write_bytes, write_json
 from training.data.splits import subset
 from training.fit.estimate import phases
-from training.fit.prepare import Prepared, TrainingData, load_data, prepare
+from training.fit.prepare import Inner, Prepared, TrainingData, load_data, prepare
 from training.fit.trainer import logits_of, train
 from training.recipes import Recipe, change
 from training.runs.log import RunLog
@@ -43,7 +43,7 @@ from training.studies.forecast_order import (
 )
 from training.studies.learning_curve import fit_curves, labels_for, misbehaves, predict
 from training.studies.pictures import forecast_picture
-from training.studies.reports import Inner, Preparing
+from training.studies.reports import Preparing
 
 SIZES, TURNS, LEAST_STEPS, RESAMPLES = 6, 3, 60, 200
 

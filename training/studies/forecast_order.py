@@ -36,6 +36,11 @@ class ForecastOrder:
     def __post_init__(self) -> None:
         if self.most and self.most < LEAST_ROWS:
             raise RunError(f"--most is {self.most}. Give {LEAST_ROWS} labels or more, or leave it out.")
+        if self.recipe.get("teachers"):
+            raise RunError(
+                "A forecast follows training on labels alone, and this recipe learns from teachers too. "
+                "Forecast one without them, such as quick."
+            )
 
     @classmethod
     def from_json(cls, record: JsonObject) -> "ForecastOrder":

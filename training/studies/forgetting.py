@@ -29,6 +29,7 @@ from inference.common.store import JsonObject, read_jsonl, sha256_of, write_byte
 from inference.engine.pytorch import quiet_loading
 from inference.labels import labels_of
 from training.evaluate.perplexity import bits_of, compared, general_texts
+from training.fit.prepare import Inner
 from training.fit.rows import TrainerRows, cache_trunk, encoded_rows
 from training.fit.trainer import logits_of
 from training.model.bases import Base
@@ -44,7 +45,6 @@ from training.studies.forgetting_order import (
     check_finished,
 )
 from training.studies.pictures import forgetting_picture
-from training.studies.reports import Inner
 
 POINTS = "points.json"
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

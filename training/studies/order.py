@@ -26,6 +26,7 @@ REPEATED = 3
 FIXED = (
     *("name", "description", "base", "dataset", "text_column", "label_column", "label_names", "label_words"),
     *("prompt_prefix", "prompt_suffix", "more_data", "n_train", "n_validation", "n_test", "stratified"),
+    *("teacher", "teachers", "teacher_epochs", "teacher_temperature", "unlabelled", "n_unlabelled"),
     *("leak_gate", "seed", "seeds", "max_length", "padding", "depth", "trunk_layers", "onnx", "calibrate"),
 )
 """Settings that no trial may change: all trials share rows and trunk, and the rest changes no answer."""

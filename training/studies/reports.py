@@ -26,14 +26,3 @@ class Preparing(Silent):
     def progress(self, done: int, total: int) -> None:
         """Hand it on."""
         self._log.progress(done, total)
-
-
-class Inner(Silent):
-    """The Report of one of `total` trainings, of which `done` have ended: only its progress is told."""
-
-    def __init__(self, log: RunLog, done: int, total: int) -> None:
-        self._log, self._done, self._total = log, done, total
-
-    def progress(self, done: int, total: int) -> None:
-        """Hand it on, as a share of all of them."""
-        self._log.progress(self._done * total + done, self._total * total)

@@ -33,14 +33,15 @@ from inference.classifier import softmax
 from inference.common.errors import DataError, TweetTuneError
 from inference.common.store import write_bytes, write_json, write_text
 from training.evaluate.metrics import ClassificationMetric
-from training.fit.prepare import Prepared, load_data, prepare
+from training.fit.prepare import Inner, Prepared, load_data, prepare
+from training.fit.teachers import answers_of_teachers
 from training.fit.trainer import logits_of, train
 from training.recipes import Recipe, change, save_recipe
 from training.runs.log import RunLog
 from training.runs.run import Run
 from training.studies.order import BEST, REPEATED, SEARCH, Dimension, Search, SearchOrder, TrialResult, Value
 from training.studies.pictures import search_picture
-from training.studies.reports import Inner, Preparing
+from training.studies.reports import Preparing
 
 HALVES = 200
 """Times that the rows are split to measure how optimistic the best trial is."""
@@ -56,7 +57,14 @@ def search(run: Run, log: RunLog) -> None:
     prepared = prepare(recipe, run.path, data=data, report=Preparing(log))
     more = REPEATED * (REPEATED - 1)
     each = prepared.plan["train"]
-    log.plan({"search": order.trials * each, "repeat": more * each})
+    plan = {"search": order.trials * each, "repeat": more * each}
+    log.plan({"teach": prepared.plan["teach"], **plan} if recipe.teachers else plan)
+    if recipe.teachers:
+        with log.phase("teach"):
+            answers = answers_of_teachers(prepared, folder=run.path / "teachers", report=log)
+        assert answers is not None, "nobody asks them to stop midway"
+        log.note(answers.sentence)
+        prepared = answers.taught_to(prepared)
     study = _study(run.path, recipe)
     with log.phase("search"):
         _put_right(study, order, recipe)
@@ -259,7 +267,8 @@ def _complete(
     write_text(folder / "trials.csv", _csv(found, order))
     write_bytes(folder / "search.png", search_picture(found))
     write_json(folder / SEARCH, found.to_json())
-    shutil.rmtree(folder / "repeat", ignore_errors=True)
+    for name in ("repeat", "teachers"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     for left_over in folder.glob("trunk-*"):
         left_over.unlink()
 

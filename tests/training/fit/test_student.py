@@ -97,7 +97,7 @@ def test_the_texts_are_counted_and_held_out_rows_are_not_learnt(student, teacher
         "held-out rows."
     )
     splits = load_splits(teacher.recipe.data)
-    again = read_unlabelled(teacher.recipe.data, splits, posts)
+    again = read_unlabelled(teacher.recipe.data, splits, str(posts))
     assert not set(again.texts) & {*splits.test["text"], *splits.train["text"]}
     write_csv(posts.with_name("other.csv"), tweets(10))
     with pytest.raises(DataError, match=r"other\.csv has changed since the run began"):

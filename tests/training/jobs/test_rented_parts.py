@@ -18,6 +18,7 @@ from tests.support import REPOSITORY, wait_until_ended
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import change_json, copy_of
 from tests.support.rented_jobs import wait_until_gone
+from training.fit.prepare import TrainingData
 from training.jobs.bundle import NOT_NEEDED, pack
 from training.jobs.command import base_shape, rent, seconds_of
 from training.jobs.follow import FollowedLog, Follower
@@ -41,7 +42,7 @@ class Split(dict):
         return 1000
 
 
-SPLITS = SimpleNamespace(train=Split(TEXTS), validation=Split(TEXTS), test=Split(TEXTS))
+DATA = TrainingData(SimpleNamespace(train=Split(TEXTS), validation=Split(TEXTS), test=Split(TEXTS)))
 
 
 RENTAL = Rental(
@@ -139,15 +140,15 @@ def test_the_estimate_grows_with_the_work_and_bounds_the_cost(online):
     assert (shape.layers, shape.layer_parameters, shape.trunk) == (12, 12 * 768**2, 8)
     assert shape.parameters == pytest.approx(124e6, rel=0.02)
     known = flavors()
-    small = estimate_job(QUICK, SPLITS, shape, known["l4x1"])
-    more = estimate_job(change(QUICK, {"epochs": "300"}), SPLITS, shape, known["l4x1"])
-    slow = estimate_job(QUICK, SPLITS, shape, known["cpu-basic"])
+    small = estimate_job(QUICK, DATA, shape, known["l4x1"])
+    more = estimate_job(change(QUICK, {"epochs": "300"}), DATA, shape, known["l4x1"])
+    slow = estimate_job(QUICK, DATA, shape, known["cpu-basic"])
     assert small.phases_s["train"] < more.phases_s["train"] / 50
     assert small.phases_s["train"] < slow.phases_s["train"]
     assert 60 < slow.phases_s["train"] + slow.phases_s["cache"] < 600, "two cores take minutes: measured"
     assert small.timeout_s == 1800 and small.most_usd == pytest.approx(0.40)
     assert more.timeout_s >= 3 * more.seconds and more.timeout_s % 300 == 0
-    assert estimate_job(QUICK, SPLITS, shape, known["l4x1"], timeout_s=600).most_usd == pytest.approx(0.8 / 6)
+    assert estimate_job(QUICK, DATA, shape, known["l4x1"], timeout_s=600).most_usd == pytest.approx(0.8 / 6)
     machine, duration, cost = small.sentences()
     assert machine.startswith("Machine: l4x1 (1x L4, 8 vCPU) at $0.80 an hour (the table of ")
     assert duration.endswith("by an assumed 14.5 TFLOP/s, so it may be wrong by a factor of 3.")

@@ -17,7 +17,7 @@ from training.recipes import (
 
 def test_every_recipe_on_disk_loads_and_says_what_it_is_for():
     recipes = available_recipes()
-    assert list(recipes)[:5] == ["quick", "lora", "full", "tutorial", "smoke"]
+    assert list(recipes)[:6] == ["quick", "unlabelled", "lora", "full", "tutorial", "smoke"]
     assert len(recipes) == len(list(RECIPES_DIR.glob("*.toml")))
     assert all(recipe.description for recipe in recipes.values())
 

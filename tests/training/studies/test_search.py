@@ -118,7 +118,7 @@ def test_the_best_of_many_equals_is_optimistic_and_a_better_one_is_hardly():
 
 
 def test_the_usual_space_holds_the_recipe_itself():
-    for name in ("quick", "lora", "full", "tutorial", "smoke"):
+    for name in ("quick", "unlabelled", "lora", "full", "tutorial", "smoke"):
         recipe = load_recipe(name)
         space = usual_space(recipe)
         assert all(one.holds(getattr(recipe, one.name)) for one in space)
