@@ -34,6 +34,7 @@ from training.evaluate.scores import (
 from training.recipes import load_recipe
 from training.runs.run import Run, Status, create_run, list_runs
 from ui.compare import view as render_compare
+from ui.compare.tab import EXAMPLES, telling
 from ui.compare.view import Side
 from ui.html import esc, label_class
 from ui.live import view as render_live
@@ -431,6 +432,28 @@ def test_disagreements_come_surest_mistake_first_and_can_be_searched():
     assert render_compare.found_among(rows, "base") == []
     drawn = render_compare.disagreements(rows, LABELS, only="all", most=5, search="so so")
     assert "1 of 1 shown" in drawn and "Great" not in drawn and "✓" in drawn and "✗" in drawn
+
+
+def test_a_visitor_is_met_by_a_tweet_that_was_corrected_and_reads_well():
+    def corrected(words, base=(0.9, 0.1)):
+        return Disagreement(words, "positive", Answer("negative", base), Answer("positive", (0.2, 0.8)))
+
+    plain = "What a day, the train came in time!"
+    odd = [
+        "look http://t.co/x what a lovely day",
+        "so \ufffd lovely, what a day",
+        "Nice!",
+        "<b>what a lovely day</b>",
+    ]
+    broken = Disagreement(
+        "It is fine, I only wanted to say so",
+        "neutral",
+        Answer("neutral", (0.9, 0.1)),
+        Answer("positive", (0.2, 0.8)),
+    )
+    rows = [broken, *map(corrected, odd), corrected(plain, (0.6, 0.4))]
+    assert telling(rows) == plain
+    assert telling(rows[:-1]) == telling([]) == next(iter(EXAMPLES))
 
 
 def test_programs_are_given_this_very_address_and_text():

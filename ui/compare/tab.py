@@ -8,6 +8,7 @@ says so and goes on with the fine-tuned one. Knows nothing about how a model ans
 """
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import gradio as gr
 
 from inference.common.errors import PredictionError, TweetTuneError
 from inference.explain import leave_one_out
+from training.evaluate.scores import Disagreement
 from ui.account import may_train, visitor_of
 from ui.compare.ladder import ladder_card, newest_ladder
 from ui.compare.lineup import BASE, MOST, TUNED, Lineup, why_no_answer
@@ -38,6 +40,7 @@ HARD = {
     "😡😡😡": "negative",
 }
 """What small models still get wrong: negation, irony, emoji alone. Each with its true label."""
+_PLAIN = re.compile(r"(?!.*http)[\w ,.!?'’-]{20,90}")
 _STEP = 10
 _MOST_CHARACTERS = 100_000  # of a text that is looked at; what the model reads is shorter by far
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
@@ -64,6 +67,12 @@ def truth_of(model: Model, tweet: str, labels: Collection[str]) -> str:
     if known in labels:
         return known
     return next((one.label for one in model.disagreements() if one.text == tweet), "")
+
+
+def telling(rows: Sequence[Disagreement]) -> str:
+    """Return a test tweet that fine-tuning corrected and that reads well, or else the first example."""
+    plain = (one.text for one in found_among(rows, "tuned") if _PLAIN.fullmatch(one.text))
+    return next(plain, next(iter(EXAMPLES)))
 
 
 def ask(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load: bool = True) -> str:
@@ -171,10 +180,10 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         )
 
     def arrive(tweet: str, chosen: list[str] | None) -> tuple[object, ...]:
-        """Answer the text that the visitor brought along, or else the first example."""
+        """Answer the text that the visitor brought along, or else one that shows what was learnt."""
         if workbench.model.state != "ready":
             return gr.skip(), gr.skip(), gr.skip()
-        tweet = tweet.strip() or next(iter(EXAMPLES))
+        tweet = tweet.strip() or telling(workbench.model.disagreements())
         try:
             chosen = chosen if chosen and lineup.is_there(chosen) else []
             return tweet, ask(lineup, tweet, chosen), ""
