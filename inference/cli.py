@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from inference.baselines import Predictor, rests_on
 from inference.common.command import as_typed, print_json, run_command
 from inference.common.errors import PredictionError
 from inference.common.progress import agreed
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         "--text-column", metavar="NAME", default="", help="column of the texts (default: found by name)"
     )
     classify.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
+    classify.add_argument("--index", type=Path, metavar="F", help="labelled texts that answers rest on, too")
     classify.add_argument("--json", action="store_true", help="print one JSON object")
     classify.add_argument("--debug", action="store_true", help="show the traceback of an error")
     classify.set_defaults(command=_classify)
@@ -58,7 +60,12 @@ def _classify(given: argparse.Namespace) -> int:
     from inference.classifier import Classifier
 
     classifier = Classifier.load(given.model, engine=given.engine)
-    predictions = classifier.predict(texts)
+    predictor: Predictor = classifier
+    if given.index:
+        from inference.baselines.index import Index, beside
+
+        predictor = beside(classifier, Index(given.index))
+    predictions = predictor.predict(texts)
     if problems:
         sys.stderr.write(_left_out(problems, len(texts)) + "\n")
     if given.json:
@@ -69,6 +76,8 @@ def _classify(given: argparse.Namespace) -> int:
     for text, found in zip(texts, predictions, strict=True):
         shown = one_line(text, longest=100)
         sys.stdout.write(f"{found.label:10} {max(found.probabilities):6.1%}  {shown}\n")
+        for one in rests_on(found):
+            sys.stdout.write(f"{'':17}  rests on: {one.label}, {one_line(one.text, longest=80)}\n")
     cut = sum(found.truncated for found in predictions)
     if cut:
         sys.stderr.write(f"{cut} of {len(texts)} texts were longer than the model's limit and were cut.\n")

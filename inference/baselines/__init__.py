@@ -69,3 +69,37 @@ class Features(Protocol):
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Return one vector a text, shape (texts, size)."""
+
+
+class Average:
+    """The weighted mean of several predictors' probabilities, such as those of several prompts."""
+
+    def __init__(
+        self,
+        predictors: Sequence[Predictor],
+        *,
+        about: str,
+        weights: Sequence[float] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        """`weights` sum to 1; without them all count alike. Raises ValueError for different labels."""
+        if len({tuple(predictor.labels) for predictor in predictors}) != 1:
+            raise ValueError("Only predictors with the same labels can be averaged.")
+        self.predictors, self.about, self.seconds = tuple(predictors), about, seconds
+        self.labels = tuple(predictors[0].labels)
+        self.weights = tuple(weights) or (1 / len(predictors),) * len(predictors)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return one prediction a text, in input order; it rests on the examples of all predictors."""
+        found = [predictor.predict(texts) for predictor in self.predictors]
+        return [self.mean(one) for one in zip(*found, strict=True)]
+
+    def mean(self, found: Sequence[Prediction]) -> Explained:
+        """Return the mean of what each of them said of one text."""
+        mixed = np.average([one.probabilities for one in found], axis=0, weights=self.weights)
+        return Explained(
+            self.labels[int(mixed.argmax())],
+            tuple(float(share) for share in mixed),
+            any(one.truncated for one in found),
+            rests_on=tuple(dict.fromkeys(example for one in found for example in rests_on(one))),
+        )

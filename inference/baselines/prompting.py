@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
-from inference.baselines import Example, Explained, Predictor, rests_on
+from inference.baselines import Example
 from inference.classifier import Classifier, Prediction
 from inference.labels import label_words
 from inference.prompt import Prompt, continuing_tokens, install_prompt, opening_tokens
@@ -279,36 +279,3 @@ def balanced_rows(labels: Sequence[int], classes: int, *, seed: int, k: int | No
         members = [int(rows[place]) for rows in by_label if place < len(rows)]
         found += [members[at] for at in np.random.RandomState([seed, place]).permutation(len(members))]
     return found
-
-
-class Average:
-    """The weighted mean of several predictors' probabilities, such as those of several prompts."""
-
-    def __init__(
-        self,
-        predictors: Sequence[Predictor],
-        *,
-        about: str,
-        weights: Sequence[float] = (),
-        seconds: float = 0.0,
-    ) -> None:
-        """`weights` sum to 1; without them all count alike. Raises ValueError for different labels."""
-        if len({tuple(predictor.labels) for predictor in predictors}) != 1:
-            raise ValueError("Only predictors with the same labels can be averaged.")
-        self.predictors, self.about, self.seconds = tuple(predictors), about, seconds
-        self.labels = tuple(predictors[0].labels)
-        self.weights = tuple(weights) or (1 / len(predictors),) * len(predictors)
-
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Return one prediction a text, in input order; it rests on the examples of all predictors."""
-        found = [predictor.predict(texts) for predictor in self.predictors]
-        return [self._mean(one) for one in zip(*found, strict=True)]
-
-    def _mean(self, found: Sequence[Prediction]) -> Prediction:
-        mixed = np.average([one.probabilities for one in found], axis=0, weights=self.weights)
-        return Explained(
-            self.labels[int(mixed.argmax())],
-            tuple(float(share) for share in mixed),
-            any(one.truncated for one in found),
-            rests_on=tuple(dict.fromkeys(example for one in found for example in rests_on(one))),
-        )

@@ -104,6 +104,12 @@ def _add_serve(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         help="names, with commas, by which it may be asked beside this machine's own; *.example.com: any "
         f"below; *: any (default: the variable {ALLOWED_HOSTS})",
     )
+    serve.add_argument(
+        "--index",
+        type=Path,
+        metavar="F",
+        help="an index of labelled texts that answers may rest on: adds /v1/retrieve and /v1/index",
+    )
     serve.add_argument("--token-file", type=Path, metavar="F", help="a file of bearer tokens, one a line")
     serve.add_argument("--log-texts", action="store_true", help="write the texts to the log")
     serve.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -126,6 +132,7 @@ def run(given: argparse.Namespace) -> int:
         port=port,
         engine=given.engine,
         workers=given.workers,
+        index=given.index,
     )
     return 0
 

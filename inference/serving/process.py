@@ -23,16 +23,19 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import wait
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from inference.baselines.index import Index
 from inference.common.errors import TweetTuneError
 from inference.common.machine import cores
 from inference.serving.app import create_server
@@ -55,10 +58,12 @@ def serve(
     port: int = 8000,
     engine: str = "auto",
     workers: int = 1,
+    index: Path | None = None,
 ) -> None:
     """Serve models until a signal comes. Port 0 takes a free one; the log says where.
 
-    Raises ServingError when the address is taken, TweetTuneError when a model can't be loaded.
+    `index`: the file of an index of labelled texts. Raises ServingError when the address is taken,
+    TweetTuneError when a model can't be loaded or the index can't be read.
     """
     if workers < 1:
         raise ServingError(f"workers is {workers}. Give a number above 0.")
@@ -68,10 +73,16 @@ def serve(
     log.info("TweetTune serves at http://%s:%d", shown, listener.getsockname()[1])
     if not settings.tokens and host not in ("127.0.0.1", "::1", "localhost"):
         log.warning("No tokens were given: whoever reaches this address can use it")
+    make = partial(_service, dict(sources), engine, index)
     if workers == 1:
-        _work(Service(sources, settings=settings, engine=engine, on_ready=gc.freeze), listener)
+        _work(make(settings), listener)
     else:
-        _share_work(sources, settings, engine, listener, workers)
+        _share_work(make, settings, listener, workers)
+
+
+def _service(sources: Mapping[str, str], engine: str, index: Path | None, settings: Settings) -> Service:
+    known = Index(index) if index else None
+    return Service(sources, settings=settings, engine=engine, index=known, on_ready=gc.freeze)
 
 
 def _log_as_json() -> None:
@@ -248,7 +259,7 @@ class GracefulServer(uvicorn.Server):
 
 
 def _share_work(
-    sources: Mapping[str, str], settings: Settings, engine: str, listener: socket.socket, workers: int
+    make: Callable[[Settings], Service], settings: Settings, listener: socket.socket, workers: int
 ) -> None:
     """Run several processes on one address; signals reach them all. When one ends, all end.
 
@@ -257,10 +268,7 @@ def _share_work(
     os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
     settings = replace(settings, rate_limit=settings.rate_limit / workers)
     spawn = multiprocessing.get_context("spawn")
-    processes = [
-        spawn.Process(target=_worker, args=(dict(sources), settings, engine, listener))
-        for _ in range(workers)
-    ]
+    processes = [spawn.Process(target=_worker, args=(make, settings, listener)) for _ in range(workers)]
     for process in processes:
         process.start()
     listener.close()
@@ -285,11 +293,11 @@ def _share_work(
         raise ServingError("A worker has ended with an error; the log says why.")
 
 
-def _worker(sources: dict[str, str], settings: Settings, engine: str, listener: socket.socket) -> None:
+def _worker(make: Callable[[Settings], Service], settings: Settings, listener: socket.socket) -> None:
     os.setsid()  # Ctrl-C reaches the parent alone, which passes it on: twice would end us at once
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     _log_as_json()
-    service = Service(sources, settings=settings, engine=engine, on_ready=gc.freeze)
+    service = make(settings)
     _reload_at_sighup(service)
     try:
         service.load()  # before it accepts anything: another worker may be ready, and this one not

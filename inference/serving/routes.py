@@ -3,6 +3,8 @@
     POST /  /models/{name}    the Hub's text-classification API
     POST /predict             text-embeddings-inference's
     POST /v1/compare          two models or more, side by side
+    POST /v1/retrieve         answers that rest on labelled texts, where the service has an index of them
+    POST /v1/index            adds to it; GET says what it holds
     GET  /health /info        text-embeddings-inference's
     GET  /healthz /readyz /version /metrics
 
@@ -18,16 +20,18 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Message
 
-from inference.common.errors import PredictionError
+from inference.baselines.index import Index, beside
+from inference.common.errors import DataError, PredictionError
 from inference.common.machine import cores
 from inference.common.store import JsonObject
 from inference.serving import schema
@@ -293,6 +297,7 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     as_tei = "Classify, as text-embeddings-inference"
     rows, row = list[list[schema.Ranked]], list[schema.Ranked]
     for path, handler, body, answer, summary, description in (
+        *(_with_index(pipeline, service.index) if service.index is not None else ()),
         ("/", hub, schema.HubRequest, rows, as_hub, ranked),
         ("/models/{name}", hub, schema.HubRequest, rows, as_hub, ranked),
         ("/predict", predict, schema.PredictRequest, row | rows, as_tei, ranked),
@@ -318,6 +323,11 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     unready: Responses = {503: _REFUSED[503]}
     about = "What is served, and its limits, as text-embeddings-inference"
     for path, report, summary, told, answers in (
+        *(
+            [("/v1/index", partial(_held, service.index), "What the index holds", dict[str, int], guard)]
+            if service.index is not None
+            else ()
+        ),
         ("/healthz", _healthy, "Is the process alive", JsonObject, {}),
         ("/readyz", partial(ready, service), "Is every model loaded and warmed up", JsonObject, LOADING),
         ("/health", partial(ready, service), "As /readyz", JsonObject, LOADING),
@@ -354,6 +364,43 @@ async def _ask_all(
             error = error.exceptions[0]
         raise error from None
     return [task.result() for task in asked]
+
+
+def _with_index(pipeline: RequestPipeline, index: Index) -> tuple[tuple[Any, ...], ...]:
+    """Return the routes of a service with an index: path, handler, body, answer, what it does and returns."""
+    service = pipeline.service
+    most = service.settings.max_texts
+
+    async def retrieve(call: Call, body: JsonObject) -> schema.Answer:
+        request = schema.read(schema.RetrieveRequest, body, max_texts=most)
+        classified = await pipeline.classify(call, request.inputs, request.model)
+        model = service.models.get(request.model).classifier
+        both = beside(model, index, share=request.vote, k=request.k)
+        alone = model.predictions(classified.logits, classified.truncated)
+        votes = await service.in_thread(both.predictors[1].predict, request.inputs)
+        answers = [both.mean(pair) for pair in zip(alone, votes, strict=True)]
+        return schema.retrieved_answer(answers, alone, classified.labels)
+
+    async def extend(call: Call, body: JsonObject) -> schema.Answer:
+        request = schema.read(schema.LabelledTexts, body, max_texts=most)
+        call.texts, call.asked = request.inputs, len(request.inputs)
+        try:
+            added = await service.in_thread(partial(index.add, labels=request.labels), request.inputs)
+        except DataError as error:
+            raise BadRequest(str(error)) from error
+        return asdict(added)
+
+    vote = "Classify, with the vote of the nearest labelled texts"
+    grounds = "For each text its answer, and the labelled texts that it rests on."
+    became = "How many were added, had another label, were known, or are locked: duplicates of test rows."
+    return (
+        ("/v1/retrieve", retrieve, schema.RetrieveRequest, list[schema.Retrieved], vote, grounds),
+        ("/v1/index", extend, schema.LabelledTexts, dict[str, int], "Add to the index", became),
+    )
+
+
+def _held(index: Index) -> Response:
+    return _json_response(index.counts())
 
 
 def _healthy() -> Response:

@@ -30,13 +30,16 @@ from pydantic import (
     PlainValidator,
     StrictBool,
     StrictInt,
+    StrictStr,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from inference.classifier import softmax
+from inference.baselines import rests_on
+from inference.baselines.index import NEAREST, VOTE_SHARE
+from inference.classifier import Prediction, softmax
 from inference.common.store import JsonObject
 from inference.selective import asked_threshold
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError
@@ -46,6 +49,7 @@ PRIVATE_NETWORKS = f"{LOOPBACK},10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 """Where the proxy of a Space stands; nothing else reaches the app there."""
 ALLOWED_HOSTS = "TWEETTUNE_ALLOWED_HOSTS"
 MAX_TOP_K = 1000
+MAX_NEAREST = 100
 Positive = Field(gt=0, lt=1e12)
 Answer = Mapping[str, object] | Sequence[object]
 M = TypeVar("M", bound=BaseModel)
@@ -323,6 +327,30 @@ class PredictRequest(HubParameters):
         return self.model_copy(update=given)
 
 
+class RetrieveRequest(_Closed):
+    """Texts whose answers rest on the nearest labelled texts of the index, too."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "what a lovely day"}]})
+    has_no = "A request has no"
+    inputs: Texts
+    model: Annotated[StrictStr | None, Field(description="Default: the first that is served.")] = None
+    k: Annotated[StrictInt, Field(ge=1, le=MAX_NEAREST, description="Neighbours that vote.")] = NEAREST
+    vote: Annotated[
+        float, Field(ge=0, le=1, strict=True, description="Of the neighbours' vote in the answer.")
+    ] = VOTE_SHARE
+
+
+class LabelledTexts(_Closed):
+    """Labelled texts for the index: a label for each text."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"inputs": ["that gig was zorgle"], "labels": ["positive"]}]}
+    )
+    has_no = "A request has no"
+    inputs: Texts
+    labels: Annotated[list[StrictStr], FailFast()]
+
+
 class CompareRequest(BaseModel):
     """A request to compare models; all of them when none are named."""
 
@@ -392,6 +420,9 @@ _WANTED = {
     "max_length": "Give a whole number of tokens from 1.",
     **dict.fromkeys(("precision", "abstain_below"), "Give a share above 0 and up to 1, such as 0.9."),
     "batch_size": "Give a whole number from 1.",
+    "k": f"Give a whole number from 1 to {MAX_NEAREST}.",
+    "vote": "Give a share from 0 to 1.",
+    "labels": 'Give a label for each text, as {"inputs": ["…"], "labels": ["…"]}.',
     "options": "Give an object, or leave it out.",
 }
 
@@ -409,9 +440,10 @@ def read(kind: type[M], body: Mapping[str, object], *, max_texts: int, models: S
         found, wanted = first["input"], _WANTED.get(str(name), "")
         if first["type"] == "missing":
             some = _BATCH if kind is PredictRequest else 'Give a text, or a list of texts: {"inputs": "…"}.'
+            some = wanted if name == "labels" else some
             raise BadRequest(f"{name} is missing. {some}") from error
-        if path == ["inputs"]:
-            raise BadRequest(f"Item {name} of inputs is {_kind(found)}, not a text.") from error
+        if path in (["inputs"], ["labels"]):
+            raise BadRequest(f"Item {name} of {path[0]} is {_kind(found)}, not a text.") from error
         if name == "model":
             raise BadRequest(f"model is not a name. Known: {', '.join(models)}.") from error
         if name == "parameters":
@@ -456,6 +488,20 @@ class Ranked(Score):
         bool | None,
         Field(description="With `precision` or `abstain_below`: whether the text's answer is sure."),
     ] = None
+
+
+class Ground(Score):
+    """A labelled text that an answer rests on; its score is its similarity, higher is nearer."""
+
+    text: str
+
+
+class Retrieved(Score):
+    """An answer, what the model alone says, and the labelled texts that voted, nearest first."""
+
+    scores: dict[str, float]
+    model: str
+    rests_on: list[Ground]
 
 
 class ModelAnswer(Score):
@@ -566,6 +612,24 @@ def ranked(
     return [
         [{"label": labels[column], "score": row[column], **sure} for column in columns]
         for row, columns, sure in zip(found.tolist(), order.tolist(), more, strict=True)
+    ]
+
+
+def retrieved_answer(
+    answers: Sequence[Prediction], alone: Sequence[Prediction], labels: Sequence[str]
+) -> list[dict[str, object]]:
+    """Return each text's answer with its ground; `alone`: what the model says without the neighbours."""
+    return [
+        {
+            "label": answer.label,
+            "score": max(answer.probabilities),
+            "scores": dict(zip(labels, answer.probabilities, strict=True)),
+            "model": own.label,
+            "rests_on": [
+                {"text": one.text, "label": one.label, "score": one.similarity} for one in rests_on(answer)
+            ],
+        }
+        for answer, own in zip(answers, alone, strict=True)
     ]
 
 

@@ -22,6 +22,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.baselines.index import Index
 from inference.classifier import Classifier, EncodedTexts, Prediction
 from inference.common.errors import TweetTuneError
 from inference.serving.batcher import Batcher, Logits, QueuedRequest
@@ -47,10 +48,12 @@ class Service:
         engine: str = "auto",
         load: Callable[[str], Classifier] | None = None,
         expected: Collection[str] | None = None,
+        index: Index | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         """Take names with an artifact's folder or Hub repository each; the first is the default.
 
+        `index`: labelled texts that answers may rest on; it is closed with the service.
         `expected`: the names whose models are on their way; by default all are. `on_ready` is called each
         time that all models have been loaded.
 
@@ -58,6 +61,7 @@ class Service:
         """
         self.settings = settings or Settings()
         self.metrics = Metrics()
+        self.index = index
         self.error: TweetTuneError | None = None
         """Why the models could not be loaded."""
         self.stopping = False
@@ -240,6 +244,8 @@ class Service:
         """Answer everything accepted, then stop."""
         self.models.close()
         self._threads.shutdown()
+        if self.index is not None:
+            self.index.close()
 
 
 def _free() -> None:

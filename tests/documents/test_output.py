@@ -37,6 +37,7 @@ COMMANDS = {
         "train": [f"{ODD}.toml"],
         "evaluate": [ODD],
         "data": ["{posts}"],
+        "index": [ODD],
         "audit": [ODD],
         "runs": [],
         "resume": [ODD],

@@ -106,9 +106,11 @@ def loaded(source: str) -> Classifier:
 
 
 @contextlib.contextmanager
-def serving(sources: dict[str, Any], *, load=loaded, start=True, **settings: Any) -> Iterator[Running]:
+def serving(
+    sources: dict[str, Any], *, load=loaded, start=True, index=None, **settings: Any
+) -> Iterator[Running]:
     """Run a server in a thread; ready, unless `start` is False."""
-    service = Service(sources, settings=Settings(**settings), load=load)
+    service = Service(sources, settings=Settings(**settings), load=load, index=index)
     if start:
         service.load()
     listener = listen("127.0.0.1", 0)

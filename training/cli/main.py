@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         _add_distil,
         _add_evaluate,
         _add_data,
+        _add_index,
         _add_runs,
         _add_resume,
         _add_cancel,
@@ -361,6 +362,33 @@ def _data(given: argparse.Namespace) -> int:
     print_preview(found)
     if added:
         print_labelled(added.report)
+    return 0
+
+
+def _add_index(commands: Commands) -> None:
+    sub = _command(
+        commands,
+        "index",
+        _index,
+        "make an index of a run's training rows and of more labelled texts, for answers that rest on them",
+        epilog="A server that was started with --index finds what is added at once.",
+    )
+    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+    sub.add_argument("file", nargs="*", type=Path, metavar="FILE", help="tables of labelled texts to add")
+    sub.add_argument("--to", type=Path, metavar="INDEX", help="the index (default: index.sqlite of the run)")
+    sub.add_argument("--json", action="store_true", help="print the counts as one JSON object")
+
+
+def _index(given: argparse.Namespace) -> int:
+    run = jobs.find_run(given.run)
+    from training.data.to_index import to_index
+
+    path = given.to or run.path / "index.sqlite"
+    found = to_index(run.recipe.data, path, given.file)
+    if given.json:
+        print_json({"index": str(path), **found.to_json()})
+    else:
+        sys.stdout.write("\n".join(found.sentences(str(path))) + "\n")
     return 0
 
 

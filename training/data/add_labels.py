@@ -90,7 +90,9 @@ class AddedLabels:
 
 
 @dataclass(frozen=True)
-class _Row:
+class LabelledRow:
+    """A text with its label's place, and what its duplicates have in common with it."""
+
     text: str
     label: int
     key: str
@@ -104,12 +106,7 @@ def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLa
     has a label that the data does not.
     """
     splits = load_splits(spec, hub=hub)
-    table = read_table(path)
-    texts = table.column(table.pick("text", where=path.name))
-    labels = [
-        None if label is SEVERAL else label for label in table.labels(table.pick("label", where=path.name))
-    ]
-    rows = _rows(texts, labels, splits.labels, path.name)
+    rows, read = labelled_rows(path, splits.labels)
     whole = splits  # held-out rows that the spec does not take must not be learnt either
     if spec.n_validation or spec.n_test:
         whole = load_splits(dataclasses.replace(spec, n_validation=0, n_test=0), hub=hub)
@@ -123,12 +120,12 @@ def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLa
     report = LabelsReport(
         name=path.name,
         sha256=sha256_of(path),
-        read=table.n,
+        read=read,
         added=len(kept),
         duplicates=len(duplicates),
         conflicts=len(safe) - len(kept) - len(duplicates),
         leaks=len(rows) - len(safe),
-        unusable=table.n - len(rows),
+        unusable=read - len(rows),
         by_label={name: counts[i] for i, name in enumerate(splits.labels)},
         shown_duplicates=tuple(row.text for row in duplicates[:CONFLICTS_SHOWN]),
         shown_conflicts=tuple(conflicts[:CONFLICTS_SHOWN]),
@@ -136,12 +133,20 @@ def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLa
     return AddedLabels(_with_rows(splits, kept, report), report)
 
 
-def _rows(texts: Sequence[object], labels: Sequence[object], names: Sequence[str], where: str) -> list[_Row]:
-    """Return the usable rows, mended as training texts are."""
+def labelled_rows(path: Path, names: Sequence[str]) -> tuple[list[LabelledRow], int]:
+    """Return the usable rows of a file, mended as training texts are, and how many were read.
+
+    Raises DataError for a file that can't be read or has a label that is none of `names`.
+    """
+    table, where = read_table(path), path.name
+    texts, labels = (
+        table.column(table.pick("text", where=where)),
+        table.labels(table.pick("label", where=where)),
+    )
     rows, known = [], {label_key(name): place for place, name in enumerate(names)}
     for raw, raw_label in zip(texts, labels, strict=True):
         text = mend(raw).text.strip() if isinstance(raw, str) else ""
-        label = "" if raw_label is None else str(raw_label).strip()
+        label = "" if raw_label is None or raw_label is SEVERAL else str(raw_label).strip()
         if not text or not label:
             continue
         place = names.index(label) if label in names else known.get(label_key(label))
@@ -150,11 +155,11 @@ def _rows(texts: Sequence[object], labels: Sequence[object], names: Sequence[str
                 f"{where} has the label {label[:40]!r}, which the data lacks (it has "
                 f"{', '.join(names[:20])}); change the label, or leave the row out."
             )
-        rows.append(_Row(text, place, duplicate_key(text)))
-    return rows
+        rows.append(LabelledRow(text, place, duplicate_key(text)))
+    return rows, table.n
 
 
-def _without_leaks(rows: Sequence[_Row], whole: Splits, mode: str) -> list[_Row]:
+def _without_leaks(rows: Sequence[LabelledRow], whole: Splits, mode: str) -> list[LabelledRow]:
     """Leave out duplicates of held-out rows."""
     gate = remove_duplicates(
         {
@@ -168,10 +173,10 @@ def _without_leaks(rows: Sequence[_Row], whole: Splits, mode: str) -> list[_Row]
 
 
 def _sorted_out(
-    rows: Sequence[_Row], known: dict[str, int], names: Sequence[str]
-) -> tuple[list[_Row], list[_Row], list[LabelConflict]]:
+    rows: Sequence[LabelledRow], known: dict[str, int], names: Sequence[str]
+) -> tuple[list[LabelledRow], list[LabelledRow], list[LabelConflict]]:
     """Return the rows to add, the duplicates, and one conflict for each text that has one."""
-    groups: dict[str, list[_Row]] = {}
+    groups: dict[str, list[LabelledRow]] = {}
     for row in rows:
         groups.setdefault(row.key, []).append(row)
     kept, duplicates, conflicts = [], [], []
@@ -194,7 +199,7 @@ def _sorted_out(
     return kept, duplicates, conflicts
 
 
-def _with_rows(splits: Splits, kept: Sequence[_Row], report: LabelsReport) -> Splits:
+def _with_rows(splits: Splits, kept: Sequence[LabelledRow], report: LabelsReport) -> Splits:
     before, n = splits.report, len(kept)
     train = splits.train
     if kept:

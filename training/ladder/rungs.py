@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from inference.artifact import read_record
-from inference.baselines import Predictor
+from inference.baselines import Average, Predictor
 from inference.baselines.bag_of_words import BagOfWords, LinearHead, Majority
-from inference.baselines.prompting import PROMPTS, Average, Prompted, balanced, balanced_rows
-from inference.baselines.retrieval import By, FewShotRetrieval, Index, Neighbours, TrunkFeatures
+from inference.baselines.index import By, Index, Neighbours
+from inference.baselines.prompting import PROMPTS, Prompted, balanced, balanced_rows
+from inference.baselines.retrieval import FewShotRetrieval, TrunkFeatures
 from inference.classifier import Classifier
 from inference.common.errors import DataError, RunError
 from inference.common.store import write_json

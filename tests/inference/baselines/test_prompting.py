@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from inference.baselines import Example
-from inference.baselines.prompting import PROMPTS, Average, Prompted, balanced
+from inference.baselines import Average, Example
+from inference.baselines.prompting import PROMPTS, Prompted, balanced
 from inference.common.errors import PredictionError
 from tests.support import WORDS, tweets
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from inference.baselines import Example, rests_on
+from inference.baselines import Average, Example, rests_on
 from inference.baselines.bag_of_words import LinearHead
-from inference.baselines.prompting import Average, Prompted
-from inference.baselines.retrieval import Added, FewShotRetrieval, Index, Neighbours, TrunkFeatures
+from inference.baselines.index import Added, Index, Neighbours
+from inference.baselines.prompting import Prompted
+from inference.baselines.retrieval import FewShotRetrieval, TrunkFeatures
 from inference.common.errors import DataError, PredictionError
 from tests.support import WORDS, tweets
 

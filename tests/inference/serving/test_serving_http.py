@@ -9,6 +9,8 @@ import pytest
 from huggingface_hub import AsyncInferenceClient, InferenceClient, constants
 from huggingface_hub.errors import HfHubHTTPError
 
+from inference import Classifier
+from inference.baselines.index import Index
 from tests.support import tweets, wait_for
 from tests.support.serve import Gated, metric, post, serving
 
@@ -342,3 +344,47 @@ def test_a_long_text_is_cut_where_it_is_asked_or_refused(server):
     assert scores(shorter.json[0]) != scores(server.ask({"inputs": f"happy {long}"}).json[0])
     both = {"inputs": TEXT, "parameters": {"max_length": 2, "truncation": False}}
     assert server.ask(both).status in (413, 422)
+
+
+# an index
+
+
+def test_an_index_grows_while_it_is_served_and_answers_show_their_ground(sources, tmp_path):
+    path = tmp_path / "index.sqlite"
+    labels = Classifier.load(sources["demo"]).labels
+    Index(path, labels, locked=["a row of the test split"]).close()
+    asked = {"inputs": "the gig was zorgle", "vote": 1.0, "k": 3}
+    with serving({"demo": sources["demo"]}, index=Index(path)) as running:
+        refused = running.ask(asked, "/v1/retrieve")
+        assert refused.status == 422 and refused.json["error"].startswith("The index holds no labelled text")
+        rows = {"inputs": ["so zorgle today", "A row of the TEST split"], "labels": [labels[-1]] * 2}
+        added = running.ask(rows, "/v1/index")
+        assert added.json == {"added": 1, "changed": 0, "known": 0, "locked": 1}
+        [found] = running.ask(asked, "/v1/retrieve").json
+        assert found["label"] == labels[-1] and found["scores"][labels[-1]] == pytest.approx(2 / 4)
+        [ground] = found["rests_on"]
+        assert ground["text"] == "so zorgle today" and ground["score"] > 0
+        [plain] = running.ask({**asked, "vote": 0}, "/v1/retrieve").json
+        assert plain["label"] == plain["model"] and plain["scores"] == expected(running, asked["inputs"])
+        other = Index(path)  # the command line, in another process
+        other.add(["more zorgle"], [labels[0]])
+        other.close()
+        assert sum(running.get("/v1/index").json.values()) == 2
+        for wrong, sentence in (
+            ({"inputs": ["a"], "labels": ["angry"]}, "'angry' is no label of the index"),
+            ({"inputs": ["a"], "labels": []}, "1 texts have 0 labels."),
+            ({"inputs": ["a"]}, "labels is missing."),
+            ({"inputs": ["a"], "labels": [1]}, "Item 0 of labels is a number, not a text."),
+        ):
+            answer = running.ask(wrong, "/v1/index")
+            assert answer.status == 422 and answer.json["error"].startswith(sentence), answer.json
+        assert (
+            running.ask({**asked, "vote": 2}, "/v1/retrieve")
+            .json["error"]
+            .startswith("vote is 2. Give a share")
+        )
+        assert {"/v1/index", "/v1/retrieve"} <= running.get("/openapi.json").json["paths"].keys()
+    with serving({"demo": sources["demo"]}, index=Index(path)) as again:
+        assert len(again.ask(asked, "/v1/retrieve").json[0]["rests_on"]) == 2, "after a restart"
+    with serving({"demo": sources["demo"]}) as without:
+        assert without.ask(asked, "/v1/retrieve").status == 404

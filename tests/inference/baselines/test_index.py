@@ -1,0 +1,71 @@
+"""The index that answers rest on: shared with others, closed to measured rows, beside a classifier."""
+
+import pytest
+
+from inference.baselines import rests_on
+from inference.baselines.index import Added, Index, beside
+from inference.classifier import Prediction
+from inference.common.errors import DataError, PredictionError
+
+LABELS = ("negative", "neutral", "positive")
+ROWS = [f"the gig number {n} was zorgle" for n in range(8)]
+
+
+class Fixed:
+    """Answers all texts alike."""
+
+    def __init__(self, *shares, labels=LABELS):
+        self.shares, self.labels = shares, labels
+
+    def predict(self, texts):
+        best = self.labels[self.shares.index(max(self.shares))]
+        return [Prediction(best, self.shares, False) for _ in texts]
+
+
+def test_what_another_process_adds_is_found_and_the_file_knows_its_labels(tmp_path):
+    path = tmp_path / "index.sqlite"
+    with pytest.raises(DataError, match=r"There is no index .*index.sqlite. Make one with"):
+        Index(path)
+    assert not path.exists()
+    ours, theirs = Index(path, LABELS), Index(path)
+    assert theirs.labels == LABELS and ours.counts() == dict.fromkeys(LABELS, 0)
+    theirs.add(ROWS[:2], ["positive"] * 2)
+    assert len(ours) == 2 and ours.search(["zorgle"], 5)[0][0].label == "positive"
+    assert ours.add(ROWS[1:3], ["negative", "positive"]) == Added(added=1, changed=1, known=0, locked=0)
+    assert theirs.counts() == {"negative": 1, "neutral": 0, "positive": 2}
+    with pytest.raises(DataError, match=r"has other labels \(negative, neutral, positive\) than"):
+        Index(path, LABELS[::-1])
+    with pytest.raises(DataError, match="2 texts have 1 labels"):
+        ours.add(["a", "b"], ["neutral"])
+
+
+def test_measured_rows_stay_out_whoever_adds_and_are_taken_out(tmp_path):
+    path = tmp_path / "index.sqlite"
+    first = Index(path, LABELS)
+    first.add(["@ann I love it http://a.b", "fine"], ["positive", "neutral"])
+    Index(path, LABELS, locked=["@bob i LOVE it http://t.co/x", "so sad"]).close()
+    assert first.counts()["positive"] == 0 and len(first) == 1
+    again = Index(path)
+    rows = {"So  sad": "negative", "@cy i love it http://c.d": "positive", "glad": "positive"}
+    assert again.add(list(rows), list(rows.values())) == Added(added=1, changed=0, known=0, locked=2)
+    assert "so sad" not in path.read_bytes().decode("latin-1").lower()
+
+
+def test_the_vote_stands_beside_a_classifier_and_shows_its_ground():
+    index = Index(None, LABELS)
+    neutral = Fixed(0.2, 0.5, 0.3)
+    with pytest.raises(PredictionError, match="The index holds no labelled text yet"):
+        beside(neutral, index).predict(["so zorgle"])
+    index.add(["nothing of it"], ["neutral"])
+    assert beside(neutral, index).predict(["so zorgle"])[0].label == "neutral"
+    index.add(ROWS, ["positive"] * len(ROWS))
+    [answer, other] = beside(neutral, index).predict(["so zorgle", "something else"])
+    assert answer.label == "positive" and len(rests_on(answer)) == 8
+    assert answer.probabilities == pytest.approx([0.7 * 0.2 + 0.3 / 11, 0.35 + 0.3 / 11, 0.21 + 2.7 / 11])
+    assert other.label == "neutral" and not rests_on(other)
+    assert beside(neutral, index, share=0).predict(["so zorgle"])[0].label == "neutral"
+    for wrong in ({"share": 1.2}, {"k": 0}):
+        with pytest.raises(PredictionError, match="Give 1 or more, and 0 to 1"):
+            beside(neutral, index, **wrong)
+    with pytest.raises(PredictionError, match="Take the index of the model's own run"):
+        beside(Fixed(0.5, 0.5, labels=("a", "b")), index)
