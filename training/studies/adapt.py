@@ -36,7 +36,7 @@ from training.fit.estimate import TRAIN_COST
 from training.fit.prepare import load_data
 from training.fit.run import Stopping
 from training.fit.trainer import Curves, arguments, last_checkpoint
-from training.model.bases import resolve_base
+from training.model.bases import ADAPTED, resolve_base
 from training.model.classifier import LanguageModel, freeze_trunk, load_language_model, trunk_depth
 from training.recipes import Recipe
 from training.runs.log import RunLog
@@ -170,7 +170,7 @@ def _held_out(corpus: UnlabelledTexts, recipe: Recipe, log: RunLog) -> tuple[lis
     }
     kept = remove_duplicates(parts, mode=recipe.leak_gate).kept["train"]
     if len(kept) < len(rest):
-        log.note(f"{len(rest) - len(kept):,} texts are left out: near duplicates of held-out ones.")
+        log.note(f"Near duplicates of held-out texts, which are not learnt: {len(rest) - len(kept):,}.")
     log.note(f"{len(kept):,} texts are learnt from, {len(held_out):,} held out.")
     return [parts["train"][row] for row in kept], parts["test"]
 
@@ -189,7 +189,7 @@ def _train(
     freeze_trunk(lm.model, trunk_depth(recipe, lm.model.config))
     steps = math.ceil(len(train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
     every = max(steps // recipe.evals_per_epoch, 1)
-    curves = Curves(log, lambda: stop.asked)
+    curves, cached = Curves(log, lambda: stop.asked), lm.model.config.use_cache
     trainer = Trainer(
         model=lm.model,
         args=arguments(recipe, checkpoints, every=every, best="loss", greater=False),
@@ -199,6 +199,7 @@ def _train(
         callbacks=[curves],
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    lm.model.config.use_cache = cached  # the Trainer has switched it off, and the base is saved as it was
     return not curves.stopped
 
 
@@ -206,9 +207,9 @@ def _generations(lm: LanguageModel, held_out: Sequence[str], seed: int) -> list[
     """Return the first tokens of some held-out texts, and how a model goes on after them."""
     end, found = end_of_text(lm.tokenizer), []
     openings = (ids[:PROMPT_TOKENS] for ids in ids_of(lm.tokenizer, held_out) if len(ids) > PROMPT_TOKENS)
-    for opening in itertools.islice(openings, GENERATIONS):
+    for number, opening in enumerate(itertools.islice(openings, GENERATIONS)):
         ids = torch.tensor([[end, *opening]], device=lm.model.device)
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + number)
         with torch.inference_mode():
             said = lm.model.eval().generate(
                 input_ids=ids,
@@ -229,6 +230,8 @@ def _save(lm: LanguageModel, run: Run, found: Adapted) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     lm.model.save_pretrained(partial)
     lm.tokenizer.save_pretrained(partial)
+    corpus = Path(run.order["corpus"]).name
+    write_json(partial / ADAPTED, {"base": found.base, "corpus": corpus, "texts": found.texts})
     shutil.rmtree(run.artifact, ignore_errors=True)
     partial.rename(run.artifact)
     write_json(run.path / ADAPTED_FILE, found.to_json())

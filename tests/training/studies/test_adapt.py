@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from inference.common.errors import BaseError, DataError, RecipeError
 from tests.support import tweets, work_here, write_csv
@@ -109,7 +109,9 @@ def test_held_out_rows_of_the_labelled_data_are_not_learnt(adapted, labelled):
 def test_the_result_is_a_base(adapted, labelled, tmp_path, monkeypatch):
     run = adapted[0]
     recipe = Recipe(base=str(run.path), dataset=str(labelled), n_train=16, max_length=32)
-    assert resolve_base(recipe.base).name == run.id
+    base = resolve_base(recipe.base)
+    assert base.name == run.id and base.reason.endswith("it is tiny-gpt2, adapted to corpus.csv")
+    assert AutoConfig.from_pretrained(run.artifact).use_cache, "as it was in the base"
     prepared = prepare(recipe, tmp_path)
     assert prepared.lm.has_output and prepared.lm.trained_head is None
     adapted_weights = AutoModelForCausalLM.from_pretrained(run.artifact).transformer.wte.weight
