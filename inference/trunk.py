@@ -175,5 +175,7 @@ def share_leading_layers(one: "PreTrainedModel", other: "PreTrainedModel", layer
 
 
 def _equal(one: nn.Module, other: nn.Module) -> bool:
+    if one is other:
+        return True
     mine, theirs = one.state_dict(), other.state_dict()
     return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)

@@ -78,11 +78,14 @@ def predict(
 
     `load(source)` makes the classifier anew: a function of a module and what it is given.
     """
-    if _BORROW is not None and _pays(classifier):
+    if _BORROW is not None and borrows(classifier):
         return _BORROW(load, source, texts)
     return _answer(classifier, texts)
 
 
-def _pays(classifier: Classifier) -> bool:
+def borrows(classifier: Classifier) -> bool:
+    """Whether a GPU is borrowed for a classifier's answers: one is lent, and it pays."""
     model = classifier.model
-    return model is not None and sum(each.numel() for each in model.parameters()) >= WORTH_IT
+    if _BORROW is None or model is None:
+        return False
+    return bool(sum(each.numel() for each in model.parameters()) >= WORTH_IT)

@@ -31,7 +31,7 @@ FLOORS = {
         {"engine", "selective"},
         {"classifier"},
         {"baselines"},
-        {"explain", "export", "live", "scoring", "serving"},
+        {"explain", "export", "live", "scoring", "serving", "side_by_side"},
         {"cli"},
         {"__init__", "__main__"},
     ),

@@ -13,6 +13,7 @@ from inference.artifact import EVALUATION, read_record
 from inference.common.errors import PredictionError, RunError
 from inference.common.paths import runs_dir
 from inference.common.store import write_json
+from tests.support import wait_for
 from tests.support.live_app import live_app
 from tests.training.ladder.test_advice import made
 from tests.ui.test_ui_render import Checker
@@ -74,6 +75,15 @@ def test_a_loaded_model_is_compared_with_its_base_and_with_others(trained_gpt2, 
     write_json(workbench.model.folder / EVALUATION, {**record, "chosen_on": curve})
     known = [each.sure_from for each in lineup.of(["base", "tuned"]) if each.key == "tuned"]
     assert known == [1.0] and "is below 100" in ask(lineup, "so happy today", ["tuned"])
+    wait_for(lambda: workbench.model.base_state != "loading")
+    contenders = lineup.of(["base", "tuned"])
+    together, [pair] = lineup.answers(contenders, ["so happy today"]), [lineup._pair[1]]
+    assert pair.layers == 2
+    for one, [found] in zip(contenders, together, strict=True):
+        assert found.probabilities == pytest.approx(
+            one.predict(["so happy today"])[0].probabilities, abs=1e-4
+        )
+        assert found.latency_ms > 0
     drawn = ask(lineup, "so happy today", ["tuned", "second", "few-shot-4"])
     assert "They " in drawn and ">second<" in drawn
     with pytest.raises(RunError, match="There is no run 'nope' here"):

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from inference.artifact import PROVENANCE, read_record
 from inference.baselines import Baseline
-from inference.classifier import Classifier, Progress, like_length_batches, no_progress, softmax
+from inference.classifier import Classifier, Progress, no_progress, softmax
 from inference.common.errors import ArtifactError, DataError, RecipeError
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
 from inference.selective import PRECISIONS, CoveragePoint, coverage_curve, selective, threshold_on
-from inference.trunk import same_leading_layers, share_leading_layers, top_logits, trunk_batch, trunk_skipped
+from inference.side_by_side import SideBySide
 from training.data.load import Splits, check_unchanged, load_labelled, load_splits, spec_of
 from training.data.near import nearest
 from training.data.read import read_path
@@ -166,22 +166,12 @@ def _both(
 ) -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
     """Return the number of layers computed once for both, and the logits of both."""
     base_ids = base.encode(texts).token_ids
-    shared = same_leading_layers(tuned.model, base.model) if base_ids == token_ids else 0
-    if not shared:
-        half = 2 * len(texts)
-        mine = tuned.logits(token_ids, progress=lambda done, _: progress(done, half))
-        return 0, mine, base.logits(base_ids, progress=lambda done, _: progress(len(texts) + done, half))
-    share_leading_layers(tuned.model, base.model, shared)
-    logits = {id(c): np.zeros((len(texts), len(tuned.labels)), dtype=np.float32) for c in (tuned, base)}
-    done = 0
-    for rows in like_length_batches([len(ids) for ids in token_ids], batch_size=32):
-        states = trunk_batch(tuned.model, [token_ids[row] for row in rows], shared)
-        for classifier in (tuned, base):
-            with trunk_skipped(classifier.model, shared):
-                logits[id(classifier)][rows] = top_logits(classifier.model, states).cpu().numpy()
-        done += len(rows)
-        progress(done, len(texts))
-    return shared, logits[id(tuned)], logits[id(base)]
+    pair = SideBySide.of(tuned, base) if base_ids == token_ids else None
+    if pair:
+        return pair.layers, *pair.logits(token_ids, progress=progress)
+    half = 2 * len(texts)
+    mine = tuned.logits(token_ids, progress=lambda done, _: progress(done, half))
+    return 0, mine, base.logits(base_ids, progress=lambda done, _: progress(len(texts) + done, half))
 
 
 def _without(

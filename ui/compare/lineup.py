@@ -25,9 +25,10 @@ from inference.baselines import Predictor
 from inference.classifier import Classifier, Prediction
 from inference.common.errors import PredictionError, RunError
 from inference.selective import USUAL_PRECISION, asked_threshold
+from inference.side_by_side import SideBySide
 from training.recipes import Recipe, load_recipe
 from training.runs.run import list_runs
-from ui.gpu import predict
+from ui.gpu import borrows, predict
 from ui.state import ONE_LOAD, Model, Workbench, known_run, load_base, load_tuned
 from ui.translations import text
 
@@ -59,6 +60,8 @@ class Contender:
     predict: Callable[[Sequence[str]], Sequence[Prediction]]
     sure_from: float | None = None
     """The confidence below which its answer is an "I don't know", where its record tells one."""
+    classifier: Classifier | None = None
+    """Of the loaded model and its base, which may share layers."""
 
 
 class Lineup:
@@ -72,6 +75,8 @@ class Lineup:
         self._others: OrderedDict[str, Classifier] = OrderedDict()
         self._rungs: dict[str, Predictor] = {}
         self._materials: tuple[Recipe, Materials] | None = None
+        self._pair: tuple[tuple[Classifier, Classifier], SideBySide | None] | None = None
+        workbench.when_replaced(lambda: setattr(self, "_pair", None))
         self._clean_up: Callable[[], object] = lambda: None
 
     def choices(self) -> list[tuple[str, str]]:
@@ -109,6 +114,20 @@ class Lineup:
             raise PredictionError(text("compare.too_many", n=text.number(len(keys)), most=text.number(MOST)))
         found = [self._of(key, may_load=may_load) for key in keys]
         return [each for each in found if each]
+
+    def answers(self, contenders: Sequence[Contender], texts: Sequence[str]) -> list[Sequence[Prediction]]:
+        """Return what each says of the texts; layers that model and base have in common are computed once."""
+        known = {each.key: each.classifier for each in contenders if each.classifier}
+        together: dict[str, Sequence[Prediction]] = {}
+        tuned, base = known.get(TUNED), known.get(BASE)
+        if tuned and base and not (borrows(tuned) or borrows(base)):
+            with self._lock:
+                if self._pair is None or self._pair[0] != (tuned, base):
+                    self._pair = (tuned, base), SideBySide.of(tuned, base)
+                pair = self._pair[1]
+            if pair and (found := pair.predict(texts)):
+                together = {TUNED: found[0], BASE: found[1]}
+        return [together.get(each.key) or each.predict(texts) for each in contenders]
 
     def _of(self, key: str, *, may_load: bool) -> Contender | None:
         model, title = self.workbench.model, self.title(key)
@@ -187,6 +206,7 @@ def _loaded(key: str, title: str, model: Model) -> Contender | None:
             tuned.labels,
             lambda texts: predict(tuned, texts, load=load_tuned, source=str(folder)),
             _sure_from(folder),
+            tuned,
         )
     if base is None:
         return None
@@ -197,6 +217,7 @@ def _loaded(key: str, title: str, model: Model) -> Contender | None:
         base.name_or_path,
         base.labels,
         lambda texts: predict(base, texts, load=load_base, source=folder),
+        classifier=base,
     )
 
 

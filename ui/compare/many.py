@@ -12,7 +12,7 @@ import csv
 import json
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -115,7 +115,18 @@ def texts_of(pasted: str, file: str | None) -> Given:
     return Given(found[:MOST], n, without)
 
 
-def answer_all(contenders: Sequence[Contender], texts: Sequence[str], stem: Path) -> Iterator[Tally]:
+def ask_each(contenders: Sequence[Contender], texts: Sequence[str]) -> list[Sequence[Prediction]]:
+    """Return what each says of the texts, one after the other."""
+    return [each.predict(texts) for each in contenders]
+
+
+def answer_all(
+    contenders: Sequence[Contender],
+    texts: Sequence[str],
+    stem: Path,
+    *,
+    ask: Callable[[Sequence[Contender], Sequence[str]], list[Sequence[Prediction]]] = ask_each,
+) -> Iterator[Tally]:
     """Answer the texts and write that to `stem`.csv and .jsonl; yields the same Tally after each batch.
 
     Raises PredictionError without a text.
@@ -133,7 +144,7 @@ def answer_all(contenders: Sequence[Contender], texts: Sequence[str], stem: Path
     tally.files = tuple(map(str, files))
     for start in range(0, len(texts), _BATCH):
         part = list(texts[start : start + _BATCH])
-        found = [each.predict(part) for each in contenders]
+        found = ask(contenders, part)
         rows = [Row(one, tuple(answers)) for one, *answers in zip(part, *found, strict=True)]
         _append(files, [one.record(keys, tally.sure_from) for one in rows], begin=not start)
         tally.add(rows)
@@ -262,7 +273,7 @@ def build_many(lineup: Lineup, models: gr.Dropdown) -> None:
             may = may_train(lineup.workbench.settings, visitor_of(request, profile))
             contenders = lineup.of(chosen or [], may_load=may)
             started = told = time.monotonic()
-            for tally in answer_all(contenders, given.texts, new_stem()):
+            for tally in answer_all(contenders, given.texts, new_stem(), ask=lineup.answers):
                 if (now := time.monotonic()) - told > _TOLD_EVERY_S or tally.answered == _BATCH:
                     told = now
                     bar = progress_bar(tally, now - started)

@@ -85,8 +85,8 @@ def ask(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load: boo
         raise PredictionError(text("compare.no_text"))
     contenders = lineup.of(chosen, may_load=may_load)
     sides = [
-        Side(each.title, each.how, each.name, each.labels, each.predict([tweet])[0], each.sure_from)
-        for each in contenders
+        Side(each.title, each.how, each.name, each.labels, found, each.sure_from)
+        for each, [found] in zip(contenders, lineup.answers(contenders, [tweet]), strict=True)
     ]
     without = BASE in (chosen or (BASE,)) and all(each.key != BASE for each in contenders)
     left_out = [(lineup.title(BASE), model.base_message)] if without else []
