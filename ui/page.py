@@ -22,15 +22,17 @@ import gradio as gr
 
 from inference.common.paths import runs_dir
 from training.runs.run import Run, running
+from ui.account import Visitor, changes_something
 from ui.compare.tab import build_compare
-from ui.html import button, esc, html, page
+from ui.html import button, esc, html, into_view, page
+from ui.live.actions import View
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
-from ui.live.tab import build_live
+from ui.live.tab import LiveTab, build_live
 from ui.sentences import said
 from ui.state import Model, Workbench, load_tuned
 from ui.theme import MARK
-from ui.train.tab import build_train
+from ui.train.tab import TrainTab, build_train
 from ui.translations import I18N, text
 
 TABS = ("compare", "train", "live")
@@ -54,6 +56,9 @@ _FIRST_TAB_JS = """(tab) => {
   }
   return [to({selected: tab}), to({active: tab === 'train'})];
 }"""
+_TO_DESK_JS = (
+    f"() => {{ document.querySelector('#tab-live-button').click(); ({into_view('live-duel-panel')})(); }}"
+)
 _STORED_JS = "() => [sessionStorage.getItem('tt-text') || '']"
 
 
@@ -127,10 +132,27 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         live_tab.select(live.choices, None, live.second, **_QUIET)
         pulse.tick(follow, was, told, **_QUIET)
         boot.tick(follow, was, told, **_QUIET).then(arrive, compare.question, answered, **_QUIET)
+        _wire_check(workbench, train, live)
         for changed in train.model_changed:
             changed.then(follow, was, told, **_QUIET)
     demo.queue(max_size=64, default_concurrency_limit=4)
     return demo
+
+
+def _wire_check(workbench: Workbench, train: TrainTab, live: LiveTab) -> None:
+    """Put the flagged labels of the data that Train has looked through on Live's desk."""
+
+    @changes_something(workbench.settings)
+    def check_flags(visitor: Visitor, view: View, *values: object) -> View:
+        found, recipe = train.flagged(values)
+        data = {name: str(getattr(recipe, name)) for name in ("dataset", "text_column", "label_column")}
+        data["label_names"] = ", ".join(recipe.label_names)
+        flags = [flag for flag in found.flags if flag.split == "train"]
+        return live.check(view, flags, found.labels, name=found.data, data=data)
+
+    train.audit.select(
+        check_flags, [live.view, *train.asked], live.view, api_visibility="private", show_progress="hidden"
+    ).success(None, None, None, js=_TO_DESK_JS)
 
 
 def _at_work_now() -> Run | None:

@@ -83,9 +83,11 @@ def _translated(sentence: str) -> str:
 @lru_cache(maxsize=2048)
 def _translated_to(language: str, sentence: str) -> str:
     """Translate for the visitor, whose language is a part of the key: pages are drawn every second."""
-    if whole := _told(sentence):
+    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z“])", sentence)
+    told = [_told(part) for part in parts]
+    if not all(told) and (whole := _told(sentence)):  # a known sentence may have others in a place
         return whole
-    return " ".join(_told(part) or part for part in re.split(r"(?<=[.!?])\s+(?=[A-Z“])", sentence))
+    return " ".join(one or part for one, part in zip(told, parts, strict=True))
 
 
 def _told(sentence: str) -> str:
@@ -100,11 +102,13 @@ def _told(sentence: str) -> str:
 
 
 def _in_words(name: str, value: str) -> str:
-    """Write a value for the visitor: a number's separators, and what stands at {state} and {states}."""
+    """Write a value for the visitor: a number's separators; a state, states or a split by {its name}."""
     if name.startswith("state"):
         return ", ".join(
             text(f"state.{one}") if text.has(f"state.{one}") else one for one in value.split(", ")
         )
+    if name.endswith("split") and text.has(f"split.{value}"):
+        return text(f"split.{value}")
     if not _NUMBER.fullmatch(value):
         return value
     return text.number(float(value.replace(",", "")), len(value.partition(".")[2]))

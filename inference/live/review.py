@@ -9,6 +9,9 @@
     store.review(key=normalise)             # duplicates and conflicts, to be shown before
     store.export(Path("mine.jsonl"), key=normalise)  # {"text", "label"} a line, as `--dataset` takes it
 
+Rows of a data set whose labels are in doubt take the same way: what they are labelled stands for the first
+model, IN_DATA, and what is suggested for the second. Exported, such a row says which label it "was".
+
 The store is an SQLite file, in WAL mode or, where the disk can't do that, with a plain journal: what was
 labelled survives a kill at any moment, and several pages, threads and processes may use one file. A post that
 is shown on one page is not shown on another for two minutes; when both answer, the first answer counts.
@@ -33,6 +36,8 @@ from inference.live.feed import Listener
 from inference.live.post import ClassifiedPost, clean
 
 MAX_WAITING = 500
+IN_DATA, SUGGESTED = "label in the data", "suggested label"
+"""What stands for the models of a row whose label is in doubt."""
 LEASE_S = 120.0
 _MOST_SESSIONS = 200
 _RETRY_S = 10.0  # how long a store that failed is left alone
@@ -345,6 +350,7 @@ class LabelStore:
     def export(self, path: Path, *, key: Callable[[str], str] = same_text) -> Review:
         """Write the reviewed rows as JSONL, one {"text", "label"} a line, and return the review.
 
+        A row whose label was in doubt has the one before in "was".
         The file is there as a whole or not at all. Raises LabelError when there is no row, or it can't be
         written.
         """
@@ -354,8 +360,9 @@ class LabelStore:
                 f"There is no label to export ({len(review.conflicts)} texts have labels that contradict "
                 "each other). Label some posts first."
             )
+        was = {one.text: {"was": one.first_label} for one in self.labelled() if one.first_model == IN_DATA}
         try:
-            write_jsonl(path, ({"text": text, "label": label} for text, label in review.rows))
+            write_jsonl(path, ({"text": t, "label": label, **was.get(t, {})} for t, label in review.rows))
         except OSError as error:
             raise LabelError(
                 f"{path} can't be written ({error.strerror}). Name a file in a folder that exists."

@@ -2,6 +2,7 @@
 
 write_page(found, Path("audit.html"))
 write_flags(found, Path("flags.csv"))          # text, label, suggested, reason, split: a queue to relabel
+read_flags(Path("flags.csv"))                  # -> the flags
 """
 
 import csv
@@ -9,9 +10,11 @@ import io
 from html import escape
 from pathlib import Path
 
+from inference.common.errors import DataError
 from inference.common.store import write_text
 from inference.common.text import one_line
-from training.audit.audit import Audit
+from training.audit.audit import Audit, Flag
+from training.data.read import read_table
 
 COLUMNS = ("text", "label", "suggested", "reason", "split")
 SHOWN = 500
@@ -29,6 +32,20 @@ def write_flags(found: Audit, path: Path) -> None:
     table.writerow(COLUMNS)
     table.writerows([getattr(flag, name) for name in COLUMNS] for flag in found.flags)
     write_text(path, out.getvalue())
+
+
+def read_flags(path: Path) -> list[Flag]:
+    """Read a table of flags, `suggested`, `reason` and `split` optional. Raises DataError for another one."""
+    table = read_table(path)
+    lacking = [name for name in COLUMNS[:2] if name not in table.names]
+    if lacking:
+        raise DataError(
+            f"{path.name} is no table of flagged rows: it has no column {lacking[0]} (found: "
+            f"{', '.join(table.names)}). Give one with the columns text and label."
+        )
+    columns = [table.column(name) if name in table.names else [""] * table.n for name in COLUMNS]
+    rows = [["" if cell is None else str(cell).strip() for cell in row] for row in zip(*columns, strict=True)]
+    return [Flag(*row) for row in rows if row[0] and row[1]]
 
 
 def write_page(found: Audit, path: Path) -> None:

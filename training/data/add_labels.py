@@ -7,8 +7,9 @@
 A row is left out when it is an exact duplicate (`inference.common.text.duplicate_key`) of a row of the whole
 validation or test split, be it used or not: posts of Replay are such rows. It is left out too as a duplicate
 of a training row or of a row before it, and as a conflict when duplicates have different labels; of rows of
-the file that contradict each other none is added. The held-out rows are never touched, and the added rows
-come on top of `n_train`.
+the file that contradict each other none is added. A row whose column `was` says which label it had before is
+a correction: the training rows with its text get its label. The held-out rows are never touched, and the
+added rows come on top of `n_train`.
 """
 
 import dataclasses
@@ -32,6 +33,9 @@ from training.data.report import CONFLICTS_SHOWN, LabelConflict, SplitSizes
 from training.data.splits import remove_duplicates
 from training.recipes import DataSpec
 
+WAS = "was"
+"""The column of a correction: the label that the row had before. Without one, or empty, it is a new row."""
+
 
 @dataclass(frozen=True)
 class LabelsReport:
@@ -48,6 +52,8 @@ class LabelsReport:
     """Rows without a text or without a label."""
     by_label: dict[str, int]
     """Rows added, by label."""
+    corrected: int = 0
+    """Rows that corrected the label of training rows."""
     shown_duplicates: tuple[str, ...] = ()
     """The first 20 texts that are in train, or in the file, already."""
     shown_conflicts: tuple[LabelConflict, ...] = ()
@@ -70,6 +76,8 @@ class LabelsReport:
             f"{self.added:,} of the {self.read:,} labelled texts of {self.name} are added to train"
             f"{f' ({labels})' if labels else ''}."
         ]
+        if self.corrected:
+            lines.append(f"{self.corrected:,} of them correct the label of a training row.")
         reasons = {
             "duplicates": "duplicates of a training row, or of each other",
             "conflicts": "labels that contradict a training row, or each other",
@@ -96,14 +104,15 @@ class LabelledRow:
     text: str
     label: int
     key: str
+    corrects: bool
 
 
 def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLabels:
     """Load a spec's splits and add a file of labelled texts to train.
 
-    The file is CSV, TSV, JSONL or Parquet with a text and a label column, found by name; its labels are
-    names of the data's classes. Raises DataError as `load_splits` does, and for a file that can't be read or
-    has a label that the data does not.
+    The file is CSV, TSV, JSONL or Parquet with a text and a label column, found by name, and maybe one that
+    is called was; its labels are names of the data's classes. Raises DataError as `load_splits` does, and for
+    a file that can't be read or has a label that the data does not.
     """
     splits = load_splits(spec, hub=hub)
     rows, read = labelled_rows(path, splits.labels)
@@ -111,11 +120,14 @@ def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLa
     if spec.n_validation or spec.n_test:
         whole = load_splits(dataclasses.replace(spec, n_validation=0, n_test=0), hub=hub)
     safe = _without_leaks(rows, whole, spec.leak_gate)
-    known = {
-        duplicate_key(text): label
-        for text, label in zip(splits.train["text"], splits.train["label"], strict=True)
-    }
-    kept, duplicates, conflicts = _sorted_out(safe, known, splits.labels)
+    keys, train_labels = [duplicate_key(text) for text in splits.train["text"]], list(splits.train["label"])
+    corrections = _corrections(safe, keys, train_labels)
+    train_labels = [corrections.get(key, label) for key, label in zip(keys, train_labels, strict=True)]
+    corrected = [row for row in safe if row.key in corrections]
+    others = [row for row in safe if row.key not in corrections]
+    kept, duplicates, conflicts = _sorted_out(
+        others, dict(zip(keys, train_labels, strict=True)), splits.labels
+    )
     counts = Counter(row.label for row in kept)
     report = LabelsReport(
         name=path.name,
@@ -123,14 +135,25 @@ def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLa
         read=read,
         added=len(kept),
         duplicates=len(duplicates),
-        conflicts=len(safe) - len(kept) - len(duplicates),
+        conflicts=len(others) - len(kept) - len(duplicates),
+        corrected=len(corrected),
         leaks=len(rows) - len(safe),
         unusable=read - len(rows),
         by_label={name: counts[i] for i, name in enumerate(splits.labels)},
         shown_duplicates=tuple(row.text for row in duplicates[:CONFLICTS_SHOWN]),
         shown_conflicts=tuple(conflicts[:CONFLICTS_SHOWN]),
     )
-    return AddedLabels(_with_rows(splits, kept, report), report)
+    return AddedLabels(_with_rows(splits, train_labels, kept, report), report)
+
+
+def _corrections(rows: Sequence[LabelledRow], keys: Sequence[str], labels: Sequence[int]) -> dict[str, int]:
+    """Return the label that each text of train is to have which a correction changes, by key."""
+    given: dict[str, set[int]] = {}
+    for row in rows:
+        given.setdefault(row.key, set()).add(row.label)
+    wanted = {row.key: row.label for row in rows if row.corrects and len(given[row.key]) == 1}
+    had = zip(keys, labels, strict=True)
+    return {key: wanted[key] for key, label in had if key in wanted and label != wanted[key]}
 
 
 def labelled_rows(path: Path, names: Sequence[str]) -> tuple[list[LabelledRow], int]:
@@ -143,8 +166,9 @@ def labelled_rows(path: Path, names: Sequence[str]) -> tuple[list[LabelledRow], 
         table.column(table.pick("text", where=where)),
         table.labels(table.pick("label", where=where)),
     )
+    before = table.column(WAS) if WAS in table.names else [None] * table.n
     rows, known = [], {label_key(name): place for place, name in enumerate(names)}
-    for raw, raw_label in zip(texts, labels, strict=True):
+    for raw, raw_label, was in zip(texts, labels, before, strict=True):
         text = mend(raw).text.strip() if isinstance(raw, str) else ""
         label = "" if raw_label is None or raw_label is SEVERAL else str(raw_label).strip()
         if not text or not label:
@@ -155,7 +179,7 @@ def labelled_rows(path: Path, names: Sequence[str]) -> tuple[list[LabelledRow], 
                 f"{where} has the label {label[:40]!r}, which the data lacks (it has "
                 f"{', '.join(names[:20])}); change the label, or leave the row out."
             )
-        rows.append(LabelledRow(text, place, duplicate_key(text)))
+        rows.append(LabelledRow(text, place, duplicate_key(text), corrects=bool(was)))
     return rows, table.n
 
 
@@ -199,17 +223,16 @@ def _sorted_out(
     return kept, duplicates, conflicts
 
 
-def _with_rows(splits: Splits, kept: Sequence[LabelledRow], report: LabelsReport) -> Splits:
-    before, n = splits.report, len(kept)
-    train = splits.train
-    if kept:
-        more = datasets.Dataset.from_dict(
-            {"text": [row.text for row in kept], "label": [row.label for row in kept]},
-            features=splits.train.features,
-        )
-        train = datasets.concatenate_datasets([splits.train, more])
-    old = before.rows["train"]
-    balance = before.class_balance["train"]
+def _with_rows(
+    splits: Splits, labels: Sequence[int], kept: Sequence[LabelledRow], report: LabelsReport
+) -> Splits:
+    """Return splits whose training rows have these labels, with the added rows behind them."""
+    before, n, train = splits.report, len(kept), splits.train
+    labels = [*labels, *(row.label for row in kept)]
+    if kept or report.corrected:
+        rows = {"text": [*train["text"], *(row.text for row in kept)], "label": labels}
+        train = datasets.Dataset.from_dict(rows, features=train.features)
+    old, counts = before.rows["train"], Counter(labels)
     account = dataclasses.replace(
         before,
         rows={
@@ -218,7 +241,7 @@ def _with_rows(splits: Splits, kept: Sequence[LabelledRow], report: LabelsReport
         },
         class_balance={
             **before.class_balance,
-            "train": {name: count + report.by_label[name] for name, count in balance.items()},
+            "train": {name: counts[splits.labels.index(name)] for name in before.class_balance["train"]},
         },
         notes=(*before.notes, *report.sentences()),
     )

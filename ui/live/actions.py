@@ -6,7 +6,8 @@
     session, joined = begin(workbench, feeds, duels, StreamRequest(source="bluesky"), owner=owner)
     control(session, "pause")
 
-A page's `view` is kept by the server: its owner's random word, the id of its feed, the span of its charts.
+A page's `view` is kept by the server: its owner's random word, the id of its feed, the span of its charts,
+and the `Desk` whose rows it labels, "" for the duel's posts.
 """
 
 import secrets
@@ -32,7 +33,7 @@ from ui.state import Workbench
 from ui.translations import text
 
 View = dict[str, str]
-NEW: View = {"owner": "", "feed": "", "span": "10"}
+NEW: View = {"owner": "", "feed": "", "span": "10", "desk": ""}
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 SAVE_JS = "() => {{ setTimeout(() => document.querySelector('#{0}, #{0} button, #{0} a').click(), 300); }}"
 """Gradio saves a file when its button is pressed, so the button is pressed once the file has been made."""

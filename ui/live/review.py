@@ -5,6 +5,7 @@
     store = duels.store(labels, owner="")         # everybody's; a person's own for a private feed
     store.session("page").view()                  # -> the post that waits for this page's label
     training_recipe(run, export_labels(store, folder))
+    duels.put(flags, desk)              # rows of a data set whose labels are in doubt wait there too
 
 The post to be labelled is shown without either model's answer: who knows what the models say tends to agree
 with one of them. Posts of a private feed go into a store of its owner's, and so do its labels; it is deleted
@@ -12,14 +13,16 @@ when it holds no label and others take its place, or when it has not been used f
 """
 
 import hashlib
+import json
 import re
 import secrets
 import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +32,12 @@ from inference.common.paths import cache_dir, home
 from inference.common.text import duplicate_key
 from inference.live.feed import Listener
 from inference.live.post import ClassifiedPost
-from inference.live.review import LabelError, LabelStore
+from inference.live.review import IN_DATA, SUGGESTED, Disagreement, LabelError, LabelStore
 from training.recipes import Recipe, change, load_recipe
 from training.runs.run import Run, list_runs
 
 if TYPE_CHECKING:
+    from training.audit.audit import Flag
     from training.data.add_labels import LabelsReport
     from ui.state import Model
 
@@ -42,6 +46,27 @@ _MOST_STORES = 16  # open files; feeds that run need four, and pages that watch 
 _OWN = "own-"  # how the files of private feeds are called
 _KEPT_S = 30 * 86400.0  # such a file is deleted when nobody has labelled in it for so long
 _MOST_EXPORTS = 8
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A data set's rows whose labels are in doubt: their queue is found again by the data alone."""
+
+    name: str
+    labels: tuple[str, ...]
+    data: Mapping[str, str]
+    """The settings of a recipe that name the data; {} where only the rows are known."""
+    digest: str
+    n: int
+
+    @classmethod
+    def read(cls, written: str) -> "Desk | None":
+        """Read one from a page's view; "" is none."""
+        record = json.loads(written) if written else None
+        return cls(**{**record, "labels": tuple(record["labels"])}) if record else None
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self))
 
 
 class Duels:
@@ -104,6 +129,17 @@ class Duels:
                 _close(self._stores.popitem(last=False)[1])
             return store
 
+    def put(self, flags: "Sequence[Flag]", desk: Desk) -> None:
+        """Put rows into a desk's queue, the first of them to be asked first. Raises LabelError."""
+        self.store(desk.labels, owner=desk.digest).add(
+            [
+                Disagreement(
+                    "", one.text, IN_DATA, one.label, SUGGESTED if one.suggested else "", one.suggested
+                )
+                for one in reversed(flags)
+            ]
+        )
+
     def listener(self, labels: Sequence[str], *, owner: str, models: tuple[str, str]) -> Listener:
         """Return what puts a feed's disagreements into its store, opened when the first one comes."""
 
@@ -147,9 +183,13 @@ def export_folder() -> Path:
     return exports / secrets.token_hex(12)
 
 
-def training_recipe(loaded: Run | None, file: Path) -> Recipe:
-    """Return the recipe of the loaded run, or `quick`, with a file of labels added to its training split."""
-    return change(loaded.recipe if loaded else load_recipe("quick"), {"more_data": str(file)})
+def training_recipe(loaded: Run | None, file: Path, data: Mapping[str, str] | None = None) -> Recipe:
+    """Return the recipe of the loaded run, or `quick`, with a file of labels added to its training split.
+
+    `data`: settings that name other data than the run's.
+    """
+    recipe = loaded.recipe if loaded else load_recipe("quick")
+    return change(recipe, {**(data or {}), "more_data": str(file)})
 
 
 def look_at_labels(recipe: Recipe) -> "LabelsReport":

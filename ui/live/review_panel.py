@@ -2,34 +2,41 @@
 
     panel = ReviewPanel.build(workbench, feeds, duels, view)
     panel.draw(view, session_hash)         # -> the HTML of the card and of the numbers
+    panel.check(view, flags, labels, name="odd.csv", data={…})     # -> the view in which flagged rows wait
 
 What is published is a file that was exported to be looked at and confirmed. The visitor's own token pushes,
 in the process and by the rules of `ui.train.publish`.
 """
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from inference.common.errors import FeedError, TweetTuneError
+from inference.common.errors import DataError, FeedError, TweetTuneError
 from inference.common.names import read_id
 from inference.common.paths import home
 from inference.live.review import LabelStore, SessionView
+from training.recipes import Recipe
 from ui.account import Visitor, changes_something, check_may_train, token_for, visitor_of
 from ui.html import HEADING, REMARK, as_gradio_error, busy, empty, esc, html, note, notes, page
 from ui.live.actions import NEW, SAVE_JS, View, followed
 from ui.live.feeds import LiveFeeds
-from ui.live.review import Duels, export_folder, export_labels, look_at_labels, training_recipe
-from ui.live.view import card, label_numbers, review
+from ui.live.form import UPLOADS
+from ui.live.review import Desk, Duels, export_folder, export_labels, look_at_labels, training_recipe
+from ui.live.view import at_desk, card, label_numbers, review
 from ui.pushes import Order
 from ui.state import Workbench
 from ui.train.publish import publication
 from ui.train.tab import begin
 from ui.translations import I18N, text
+
+if TYPE_CHECKING:
+    from training.audit.audit import Flag
 
 SLOT = '<div class="tt-slot"></div>'
 """The template of a part that a script fills."""
@@ -62,10 +69,15 @@ class ReviewPanel:
                 export = gr.Button(I18N("duel.export"), size="sm", min_width=120, elem_id="live-export")
                 look = gr.Button(I18N("duel.train"), size="sm", min_width=120, elem_id="live-train-look")
                 erase = gr.Button(I18N("duel.erase"), size="sm", min_width=160, elem_id="live-erase")
+                told: Any = I18N("duel.flags")
+                flags = gr.UploadButton(
+                    told, file_types=list(UPLOADS), size="sm", min_width=160, elem_id="live-flags"
+                )
             file = gr.DownloadButton("JSONL", visible="hidden", elem_id="live-export-file")
             report = html(elem_id="live-train-review")
             panel._wire_card()
             panel._wire_export(export, file)
+            panel._wire_flags(flags)
             panel._build_training(look, report)
             panel._build_erasing(erase, report)
             panel._build_publishing()
@@ -73,24 +85,69 @@ class ReviewPanel:
 
     def draw(self, view: View, page_id: str) -> tuple[str, str]:
         """Return the HTML of the card and of the numbers."""
-        if self.workbench.model.state != "ready":
+        if self.workbench.model.state != "ready" and not view["desk"]:
             return page(empty(text("live.no_model"), text("live.no_model_next"))), ""
         try:
             store = self._store(view)
-            drawn, account = self._drawn(store, store.session(page_id).view())
+            drawn, account = self._drawn(view, store, store.session(page_id).view())
         except TweetTuneError as error:
             return page(note(str(error), "bad")), ""  # said where it matters: the feed goes on
         session = followed(self.feeds, view)
-        if session and session.source == "replay":  # before the first label, not after the last
+        if (
+            session and session.source == "replay" and not view["desk"]
+        ):  # before the first label, not after the last
             account = page(note(text("duel.replay"), "warn")) + account
         problem = store.problem and text("duel.not_kept", problem=store.problem)
         return (page(note(problem, "bad")) if problem else "") + drawn, account
 
-    def _drawn(self, store: LabelStore, seen: SessionView) -> tuple[str, str]:
-        return card(seen, store.labels), label_numbers(seen.counts, store.agreement())
+    def check(
+        self,
+        view: View,
+        flags: "Sequence[Flag]",
+        labels: Sequence[str],
+        *,
+        name: str,
+        data: Mapping[str, str],
+    ) -> View:
+        """Put rows whose labels are in doubt before the page, and return its view. Raises DataError for none.
+
+        Who checks the same data anew, or another person, goes on where it was left.
+        """
+        if not flags:
+            raise DataError("No label is flagged, so there is nothing to check. Look through other data.")
+        told = repr(sorted(data.items()) or [(flag.text, flag.label) for flag in flags])
+        digest = f"flags {hashlib.sha256(told.encode()).hexdigest()}"
+        desk = Desk(name, tuple(labels), dict(data), digest, len({flag.text for flag in flags}))
+        self.duels.put(flags, desk)
+        return {**view, "desk": str(desk)}
+
+    def _wire_flags(self, upload: gr.UploadButton) -> None:
+        def live_check(file: str, view: View) -> View:
+            from training.audit.page import read_flags  # noqa: PLC0415  (a second: not before the first page)
+
+            with as_gradio_error():
+                flags, model = read_flags(Path(file)), self.workbench.model
+                found = {label for flag in flags for label in (flag.label, flag.suggested) if label}
+                known = model.tuned.labels if model.tuned else ()
+                labels = known if found <= set(known) else sorted(found)
+                return self.check(view, flags, labels, name=Path(file).name, data={})
+
+        upload.upload(live_check, [upload, self.view], self.view, api_name="live_check", **_HIDDEN)
+
+    def _drawn(self, view: View, store: LabelStore, seen: SessionView) -> tuple[str, str]:
+        desk = Desk.read(view["desk"])
+        drawn, counts = card(seen, store.labels, flagged=desk is not None), seen.counts
+        head = (
+            at_desk(desk.name, more=desk.n > counts.waiting + counts.labelled + counts.skipped)
+            if desk
+            else ""
+        )
+        return head + drawn, label_numbers(counts, store.agreement(), flagged=desk is not None)
 
     def _store(self, view: View) -> LabelStore:
         """Return the store that a page works on: its owner's own for a private feed, else everybody's."""
+        if desk := Desk.read(view["desk"]):
+            return self.duels.store(desk.labels, owner=desk.digest)
         model = self.workbench.model
         if model.state != "ready" or model.tuned is None:
             raise FeedError("No model is loaded, so there is nothing to label. Train one first.")
@@ -111,11 +168,15 @@ class ReviewPanel:
         raise FeedError(f"{action!r} is no action. Choose label, skip or undo.")
 
     def _wire_card(self) -> None:
-        def on_card(view: View, request: gr.Request, event: gr.EventData) -> tuple[str, str]:
+        def on_card(view: View, request: gr.Request, event: gr.EventData) -> tuple[str, str, View]:
             with as_gradio_error():
-                store, page_id = self._store(view), str(request.session_hash)
+                page_id = str(request.session_hash)
+                if event.action == "back":
+                    view = {**view, "desk": ""}
+                    return (*self.draw(view, page_id), view)
+                store = self._store(view)
                 seen = self._act(store, page_id, event.action, str(event.item), event.value)
-                return self._drawn(store, seen)
+                return (*self._drawn(view, store, seen), view)
 
         def live_label(action: str, item: int, label: str, request: gr.Request) -> dict[str, Any]:
             with as_gradio_error():
@@ -126,7 +187,7 @@ class ReviewPanel:
             post = {"item": seen.item and seen.item.id, "text": seen.item and seen.item.text}
             return {**post, **asdict(seen.counts)}
 
-        drawn = [self.card, self.numbers]
+        drawn = [self.card, self.numbers, self.view]
         self.card.select(on_card, self.view, drawn, api_visibility="private", queue=False, **_HIDDEN)
         gr.api(live_label, api_name="live_label", queue=False)
 
@@ -153,24 +214,28 @@ class ReviewPanel:
             drawn, path, added = "", "", 0
             try:
                 path = str(export_labels(self._store(view), home() / "labels"))
-                recipe = training_recipe(self.workbench.model.run, Path(path))
+                recipe = self._recipe(view, path)
                 found = look_at_labels(recipe)
-                drawn, added = review(found, Path(path).name, recipe.name), found.added
+                drawn, added = review(found, Path(path).name, recipe.name), found.added + found.corrected
             finally:
                 yield drawn, gr.update(visible=added > 0), path
 
         @changes_something(self.workbench.settings)
-        def live_train(visitor: Visitor, path: str) -> tuple[object, ...]:
+        def live_train(visitor: Visitor, path: str, view: View) -> tuple[object, ...]:
             if not path:
                 raise FeedError("No labels were looked at yet. Press Train on these first.")
-            run = begin(self.workbench, training_recipe(self.workbench.model.run, Path(path)))
+            run = begin(self.workbench, self._recipe(view, path))
             return page(note(text("duel.started", run=run.id))), gr.update(visible=False), ""
 
         outputs = [report, confirm, chosen]
         shared: dict[str, Any] = {"concurrency_id": "train", "concurrency_limit": 1, **_HIDDEN}
         look.click(live_train_look, self.view, outputs, api_name="live_train_look", **shared)
-        go.click(live_train, chosen, outputs, api_name="live_train", **shared)
+        go.click(live_train, [chosen, self.view], outputs, api_name="live_train", **shared)
         close.click(lambda: ("", gr.update(visible=False), ""), None, outputs, **_QUIET)
+
+    def _recipe(self, view: View, path: str) -> Recipe:
+        desk = Desk.read(view["desk"])
+        return training_recipe(self.workbench.model.run, Path(path), desk.data if desk else None)
 
     def _build_erasing(self, erase: gr.Button, report: gr.HTML) -> None:
         with gr.Row(visible=False, elem_classes="tt-buttons") as sure:
@@ -181,7 +246,7 @@ class ReviewPanel:
             view: View, request: gr.Request, profile: gr.OAuthProfile | None
         ) -> tuple[object, ...]:
             with as_gradio_error():
-                if not self._owner(view):  # everybody's labels are not any visitor's to erase
+                if view["desk"] or not self._owner(view):  # labels of many are not any visitor's to erase
                     check_may_train(self.workbench.settings, visitor_of(request, profile))
                 self._store(view).clear()
             drawn = self.draw(view, str(request.session_hash))

@@ -48,6 +48,8 @@ class LiveTab:
     view: gr.State
     choices: Callable[[], object]
     second: gr.Dropdown
+    check: Callable[..., View]
+    """`ReviewPanel.check`."""
 
 
 def draw(session: LiveSession | None, span_s: float, *, ready: bool = True) -> dict[str, str]:
@@ -156,7 +158,7 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
         return gr.update(choices=second_models())
 
     second = form.fields["second"]
-    return LiveTab(timer, refresh, [view, shown], outputs, adopt, stored, view, choices, second)
+    return LiveTab(timer, refresh, [view, shown], outputs, adopt, stored, view, choices, second, panel.check)
 
 
 def _recording_panel() -> tuple[gr.Button, gr.Button, gr.Checkbox, gr.HTML, gr.DownloadButton]:

@@ -15,7 +15,7 @@ from inference.common.text import INVISIBLE, one_line
 from inference.live.counts import FeedSnapshot
 from inference.live.drift import MIN_POSTS, Drift, Finding
 from inference.live.post import ClassifiedPost, Post, link
-from inference.live.review import Agreement, LabelCounts, LastAnswer, SessionView
+from inference.live.review import IN_DATA, SUGGESTED, Agreement, LabelCounts, LastAnswer, SessionView
 from inference.live.shift import FALSE_ALARMS_PER_MILLION, THRESHOLD, Shift
 from inference.live.statistics import StatisticsView, Window
 from inference.live.words import Distinct
@@ -36,7 +36,7 @@ from ui.html import (
     tiles,
 )
 from ui.live.feeds import LiveSession, RecordingView
-from ui.plots import band_chart, legend, share_chart, titled
+from ui.plots import band_chart, dot_chart, legend, share_chart, titled
 from ui.sentences import said
 from ui.translations import text
 
@@ -202,6 +202,8 @@ def _versus(session: LiveSession) -> str:
 
 def _model(name: str) -> str:
     """Return what a model is called on the page: of a base its long name says nothing to most people."""
+    if name in (IN_DATA, SUGGESTED):
+        return text("duel.in_data" if name == IN_DATA else "duel.suggested")
     return text("compare.base") if name.endswith(", zero-shot") else said(name)
 
 
@@ -399,13 +401,24 @@ def _finding(finding: Finding) -> str:
 # The duel
 
 
-def card(view: SessionView, labels: tuple[str, ...]) -> str:
-    """Draw the post that waits for a label, and the answers to the one before."""
+def at_desk(name: str, *, more: bool) -> str:
+    """Say that a data set's flagged labels are checked; `more`: than are put on the desk at once."""
+    told = text("duel.desk", name=said(name)) + (f" {text('duel.desk_more')}" if more else "")
+    back = button(text("duel.desk_back"), action="back", value="")
+    return page(f'<div class="tt-row"><span class="grow">{esc(told)}</span>{back}</div>', "tt-desk")
+
+
+def card(view: SessionView, labels: tuple[str, ...], *, flagged: bool = False) -> str:
+    """Draw the post that waits for a label, and the answers to the one before.
+
+    `flagged`: it is a row of a data set whose label is in doubt.
+    """
     late = "duel.taken" if view.taken else "duel.gone" if view.gone else ""
     below = (note(text(late), "warn") if late else "") + (_last(view.last, labels) if view.last else "")
     undo = _key("undo", "", "u", text("duel.undo")) if view.counts.labelled + view.counts.skipped else ""
     if view.item is None:
-        body = empty(text("duel.empty"), text("duel.empty_next"))
+        key = "duel.desk_empty" if flagged else "duel.empty"
+        body = empty(text(key), text(f"{key}_next"))
         answers = f'<div class="tt-row tt-answers">{undo}</div>' if undo else ""
         waiting = f'<div class="tt-case" data-item="0" tabindex="-1">{answers}</div>'
         return page(f"{body}{waiting}{below}", "tt-stack")
@@ -441,15 +454,16 @@ def _last(last: LastAnswer, labels: tuple[str, ...]) -> str:
     head = f'<span class="muted">{esc(text("duel.last"))}</span> '
     if not last.label:  # it may come back: what the models say stays hidden
         return f'<div class="tt-last" role="status">{head}<span>{esc(text("duel.skipped_it"))}</span></div>'
-    return (
-        f'<div class="tt-last" role="status">{head}{answer(text("duel.you"), last.label)}'
-        f"{answer(item.first_model, item.first_label, mark(item.first_label))}"
-        f"{answer(item.second_model, item.second_label, mark(item.second_label))}</div>"
-    )
+    both = ((item.first_model, item.first_label), (item.second_model, item.second_label))
+    said_so = "".join(answer(name, label, mark(label)) for name, label in both if name)
+    return f'<div class="tt-last" role="status">{head}{answer(text("duel.you"), last.label)}{said_so}</div>'
 
 
-def label_numbers(counts: LabelCounts, found: Sequence[Agreement]) -> str:
-    """Draw how many posts wait and were labelled, and how often each model agreed with people."""
+def label_numbers(counts: LabelCounts, found: Sequence[Agreement], *, flagged: bool = False) -> str:
+    """Draw how many posts wait and were labelled, and how often each model agreed with people.
+
+    `flagged`: they are rows of a data set whose labels are in doubt.
+    """
     line = " · ".join(
         (
             text("duel.waiting", n=text.number(counts.waiting)),
@@ -457,23 +471,17 @@ def label_numbers(counts: LabelCounts, found: Sequence[Agreement]) -> str:
             text("duel.skipped", n=text.number(counts.skipped)),
         )
     )
-    pairs = "".join(_agreement(one) for one in found[:3])
+    pairs = "".join(_agreement(one, flagged=flagged) for one in found[:3])
     return page(f'<p class="muted num tt-left">{esc(line)}</p>{pairs}', "tt-stack")
 
 
-def _agreement(found: Agreement) -> str:
-    rows = [
-        row(
-            esc(_model(name)),
-            [(esc(text.percent(share.value)), "num"), (f"({esc(text.interval(share))})", "num interval")],
-        )
-        for name, share in ((found.first_model, found.first), (found.second_model, found.second))
-    ]
-    neither = text.percent(found.neither / found.n)
-    rows.append(row(esc(text("duel.neither")), [(esc(neither), "num"), ("", "num")]))
-    caption = text("duel.agreement", n=text.number(found.n))
-    head = [(caption, ""), (text("live.share"), "num"), ("95 %", "num")]
-    return table(head, rows, caption=caption, css="tt-account")
+def _agreement(found: Agreement, *, flagged: bool) -> str:
+    """Draw how often each of two was right; of a row without a suggestion there is only one."""
+    both = ((found.first_model, found.first, "train"), (found.second_model, found.second, "validation"))
+    title = text("duel.desk_agreement" if flagged else "duel.agreement", n=text.number(found.n))
+    drawn = dot_chart([(_model(name), share, css) for name, share, css in both if name], title=title)
+    neither = f"{text('duel.neither')}: {text.percent(found.neither / found.n)}"
+    return f'<div><h3>{esc(title)}</h3>{drawn}<p class="muted small">{esc(neither)}</p></div>'
 
 
 def review(report: "LabelsReport", file: str, recipe: str) -> str:
@@ -481,6 +489,7 @@ def review(report: "LabelsReport", file: str, recipe: str) -> str:
     kinds = {
         "read": report.read,
         "added": report.added,
+        **({"corrected": report.corrected} if report.corrected else {}),
         "duplicates": report.duplicates,
         "conflicts": report.conflicts,
         "leaks": report.leaks,
@@ -507,6 +516,10 @@ def review(report: "LabelsReport", file: str, recipe: str) -> str:
         )
         if lines
     )
-    how = text("duel.review_how" if report.added else "duel.nothing_added", recipe=recipe, file=file)
-    done = note(how, "" if report.added else "warn")
+    how = text(
+        "duel.review_how" if report.added + report.corrected else "duel.nothing_added",
+        recipe=recipe,
+        file=file,
+    )
+    done = note(how, "" if report.added + report.corrected else "warn")
     return page(f"<h2>{esc(text('duel.review'))}</h2>{account}{added}{lists}{done}", "tt-card tt-stack")

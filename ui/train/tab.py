@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from inference.common.names import read_id
 from inference.common.paths import cache_dir
 from inference.common.store import JsonObject, write_bytes
 from inference.tables.rows import ENDINGS
-from training.recipes import Recipe, available_recipes, change, load_recipe
+from training.recipes import DataSpec, Recipe, available_recipes, change, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import Run, create_run, delete, list_runs, rename, running
 from ui.account import (
@@ -41,16 +42,19 @@ from ui.html import HEADING, REMARK, as_gradio_error, busy, esc, html, into_view
 from ui.state import Workbench, known_run
 from ui.train.form import RecipeForm
 from ui.train.publish import build_publish
-from ui.train.view import preview_panel, read_run, run_panel, runs_table, short_name
+from ui.train.view import audit_panel, preview_panel, read_run, run_panel, runs_table, short_name
 from ui.translations import I18N, text
 
 if TYPE_CHECKING:
+    from training.audit.audit import Audit
     from training.data.preview import Preview
 
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
 ACTIONS = ("cancel", "resume", "use", "rename", "delete")
 MOST_WAITING = 10
+MOST_AUDITED = 50_000
+"""Rows of data that is looked through before a run: half a minute. The run itself looks through its own."""
 _UPLOADS = (*ENDINGS, ".gz")
 _ALIKE = 4.0  # times as much work, at the most, for a run to tell how long another one takes
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
@@ -66,6 +70,11 @@ class TrainTab:
     outputs: list[gr.Component]
     chosen: gr.State
     model_changed: list[gr.events.Dependency]
+    audit: gr.HTML
+    """What is wrong with the chosen data; `select`: its flagged labels are to be checked."""
+    asked: list[Any]
+    flagged: "Callable[[Sequence[Any]], tuple[Audit, Recipe]]"
+    """Returns, for the values of `asked`, the audit and the recipe that names its data."""
 
 
 def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
@@ -116,6 +125,16 @@ def look_at(recipe: Recipe) -> "Preview":
     from training.data.preview import preview  # noqa: PLC0415  (takes a second: not before the first page)
 
     return preview(recipe.data)
+
+
+@lru_cache(maxsize=4)
+def look_through(spec: DataSpec) -> "Audit | None":
+    """Return what is wrong with whole data, None for more than MOST_AUDITED rows. Raises DataError."""
+    from training.audit.audit import audit, load_whole  # noqa: PLC0415  (as above)
+
+    splits = load_whole(spec)
+    rows = sum(map(len, (splits.train, splits.validation, splits.test)))
+    return audit(splits) if rows <= MOST_AUDITED else None
 
 
 def begin(workbench: Workbench, recipe: Recipe) -> Run:
@@ -235,12 +254,13 @@ def build_train(workbench: Workbench) -> TrainTab:
             go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
         with gr.Column(scale=2, min_width=320):
             preview = html(elem_id="data-preview", actions=True)
+            audit = html(elem_id="data-audit", actions=True)
             panel = html(elem_id="run-panel", actions=True)
             runs = html(elem_id="run-list", actions=True)
             publish = build_publish(workbench.settings, workbench.publications)
     outputs: list[gr.Component] = [panel, runs, strip, go, publish.run, publish.panel, publish.login, shown]
     inputs: list[gr.Component] = [*data.inputs, base, recipe_name, *form.components]
-    _wire_preview(workbench, data, form, inputs, preview)
+    _wire_preview(workbench, data, form, inputs, (preview, audit))
 
     def refresh(
         chosen: str, shown: list[str], request: gr.Request, profile: gr.OAuthProfile | None
@@ -268,12 +288,12 @@ def build_train(workbench: Workbench) -> TrainTab:
         if own_name := str(own_name or "").strip()[:60]:
             recipe = change(recipe, {"name": own_name})
         run = begin(workbench, recipe)
-        return (run.id, "", *draw(workbench, run.id))
+        return (run.id, "", "", *draw(workbench, run.id))
 
     go.click(
         start_training,
         [*inputs, name],
-        [chosen, preview, panel, runs],
+        [chosen, preview, audit, panel, runs],
         api_name="start_training",
         concurrency_id="train",
         concurrency_limit=1,
@@ -290,7 +310,15 @@ def build_train(workbench: Workbench) -> TrainTab:
     )
     changed = [_wire_actions(workbench, source, chosen, panel, runs) for source in (panel, runs)]
     _api(workbench)
-    return TrainTab(timer, refresh, [chosen, shown], outputs, chosen, changed)
+
+    def flagged(values: Sequence[Any]) -> "tuple[Audit, Recipe]":
+        recipe = _recipe(form, tuple(values))
+        found = look_through(recipe.data.whole())
+        if found is None:
+            raise DataError("This data has too many rows to be looked through here. Upload a part of it.")
+        return found, recipe
+
+    return TrainTab(timer, refresh, [chosen, shown], outputs, chosen, changed, audit, inputs, flagged)
 
 
 @dataclass(frozen=True)
@@ -407,8 +435,14 @@ def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
 
 
 def _wire_preview(
-    workbench: Workbench, data: _DataForm, form: RecipeForm, inputs: list[gr.Component], preview: gr.HTML
+    workbench: Workbench,
+    data: _DataForm,
+    form: RecipeForm,
+    inputs: list[gr.Component],
+    panels: tuple[gr.HTML, gr.HTML],
 ) -> None:
+    preview, audit = panels
+
     @changes_something(workbench.settings)
     def preview_data(visitor: Visitor, *values: object) -> Iterator[str]:
         drawn = ""
@@ -417,6 +451,15 @@ def _wire_preview(
             drawn = preview_panel(look_at(_recipe(form, values)))
         finally:
             yield drawn  # after an error nothing is left of "loading"
+
+    @changes_something(workbench.settings)
+    def audit_data(visitor: Visitor, *values: object) -> Iterator[str]:
+        drawn = ""
+        yield busy(text("audit.looking"))
+        try:
+            drawn = audit_panel(look_through(_recipe(form, values).data.whole()), most=MOST_AUDITED)
+        finally:
+            yield drawn
 
     def find_columns(file: str | None) -> tuple[object, ...]:
         """Offer the columns of an uploaded file; open the choice where their names say too little."""
@@ -431,13 +474,24 @@ def _wire_preview(
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     shared: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "preview", "concurrency_limit": 1}
     # What is shown of other data would be taken for this one's.
-    gr.on([each.change for each in (kind, hub_id, file)], lambda: "", None, preview, **quiet)
-    file.upload(find_columns, file, [*columns, data.more], **quiet).success(
+    gr.on([each.change for each in (kind, hub_id, file)], lambda: ("", ""), None, [preview, audit], **quiet)
+    found = file.upload(find_columns, file, [*columns, data.more], **quiet).success(
         preview_data, inputs, preview, api_visibility="private", **shared
     )
-    data.look.click(preview_data, inputs, preview, api_name="preview", **shared)
+    looked = data.look.click(preview_data, inputs, preview, api_name="preview", **shared)
+    for seen in (found, looked):
+        seen.success(
+            audit_data,
+            inputs,
+            audit,
+            api_name="audit" if seen is looked else None,
+            api_visibility="public" if seen is looked else "private",
+            show_progress="hidden",
+            concurrency_id="audit",
+            concurrency_limit=1,
+        )
     data.look.click(None, None, None, js=into_view("data-preview"))
-    preview.select(lambda: "", None, preview, api_visibility="private", show_progress="hidden", queue=False)
+    preview.select(lambda: ("", ""), None, [preview, audit], **quiet)
 
 
 def _wire_actions(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from inference.common.text import one_line
 from training.evaluate.scores import Evaluation
 from training.runs.records import Status
 from training.runs.run import ACTIVE, RESUMABLE, Run, ahead_of
@@ -34,6 +35,7 @@ from ui.sentences import said
 from ui.translations import text
 
 if TYPE_CHECKING:  # at run time it would import the datasets library before the first page
+    from training.audit.audit import Audit, Finding
     from training.data.preview import Preview
     from training.data.report import DataReport
 
@@ -351,6 +353,33 @@ def _account(report: "DataReport") -> str:
         duplicates=text.number(report.removed),
     )
     return fold(told, notes(report.sentences(texts=True)))
+
+
+def audit_panel(found: "Audit | None", *, most: int) -> str:
+    """Draw what is wrong with a data set; None: it has more than `most` rows, and nobody looked."""
+    title = f"<h2>{esc(text('audit.title'))}</h2>"
+    if found is None:
+        told = text("audit.too_many", most=text.number(most))
+        return page(title + note(told), "tt-card tt-stack")
+    flags = [flag for flag in found.flags if flag.split == "train"]
+    check = ""
+    if flags:
+        told = text("audit.flags", n=text.number(len(flags)))
+        if left := len(found.flags) - len(flags):
+            told += f" {text('audit.left', n=text.number(left))}"
+        act = button(text("audit.check"), action="check", value="", css="go")
+        check = f'<div class="tt-row"><span class="grow">{esc(told)}</span>{act}</div>'
+    listed = "".join(f"<li>{_finding(one)}</li>" for one in found.findings)
+    body = f'<ul class="tt-notes">{listed}</ul>' if listed else f"<p>{esc(text('audit.nothing'))}</p>"
+    return page(title + body + check, "tt-card tt-stack")
+
+
+def _finding(one: "Finding") -> str:
+    setting, _, value = one.act.partition("=")
+    act = text("audit.act", setting=text(f"setting.{setting}"), value=value) if setting else ""
+    told = " ".join(filter(None, (said(one.sentence), act)))
+    shown = notes([one_line(example, longest=160) for example in one.examples])
+    return fold(told, shown) if shown else esc(told)
 
 
 def _balance(seen: "Preview") -> str:

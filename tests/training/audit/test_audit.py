@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from inference.common.errors import DataError
 from tests.support import WORDS, tweets, write_csv
 from training.audit.audit import audit, lengths, load_whole, script_of
 from training.audit.labels import base_features, label_errors
-from training.audit.page import write_flags, write_page
+from training.audit.page import read_flags, write_flags, write_page
 from training.cli.main import main
 from training.data.add_labels import add_labels
 from training.data.load import load_splits
@@ -145,6 +146,10 @@ def test_the_files_hold_every_flag_and_no_markup(sick, tmp_path):
     assert len(rows) == len(found.flags) and {"text", "label", "suggested", "reason", "split"} == set(rows[0])
     added = add_labels(DataSpec(dataset=str(sick)), tmp_path / "flags.csv").report
     assert added.read == len(rows), "the queue is a file of labels"
+    assert [flag.text for flag in read_flags(tmp_path / "flags.csv")] == [flag.text for flag in found.flags]
+    (tmp_path / "other.csv").write_text("text,mood\na,b\n")
+    with pytest.raises(DataError, match=r"has no column label \(found: text, mood\)\. Give one with"):
+        read_flags(tmp_path / "other.csv")
     write_page(found, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "twice the same &lt;b&gt;" in page and "<b>" not in page

@@ -238,3 +238,39 @@ def test_a_run_is_not_resumed_with_other_labels(tmp_path, tiny_gpt2, tiny_tweets
     assert done.stderr.endswith(
         "mine.jsonl has changed since the run began (7 rows then, 1 now). Start a new run.\n"
     )
+
+
+def test_a_row_that_says_what_it_was_corrects_the_label_of_training_rows_alone(spec, tmp_path):
+    before = load_splits(spec)
+    (text, label), (kept, same) = named(before, "train")[:2]
+    held_out, its = named(before, "test")[0]
+    rows = [
+        {"text": f"  {text.upper()}", "label": other(label), "was": label},
+        {"text": kept, "label": same, "was": same},
+        {"text": held_out, "label": other(its), "was": its},
+        {"text": "of rows that are not used", "label": "neutral", "was": "positive"},
+        {"text": named(before, "train")[5][0], "label": other(named(before, "train")[5][1])},
+    ]
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = add_labels(spec, mine)
+    r = found.report
+    assert (r.corrected, r.duplicates, r.leaks, r.added, r.conflicts, r.read) == (1, 1, 1, 1, 1, 5)
+    assert "1 of them correct the label of a training row." in r.sentences()
+    after = named(found.splits, "train")
+    assert after[0] == (text, other(label)) and after[1:-1] == named(before, "train")[1:]
+    assert named(found.splits, "test") == named(before, "test")
+    balance = found.splits.report.class_balance["train"]
+    assert balance == {name: sum(each == name for _, each in after) for name in balance}
+    assert LabelsReport.from_json(r.to_json()).corrected == 1
+
+
+def test_corrections_that_contradict_each_other_change_nothing(spec, tmp_path):
+    before = load_splits(spec)
+    text, label = named(before, "train")[0]
+    rows = [{"text": text, "label": name, "was": label} for name in before.labels if name != label]
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = add_labels(spec, mine)
+    assert (found.report.corrected, found.report.conflicts) == (0, 2)
+    assert named(found.splits, "train") == named(before, "train")
