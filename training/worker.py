@@ -94,17 +94,15 @@ class _Masked(io.TextIOBase):
 
 
 def _train(task: Task) -> None:
-    stop = Stop()  # first: the imports below take seconds
+    stop = _stop(task)  # first: the imports below take seconds
     from training.fit.run import train_run  # noqa: PLC0415
 
     _quiet()
-    if task.max_minutes:
-        _limit(task, stop)
     train_run(task.run, task.log, stop)
 
 
 def _ladder(task: Task) -> None:
-    Stop()  # a cancelled ladder goes on with its next step when it is resumed
+    _stop(task)  # a cancelled ladder goes on with its next step when it is resumed
     from training.ladder.climb import climb  # noqa: PLC0415
 
     _quiet()
@@ -112,7 +110,7 @@ def _ladder(task: Task) -> None:
 
 
 def _tune(task: Task) -> None:
-    Stop()  # a cancelled search goes on with its next trial when it is resumed
+    _stop(task)  # a cancelled search goes on with its next trial when it is resumed
     from training.studies.search import search  # noqa: PLC0415
 
     _quiet()
@@ -120,7 +118,7 @@ def _tune(task: Task) -> None:
 
 
 def _forecast(task: Task) -> None:
-    Stop()  # a cancelled forecast goes on with its next tiny run when it is resumed
+    _stop(task)  # a cancelled forecast goes on with its next tiny run when it is resumed
     from training.studies.forecast import forecast  # noqa: PLC0415
 
     _quiet()
@@ -128,7 +126,7 @@ def _forecast(task: Task) -> None:
 
 
 def _adapt(task: Task) -> None:
-    stop = Stop()
+    stop = _stop(task)
     from training.studies.adapt import adapt  # noqa: PLC0415
 
     _quiet()
@@ -136,7 +134,7 @@ def _adapt(task: Task) -> None:
 
 
 def _forgetting(task: Task) -> None:
-    Stop()  # a cancelled one goes on with its next measurement when it is resumed
+    _stop(task)  # a cancelled one goes on with its next measurement when it is resumed
     from training.studies.forgetting import forgetting  # noqa: PLC0415
 
     _quiet()
@@ -151,6 +149,14 @@ def _quiet() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
+
+
+def _stop(task: Task) -> Stop:
+    """Take signals from here on, and count the run's minutes where they are limited."""
+    stop = Stop()
+    if task.max_minutes:
+        _limit(task, stop)
+    return stop
 
 
 def _limit(task: Task, stop: Stop) -> None:

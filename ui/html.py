@@ -28,6 +28,8 @@ HEADING = '<div class="tt"><h2>${value}</h2></div>'
 REMARK = '<div class="tt"><p class="muted small">${value}</p></div>'
 """The templates of a section's title and of a remark, whose values are translated texts."""
 
+SAVE_JS = "() => {{ setTimeout(() => document.querySelector('#{0}, #{0} button, #{0} a').click(), 300); }}"
+"""Gradio saves a file when its button is pressed, so the button is pressed once the file has been made."""
 ACTIONS_JS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-action]');
@@ -103,9 +105,10 @@ def tiles(entries: Sequence[tuple[str, str, str]]) -> str:
     )
 
 
-def empty(title: str, next_step: str) -> str:
-    """Draw an empty state: what is not there yet, and what to do."""
-    return f'<div class="tt-empty"><b>{esc(said(title))}</b>{esc(said(next_step))}</div>'
+def empty(title: str, next_step: str, *, act: str = "") -> str:
+    """Draw an empty state: what is not there yet, what to do, and a button that leads there."""
+    below = f"<p>{act}</p>" if act else ""
+    return f'<div class="tt-empty"><b>{esc(said(title))}</b>{esc(said(next_step))}{below}</div>'
 
 
 def busy(message: str) -> str:

@@ -48,12 +48,15 @@ const ttKey = (fold) => {
   const block = fold.closest('.block');
   return block ? block.id + [...block.querySelectorAll('details')].indexOf(fold) : '';
 };
-document.addEventListener('toggle', (event) => { const key = ttKey(event.target); if (key) ttOpen[key] = event.target.open; }, true);
+document.addEventListener('click', (event) => {
+  const fold = event.target.closest('summary')?.parentElement, key = fold ? ttKey(fold) : '';
+  if (key) ttOpen[key] = !fold.open;
+}, true);
 new MutationObserver((changes) => {
   for (const {target} of changes)
-    if (target.querySelectorAll) for (const fold of target.querySelectorAll('.tt details'))
-      if (!fold.open && ttOpen[ttKey(fold)]) fold.open = true;
-}).observe(document.documentElement, {childList: true, subtree: true});
+    if (target.querySelectorAll) for (const fold of [target, ...target.querySelectorAll('.tt details')])
+      if (fold.tagName === 'DETAILS' && !fold.open && ttOpen[ttKey(fold)]) fold.open = true;
+}).observe(document.documentElement, {childList: true, subtree: true, attributes: true, attributeFilter: ['open']});
 // The tour: five stops, opened by who wants it; Escape or Skip ends it.
 let ttTour = null;
 const ttMark = (on) => document.querySelector(ttTour.querySelector('section:not([hidden])').dataset.stop)?.classList.toggle('tt-stop', on);

@@ -7,7 +7,7 @@ chart is an image that is named by its last values. Knows nothing about runs or 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from inference.common.intervals import Interval
@@ -16,6 +16,8 @@ from training.evaluate.scores import TUNED, CalibrationBin, Evaluation, System
 from ui.html import esc, label_class
 from ui.translations import text
 
+FEW = 10
+"""Posts from which on a bar of shares is drawn in full colour."""
 _WIDTH, _HEIGHT = 1000.0, 100.0  # units of the drawing, not pixels: it is stretched
 
 
@@ -28,6 +30,7 @@ class Series:
     points: Sequence[tuple[float, float]]
     dots: bool = False
     thin: bool = False
+    dashed: bool = False
 
 
 def line_chart(series: Sequence[Series], *, title: str, x_last: float = 0, percent: bool = False) -> str:
@@ -50,7 +53,8 @@ def line_chart(series: Sequence[Series], *, title: str, x_last: float = 0, perce
     for line in drawn:
         placed = [place(x, y) for x, y in line.points if math.isfinite(y)]
         path = " ".join(f"{x * _WIDTH:.1f},{(1 - y) * _HEIGHT:.2f}" for x, y in placed)
-        body += f'<polyline class="line {"thin" if line.thin else ""} tt-s-{line.css}" points="{path}"/>'
+        how = f"{'thin ' if line.thin else ''}{'dashed ' if line.dashed else ''}tt-s-{line.css}"
+        body += f'<polyline class="line {how}" points="{path}"/>'
         if line.dots:
             dots += "".join(
                 _dot(*place(x, y), line.css, f"{line.name}, {text.short(x)}: {write(y)}")
@@ -67,32 +71,47 @@ def line_chart(series: Sequence[Series], *, title: str, x_last: float = 0, perce
 def share_chart(
     windows: Sequence[Sequence[int]], labels: Sequence[str], *, slots: int, title: str, ago: str
 ) -> str:
-    """Draw each label's share, one stacked bar a window, newest at the right; `ago` names the left end."""
-    width, body = _WIDTH / slots, ""
+    """Draw each label's share, one stacked bar a window, newest at the right; `ago` names the left end.
+
+    Over the bars stand their numbers of posts; those of under FEW are pale.
+    """
+    width, body, numbers = _WIDTH / slots, "", ""
     for back, window in enumerate(reversed(windows[-slots:])):
         total, top = sum(window), _HEIGHT
+        if total and back % (1 + slots // 13) == 0:
+            at = 100 - 100 * (back + 0.56) / slots
+            numbers += f'<span class="tick n" style="left:{at:.2f}%">{esc(text.number(total))}</span>'
         for index, count in enumerate(window):
             height = _HEIGHT * count / total if total else 0.0
             top -= height
             if count:
                 body += (
-                    f'<rect class="{label_class(labels[index], index)}" style="fill:var(--c)" '
+                    f'<rect class="{label_class(labels[index], index)}" '
+                    f'style="fill:var(--c);opacity:{0.45 if total < FEW else 1}" '
                     f'x="{_WIDTH - (back + 1) * width:.1f}" y="{top:.2f}" width="{width * 0.88:.1f}" '
-                    f'height="{height:.2f}"/>'
+                    f'height="{height:.2f}"><title>n = {text.number(total)}</title></rect>'
                 )
     grid = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0))
     ticks = "".join(_y_tick(y, text.percent(y, 0)) for y in (0.0, 0.5, 1.0))
     ticks += _x_tick(0.0, ago) + _x_tick(1.0, text("live.now"))
-    return _frame(grid + body, ticks, name=title)
+    return _frame(grid + body, ticks + numbers, name=title)
 
 
 def band_chart(
-    bands: Sequence[Interval | None], *, slots: int, low: float, high: float, title: str, ago: str
+    bands: Sequence[Interval | None],
+    *,
+    slots: int,
+    low: float,
+    high: float,
+    title: str,
+    ago: str,
+    percent: bool = False,
 ) -> str:
     """Draw values of shares with their intervals over time, newest at the right; None leaves a gap.
 
-    `low` and `high` are the ends of the y axis, written as points; `ago` names the left end.
+    `low` and `high` are the ends of the y axis, written as points or `percent`; `ago` names the left end.
     """
+    write: Callable[[float], str] = (lambda share: text.percent(share, 0)) if percent else _points
     width = _WIDTH / slots
 
     def height(value: float) -> float:
@@ -113,7 +132,7 @@ def band_chart(
             body += f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" {ends}/>'
             dots += _dot(x / _WIDTH, 1 - height(band.value) / _HEIGHT, "validation")
     places = [(share, low + share * (high - low)) for share in (0.0, 0.5, 1.0)]
-    ticks = "".join(_y_tick(y, _points(value)) for y, value in places)
+    ticks = "".join(_y_tick(y, write(value)) for y, value in places)
     ticks += _x_tick(0.0, ago) + _x_tick(1.0, text("live.now"))
     return _frame(body, ticks + dots, name=title)
 

@@ -26,7 +26,7 @@ _NOT_HERE = re.compile(rf"{_OPTION.pattern}|python -m |pip install|hf auth login
 _CLAUSE = re.compile(r"([.;:]\s+|,?\s+(?:or|and|unless)\s+)")
 _UPLOAD = re.compile(r"[^\s'\"`(]*/(?:gradio|uploads)/[0-9a-f]{12,64}[-/]|\b[0-9a-f]{12}-(?=[\w.-]+\.\w)")
 _PATH = re.compile(r"(?<![\w:/.~\\])(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s'\"`,;:()]*[^\s'\"`,;:().]")
-_NUMBER = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+\.\d+")
+_NUMBER = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+]?\d+\.\d+")
 _ARTIFACT = re.compile(r"\bruns[/\\]([^/\\\s]+)[/\\]artifact\b")
 
 
@@ -111,7 +111,8 @@ def _in_words(name: str, value: str) -> str:
         return text(f"split.{value}")
     if not _NUMBER.fullmatch(value):
         return value
-    return text.number(float(value.replace(",", "")), len(value.partition(".")[2]))
+    sign = "+" if value.startswith("+") else ""
+    return sign + text.number(float(value.replace(",", "")), len(value.partition(".")[2]))
 
 
 @cache

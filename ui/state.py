@@ -8,6 +8,8 @@ Everybody who opens the app sees the same model; `ui.live.feeds` says who sees w
 Gradio.
 """
 
+import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -21,16 +23,18 @@ import training.jobs.runner  # noqa: F401  (registers who does the work of a ren
 from inference.artifact import BASE_HEAD, EVALUATION, PROVENANCE, model_of, read_record
 from inference.classifier import Classifier
 from inference.common.errors import RunError, TweetTuneError
+from inference.common.paths import cache_dir
 from inference.common.store import JsonObject
 from inference.live.post import Post
 from training.evaluate.scores import Disagreement, Evaluation, read_evaluation
 from training.recipes import DataSpec, change, load_recipe
 from training.runs.process import start, start_waiting
-from training.runs.run import ACTIVE, Run, create_run, find_run, list_runs
+from training.runs.run import ACTIVE, TRAIN, Run, create_run, find_run, list_runs, long_runs
 from ui.account import SpaceSettings, read_settings
 from ui.pushes import Publications
 
 Stage = Literal["none", "loading", "ready", "failed"]
+_MOST_EXPORTS = 8
 SLOW_S = 6.0
 """From then on a page says that a model of the Hub is still on its way."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 15.0, 600.0
@@ -234,6 +238,16 @@ class Workbench:
                 self._on_expected("base", done.base is not None)
 
 
+def export_folder() -> Path:
+    """Return a new folder for one export, whose name nobody can guess; the oldest ones are removed."""
+    exports = cache_dir() / "exports"
+    exports.mkdir(mode=0o700, parents=True, exist_ok=True)
+    old = sorted(exports.iterdir(), key=lambda folder: folder.lstat().st_mtime)
+    for folder in old[: max(0, len(old) - _MOST_EXPORTS + 1)]:
+        shutil.rmtree(folder, ignore_errors=True)
+    return exports / secrets.token_hex(12)
+
+
 def newest_artifact() -> str:
     """Return the artifact of the newest finished run, "" when there is none."""
     return next((str(run.artifact) for run in list_runs() if run.status().state == "finished"), "")
@@ -247,8 +261,12 @@ def run_of(source: str) -> Run | None:
         return None
 
 
-def known_run(run_id: str) -> Run:
-    """Return a run of `runs/` by its id alone: a visitor must not reach other folders. Raises RunError."""
-    if run := next((run for run in list_runs() if run.id == run_id), None):
+def known_run(run_id: str, *, kind: str | None = TRAIN) -> Run:
+    """Return a run of `runs/` by its id alone: a visitor must not reach other folders. Raises RunError.
+
+    `kind`: a training unless another one is asked for; None: any long work.
+    """
+    runs = list_runs(kind=kind) if kind else long_runs()
+    if run := next((run for run in runs if run.id == run_id), None):
         return run
     raise RunError(f"There is no run {run_id!r} here. Choose one from the list of runs.")

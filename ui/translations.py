@@ -9,6 +9,7 @@ and times are written here too, since their form is the language's. Nothing here
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,7 +43,16 @@ def texts(language: str) -> dict[str, str]:
     if language == DEFAULT:
         found |= {f"help.{field.name}": field.help for field in settings()}
         found |= {f"recipe.{name}": recipe.description for name, recipe in available_recipes().items()}
+    for field in settings():
+        key = f"help.{field.name}"
+        found[key] = _without_label(found[key], found[f"setting.{field.name}"])
     return found
+
+
+def _without_label(help: str, label: str) -> str:
+    """Leave out of a field's help what its label says already: "training rows; 0: all" -> "0: all"."""
+    says_it = re.match(rf"{re.escape(label)}[;:]\s*", help, re.IGNORECASE)
+    return help[says_it.end() :] if says_it else help
 
 
 def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:

@@ -8,6 +8,7 @@
     counts.add("positive")
     counts.recent(10.0)          # -> Window: labels of the last 10 s, with their shares
     counts.line(10.0)            # -> a Window each for the last 60 spans of 10 s, oldest first
+    statistics.about("monday")   # -> AboutWord: the sentiment of the recent posts that have this word
 
 Memory is bounded whatever comes, and a post costs the same at any time: about 0.06 ms, most of it for its
 words. Drift is looked for in eight posts of a batch at most. Time is the sum of the clock's steps forward: a
@@ -36,6 +37,7 @@ _REFRESH_S = 5.0  # words and drift are summed up anew at most this often: they 
 _DRIFT_OF_A_BATCH = 8  # posts, drawn by lot: a busy stream has large batches, and tokens take time
 _SHIFTS_KEPT = 5
 _WORDS_SHOWN = 6
+_NEWEST_SHOWN = 8
 
 Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 """Texts to their token ids, prompt included."""
@@ -48,6 +50,8 @@ class Window:
     counts: tuple[int, ...]
     net: Interval | None
     """Share of positive posts minus the share of negative ones, with the interval of Bonett and Price."""
+    right: Interval | None = None
+    """Of the posts whose true label is known, the share that was classified so, with Wilson's interval."""
 
     @property
     def n(self) -> int:
@@ -94,15 +98,21 @@ class RollingCounts:
         self._place = {label: i for i, label in enumerate(labels)}
         self._negative, self._positive = (self._place[label] for label in poles(labels))
         self._clock, self._last, self._elapsed_s = clock, clock(), 0.0
-        size, self._keep = len(labels), keep
+        self._truth = len(labels)  # behind the labels, the posts that were right and those that were wrong
+        size, self._keep = len(labels) + 2, keep
         self._fine = _Ring(width_s=_FINE_S, keep=math.ceil(max(spans_s) / _FINE_S), size=size)
         self._lines = {span_s: _Ring(width_s=span_s, keep=keep, size=size) for span_s in spans_s}
 
-    def add(self, label: str, n: int = 1) -> None:
-        """Count posts of a label that are classified now. Raises KeyError for an unknown label."""
+    def add(self, label: str, n: int = 1, *, right: bool | None = None) -> None:
+        """Count posts of a label that are classified now. Raises KeyError for an unknown label.
+
+        `right`: whether that is their true label, None where it is not known.
+        """
         place, now_s = self._place[label], self.elapsed_s()
         for ring in (self._fine, *self._lines.values()):
             ring.add(now_s, place, n)
+            if right is not None:
+                ring.add(now_s, self._truth + (not right), n)
 
     def elapsed_s(self) -> float:
         """Return the seconds since the start: the sum of the clock's steps forward."""
@@ -126,8 +136,23 @@ class RollingCounts:
         return tuple(map(self._window, self._lines[span_s].last(self.elapsed_s(), self._keep)))
 
     def _window(self, counts: Sequence[int]) -> Window:
-        up, down = counts[self._positive], counts[self._negative]
-        return Window(tuple(counts), net(positive=up, negative=down, n=sum(counts)))
+        *labels, right, wrong = counts
+        return Window(tuple(labels), self.net_of(labels), wilson(right, right + wrong))
+
+    def net_of(self, counts: Sequence[int]) -> Interval | None:
+        """Return net sentiment by the posts of each label, None without a post."""
+        return net(positive=counts[self._positive], negative=counts[self._negative], n=sum(counts))
+
+
+@dataclass(frozen=True)
+class AboutWord:
+    """The recent posts that have a word, beside all recent ones; a duel's disagreements are only counted."""
+
+    word: str
+    those: Window
+    every: Window
+    newest: tuple[tuple[str, str], ...]
+    """Text and label, the newest first."""
 
 
 @dataclass(frozen=True)
@@ -204,14 +229,23 @@ class LiveStatistics:
         sure = [result for result in batch if result.probability >= self._abstain_below]
         with self._lock:
             for result in sure:
-                self._counts.add(result.label)
-                self._words.add(result.post.text, result.label)
+                truth = result.post.label
+                right = truth == result.label if truth in self._words.labels else None
+                self._counts.add(result.label, right=right)
+                self._words.add(result.post.text, result.label, shown=not result.disagrees)
                 if shift := self._detector.add(result.label):
                     self._shifts.appendleft((self._now(), shift))
             self._posts += len(sure)
             for result, token_ids in zip(some, ids, strict=False):  # no ids without a reference
                 if self._drift:
                     self._drift.add(token_ids, confidence=result.probability)
+
+    def about(self, word: str) -> AboutWord:
+        """Return the sentiment of the recent posts that have a word, written as `words_of` writes it."""
+        with self._lock:
+            counts, every, newest = self._words.about(word, _NEWEST_SHOWN)
+        those, all_posts = (Window(each, self._counts.net_of(each)) for each in (counts, every))
+        return AboutWord(word, those, all_posts, newest)
 
     def view(self, span_s: float) -> StatisticsView:
         """Return what is known now, with the shares of one of SPANS_S. Raises KeyError for another span."""

@@ -125,22 +125,31 @@ class TopWords:
 
     def __init__(self, labels: Sequence[str], *, recent: int = 2_000) -> None:
         self.labels = tuple(labels)
-        self._posts: deque[tuple[str, tuple[str, ...]]] = deque()
+        self._posts: deque[tuple[str, tuple[str, ...], str]] = deque()
         self._recent = recent
         self._counts: dict[str, Counter[str]] = {label: Counter() for label in self.labels}
 
-    def add(self, text: str, label: str) -> None:
-        """Take a classified post. Raises KeyError for an unknown label."""
+    def add(self, text: str, label: str, *, shown: bool = True) -> None:
+        """Take a classified post; not `shown`: it is only counted. Raises KeyError for an unknown label."""
         counts = self._counts[label]
         words = tuple(words_of(text))
         counts.update(words)
-        self._posts.append((label, words))
+        self._posts.append((label, words, text[:READ_CHARACTERS] if shown else ""))
         if len(self._posts) > self._recent:
-            old, gone = self._posts.popleft()
+            old, gone, _ = self._posts.popleft()
             for word in gone:
                 self._counts[old][word] -= 1
                 if not self._counts[old][word]:
                     del self._counts[old][word]
+
+    def about(
+        self, word: str, n: int
+    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[str, str], ...]]:
+        """Return, by label, the posts that have a word and all posts; and n of the former, newest first."""
+        those = [(text, label) for label, words, text in reversed(self._posts) if word in words]
+        counts, every = Counter(label for _, label in those), Counter(post[0] for post in self._posts)
+        newest = [post for post in those if post[0]][:n]
+        return tuple(counts[i] for i in self.labels), tuple(every[i] for i in self.labels), tuple(newest)
 
     def top(self, n: int = 10) -> dict[str, Distinct]:
         """Return up to n words and n hashtags for each label. Takes some 20 ms for 2,000 posts."""

@@ -38,6 +38,7 @@ def test_a_newcomer_trains_reloads_uses_compares_and_streams(opened, tmp_path, t
         expect(page.locator("#data-file")).to_contain_text("tweets")
         page.locator("#preview-data").click()
         expect(page.locator("#data-preview")).to_contain_text("Class balance")
+        expect(page.locator("#data-audit")).to_contain_text("What is wrong with the data")
 
         page.locator("#recipe input").click()
         page.get_by_role("option", name="smoke").click()

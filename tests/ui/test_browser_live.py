@@ -260,6 +260,11 @@ def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tm
     other.locator("#live-start").click()
     expect(other.locator("#live-posts li").first).to_be_visible()
     expect(page.locator("#live-others")).to_contain_text("Replay: test tweets")  # which all may watch
+    expect(other.locator("#live-start")).to_have_text("Restart with these")
+    third = opened(app.url)  # its form shows what the feed was asked for that it follows
+    tab(third, "Live")
+    expect(third.locator("#live-start")).to_have_text("Restart with these")
+    expect(third.locator("#rate input[type=number]")).to_have_value("2")
     page.locator("#live-record-start").click()
     expect(page.locator("#live-record")).to_contain_text(re.compile(r"Recording: [1-9]\d* posts"))
     page.locator("#live-record-start").click()

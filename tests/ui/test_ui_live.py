@@ -19,8 +19,9 @@ from tests.support import wait_for
 from tests.ui.test_ui_render import LABELS
 from ui.live.actions import control, record
 from ui.live.feeds import LiveFeeds, Models, Recording, RecordingView
-from ui.live.form import NAMES, LiveForm, cost_line
+from ui.live.form import FOLLOWING, NAMES, LiveForm, cost_line
 from ui.live.review import Duels
+from ui.live.view import others
 from ui.translations import speaking
 
 TOKEN = "AAAA%2Fmade-up-token"
@@ -353,3 +354,22 @@ def test_the_form_makes_a_request():
         **asked, keywords=("a", "b"), languages=("en",), reposts=False, precision=0.9
     )
     assert isinstance(StreamRequest(source="replay").open(held_out=lambda: [Post("1", "a")]), Replay)
+
+
+def test_the_form_shows_what_the_feed_was_asked_for_and_no_token(live):
+    asked = StreamRequest(
+        source="replay", rate_per_s=None, keywords=("a", "b"), reposts=False, second="base", token=TOKEN
+    )
+    session = opened(live, asked)
+    assert session.request.token == "" and TOKEN not in repr(session)
+    form = LiveForm({name: None for name in NAMES}, None, None)
+    shown = dict(zip(FOLLOWING, form.followed(session.request), strict=True))
+    assert (shown["source"], shown["unpaced"], shown["keywords"]) == ("replay", True, "a, b")
+    values = {**dict.fromkeys(NAMES), **shown, "rate": 2.0}
+    assert (form.request([values[name] for name in NAMES])) == session.request
+    assert len(form.followed(None)) == len(form.following)
+
+
+def test_feeds_are_told_apart_by_their_duel_and_their_rate(live):
+    one = opened(live, StreamRequest(source="replay", rate_per_s=7.0))
+    assert "Replay: test tweets · 7 /s" in others([one], "")

@@ -13,7 +13,7 @@ from inference.live.post import ClassifiedPost, Post
 from inference.live.review import Agreement, Item, LabelCounts, LastAnswer, SessionView
 from inference.live.shift import Shift
 from inference.live.sources import SourceStatus
-from inference.live.statistics import RollingCounts, StatisticsView
+from inference.live.statistics import AboutWord, RollingCounts, StatisticsView, Window
 from inference.live.words import Distinct, Word
 from tests.ui.test_ui_render import EVIL, LABELS, Checker, snapshot
 from ui.live import view
@@ -63,6 +63,10 @@ def drawn_everything():
     )
     yield view.charts(seen, LABELS, 10.0)
     yield view.words(seen.words)
+    window = counts.recent(10.0)
+    every = {**dict.fromkeys(LABELS, Distinct((), ())), "positive": seen.words[EVIL]}
+    yield view.words(every, AboutWord(EVIL, window, window, ((EVIL, EVIL), (EVIL, "neutral"))))
+    yield view.words(every, AboutWord(EVIL, Window((0, 0, 0), None), window, ()))
     yield view.watch(seen)
     item = Item("1", EVIL, EVIL, "positive", EVIL, "neutral", 3)
     yield view.card(
@@ -205,3 +209,33 @@ def test_a_line_with_its_interval_breaks_where_nothing_came():
     Checker(drawn)
     assert drawn.count("<polyline") == 1 and drawn.count("<polygon") == 1 and drawn.count('class="dot') == 1
     assert "+100" in drawn and "−100" in drawn and "-" not in re.findall(r'points="([^"]*)"', drawn)[0]
+
+
+def test_charts_tell_the_posts_of_each_bar_and_the_accuracy_where_the_truth_is_known():
+    counts = RollingCounts(LABELS)
+    counts.add("positive", 12, right=True)
+    seen = StatisticsView(counts.recent(10.0), counts.line(10.0), {}, (), None, "", 12)
+    drawn = view.charts(seen, LABELS, 10.0)
+    Checker(drawn)
+    assert ">12</span>" in drawn and "<title>n = 12</title>" in drawn and "opacity:1" in drawn
+    assert "Right, 10\u00a0s each: 100.0\u00a0% (75.8 – 100.0)" in drawn
+    counts = RollingCounts(LABELS)
+    counts.add("positive", 3)
+    few = StatisticsView(counts.recent(10.0), counts.line(10.0), {}, (), None, "", 3)
+    assert "opacity:0.45" in view.charts(few, LABELS, 10.0) and "Right," not in view.charts(few, LABELS, 10.0)
+
+
+def test_a_word_is_pressed_to_see_its_posts_its_share_and_its_interval():
+    found = dict.fromkeys(LABELS, Distinct((), ())) | {"positive": Distinct((Word("sunny", 3, 4, 2.0),), ())}
+    assert 'data-action="word" data-value="sunny"' in view.words(found)
+    those, every = Window((1, 0, 3), NET, None), Window((10, 10, 10), Interval(0.0, -0.2, 0.2), None)
+    drawn = view.words(found, AboutWord("sunny", those, every, (("so sunny", "positive"),)))
+    assert (
+        "4 of the last 30 posts have it." in drawn and "net sentiment is −20 (−40.0 – +5.0) points" in drawn
+    )
+    assert "so sunny" in drawn and "75.0\u00a0%" in drawn
+
+
+def test_without_a_model_a_button_leads_to_one():
+    assert 'data-action="tab" data-value="train"' in view.nothing_yet(False)
+    assert "data-action" not in view.nothing_yet(True)

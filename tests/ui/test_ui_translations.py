@@ -109,3 +109,10 @@ def test_numbers_shares_and_times_are_written_as_the_language_does():
     assert whens == ["–", "just now", "16 min ago", "2 h ago"]
     assert english.label("Positive") == "positive" and portuguese.label("positive") == "positivo"
     assert portuguese.label("joy") == "joy"
+
+
+def test_the_help_of_a_field_does_not_say_its_label_again():
+    assert texts("en")["help.n_train"] == "0: all" and texts("pt-BR")["help.n_train"] == "0: todas"
+    assert texts("en")["help.base"] == "auto, embedded, a Hub id or a folder"
+    for language in LANGUAGES:
+        assert all(texts(language)[f"help.{field.name}"] for field in settings())

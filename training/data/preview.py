@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from inference.common.mend import mend
 from training.data.hub import Hub
 from training.data.load import LabelledText, Splits, load_splits
 from training.data.report import DataReport
@@ -20,6 +21,7 @@ from training.recipes import DataSpec
 
 HISTOGRAM_BINS = 14
 _TWEET_CHARACTERS = 280
+_DRAWN = 20  # times as many rows, of which those without broken characters are shown
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Preview:
     """What there is to see of a data set.
 
     `n` counts all rows that are used; `balance` goes by label over all splits, in label order; `lengths` are
-    counts of texts by length in characters, shortest first; `rows` are some of train, drawn by a seed.
+    counts of texts by length in characters, shortest first; `rows` are some of train, drawn by a seed,
+    none with broken characters where others are to be had.
     """
 
     n: int
@@ -80,7 +83,10 @@ def preview_of(splits: Splits, *, limit: int = 8) -> Preview:
     parts = (splits.train, splits.validation, splits.test)
     lengths = np.array([len(text) for part in parts for text in part["text"]])
     counts = Counter(label for part in parts for label in part["label"])
-    some = splits.train.shuffle(seed=42, keep_in_memory=True).select(range(min(limit, len(splits.train))))
+    mixed = splits.train.shuffle(seed=42, keep_in_memory=True)
+    mixed = mixed.select(range(min(_DRAWN * limit, len(mixed))))
+    whole = [place for place, text in enumerate(mixed["text"]) if not mend(text).damaged]
+    some = mixed.select((whole or range(len(mixed)))[:limit])
     return Preview(
         n=len(lengths),
         balance={label: counts[i] for i, label in enumerate(splits.labels)},

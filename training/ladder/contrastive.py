@@ -1,7 +1,8 @@
 """Pull the texts of one label together and push others apart, before a head is fitted: SetFit's idea.
 
     tuned = contrasted(prepared, recipe, report=report)        # adapters on, no head of its own
-    head = LinearHead.fit(FinalStates(tuned, tokenizer), texts, labels, names=names, validation=validation)
+    states = FinalStates(tuned, tokenizer, name="gpt2")
+    head = LinearHead.fit(states, texts, labels, names=names, validation=validation)
 
 SetFit (Tunstall et al. 2022, arXiv 2209.11055) tunes a sentence encoder on pairs of texts. Here all pairs of
 a batch take part at once (the supervised contrastive loss, Khosla et al. 2020, arXiv 2004.11362), what is

@@ -285,9 +285,14 @@ def _read(path: Path) -> Run | None:
     return Run(path) if names or (path.is_dir() and not os.access(path, os.R_OK | os.X_OK)) else None
 
 
+def long_runs() -> list[Run]:
+    """Return the trainings and the other long work below `runs/`, newest first; no pushes."""
+    return [run for run in list_runs(kind=None) if run.can_resume]
+
+
 def running() -> Run | None:
-    """Return the training that is at work in `runs/`, if one is; else the one whose turn is next."""
-    active = [(run.status().state, run) for run in list_runs()]
+    """Return the long work that is at work in `runs/`, if one is; else the one whose turn is next."""
+    active = [(run.status().state, run) for run in long_runs()]
     active = [(state, run) for state, run in active if state in ACTIVE]
     return next((run for state, run in active if state == "running"), active[-1][1] if active else None)
 

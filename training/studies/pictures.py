@@ -19,6 +19,7 @@ def search_picture(found: Search) -> bytes:
 
     def draw(figure: "Figure") -> None:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        left.xaxis.get_major_locator().set_params(integer=True)
         axes = plain_axes(left, x="trial", y="validation macro-F1, %")
         for state, colour in (("complete", BLUE), ("pruned", GREY)):
             some = [one for one in found.trials if one.state == state and one.macro_f1 is not None]
@@ -68,6 +69,10 @@ def forecast_picture(found: Forecast) -> bytes:
                 color=INK,
             )
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xticks(
+            [one.labels for one in found.points[::2]] + [one.labels for one in found.targets[-1:]]
+        )
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
         if found.refused:
             axes.set_title(f"no forecast: {found.refused}", fontsize=9, color=INK)
 

@@ -7,7 +7,7 @@
     control(session, "pause")
 
 A page's `view` is kept by the server: its owner's random word, the id of its feed, the span of its charts,
-and the `Desk` whose rows it labels, "" for the duel's posts.
+the `Desk` whose rows it labels, "" for the duel's posts, and the word that it looks at.
 """
 
 import secrets
@@ -19,13 +19,15 @@ from typing import Any
 import gradio as gr
 
 from inference.common.errors import DataError, FeedError
+from inference.common.mend import mend
 from inference.live.post import Post
 from inference.live.request import StreamRequest
 from inference.live.sources.replay import MAX_RATE_PER_S
 from inference.live.statistics import LiveStatistics
+from inference.live.words import MAX_WORD, words_of
 from inference.selective import asked_threshold
 from training.recipes import DataSpec
-from ui.html import as_gradio_error, busy
+from ui.html import SAVE_JS, as_gradio_error, busy
 from ui.live.feeds import LiveFeeds, LiveSession, Models
 from ui.live.form import LiveForm
 from ui.live.review import Duels
@@ -33,10 +35,8 @@ from ui.state import Workbench
 from ui.translations import text
 
 View = dict[str, str]
-NEW: View = {"owner": "", "feed": "", "span": "10", "desk": ""}
+NEW: View = {"owner": "", "feed": "", "span": "10", "desk": "", "word": ""}
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-SAVE_JS = "() => {{ setTimeout(() => document.querySelector('#{0}, #{0} button, #{0} a').click(), 300); }}"
-"""Gradio saves a file when its button is pressed, so the button is pressed once the file has been made."""
 _SHARED: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "live", "concurrency_limit": 2}
 
 
@@ -124,7 +124,8 @@ def held_out_posts(workbench: Workbench) -> list[Post]:
     """Return a test split: of the loaded model's own data, which it has not seen, where these can be read.
 
     They are known from its run, or from the provenance that a model of the Hub came with; else it is the one
-    of `auto`. Raises DataError when the data can't be read any more.
+    of `auto`. Texts with broken characters are left out where there are others: nobody wrote them so. Raises
+    DataError when the data can't be read any more.
     """
     from training.data.load import held_out_texts, spec_of  # noqa: PLC0415  (a second: not before the first page)
 
@@ -144,6 +145,7 @@ def held_out_posts(workbench: Workbench) -> list[Post]:
                 Post(id=f"replay-{place}", text=row.text, label=row.label)
                 for place, row in enumerate(held_out_texts(spec, recorded=recorded))
             ]
+            posts = [post for post in posts if not mend(post.text).damaged] or posts
             workbench.held_out = {spec: posts}  # one data set at a time is kept
             return posts
     return []
@@ -197,8 +199,8 @@ class LiveActions:
                     session, joined = begin(
                         self.workbench, self.feeds, self.duels, stream, owner=view["owner"]
                     )
-                    view = {**view, "feed": session.id}
-                    if joined:
+                    is_other, view = session.id != view["feed"], {**view, "feed": session.id}
+                    if joined and is_other:
                         gr.Info(text("live.joined"), duration=6)
                 finally:
                     yield "", *self.refresh(view, {}, request)
@@ -274,6 +276,26 @@ class LiveActions:
 
         chips.select(on_watch, [self.view, self.shown], self.outputs, **QUIET).then(
             lambda view: view, self.view, self.stored, **QUIET
+        )
+
+    def wire_words(self, words: gr.HTML, box: gr.Textbox) -> None:
+        """Look at a word that is pressed or typed."""
+
+        def on_word(view: View, shown: View, request: gr.Request, event: gr.EventData) -> tuple[object, ...]:
+            return self.refresh({**identified(view), "word": str(event.value)[:MAX_WORD]}, shown, request)
+
+        def live_word(word: str, view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
+            found = sorted(words_of(word or ""), key=len)
+            return self.refresh({**identified(view), "word": found[-1] if found else ""}, shown, request)
+
+        words.select(on_word, [self.view, self.shown], self.outputs, **QUIET)
+        box.submit(
+            live_word,
+            [box, self.view, self.shown],
+            self.outputs,
+            api_name="live_word",
+            show_progress="hidden",
+            queue=False,
         )
 
     def _do(

@@ -133,6 +133,8 @@ class LiveSession:
     id: str
     key: Hashable
     feed: Feed
+    request: StreamRequest
+    """What was asked for, without the token."""
     source: str
     title: str
     owner: str
@@ -199,6 +201,7 @@ class LiveFeeds:
                 id=secrets.token_urlsafe(9),
                 key=key,
                 feed=feed,
+                request=replace(request, token=""),
                 source=request.source,
                 title=request.title(),
                 owner=owner if request.is_private else "",

@@ -54,6 +54,11 @@ NAMES = (
     "label_column",
     "precision",
 )
+FOLLOWING = (
+    *("source", "rate", "unpaced", "query", "instance", "second", "keywords", "languages", "reposts"),
+    *("replies", "precision"),
+)
+"""The fields that show what the feed was asked for that a page looks at."""
 UPLOADS = (*ENDINGS, ".gz")
 _FASTEST_ON_SLIDER = 50.0
 _X_SOURCES = SETTINGS_OF["cap_usd"]
@@ -194,6 +199,30 @@ class LiveForm:
             label_column=given["label_column"] or "label",
             precision=given["precision"] or None,
         )
+
+    def followed(self, request: StreamRequest | None) -> list[Any]:
+        """Return what `following` is to show of the request that a feed was opened by; None: as it is."""
+        if request is None:
+            return [gr.skip()] * len(FOLLOWING)
+        now = {
+            "source": request.source,
+            "rate": request.rate_per_s if request.rate_per_s is not None else gr.skip(),
+            "unpaced": request.rate_per_s is None,
+            "query": request.query,
+            "instance": request.instance or DEFAULT_INSTANCE,
+            "second": request.second,
+            "keywords": ", ".join(request.keywords),
+            "languages": ", ".join(request.languages),
+            "reposts": request.reposts,
+            "replies": request.replies,
+            "precision": request.precision or 0.0,
+        }
+        return [now[name] for name in FOLLOWING]
+
+    @property
+    def following(self) -> list[Any]:
+        """The components that `followed` fills."""
+        return [self.fields[name] for name in FOLLOWING]
 
     def _wire(self) -> None:
         fields, quiet = self.fields, {"show_progress": "hidden", "queue": False, "api_visibility": "private"}

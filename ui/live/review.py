@@ -15,8 +15,6 @@ when it holds no label and others take its place, or when it has not been used f
 import hashlib
 import json
 import re
-import secrets
-import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -28,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from inference.classifier import Classifier
 from inference.common.errors import FeedError, RunError
-from inference.common.paths import cache_dir, home
+from inference.common.paths import home
 from inference.common.text import duplicate_key
 from inference.live.feed import Listener
 from inference.live.post import ClassifiedPost
@@ -45,7 +43,6 @@ BASE = "base"
 _MOST_STORES = 16  # open files; feeds that run need four, and pages that watch one that has ended as many
 _OWN = "own-"  # how the files of private feeds are called
 _KEPT_S = 30 * 86400.0  # such a file is deleted when nobody has labelled in it for so long
-_MOST_EXPORTS = 8
 
 
 @dataclass(frozen=True)
@@ -171,16 +168,6 @@ def export_labels(store: LabelStore, folder: Path) -> Path:
     path = folder / f"labels-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     store.export(path, key=duplicate_key)
     return path
-
-
-def export_folder() -> Path:
-    """Return a new folder for one export, whose name nobody can guess; the oldest ones are removed."""
-    exports = cache_dir() / "exports"
-    exports.mkdir(mode=0o700, parents=True, exist_ok=True)
-    old = sorted(exports.iterdir(), key=lambda folder: folder.lstat().st_mtime)
-    for folder in old[: max(0, len(old) - _MOST_EXPORTS + 1)]:
-        shutil.rmtree(folder, ignore_errors=True)
-    return exports / secrets.token_hex(12)
 
 
 def training_recipe(loaded: Run | None, file: Path, data: Mapping[str, str] | None = None) -> Recipe:

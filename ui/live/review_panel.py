@@ -23,14 +23,14 @@ from inference.common.paths import home
 from inference.live.review import LabelStore, SessionView
 from training.recipes import Recipe
 from ui.account import Visitor, changes_something, check_may_train, token_for, visitor_of
-from ui.html import HEADING, REMARK, as_gradio_error, busy, empty, esc, html, note, notes, page
-from ui.live.actions import NEW, SAVE_JS, View, followed
+from ui.html import HEADING, REMARK, SAVE_JS, as_gradio_error, busy, esc, html, note, notes, page
+from ui.live.actions import NEW, View, followed
 from ui.live.feeds import LiveFeeds
 from ui.live.form import UPLOADS
-from ui.live.review import Desk, Duels, export_folder, export_labels, look_at_labels, training_recipe
-from ui.live.view import at_desk, card, label_numbers, review
+from ui.live.review import Desk, Duels, export_labels, look_at_labels, training_recipe
+from ui.live.view import at_desk, card, label_numbers, no_model, review
 from ui.pushes import Order
-from ui.state import Workbench
+from ui.state import Workbench, export_folder
 from ui.train.publish import publication
 from ui.train.tab import begin
 from ui.translations import I18N, text
@@ -86,7 +86,7 @@ class ReviewPanel:
     def draw(self, view: View, page_id: str) -> tuple[str, str]:
         """Return the HTML of the card and of the numbers."""
         if self.workbench.model.state != "ready" and not view["desk"]:
-            return page(empty(text("live.no_model"), text("live.no_model_next"))), ""
+            return page(no_model()), ""
         try:
             store = self._store(view)
             drawn, account = self._drawn(view, store, store.session(page_id).view())

@@ -32,6 +32,7 @@ _STORED = "tweettune-live"
 # Gradio scrambles what a browser keeps with this word; it guards nothing, and has to outlast the process.
 _SCRAMBLE = "tweettune"
 _LIST_JS = Path(__file__).with_name("posts.js").read_text(encoding="utf-8")
+_MOST_DRAWN = 64
 _PARTS = ("numbers", "charts", "posts", "words", "watch", "others", "record")
 
 
@@ -52,13 +53,15 @@ class LiveTab:
     """`ReviewPanel.check`."""
 
 
-def draw(session: LiveSession | None, span_s: float, *, ready: bool = True) -> dict[str, str]:
-    """Return the HTML of each part, and the states that the buttons follow."""
+def draw(session: LiveSession | None, span_s: float, *, word: str = "", ready: bool = True) -> dict[str, str]:
+    """Return the HTML of each part, and the states that the buttons follow; `word`: that is looked at."""
     if session is None:
-        states = {"state": "none", "recording": "none"}
+        states = {"state": "none" if ready else "no model", "recording": "none"}
         return dict.fromkeys(_PARTS, "") | {"numbers": nothing_yet(ready)} | states
     with session.lock:
-        key = (text.language, span_s)
+        key = (text.language, span_s, word)
+        if len(session.drawn) > _MOST_DRAWN:
+            session.drawn.clear()
         drawn_s, drawn = session.drawn.get(key, (0.0, {}))
         session.feed.watch()
         if time.monotonic() - drawn_s > FRESH_S:
@@ -77,7 +80,7 @@ def draw(session: LiveSession | None, span_s: float, *, ready: bool = True) -> d
                 ),
                 "charts": charts(seen, snapshot.labels, span_s),
                 "posts": posts(snapshot, second_model=session.second_model),
-                "words": words(seen.words),
+                "words": words(seen.words, session.statistics.about(word) if word else None),
                 "watch": watch(seen),
                 "record": recording_line(recording),
                 "state": snapshot.state,
@@ -109,36 +112,34 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
             parts["posts"] = html(html_template=SLOT, js_on_load=_LIST_JS, elem_id="live-posts")
         with gr.Column(scale=2, min_width=320):
             panel = ReviewPanel.build(workbench, feeds, duels, view)
-            parts["words"] = html(elem_id="live-words")
+            parts["words"], word = _words_panel()
             parts["watch"] = html(elem_id="live-watch")
             record, save, texts, parts["record"], file = _recording_panel()
-    with gr.Column(elem_classes="tt-panel", elem_id="live-chart-panel"):
-        span = gr.Radio(
-            [(I18N(f"live.span_{name}"), name) for name in SPANS],
-            value="10",
-            label=I18N("live.span"),
-            elem_id="live-span",
-        )
-        parts["charts"] = html(elem_id="live-charts")
+    span, parts["charts"] = _chart_panel()
     names = [*_PARTS, "card", "account"]
     drawings = [*(parts[name] for name in _PARTS), panel.card, panel.numbers]
-    outputs = [*drawings, pause, stop, record, save, view, shown]
+    outputs = [*drawings, pause, stop, record, save, start, *form.following, view, shown]
 
     def refresh(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
         session = followed(feeds, view)
-        drawn = dict(draw(session, SPANS[view["span"]], ready=workbench.model.state == "ready"))
+        ready = workbench.model.state == "ready"
+        drawn = dict(draw(session, SPANS[view["span"]], word=view["word"], ready=ready))
         drawn["others"] = others(feeds.visible(view["owner"]), session.id if session else "")
         drawn["card"], drawn["account"] = panel.draw(view, str(request.session_hash))
         new = {name: _digest(each) for name, each in drawn.items()}
+        new["session"] = session.id if session else ""
+        asked = session.request if session and session.id != shown.get("session") else None
         pieces = [gr.skip() if shown.get(name) == new[name] else drawn[name] for name in names]
         changed = any(shown.get(name) != new[name] for name in ("state", "recording"))
-        return (*pieces, *_states(drawn, changed), view if view["owner"] else gr.skip(), new)
+        kept = view if view["owner"] else gr.skip()
+        return (*pieces, *_states(drawn, changed), *form.followed(asked), kept, new)
 
     actions = LiveActions(workbench, feeds, duels, refresh, view, shown, outputs, stored)
     actions.wire_start(form, start)
     actions.wire_controls(pause, stop, form.fields["rate"], span)
     actions.wire_recording(record, texts, save, file)
     actions.wire_others(parts["others"])
+    actions.wire_words(parts["words"], word)
     timer.tick(
         refresh,
         [view, shown],
@@ -161,6 +162,24 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     return LiveTab(timer, refresh, [view, shown], outputs, adopt, stored, view, choices, second, panel.check)
 
 
+def _words_panel() -> tuple[gr.HTML, gr.Textbox]:
+    words = html(elem_id="live-words", actions=True)
+    told: dict[str, Any] = {"label": I18N("live.word"), "info": I18N("live.word_help")}
+    with gr.Column(elem_classes="tt-panel"):
+        return words, gr.Textbox(max_lines=1, elem_id="live-word", **told)
+
+
+def _chart_panel() -> tuple[gr.Radio, gr.HTML]:
+    with gr.Column(elem_classes="tt-panel", elem_id="live-chart-panel"):
+        span = gr.Radio(
+            [(I18N(f"live.span_{name}"), name) for name in SPANS],
+            value="10",
+            label=I18N("live.span"),
+            elem_id="live-span",
+        )
+        return span, html(elem_id="live-charts")
+
+
 def _recording_panel() -> tuple[gr.Button, gr.Button, gr.Checkbox, gr.HTML, gr.DownloadButton]:
     with gr.Column(elem_classes="tt-panel", elem_id="live-record-panel"):
         with gr.Row(elem_classes="tt-buttons"):
@@ -174,9 +193,9 @@ def _recording_panel() -> tuple[gr.Button, gr.Button, gr.Checkbox, gr.HTML, gr.D
 
 
 def _states(drawn: dict[str, str], changed: bool) -> list[object]:
-    """Return the updates of pause, stop, record and save; nothing when nothing changed."""
+    """Return the updates of pause, stop, record, save and start; nothing when nothing changed."""
     if not changed:
-        return [gr.skip()] * 4
+        return [gr.skip()] * 5
     alive, recording = drawn["state"] in ("running", "paused"), drawn["recording"] == "recording"
     pause = I18N("live.resume") if drawn["state"] == "paused" else I18N("live.pause")
     record = I18N("live.record_stop") if recording else I18N("live.record")
@@ -185,6 +204,9 @@ def _states(drawn: dict[str, str], changed: bool) -> list[object]:
         gr.update(interactive=alive),
         gr.update(interactive=alive or recording, value=record),
         gr.update(interactive=drawn["recording"] == "recorded"),
+        gr.update(
+            value=I18N("live.restart" if alive else "live.start"), interactive=drawn["state"] != "no model"
+        ),
     ]
 
 

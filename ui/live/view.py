@@ -15,9 +15,10 @@ from inference.common.text import INVISIBLE, one_line
 from inference.live.counts import FeedSnapshot
 from inference.live.drift import MIN_POSTS, Drift, Finding
 from inference.live.post import ClassifiedPost, Post, link
+from inference.live.request import SETTINGS_OF
 from inference.live.review import IN_DATA, SUGGESTED, Agreement, LabelCounts, LastAnswer, SessionView
 from inference.live.shift import FALSE_ALARMS_PER_MILLION, THRESHOLD, Shift
-from inference.live.statistics import StatisticsView, Window
+from inference.live.statistics import AboutWord, StatisticsView, Window
 from inference.live.words import Distinct
 from ui.html import (
     bars,
@@ -36,7 +37,7 @@ from ui.html import (
     tiles,
 )
 from ui.live.feeds import LiveSession, RecordingView
-from ui.plots import band_chart, dot_chart, legend, share_chart, titled
+from ui.plots import FEW, band_chart, dot_chart, legend, share_chart, titled
 from ui.sentences import said
 from ui.translations import text
 
@@ -61,8 +62,13 @@ def readable(written: str, most: int = LONGEST_SHOWN) -> str:
 
 def nothing_yet(ready: bool) -> str:
     """Draw the tab before its first start."""
-    title, step = ("live.nothing", "live.nothing_next") if ready else ("live.no_model", "live.no_model_next")
-    return page(empty(text(title), text(step)))
+    return page(empty(text("live.nothing"), text("live.nothing_next")) if ready else no_model())
+
+
+def no_model() -> str:
+    """Draw that there is no model yet, with the way to one."""
+    act = button(text("compare.to_train"), action="tab", value="train", css="go")
+    return empty(text("live.no_model"), text("live.no_model_next"), act=act)
 
 
 def numbers(
@@ -188,12 +194,22 @@ def others(sessions: Sequence[LiveSession], shown: str) -> str:
         button(name, action="watch", value=each.id, css="chip", about=text("live.watch"))
         for each in sessions
         if each.id != shown
-        and (name := " · ".join(filter(None, (text(f"source.{each.source}"), each.title, _versus(each)))))
+        and (
+            name := " · ".join(
+                filter(None, (text(f"source.{each.source}"), each.title, _versus(each), _rate(each)))
+            )
+        )
     )
     if not buttons:
         return ""
     also = f'<span class="muted small">{esc(text("live.also"))}</span>'
     return page(f'<div class="tt-row tt-others">{also}{buttons}</div>')
+
+
+def _rate(session: LiveSession) -> str:
+    rate = session.request.rate_per_s
+    is_paced = session.source in SETTINGS_OF["rate_per_s"] and rate is not None
+    return f"{text.short(rate or 0)} {text('live.per_s')}" if is_paced else ""
 
 
 def _versus(session: LiveSession) -> str:
@@ -294,10 +310,21 @@ def charts(seen: StatisticsView, labels: Sequence[str], span_s: float) -> str:
     caption = text("live.shares", every=every, n=text.number(seen.now.n))
     latest = f"<div><h3>{esc(caption)}</h3>{bars(_shares(seen.now, labels))}</div>"
     spoken = f"{net_title}: {_net(nets[-1])}" if nets and nets[-1] else net_title
+    rights = [window.right for window in seen.line]
+    right_title = text("live.right_line", every=every)
+    drawn_right = ""
+    if any(rights):
+        spoken_right = right_title
+        if last := next(filter(None, reversed(rights)), None):
+            spoken_right += f": {text.percent(last.value)} ({text.interval(last)})"
+        line = band_chart(rights, slots=slots, low=0.0, high=1.0, ago=ago, title=spoken_right, percent=True)
+        drawn_right = titled(right_title, "", line)
     net = titled(net_title, "", band_chart(nets, slots=slots, low=-1.0, high=1.0, ago=ago, title=spoken))
     low, high = (text.label(name) for name in poles(labels))
     how = f'<p class="muted small">{esc(text("live.net_how", low=low, high=high))}</p>'
-    left, right = f'<div class="tt-stack">{shares}{latest}</div>', f"<div>{net}{how}</div>"
+    bars_how = f'<p class="muted small">{esc(text("live.bars_how", few=FEW))}</p>'
+    left = f'<div class="tt-stack"><div>{shares}{bars_how}</div>{latest}</div>'
+    right = f'<div class="tt-stack"><div>{net}{how}</div>{drawn_right}</div>'
     return page(f'<div class="tt-two tt-charts">{left}{right}</div>')
 
 
@@ -319,23 +346,47 @@ def _points(value: float) -> str:
     return ("+" if round(100 * value) > 0 else "") + text.number(100 * value).replace("-", "−")
 
 
-def words(found: Mapping[str, Distinct]) -> str:
-    """Draw the words and hashtags that set each label's posts apart."""
+def words(found: Mapping[str, Distinct], about: AboutWord | None = None) -> str:
+    """Draw the words and hashtags that set each label's posts apart, and what there is about one of them."""
     columns = ""
     for place, (label, distinct) in enumerate(found.items()):
         items = ""
         for word in (*distinct.words, *distinct.hashtags):
             count = text("live.word_count", posts=text.number(word.posts), of=text.number(word.of))
             shown = f'<bdi class="word">{esc(readable(word.word, 40))}</bdi>'
+            data = f'data-action="word" data-value="{esc(word.word)}"'
+            shown = f'<button type="button" class="tt-btn link" {data}>{shown}</button>'
             items += f'<li>{shown}<span class="num muted">{esc(count)}</span></li>'
         none = f'<p class="muted small">{esc(text("live.no_words_here"))}</p>'
         columns += f"<div>{label_chip(label, place)}{f'<ol>{items}</ol>' if items else none}</div>"
     if not any(distinct.words or distinct.hashtags for distinct in found.values()):
         columns = f'<p class="muted tt-none">{esc(text("live.no_words"))}</p>'
+    one = _about(about, tuple(found)) if about else ""
     return page(
         f'<h2>{esc(text("live.words"))}</h2><div class="tt-words">{columns}</div>'
-        f'<p class="muted small">{esc(text("live.words_how"))}</p>',
+        f'<p class="muted small">{esc(text("live.words_how"))}</p>{one}',
         "tt-card tt-stack",
+    )
+
+
+def _about(about: AboutWord, labels: tuple[str, ...]) -> str:
+    """Draw the sentiment of the posts that have a word, beside that of all, and the newest of them."""
+    shown = f"<h3><bdi>{esc(readable(about.word, 40))}</bdi></h3>"
+    close = button(text("preview.close"), action="word", value="")
+    head = f'<div class="tt-row"><span class="grow">{shown}</span>{close}</div>'
+    if not about.those.n:
+        return f'<section class="tt-stack">{head}<p class="muted">{esc(text("live.word_none"))}</p></section>'
+    told = text("live.word_posts", n=text.number(about.those.n), of=text.number(about.every.n))
+    if about.those.net and about.every.net:
+        told += " " + text("live.word_net", net=_net(about.those.net), all=_net(about.every.net))
+    items = "".join(
+        f'<li>{_chip(label, labels)}<span class="text" dir="auto">{esc(readable(post))}</span></li>'
+        for post, label in about.newest
+    )
+    shares = bars(_shares(about.those, labels))
+    return (
+        f'<section class="tt-stack tt-about-word">{head}<p>{esc(told)}</p>{shares}'
+        f'<ol class="tt-word-posts">{items}</ol></section>'
     )
 
 

@@ -9,11 +9,10 @@ Knows nothing about how training is done.
 """
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,25 @@ from inference.common.errors import DataError, RunError
 from inference.common.names import read_id
 from inference.common.paths import cache_dir
 from inference.common.store import JsonObject, write_bytes
-from inference.tables.rows import ENDINGS
 from training.recipes import DataSpec, Recipe, available_recipes, change, load_recipe
 from training.runs.process import cancel, resume, start
-from training.runs.run import Run, create_run, delete, list_runs, rename, running
+from training.runs.run import (
+    ACTIVE,
+    FORECAST,
+    TRAIN,
+    TUNE,
+    Run,
+    create_run,
+    create_run_of,
+    delete,
+    list_runs,
+    long_runs,
+    rename,
+    running,
+    with_whole_paths,
+)
+from training.studies.forecast_order import ForecastOrder
+from training.studies.order import SearchOrder, usual_space
 from ui.account import (
     SpaceSettings,
     Visitor,
@@ -42,6 +56,7 @@ from ui.html import HEADING, REMARK, as_gradio_error, busy, esc, html, into_view
 from ui.state import Workbench, known_run
 from ui.train.form import RecipeForm
 from ui.train.publish import build_publish
+from ui.train.recipe_files import HUB_ID, UPLOADS, build_recipe_files, wire_recipe_files
 from ui.train.view import audit_panel, preview_panel, read_run, run_panel, runs_table, short_name
 from ui.translations import I18N, text
 
@@ -53,11 +68,13 @@ SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
 ACTIONS = ("cancel", "resume", "use", "rename", "delete")
 MOST_WAITING = 10
+TRIALS = 20
+"""Of a search."""
+MOST_OTHERS = 8
+"""Runs that are offered to be laid over the chosen one."""
 MOST_AUDITED = 50_000
 """Rows of data that is looked through before a run: half a minute. The run itself looks through its own."""
-_UPLOADS = (*ENDINGS, ".gz")
 _ALIKE = 4.0  # times as much work, at the most, for a run to tell how long another one takes
-_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
 
 
 @dataclass(frozen=True)
@@ -81,7 +98,7 @@ def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
     """Return what the recipe's `dataset` is to be. Raises DataError. A file is kept: a run may resume."""
     if kind == "hub":
         wanted = read_id(hub_id or "", "dataset")
-        if not _HUB_ID.fullmatch(wanted) or Path(wanted).exists():
+        if not HUB_ID.fullmatch(wanted) or Path(wanted).exists():
             raise DataError(f"{wanted!r} is not the id of a data set on the Hub. Write it as owner/name.")
         return wanted
     if kind != "file":
@@ -137,16 +154,30 @@ def look_through(spec: DataSpec) -> "Audit | None":
     return audit(splits) if rows <= MOST_AUDITED else None
 
 
-def begin(workbench: Workbench, recipe: Recipe) -> Run:
-    """Start a new run; it waits for those that were started before it. Raises RunError for one too many."""
+def begin(workbench: Workbench, recipe: Recipe, *, kind: str = TRAIN) -> Run:
+    """Start a new run; it waits for those that were started before it. Raises RunError for one too many.
+
+    `kind`: a training, or a search or a forecast around the recipe, as the command line starts them.
+    """
     _refuse_more(recipe, workbench.settings)
     with workbench.starting:
         _refuse_crowd()
         if recipe.dataset not in ("auto", "embedded"):
             look_at(recipe)  # what can't be learned from leaves no failed run behind
-        run = create_run(recipe)
+        run = (
+            create_run(recipe)
+            if kind == TRAIN
+            else create_run_of(kind, _order(kind, recipe), name=recipe.name)
+        )
         start(run, max_minutes=workbench.settings.max_run_minutes)
     return run
+
+
+def _order(kind: str, recipe: Recipe) -> JsonObject:
+    asked = with_whole_paths(recipe).model_dump()
+    if kind == FORECAST:
+        return asdict(ForecastOrder(recipe=asked))
+    return asdict(SearchOrder(recipe=asked, trials=TRIALS, space=usual_space(recipe)))
 
 
 def act(workbench: Workbench, action: str, run_id: str, answer: str = "") -> str:
@@ -156,7 +187,7 @@ def act(workbench: Workbench, action: str, run_id: str, answer: str = "") -> str
     """
     if action not in ACTIONS:
         return run_id
-    run = known_run(run_id)
+    run = known_run(run_id, kind=TRAIN if action == "use" else None)
     if action == "cancel":
         cancel(run)
     elif action == "resume":
@@ -204,17 +235,26 @@ def _refuse_crowd() -> None:
         )
 
 
-def draw(workbench: Workbench, chosen: str, *, may: bool = True) -> tuple[str, str]:
+def draw(workbench: Workbench, chosen: str, *, over: str = "", may: bool = True) -> tuple[str, str]:
     """Return the HTML of the chosen run (or the running, or the newest one) and of the list of runs.
 
-    `may`: whether there are buttons to do something with them.
+    `over`: the run whose curves are laid over its own; `may`: whether there are buttons to do something.
     """
-    runs, now = list_runs(), time.time()
+    runs, now = long_runs(), time.time()
     by_id = {run.id: run for run in runs}
     run = by_id.get(chosen) or running() or (runs[0] if runs else None)
     model = workbench.model
     loaded = model.run.id if model.run and model.state == "ready" else ""
-    panel = run_panel(read_run(run) if run else None, now=now, loaded=loaded, may=may)
+    ended = [one for one in runs if one.kind == TRAIN and one.status().state not in ACTIVE]
+    other = next((one for one in ended if one.id == over and one != run), None)
+    panel = run_panel(
+        read_run(run) if run else None,
+        now=now,
+        loaded=loaded,
+        may=may,
+        over=read_run(other) if other else None,
+        others=ended[:MOST_OTHERS],
+    )
     if chosen and chosen not in by_id:
         panel = page(note(text("train.no_such_run", run=chosen[:80]), "warn")) + panel
     return panel, runs_table(runs, run.id if run else "", now=now, loaded=loaded, may=may)
@@ -240,18 +280,23 @@ def expected(base: str, method: str, depth: float, n_train: float, epochs: float
 
 def build_train(workbench: Workbench) -> TrainTab:
     """Draw the tab inside the current Blocks."""
-    first = load_recipe("quick")
-    chosen, shown = gr.State(""), gr.State([])
+    chosen, over, shown = gr.State(""), gr.State(""), gr.State([])
     timer = gr.Timer(1.0, active=False)
     strip = build_login()
     with gr.Row(elem_classes="tt-columns"):
         with gr.Column(scale=1, min_width=320):
             data = _data_form(workbench.settings.dataset)
-            recipe_name, base, form, name = _recipe_form(first, workbench.settings.base)
-            fields = form.fields
-            told_by = [base, fields["method"], fields["depth"], fields["n_train"], fields["epochs"]]
+            recipe_name, base, about, form, name = _recipe_form(load_recipe("quick"), workbench.settings.base)
+            files = build_recipe_files()
+            told_by = [base, *(form.fields[key] for key in ("method", "depth", "n_train", "epochs"))]
             html(expected, inputs=told_by, elem_id="expected")
             go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
+            with gr.Row(elem_classes="tt-buttons"):
+                studies = {
+                    kind: gr.Button(I18N(f"train.{kind}"), size="sm", min_width=140, elem_id=f"start-{kind}")
+                    for kind in (TUNE, FORECAST)
+                }
+            html(I18N("train.studies_how"), html_template=REMARK)
         with gr.Column(scale=2, min_width=320):
             preview = html(elem_id="data-preview", actions=True)
             audit = html(elem_id="data-audit", actions=True)
@@ -263,13 +308,13 @@ def build_train(workbench: Workbench) -> TrainTab:
     _wire_preview(workbench, data, form, inputs, (preview, audit))
 
     def refresh(
-        chosen: str, shown: list[str], request: gr.Request, profile: gr.OAuthProfile | None
+        chosen: str, shown: list[str], over: str, request: gr.Request, profile: gr.OAuthProfile | None
     ) -> tuple[object, ...]:
         """Draw again; what has not changed is not sent, so that nothing flickers or loses focus."""
         visitor = visitor_of(request, profile)
         may = may_train(workbench.settings, visitor)
         drawn: list[Any] = [
-            *draw(workbench, chosen, may=may),
+            *draw(workbench, chosen, over=over, may=may),
             standing(workbench.settings, visitor),
             {"interactive": may, "value": text("train.enqueue" if running() else "train.start")},
             *publish.draw(visitor, chosen),
@@ -281,34 +326,20 @@ def build_train(workbench: Workbench) -> TrainTab:
             drawn,
         )
 
-    @changes_something(workbench.settings)
-    def start_training(visitor: Visitor, *values: object) -> tuple[object, ...]:
-        *settings, own_name = values
-        recipe = _recipe(form, tuple(settings))
-        if own_name := str(own_name or "").strip()[:60]:
-            recipe = change(recipe, {"name": own_name})
-        run = begin(workbench, recipe)
-        return (run.id, "", "", *draw(workbench, run.id))
-
-    go.click(
-        start_training,
-        [*inputs, name],
-        [chosen, preview, audit, panel, runs],
-        api_name="start_training",
-        concurrency_id="train",
-        concurrency_limit=1,
-        show_progress="hidden",
-    ).success(None, None, None, js=into_view("run-panel"))
+    started = [chosen, preview, audit, panel, runs]
+    _wire_start(workbench, form, {TRAIN: go, **studies}, [*inputs, name], started)
+    filled = [*data.inputs[:2], *data.inputs[3:], base, about, name, *form.components]
+    wire_recipe_files(lambda values: _recipe(form, values), form, inputs, files, panel=panel, filled=filled)
     timer.tick(
         refresh,
-        [chosen, shown],
+        [chosen, shown, over],
         outputs,
         api_name="refresh_runs",
         api_visibility="undocumented",
         show_progress="hidden",
         queue=False,
     )
-    changed = [_wire_actions(workbench, source, chosen, panel, runs) for source in (panel, runs)]
+    changed = [_wire_actions(workbench, source, [chosen, over, panel, runs]) for source in (panel, runs)]
     _api(workbench)
 
     def flagged(values: Sequence[Any]) -> "tuple[Audit, Recipe]":
@@ -318,7 +349,40 @@ def build_train(workbench: Workbench) -> TrainTab:
             raise DataError("This data has too many rows to be looked through here. Upload a part of it.")
         return found, recipe
 
-    return TrainTab(timer, refresh, [chosen, shown], outputs, chosen, changed, audit, inputs, flagged)
+    return TrainTab(timer, refresh, [chosen, shown, over], outputs, chosen, changed, audit, inputs, flagged)
+
+
+def _wire_start(
+    workbench: Workbench,
+    form: RecipeForm,
+    buttons: dict[str, gr.Button],
+    inputs: list[gr.Component],
+    outputs: list[Any],
+) -> None:
+    """Start a run of each button's kind."""
+
+    def starting(kind: str) -> Callable[..., tuple[object, ...]]:
+        @changes_something(workbench.settings)
+        def start_it(visitor: Visitor, *values: object) -> tuple[object, ...]:
+            *settings, own_name = values
+            recipe = _recipe(form, tuple(settings))
+            if own_name := str(own_name or "").strip()[:60]:
+                recipe = change(recipe, {"name": own_name})
+            run = begin(workbench, recipe, kind=kind)
+            return (run.id, "", "", *draw(workbench, run.id))
+
+        return start_it
+
+    for kind, button in buttons.items():
+        button.click(
+            starting(kind),
+            inputs,
+            outputs,
+            api_name=f"start_{'training' if kind == TRAIN else kind}",
+            concurrency_id="train",
+            concurrency_limit=1,
+            show_progress="hidden",
+        ).success(None, None, None, js=into_view("run-panel"))
 
 
 @dataclass(frozen=True)
@@ -349,11 +413,7 @@ def _data_form(proposed: str) -> _DataForm:
             max_lines=1,
         )
         file = gr.File(
-            label=I18N("train.file"),
-            file_types=list(_UPLOADS),
-            visible=False,
-            height=150,
-            elem_id="data-file",
+            label=I18N("train.file"), file_types=list(UPLOADS), visible=False, height=150, elem_id="data-file"
         )
         with gr.Accordion(I18N("train.columns"), open=False) as more, gr.Group(elem_classes="tt-form"):
             with gr.Row():
@@ -381,7 +441,9 @@ def _data_form(proposed: str) -> _DataForm:
     return _DataForm([kind, hub_id, file, *columns, names], look, more)
 
 
-def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown, RecipeForm, gr.Textbox]:
+def _recipe_form(
+    first: Recipe, proposed: str
+) -> tuple[gr.Dropdown, gr.Dropdown, gr.HTML, RecipeForm, gr.Textbox]:
     recipes = available_recipes()
     with gr.Column(elem_classes="tt-panel"):
         html(I18N("train.recipe_title"), html_template=HEADING)
@@ -417,7 +479,7 @@ def _recipe_form(first: Recipe, proposed: str) -> tuple[gr.Dropdown, gr.Dropdown
     name.input(
         show_recipe, name, [about, *form.components], api_name="recipe", show_progress="hidden", queue=False
     )
-    return name, base, form, own
+    return name, base, about, form, own
 
 
 def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
@@ -494,16 +556,16 @@ def _wire_preview(
     preview.select(lambda: ("", ""), None, [preview, audit], **quiet)
 
 
-def _wire_actions(
-    workbench: Workbench, source: gr.HTML, chosen: gr.State, panel: gr.HTML, runs: gr.HTML
-) -> gr.events.Dependency:
+def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> gr.events.Dependency:
     def on_action(
-        current: str, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
-    ) -> tuple[str, str, str]:
+        current: str, over: str, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
+    ) -> tuple[str, str, str, str]:
         action, run_id, visitor = event.action, event.value, visitor_of(request, profile)
         with as_gradio_error():
-            if action == "tab":
-                return gr.skip(), gr.skip(), gr.skip()  # the page's script opens it
+            if action in ("tab", "take"):  # the page's script opens it; another handler fills the form
+                return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            if action == "over":
+                run_id, over = current, run_id
             if action in ACTIONS:  # else the run is only shown
                 check_may_train(workbench.settings, visitor)
             if action == "use":
@@ -512,12 +574,12 @@ def _wire_actions(
             if action == "use":
                 gr.Info(text("train.loaded", run=run_id), duration=4)
         may = may_train(workbench.settings, visitor)
-        return (run_id, *draw(workbench, run_id, may=may))
+        return (run_id, over, *draw(workbench, run_id, over=over, may=may))
 
     return source.select(
         on_action,
-        chosen,
-        [chosen, panel, runs],
+        outputs[:2],
+        outputs,
         api_visibility="private",
         show_progress="hidden",
         concurrency_id="actions",

@@ -1,19 +1,27 @@
 """What the Train tab shows: a run as its folder has it, the list of runs, and the preview of a data set.
 
-view = read_run(run)                 # curves, scores, sentences
+view = read_run(run)                 # curves, scores, sentences; of a study what it found, with its picture
 run_panel(view, now=time.time())     # the same as HTML
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.common.errors import TweetTuneError
 from inference.common.text import one_line
 from training.evaluate.scores import Evaluation
 from training.runs.records import Status
-from training.runs.run import ACTIVE, RESUMABLE, Run, ahead_of
+from training.runs.run import ACTIVE, ADAPT, FORECAST, FORGETTING, RESUMABLE, TRAIN, TUNE, Run, ahead_of
+from training.studies.adapt_order import Adapted, read_adapted
+from training.studies.forecast_order import Forecast, read_forecast
+from training.studies.forgetting_order import Forgetting, read_forgetting
+from training.studies.order import Search, read_search
 from ui.html import (
     bars,
     button,
@@ -42,6 +50,13 @@ if TYPE_CHECKING:  # at run time it would import the datasets library before the
 _MOST_POINTS = 240  # a line of more is thinned out: the eye can't tell, the browser can
 _SMOOTHING = 0.9
 _LONGEST_LIST = 50
+_STUDIES: dict[str, tuple[Callable[[Path], Search | Forecast | Adapted | Forgetting | None], str]] = {
+    TUNE: (read_search, "search.png"),
+    FORECAST: (read_forecast, "forecast.png"),
+    ADAPT: (read_adapted, ""),
+    FORGETTING: (read_forgetting, "forgetting.png"),
+}
+"""What reads a study's result, and its picture, "" for none."""
 
 
 @dataclass(frozen=True)
@@ -134,22 +149,66 @@ def _thin(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     return tuple(kept if not points or kept[-1] == points[-1] else [*kept, points[-1]])
 
 
-def run_panel(view: RunView | None, *, now: float, loaded: str = "", may: bool = True) -> str:
+def run_panel(
+    view: RunView | None,
+    *,
+    now: float,
+    loaded: str = "",
+    may: bool = True,
+    over: RunView | None = None,
+    others: Sequence[Run] = (),
+) -> str:
     """Draw the chosen run: where it stands, its curves, its result and what can be done with it.
 
-    `loaded` is the id of the run whose model is in use; `may`: whether the visitor may do anything with it.
+    `loaded` is the id of the run whose model is in use; `may`: whether the visitor may do anything with it;
+    `over`: the run whose curves are laid over its own, one of `others`.
     """
     if view is None:
         return page(empty(text("train.no_run"), text("train.no_run_next")))
-    curves, told = _curves(view), ""
+    curves, told = _curves(view, over), ""
+    if curves:
+        curves += _others(view, over, others)
     if view.notes:
         told = fold(text("train.notes", n=text.number(len(view.notes))), notes(view.notes))
-    if view.evaluation and view.evaluation.tuned:  # the result first
+    if study := _study(view.run):
+        parts = [_title(view, loaded, may), study, told]
+    elif view.evaluation and view.evaluation.tuned:  # the result first
         curves = fold(text("train.curves"), _standing(view, now) + curves)
         parts = [_title(view, loaded, may), _result(view), curves, told]
     else:
         parts = [_title(view, loaded, may), _standing(view, now), curves, told]
     return page(f'<div class="tt-card"><div class="tt-stack">{"".join(parts)}</div></div>')
+
+
+def _study(run: Run) -> str:
+    """Draw what a search or a forecast found, "" before it is there."""
+    read, name = _STUDIES.get(run.kind, (lambda _: None, ""))
+    found, picture = None, b""
+    with suppress(TweetTuneError, OSError):
+        found = read(run.path)
+        picture = (run.path / name).read_bytes() if found and name else b""
+    if not found:
+        return ""
+    told, *more = (said(sentence) for sentence in found.sentences())
+    source = f"data:image/png;base64,{b64encode(picture).decode()}"
+    shown = f'<img class="tt-picture" src="{source}" alt="{esc(told)}">' if picture else ""
+    return f'<p class="tt-told">{esc(told)}</p>{shown}{notes(more)}'
+
+
+def _others(view: RunView, over: RunView | None, others: Sequence[Run]) -> str:
+    """Draw the buttons that lay another run's curves over these."""
+    chips = "".join(
+        button(short_name(run.id), action="over", value=run.id, css="chip", about=text("train.over"))
+        for run in others
+        if run.id not in (view.run.id, over.run.id if over else "")
+    )
+    if over:
+        chips += button(text("train.over_none"), action="over", value="", css="chip")
+    return (
+        f'<div class="tt-row"><span class="muted small">{esc(text("train.over"))}</span>{chips}</div>'
+        if chips
+        else ""
+    )
 
 
 def _title(view: RunView, loaded: str, may: bool) -> str:
@@ -163,8 +222,10 @@ def _title(view: RunView, loaded: str, may: bool) -> str:
         actions = button(text("train.cancel"), action="cancel", value=run_id)
     elif view.resumable:
         actions = button(text("train.resume"), action="resume", value=run_id, css="go")
-    elif view.status.state == "finished":
+    elif view.status.state == "finished" and view.run.kind == TRAIN:
         actions = button(text("train.use"), action="use", value=run_id, css="go")
+    elif view.status.state == "finished" and view.run.kind == TUNE:
+        actions = button(text("train.take"), action="take", value=run_id, css="go")
     if may and not view.active and run_id != loaded:
         asked = (text("train.rename_ask"), short_name(run_id))
         actions += button(text("train.rename"), action="rename", value=run_id, ask=asked)
@@ -172,9 +233,16 @@ def _title(view: RunView, loaded: str, may: bool) -> str:
         actions += button(text("train.delete"), action="delete", value=run_id, confirm=sure)
     name = f'<h2 title="{esc(run_id)}">{esc(short_name(run_id))}</h2>'
     return (
-        f'<div class="tt-row">{name}{state_chip(view.status.state)}'
+        f'<div class="tt-row">{name}{_kind(view.run)}{state_chip(view.status.state)}'
         f'<span class="grow"></span><span class="tt-actions">{actions}</span></div>'
     )
+
+
+def _kind(run: Run) -> str:
+    """Draw what a run does that is no training."""
+    key = f"kind.{run.kind}"
+    name = text(key) if text.has(key) else run.kind
+    return f'<span class="tt-tag">{esc(name)}</span>' if run.kind != TRAIN else ""
 
 
 def short_name(run_id: str) -> str:
@@ -227,7 +295,7 @@ def _tiles(view: RunView, now: float) -> str:
     return tiles(entries) if entries else ""
 
 
-def _curves(view: RunView) -> str:
+def _curves(view: RunView, over: RunView | None = None) -> str:
     if not view.loss:
         return ""
     train, validation = text("train.loss_train"), text("train.loss_validation")
@@ -236,11 +304,13 @@ def _curves(view: RunView) -> str:
             Series(train, "train", view.loss, thin=True),
             Series(train, "train", view.smooth_loss),
             Series(validation, "validation", view.curve("loss"), dots=True),
+            *_over(over, [(train, "train", "smooth_loss"), (validation, "validation", "loss")]),
         ],
         title=text("train.loss"),
         x_last=view.total_steps,
     )
-    keys = legend([("tt-s-train", train), ("tt-s-validation", validation)])
+    told = [("dashed", short_name(over.run.id))] if over else []
+    keys = legend([("tt-s-train", train), ("tt-s-validation", validation), *told])
     drawn = titled(text("train.chart_loss"), keys, loss)
     if view.curve("accuracy"):
         names = (text("score.accuracy"), text("score.macro_f1"))
@@ -248,16 +318,29 @@ def _curves(view: RunView) -> str:
             [
                 Series(names[0], "validation", view.curve("accuracy"), dots=True),
                 Series(names[1], "second", view.curve("macro_f1"), dots=True),
+                *_over(over, [(names[0], "validation", "accuracy"), (names[1], "second", "macro_f1")]),
             ],
             title=text("train.chart_validation"),
             x_last=view.total_steps,
             percent=True,
         )
-        keys = legend([("tt-s-validation", names[0]), ("tt-s-second", names[1])])
+        keys = legend([("tt-s-validation", names[0]), ("tt-s-second", names[1]), *told])
         drawn += titled(text("train.chart_validation"), keys, right)
     else:
         drawn += titled(text("train.chart_validation"), "", note(text("train.no_validation_yet")))
     return f'<div class="tt-two tt-charts">{drawn}</div>'
+
+
+def _over(view: RunView | None, lines: Sequence[tuple[str, str, str]]) -> list[Series]:
+    """Return the curves of another run, dashed: (name, class, what is drawn) each."""
+    if view is None:
+        return []
+    name = short_name(view.run.id)
+    points = {"smooth_loss": view.smooth_loss}
+    return [
+        Series(f"{name}, {line}", css, points.get(key) or view.curve(key), dashed=True)
+        for line, css, key in lines
+    ]
 
 
 def _result(view: RunView) -> str:
@@ -288,7 +371,7 @@ def _action(run: Run, loaded: bool, may: bool) -> str:
     state = run.status().state
     if loaded:
         return f'<span class="muted">{esc(text("train.in_use"))}</span>'
-    if may and state == "finished":
+    if may and state == "finished" and run.kind == TRAIN:
         return button(text("train.use_short"), action="use", value=run.id, about=run.id)
     if may and state in ACTIVE and run.was_started:
         return button(text("train.cancel"), action="cancel", value=run.id, about=run.id)
@@ -311,11 +394,11 @@ def _run_row(run: Run, chosen: bool, now: float, action: str) -> str:
         )
     if status.state == "damaged":
         state += f'<p class="muted small">{esc(said(status.message))}</p>'
-    recipe = run.known_recipe
-    name, data = (recipe.name, recipe.dataset) if recipe else ("–", "–")
+    recipe = run.known_recipe.model_dump() if run.known_recipe else run.order.get("recipe") or {}
+    name, data = (str(recipe.get(key) or "–") for key in ("name", "dataset"))
     told = [
         ("state", state, "nowrap" if status.state != "damaged" else ""),
-        ("recipe", esc(name), ""),
+        ("recipe", f"{esc(name)} {_kind(run)}", ""),
         ("data", esc(said(data)), ""),
         ("accuracy", accuracy, "num"),
         ("when", esc(text.when(status.started_at, now=now)), "muted nowrap"),

@@ -136,6 +136,29 @@ def test_a_post_costs_little_at_any_time(classifier):
     assert costs[-1] < 3 * costs[0]
 
 
+def test_accuracy_over_time_is_that_of_posts_whose_truth_is_known_and_a_word_has_its_own_sentiment():
+    clock = Clock()
+    statistics = LiveStatistics(LABELS, clock=clock)
+    told = [
+        ("monday", "negative", "negative"),
+        ("sunny monday", "positive", "negative"),
+        ("x", "neutral", None),
+    ]
+    told.append(("monday of others", "negative", "angry"))
+    for number, (text, label, truth) in enumerate(told):
+        post = Post(id=f"{number}", text=text, label=truth)
+        statistics([ClassifiedPost(post, label, 0.9)])
+    clock.now += 10
+    statistics([ClassifiedPost(Post("9", "monday, held back"), "negative", 0.9, "positive", 0.9)])
+    line = statistics.view(10.0).line
+    assert (line[-2].right.value, line[-2].n, line[-1].right) == (0.5, 4, None)
+    about = statistics.about("monday")
+    assert about.those.counts == (3, 0, 1) and about.every.counts == (3, 1, 1)
+    assert about.those.net.value == pytest.approx(-0.5)
+    assert [text for text, _ in about.newest] == ["monday of others", "sunny monday", "monday"]
+    assert statistics.about("never").those.net is None
+
+
 # Rolling counts
 
 

@@ -76,7 +76,7 @@ def test_old_posts_leave_nothing_behind():
     for text, label in stream(400):
         words.add(text, label)
     words_now = set().union(*(words._counts[label] for label in LABELS))
-    assert words_now == {word for _, kept in words._posts for word in kept}
+    assert words_now == {word for _, kept, _ in words._posts for word in kept}
     assert len(words._posts) == 50
     for _ in range(50):
         words.add("", "neutral")
@@ -143,3 +143,15 @@ def test_huge_posts_cost_little():
     for text in hostile:
         assert len(words_of(text)) <= MAX_WORDS_A_POST
     assert time.process_time() - began < 0.5
+
+
+def test_what_is_said_with_a_word_is_counted_by_label_and_shown_newest_first():
+    words = TopWords(LABELS, recent=4)
+    for text, label in (("old monday", LABELS[0]), ("a Monday", LABELS[0]), ("sunny", LABELS[2])):
+        words.add(text, label)
+    words.add("secret monday", LABELS[2], shown=False)
+    words.add("monday again", LABELS[2])
+    counts, every, newest = words.about("monday", 5)
+    assert dict(zip(LABELS, counts, strict=True))[LABELS[0]] == 1 and sum(counts) == 3 and sum(every) == 4
+    assert newest == (("monday again", LABELS[2]), ("a Monday", LABELS[0]))
+    assert words.about("nothing", 5) == ((0,) * len(LABELS), every, ())

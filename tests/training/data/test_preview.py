@@ -50,3 +50,10 @@ def test_a_length_on_the_edge_belongs_to_the_lower_bin():
 def test_one_giant_does_not_squash_the_histogram():
     bins = histogram(np.array([*range(1, 141), 100_000] * 10))
     assert bins[0].high <= 30 and bins[-1].high == 100_000
+
+
+def test_the_rows_that_are_shown_have_no_broken_characters_where_others_are_to_be_had(tmp_path):
+    broken = [(f"Õ\ufffd\ufffdô {n}", "neutral") for n in range(60)]
+    seen = preview(DataSpec(dataset=str(write_csv(tmp_path / "a.csv", [*tweets(90), *broken]))), limit=8)
+    assert len(seen.rows) == 8 and not any("\ufffd" in row.text for row in seen.rows)
+    assert seen.report.counts.still_damaged == 60, "and they are told"

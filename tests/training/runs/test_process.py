@@ -25,7 +25,17 @@ from training.runs.process import (
     start_waiting,
     wait_for_turn,
 )
-from training.runs.run import LADDER, ahead_of, create_run, create_run_of, find_run, list_runs, running
+from training.runs.run import (
+    FORECAST,
+    LADDER,
+    TUNE,
+    ahead_of,
+    create_run,
+    create_run_of,
+    find_run,
+    list_runs,
+    running,
+)
 
 QUICK, FULL = change(load_recipe("quick"), {"onnx": False}), load_recipe("full")
 GB = 1_000_000_000
@@ -133,6 +143,15 @@ def test_a_run_that_takes_too_long_is_stopped_with_a_checkpoint(monkeypatch, tin
     assert status.message.startswith("Stopped after 2 min, the most allowed here (MAX_RUN_MINUTES).")
     assert list((run.path / "checkpoints").glob("checkpoint-*"))
     write_json(run.path / "spent.json", {"seconds": 120})  # as `resume` notes it
+    assert work_here(run, "--max-minutes", "2") == 1
+    assert run.status().message.startswith("The run has had its 2 min, the most allowed here")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms here")
+@pytest.mark.parametrize("kind", [LADDER, TUNE, FORECAST])
+def test_the_minutes_of_other_long_work_are_limited_too(home, kind):
+    run = create_run_of(kind, {"recipe": {}}, name="x")
+    write_json(run.path / "spent.json", {"seconds": 120})
     assert work_here(run, "--max-minutes", "2") == 1
     assert run.status().message.startswith("The run has had its 2 min, the most allowed here")
 

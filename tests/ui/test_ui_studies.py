@@ -1,0 +1,156 @@
+"""Searches and forecasts as runs of the Train tab; curves laid over each other; recipes as files."""
+
+import re
+
+import pytest
+
+from inference.common.errors import RecipeError, RunError
+from inference.common.intervals import Interval
+from inference.common.store import append_event, write_json
+from tests.support.served import recipe_form
+from tests.ui.test_ui_render import Checker
+from training.recipes import change, load_recipe, save_recipe
+from training.runs.run import FORECAST, TUNE, create_run, create_run_of, long_runs, running
+from training.studies.forecast_order import Forecast, Point, Target
+from training.studies.order import Search, SearchOrder, TrialResult
+from ui import Workbench
+from ui.train import tab as train
+from ui.train.recipe_files import filled_in
+from ui.train.view import read_run, run_panel
+from ui.translations import speaking
+
+SEARCH = Search(
+    recipe="quick",
+    n_validation=500,
+    best=3,
+    optimism=0.012,
+    trials=(
+        TrialResult(number=0, state="complete", params={}, macro_f1=0.7),
+        TrialResult(number=1, state="pruned", params={}, macro_f1=0.5),
+        TrialResult(number=3, state="complete", params={}, macro_f1=0.74, by_seed=(0.73, 0.75)),
+    ),
+)
+FORECASTS = [
+    Forecast(
+        recipe="quick",
+        n_validation=500,
+        points=(Point(labels=400, accuracies=(0.7, 0.71)),),
+        targets=(Target(labels=9000, accuracy=Interval(0.75, 0.7, 0.8), minutes=12),),
+        next_point=4000,
+    ),
+    Forecast(
+        recipe="quick",
+        n_validation=500,
+        points=(Point(labels=400, accuracies=(0.7, 0.71)),),
+        refused="accuracy does not rise with the labels by more than chance",
+    ),
+]
+
+
+def ended(kind, found, name):
+    run = create_run_of(kind, {"recipe": load_recipe("quick").model_dump()}, name="quick")
+    write_json(run.path / "status.json", {"state": "finished"})
+    write_json(run.path / f"{name}.json", found.to_json())
+    (run.path / f"{name}.png").write_bytes(b"\x89PNG")
+    return run
+
+
+def trained(name, loss):
+    run = create_run(change(load_recipe("smoke"), {"name": name}))
+    for step in (5, 10):
+        append_event(run.path / "events.jsonl", "step", step=step, total_steps=10, epoch=1.0, loss=loss)
+        append_event(
+            run.path / "events.jsonl", "validation", step=step, loss=loss, accuracy=0.6, macro_f1=0.5
+        )
+    write_json(run.path / "status.json", {"state": "finished"})
+    return run
+
+
+@pytest.mark.parametrize("kind", [TUNE, FORECAST])
+def test_a_study_is_started_as_a_run_and_stands_in_the_list(home, monkeypatch, kind):
+    begun = []
+    monkeypatch.setattr(train, "start", lambda run, max_minutes: begun.append((run.id, run.kind)))
+    run = train.begin(Workbench(), load_recipe("quick"), kind=kind)
+    assert begun == [(run.id, kind)] and running() == run and [one.id for one in long_runs()] == [run.id]
+    assert run.order["recipe"]["name"] == "quick"
+    if kind == TUNE:
+        assert SearchOrder.from_json(run.order).trials == train.TRIALS
+    panel, runs = train.draw(Workbench(), "")
+    assert run.id in panel and run.id in runs and "tt-tag" in runs and ">quick " in runs
+    write_json(run.path / "status.json", {"state": "cancelled"})
+    assert 'data-action="resume"' in train.draw(Workbench(), run.id)[0]
+    with pytest.raises(RunError, match="There is no run"):
+        train.act(Workbench(), "use", run.id)
+    assert train.act(Workbench(), "delete", run.id) == "" and long_runs() == []
+
+
+def test_a_search_shows_its_picture_what_it_found_and_gives_its_settings(home):
+    run = ended(TUNE, SEARCH, "search")
+    drawn = run_panel(read_run(run), now=0.0)
+    Checker(drawn)
+    assert 'src="data:image/png;base64,iVBORw=="' in drawn and 'data-action="take"' in drawn
+    assert "Trial 3 is the best of 3: validation macro-F1 74.0 % on average over 2 seeds" in drawn
+    assert 'data-action="use"' not in drawn and 'data-action="take"' not in run_panel(
+        read_run(run), now=0.0, may=False
+    )
+    with speaking("pt-BR"):
+        drawn = run_panel(read_run(run), now=0.0)
+    assert "A tentativa 3 é a melhor de 3: macro-F1 de 74,0 %" in drawn
+    assert not re.search(r"\b(the|of|were|has|Only)\b", re.sub("<.*?>", "", drawn))
+
+
+@pytest.mark.parametrize("found", FORECASTS)
+def test_a_forecast_shows_what_it_says_or_why_it_says_nothing(home, found):
+    run = ended(FORECAST, found, "forecast")
+    assert "data:image/png" in run_panel(read_run(run), now=0.0)
+    with speaking("pt-BR"):
+        drawn = run_panel(read_run(run), now=0.0)
+    assert not re.search(r"\b(the|of|With|labels|had)\b", re.sub("<.*?>", "", drawn)), drawn
+
+
+def test_a_torn_result_of_a_study_leaves_the_run_to_be_looked_at(home):
+    run = ended(TUNE, SEARCH, "search")
+    (run.path / "search.json").write_text('{"recipe"')
+    assert "finished" in run_panel(read_run(run), now=0.0)
+
+
+def test_two_runs_are_laid_over_each_other_and_apart_again(home):
+    first, second = trained("first", 0.5), trained("second", 0.9)
+    study = ended(TUNE, SEARCH, "search")
+    alone, _ = train.draw(Workbench(), first.id)
+    assert "dashed" not in alone and f'data-action="over" data-value="{second.id}"' in alone
+    assert study.id not in alone and f'data-action="over" data-value="{first.id}"' not in alone
+    both, _ = train.draw(Workbench(), first.id, over=second.id)
+    Checker(both)
+    assert both.count('class="line dashed') == 4 and "second, train 0.9" in both
+    assert 'data-action="over" data-value=""' in both
+    for odd in (first.id, study.id, "../x"):
+        assert "dashed" not in train.draw(Workbench(), first.id, over=odd)[0]
+
+
+@pytest.mark.parametrize("dataset", ["auto", "embedded", "ada/tweets", "imdb"])
+def test_a_recipe_comes_back_from_its_file_through_the_form(tmp_path, dataset):
+    form = recipe_form("quick")
+    recipe = change(
+        load_recipe("lora"), {"dataset": dataset, "base": "ada/gpt2", "text_column": "t", "epochs": 7}
+    )
+    save_recipe(recipe, tmp_path / "mine.toml")
+    kind, hub, text_column, label_column, names, base, _, name, *rest = filled_in(
+        form, load_recipe(tmp_path / "mine.toml")
+    )
+    values = (kind, hub["value"], None, text_column, label_column, names, base, "quick", *rest)
+    again = train._recipe(form, values)
+    same = {**recipe.model_dump(), "name": "quick", "description": load_recipe("quick").description}
+    assert again.model_dump() == same and name == "lora"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "tweets.csv", "~/x", "data/tweets.jsonl.gz", "../a"])
+def test_a_recipe_of_a_file_leaves_the_servers_files_alone(path):
+    kind, hub, *_ = filled_in(recipe_form("quick"), change(load_recipe("quick"), {"dataset": path}))
+    assert (kind, hub["value"]) == ("file", "")
+
+
+def test_an_odd_recipe_file_is_one_sentence(tmp_path):
+    (tmp_path / "odd.toml").write_text("epoch = 3")
+    with pytest.raises(RecipeError, match=r"There is no setting 'epoch'\. Did you mean epochs\?"):
+        load_recipe(tmp_path / "odd.toml")

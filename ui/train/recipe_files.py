@@ -1,0 +1,107 @@
+"""The form as a recipe file, and a recipe file in the form: what the command line reads and writes.
+
+    save, load, file = build_recipe_files()
+    filled_in(form, load_recipe("mine.toml"))      # -> values for data, columns, base, name and settings
+
+Knows nothing about runs but where a search keeps the best recipe.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from inference.tables.rows import ENDINGS
+from training.recipes import Recipe, change, load_recipe, save_recipe
+from training.runs.run import TUNE
+from training.studies.order import BEST
+from ui.html import SAVE_JS, as_gradio_error, esc
+from ui.state import export_folder, known_run
+from ui.train.form import RecipeForm
+from ui.translations import I18N, text
+
+UPLOADS = (*ENDINGS, ".gz")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
+
+
+def build_recipe_files() -> tuple[gr.Button, gr.UploadButton, gr.DownloadButton]:
+    """Draw the buttons that save and load a recipe; the third is pressed by the page once there is a file."""
+    told: Any = I18N("train.recipe_load")
+    with gr.Row(elem_classes="tt-buttons"):
+        save = gr.Button(I18N("train.recipe_save"), size="sm", min_width=130, elem_id="recipe-save")
+        load = gr.UploadButton(told, file_types=[".toml"], size="sm", min_width=130, elem_id="recipe-load")
+    return save, load, gr.DownloadButton("TOML", visible="hidden", elem_id="recipe-file")
+
+
+def filled_in(form: RecipeForm, recipe: Recipe) -> list[object]:
+    """Return what a recipe puts into the form: data, columns, base, its description, its name, its settings.
+
+    A file is somebody's own, and is to be uploaded: of such a recipe the data stays as it was chosen.
+    """
+    is_hub = bool(HUB_ID.fullmatch(recipe.dataset)) and not recipe.dataset.lower().endswith(UPLOADS)
+    kind = recipe.dataset if recipe.dataset in ("auto", "embedded") else "hub" if is_hub else "file"
+    return [
+        kind,
+        gr.update(value=recipe.dataset if kind == "hub" else "", visible=kind == "hub"),
+        recipe.text_column,
+        recipe.label_column,
+        ", ".join(recipe.label_names),
+        recipe.base,
+        esc(recipe.description),
+        recipe.name,
+        *form.values(recipe),
+    ]
+
+
+def wire_recipe_files(
+    recipe_of: Callable[..., Recipe],
+    form: RecipeForm,
+    inputs: list[gr.Component],
+    buttons: tuple[gr.Button, gr.UploadButton, gr.DownloadButton],
+    *,
+    panel: gr.HTML,
+    filled: list[Any],
+) -> None:
+    """Save the form as a recipe; fill it from one, be it a file or what a search found.
+
+    `recipe_of` returns the recipe of the values of `inputs`; `filled` are what `filled_in` fills.
+    """
+    save, load, file = buttons
+    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+
+    def save_recipe_file(kind: str, hub_id: str, uploaded: str | None, *values: Any) -> str:
+        with as_gradio_error():
+            recipe = recipe_of(("auto" if kind == "file" else kind, hub_id, None, *values))
+            if kind == "file" and uploaded:
+                recipe = change(recipe, {"dataset": Path(uploaded).name})
+            place = export_folder() / f"{recipe.name}.toml"
+            place.parent.mkdir()
+            save_recipe(recipe, place)
+            return str(place)
+
+    def load_recipe_file(path: str) -> list[object]:
+        with as_gradio_error():
+            recipe = load_recipe(path)
+            files = [name for name in ("more_data", "teacher", "unlabelled") if getattr(recipe, name)]
+            values = filled_in(form, recipe)
+        if values[0] == "file":
+            gr.Info(text("train.recipe_data", name=Path(recipe.dataset).name), duration=10)
+        for name in files:
+            gr.Info(text("train.recipe_left", name=text(f"setting.{name}")), duration=10)
+        return values
+
+    def take(event: gr.EventData) -> list[object]:
+        if event.action != "take":
+            return [gr.skip()] * len(filled)
+        with as_gradio_error():
+            recipe = load_recipe(known_run(event.value, kind=TUNE).path / BEST)
+        gr.Info(text("train.taken"), duration=6)
+        return [*[gr.skip()] * 5, *filled_in(form, recipe)[5:]]
+
+    save.click(save_recipe_file, inputs, file, api_name="save_recipe", **quiet).success(
+        None, None, None, js=SAVE_JS.format("recipe-file")
+    )
+    load.upload(load_recipe_file, load, filled, api_name="load_recipe", **quiet)
+    panel.select(take, None, filled, api_visibility="private", **quiet)
