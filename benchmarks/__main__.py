@@ -7,7 +7,20 @@ anew from those files. Run it on an idle machine: the figures are times.
 import argparse
 from functools import partial
 
-from benchmarks import ladder, live, load, push, quality, serving, shift, speed, startup, tables, under_load
+from benchmarks import (
+    freshness,
+    ladder,
+    live,
+    load,
+    push,
+    quality,
+    serving,
+    shift,
+    speed,
+    startup,
+    tables,
+    under_load,
+)
 
 BENCHMARKS = {
     "startup": startup.main,
@@ -16,6 +29,7 @@ BENCHMARKS = {
     "load": under_load.main,
     "live": live.main,
     "shift": shift.main,
+    "freshness": freshness.main,
     "push": push.main,
     "quality": quality.main,
     "ladder": ladder.main,

@@ -30,7 +30,7 @@ DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CORE_HOUR_PRICE = 0.04  # US dollars, assumed
 NOT_MEASURED = "*Not measured yet: `make bench` fills this table.*"
 _MARKED = re.compile(r"(<!-- table:(?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
-_SHARES = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error")
+_SHARES = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error", "fresh", "ordinary")
 _TITLES = {
     "name": "",
     "base": "network",
@@ -44,6 +44,8 @@ _TITLES = {
     "posts_per_s": "tweets a second",
     "usd_per_1000": "dollars for 1,000 posts",
     "ms_a_tweet": "ms a tweet",
+    "fresh": "right with a new word, %",
+    "ordinary": "right without one, %",
 }
 
 

@@ -4,7 +4,7 @@
     index.add(texts, names)                          # -> Added(added=996, changed=0, known=4, locked=0)
     index.search(["what a day"], k=8, by="words")    # -> [[Example("what a night", "positive", 3.1), …]]
     Neighbours(index, k=20).predict(["what a day"])  # their vote alone, by features
-    beside(classifier, index).predict(["what a day"])[0].rests_on    # a classifier's answer and their vote
+    beside(classifier, index).predict(["so zorgle"])[0].rests_on     # its answer, and the vote of new texts
 
 By words it is BM25 (bm25s); by features the cosine between what `features` make of the texts, about their
 mean. The index lies in an SQLite file, with its labels: it is there again after a restart, and what another
@@ -15,6 +15,7 @@ is ever taken in, whoever adds it; the file holds their hashes alone.
 import hashlib
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,16 +33,19 @@ from inference.common.text import duplicate_key
 if TYPE_CHECKING:
     from bm25s import BM25
 
-By = Literal["words", "features"]
+By = Literal["words", "features", "added"]
 Scores = NDArray[np.floating]
 NEAREST = 8
 """Neighbours that vote beside a classifier."""
-VOTE_SHARE = 0.3
+VOTE_SHARE = 0.5
 """Of their vote in the answer."""
+RARE = 0.01
+"""Of the learnt texts hold a word that is rare."""
+_SINCE = "ALTER TABLE examples ADD COLUMN learnt INTEGER NOT NULL DEFAULT 0"
 _TOKENS = r"(?u)\w+|[^\w\s]"  # emoji and punctuation say much in a tweet
 _TABLE = """CREATE TABLE IF NOT EXISTS examples
     (id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, text TEXT NOT NULL, label TEXT NOT NULL,
-    features BLOB);
+    features BLOB, learnt INTEGER NOT NULL DEFAULT 0);
     CREATE TABLE IF NOT EXISTS made_by (name TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS labels (place INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
     CREATE TABLE IF NOT EXISTS locked (hash BLOB PRIMARY KEY) WITHOUT ROWID"""
@@ -82,6 +86,8 @@ class Index:
         try:
             self._file = sqlite3.connect(path or ":memory:", check_same_thread=False)
             self._file.executescript(_TABLE)
+            if "learnt" not in {row[1] for row in self._file.execute("PRAGMA table_info(examples)")}:
+                self._file.execute(_SINCE)
             self.labels = self._agreed(path, tuple(labels))
             if features and self._file.execute("SELECT name FROM made_by").fetchall() != [(features.name,)]:
                 with self._file:
@@ -132,8 +138,8 @@ class Index:
             held = [label for _, label in self._examples]
         return {label: held.count(label) for label in self.labels}
 
-    def add(self, texts: Sequence[str], labels: Sequence[str]) -> Added:
-        """Take in labelled texts: the next search finds them.
+    def add(self, texts: Sequence[str], labels: Sequence[str], *, learnt: bool = False) -> Added:
+        """Take in labelled texts: the next search finds them. `learnt`: a model was trained on them.
 
         Raises DataError for an unknown label, for another number of labels, and where the disk takes nothing.
         """
@@ -156,8 +162,8 @@ class Index:
                 fresh = {key: rows[key] for key in rows if key not in locked and key not in known}
                 changed = {key: rows[key][1] for key in rows if key in known and known[key] != rows[key][1]}
                 self._file.executemany(
-                    "INSERT INTO examples (key, text, label) VALUES (?, ?, ?)",
-                    [(key, *row) for key, row in fresh.items()],
+                    "INSERT INTO examples (key, text, label, learnt) VALUES (?, ?, ?, ?)",
+                    [(key, *row, learnt) for key, row in fresh.items()],
                 )
                 self._file.executemany(
                     "UPDATE examples SET label = ? WHERE key = ?",
@@ -177,14 +183,15 @@ class Index:
     ) -> list[list[Example]]:
         """Return up to k examples a text, nearest first; by words only those that share one.
 
+        By "added" they are those that nobody was trained on and that share a word that is rare in what was.
         `itself`: whether a duplicate of the text may be found, which is wrong for texts of the index.
         """
         texts = mended(texts)
         with self._lock:
             self._look_again()
             examples, keys = self._examples, self._keys
-            scores = self._by_words(texts) if by == "words" else self._by_features(texts)
-        floor = 0.0 if by == "words" else -np.inf
+            scores = self._by_features(texts) if by == "features" else self._by_words(texts, by)
+        floor = -np.inf if by == "features" else 0.0
         found = []
         for text, row in zip(texts, scores, strict=True):
             if not itself and (own := keys.get(duplicate_key(text))) is not None:
@@ -208,16 +215,18 @@ class Index:
                 stored = [(vector.tobytes(), at) for vector, (at, _) in zip(made, missing, strict=True)]
                 with self._file:
                     self._file.executemany("UPDATE examples SET features = ? WHERE id = ?", stored)
-        rows = self._file.execute("SELECT text, label, key, features FROM examples ORDER BY id").fetchall()
-        self._examples = [(text, label) for text, label, _, _ in rows]
-        self._keys = {key: place for place, (_, _, key, _) in enumerate(rows)}
+        columns = "text, label, key, features, learnt"
+        rows = self._file.execute(f"SELECT {columns} FROM examples ORDER BY id").fetchall()
+        self._examples = [(text, label) for text, label, *_ in rows]
+        self._keys = {row[2]: place for place, row in enumerate(rows)}
+        self._learnt = np.array([row[4] for row in rows], dtype=bool)
         if self.features and rows:
             vectors = np.array([np.frombuffer(row[3], dtype=np.float32) for row in rows])
             self._middle = vectors.mean(0)  # the states of a language model all point the same way
             self._directions = _directions(vectors - self._middle)
         self._words: BM25 | None = None
 
-    def _by_words(self, texts: Sequence[str]) -> Iterator[Scores]:
+    def _by_words(self, texts: Sequence[str], by: By) -> Iterator[Scores]:
         """Return a row of scores for each text, one after the other: all at once would not fit."""
         import bm25s  # noqa: PLC0415  (only who searches by words needs it)
 
@@ -229,9 +238,20 @@ class Index:
 
         if self._words is None and self._examples:
             self._words = bm25s.BM25()
-            self._words.index(words([text for text, _ in self._examples]), show_progress=False)
-        known, size = self._words, len(self)
-        return (known.get_scores(query) if known and query else np.zeros(size) for query in words(texts))
+            held = words([text for text, _ in self._examples])
+            self._words.index(held, show_progress=False)
+            learnt = [set(held[place]) for place in np.flatnonzero(self._learnt)]
+            counted = Counter(word for each in learnt for word in each)
+            self._common = {word for word, n in counted.items() if n > RARE * len(learnt)}
+        known, size = self._words, len(self._examples)
+        queries, passed = words(texts), np.zeros(size, dtype=bool)
+        if by == "added" and known:
+            queries = [[word for word in query if word not in self._common] for query in queries]
+            passed = self._learnt
+        return (
+            np.where(passed, 0.0, known.get_scores(query)) if known and query else np.zeros(size)
+            for query in queries
+        )
 
     def _by_features(self, texts: Sequence[str]) -> Iterator[Scores]:
         if not self.features:
@@ -300,9 +320,11 @@ class Neighbours:
 
 
 def beside(classifier: Predictor, index: Index, *, share: float = VOTE_SHARE, k: int = NEAREST) -> Average:
-    """Return a classifier with the vote of the k texts of an index that are nearest by words beside it.
+    """Return a classifier with the vote of the k nearest texts that were added to an index since it learnt.
 
-    `share`: of the vote in the answer. Raises PredictionError where the labels differ or it is no share.
+    They share a word with the text that is rare in what it learnt: of such words it can't know much, and on
+    all others it is asked alone. `share`: of the vote in the answer. Raises PredictionError where the labels
+    differ, and for what is no share.
     """
     if not 0 <= share <= 1 or k < 1:
         raise PredictionError(f"{k} neighbours can't have a share of {share:g}. Give 1 or more, and 0 to 1.")
@@ -312,7 +334,8 @@ def beside(classifier: Predictor, index: Index, *, share: float = VOTE_SHARE, k:
             f"{', '.join(classifier.labels)}. Take the index of the model's own run."
         )
     about = f"the model's answer with {share:.0%} of the vote of the {k} nearest labelled texts"
-    return Average([classifier, Neighbours(index, k=k, by="words")], weights=(1 - share, share), about=about)
+    vote = Neighbours(index, k=k, by="added")
+    return Average([classifier, vote], weights=(1 - share, share), about=about)
 
 
 def _hash(key: str) -> bytes:

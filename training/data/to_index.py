@@ -63,7 +63,7 @@ def to_index(spec: DataSpec, path: Path, files: Sequence[Path] = ()) -> Indexed:
     try:
         if is_new:
             names = [splits.labels[label] for label in splits.train["label"]]
-            added["Training rows"] = index.add(list(splits.train["text"]), names)
+            added["Training rows"] = index.add(list(splits.train["text"]), names, learnt=True)
         for name, (rows, read) in more.items():
             added[name] = index.add([row.text for row in rows], [splits.labels[row.label] for row in rows])
             unusable += read - len(rows)

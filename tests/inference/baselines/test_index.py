@@ -1,5 +1,7 @@
 """The index that answers rest on: shared with others, closed to measured rows, beside a classifier."""
 
+import sqlite3
+
 import pytest
 
 from inference.baselines import rests_on
@@ -45,6 +47,8 @@ def test_measured_rows_stay_out_whoever_adds_and_are_taken_out(tmp_path):
     first.add(["@ann I love it http://a.b", "fine"], ["positive", "neutral"])
     Index(path, LABELS, locked=["@bob i LOVE it http://t.co/x", "so sad"]).close()
     assert first.counts()["positive"] == 0 and len(first) == 1
+    with sqlite3.connect(path) as file:
+        file.execute("ALTER TABLE examples DROP COLUMN learnt")  # as files of before lack it
     again = Index(path)
     rows = {"So  sad": "negative", "@cy i love it http://c.d": "positive", "glad": "positive"}
     assert again.add(list(rows), list(rows.values())) == Added(added=1, changed=0, known=0, locked=2)
@@ -61,9 +65,14 @@ def test_the_vote_stands_beside_a_classifier_and_shows_its_ground():
     index.add(ROWS, ["positive"] * len(ROWS))
     [answer, other] = beside(neutral, index).predict(["so zorgle", "something else"])
     assert answer.label == "positive" and len(rests_on(answer)) == 8
-    assert answer.probabilities == pytest.approx([0.7 * 0.2 + 0.3 / 11, 0.35 + 0.3 / 11, 0.21 + 2.7 / 11])
+    assert answer.probabilities == pytest.approx([0.1 + 0.5 / 11, 0.25 + 0.5 / 11, 0.15 + 4.5 / 11])
     assert other.label == "neutral" and not rests_on(other)
     assert beside(neutral, index, share=0).predict(["so zorgle"])[0].label == "neutral"
+    index.add([f"so many {n}" for n in range(99)], ["negative"] * 99, learnt=True)
+    [again] = beside(neutral, index).predict(["so zorgle"])
+    assert {one.text for one in rests_on(again)} == set(ROWS), "not what it learnt"
+    index.add(["so what"], ["negative"])
+    assert not rests_on(beside(neutral, index).predict(["so"])[0]), "nor what shares a common word alone"
     for wrong in ({"share": 1.2}, {"k": 0}):
         with pytest.raises(PredictionError, match="Give 1 or more, and 0 to 1"):
             beside(neutral, index, **wrong)

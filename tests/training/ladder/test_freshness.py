@@ -1,0 +1,58 @@
+"""A word that only the index has heard of: what it brings, what it costs, and what training needs."""
+
+import pytest
+
+from inference.baselines.bag_of_words import BagOfWords
+from inference.common.errors import DataError
+from tests.support import tweets
+from training.ladder.freshness import WORDS, freshness
+
+LABELS = ("negative", "neutral", "positive")
+ROWS = tweets(240, seed=3)
+TRAIN, ORDINARY = ROWS[:180], ROWS[180:]
+THINGS = ("train", "desk", "bus", "list")
+NEUTRAL = [f"the {thing} at {hour} o'clock" for thing in THINGS for hour in range(30)]
+
+
+def fit(rows):
+    texts, names = zip(*rows, strict=True)
+    return BagOfWords.fit(list(texts), [LABELS.index(name) for name in names], names=LABELS)
+
+
+def measured(**changes):
+    def teach(texts, names):
+        return fit([*TRAIN, *zip(texts, names, strict=True)])
+
+    known, ordinary = (tuple(map(list, zip(*rows, strict=True))) for rows in (TRAIN, ORDINARY))
+    options = {"counts": (2, 16), "asked": 60, "shares": (0.0, 0.8), "teach": teach, **changes}
+    return freshness(fit(TRAIN), known=known, neutral=NEUTRAL, ordinary=ordinary, **options)
+
+
+def test_the_index_knows_a_new_word_at_once_and_the_cost_is_told():
+    found = measured()
+    assert found.before.value < 0.6 and found.asked == 60
+    assert [(row.labels, row.how, row.share) for row in found.rows] == [
+        (2, "index", 0.0),
+        (2, "index", 0.8),
+        (2, "training", None),
+        (16, "index", 0.0),
+        (16, "index", 0.8),
+        (16, "training", None),
+    ]
+    unheard, few, _, _, more, trained = found.rows
+    assert unheard.fresh == found.before and unheard.ordinary == found.ordinary_before
+    assert more.fresh.value > found.before.value + 0.3 and more.fresh.value >= few.fresh.value
+    assert found.needed(0.8) == (16 if trained.fresh.value >= more.fresh.value else None)
+    told = found.sentences(0.8)
+    assert told[0].startswith("Of 60 texts with a new word") and len(told) == 6
+    assert "16 labelled texts in the index" in told[3] and "Training" in told[-1]
+    assert measured() == found, "the same again"
+
+
+def test_without_training_and_without_enough_texts():
+    found = measured(teach=None)
+    assert {row.how for row in found.rows} == {"index"} and found.needed() is None
+    assert not any("Training" in line for line in found.sentences(0.8))
+    with pytest.raises(DataError, match=r"1,016 neutral texts are needed, and 120 were given"):
+        measured(asked=1000)
+    assert not any(word in text for word in WORDS for text, _ in ROWS)
