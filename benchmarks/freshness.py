@@ -41,7 +41,7 @@ def main(dataset: str) -> None:
         def teach(texts: Sequence[str] = (), labels: Sequence[str] = ()) -> Classifier:
             more = Path(home) / f"more-{len(texts)}.jsonl"
             write_jsonl(more, ({"text": t, "label": n} for t, n in zip(texts, labels, strict=True)))
-            return _trained(home, dataset, more if texts else None)
+            return trained(home, dataset, more if texts else None)
 
         texts, labels = rows("test", len(splits.test))
         neutral = [text for text, label in zip(texts, labels, strict=True) if label == names[1]]
@@ -74,7 +74,8 @@ def _named(row: Learnt) -> str:
     return f"{row.labels:,} labels {where}"
 
 
-def _trained(home: str, dataset: str, more: Path | None) -> Classifier:
+def trained(home: str, dataset: str, more: Path | None = None) -> Classifier:
+    """Return what the recipe quick makes of the embedded base, and of more labelled texts."""
     command = ["train", "quick", "--base", "embedded", "--dataset", dataset, "--json"]
     command += ["--set", f"more_data={more}"] if more else []
     done = subprocess.run(

@@ -44,6 +44,8 @@ _TITLES = {
     "posts_per_s": "tweets a second",
     "usd_per_1000": "dollars for 1,000 posts",
     "ms_a_tweet": "ms a tweet",
+    "unknown": "unknown tokens",
+    "both": "confidence of known tokens",
     "fresh": "right with a new word, %",
     "ordinary": "right without one, %",
 }
