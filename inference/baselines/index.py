@@ -166,8 +166,8 @@ class Index:
                     [(key, *row, learnt) for key, row in fresh.items()],
                 )
                 self._file.executemany(
-                    "UPDATE examples SET label = ? WHERE key = ?",
-                    [(label, key) for key, label in changed.items()],
+                    "UPDATE examples SET label = ?, learnt = ? WHERE key = ?",
+                    [(label, learnt, key) for key, label in changed.items()],
                 )
             with self._lock:
                 self._load()

@@ -73,6 +73,9 @@ def test_the_vote_stands_beside_a_classifier_and_shows_its_ground():
     assert {one.text for one in rests_on(again)} == set(ROWS), "not what it learnt"
     index.add(["so what"], ["negative"])
     assert not rests_on(beside(neutral, index).predict(["so"])[0]), "nor what shares a common word alone"
+    index.add(["so what 7 mimsy"], ["negative"], learnt=True)
+    index.add(["so what 7 mimsy"], ["positive"])
+    assert rests_on(beside(neutral, index).predict(["mimsy"])[0]), "a new label is new knowledge"
     for wrong in ({"share": 1.2}, {"k": 0}):
         with pytest.raises(PredictionError, match="Give 1 or more, and 0 to 1"):
             beside(neutral, index, **wrong)
