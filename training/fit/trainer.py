@@ -34,7 +34,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from inference.classifier import softmax
+from inference.classifier import Progress, no_progress, softmax
 from inference.trunk import trunk_skipped
 from training.evaluate.metrics import ClassificationMetric
 from training.fit.prepare import Prepared, Report, Silent
@@ -344,7 +344,9 @@ def train_seeds(
     return kept
 
 
-def logits_of(model: PreTrainedModel | PeftModel, rows: TrainerRows, trunk: int) -> NDArray[np.float32]:
+def logits_of(
+    model: PreTrainedModel | PeftModel, rows: TrainerRows, trunk: int, *, progress: Progress = no_progress
+) -> NDArray[np.float32]:
     """Return a classifier's logits for rows, cached or not, shape (rows, labels)."""
     model.eval()
     found = []
@@ -360,6 +362,7 @@ def logits_of(model: PreTrainedModel | PeftModel, rows: TrainerRows, trunk: int)
                 if name not in ("labels", "targets")
             }
             found.append(model(**inputs).logits.float().cpu().numpy())
+            progress(at + len(found[-1]), len(rows))
     return np.concatenate(found)
 
 

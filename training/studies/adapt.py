@@ -89,7 +89,7 @@ def adapt(run: Run, log: RunLog, stop: Stopping) -> None:
         lm = _base(recipe, run, log)
         packed = [_packed(lm, texts, recipe) for texts in (learnt, held_out)]
         started = time.perf_counter()
-        general_before = bits_of(lm.model, lm.tokenizer, general)
+        general_before = bits_of(lm.model, lm.tokenizer, general, progress=log.progress)
         each = (time.perf_counter() - started) / sum(map(len, ids_of(lm.tokenizer, general)))
         forward = recipe.epochs * (packed[0].tokens * TRAIN_COST["full"] + packed[1].tokens)
         look = each * packed[1].tokens

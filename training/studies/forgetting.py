@@ -12,7 +12,7 @@ is what scaling the adapter is (`peft.helpers.rescale_adapter_scale`), and it se
 The lower layers that training froze are computed once for all of it. The test split is never read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,18 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from inference.artifact import BASE_HEAD, PROVENANCE, VALIDATION, read_record
+from inference.classifier import Progress
 from inference.common.store import JsonObject, read_jsonl, sha256_of, write_bytes, write_json
 from inference.engine.pytorch import quiet_loading
 from inference.labels import labels_of
-from training.evaluate.perplexity import bits_of, compared, general_texts
-from training.fit.prepare import Inner
-from training.fit.rows import TrainerRows, cache_trunk, encoded_rows
+from training.evaluate.perplexity import bits_of, compared, general_texts, ids_of
+from training.fit.estimate import gflops
+from training.fit.rows import EncodedRows, TrainerRows, cache_trunk, encoded_rows
 from training.fit.trainer import logits_of
 from training.model.bases import Base
 from training.model.classifier import LanguageModel, base_of, build_classifier, cut_depth, load_language_model
 from training.runs.log import RunLog
+from training.runs.process import parameters_of
 from training.runs.run import Run, find_run
 from training.studies.forgetting_order import (
     FORGETTING_FILE,
@@ -50,7 +52,6 @@ POINTS = "points.json"
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 MOST_ROWS = 1000
 """Validation rows that are asked: enough for a point of accuracy, few enough for minutes."""
-_STEPS = len(SHARES) + 1
 
 
 @dataclass(frozen=True)
@@ -95,57 +96,125 @@ def dial_of(artifact: Path) -> Dial:
     return Dial(classifier, lm, ends)
 
 
+@dataclass
+class _Meter:
+    """Shares out a study's progress, in tokens that go through a whole network."""
+
+    log: RunLog
+    total: float
+    done: float = 0.0
+
+    def part(self, tokens: float) -> Progress:
+        """Return the progress of the next part of the work."""
+        begun = self.done
+        self.done += tokens
+        return lambda done, of: self.log.progress(
+            round(begun + tokens * done / max(of, 1)), round(self.total)
+        )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A run that is looked at."""
+
+    run: Run
+    record: JsonObject
+    """Its provenance."""
+    rows: EncodedRows
+    general: Sequence[str]
+    general_tokens: int
+    measured: dict[str, Any]
+    """By share, and "before": what is known already."""
+
+    @property
+    def frozen(self) -> float:
+        """Tokens that the rows cost in the layers that training froze, in those of a whole network."""
+        share: float = self.record["trunk_layers"] / self.record["depth"]
+        return sum(self.rows.lengths) * share
+
+    @property
+    def left(self) -> float:
+        """Tokens that are still to be computed."""
+        shares = sum(str(share) not in self.measured for share in SHARES)
+        each = sum(self.rows.lengths) - self.frozen + self.general_tokens
+        before = 0 if "before" in self.measured else self.general_tokens
+        return before + (self.frozen + shares * each if shares else 0.0)
+
+
 def forgetting(run: Run, log: RunLog) -> None:
     """Take a study from its order to its results. Killed at any moment, it can be called again."""
     order = ForgettingOrder.from_json(run.order)
     general = general_texts(Path(order.general) if order.general else None)
-    log.plan({"dial": 60.0 * len(order.runs)})
-    with log.phase("dial"):
-        found = [
-            _forgotten(at, find_run(folder), general, run.path, Inner(log, at, len(order.runs)))
+    with log.phase("prepare"):
+        known: dict[str, dict[str, Any]] = read_record(run.path, POINTS) or {}
+        asked = [
+            _asked(find_run(folder), general, known.setdefault(str(at), {}))
             for at, folder in enumerate(order.runs)
         ]
-    result = Forgetting(runs=tuple(found))
+        meter = _Meter(log, sum(one.left for one in asked))
+        size = max(parameters_of(str(one.run.artifact)) or 0 for one in asked)
+        log.plan({"dial": 4 * size * meter.total / (1e9 * gflops())})  # at half the rate of plain products
+    with log.phase("dial"):
+        for at, one in enumerate(asked):
+            _measure(one, run.path / f"trunk-{at}", meter, keep=lambda: write_json(run.path / POINTS, known))
+    result = Forgetting(runs=tuple(map(_forgotten, asked)))
     write_bytes(run.path / "forgetting.png", forgetting_picture(result))
     write_json(run.path / FORGETTING_FILE, result.to_json())
-    for left_over in run.path.glob("trunk*"):
+    for left_over in run.path.glob("trunk-*"):
         left_over.unlink()
 
 
-def _forgotten(at: int, tuned: Run, general: Sequence[str], folder: Path, report: Inner) -> Forgotten:
-    record = check_finished(tuned)
-    rows = list(read_jsonl(tuned.path / VALIDATION))
-    drawn = np.random.RandomState(0).permutation(len(rows))[:MOST_ROWS]
-    measured = read_record(folder, POINTS) or {}
-    mine: dict[str, Any] = measured.setdefault(str(at), {})
-    if len(mine) < _STEPS:
-        if "before" not in mine:
-            true_base = load_language_model(_true_base(record))
-            mine["before"] = bits_of(true_base.model, true_base.tokenizer, general).tolist()
-        dial, trunk = dial_of(tuned.artifact), int(record["trunk_layers"])
-        fed = _fed(dial, tuned, [rows[row] for row in sorted(drawn)], trunk, folder / f"trunk-{at}")
-        for done, share in enumerate(SHARES, 1):
-            report.progress(done, _STEPS)
-            if str(share) in mine:
-                continue
-            dial.turn(share)
-            right = logits_of(dial.classifier, fed, trunk).argmax(1) == np.array(fed.labels)
-            bits = bits_of(dial.lm.model, dial.lm.tokenizer, general)
-            mine[str(share)] = {"accuracy": float(right.mean()), "bits": bits.tolist()}
-            write_json(folder / POINTS, measured)
-    report.progress(_STEPS, _STEPS)
-    characters = sum(map(len, general))
+def _asked(tuned: Run, general: Sequence[str], measured: dict[str, Any]) -> _Asked:
+    """Return a run with those of its validation rows that are asked, as its tokenizer cuts them."""
+    record, rows = check_finished(tuned), list(read_jsonl(tuned.path / VALIDATION))
+    with quiet_loading():
+        tokenizer = AutoTokenizer.from_pretrained(tuned.artifact)
+    drawn = [rows[row] for row in np.random.RandomState(0).permutation(len(rows))[:MOST_ROWS]]
+    labels = [record["labels"].index(row["label"]) for row in drawn]
+    table = datasets.Dataset.from_dict({"text": [row["text"] for row in drawn], "label": labels})
+    encoded = encoded_rows(tokenizer, table).sorted_by_length()
+    return _Asked(tuned, record, encoded, general, sum(map(len, ids_of(tokenizer, general))), measured)
+
+
+def _measure(asked: _Asked, trunk: Path, meter: _Meter, *, keep: Callable[[], None]) -> None:
+    """Measure what is not known of a run; `keep` is called after each measurement."""
+    mine, tokens = asked.measured, asked.general_tokens
+    if "before" not in mine:
+        lm = load_language_model(_true_base(asked.record))
+        found = bits_of(lm.model, lm.tokenizer, asked.general, progress=meter.part(tokens))
+        mine["before"] = found.tolist()
+        keep()
+        del lm
+    left = [share for share in SHARES if str(share) not in mine]
+    if not left:
+        return
+    dial, layers, frozen = dial_of(asked.run.artifact), int(asked.record["trunk_layers"]), asked.frozen
+    fed: TrainerRows = asked.rows
+    if layers:
+        part = meter.part(frozen)
+        fed = cache_trunk(dial.classifier, asked.rows, layers=layers, path=trunk, progress=part)
+    for share in left:
+        dial.turn(share)
+        part = meter.part(sum(asked.rows.lengths) - frozen)
+        right = logits_of(dial.classifier, fed, layers, progress=part).argmax(1) == np.array(fed.labels)
+        bits = bits_of(dial.lm.model, dial.lm.tokenizer, asked.general, progress=meter.part(tokens))
+        mine[str(share)] = {"accuracy": float(right.mean()), "bits": bits.tolist()}
+        keep()
+
+
+def _forgotten(asked: _Asked) -> Forgotten:
+    mine, characters = asked.measured, sum(map(len, asked.general))
     return Forgotten(
-        run=tuned.id,
-        method=record["recipe"]["method"],
-        base=_true_base(record).name,
-        rows=len(drawn),
-        rows_sha256=sha256_of(tuned.path / VALIDATION),
-        general=compared(np.array(mine["before"]), np.array(mine["1.0"]["bits"]), general),
+        run=asked.run.id,
+        method=asked.record["recipe"]["method"],
+        base=_true_base(asked.record).name,
+        rows=len(asked.rows),
+        rows_sha256=sha256_of(asked.run.path / VALIDATION),
+        general=compared(np.array(mine["before"]), np.array(mine["1.0"]["bits"]), asked.general),
         points=tuple(
-            DialPoint(share=share, accuracy=at_share["accuracy"], bits=sum(at_share["bits"]) / characters)
+            DialPoint(share=share, accuracy=found["accuracy"], bits=sum(found["bits"]) / characters)
             for share in SHARES
-            for at_share in [mine[str(share)]]
+            for found in [mine[str(share)]]
         ),
     )
 
@@ -155,15 +224,3 @@ def _true_base(record: JsonObject) -> Base:
     base = base_of(record["base"])
     inner = read_record(base.path, PROVENANCE)
     return _true_base(inner) if inner else base
-
-
-def _fed(dial: Dial, tuned: Run, rows: Sequence[Mapping[str, str]], trunk: int, path: Path) -> TrainerRows:
-    """Return validation rows as the classifier takes them, past the layers that were frozen."""
-    with quiet_loading():
-        tokenizer = AutoTokenizer.from_pretrained(tuned.artifact)
-    labels = labels_of(dial.classifier.config)
-    table = {"text": [row["text"] for row in rows], "label": [labels.index(row["label"]) for row in rows]}
-    encoded = encoded_rows(tokenizer, datasets.Dataset.from_dict(table))
-    if not trunk:
-        return encoded
-    return cache_trunk(dial.classifier, encoded, layers=trunk, path=path)

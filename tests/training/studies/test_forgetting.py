@@ -137,6 +137,9 @@ def test_a_study_goes_on_where_it_was_stopped_and_compares_at_equal_accuracy(
         forgetting(run, RunLog(run.path))
     forgetting(run, RunLog(run.path))
     assert turned == [0.0, 0.2, 0.4, 0.4, 0.6, 0.8, 1.0, *forgetting_study.SHARES]
+    told = [event for event in run.events("progress") if event["phase"] == "dial"]
+    assert told[-1]["done"] == told[-1]["total"] < told[1]["total"], "what is left when it goes on"
+    assert all(event["time_left_s"] is not None for event in told)
     found = read_forgetting(run.path)
     one, other = found.runs
     general = general_texts()
