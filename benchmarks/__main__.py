@@ -8,6 +8,7 @@ import argparse
 from functools import partial
 
 from benchmarks import (
+    doctor,
     freshness,
     ladder,
     live,
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "scope": scope.main,
     "push": push.main,
     "quality": quality.main,
+    "doctor": doctor.main,
     "ladder": ladder.main,
     "few_labels": ladder.few_labels,
 }

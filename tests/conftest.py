@@ -30,8 +30,7 @@ _SHARED = Path(os.environ.setdefault("PYTEST_SHARED_FOLDER", _HOME.name))
 import hypothesis
 import pytest
 import torch
-from tokenizers import ByteLevelBPETokenizer
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.support import (
     REPOSITORY,
@@ -44,6 +43,7 @@ from tests.support import (
     warm,
     write_csv,
 )
+from tests.support.bases import byte_tokenizer, save_base, save_gpt2
 from tests.support.hub_fixtures import hub, large, online  # noqa: F401  (fixtures)
 from training.runs.run import find_run
 
@@ -52,6 +52,8 @@ hypothesis.settings.register_profile("tests", deadline=None, database=None)
 hypothesis.settings.load_profile("tests")
 # A script's background jobs ignore Ctrl-C and so would all that the tests start from there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+KNOWN = tweets(240, seed=7, words_known=4)
+"""What a tiny base is taught, half of the words: zero-shot beats chance, and may be beaten."""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -96,28 +98,14 @@ def tiny_tweets(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_tokenizer(tmp_path_factory):
     """Return a real byte-level BPE tokenizer of GPT-2's class, trained on the made-up tweets."""
-    trained = ByteLevelBPETokenizer()
     texts = [text for text, _ in tweets(300)] + ["Tweet: a\nSentiment: negative neutral positive"] * 20
-    trained.train_from_iterator(texts, vocab_size=500, min_frequency=2, special_tokens=["<|endoftext|>"])
-    folder = tmp_path_factory.mktemp("tokenizer")
-    trained.save_model(str(folder))
-    return GPT2Tokenizer.from_pretrained(str(folder), pad_token="<|endoftext|>")
+    return byte_tokenizer(tmp_path_factory.mktemp("tokenizer"), texts)
 
 
 @pytest.fixture(scope="session")
 def tiny_gpt2(tmp_path_factory, tiny_tokenizer) -> Path:
     """Return the folder of a real GPT-2 of three layers."""
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=len(tiny_tokenizer),
-        n_positions=256,
-        n_embd=32,
-        n_layer=3,
-        n_head=2,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    return _save(GPT2LMHeadModel(config), tiny_tokenizer, tmp_path_factory.mktemp("bases") / "tiny-gpt2")
+    return save_gpt2(tmp_path_factory.mktemp("bases") / "tiny-gpt2", tiny_tokenizer, KNOWN)
 
 
 @pytest.fixture(scope="session")
@@ -136,30 +124,8 @@ def tiny_llama(tmp_path_factory, tiny_tokenizer) -> Path:
         eos_token_id=0,
         tie_word_embeddings=True,
     )
-    return _save(LlamaForCausalLM(config), tiny_tokenizer, tmp_path_factory.mktemp("bases") / "tiny-llama")
-
-
-def _learn_a_little(model, tokenizer, *, steps: int) -> None:
-    """Teach a language model half of the words, for a second: zero-shot beats chance, and may be beaten."""
-    texts = [f"Tweet: {text}\nSentiment: {label}" for text, label in tweets(240, seed=7, words_known=4)]
-    tokenizer.padding_side = "left"
-    batches = [tokenizer(texts[at : at + 24], return_tensors="pt", padding=True) for at in range(0, 240, 24)]
-    tokenizer.padding_side = "right"
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for step in range(steps):
-        batch = batches[step % len(batches)]
-        labels = batch["input_ids"].clone()
-        labels[:, :-1] = -100
-        model(**batch, labels=labels).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-
-def _save(model, tokenizer, folder: Path) -> Path:
-    _learn_a_little(model, tokenizer, steps=90)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    folder = tmp_path_factory.mktemp("bases") / "tiny-llama"
+    return save_base(LlamaForCausalLM(config), tiny_tokenizer, folder, KNOWN)
 
 
 @pytest.fixture(params=["gpt2", "llama"])

@@ -40,7 +40,7 @@ FLOORS = {
         {"data", "model"},
         {"audit", "evaluate"},
         {"runs"},
-        {"publish"},
+        {"doctor", "publish"},
         {"fit"},
         {"ladder", "studies"},
         {"jobs"},

@@ -17,6 +17,7 @@ from inference.common.errors import DataError, RunError
 from inference.common.store import JsonObject
 from inference.common.text import one_line
 from training.cli import audit as cli_audit
+from training.cli import doctor as cli_doctor
 from training.cli import ladder as cli_ladder
 from training.cli import publish as cli_publish
 from training.cli import studies as cli_studies
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         add(commands)
     cli_audit.add_audit(_command, _add_data_options, commands)
+    cli_doctor.add_doctor(_command, commands)
     cli_ladder.add_ladder(_command, _add_data_options, commands)
     cli_ladder.add_advise(_command, commands)
     cli_studies.add_tune(_command, _add_recipe_options, commands)

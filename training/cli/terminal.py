@@ -22,10 +22,11 @@ from inference.common.progress import is_interactive, shown_progress
 from inference.common.store import JsonObject
 from inference.common.text import one_line
 from inference.common.wording import in_words, percent
+from training.doctor.diagnose import command, examine
 from training.evaluate.scores import BASE, SINGLE_SCORES, TUNED, Evaluation
 from training.runs.process import cancel
-from training.runs.records import Status
-from training.runs.run import ACTIVE, Run, ahead_of
+from training.runs.records import RECIPE, Status
+from training.runs.run import ACTIVE, TRAIN, Run, ahead_of
 
 if TYPE_CHECKING:
     from inference.selective import Selective
@@ -83,12 +84,17 @@ def followed(run: Run, read: Callable[[Path], _T | None], *, result: str, quiet:
 
 def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iterator[Status]:
     """Print what the run says from now on, and yield its status again and again until it has ended."""
-    began, seen = time.time() - 1, 0
+    began, seen, told = time.time() - 1, 0, set[str]()
     while True:
         status, events = run.status(), run.events()
         for event in events[seen:]:
             if event["time"] >= began and (sentence := _sentence(event)):
                 console.print(sentence, markup=False)
+                if event["kind"] == "validation" and run.kind == TRAIN:
+                    new = [one for one in examine(run) if one.fault not in told]
+                    told |= {one.fault for one in new}
+                    for one in new:
+                        console.print(one.sentence, markup=False)
         seen = len(events)
         yield status
         if status.state not in ACTIVE:
@@ -145,9 +151,14 @@ def print_labelled(report: "LabelsReport") -> None:
 
 
 def print_result(run: Run) -> None:
-    """Print the before/after table of a finished run."""
+    """Print the before/after table of a finished run, and what is wrong with it."""
     if evaluation := run.evaluation():
         print_scores(evaluation, title=f"Run {run.id}, on the locked test split")
+    found = examine(run)
+    lines = [one.sentence for one in found]
+    if again := command(run.path / RECIPE, found):
+        lines.append(f"Try: {again}")
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def print_scores(evaluation: Evaluation, *, title: str) -> None:

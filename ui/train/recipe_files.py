@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from inference.tables.rows import ENDINGS
+from training.doctor.diagnose import changed, examine
 from training.recipes import Recipe, change, load_recipe, save_recipe
 from training.runs.run import TUNE
 from training.studies.order import BEST
@@ -64,7 +65,7 @@ def wire_recipe_files(
     panel: gr.HTML,
     filled: list[Any],
 ) -> None:
-    """Save the form as a recipe; fill it from one, be it a file or what a search found.
+    """Save the form as a recipe; fill it from one: a file, what a search found, or what the doctor changed.
 
     `recipe_of` returns the recipe of the values of `inputs`; `filled` are what `filled_in` fills.
     """
@@ -83,9 +84,11 @@ def wire_recipe_files(
 
     def load_recipe_file(path: str) -> list[object]:
         with as_gradio_error():
-            recipe = load_recipe(path)
-            files = [name for name in ("more_data", "teacher", "unlabelled") if getattr(recipe, name)]
-            values = filled_in(form, recipe)
+            return told(load_recipe(path))
+
+    def told(recipe: Recipe) -> list[object]:
+        values = filled_in(form, recipe)
+        files = [name for name in ("more_data", "teacher", "unlabelled") if getattr(recipe, name)]
         if values[0] == "file":
             gr.Info(text("train.recipe_data", name=Path(recipe.dataset).name), duration=10)
         for name in files:
@@ -96,7 +99,10 @@ def wire_recipe_files(
         if event.action != "take":
             return [gr.skip()] * len(filled)
         with as_gradio_error():
-            recipe = load_recipe(known_run(event.value, kind=TUNE).path / BEST)
+            run = known_run(event.value, kind=None)
+            if run.kind != TUNE:
+                return told(changed(run.recipe, examine(run)))
+            recipe = load_recipe(run.path / BEST)
         gr.Info(text("train.taken"), duration=6)
         return [*[gr.skip()] * 5, *filled_in(form, recipe)[5:]]
 

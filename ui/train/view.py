@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from inference.common.errors import TweetTuneError
 from inference.common.text import one_line
+from training.doctor.diagnose import Diagnosis
 from training.evaluate.scores import Evaluation
 from training.runs.records import Status
 from training.runs.run import ACTIVE, ADAPT, FORECAST, FORGETTING, RESUMABLE, TRAIN, TUNE, Run, ahead_of
@@ -40,6 +41,7 @@ from ui.html import (
 )
 from ui.plots import Series, histogram, legend, line_chart, systems_chart, titled
 from ui.sentences import said
+from ui.train.doctor import check_up, diagnosed
 from ui.translations import text
 
 if TYPE_CHECKING:  # at run time it would import the datasets library before the first page
@@ -76,6 +78,7 @@ class RunView:
     evaluation: Evaluation | None = None
     ahead: tuple[str, ...] = ()
     """The runs that it waits for."""
+    diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -101,7 +104,8 @@ def read_run(run: Run) -> RunView:
     except OSError:
         return RunView(run, status, ahead=ahead)
     read = _read(run, stamp.st_mtime_ns, stamp.st_size)
-    return replace(read, status=status, evaluation=run.evaluation(), ahead=ahead)
+    found = diagnosed(run, status.state, len(read.validation))
+    return replace(read, status=status, evaluation=run.evaluation(), ahead=ahead, diagnoses=found)
 
 
 def _ahead(run: Run, status: Status) -> tuple[str, ...]:
@@ -166,6 +170,7 @@ def run_panel(
     if view is None:
         return page(empty(text("train.no_run"), text("train.no_run_next")))
     curves, told = _curves(view, over), ""
+    health = check_up(view.diagnoses, view.run, view.status.state)
     if curves:
         curves += _others(view, over, others)
     if view.notes:
@@ -174,9 +179,9 @@ def run_panel(
         parts = [_title(view, loaded, may), study, told]
     elif view.evaluation and view.evaluation.tuned:  # the result first
         curves = fold(text("train.curves"), _standing(view, now) + curves)
-        parts = [_title(view, loaded, may), _result(view), curves, told]
+        parts = [_title(view, loaded, may), _result(view), health, curves, told]
     else:
-        parts = [_title(view, loaded, may), _standing(view, now), curves, told]
+        parts = [_title(view, loaded, may), _standing(view, now), health, curves, told]
     return page(f'<div class="tt-card"><div class="tt-stack">{"".join(parts)}</div></div>')
 
 

@@ -1,0 +1,53 @@
+"""What is wrong with a run, on the Train tab: sentences, and a button that takes the changed recipe.
+
+diagnosed(run, state, looks)          # what the doctor finds, as of so many looks at the validation split
+check_up(found, run, state)           # the same as HTML; `ui.train.recipe_files` does what the button says
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+
+from inference.common.errors import RecipeError
+from training.doctor.diagnose import Diagnosis, changes_of, examine
+from training.recipes import Recipe
+from training.runs.run import Run
+from ui.html import button, esc, notes
+from ui.translations import text
+
+_NOT_IN_THE_FORM = ("more_data", "teacher", "unlabelled")
+
+
+@lru_cache(maxsize=32)
+def diagnosed(run: Run, state: str, looks: int) -> tuple[Diagnosis, ...]:
+    """Return what the doctor finds; it looks again when the state changes or there is one more look."""
+    with suppress(RecipeError):
+        return tuple(examine(run))
+    return ()
+
+
+def check_up(found: Sequence[Diagnosis], run: Run, state: str) -> str:
+    """Draw what is wrong with a run and what to change; "" for one of which nothing can be told yet."""
+    if not found and state != "finished":
+        return ""
+    title = f"<h3>{esc(text('doctor.title'))}</h3>"
+    if not found:
+        return f'<div>{title}<p class="muted">{esc(text("doctor.nothing"))}</p></div>'
+    act, recipe = "", run.known_recipe
+    if recipe and (changes := changes_of(found)):
+        told = ", ".join(f"{text(f'setting.{name}')}: {_value(value)}" for name, value in changes.items())
+        fill = (
+            "" if _is_beyond(recipe) else button(text("doctor.take"), action="take", value=run.id, css="go")
+        )
+        told = esc(text("doctor.change", settings=told))
+        act = f'<div class="tt-row"><span class="grow">{told}</span>{fill}</div>'
+    return f"<div>{title}{notes([one.sentence for one in found])}{act}</div>"
+
+
+def _value(value: object) -> str:
+    return text.short(value) if isinstance(value, int | float) else str(value)
+
+
+def _is_beyond(recipe: Recipe) -> bool:
+    """Whether a recipe has what the form has no field for."""
+    return any(getattr(recipe, name).strip() for name in _NOT_IN_THE_FORM)
