@@ -65,6 +65,14 @@ def test_a_bad_value_in_the_form_is_one_sentence(form, name, value, says):
         form.recipe("quick", list({**values, name: value}.values()))
 
 
+@pytest.mark.parametrize("name", ["{}", "../../{}", "x.toml", "", "/etc/passwd"])
+def test_a_recipe_of_the_form_is_never_a_file_of_the_server(form, tmp_path, name):
+    file = tmp_path / "mine.toml"
+    file.write_text("epochs = 9")
+    with pytest.raises(RecipeError, match="There is no recipe named"):
+        form.recipe(name.format(file), form.values(load_recipe("quick")))
+
+
 def test_data_is_chosen_by_kind(tmp_path, home):
     assert train.chosen_data("auto", "ignored", None) == "auto"
     assert train.chosen_data("embedded", "", None) == "embedded"

@@ -77,7 +77,7 @@ def wire_recipe_files(
             recipe = recipe_of(("auto" if kind == "file" else kind, hub_id, None, *values))
             if kind == "file" and uploaded:
                 recipe = change(recipe, {"dataset": Path(uploaded).name})
-            place = export_folder() / f"{recipe.name}.toml"
+            place = export_folder() / f"{recipe.name}.toml"  # of a built-in one
             place.parent.mkdir()
             save_recipe(recipe, place)
             return str(place)

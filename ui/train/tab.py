@@ -54,7 +54,7 @@ from ui.account import (
 )
 from ui.html import HEADING, REMARK, as_gradio_error, busy, esc, html, into_view, note, page
 from ui.state import Workbench, known_run
-from ui.train.form import RecipeForm
+from ui.train.form import RecipeForm, built_in
 from ui.train.publish import build_publish
 from ui.train.recipe_files import HUB_ID, UPLOADS, build_recipe_files, wire_recipe_files
 from ui.train.view import audit_panel, preview_panel, read_run, run_panel, runs_table, short_name
@@ -473,7 +473,7 @@ def _recipe_form(
 
     def show_recipe(name: str) -> list[object]:
         with as_gradio_error():
-            recipe = load_recipe(name)
+            recipe = built_in(name)
         return [esc(text(f"recipe.{name}")), *form.values(recipe)]
 
     name.input(
