@@ -122,8 +122,8 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
 
     def refresh(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
         session = followed(feeds, view)
-        ready = workbench.model.state == "ready"
-        drawn = dict(draw(session, SPANS[view["span"]], word=view["word"], ready=ready))
+        is_ready = workbench.model.state == "ready"
+        drawn = dict(draw(session, SPANS[view["span"]], word=view["word"], ready=is_ready))
         drawn["others"] = others(feeds.visible(view["owner"]), session.id if session else "")
         drawn["card"], drawn["account"] = panel.draw(view, str(request.session_hash))
         new = {name: _digest(each) for name, each in drawn.items()}
@@ -131,8 +131,12 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
         asked = session.request if session and session.id != shown.get("session") else None
         pieces = [gr.skip() if shown.get(name) == new[name] else drawn[name] for name in names]
         changed = any(shown.get(name) != new[name] for name in ("state", "recording"))
-        kept = view if view["owner"] else gr.skip()
-        return (*pieces, *_states(drawn, changed), *form.followed(asked), kept, new)
+        told = (*pieces, *_states(drawn, changed), *form.followed(asked))
+        return (*told, view if view["owner"] else gr.skip(), new)
+
+    def look(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
+        *drawn, _, new = refresh(view, shown, request)
+        return (*drawn, gr.skip(), new)  # what the page has chosen since it asked, such as a feed, stays so
 
     actions = LiveActions(workbench, feeds, duels, refresh, view, shown, outputs, stored)
     actions.wire_start(form, start)
@@ -141,7 +145,7 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     actions.wire_others(parts["others"])
     actions.wire_words(parts["words"], word)
     timer.tick(
-        refresh,
+        look,
         [view, shown],
         outputs,
         api_name="live",
@@ -158,8 +162,9 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     def choices() -> object:
         return gr.update(choices=second_models())
 
-    second = form.fields["second"]
-    return LiveTab(timer, refresh, [view, shown], outputs, adopt, stored, view, choices, second, panel.check)
+    return LiveTab(
+        timer, look, [view, shown], outputs, adopt, stored, view, choices, form.fields["second"], panel.check
+    )
 
 
 def _words_panel() -> tuple[gr.HTML, gr.Textbox]:
