@@ -1,5 +1,6 @@
 """Is there room for a run: what it needs, what is free, and one sentence before anything starts."""
 
+import io
 import json
 import os
 import signal
@@ -149,7 +150,8 @@ def test_a_run_that_takes_too_long_is_stopped_with_a_checkpoint(monkeypatch, tin
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms here")
 @pytest.mark.parametrize("kind", [LADDER, TUNE, FORECAST])
-def test_the_minutes_of_other_long_work_are_limited_too(home, kind):
+def test_the_minutes_of_other_long_work_are_limited_too(home, monkeypatch, kind):
+    monkeypatch.setattr("sys.stdin", io.StringIO("{}\n"))
     run = create_run_of(kind, {"recipe": {}}, name="x")
     write_json(run.path / "spent.json", {"seconds": 120})
     assert work_here(run, "--max-minutes", "2") == 1
