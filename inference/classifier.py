@@ -11,6 +11,7 @@ tokenizes by `encode` too, so both see the same tokens of the same text.
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,8 +96,8 @@ class Classifier:
     def load(cls, name_or_path: str | Path, *, engine: str = "auto") -> "Classifier":
         """Load an artifact folder, a run's artifact, or a classifier repository of the Hub ("owner/name").
 
-        `engine`: "auto", "torch" or "onnx"; see `inference.engine`. Raises ArtifactError when it is no
-        classifier, or can't be read or reached.
+        `engine`: "auto", "torch", "torch-float32", "torch-bfloat16" or "onnx"; see `inference.engine`. Raises
+        ArtifactError when it is no classifier, or can't be read or reached.
         """
         named = model_of(name_or_path)
         path = Path(named)
@@ -129,6 +130,11 @@ class Classifier:
     def model(self) -> "PreTrainedModel":
         """The Transformers model of the engine "torch", None of others."""
         return getattr(self.engine, "model", None)
+
+    def computing(self) -> AbstractContextManager[object]:
+        """Within it, `model` computes in the precision of its engine."""
+        precision = getattr(self.engine, "precision", None)
+        return precision.on(self.model) if precision else nullcontext()
 
     def encode(self, texts: Sequence[str], *, max_length: int | None = None) -> EncodedTexts:
         """Return the token ids of texts, prompt included and cut to the model's limit, or a lower one.

@@ -15,6 +15,7 @@ from inference.common.command import as_typed, print_json, run_command
 from inference.common.errors import PredictionError
 from inference.common.progress import agreed
 from inference.common.text import one_line
+from inference.engine import ENGINES
 from inference.export import command as export
 from inference.live import command as live
 from inference.scoring import command as score
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     classify.add_argument(
         "--text-column", metavar="NAME", default="", help="column of the texts (default: found by name)"
     )
-    classify.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
+    classify.add_argument("--engine", choices=tuple(ENGINES), default="auto", help="default: auto")
     classify.add_argument("--index", type=Path, metavar="F", help="labelled texts that answers rest on, too")
     classify.add_argument("--json", action="store_true", help="print one JSON object")
     classify.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -80,11 +80,12 @@ class SideBySide:
         with self._lock:
             for rows in like_length_batches([len(ids) for ids in token_ids], batch_size=32):
                 began = time.perf_counter()
-                states = trunk_batch(self._models[0], [token_ids[row] for row in rows], self.layers)
+                with self.first.computing():
+                    states = trunk_batch(self._models[0], [token_ids[row] for row in rows], self.layers)
                 shared_s = time.perf_counter() - began
                 for place, model in enumerate(self._models):
                     began = time.perf_counter()
-                    with trunk_skipped(model, self.layers):
+                    with trunk_skipped(model, self.layers), sides[place].computing():
                         found[place][rows] = top_logits(model, states).float().cpu().numpy()
                     seconds[place] += shared_s + time.perf_counter() - began
                 done += len(rows)

@@ -4,11 +4,13 @@
     engine.name, engine.reason       # "onnx-int8", "int8 gives the same label on 99.6 % of 500 ..."
     engine.logits(token_ids)         # (texts, labels)
 
+"torch" computes in what is faster on this machine, "torch-float32" and "torch-bfloat16" in what they say.
 "auto" takes PyTorch where there is a GPU or nothing was exported, and else what passed the parity gate.
 """
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -34,7 +36,7 @@ class Engine(Protocol):
         ...
 
 
-def _torch(path: Path, reason: str = "It was asked for.") -> Engine:
+def _torch(path: Path, reason: str = "It was asked for.", precision: str = "auto") -> Engine:
     try:
         from inference.engine.pytorch import load
     except ModuleNotFoundError as error:
@@ -42,7 +44,7 @@ def _torch(path: Path, reason: str = "It was asked for.") -> Engine:
             f"PyTorch can't be imported ({error}), and the model was not exported. "
             "Export it where PyTorch is: `python -m inference export MODEL`."
         ) from error
-    return load(path, reason=reason)
+    return load(path, reason=reason, precision=precision)
 
 
 def _onnx(path: Path) -> Engine:
@@ -65,7 +67,13 @@ def _auto(path: Path) -> Engine:
     )
 
 
-ENGINES: dict[str, Callable[[Path], Engine]] = {"auto": _auto, "torch": _torch, "onnx": _onnx}
+ENGINES: dict[str, Callable[[Path], Engine]] = {
+    "auto": _auto,
+    "torch": _torch,
+    "torch-float32": partial(_torch, precision="float32"),
+    "torch-bfloat16": partial(_torch, precision="bfloat16"),
+    "onnx": _onnx,
+}
 
 
 def load_engine(path: Path, name: str) -> Engine:

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from inference.common.errors import ArtifactError
 from inference.common.machine import cores, is_zero_gpu
+from inference.engine.precision import choose_precision
 from inference.trunk import pad_ids
 
 if TYPE_CHECKING:
@@ -28,14 +29,19 @@ class TorchEngine:
     name = "torch"
     batch_tokens = 1024
 
-    def __init__(self, model: "PreTrainedModel", *, reason: str) -> None:
+    def __init__(self, model: "PreTrainedModel", *, reason: str, precision: str = "float32") -> None:
+        """Take a model. `precision`: "auto", "float32" or "bfloat16"; see `choose_precision`."""
         self.model = model.eval()
+        device, hidden = model.device.type, int(model.config.hidden_size)
+        self.precision = choose_precision(precision, hidden=hidden, tokens=self.batch_tokens, device=device)
         self.reason = reason
+        if self.precision.name != "float32":
+            self.reason += f" Computed in {self.precision.name}: {self.precision.reason}"
 
     def logits(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return logits of shape (texts, labels) for one batch of texts, none of which is empty."""
         batch = pad_ids(token_ids, self.model.config.pad_token_id)
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision.on(self.model):
             logits = self.model(
                 **{k: v.to(self.model.device) for k, v in batch.items()}, use_cache=False
             ).logits
@@ -48,8 +54,11 @@ def has_gpu() -> bool:
     return not is_zero_gpu() and torch.cuda.is_available()
 
 
-def load(path: Path, *, reason: str) -> TorchEngine:
-    """Load an artifact in float32. Raises ArtifactError when its weights can't be read."""
+def load(path: Path, *, reason: str, precision: str = "auto") -> TorchEngine:
+    """Load an artifact, its weights in float32. Raises ArtifactError when they can't be read.
+
+    `precision`: "auto", "float32" or "bfloat16"; see `choose_precision`.
+    """
     if torch.get_num_threads() > cores():  # torch counts the host's cores, a container may use fewer
         torch.set_num_threads(cores())
     with quiet_loading():
@@ -67,7 +76,7 @@ def load(path: Path, *, reason: str) -> TorchEngine:
                 f"{path} can't be loaded as a classifier ({' '.join(str(error).split())[:200]}). "
                 "Give the folder of a finished run, runs/NAME/artifact, or the id of a Hub repository."
             ) from error
-    return TorchEngine(model.to("cuda") if has_gpu() else model, reason=reason)
+    return TorchEngine(model.to("cuda") if has_gpu() else model, reason=reason, precision=precision)
 
 
 class quiet_loading:  # noqa: N801  (a context manager, named as one reads it)

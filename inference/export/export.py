@@ -78,7 +78,7 @@ def export_onnx(
     `texts` and `labels` (label names): the validation split, at least 100 rows.
     """
     check_artifact(path)
-    classifier = Classifier.load(path, engine="torch")
+    classifier = Classifier.load(path, engine="torch-float32")
     if len(texts) < LEAST_TEXTS:
         raise ArtifactError(
             f"The parity gate needs at least {LEAST_TEXTS} validation texts, found {len(texts)}. Give more."

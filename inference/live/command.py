@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TextIO
 from inference.common.command import print_json
 from inference.common.errors import FeedError
 from inference.common.text import one_line
+from inference.engine import ENGINES
 from inference.live.pricing import DEFAULT_CAP_USD, estimate
 from inference.live.request import (
     DEFAULT_INSTANCE,
@@ -119,7 +120,7 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         type=float,
         help="count as unsure what the model is less sure of, such as 0.7",
     )
-    live.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
+    live.add_argument("--engine", choices=tuple(ENGINES), default="auto", help="default: auto")
     live.add_argument("--json", action="store_true", help="print one JSON object at the end")
     live.add_argument("--debug", action="store_true", help="show the traceback of an error")
     live.set_defaults(command=run)

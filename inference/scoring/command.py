@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from inference.artifact import model_of
 from inference.common.command import INTERRUPTED, print_json
+from inference.engine import ENGINES
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
-
-ENGINES = ("auto", "torch", "onnx", "ray")
 
 
 def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -64,7 +63,10 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         help="add a column on which answers are at least so sure, such as 0.7",
     )
     score.add_argument(
-        "--engine", choices=ENGINES, default="auto", help="what computes; ray: on a cluster (default: auto)"
+        "--engine",
+        choices=(*ENGINES, "ray"),
+        default="auto",
+        help="what computes; ray: on a cluster (default: auto)",
     )
     score.add_argument(
         "--workers", metavar="N", type=_positive, help="Ray's workers, one model each (default: one a CPU)"

@@ -244,12 +244,13 @@ def _classify_on_ray(
             f"--engine ray needs Ray, which is not installed ({error}); "
             "run pip install -r requirements-ray.txt."
         ) from error
+    precision = getattr(classifier.engine, "precision", None)
     return classify_on_ray(
         chunks,
         path=job.input,
         text_column=table.text_column,
         model=job.model,
-        engine="torch" if classifier.engine.name == "torch" else "onnx",  # the same everywhere
+        engine=f"torch-{precision.name}" if precision else "onnx",  # the same everywhere
         labels=classifier.labels,
         workers=job.workers,
         done=done,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from inference.engine import ENGINES
 from inference.serving.errors import ServingError
 from inference.serving.schema import ALLOWED_HOSTS, LOOPBACK, PRIVATE_NETWORKS, Settings, allowed_hosts
 
@@ -43,7 +44,7 @@ def add_parsers(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         "Protocol, on standard input and output. `serve` offers the same tools over HTTP, at /mcp.",
     )
     mcp.add_argument("model", nargs="+", metavar="MODEL", help=_MODEL)
-    mcp.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
+    mcp.add_argument("--engine", choices=tuple(ENGINES), default="auto", help="default: auto")
     mcp.add_argument("--debug", action="store_true", help="show the traceback of an error")
     mcp.set_defaults(command=run_mcp)
 
@@ -73,7 +74,7 @@ def _add_serve(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         help="processes, each with its own models and metrics; one uses two cores fully (default: 1)",
     )
     described = TypeAdapter(Settings).json_schema()["properties"]
-    serve.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
+    serve.add_argument("--engine", choices=tuple(ENGINES), default="auto", help="default: auto")
     for name, metavar in _OPTIONS.items():
         default, about = getattr(Settings, name), described[name]["description"]
         serve.add_argument(

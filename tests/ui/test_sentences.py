@@ -150,7 +150,8 @@ def test_every_error_of_the_page_is_told_in_the_visitors_language():
 
 
 OUT_OF_SIGHT = re.compile(
-    r"/cli/|/cli\.py|/command\.py|/scoring/|/jobs/|/serving/|ladder/|baselines/|audit|forecast|doctor"
+    r"/cli/|/cli\.py|/command\.py|/scoring/|/jobs/|/serving/|ladder/|baselines/|audit|forecast|doctor|"
+    r"/adapt|/forgetting|perplexity"
 )
 """What the app neither does nor shows."""
 FOR_PROGRAMMERS = re.compile(

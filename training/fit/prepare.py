@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from inference.classifier import Classifier, softmax
 from inference.common.errors import DataError, RecipeError
 from inference.common.store import JsonObject
+from inference.engine.precision import Precision, choose_precision
 from inference.prompt import Prompt
 from inference.trunk import trunk_skipped
 from training.data.add_labels import LabelsReport, add_labels
@@ -77,6 +78,7 @@ SHARED = (
     "seed",
     "max_length",
     "padding",
+    "precision",
 )
 """Settings that shape what is prepared: with another value it has to be prepared anew."""
 
@@ -218,6 +220,8 @@ class Prepared:
     """The language model's output rows for the label words, shape (labels, hidden)."""
     base_head: Tensor
     """The untouched base's calibrated zero-shot head."""
+    precision: Precision
+    """What the network is computed in; weights, states and artifact are float32."""
     pace: Pace
     sizes: Sizes
     """What a training by `recipe` works on."""
@@ -249,16 +253,28 @@ class Prepared:
 
     def calibrated(self, classifier: PreTrainedModel) -> Tensor:
         """Return the zero-shot head of a classifier above this trunk, such as one of fewer layers."""
-        return _calibrated(classifier, self.asked, self.words, self.trunk, self.recipe.seed)
+        with self.precision.on(classifier):
+            return _calibrated(classifier, self.asked, self.words, self.trunk, self.recipe.seed)
+
+
+def precision_of(recipe: Recipe, model: PreTrainedModel, *, tokens: int) -> Precision:
+    """Return what a recipe's network is computed in, where the Trainer puts it. `tokens`: of one batch."""
+    device, hidden = "cuda" if torch.cuda.is_available() else "cpu", int(model.config.hidden_size)
+    return choose_precision(recipe.precision, hidden=hidden, tokens=tokens, device=device)
 
 
 def prepare(
-    recipe: Recipe, folder: Path, *, data: TrainingData | None = None, report: Report | None = None
+    recipe: Recipe,
+    folder: Path,
+    *,
+    data: TrainingData | None = None,
+    report: Report | None = None,
+    precision: Precision | None = None,
 ) -> Prepared:
     """Do all that comes before training; a whole cache that lies in `folder` is used again.
 
-    `data`: the recipe's data, where the caller has loaded it. Raises DataError, BaseError or RecipeError, and
-    OSError when the disk is full.
+    `data`: the recipe's data, where the caller has loaded it. `precision`: what an earlier process of the
+    same run has chosen. Raises DataError, BaseError or RecipeError, and OSError when the disk is full.
     """
     report = report or Silent()
     with report.phase("prepare"):
@@ -281,35 +297,32 @@ def prepare(
                 report.note(
                     f"{rows.truncated} {name} texts are longer than {recipe.max_length} tokens and were cut."
                 )
-        labelled = len(data.splits.train)
-        pace = measure(untouched, train)
-        sizes = Sizes(
-            train_tokens=train.padded_tokens,
-            validation_tokens=validation.padded_tokens,
-            test_tokens=round(sum(train.lengths) / len(train) * len(data.splits.test)),
-            train_rows=len(train),
-            unlabelled_tokens=train.take(range(labelled, len(train))).padded_tokens,
-            unlabelled_rows=len(train) - labelled,
-            depth=recipe.depth or lm.depth,
-            base_depth=lm.depth,
-            trunk=trunk,
-            parameters=sum(parameter.numel() for parameter in lm.model.parameters()),
-        )
+        tokens = recipe.batch_size * round(sum(train.lengths) / len(train))
+        precision = precision or precision_of(recipe, untouched, tokens=tokens)
+        report.note(f"Computed in {precision.name}: {precision.reason}")
+        with precision.on(untouched):
+            pace = measure(untouched, train)
+        sizes = _sizes(recipe, data, lm, train=train, validation=validation, trunk=trunk)
         plan = phases(pace, recipe, sizes)
         report.plan(plan)
-        report.event("estimate", seconds=round(sum(plan.values()), 1), gflops=round(pace.gflops, 1))
+        seconds, rate = round(sum(plan.values()), 1), round(pace.gflops, 1)
+        report.event("estimate", seconds=seconds, gflops=rate, precision=precision.to_json())
     fed: list[TrainerRows] = [train, validation]
     if trunk:
-        fed = _cached(untouched, {"train": train, "validation": validation}, trunk, folder, report)
+        both = {"train": train, "validation": validation}
+        fed = _cached(untouched, both, trunk, folder, report=report, precision=precision)
     learnt = asked = fed[0]
     if recipe.teacher.strip():
-        answers = _answered(recipe.teacher.strip(), data, report)
+        answers = _answered(recipe.teacher.strip(), data, report, precision)
         fed[0] = taught(fed[0], sharpened(answers, recipe.teacher_temperature))
     elif recipe.teachers:
-        fed[0] = learnt.take(range(labelled))
+        fed[0] = learnt.take(range(len(data.splits.train)))
     if base_prompt(recipe) != prompt_of(recipe):  # it trains without a prompt, which the base can't do
         some = data.splits.train.select(range(min(CALIBRATION_TEXTS, len(data.splits.train))))
         asked = encoded_rows(prompted_tokenizer(lm, base_prompt(recipe), max_length=recipe.max_length), some)
+    if head is None:
+        with precision.on(untouched):
+            head = _calibrated(untouched, asked, words, trunk, recipe.seed)
     return Prepared(
         recipe=recipe,
         data=data,
@@ -325,16 +338,41 @@ def prepare(
         learnt=learnt,
         asked=asked,
         words=words,
-        base_head=_calibrated(untouched, asked, words, trunk, recipe.seed) if head is None else head,
+        base_head=head,
+        precision=precision,
         pace=pace,
         sizes=sizes,
         plan=plan,
     )
 
 
-def _answered(teacher: str, data: TrainingData, report: Report) -> Tensor:
+def _sizes(
+    recipe: Recipe,
+    data: TrainingData,
+    lm: LanguageModel,
+    *,
+    train: EncodedRows,
+    validation: EncodedRows,
+    trunk: int,
+) -> Sizes:
+    labelled = len(data.splits.train)
+    return Sizes(
+        train_tokens=train.padded_tokens,
+        validation_tokens=validation.padded_tokens,
+        test_tokens=round(sum(train.lengths) / len(train) * len(data.splits.test)),
+        train_rows=len(train),
+        unlabelled_tokens=train.take(range(labelled, len(train))).padded_tokens,
+        unlabelled_rows=len(train) - labelled,
+        depth=recipe.depth or lm.depth,
+        base_depth=lm.depth,
+        trunk=trunk,
+        parameters=sum(parameter.numel() for parameter in lm.model.parameters()),
+    )
+
+
+def _answered(teacher: str, data: TrainingData, report: Report, precision: Precision) -> Tensor:
     """Return a teacher's probabilities for the training texts, shape (texts, labels), in the data's order."""
-    classifier, labels = Classifier.load(teacher, engine="torch"), data.splits.labels
+    classifier, labels = Classifier.load(teacher, engine=f"torch-{precision.name}"), data.splits.labels
     if sorted(classifier.labels) != sorted(labels):
         raise RecipeError(
             f"The teacher has the labels {', '.join(classifier.labels)}, but the data has "
@@ -369,7 +407,13 @@ def base_prompt(recipe: Recipe) -> Prompt:
 
 
 def _cached(
-    classifier: PreTrainedModel, rows: Mapping[str, EncodedRows], trunk: int, folder: Path, report: Report
+    classifier: PreTrainedModel,
+    rows: Mapping[str, EncodedRows],
+    trunk: int,
+    folder: Path,
+    *,
+    report: Report,
+    precision: Precision,
 ) -> list[TrainerRows]:
     """Return the trunk's states of each split, computed now or by an earlier process."""
     found: list[TrainerRows] = []
@@ -381,7 +425,10 @@ def _cached(
             def progress(done: int, _: int, before: int = before) -> None:
                 report.progress(before + done, total)
 
-            found.append(cache_trunk(classifier, part, layers=trunk, path=path, progress=progress))
+            states = cache_trunk(
+                classifier, part, layers=trunk, path=path, progress=progress, precision=precision
+            )
+            found.append(states)
             before += sum(part.lengths)
     return found
 

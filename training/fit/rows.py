@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from inference.classifier import Progress, cutting, encode, like_length_batches, no_progress
 from inference.common.store import write_json
+from inference.engine.precision import FLOAT32, Precision
 from inference.trunk import backbone_of, pad_ids, pad_states, trunk_batch
 
 
@@ -171,7 +172,13 @@ def encoded_rows(
 
 
 def cache_trunk(
-    model: PreTrainedModel, rows: EncodedRows, *, layers: int, path: Path, progress: Progress = no_progress
+    model: PreTrainedModel,
+    rows: EncodedRows,
+    *,
+    layers: int,
+    path: Path,
+    progress: Progress = no_progress,
+    precision: Precision = FLOAT32,
 ) -> TrunkRows:
     """Compute the trunk's states of all rows into `path`.f32, or take them from there when they are whole.
 
@@ -181,6 +188,8 @@ def cache_trunk(
     starts = [0, *np.cumsum(rows.lengths).tolist()]
     ids = zlib.crc32(np.concatenate(rows.token_ids).astype(np.int64).tobytes())
     key = {"layers": layers, "hidden": hidden, "starts": starts, "ids": ids}
+    if precision.name != "float32":
+        key["precision"] = precision.name
     file, record = path.with_suffix(".f32"), path.with_suffix(".json")
     bytes_a_token = 4 * hidden
     if not _whole(record, key, file, starts[-1] * bytes_a_token):
@@ -188,10 +197,11 @@ def cache_trunk(
         done = 0
         with file.open("wb") as out:  # not a writable map: that would end by SIGBUS on a full disk
             for batch in like_length_batches(rows.lengths, batch_size=32):
-                computed = trunk_batch(model, [rows.token_ids[row] for row in batch], layers)
+                with precision.on(model):
+                    computed = trunk_batch(model, [rows.token_ids[row] for row in batch], layers)
                 for row, state in zip(batch, computed, strict=True):
                     out.seek(starts[row] * bytes_a_token)
-                    out.write(state.cpu().numpy().tobytes())
+                    out.write(state.float().cpu().numpy().tobytes())
                 done += sum(len(rows.token_ids[row]) for row in batch)
                 progress(done, starts[-1])
         write_json(record, key)

@@ -6,6 +6,7 @@ Each step below is a module of this package. All there is to say goes to the run
 Killed at any moment, it can be called again and ends with the same weights.
 """
 
+import copy
 import dataclasses
 import gc
 import shutil
@@ -25,6 +26,8 @@ from inference.baselines.bag_of_words import BagOfWords, Majority
 from inference.classifier import Classifier, softmax
 from inference.common.errors import ArtifactError, DataError
 from inference.common.store import JsonObject, read_jsonl, write_json, write_jsonl
+from inference.engine.precision import Precision
+from inference.engine.pytorch import TorchEngine
 from inference.export.export import export_onnx
 from inference.live.drift import reference_of, save_reference
 from inference.selective import CoveragePoint, coverage_curve
@@ -37,7 +40,7 @@ from training.evaluate.evaluate import evaluate, rows_read, twin_rows
 from training.evaluate.scores import BAG_OF_WORDS, MAJORITY
 from training.fit.prepare import Prepared, TrainingData, base_prompt, load_data, prepare
 from training.fit.teachers import answers_of_teachers
-from training.fit.trainer import Tuned, train_seeds
+from training.fit.trainer import Tuned, macro_f1, train_seeds
 from training.model.bases import Base
 from training.model.classifier import load_base_classifier, save_base_head
 from training.publish.card import write_card
@@ -75,7 +78,7 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
         log.event("data", **data.to_json())
         _audit(log, data.splits)
         write_jsonl(run.path / VALIDATION, _labelled(data.splits))
-    prepared = prepare(recipe, run.path, data=data, report=log)
+    prepared = prepare(recipe, run.path, data=data, report=log, precision=_chosen_before(run))
     checkpoints, stop.gently = run.path / "checkpoints", True
     answers = None
     if recipe.teachers:
@@ -110,8 +113,17 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
     del prepared, tuned  # the evaluation loads what was written, and needs the memory
     gc.collect()
     with log.phase("evaluate"):
-        _evaluate(run, log, artifact, base=base, splits=data.splits, temperature=temperature, chosen_on=curve)
+        _evaluate(run, log, artifact, base=base, splits=data.splits, record=record, chosen_on=curve)
     _complete(run, log, artifact, record)
+
+
+def _chosen_before(run: Run) -> Precision | None:
+    """Return what an earlier process of the run computed in: one that goes on stays with it."""
+    for event in run.events("estimate"):
+        if chosen := event.get("precision"):
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            return Precision(chosen["name"], chosen["reason"], device, chosen.get("gflops", {}))
+    return None
 
 
 def _audit(log: RunLog, splits: Splits) -> None:
@@ -157,6 +169,7 @@ def _record(prepared: Prepared, tuned: Tuned) -> JsonObject:
         "validation_macro_f1": {str(seed): round(score, 4) for seed, score in tuned.macro_f1.items()},
         "trunk_layers": prepared.trunk,
         "depth": recipe.depth or prepared.lm.depth,
+        "precision": prepared.precision.to_json(),
         "estimated_s": {name: round(seconds, 1) for name, seconds in prepared.plan.items()},
         "gflops": round(prepared.pace.gflops, 1),
     }
@@ -211,12 +224,15 @@ def _evaluate(
     *,
     base: Base,
     splits: Splits,
-    temperature: float,
+    record: JsonObject,
     chosen_on: Sequence[CoveragePoint],
 ) -> None:
     """Read the locked test split, once: everything that is chosen has been chosen."""
-    tuned = Classifier.load(artifact, engine="torch")
-    untouched = load_base_classifier(artifact, base=base)
+    precision = record["precision"]["name"]
+    tuned = Classifier.load(artifact, engine=f"torch-{precision}")
+    untouched = load_base_classifier(artifact, base=base, precision=precision)
+    if precision != "float32":
+        record["precision"] |= _beside_float32(tuned, splits, precision, log)
     baselines, left_out = _baselines(splits)
     result = evaluate(
         tuned,
@@ -230,7 +246,7 @@ def _evaluate(
         left_out=left_out,
         rows=rows_read(splits, "test"),
         twins=twin_rows(splits),
-        temperature=temperature,
+        temperature=record.get("temperature", 1.0),
         chosen_on=chosen_on,
     )
     write_json(artifact / EVALUATION, result.evaluation.to_json())
@@ -247,6 +263,21 @@ def _evaluate(
         )
     if result.shared_layers:
         log.note(f"Base and fine-tuned share {result.shared_layers} layers, computed once for both.")
+
+
+def _beside_float32(tuned: Classifier, splits: Splits, precision: str, log: RunLog) -> JsonObject:
+    """Say how far the answers in another precision are those of float32, on the validation rows."""
+    exact = copy.copy(tuned)
+    exact.engine = TorchEngine(tuned.model, reason="To compare with.")
+    ids, labels = tuned.encode(splits.validation["text"][:]).token_ids, splits.validation["label"][:]
+    mine, theirs = tuned.logits(ids), exact.logits(ids)
+    same = float((mine.argmax(1) == theirs.argmax(1)).mean())
+    scores = [macro_f1(mine, labels), macro_f1(theirs, labels)]
+    log.note(
+        f"{precision} gives {100 * same:.1f} % of the validation rows the label of float32; macro-F1 "
+        f"{100 * scores[0]:.1f} and {100 * scores[1]:.1f} %."
+    )
+    return {"same_labels": round(same, 4), "macro_f1": round(scores[0], 4), "float32": round(scores[1], 4)}
 
 
 def _tell_student(

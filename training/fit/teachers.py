@@ -117,8 +117,8 @@ def answers_of_teachers(
             )
             if model is None or stop_asked():
                 return None
-            validation = logits_of(model, prepared.validation, prepared.trunk)
-            said = softmax(logits_of(model, rows, prepared.trunk)).astype(np.float32)
+            validation = logits_of(model, prepared.validation, prepared.trunk, prepared.precision)
+            said = softmax(logits_of(model, rows, prepared.trunk, prepared.precision)).astype(np.float32)
             score = macro_f1(validation, prepared.validation.labels)
             del model  # before the next one is trained
             np.savez(partial := file.with_suffix(".partial.npz"), answers=said, macro_f1=score)

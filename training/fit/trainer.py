@@ -35,6 +35,7 @@ from transformers import (
 )
 
 from inference.classifier import Progress, no_progress, softmax
+from inference.engine.precision import FLOAT32, Precision
 from inference.trunk import trunk_skipped
 from training.evaluate.metrics import ClassificationMetric
 from training.fit.prepare import Prepared, Report, Silent
@@ -260,6 +261,7 @@ def train(
             stop_asked=stop_asked,
             more_callbacks=more_callbacks,
             looks=looks,
+            precision=prepared.precision,
         )
     return tuned if whole else None
 
@@ -337,7 +339,7 @@ def train_seeds(
         )
         if model is None or stop_asked():
             return None
-        logits = logits_of(model, prepared.validation, prepared.trunk)
+        logits = logits_of(model, prepared.validation, prepared.trunk, prepared.precision)
         found[seed] = macro_f1(logits, prepared.validation.labels)
         if kept is None or found[seed] > found[kept.seed]:
             kept = Tuned(model, seed, logits, found)
@@ -345,13 +347,19 @@ def train_seeds(
 
 
 def logits_of(
-    model: PreTrainedModel | PeftModel, rows: TrainerRows, trunk: int, *, progress: Progress = no_progress
+    model: PreTrainedModel | PeftModel,
+    rows: TrainerRows,
+    trunk: int,
+    precision: Precision = FLOAT32,
+    *,
+    progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
     """Return a classifier's logits for rows, cached or not, shape (rows, labels)."""
     model.eval()
     found = []
     with (
         torch.inference_mode(),
+        precision.on(model),
         trunk_skipped(model, trunk) if isinstance(rows, TrunkRows) else nullcontext(),
     ):
         for at in range(0, len(rows), _AT_ONCE):
@@ -382,6 +390,7 @@ def fit(
     stop_asked: Callable[[], bool] = lambda: False,
     more_callbacks: Sequence[TrainerCallback] = (),
     looks: int = 0,
+    precision: Precision = FLOAT32,
 ) -> bool:
     """Train, from the last whole checkpoint where there is one. Returns False when it was stopped midway."""
     steps_per_epoch = math.ceil(len(train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
@@ -394,7 +403,7 @@ def fit(
         callbacks.append(StopEarly(recipe.patience))
     trainer = TweetTrainer(
         model=model,
-        args=arguments(recipe, checkpoints, every=max(steps, 1)),
+        args=arguments(recipe, checkpoints, every=max(steps, 1), precision=precision),
         train_dataset=train,
         eval_dataset=validation,
         data_collator=train.collate,
@@ -407,6 +416,7 @@ def fit(
         else None,
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward casts no more
     return not curves.stopped
 
 
@@ -417,7 +427,13 @@ def _class_weights(labels: Sequence[int], classes: int) -> Tensor:
 
 
 def arguments(
-    recipe: Recipe, checkpoints: Path, *, every: int, best: str = "macro_f1", greater: bool = True
+    recipe: Recipe,
+    checkpoints: Path,
+    *,
+    every: int,
+    best: str = "macro_f1",
+    greater: bool = True,
+    precision: Precision = FLOAT32,
 ) -> TrainingArguments:
     """Return the Trainer's settings; `best`: what tells the best of the looks, one `every` so many steps."""
     on_gpu = torch.cuda.is_available()
@@ -443,7 +459,7 @@ def arguments(
         seed=recipe.seed,
         data_seed=recipe.seed,
         use_cpu=not on_gpu,
-        bf16=on_gpu and torch.cuda.is_bf16_supported(including_emulation=False),  # a T4 only pretends
+        bf16=precision.name == "bfloat16",  # by a context of its own for each forward pass
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=on_gpu,

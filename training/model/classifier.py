@@ -334,11 +334,11 @@ def save_base_head(rows: Tensor, artifact: Path) -> None:
     save_file({"score.weight": rows.contiguous()}, artifact / BASE_HEAD)
 
 
-def load_base_classifier(artifact: Path, *, base: Base | None = None) -> Classifier:
+def load_base_classifier(artifact: Path, *, base: Base | None = None, precision: str = "auto") -> Classifier:
     """Return the untouched base of an artifact as a calibrated zero-shot classifier.
 
-    `base`: the base, where the caller has found it already. Raises BaseError when the base can't be loaded,
-    ArtifactError when the artifact does not say which it is.
+    `base`: the base, where the caller has found it already. `precision`: see `choose_precision`. Raises
+    BaseError when the base can't be loaded, ArtifactError when the artifact does not say which it is.
     """
     record = read_record(artifact, PROVENANCE)
     if not record or not (artifact / BASE_HEAD).is_file():
@@ -354,15 +354,19 @@ def load_base_classifier(artifact: Path, *, base: Base | None = None) -> Classif
         model.score.weight.copy_(load_file(artifact / BASE_HEAD)["score.weight"])
     if torch.cuda.is_available():
         model = model.to("cuda")
-    return torch_classifier(model, tokenizer, name_or_path=base.name)
+    return torch_classifier(model, tokenizer, name_or_path=base.name, precision=precision)
 
 
 def torch_classifier(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, name_or_path: str
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    name_or_path: str,
+    precision: str = "float32",
 ) -> Classifier:
     """Return a Classifier of a Transformers model in memory and its fast tokenizer."""
     return Classifier(
-        TorchEngine(model, reason="It is in memory."),
+        TorchEngine(model, reason="It is in memory.", precision=precision),
         tokenizer.backend_tokenizer,
         labels=labels_of(model.config),
         max_length=int(min(tokenizer.model_max_length, model.config.max_position_embeddings)),

@@ -187,6 +187,9 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
         "longest", "longest: to the batch's longest; max: to max_length"
     )
     like_length_batches: Flag = _setting(True, "put texts of like length into one batch")
+    precision: Literal["auto", "float32", "bfloat16"] = _setting(
+        "auto", "what the network is computed in; auto: the faster of both on this machine, as measured"
+    )
     evals_per_epoch: int = _setting(1, "looks at the validation split in an epoch", low=1)
     patience: int = _setting(0, "looks without gain after which training stops; 0: never", low=0)
     onnx: Flag = _setting(False, "export the model to ONNX too, in float32 and int8, for fast serving")

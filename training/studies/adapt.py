@@ -33,7 +33,7 @@ from training.data.splits import held_out_size, remove_duplicates
 from training.data.unlabelled import UnlabelledTexts, read_unlabelled
 from training.evaluate.perplexity import IGNORED, bits_of, compared, end_of_text, general_texts, ids_of
 from training.fit.estimate import TRAIN_COST
-from training.fit.prepare import load_data
+from training.fit.prepare import load_data, precision_of
 from training.fit.run import Stopping
 from training.fit.trainer import Curves, arguments, last_checkpoint
 from training.model.bases import ADAPTED, resolve_base
@@ -187,12 +187,14 @@ def _train(
     """Go on with the language model's training; False when it was stopped midway."""
     train, held_out = packed
     freeze_trunk(lm.model, trunk_depth(recipe, lm.model.config))
+    precision = precision_of(recipe, lm.model, tokens=recipe.batch_size * (train.tokens // len(train)))
+    log.note(f"Computed in {precision.name}: {precision.reason}")
     steps = math.ceil(len(train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
     every = max(steps // recipe.evals_per_epoch, 1)
     curves, cached = Curves(log, lambda: stop.asked), lm.model.config.use_cache
     trainer = Trainer(
         model=lm.model,
-        args=arguments(recipe, checkpoints, every=every, best="loss", greater=False),
+        args=arguments(recipe, checkpoints, every=every, best="loss", greater=False, precision=precision),
         train_dataset=train,
         eval_dataset=held_out,
         data_collator=train.collate,
@@ -200,6 +202,7 @@ def _train(
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     lm.model.config.use_cache = cached  # the Trainer has switched it off, and the base is saved as it was
+    trainer.accelerator.unwrap_model(lm.model, keep_fp32_wrapper=False)  # its forward casts no more
     return not curves.stopped
 
 

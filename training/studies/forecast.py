@@ -104,7 +104,7 @@ def _right(some: Prepared, place: Path, report: Inner, seed: int) -> NDArray[np.
     looks = max(round(recipe.epochs * recipe.evals_per_epoch), 1)
     model = train(some, longer, checkpoints=place, report=report, seed=seed, looks=looks)
     assert model is not None, "nobody asks it to stop midway"
-    answers = logits_of(model, some.validation, some.trunk).argmax(1)
+    answers = logits_of(model, some.validation, some.trunk, some.precision).argmax(1)
     shutil.rmtree(place, ignore_errors=True)
     return np.asarray(answers == np.array(some.validation.labels))
 

@@ -186,7 +186,7 @@ def _trained(
     gc.collect()
     model = train(prepared, recipe, checkpoints=place, report=report, seed=seed, more_callbacks=callbacks)
     assert model is not None, "nobody asks it to stop midway"
-    answers = softmax(logits_of(model, prepared.validation, prepared.trunk))
+    answers = softmax(logits_of(model, prepared.validation, prepared.trunk, prepared.precision))
     found = ClassificationMetric().compute(
         predictions=answers.argmax(1).tolist(),
         references=prepared.validation.labels,

@@ -64,7 +64,7 @@ def test_a_record_that_export_did_not_write(copy, record):
 
 def test_an_unknown_engine(trained_gpt2):
     assert refusal(trained_gpt2.artifact, "quantum") == (
-        "There is no engine 'quantum'. Choose one of: auto, torch, onnx."
+        "There is no engine 'quantum'. Choose one of: auto, torch, torch-float32, torch-bfloat16, onnx."
     )
 
 

@@ -1,0 +1,112 @@
+"""Choose between float32 and bfloat16 by the rates that matrix products have on this machine.
+
+    precision = choose_precision("auto", hidden=576)
+    precision.name, precision.reason        # "float32", "Matrix products run at 96 GFLOP/s in float32, …"
+    with precision.on(model):
+        model(**batch)                      # weights and artifact stay float32: they are cast on the way
+
+bfloat16 is several times faster where the processor has it, and a hundred times slower where it has not.
+`torch.autocast` keeps what it has cast until its context ends: a context around many training steps would
+train nothing. For training the Trainer enters one anew in each step.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from inference.common.store import JsonObject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WINS = 1.5
+"""How many times faster bfloat16's products must be: casting takes time too."""
+HOPELESS = 1 / 3
+"""Below this share of float32's rate, few rows tell enough."""
+_FEW_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a network's matrix products are computed in."""
+
+    name: str = "float32"
+    """Or "bfloat16"."""
+    reason: str = "It is the usual one."
+    device: str = "cpu"
+    """Where it was measured: a model elsewhere is left in float32."""
+    gflops: dict[str, float] = field(default_factory=dict)
+    """What was measured, in 10⁹ operations a second; empty where it was asked for."""
+
+    def on(self, model: "PreTrainedModel") -> AbstractContextManager[object]:
+        """Within it, a model answers in this precision. Not for training."""
+        if self.name == "float32" or model.device.type != self.device:
+            return nullcontext()
+        return torch.autocast(self.device, dtype=torch.bfloat16)
+
+    def to_json(self) -> JsonObject:
+        """Return what provenance.json says."""
+        rates = {name: round(rate, 1) for name, rate in self.gflops.items()}
+        return {"name": self.name, "reason": self.reason, **({"gflops": rates} if rates else {})}
+
+
+FLOAT32 = Precision()
+
+
+def choose_precision(wanted: str, *, hidden: int, tokens: int = 1024, device: str = "cpu") -> Precision:
+    """Return float32 or bfloat16 as `wanted`, or for "auto" what is faster on the shapes that will be used.
+
+    These are those of a layer's widest product: (tokens, hidden) by (hidden, 4 · hidden). They are measured
+    once a process, in a few tenths of a second.
+    """
+    if wanted != "auto":
+        return Precision(wanted, "It was asked for.", device)
+    return faster(_measured(hidden, tokens, device), device)
+
+
+def faster(rates: dict[str, float], device: str = "cpu") -> Precision:
+    """Return the precision that wins by its rates, float32 where it is close."""
+    said = " and ".join(f"{rate:,.0f} GFLOP/s in {name}" for name, rate in rates.items())
+    name = "bfloat16" if rates["bfloat16"] >= WINS * rates["float32"] else "float32"
+    return Precision(name, f"Matrix products run at {said} here.", device, rates)
+
+
+@cache
+def _measured(hidden: int, tokens: int, device: str) -> dict[str, float]:
+    def rate(dtype: torch.dtype, rows: int, seconds: float) -> float:
+        left = torch.ones(rows, hidden, dtype=dtype, device=device)
+        right = torch.ones(hidden, 4 * hidden, dtype=dtype, device=device)
+        return product_rate(lambda: torch.mm(left, right), 8 * rows * hidden**2, device, seconds)
+
+    float32 = rate(torch.float32, tokens, 0.05)
+    bfloat16 = rate(torch.bfloat16, _FEW_ROWS, 0.0)
+    if bfloat16 > HOPELESS * rate(torch.float32, _FEW_ROWS, 0.0):
+        bfloat16 = rate(torch.bfloat16, tokens, 0.05)
+    return {"float32": float32, "bfloat16": bfloat16}
+
+
+def product_rate(
+    work: Callable[[], object],
+    operations: int,
+    device: str = "cpu",
+    seconds: float = 0.05,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Return the rate of a piece of work in 10⁹ operations a second, done again for so many seconds."""
+
+    def done() -> float:
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return clock()
+
+    work()
+    start, times = done(), 0
+    while times == 0 or done() - start < seconds:
+        work()
+        times += 1
+    return operations * times / max(done() - start, 1e-9) / 1e9

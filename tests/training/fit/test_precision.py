@@ -1,0 +1,133 @@
+"""A run computes in what is faster on its machine; a forced bfloat16 learns and answers as float32 does."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from inference.classifier import Classifier, softmax
+from inference.common.errors import ArtifactError, RecipeError
+from inference.engine.precision import FLOAT32, Precision, choose_precision, faster, product_rate
+from tests.support import tweets, write_csv
+from tests.training.fit.test_settings import Never
+from training.fit.prepare import prepare
+from training.fit.run import _chosen_before, train_run
+from training.fit.trainer import logits_of, train
+from training.recipes import Recipe, change
+from training.runs.log import RunLog
+from training.runs.provenance import read_record
+from training.runs.run import create_run
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_llama, tmp_path_factory):
+    return Recipe(
+        base=str(tiny_llama),
+        dataset=str(write_csv(tmp_path_factory.mktemp("data") / "t.csv", tweets(300, seed=5))),
+        n_train=48,
+        n_validation=60,
+        n_test=40,
+        batch_size=8,
+        epochs=3.0,
+        learning_rate=5e-3,
+        state_noise=0.2,
+        precision="bfloat16",
+    )
+
+
+@pytest.fixture(scope="module")
+def run(recipe, tmp_path_factory):
+    """Return a finished run that was told to compute in bfloat16."""
+    run = create_run(recipe, run_dir=tmp_path_factory.mktemp("run") / "run")
+    train_run(run, RunLog(run.path), Never())
+    return run
+
+
+def test_a_run_in_bfloat16_says_so_and_gives_a_float32_artifact_with_the_same_labels(run):
+    record = read_record(run.artifact, "provenance.json")["precision"]
+    assert (record["name"], record["reason"]) == ("bfloat16", "It was asked for.")
+    assert record["same_labels"] >= 0.99 and abs(record["macro_f1"] - record["float32"]) <= 0.005
+    notes = [event["text"] for event in run.events("note")]
+    assert "Computed in bfloat16: It was asked for." in notes
+    assert any(note.startswith("bfloat16 gives ") and "the label of float32" in note for note in notes)
+    adapter = load_file(run.artifact / "adapter" / "adapter_model.safetensors")
+    assert all(weight.any() for name, weight in adapter.items() if "lora_B" in name), "each has learnt"
+    weights = load_file(run.artifact / "model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert [event["precision"]["name"] for event in run.events("estimate")] == ["bfloat16"]
+
+
+def test_the_engine_computes_in_what_it_is_told_and_both_agree(run):
+    texts = [json.loads(line)["text"] for line in (run.path / "validation.jsonl").read_text().splitlines()]
+    exact = Classifier.load(run.artifact, engine="torch-float32")
+    cast = Classifier.load(run.artifact, engine="torch-bfloat16")
+    assert cast.engine.name == exact.engine.name == "torch" and exact.engine.reason == "It was asked for."
+    assert cast.engine.reason.endswith("Computed in bfloat16: It was asked for.")
+    ids = exact.encode(texts).token_ids
+    one, other = exact.logits(ids), cast.logits(ids)
+    assert one.dtype == other.dtype == np.float32 and not np.array_equal(one, other)
+    assert (one.argmax(1) == other.argmax(1)).mean() >= 0.99
+    assert {weight.dtype for weight in cast.model.parameters()} == {torch.float32}
+    with pytest.raises(ArtifactError, match="There is no engine 'torch-float16'"):
+        Classifier.load(run.artifact, engine="torch-float16")
+
+
+def test_all_weights_learn_in_bfloat16_what_they_learn_in_float32(recipe, tmp_path):
+    answers, states = {}, {}
+    for precision in (Precision("bfloat16"), FLOAT32):
+        own = change(recipe, {"precision": precision.name, "method": "full", "state_noise": 0.0})
+        prepared = prepare(own, tmp_path, precision=precision)
+        states[precision.name] = prepared.train.state(0)
+        before = {name: weight.clone() for name, weight in prepared.untouched.named_parameters()}
+        tuned = train(prepared, own, checkpoints=tmp_path / precision.name)
+        changed = [name for name, weight in tuned.named_parameters() if not torch.equal(weight, before[name])]
+        assert len(changed) > 5, "a context around all steps would train nothing"
+        answers[precision.name] = logits_of(tuned, prepared.validation, prepared.trunk, precision)
+        plain = logits_of(tuned, prepared.validation, prepared.trunk)
+        assert np.array_equal(plain, answers[precision.name]) is (precision == FLOAT32), "it casts no more"
+    right = [softmax(found)[range(len(found)), prepared.validation.labels] for found in answers.values()]
+    losses = [-np.log(one).mean() for one in right]
+    assert losses[0] == pytest.approx(losses[1], abs=0.1) and losses[1] < 0.9
+    assert states["float32"].dtype == states["bfloat16"].dtype == torch.float32
+    assert not torch.equal(states["float32"], states["bfloat16"]), "the trunk was computed anew"
+    assert torch.allclose(states["float32"], states["bfloat16"], atol=0.1)
+    with pytest.raises(RecipeError, match="precision is 'bfloat16', but 'float32' was prepared"):
+        prepared.check(recipe)
+
+
+def test_the_faster_one_wins_and_float32_where_it_is_close():
+    chosen = faster({"float32": 176.2, "bfloat16": 926.0})
+    assert (chosen.name, chosen.to_json()["gflops"]) == ("bfloat16", {"float32": 176.2, "bfloat16": 926.0})
+    assert chosen.reason == (
+        "Matrix products run at 176 GFLOP/s in float32 and 926 GFLOP/s in bfloat16 here."
+    )
+    assert faster({"float32": 100.0, "bfloat16": 140.0}).name == "float32", "casting takes time too"
+    assert faster({"float32": 96.0, "bfloat16": 1.0}).name == "float32"
+    ticks = iter(range(100))
+    rate = product_rate(lambda: None, 10**9, seconds=2.0, clock=lambda: float(next(ticks)))
+    assert rate == pytest.approx(2 / 3), "a second each time that the clock is read"
+
+
+def test_auto_measures_both_once_on_the_shapes_in_use(recipe):
+    found = choose_precision("auto", hidden=32, tokens=64)
+    assert set(found.gflops) == {"float32", "bfloat16"} and min(found.gflops.values()) > 0
+    assert (
+        found.name == faster(found.gflops).name
+        and found.gflops is choose_precision("auto", hidden=32, tokens=64).gflops
+    )
+    assert Recipe().precision == "auto"
+    with pytest.raises(RecipeError, match=r"precision is 'float16'\. Give one of: auto, float32, bfloat16"):
+        change(recipe, {"precision": "float16"})
+
+
+def test_a_model_elsewhere_than_where_it_was_measured_stays_float32(run):
+    model = Classifier.load(run.artifact, engine="torch-float32").model
+    for precision, casts in ((Precision("bfloat16", "", "cuda"), False), (Precision("bfloat16"), True)):
+        with precision.on(model):
+            assert torch.is_autocast_enabled("cpu") is casts
+
+
+def test_a_run_that_goes_on_stays_with_what_it_has_chosen(run):
+    assert _chosen_before(run) == Precision("bfloat16", "It was asked for.")
