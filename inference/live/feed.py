@@ -369,15 +369,19 @@ class Feed:
         """Classify what waits, batch by batch, until the feed ends; runs in a thread."""
         reason, message = "failed", "The model broke off: see the log for the reason, then start a new feed."
         try:
+            is_cold = True  # a first batch is slow, and would be taken for the model's speed
             while batch := self._next_batch():
                 began = self._clock()
                 classified = self._count(batch, self._classify([entry.post for entry in batch]))
                 for listener in self._listeners:
                     listener(classified)
                 with self._changed:  # the queue follows what models and listeners manage together
-                    speed = self._counts.speed
-                    speed.add(len(batch), sum(entry.cost for entry in batch), busy_s=self._clock() - began)
-                    self._counts.dropped += self._waiting.pace(speed.cost_per_s)
+                    if not is_cold or len(batch) >= _UNTIMED_BATCH:
+                        speed = self._counts.speed
+                        cost = sum(entry.cost for entry in batch)
+                        speed.add(len(batch), cost, busy_s=self._clock() - began)
+                        self._counts.dropped += self._waiting.pace(speed.cost_per_s)
+                    is_cold = False
                     self._changed.notify_all()
             reason = ""
         except TweetTuneError as error:

@@ -114,24 +114,26 @@ def test_start_refuses_a_bad_setting_with_the_recipes_own_sentence(client):
         )
 
 
-def test_a_failed_run_tells_why_and_can_be_seen_by_name(client, tmp_path):
-    client.predict(
-        "embedded",
-        "",
-        None,
-        "",
-        "",
-        "",
-        str(tmp_path / "no-base"),
-        "smoke",
-        *form_values(),
-        api_name="/start_training",
-    )
+def started(client, base, **changes):
+    """Start a training on the embedded tweets."""
+    data = ("embedded", "", None, "", "", "")
+    client.predict(*data, str(base), "smoke", *form_values(**changes), api_name="/start_training")
+
+
+def test_a_base_that_is_not_there_is_refused_before_a_run_exists(client, tmp_path):
+    before = client.predict(api_name="/runs")
+    with pytest.raises(AppError, match="no-base does not exist"):
+        started(client, tmp_path / "no-base")
+    assert client.predict(api_name="/runs") == before
+
+
+def test_a_failed_run_tells_why_and_can_be_seen_by_name(client, tiny_gpt2):
+    started(client, tiny_gpt2, label_words="good, bad")  # the tweets have three labels
     newest = client.predict(api_name="/runs")[0]
     assert newest["recipe"] == "smoke" and newest["state"] in ("queued", "running", "failed")
     wait_for(lambda: client.predict(api_name="/runs")[0]["state"] == "failed", 90)
     panel = client.predict(api_name="/refresh_runs")[0]
-    assert "does not exist" in str(panel)
+    assert "label_words has 2 words for 3 labels" in str(panel)
 
 
 def test_run_actions_by_name(client):

@@ -159,9 +159,12 @@ def begin(workbench: Workbench, recipe: Recipe, *, kind: str = TRAIN) -> Run:
 
     `kind`: a training, or a search or a forecast around the recipe, as the command line starts them.
     """
+    from training.model.bases import check_named  # noqa: PLC0415  (not before the first page)
+
     _refuse_more(recipe, workbench.settings)
     with workbench.starting:
         _refuse_crowd()
+        check_named(recipe.base)
         if recipe.dataset not in ("auto", "embedded"):
             look_at(recipe)  # what can't be learned from leaves no failed run behind
         run = (
