@@ -7,10 +7,6 @@ labelled texts with them are put into the index, with several shares of the vote
 same texts. Four trainings go through the command line as a person's would.
 """
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -76,15 +72,6 @@ def _named(row: Learnt) -> str:
 
 def trained(home: str, dataset: str, more: Path | None = None) -> Classifier:
     """Return what the recipe quick makes of the embedded base, and of more labelled texts."""
-    command = ["train", "quick", "--base", "embedded", "--dataset", dataset, "--json"]
-    command += ["--set", f"more_data={more}"] if more else []
-    done = subprocess.run(
-        [sys.executable, "-m", "training", *command],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env={**os.environ, "TWEETTUNE_HOME": home, "OMP_WAIT_POLICY": "PASSIVE"},
-    )
-    if done.returncode:
-        raise SystemExit(f"`training {' '.join(command)}` failed with exit status {done.returncode}.")
-    return Classifier.load(json.loads(done.stdout)["artifact"])
+    changes = ["--set", f"more_data={more}"] if more else []
+    found = results.of_command(home, "train", "quick", "--base", "embedded", "--dataset", dataset, *changes)
+    return Classifier.load(found["artifact"])

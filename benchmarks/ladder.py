@@ -10,11 +10,7 @@ and the mean of the draws is told with its 95 % interval (Student's t). A ladder
 as a person's would. Its picture goes to docs/.
 """
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,17 +78,8 @@ def few_labels(dataset: str, runs: Sequence[str] = ()) -> None:
 
 def _climb(home: str, dataset: str, *more: str) -> str:
     """Measure a ladder on the embedded base and return its folder."""
-    command = ["ladder", "--base", "embedded", "--dataset", dataset, *more, "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "training", *command],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env={**os.environ, "TWEETTUNE_HOME": home, "OMP_WAIT_POLICY": "PASSIVE"},
-    )
-    if done.returncode:
-        raise SystemExit(f"`training {' '.join(command)}` failed with exit status {done.returncode}.")
-    return str(Path(home) / "runs" / json.loads(done.stdout)["run"])
+    found = results.of_command(home, "ladder", "--base", "embedded", "--dataset", dataset, *more)
+    return str(Path(home) / "runs" / found["run"])
 
 
 def _finished(runs: Sequence[str]) -> list[tuple[Run, Ladder]]:

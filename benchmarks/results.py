@@ -1,7 +1,9 @@
 """Write a results file: the claim's figures with the machine they were measured on."""
 
 import json
+import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,24 @@ def write(name: str, **content: Any) -> Path:
     path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"wrote {path.relative_to(FOLDER.parent.parent)}", flush=True)
     return path
+
+
+def of_command(home: str, *command: str) -> dict[str, Any]:
+    """Return what `python -m training COMMAND --json` prints, as a person would run it, with runs in `home`.
+
+    Raises SystemExit where it fails.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "training", *command, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "TWEETTUNE_HOME": home, "OMP_WAIT_POLICY": "PASSIVE"},
+    )
+    if done.returncode:
+        raise SystemExit(f"`training {' '.join(command)}` failed with exit status {done.returncode}.")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _commit() -> str:

@@ -188,13 +188,9 @@ def _number(text: str) -> int:
 
 def watch(run: Run, given: argparse.Namespace) -> int:
     """Follow a ladder to its end, then print what it found."""
-    from training.cli.terminal import followed, print_ladder
+    from training.cli.terminal import follow_to_the_result, print_ladder
     from training.ladder.results import read_ladder
 
-    ladder = followed(run, read_ladder, result="ladder", quiet=given.json)
-    if given.json:
-        print_json({"run": run.id, **ladder.to_json()})
-        return 0
-    print_ladder(ladder)
-    sys.stderr.write(f"Results and pictures: {run.path}/ladder.json, ladder.csv, intervals.png, cost.png\n")
+    where = f"Results and pictures: {run.path}/ladder.json, ladder.csv, intervals.png, cost.png"
+    follow_to_the_result(run, read_ladder, print_ladder, result="ladder", as_json=given.json, where=where)
     return 0

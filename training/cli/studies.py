@@ -4,12 +4,10 @@ add_tune(register, recipe_options, commands); WATCH[run.kind](run, given)     # 
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from inference.common.command import print_json
 from inference.common.errors import RunError
 from inference.tables.formats import open_table
 from training.cli.publish import Commands, Register
@@ -105,15 +103,19 @@ def _tune(given: argparse.Namespace) -> int:
 
 def watch_tune(run: Run, given: argparse.Namespace) -> int:
     """Follow a search to its end, then print what it found."""
-    from training.cli.terminal import followed, print_search
+    from training.cli.terminal import follow_to_the_result, print_search
 
-    found = followed(run, read_search, result="search", quiet=given.json)
-    if given.json:
-        print_json({"run": run.id, "recipe_file": str(run.path / BEST), **found.to_json()})
-        return 0
-    print_search(found)
-    sys.stderr.write(f"The best recipe: python -m training train {run.path / BEST}\n")
-    sys.stderr.write(f"Trials and picture: {run.path}/search.json, trials.csv, search.png\n")
+    best = run.path / BEST
+    follow_to_the_result(
+        run,
+        read_search,
+        print_search,
+        result="search",
+        as_json=given.json,
+        more={"recipe_file": str(best)},
+        where=f"The best recipe: python -m training train {best}\n"
+        f"Trials and picture: {run.path}/search.json, trials.csv, search.png",
+    )
     return 0
 
 
@@ -127,14 +129,12 @@ def _forecast(given: argparse.Namespace) -> int:
 
 def watch_forecast(run: Run, given: argparse.Namespace) -> int:
     """Follow a forecast to its end, then print it. Raises RunError where the curve allows none."""
-    from training.cli.terminal import followed, print_forecast
+    from training.cli.terminal import follow_to_the_result, print_forecast
 
-    found = followed(run, read_forecast, result="forecast", quiet=given.json)
-    if given.json:
-        print_json({"run": run.id, **found.to_json()})
-    else:
-        print_forecast(found)
-        sys.stderr.write(f"Figures and picture: {run.path}/forecast.json, forecast.png\n")
+    where = f"Figures and picture: {run.path}/forecast.json, forecast.png"
+    found = follow_to_the_result(
+        run, read_forecast, print_forecast, result="forecast", as_json=given.json, where=where
+    )
     if found.refused:
         raise RunError(found.sentences()[0])
     return 0
@@ -188,14 +188,17 @@ def _adapt(given: argparse.Namespace) -> int:
 
 def watch_adapt(run: Run, given: argparse.Namespace) -> int:
     """Follow an adaptation to its end, then print what it changed."""
-    from training.cli.terminal import followed, print_adapted
+    from training.cli.terminal import follow_to_the_result, print_adapted
 
-    found = followed(run, read_adapted, result="adapt", quiet=given.json)
-    if given.json:
-        print_json({"run": run.id, "base_folder": str(run.artifact), **found.to_json()})
-        return 0
-    print_adapted(found)
-    sys.stderr.write(f"The adapted base: python -m training train RECIPE --base {run.path}\n")
+    follow_to_the_result(
+        run,
+        read_adapted,
+        print_adapted,
+        result="adapt",
+        as_json=given.json,
+        more={"base_folder": str(run.artifact)},
+        where=f"The adapted base: python -m training train RECIPE --base {run.path}",
+    )
     return 0
 
 
@@ -232,14 +235,12 @@ def _forgetting(given: argparse.Namespace) -> int:
 
 def watch_forgetting(run: Run, given: argparse.Namespace) -> int:
     """Follow a study of forgetting to its end, then print what it found."""
-    from training.cli.terminal import followed, print_forgetting
+    from training.cli.terminal import follow_to_the_result, print_forgetting
 
-    found = followed(run, read_forgetting, result="forgetting", quiet=given.json)
-    if given.json:
-        print_json({"run": run.id, **found.to_json()})
-        return 0
-    print_forgetting(found)
-    sys.stderr.write(f"Figures and picture: {run.path}/forgetting.json, forgetting.png\n")
+    where = f"Figures and picture: {run.path}/forgetting.json, forgetting.png"
+    follow_to_the_result(
+        run, read_forgetting, print_forgetting, result="forgetting", as_json=given.json, where=where
+    )
     return 0
 
 

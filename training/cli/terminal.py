@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from inference.common.command import print_json
 from inference.common.errors import RunError
 from inference.common.progress import is_interactive, shown_progress
 from inference.common.store import JsonObject
@@ -38,7 +39,12 @@ if TYPE_CHECKING:
     from training.studies.forgetting_order import Forgetting
     from training.studies.order import Search
 
-_T = TypeVar("_T")
+
+class _Result(Protocol):
+    def to_json(self) -> JsonObject: ...
+
+
+_T = TypeVar("_T", bound=_Result)
 
 
 def is_at_a_desktop() -> bool:
@@ -73,12 +79,30 @@ def follow_to_the_end(run: Run, *, quiet: bool = False) -> None:
         raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
 
 
-def followed(run: Run, read: Callable[[Path], _T | None], *, result: str, quiet: bool) -> _T:
-    """Show a run until it ends, and return its result, a "ladder", from ladder.json. Raises RunError."""
-    follow_to_the_end(run, quiet=quiet)
+def follow_to_the_result(
+    run: Run,
+    read: Callable[[Path], _T | None],
+    show: Callable[[_T], None],
+    *,
+    result: str,
+    as_json: bool,
+    more: JsonObject | None = None,
+    where: str,
+) -> _T:
+    """Show a run until it ends, print its result, a "ladder", from ladder.json, and return it.
+
+    It is shown, with a line on `where` it lies, or printed as one JSON object with `more` in it. Raises
+    RunError.
+    """
+    follow_to_the_end(run, quiet=as_json)
     found = read(run.path)
     if found is None:
         raise RunError(f"{run.path} has no {result}.json. Start the {result} again.")
+    if as_json:
+        print_json({"run": run.id, **(more or {}), **found.to_json()})
+    else:
+        show(found)
+        sys.stderr.write(f"{where}\n")
     return found
 
 

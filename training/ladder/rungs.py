@@ -156,7 +156,7 @@ class Materials:
         return self._base
 
     def find_base(self) -> Base:
-        """Return the base, which is fetched if need be. Raises BaseError where it can't be had."""
+        """Return the base, which is fetched if need be. Raises BaseError where it is not found."""
         if self.found_base is None:
             self.found_base = resolve_base(self.recipe.base)
             self.report.note(f"Base: {self.found_base.name} ({self.found_base.reason}).")
