@@ -253,8 +253,9 @@ class Prepared:
 
     def calibrated(self, classifier: PreTrainedModel) -> Tensor:
         """Return the zero-shot head of a classifier above this trunk, such as one of fewer layers."""
-        with self.precision.on(classifier):
-            return _calibrated(classifier, self.asked, self.words, self.trunk, self.recipe.seed)
+        return _calibrated(
+            classifier, self.asked, self.words, self.trunk, seed=self.recipe.seed, precision=self.precision
+        )
 
 
 def precision_of(recipe: Recipe, model: PreTrainedModel, *, tokens: int) -> Precision:
@@ -321,8 +322,7 @@ def prepare(
         some = data.splits.train.select(range(min(CALIBRATION_TEXTS, len(data.splits.train))))
         asked = encoded_rows(prompted_tokenizer(lm, base_prompt(recipe), max_length=recipe.max_length), some)
     if head is None:
-        with precision.on(untouched):
-            head = _calibrated(untouched, asked, words, trunk, recipe.seed)
+        head = _calibrated(untouched, asked, words, trunk, seed=recipe.seed, precision=precision)
     return Prepared(
         recipe=recipe,
         data=data,
@@ -434,10 +434,18 @@ def _cached(
 
 
 def _calibrated(
-    classifier: PreTrainedModel, rows: TrainerRows, words: Tensor, trunk: int, seed: int
+    classifier: PreTrainedModel,
+    rows: TrainerRows,
+    words: Tensor,
+    trunk: int,
+    *,
+    seed: int,
+    precision: Precision,
 ) -> Tensor:
+    """Return the zero-shot head; its regression is solved in float32, whatever the states come from."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     some = order[:CALIBRATION_TEXTS].tolist()
     batches = (rows.collate([rows[row] for row in some[at : at + 32]]) for at in range(0, len(some), 32))
     with trunk_skipped(classifier, trunk) if isinstance(rows, TrunkRows) else nullcontext():
-        return calibrated_head(final_states(classifier, batches), words)
+        states = final_states(classifier, batches, precision=precision)
+    return calibrated_head(states, words)

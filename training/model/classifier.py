@@ -37,6 +37,7 @@ from transformers import (
 from inference.artifact import BASE_HEAD, PROVENANCE, read_record
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, BaseError, RecipeError
+from inference.engine.precision import FLOAT32, Precision
 from inference.engine.pytorch import TorchEngine, quiet_loading
 from inference.labels import label_words, labels_of
 from inference.prompt import Prompt, continuing_tokens, install_prompt, with_limit
@@ -279,11 +280,13 @@ def calibrated_head(states: Tensor, rows: Tensor) -> Tensor:
     return rows + offset[:, None] * direction[None, :]
 
 
-def final_states(classifier: PreTrainedModel, batches: Iterable[dict[str, Tensor]]) -> Tensor:
-    """Return what the head is given for each text, shape (texts, hidden)."""
+def final_states(
+    classifier: PreTrainedModel, batches: Iterable[dict[str, Tensor]], *, precision: Precision = FLOAT32
+) -> Tensor:
+    """Return what the head is given for each text, in float32, shape (texts, hidden)."""
     head, classifier.score = classifier.score, nn.Identity()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), precision.on(classifier):
             found = [
                 classifier(
                     **{key: value for key, value in batch.items() if key not in ("labels", "targets")}
@@ -292,7 +295,7 @@ def final_states(classifier: PreTrainedModel, batches: Iterable[dict[str, Tensor
             ]
     finally:
         classifier.score = head
-    return torch.cat(found)
+    return torch.cat(found).float()
 
 
 def add_lora(classifier: PreTrainedModel, recipe: Recipe, trunk: int) -> PeftModel:

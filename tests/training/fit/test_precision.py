@@ -15,6 +15,7 @@ from tests.training.fit.test_settings import Never
 from training.fit.prepare import prepare
 from training.fit.run import _chosen_before, train_run
 from training.fit.trainer import logits_of, train
+from training.model.classifier import final_states
 from training.recipes import Recipe, change
 from training.runs.log import RunLog
 from training.runs.provenance import read_record
@@ -95,6 +96,27 @@ def test_all_weights_learn_in_bfloat16_what_they_learn_in_float32(recipe, tmp_pa
     assert torch.allclose(states["float32"], states["bfloat16"], atol=0.1)
     with pytest.raises(RecipeError, match="precision is 'bfloat16', but 'float32' was prepared"):
         prepared.check(recipe)
+
+
+def test_the_untouched_head_is_solved_in_float32_whatever_the_network_computes_in(recipe, tmp_path):
+    """Its regression in bfloat16 gave a head that answers by chance, from which training did not recover."""
+    found = {}
+    for name in ("bfloat16", "float32"):
+        prepared = prepare(change(recipe, {"precision": name}), tmp_path)
+        assert torch.equal(prepared.calibrated(prepared.untouched), prepared.base_head)
+        states = final_states(prepared.untouched, _batches(prepared), precision=prepared.precision)
+        assert states.dtype == prepared.base_head.dtype == torch.float32
+        share = torch.softmax(states @ prepared.base_head.T, dim=-1).mean(0)
+        assert torch.allclose(share, torch.full((3,), 1 / 3), atol=5e-3), "no label is preferred"
+        offsets = states @ (prepared.base_head - prepared.words).T
+        assert offsets.std(0).max() < 0.06 * offsets.mean(0).abs().max(), "nearly the same for every text"
+        found[name] = offsets.mean(0)
+    assert torch.allclose(found["bfloat16"], found["float32"], atol=0.05)
+
+
+def _batches(prepared):
+    rows = prepared.encoded_train
+    return [rows.collate([rows[row] for row in range(len(rows))])]
 
 
 def test_the_faster_one_wins_and_float32_where_it_is_close():
