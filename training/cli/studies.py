@@ -83,12 +83,19 @@ def changes_of(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def recipe_of(given: argparse.Namespace) -> Recipe:
-    """Return the recipe that a command is given, with its changes. Raises RecipeError."""
+    """Return the recipe that a command is given, with its changes. Raises RecipeError.
+
+    A folder that can't be a base is a BaseError already here, so that it leaves no failed run behind.
+    """
+    from training.model.bases import check_named
+
     changes = changes_of(given.set)
     for key in ("base", "dataset", "text_column", "label_column", "unlabelled"):
         if value := getattr(given, key, None):
             changes[key] = value
-    return change(load_recipe(given.recipe), changes)
+    recipe = change(load_recipe(given.recipe), changes)
+    check_named(recipe.base)
+    return recipe
 
 
 def _tune(given: argparse.Namespace) -> int:
@@ -169,9 +176,12 @@ def add_adapt(register: Register, commands: Commands) -> None:
 
 
 def _adapt(given: argparse.Namespace) -> int:
+    from training.model.bases import check_named
+
     changes = changes_of(given.set)
     changes |= {key: value for key in ("base", "dataset") if (value := getattr(given, key))}
     recipe = with_whole_paths(adapt_recipe(given.corpus.stem, changes))
+    check_named(recipe.base)
     corpus, general = (file and file.expanduser().absolute() for file in (given.corpus, given.general))
     for file in filter(None, (corpus, general)):
         open_table(file)

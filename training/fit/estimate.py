@@ -14,12 +14,15 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from inference.engine.precision import FLOAT32, Precision
 from inference.trunk import backbone_of, pad_ids
 from training.fit.rows import EncodedRows
 from training.recipes import Recipe
 
 TRAIN_COST = {"lora": 2.2, "full": 3.3}
 """A training step's cost over a forward pass's, measured: full also computes every weight's gradient."""
+IN_BFLOAT16 = 1.4
+"""How many times that is in bfloat16, measured: its products are faster, the rest of a step is not."""
 ADAMW_S_PER_PARAMETER = 4e-9
 """One AdamW update of one trained weight; only felt when all weights are trained."""
 COPY_S_PER_PARAMETER = 1.2e-8
@@ -36,6 +39,8 @@ class Pace:
     """Seconds that one token costs in one layer, forward, in batches of like length."""
     gflops: float
     """Rate of a 1024 x 1024 float32 matrix product, in 10⁹ operations a second."""
+    step: float = 1.0
+    """How many times TRAIN_COST a training step costs here."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ def measure(
     model: PreTrainedModel,
     rows: EncodedRows,
     *,
+    precision: Precision = FLOAT32,
     seconds: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Pace:
@@ -74,10 +80,11 @@ def measure(
     tokens, depth = batch["input_ids"].numel(), model.config.num_hidden_layers
 
     def forward() -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), precision.on(model):
             backbone_of(model)(**batch, use_cache=False)
 
-    return Pace(_seconds_each(forward, seconds, clock) / (tokens * depth), gflops(clock=clock))
+    each = _seconds_each(forward, seconds, clock) / (tokens * depth)
+    return Pace(each, gflops(clock=clock), IN_BFLOAT16 if precision.name == "bfloat16" else 1.0)
 
 
 def gflops(
@@ -106,7 +113,7 @@ def phases(pace: Pace, recipe: Recipe, sizes: Sizes) -> dict[str, float]:
     labelled_rows = sizes.train_rows - sizes.unlabelled_rows
 
     def training(tokens: int, rows: int, epochs: float, looks: float) -> float:
-        seconds = unit * epochs * tokens * top * TRAIN_COST[recipe.method]
+        seconds = unit * epochs * tokens * top * TRAIN_COST[recipe.method] * pace.step
         steps = epochs * rows / (recipe.batch_size * recipe.gradient_accumulation_steps)
         if recipe.method == "full":
             seconds += steps * sizes.parameters * ADAMW_S_PER_PARAMETER

@@ -301,8 +301,7 @@ def prepare(
         tokens = recipe.batch_size * round(sum(train.lengths) / len(train))
         precision = precision or precision_of(recipe, untouched, tokens=tokens)
         report.note(f"Computed in {precision.name}: {precision.reason}")
-        with precision.on(untouched):
-            pace = measure(untouched, train)
+        pace = measure(untouched, train, precision=precision)
         sizes = _sizes(recipe, data, lm, train=train, validation=validation, trunk=trunk)
         plan = phases(pace, recipe, sizes)
         report.plan(plan)

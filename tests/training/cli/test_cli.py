@@ -159,23 +159,15 @@ def test_an_error_is_one_line_and_status_1(capsys, home, arguments, sentence):
     assert not (home / "runs").exists(), "nothing is begun"
 
 
-def test_a_base_that_cant_be_had_is_one_line(tiny_tweets, tmp_path):
-    done = command(
-        "training",
-        "train",
-        "smoke",
-        "--base",
-        tmp_path / "none",
-        "--dataset",
-        tiny_tweets,
-        "--run-dir",
-        tmp_path / "run",
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        f"The base folder {tmp_path / 'none'} does not exist. Give a folder that does, or a Hub id."
-    )
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    "words", ["train smoke", "tune smoke", "forecast smoke", "adapt corpus.csv", "ladder"]
+)
+def test_a_base_that_cant_be_had_is_one_line_and_leaves_no_run(capsys, home, tiny_tweets, monkeypatch, words):
+    monkeypatch.chdir(tiny_tweets.parent)
+    tiny_tweets.with_name("corpus.csv").write_bytes(tiny_tweets.read_bytes())
+    told = refused(capsys, main, *words.split(), "--base", "./none")
+    assert told == "The base folder ./none does not exist. Give a folder that does, or a Hub id."
+    assert not (home / "runs").exists()
 
 
 def test_debug_shows_the_traceback():

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
+from inference.engine.precision import Precision
 from inference.prompt import Prompt
 from training.fit.estimate import Pace, Sizes, gflops, measure, phases
 from training.fit.rows import EncodedRows
@@ -60,6 +62,21 @@ def test_the_measurement_is_seconds_of_a_token_in_a_layer(tiny_gpt2, pad_to):
     assert set(tokens) == ({64} if pad_to else {5 * 30})
     assert pace.layer_token_s == pytest.approx(seconds_each / (tokens[0] * 3))
     assert pace.gflops > 0
+
+
+def test_a_step_in_bfloat16_costs_more_of_its_forward_passes_and_the_rate_told_is_of_float32(tiny_llama):
+    lm = load_language_model(resolve_base(str(tiny_llama)))
+    model = build_classifier(lm, ("a", "b"), prompted_tokenizer(lm, Prompt(), max_length=128))
+    rows, found, ticks = EncodedRows([[1] * 9] * 5, [0] * 5, 0, 0, 0), set(), iter(range(10_000))
+    model.model.layers[0].mlp.up_proj.register_forward_hook(lambda *given: found.add(given[2].dtype))
+    pace = measure(
+        model, rows, precision=Precision("bfloat16"), seconds=3.0, clock=lambda: float(next(ticks))
+    )
+    assert found == {torch.bfloat16} and not torch.is_autocast_enabled("cpu")
+    slow, usual = (
+        phases(replace(PACE, step=step), Recipe(epochs=3.0), SIZES)["train"] for step in (pace.step, 1.0)
+    )
+    assert 1.2 * usual < slow < 2 * usual
 
 
 def test_gflops_counts_two_operations_a_product():
