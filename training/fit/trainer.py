@@ -12,7 +12,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,6 @@ from training.recipes import Recipe
 
 KEEP_CHECKPOINTS = 2
 _AT_ONCE = 32
-PLAIN_TOKENS = 256
-"""Up to texts of this length, attention's own matrices are small beside the rest of a batch."""
 MEGABATCH = 50
 """Batches that are sorted by length together: enough to pad little, few enough to mix from epoch to epoch."""
 
@@ -250,8 +248,6 @@ def train(
         place = str(prepared.base.path)
         tuned.peft_config["default"].base_model_name_or_path = place  # else peft asks the Hub
     with ExitStack() as stack:
-        longest = max(prepared.train.lengths)
-        stack.enter_context(_plain_attention(classifier, prepared.precision, longest))
         if prepared.trunk:
             stack.enter_context(trunk_skipped(tuned, prepared.trunk))
             stack.enter_context(noisy_states(tuned, recipe.state_noise))
@@ -268,20 +264,6 @@ def train(
             precision=prepared.precision,
         )
     return tuned if whole else None
-
-
-@contextmanager
-def _plain_attention(model: PreTrainedModel, precision: Precision, longest: int) -> Iterator[None]:
-    """Within it, attention is plain products where the fused kind is slow: backward, in bfloat16 on a CPU."""
-    if precision.name == "float32" or model.device.type != "cpu" or longest > PLAIN_TOKENS:
-        yield
-        return
-    before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerCallback
 
 from inference.classifier import Classifier, softmax
 from inference.common.errors import ArtifactError, RecipeError
@@ -76,16 +75,6 @@ def test_the_engine_computes_in_what_it_is_told_and_both_agree(run):
         Classifier.load(run.artifact, engine="torch-float16")
 
 
-class Looked(TrainerCallback):
-    """What computed attention at each step."""
-
-    def __init__(self):
-        self.found = set()
-
-    def on_step_end(self, args, state, control, *, model, **kwargs):
-        self.found.add(model.config._attn_implementation)
-
-
 def test_all_weights_learn_in_bfloat16_what_they_learn_in_float32(recipe, tmp_path):
     answers, states = {}, {}
     for precision in (Precision("bfloat16"), FLOAT32):
@@ -93,10 +82,7 @@ def test_all_weights_learn_in_bfloat16_what_they_learn_in_float32(recipe, tmp_pa
         prepared = prepare(own, tmp_path, precision=precision)
         states[precision.name] = prepared.train.state(0)
         before = {name: weight.clone() for name, weight in prepared.untouched.named_parameters()}
-        looked = Looked()
-        tuned = train(prepared, own, checkpoints=tmp_path / precision.name, more_callbacks=[looked])
-        assert looked.found == {"eager" if precision != FLOAT32 else "sdpa"}, "the fused kind is slow there"
-        assert tuned.config._attn_implementation == "sdpa", "it is as it was before"
+        tuned = train(prepared, own, checkpoints=tmp_path / precision.name)
         changed = [name for name, weight in tuned.named_parameters() if not torch.equal(weight, before[name])]
         assert len(changed) > 5, "a context around all steps would train nothing"
         answers[precision.name] = logits_of(tuned, prepared.validation, prepared.trunk, precision)
