@@ -90,7 +90,9 @@ class SpaceSettings(BaseModel, frozen=True):
         "who may train, cancel, resume, choose the model and publish: `nobody`, `signed-in`, `everyone`, or "
         "names of users with commas; empty: `signed-in` on a Space, `everyone` elsewhere",
     )
-    max_train_rows: int = _setting(0, "the most training rows that a run may ask for; 0: any number", low=0)
+    max_train_rows: int = _setting(
+        0, "the most training rows, and texts without labels, that a run may ask for; 0: any number", low=0
+    )
     max_run_minutes: int = _setting(
         0, "minutes after which a run is stopped, resumed or not; 0: no limit", low=0
     )

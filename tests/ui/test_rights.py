@@ -144,6 +144,15 @@ def test_more_rows_than_the_owner_allows_are_refused():
         _refuse_more(load_recipe("lora"), SpaceSettings(max_train_rows=999))
 
 
+@pytest.mark.parametrize(("n", "wanted"), [("0", "all"), ("1001", "1,001")])
+def test_more_texts_without_labels_than_the_owner_allows_are_refused(n, wanted):
+    many = change(load_recipe("unlabelled"), {"n_unlabelled": n})
+    _refuse_more(many, SpaceSettings())
+    _refuse_more(change(many, {"n_unlabelled": "1000"}), SpaceSettings(max_train_rows=1000))
+    with pytest.raises(RunError, match=f"may have 1,000 texts without labels here, and {wanted} were asked"):
+        _refuse_more(many, SpaceSettings(max_train_rows=1000))
+
+
 def test_labels_that_are_added_count_as_rows(tmp_path):
     file = tmp_path / "labels.jsonl"
     file.write_text('{"text": "a", "label": "positive"}\n\n{"text": "b", "label": "negative"}\n')

@@ -223,6 +223,12 @@ def _refuse_more(recipe: Recipe, settings: SpaceSettings) -> None:
             f"A run may have {most:,} training rows here, and {wanted}{more} were asked for. "
             f"Set Training rows to {max(most - added, 0)} or fewer."
         )
+    if most and recipe.unlabelled.strip() and not 0 < recipe.n_unlabelled <= most:
+        wanted = f"{recipe.n_unlabelled:,}" if recipe.n_unlabelled else "all"
+        raise RunError(
+            f"A run may have {most:,} texts without labels here, and {wanted} were asked for. "
+            f"Set Texts without labels drawn to {most} or fewer."
+        )
 
 
 def _count(file: str) -> int:
