@@ -211,7 +211,8 @@ def _export_onnx(run: Run, log: RunLog, artifact: Path) -> None:
     """Export to ONNX; a model that can't be is served by PyTorch, and the run says so."""
     rows = list(read_jsonl(run.path / VALIDATION))
     try:
-        exported = export_onnx(artifact, [row["text"] for row in rows], [row["label"] for row in rows])
+        texts, labels = ([row[name] for row in rows] for name in ("text", "label"))
+        exported = export_onnx(artifact, texts, labels, progress=log.progress)
         log.note(f"ONNX: {exported.why}")
     except ArtifactError as error:
         log.note(f"ONNX: not exported. {error}")
