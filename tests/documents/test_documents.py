@@ -74,7 +74,7 @@ def test_the_readme_fits_five_screens():
     """Its first screen says what it is, shows it, and gives one table and two commands."""
     assert README.count("\n") <= 210
     first = README.split("## Ten commands")[0]
-    assert all(part in first for part in ("![", "<!-- table:quality -->", "make demo", "make test"))
+    assert all(part in first for part in ("![", "<!-- table:ladder -->", "make demo", "make test"))
 
 
 def test_every_page_is_linked_from_the_readme():
