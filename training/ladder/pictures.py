@@ -18,7 +18,7 @@ _WIDTH = 760
 
 def intervals_picture(ladder: Ladder) -> bytes:
     """Return the steps' accuracy with 95 % intervals, best first, and the honest sentence under them."""
-    ranked = ladder.ranked
+    ranked, said = ladder.ranked, textwrap.fill(ladder.headline, 100)
 
     def draw(figure: "Figure") -> None:
         axes = plain_axes(figure.subplots(), x=f"accuracy on the same {ladder.n:,} test rows, %", y="")
@@ -34,9 +34,9 @@ def intervals_picture(ladder: Ladder) -> bytes:
         axes.set_ylim(len(ranked) - 0.4, -0.6)
         axes.margins(x=0.12)
         axes.grid(axis="y", visible=False)
-        figure.supxlabel(textwrap.fill(ladder.headline, 100), fontsize=9, color=INK)
+        figure.supxlabel(said, fontsize=9, color=INK)
 
-    return png(draw, width=_WIDTH, height=130 + 24 * len(ranked))
+    return png(draw, width=_WIDTH, height=90 + 14 * len(said.splitlines()) + 24 * len(ranked))
 
 
 def _named(step: StepResult) -> str:

@@ -111,12 +111,18 @@ class Ladder:
 
     @property
     def headline(self) -> str:
-        """One honest sentence on the best step: is it really better than the next one?"""
+        """Honest sentences on the best step: is it better than the next one, and were labels worth it?"""
         ranked = self.ranked
-        found = self.pair(ranked[0].name, ranked[1].name) if len(ranked) > 1 else None
-        if not found:
-            return "One step alone: there is nothing to compare it with."
-        return f"{ranked[0].name} and {ranked[1].name}: {found.sentence[:1].lower()}{found.sentence[1:]}"
+        best, others = ranked[0], {step.name: "" for step in ranked[1:2]}
+        if best.labels_used and (plain := next((step for step in ranked if not step.labels_used), None)):
+            others[plain.name] = ", the best without labels"
+        found = {name: self.pair(best.name, name) for name in others}
+        said = [
+            f"{best.name} and {name}{others[name]}: {pair.sentence[:1].lower()}{pair.sentence[1:]}"
+            for name, pair in found.items()
+            if pair
+        ]
+        return " ".join(said) or "One step alone: there is nothing to compare it with."
 
     def to_json(self) -> JsonObject:
         """Return plain dicts, lists and numbers."""

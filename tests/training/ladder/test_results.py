@@ -1,6 +1,7 @@
 """Pairs are corrected for each other, and each says what it could have shown."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,3 +127,21 @@ def test_pictures_are_the_same_bytes_from_the_same_numbers():
     steps = tuple(result(name, 0.9) for name in two)
     named = Ladder(labels=LABELS, n=400, n_validation=0, steps=steps, pairs=pairs)
     assert named.headline.startswith("good and same: no difference shown: both get the same tweets right")
+
+
+def test_the_headline_says_whether_labels_were_worth_it():
+    names = ("poor", "same", "good")
+    pairs = pairs_of(list(names), TRUTH, {name: SYSTEMS[name] for name in names}, seed=1)
+    steps = [result(name, value) for name, value in zip(names, (0.5, 0.8, 0.9), strict=True)]
+
+    def headline(*labels):
+        own = tuple(replace(step, labels_used=n) for step, n in zip(steps, labels, strict=True))
+        return Ladder(labels=LABELS, n=400, n_validation=0, steps=own, pairs=pairs).headline
+
+    next_one = headline(100, 100, 100)
+    assert next_one.startswith("good and same: ") and "poor" not in next_one
+    assert headline(0, 100, 100).startswith(
+        f"{next_one} good and poor, the best without labels: the good is better: "
+    )
+    assert headline(0, 0, 100).startswith("good and same, the best without labels: "), "once, not twice"
+    assert headline(0, 100, 0) == next_one, "the best has no labels itself"
