@@ -8,6 +8,7 @@ import argparse
 from functools import partial
 
 from benchmarks import (
+    ablation,
     doctor,
     freshness,
     ladder,
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "scope": scope.main,
     "push": push.main,
     "quality": quality.main,
+    "ablation": ablation.main,
     "doctor": doctor.main,
     "ladder": ladder.main,
     "few_labels": ladder.few_labels,

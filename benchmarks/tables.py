@@ -30,7 +30,15 @@ DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CORE_HOUR_PRICE = 0.04  # US dollars, assumed
 NOT_MEASURED = "*Not measured yet: `make bench` fills this table.*"
 _MARKED = re.compile(r"(<!-- table:(?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
-_SHARES = ("accuracy", "macro_f1", "macro_recall", "expected_calibration_error", "fresh", "ordinary")
+_SHARES = (
+    "accuracy",
+    "macro_f1",
+    "macro_recall",
+    "expected_calibration_error",
+    "fresh",
+    "ordinary",
+    "difference",
+)
 _TITLES = {
     "name": "",
     "base": "network",
@@ -48,6 +56,7 @@ _TITLES = {
     "both": "confidence of known tokens",
     "fresh": "right with a new word, %",
     "ordinary": "right without one, %",
+    "difference": "points beside the first row",
 }
 
 
@@ -116,7 +125,8 @@ def _sentences(record: dict[str, Any]) -> Iterator[str]:
     if any(key in _SHARES for row in record["rows"] for key in row):
         yield "In brackets: 95 % intervals."
     if draws := record.get("draws"):
-        yield f"Each is the mean of {draws} draws of the training rows."
+        where = "" if "dev_rows" not in record else f" on {record['dev_rows']:,} rows of the train split"
+        yield f"Each is the mean of {draws} draws of the training rows{where and where + ', none of test'}."
     if chosen_on := record.get("sizes", {}).get("validation") if "run" in record else None:
         yield f"What is chosen is chosen on {chosen_on:,} more labelled rows."
     for name, why in record.get("left_out", {}).items():

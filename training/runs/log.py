@@ -6,7 +6,8 @@
         log.progress(120, 1500)                                       # work done, work in all
 
 The time left is the running phase's own pace plus what is planned for the rest, scaled by how the plan has
-held so far.
+held so far. From the second report on the pace is that since the first: what came before, loading or the work
+of an earlier process, tells nothing about what is to come.
 """
 
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from inference.common.store import append_event, write_status
 
-_LITTLE = 0.05  # of the plan: less than this says little about the rest
+_LITTLE = 0.05  # of a phase, or of the plan: less than this says little about the rest
 _QUIET_S = 0.5  # progress is written no more often than this
 
 
@@ -40,6 +41,8 @@ class RunLog:
         self._plan: dict[str, float] = {}
         self._phase, self._phase_started, self._written = "", self.started, 0.0
         self._share = 0.0
+        self._first = self._paced_from = 0.0, self.started
+        """Share and time of the phase's first report, and of the one that its pace is measured from."""
         if not waits:
             self.begin()
 
@@ -73,12 +76,16 @@ class RunLog:
     def enter(self, name: str) -> None:
         """Begin a phase whose end is the beginning of the next one."""
         self._phase, self._phase_started, self._share, self._written = name, self.clock(), 0.0, 0.0
+        self._first = self._paced_from = 0.0, self._phase_started
         self.progress(0, 1)
 
     def progress(self, done: int, total: int) -> None:
         """Record how much of the phase is done, in the caller's unit."""
-        self._share = done / max(total, 1)
-        now = self.clock()
+        now, self._share = self.clock(), done / max(total, 1)
+        if not self._first[0]:
+            self._first = self._share, now
+        elif self._share > self._first[0]:
+            self._paced_from = self._first
         if now - self._written < _QUIET_S and done < total:
             return
         self._written = now
@@ -97,16 +104,19 @@ class RunLog:
         """Return the seconds left in the whole run, None before there is a plan."""
         if self._phase not in self._plan:
             return None
-        spent = self.clock() - self._phase_started
+        first, since = self._paced_from
+        share, spent = self._share - first, self.clock() - since
+        if share <= _LITTLE:
+            share = spent = 0.0
         planned = self._plan[self._phase]
         done = [name for name in self._plan if name in self.seconds and name != self._phase]
-        expected = sum(self._plan[name] for name in done) + planned * self._share
-        observed = sum(self.seconds[name] for name in done) + (spent if self._share > 0 else 0.0)
+        expected = sum(self._plan[name] for name in done) + planned * share
+        observed = sum(self.seconds[name] for name in done) + spent
         ratio = min(max(observed / expected, 0.3), 3.0) if expected else 1.0
         weight = min(expected / (_LITTLE * sum(self._plan.values()) or 1.0), 1.0)
         scale = 1 + (ratio - 1) * weight
-        pace = spent / self._share if self._share > 0.05 else planned * scale
-        here = max(pace - spent, 0.0)
+        whole = spent / share if share else planned * scale
+        here = whole * (1 - self._share)
         names = list(self._plan)
         later = sum(self._plan[name] for name in names[names.index(self._phase) + 1 :])
         return here + later * scale

@@ -85,6 +85,29 @@ def test_one_wild_phase_does_not_scale_the_rest_beyond_three(log, clock):
         assert log.time_left_s() == pytest.approx(3 * 160)
 
 
+def test_loading_before_the_first_progress_is_no_part_of_the_pace(log, clock):
+    log.plan(PLAN)
+    log.seconds |= {"cache": 40.0, "train": 100.0}
+    with log.phase("evaluate"):
+        clock.now += 120
+        assert log.time_left_s() == pytest.approx(60), "all of the work is still to come"
+        for done in range(1, 101):
+            clock.now += 0.6
+            log.progress(done, 100)
+            assert log.time_left_s() == pytest.approx(0.6 * (100 - done), abs=6)
+
+
+def test_what_an_earlier_process_has_done_promises_no_speed(log, clock):
+    log.plan(PLAN)
+    log.seconds["cache"] = 40.0
+    with log.phase("train"):
+        for done in range(60, 101):
+            clock.now += 1
+            log.progress(done, 100)
+            if done > 60:
+                assert log.time_left_s() == pytest.approx(100 - done + 60, rel=0.05)
+
+
 def test_progress_never_falls_and_ends_at_one(log, clock):
     log.plan(PLAN)
     shares = []
