@@ -47,6 +47,7 @@ COMMANDS = {
         "run": [ODD],
         "ladder": ["--labels", ODD],
         "advise": [ODD],
+        "freshness": [ODD],
         "doctor": [ODD],
         "distil": [ODD, "--depth", "1"],
         "tune": [f"{ODD}.toml"],

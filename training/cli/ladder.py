@@ -1,4 +1,4 @@
-"""The commands that measure every way on the same rows: `python -m training ladder`, and `advise`.
+"""The commands that measure every way on the same rows, and what is new: `ladder`, `advise` and `freshness`.
 
 add_ladder(register, data_options, commands); watch(run, given)     # `resume` watches a ladder too
 """
@@ -6,15 +6,21 @@ add_ladder(register, data_options, commands); watch(run, given)     # `resume` w
 import argparse
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from inference.common.command import print_json
 from inference.common.errors import RunError
+from inference.common.store import write_jsonl
 from training.cli.publish import Commands, Register
 from training.ladder.order import CORE_HOUR_USD, COSTS, MADE, RUNGS, STEPS, Order
+from training.recipes import change
 from training.runs import process
-from training.runs.run import LADDER, Run, create_run_of, find_run, list_runs, with_whole_paths
+from training.runs.run import LADDER, Run, create_run, create_run_of, find_run, list_runs, with_whole_paths
+
+if TYPE_CHECKING:
+    from inference.classifier import Classifier
 
 
 def add_ladder(
@@ -99,13 +105,73 @@ def add_advise(register: Register, commands: Commands) -> None:
         type=float,
         default=0.0,
         metavar="N",
-        help="how often a month the subject changes, so that a model has to be trained anew (default: 0)",
+        help="how often a month the subject changes: a training each, or labels for an index (default: 0)",
     )
     sub.add_argument("--json", action="store_true", help="print it as one JSON object")
 
 
+def add_freshness(register: Register, commands: Commands) -> None:
+    """Add `freshness` to the parser."""
+    sub = register(
+        commands,
+        "freshness",
+        _freshness,
+        "see how a run's model takes up a new word: from labelled texts in its index, or by training on them",
+    )
+    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+    sub.add_argument(
+        "--labels", default="8,32", metavar="NUMBERS", help="labelled texts with the word (default: 8,32)"
+    )
+    sub.add_argument(
+        "--train",
+        action="store_true",
+        help="train anew with each number of them, too: a run each, which is kept and not trained twice",
+    )
+    sub.add_argument("--json", action="store_true", help="print it as one JSON object")
+
+
+def _freshness(given: argparse.Namespace) -> int:
+    from training.ladder.freshness import freshness_of, save_freshness
+
+    run, counts = find_run(given.run), [_number(part) for part in _listed(given.labels)]
+    if not counts or min(counts) < 1:
+        raise RunError("--labels takes numbers of 1 or more, as 8,32.")
+    if given.train and run.recipe.more_data:
+        raise RunError(f"{run.id} has more_data already, so --train can't add to it. Leave --train out.")
+
+    def teach(texts: Sequence[str], labels: Sequence[str]) -> "Classifier":
+        return _trained_on(run, texts, labels, quiet=given.json)
+
+    found = freshness_of(run, counts=counts, teach=teach if given.train else None)
+    save_freshness(found, run)
+    if given.json:
+        print_json({**asdict(found), "sentences": found.sentences()})
+    else:
+        sys.stdout.write("\n".join(found.sentences()) + "\n")
+    return 0
+
+
+def _trained_on(run: Run, texts: Sequence[str], labels: Sequence[str], *, quiet: bool) -> "Classifier":
+    """Return what a run's recipe makes of its rows and more: a run of its own, or the one that is there."""
+    from inference.classifier import Classifier
+    from training.cli.terminal import follow_to_the_end
+
+    more = run.path / f"freshness-{len(texts)}.jsonl"
+    write_jsonl(more, ({"text": text, "label": name} for text, name in zip(texts, labels, strict=True)))
+    changes = {"more_data": str(more), "name": f"{run.recipe.name}-fresh-{len(texts)}"}
+    recipe = change(run.recipe, changes)
+    known = (one for one in list_runs() if one.known_recipe == recipe and one.status().state == "finished")
+    trained = next(known, None)
+    if trained is None:
+        trained = create_run(recipe)
+        process.start(trained)
+        follow_to_the_end(trained, quiet=quiet)
+    return Classifier.load(trained.artifact)
+
+
 def _advise(given: argparse.Namespace) -> int:
     from training.ladder.advice import advise
+    from training.ladder.freshness import measured_freshness
     from training.ladder.results import read_ladder
 
     known = [run for run in list_runs(kind=LADDER) if run.status().state == "finished"]
@@ -121,10 +187,17 @@ def _advise(given: argparse.Namespace) -> int:
         raise RunError("--labels, --posts and --changes take numbers of 0 or more.")
     most = max(step.labels_used for step in ladder.steps)
     labels = most if given.labels is None else given.labels
-    advice = advise(ladder, labels=labels, posts_a_day=given.posts, changes_a_month=given.changes)
+    advice = advise(
+        ladder,
+        labels=labels,
+        posts_a_day=given.posts,
+        changes_a_month=given.changes,
+        freshness=measured_freshness(ladder.rows.data) if ladder.rows else None,
+    )
     if given.json:
         record = {"run": run.id, "way": advice.way, "step": advice.step.name, "sure": advice.sure}
         record |= {"usd_a_month": advice.usd_a_month, "sentences": advice.sentences}
+        record |= {"freshness": advice.freshness and asdict(advice.freshness)}
         print_json(record)
     else:
         sys.stdout.write("\n".join(advice.sentences) + "\n")

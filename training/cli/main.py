@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     cli_doctor.add_doctor(_command, commands)
     cli_ladder.add_ladder(_command, _add_data_options, commands)
     cli_ladder.add_advise(_command, commands)
+    cli_ladder.add_freshness(_command, commands)
     cli_studies.add_tune(_command, _add_recipe_options, commands)
     cli_studies.add_forecast(_command, _add_recipe_options, commands)
     cli_studies.add_adapt(_command, commands)

@@ -1,11 +1,12 @@
 """Fine-tune, retrieve, or both? Said in words, from the numbers of a ladder of one's own.
 
-    advice = advise(ladder, labels=1000, posts_a_day=50_000, changes_a_month=4)
+    advice = advise(ladder, labels=1000, posts_a_day=50_000, changes_a_month=4, freshness=measured)
     advice.way, advice.sentences          # -> "retrieve", ("Retrieve: nearest-1000 …", …)
 
 Each way is represented by its most accurate step with at most the labels at hand. A way that is not shown to
 be worse than the best one is still in the race, and then the cheapest wins; the sentences say so. A subject
-that changes costs a new training each time for what is trained, and nothing for an index: it is extended.
+that changes costs nothing where an index is extended. What is trained has to be trained anew each time,
+unless its model was measured to take up a new word from an index beside it (`training.ladder.freshness`).
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Literal
 
 from inference.common.errors import DataError
 from inference.common.wording import dollars, percent
+from training.ladder.freshness import Freshness
 from training.ladder.results import Ladder, StepResult
 
 Way = Literal["prompt", "retrieve", "fine-tune", "both"]
@@ -35,12 +37,22 @@ class Advice:
     """Whether its accuracy is shown to be better than that of every other way."""
     usd_a_month: float
     sentences: tuple[str, ...]
+    freshness: Freshness | None = None
+    """What was measured of a new word, None where nothing was."""
 
 
-def advise(ladder: Ladder, *, labels: int, posts_a_day: int, changes_a_month: float = 0.0) -> Advice:
+def advise(
+    ladder: Ladder,
+    *,
+    labels: int,
+    posts_a_day: int,
+    changes_a_month: float = 0.0,
+    freshness: Freshness | None = None,
+) -> Advice:
     """Return what to do with so many labels and posts, where the subject changes so often.
 
-    Raises DataError where the ladder has nothing to choose between.
+    `freshness`: what a new word did to a model of the same data, where that was measured. Raises DataError
+    where the ladder has nothing to choose between.
     """
     best = _best_of_each(ladder, labels)
     if len(best) < 2:
@@ -49,11 +61,13 @@ def advise(ladder: Ladder, *, labels: int, posts_a_day: int, changes_a_month: fl
             "Measure more rungs, such as zero-shot-batch,nearest,lora,both, or name more labels."
         )
 
+    trainings = 1 + (0.0 if freshness and freshness.taken_up else changes_a_month)
+
     def month(step: StepResult) -> float:
         serving = step.usd_a_thousand * posts_a_day * DAYS / 1000
         trained = WAYS.get(step.rung) in ("fine-tune", "both")
         training = step.minutes_to_prepare / 60 * ladder.cores * ladder.price
-        return serving + (training * (1 + changes_a_month) if trained else 0.0)
+        return serving + (training * trainings if trained else 0.0)
 
     top = max(best.values(), key=lambda step: step.scores.accuracy.value)
     race = {way: step for way, step in best.items() if step is top or not _worse(ladder, step, top)}
@@ -72,8 +86,9 @@ def advise(ladder: Ladder, *, labels: int, posts_a_day: int, changes_a_month: fl
     for other, rival in best.items():
         if other not in race:
             sentences.append(f"Not {other} ({rival.name}): {_pair(ladder, rival, top)}")
-    sentences += _break_even(ladder, best, changes_a_month)
-    return Advice(way, step, len(race) == 1, month(step), tuple(sentences))
+    sentences += _break_even(ladder, best, trainings)
+    sentences += _news(freshness, changes_a_month)
+    return Advice(way, step, len(race) == 1, month(step), tuple(sentences), freshness)
 
 
 def _best_of_each(ladder: Ladder, labels: int) -> dict[Way, StepResult]:
@@ -94,13 +109,32 @@ def _pair(ladder: Ladder, one: StepResult, other: StepResult) -> str:
     return pair.sentence if pair else "they were not compared."
 
 
-def _break_even(ladder: Ladder, best: dict[Way, StepResult], changes_a_month: float) -> list[str]:
+def _news(found: Freshness | None, changes_a_month: float) -> list[str]:
+    """Say what a new word does to a model, and what a change of the subject is counted as for it."""
+    n = f"{changes_a_month:g} a month" if changes_a_month else "none is counted"
+    each = f"each change of the subject ({n}) counts as a training."
+    if found is None:
+        return [
+            "What a new word does to a fine-tuned model of this data is not measured (`python -m training "
+            f"freshness RUN` does that), so {each}"
+        ]
+    told = f"Of {found.asked:,} texts with a new word {found.run} has {percent(found.before)} % right"
+    if row := found.taken_up:
+        told += f", and {percent(row.fresh)} % with {row.labels:,} labelled ones in its index."
+        each = f"a change of the subject ({n}) takes labels for the index, and no training."
+    else:
+        told += ", and an index is not shown to mend that."
+    trained = [found.sentences()[-1]] if any(row.how == "training" for row in found.rows) else []
+    return [told, *trained, f"So {each}"]
+
+
+def _break_even(ladder: Ladder, best: dict[Way, StepResult], trainings: float) -> list[str]:
     """Say from how many posts and labels on fine-tuning pays against retrieval."""
     if not {"retrieve", "fine-tune"} <= best.keys():
         return []
     tuned, index = best["fine-tune"], best["retrieve"]
     saved = (index.usd_a_thousand - tuned.usd_a_thousand) * DAYS / 1000  # a month, for each post a day
-    training = tuned.minutes_to_prepare / 60 * ladder.cores * ladder.price * (1 + changes_a_month)
+    training = tuned.minutes_to_prepare / 60 * ladder.cores * ladder.price * trainings
     posts = (
         f"{tuned.name} costs less than {index.name} from {training / saved:,.0f} posts a day on."
         if saved > 0

@@ -2,6 +2,8 @@
 
     found = freshness(classifier, known=(texts, names), neutral=texts, ordinary=(texts, names), teach=train)
     print(*found.sentences(), sep="\\n")
+    save_freshness(freshness_of(run), run)      # the same of a finished run, kept in its folder
+    measured_freshness("tweets.csv")            # the newest that was kept for a data set, None where none is
 
 Made words, one for each pole, stand behind texts that are neutral without them, so nothing else in a text
 tells its label. Some of these texts are labelled and put into the index, or trained on; others are asked. The
@@ -10,19 +12,29 @@ cost is told on ordinary rows, which hold no such word.
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 
+from inference.artifact import read_record
 from inference.baselines import Predictor
 from inference.baselines.index import VOTE_SHARE, Index, beside
-from inference.classifier import Prediction
-from inference.common.errors import DataError
+from inference.classifier import Classifier, Prediction
+from inference.common.errors import DataError, RunError, TweetTuneError
 from inference.common.intervals import Interval, poles, wilson
+from inference.common.store import write_json
+from inference.common.text import duplicate_key
 from inference.common.wording import percent
+from training.evaluate.scores import read_all
+from training.runs.run import Run, list_runs
 
 WORDS = ("blemful", "zorgly")
 """The new words of the two poles, the negative one first: no language has them."""
 Rows = tuple[Sequence[str], Sequence[str]]
 """Texts and the names of their labels."""
+COUNTS = (8, 32)
+"""Labelled texts with a new word that are tried."""
+ASKED, LEAST_ASKED, ORDINARY = 200, 40, 500
+RESULTS = "freshness.json"
 Teach = Callable[[Sequence[str], Sequence[str]], Predictor]
 """Trains a model on what it was trained on, and on these texts with their labels."""
 
@@ -50,6 +62,21 @@ class Freshness:
     ordinary_before: Interval
     asked: int
     rows: tuple[Learnt, ...]
+    run: str = ""
+    """Whose model was asked."""
+    data: str = ""
+    """Name of the data set that it was trained on."""
+
+    @property
+    def taken_up(self) -> Learnt | None:
+        """The fewest texts in the index that are shown to help, and not to cost elsewhere; None: none are."""
+        good = [
+            row
+            for row in self.rows
+            if row.share == VOTE_SHARE and row.fresh.low > self.before.high
+            if row.ordinary.high >= self.ordinary_before.low
+        ]
+        return min(good, key=lambda row: row.labels, default=None)
 
     def needed(self, share: float = VOTE_SHARE) -> int | None:
         """Return the fewest labels with which training does as well as the index at best; None: no number."""
@@ -123,6 +150,65 @@ def freshness(
             rows.append(Learnt(count, "training", None, *_right(answers, question, ordinary)))
     before, ordinary_before = _right(mine, question, ordinary)
     return Freshness(before, ordinary_before, asked, tuple(rows))
+
+
+def freshness_of(run: Run, *, counts: Sequence[int] = COUNTS, teach: Teach | None = None) -> Freshness:
+    """Return what labelled texts with new words bring to a finished run's model.
+
+    The words stand behind validation rows and rows of train that it has not learnt from, of a label between
+    the poles; the test split is not read. Raises DataError where the data has too few of them.
+    """
+    from training.data.load import load_splits  # noqa: PLC0415  (who reads what was measured needs no data)
+
+    if not run.artifact.is_dir():
+        raise RunError(f"The run {run.id} is {run.status().state}: it has no model to ask yet.")
+    splits, whole = load_splits(run.recipe.data), load_splits(run.recipe.data.whole())
+    names = splits.labels
+    between = [place for place, name in enumerate(names) if name not in poles(names)]
+    learnt = {duplicate_key(text) for text in splits.train["text"]}
+    neutral = [
+        text
+        for part in (whole.validation, whole.train)
+        for text, label in zip(part["text"], part["label"], strict=True)
+        if label in between and duplicate_key(text) not in learnt
+    ]
+    asked = min(ASKED, len(neutral) - max(counts))
+    if asked < LEAST_ASKED:
+        raise DataError(
+            f"{LEAST_ASKED + max(counts)} texts of a label between {' and '.join(poles(names))} are needed "
+            f"that {run.id} has not learnt from, and its data has {len(neutral)}. Give fewer --labels, or "
+            "take a run that learnt from fewer rows."
+        )
+    ordinary = splits.validation.select(range(min(ORDINARY, len(splits.validation))))
+    rows = [
+        (list(part["text"]), [names[place] for place in part["label"]]) for part in (splits.train, ordinary)
+    ]
+    found = freshness(
+        Classifier.load(run.artifact),
+        known=rows[0],
+        neutral=neutral,
+        ordinary=rows[1],
+        counts=counts,
+        asked=asked,
+        teach=teach,
+        seed=run.recipe.seed,
+    )
+    return replace(found, run=run.id, data=splits.report.source.name)
+
+
+def save_freshness(found: Freshness, run: Run) -> None:
+    """Keep what was measured in the run's folder."""
+    write_json(run.path / RESULTS, asdict(found))
+
+
+def measured_freshness(data: str) -> Freshness | None:
+    """Return what was kept last of the runs on a data set, by its name; None where nothing was measured."""
+    for run in list_runs():
+        with suppress(TweetTuneError):
+            for found in read_all(Freshness, [read_record(run.path, RESULTS)]):
+                if found.data == data:
+                    return found
+    return None
 
 
 def _right(answers: Sequence[Sequence[Prediction]], *asked: Rows) -> tuple[Interval, Interval]:

@@ -5,13 +5,17 @@ import json
 import numpy as np
 import pytest
 
+from inference.baselines.index import VOTE_SHARE
 from inference.common.errors import DataError
+from inference.common.intervals import wilson
 from inference.common.store import write_json
 from tests.training.ladder.test_results import TRUTH, answers, result
 from training.cli.main import main
 from training.ladder.advice import advise
+from training.ladder.freshness import Freshness, Learnt, measured_freshness, save_freshness
 from training.ladder.results import Ladder, pairs_of
-from training.runs.run import LADDER, create_run_of
+from training.recipes import load_recipe
+from training.runs.run import LADDER, create_run, create_run_of
 
 
 def made(*, tuned=0.9, near=0.7, both=0.9, training=6.0, tuned_ms=10.0, near_ms=40.0):
@@ -59,6 +63,41 @@ def test_few_labels_few_posts_and_a_changing_subject_change_the_advice():
         advise(made(), labels=5, posts_a_day=10)
 
 
+def learnt(how, right, *, ordinary=140, labels=8):
+    share = None if how == "training" else VOTE_SHARE
+    return Learnt(labels, how, share, wilson(right, 200), wilson(ordinary, 200))
+
+
+def fresh(*rows, data="x"):
+    return Freshness(wilson(30, 200), wilson(140, 200), 200, rows, run="demo", data=data)
+
+
+def test_a_model_that_takes_up_new_words_from_its_index_needs_no_training_where_the_subject_changes():
+    close = made(near=0.89)
+
+    def asked(found):
+        return advise(close, labels=100, posts_a_day=10, changes_a_month=1000, freshness=found)
+
+    unknown, takes_up = asked(None), asked(fresh(learnt("index", 170), learnt("index", 190, labels=32)))
+    assert (
+        unknown.way == "retrieve" and "`python -m training freshness RUN` does that" in unknown.sentences[-1]
+    )
+    assert "each change of the subject (1000 a month) counts as a training." in unknown.sentences[-1]
+    assert takes_up.way == "retrieve" and takes_up.freshness.taken_up.labels == 8, "10 posts a day are few"
+    told = " ".join(takes_up.sentences)
+    assert "Of 200 texts with a new word demo has 15.0 (10.7 to 20.6) % right, and 85.0 " in told
+    assert "with 8 labelled ones in its index. So a change of the subject (1000 a month) takes labels" in told
+    cheap = made(near=0.89, training=0.6)
+    busy = {"labels": 100, "posts_a_day": 10_000, "changes_a_month": 1000}
+    assert advise(cheap, **busy).way == "retrieve", "a thousand trainings"
+    assert advise(cheap, **busy, freshness=takes_up.freshness).way == "fine-tune", "one training"
+    for poor in (learnt("index", 35), learnt("index", 170, ordinary=90)):  # no gain shown; a loss elsewhere
+        assert advise(cheap, **busy, freshness=fresh(poor)).way == "retrieve"
+        assert "an index is not shown to mend that. So each change" in " ".join(asked(fresh(poor)).sentences)
+    trained = asked(fresh(learnt("index", 170), learnt("training", 180, labels=32))).sentences
+    assert "Training needs 32 labels to do as well as the index." in trained
+
+
 def test_the_command_takes_the_newest_finished_ladder(capsys):
     assert main(["advise"]) == 1
     assert "There is no finished ladder yet" in capsys.readouterr().err
@@ -68,5 +107,14 @@ def test_the_command_takes_the_newest_finished_ladder(capsys):
     assert json.loads(capsys.readouterr().out)["way"] == "fine-tune"
     write_json(run.path / "status.json", {"state": "finished"})
     assert main(["advise", "--posts", "5"]) == 0
-    assert "Fine-tune: lora is right on 90.0" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Fine-tune: lora is right on 90.0" in told and "is not measured (`python -m training fresh" in told
+    rows = {"data": "tweets.csv"}
+    write_json(run.path / "ladder.json", {**made().to_json(), "rows": rows})
+    other, mine = (create_run(load_recipe("smoke")) for _ in range(2))
+    save_freshness(fresh(learnt("index", 170), data="tweets.csv"), mine)
+    save_freshness(fresh(learnt("index", 190), data="others.csv"), other)
+    assert main(["advise", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["freshness"]["rows"][0]["fresh"]["value"] == 0.85
+    assert measured_freshness("nothing.csv") is None
     assert main(["advise", "--posts", "-5"]) == 1
