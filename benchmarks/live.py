@@ -210,6 +210,7 @@ def running_feed(
             Replay(posts, rate_per_s=rate_per_s, rounds=_ENDLESS),
             classifier.predict,
             labels=classifier.labels,
+            hurried=hurried.predict if (hurried := classifier.hurried()) else None,
             lossless=rate_per_s is None,
             limit=limit,
             idle_s=math.inf,
@@ -336,6 +337,10 @@ def rows(
         f"posts dropped at {share}, % of {steady['summary']['received']:,}": (
             round(100 * steady["dropped_share"], 2),
             "at most 1",
+        ),
+        f"answered by int8 alone at {share}, % of {steady['summary']['classified']:,}": (
+            round(100 * steady["summary"]["hurried"] / max(steady["summary"]["classified"], 1), 1),
+            "–",
         ),
     }
     return [{"name": name, "found": value, "goal": goal} for name, (value, goal) in found.items()]

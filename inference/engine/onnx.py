@@ -71,6 +71,12 @@ class OnnxEngine:
         self.answered = self.close_calls = 0
         self._exact, self._quick, self._margin = exact, quick, margin
 
+    def without_close_calls(self) -> "OnnxEngine | None":
+        """Return int8 alone, for who is in a hurry; None where float32 answers anyway."""
+        if self._quick is None:
+            return None
+        return OnnxEngine(self._quick, None, margin=0.0, reason="Close calls are left to int8.")
+
     def logits(self, token_ids: Sequence[Sequence[int]]) -> Array:
         """Return logits of shape (texts, labels) for one batch of texts, none of which is empty."""
         if self._quick is None:

@@ -153,6 +153,7 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
 
     classifier = Classifier.load(given.model, engine=given.engine)
     below = asked_threshold(classifier.folder, precision=given.precision, abstain_below=given.abstain_below)
+    hurried = classifier.hurried()
     classifier.predict(["the first text takes longer than the others"])
     with Recorder(given.save, texts=given.save_texts) if given.save else nullcontext() as recorder:
         show = printer(sys.stderr if given.json else sys.stdout, abstain_below=below or 0.0)
@@ -160,6 +161,7 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
             source,
             classifier.predict,
             labels=classifier.labels,
+            hurried=hurried.predict if hurried else None,
             filter=request.filter,
             limit=given.limit,
             abstain_below=below or 0.0,
@@ -175,6 +177,11 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
         _note(_sentence(summary))
         if below is not None:
             _note(f"Not sure (below {below:.2f}): {summary.unsure:,} of {summary.classified:,}.")
+    if summary.hurried:
+        _note(
+            f"{summary.hurried:,} of {summary.classified:,} were answered by int8 alone, as posts piled up: "
+            "their close calls were not computed again in float32."
+        )
     if cut := snapshot.source_status.cut:
         _note(f"Texts that came without their end: {cut:,}.")
     if snapshot.source_status.cost_usd is not None:

@@ -67,6 +67,7 @@ class FeedSnapshot:
     recent: tuple[ClassifiedPost, ...]  # newest first
     unsure: int = 0  # classified posts about which the model is not sure enough to count
     abstain_below: float = 0.0  # the confidence from which on it is
+    hurried: int = 0  # classified posts that got the model's quicker answer, as they piled up
 
     def accuracy(self) -> Interval | None:
         """Return the share of judged posts that are right, with Wilson's interval."""
@@ -95,6 +96,8 @@ class FeedSummary:
     lag_p95_s: float | None
     unsure: int = 0
     """Of the classified posts, those about which the model is not sure enough to count."""
+    hurried: int = 0
+    """Of the classified posts, those that got the model's quicker answer, as they piled up."""
 
 
 class Meter:
@@ -187,7 +190,7 @@ class FeedCounts:
         self, labels: Sequence[str], *, keep: int, rng: random.Random, abstain_below: float = 0.0
     ) -> None:
         self.labels, self.abstain_below = tuple(labels), abstain_below
-        self.duplicates = self.dropped = self.in_hand = self.answers = 0
+        self.duplicates = self.dropped = self.hurried = self.in_hand = self.answers = 0
         self.filtered: Counter[str] = Counter()
         self.rate_in, self.rate_classified, self.speed = Meter(), Meter(), Speed()
         self.lags, self.ages = Lags(rng), Lags(rng)
@@ -254,6 +257,7 @@ class FeedCounts:
             disagreed=self._disagreed,
             unsure=self._unsure,
             abstain_below=self.abstain_below,
+            hurried=self.hurried,
             rate_in_per_s=self.rate_in.per_s(now_s),
             rate_classified_per_s=self.rate_classified.per_s(now_s),
             capacity_per_s=self.speed.posts_per_s,

@@ -6,8 +6,9 @@
     feed.pause(); feed.resume(); feed.stop()
 
 A post's way: normalise → filter → drop duplicates → wait → a batch → the model, and a second one in a duel →
-counts and listeners. When posts come faster than the model answers, it classifies a random sample of them and
-counts the rest. It ends by itself when nobody has asked for a snapshot for `idle_s` seconds.
+counts and listeners. While posts pile up, a quicker answer of the same model is taken, where it has one, and
+counted. When they come faster still, a random sample of them is classified and the rest counted. It ends by
+itself when nobody has asked for a snapshot for `idle_s` seconds.
 """
 
 import contextlib
@@ -34,6 +35,7 @@ _POLL_S = 0.25  # how long a thread sleeps before it looks whether the feed has 
 _LONGEST_AGE_S = 3600.0  # the age of an older post says nothing about delays
 _UNTIMED_BATCH, _UNTIMED_QUEUE = 16, 64  # posts, until it is known how fast the model is
 _SHORTEST_QUEUE = 8  # posts, however slow it is
+_PILED_UP = 0.4  # of the queue, left behind by a batch: from here on the model is to hurry
 _PROMPT = 40  # characters: what every post costs beside its own
 
 Classify = Callable[[Sequence[str]], Sequence[Prediction]]
@@ -86,6 +88,11 @@ class Waiting:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def piles_up(self) -> bool:
+        """Whether more waits than an even stream leaves behind a batch."""
+        return self._sampling and self._cost > self._cost_per_s * self._queue_s * _PILED_UP > 0
 
     @property
     def is_full(self) -> bool:
@@ -150,6 +157,7 @@ class Feed:
         classify: Classify,
         *,
         labels: Sequence[str],
+        hurried: Classify | None = None,
         second: Classify | None = None,
         filter: Filter | None = None,
         limit: int | None = None,
@@ -168,6 +176,7 @@ class Feed:
         """Take a source and a model; the newest `keep` posts are remembered.
 
         `abstain_below`: the confidence below which an answer counts as not sure, and for no label.
+        `hurried`: a quicker, less exact answer of the same model, for when posts pile up.
         `second`: another model that is asked about the same posts. `limit`: end after so many posts that were
         wanted and new. `lossless`: let the source wait, and drop nothing; for a replay as fast as possible.
         `compute_lock` is held while a model computes, where several feeds share it. `batch_size` and
@@ -175,6 +184,7 @@ class Feed:
         """
         self.source = source
         self._models: tuple[Classify, ...] = (classify, second) if second else (classify,)
+        self._hurried, self._hurries = hurried, False
         self._filter = filter or Filter()
         self._limit, self._lossless = limit, lossless
         self._listeners = tuple(listeners)
@@ -294,6 +304,7 @@ class Feed:
             lag_p50_s=lag.p50_s if lag else None,
             lag_p95_s=lag.p95_s if lag else None,
             unsure=now.unsure,
+            hurried=now.hurried,
         )
 
     def lag_s(self, share: float) -> float | None:
@@ -375,8 +386,8 @@ class Feed:
                 classified = self._count(batch, self._classify([entry.post for entry in batch]))
                 for listener in self._listeners:
                     listener(classified)
-                with self._changed:  # the queue follows what models and listeners manage together
-                    if not is_cold or len(batch) >= _UNTIMED_BATCH:
+                with self._changed:  # the queue follows what models and listeners manage unhurried
+                    if not self._hurries and (not is_cold or len(batch) >= _UNTIMED_BATCH):
                         speed = self._counts.speed
                         cost = sum(entry.cost for entry in batch)
                         speed.add(len(batch), cost, busy_s=self._clock() - began)
@@ -402,6 +413,7 @@ class Feed:
                 elif self._waiting:
                     batch = self._waiting.take()
                     self._counts.in_hand = len(batch)
+                    self._hurries = self._hurried is not None and self._waiting.piles_up
                     self._changed.notify_all()  # there is room again
                     return batch
                 elif self._source_done:
@@ -414,10 +426,11 @@ class Feed:
         """Return the models' answers to each post, None where the first model has none."""
         texts = [post.text for post in posts]
         with self._compute_lock:
-            answers = [_answers(model, texts) for model in self._models]
+            first = self._hurried if self._hurried and self._hurries else self._models[0]
+            answers = [_answers(model, texts) for model in (first, *self._models[1:])]
         results: list[ClassifiedPost | None] = []
-        for post, first, *others in zip(posts, *answers, strict=True):
-            result = first and ClassifiedPost(post, first.label, max(first.probabilities))
+        for post, answer, *others in zip(posts, *answers, strict=True):
+            result = answer and ClassifiedPost(post, answer.label, max(answer.probabilities))
             if result and others and (second := others[0]):
                 result = replace(
                     result, second_label=second.label, second_probability=max(second.probabilities)
@@ -435,6 +448,7 @@ class Feed:
                 self._paused_since = clock_s  # until now it ran
             counts.in_hand = 0
             counts.dropped += sum(result is None for result in results)
+            counts.hurried += self._hurries * sum(result is not None for result in results)
             for entry, result in zip(batch, results, strict=True):
                 if result:
                     lag_s = max(0.0, clock_s - entry.arrived_s)

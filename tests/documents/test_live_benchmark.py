@@ -87,6 +87,7 @@ def test_a_feed_that_holds_the_engine_up_is_seen(classifier, given):
         labels=classifier.labels,
         encode=classifier.encode,
         engine=classifier.engine,
+        hurried=lambda: None,
         folder=None,
     )
     found = live.in_turns(half, given, stretches=2, stretch_s=0.6)
@@ -111,7 +112,9 @@ def test_a_feed_that_breaks_off_is_told(classifier):
     def broken(texts):
         raise FeedError("The model is gone.")
 
-    gone = SimpleNamespace(predict=broken, labels=LABELS, encode=None, engine=None, folder=None)
+    gone = SimpleNamespace(
+        predict=broken, labels=LABELS, encode=None, engine=None, folder=None, hurried=lambda: None
+    )
     with pytest.raises(RuntimeError, match=r"The feed ended early: The model is gone\."):
         live.in_turns(gone, posts(5), stretches=1, stretch_s=0.5)
     with pytest.raises(RuntimeError, match=r"The feed ended early: The model is gone\."):

@@ -71,6 +71,7 @@ def begin(
         tuned.labels,
         tuned.predict,
         lambda: LiveStatistics.of(tuned, abstain_below=below),
+        hurried=hurried.predict if (hurried := tuned.hurried()) else None,
         abstain_below=below,
     )
     if request.second:
@@ -78,6 +79,7 @@ def begin(
         whose = owner if request.is_private else ""
         listener = duels.listener(tuned.labels, owner=whose, models=(model.name, called))
         models = replace(models, second_name=called, second=second.predict, listeners=[listener])
+        models = replace(models, hurried=None)  # or close calls would pass for disagreements
     session, joined = feeds.open(request, models, owner=owner, held_out=lambda: held_out_posts(workbench))
     if workbench.model.tuned is not tuned:  # another one was loaded since, and has ended all feeds
         session.feed.stop()

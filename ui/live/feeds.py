@@ -122,6 +122,8 @@ class Models:
     second_name: str = ""
     second: Classify | None = None
     listeners: Sequence[Listener] = ()
+    hurried: Classify | None = None
+    """The first model's quicker answer, while posts pile up."""
     abstain_below: float = 0.0
     """The confidence below which an answer counts as not sure, and for no label."""
 
@@ -189,6 +191,7 @@ class LiveFeeds:
                 request.open(held_out=held_out, sources=self._sources),
                 models.predict,
                 labels=models.labels,
+                hurried=models.hurried,
                 second=models.second,
                 filter=request.filter,
                 lossless=request.is_lossless,

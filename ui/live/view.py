@@ -152,6 +152,8 @@ def _entries(snapshot: FeedSnapshot, cap_usd: float | None, *, waits: bool) -> l
     if snapshot.abstain_below:
         below = text("live.unsure_below", threshold=text.percent(snapshot.abstain_below, 0))
         entries.append((text("live.unsure"), text.number(snapshot.unsure), below))
+    if snapshot.hurried:
+        entries.append((text("live.hurried"), text.number(snapshot.hurried), text("live.hurried_how")))
     if snapshot.capacity_per_s:
         entries.append((text("live.capacity"), text.number(snapshot.capacity_per_s, 1), per_s))
     if (lag := snapshot.lag) and not waits:

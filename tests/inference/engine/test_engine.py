@@ -108,6 +108,8 @@ def test_close_calls_are_answered_in_float32_and_counted(exported_model):
     assert np.allclose(found[close], right[close], atol=1e-4)
     assert np.allclose(found[~close], rough[~close], atol=1e-4)
     assert (engine.answered, engine.close_calls) == (40, close.sum())
+    assert np.allclose(engine.without_close_calls().logits(ids), rough, atol=1e-4)
+    assert OnnxEngine(exact, None, margin=0.0, reason="").without_close_calls() is None
 
 
 def test_the_gate():

@@ -63,6 +63,42 @@ def test_a_flood_is_sampled_and_what_was_dropped_is_counted_to_the_post():
     assert balanced(feed.snapshot()) and feed.snapshot().reason == "stopped"
 
 
+def at(seconds_a_post):
+    def model(texts):
+        time.sleep(seconds_a_post * len(texts))
+        return classify(texts)
+
+    return model
+
+
+@pytest.mark.parametrize(("rate_per_s", "hurries"), [(15, False), (95, True)])
+def test_a_model_hurries_only_while_posts_pile_up_and_each_such_answer_is_counted(rate_per_s, hurries):
+    asked = []
+
+    def hurried(texts):
+        asked.extend(texts)
+        return at(0.005)(texts)
+
+    feed = Feed(Replay(posts(2_000), rate_per_s=rate_per_s), at(0.015), hurried=hurried, labels=LABELS)
+    feed.start()
+    wait_for(lambda: feed.snapshot().classified > 4 * rate_per_s)
+    dropped = feed.snapshot().dropped
+    feed.stop()
+    summary = feed.summary()
+    assert (summary.hurried > 0) is hurries and dropped <= 0.02 * summary.received
+    assert summary.hurried <= len(asked) <= summary.hurried + summary.dropped - dropped
+    assert summary.hurried < summary.classified
+
+
+def test_a_feed_that_waits_for_the_model_never_hurries():
+    feed = Feed(
+        Given(posts(600)), at(0.0005), hurried=at(0.0001), labels=LABELS, lossless=True, queue_size=100
+    )
+    feed.start()
+    wait_for(lambda: feed.snapshot().state == "ended")
+    assert (feed.summary().classified, feed.summary().hurried) == (600, 0)
+
+
 def test_counts_balance_at_every_moment():
     source = Given(posts(3000), stay=True)
     feed = Feed(source, classify, labels=LABELS, queue_size=20, batch_size=4)
@@ -108,8 +144,8 @@ def test_pause_holds_the_stream_and_the_clock():
     wait_for(lambda: feed.snapshot().classified >= 3)
     clock.now += 7
     feed.pause()
-    clock.now += 20
     wait_for(lambda: feed.snapshot().pending == 0)
+    clock.now += 20
     before = feed.snapshot()
     time.sleep(0.2)
     after = feed.snapshot()
