@@ -36,7 +36,7 @@ from inference.common.machine import cores
 from inference.common.store import read_jsonl
 from training.doctor.behaviour import behaviour
 from training.doctor.diagnose import examine
-from training.fit.estimate import Pace
+from training.fit.phases import Pace
 from training.fit.run import train_run
 from training.recipes import Recipe
 from training.runs.log import RunLog

@@ -29,7 +29,8 @@ from inference.trunk import trunk_skipped
 from training.data.add_labels import LabelsReport, add_labels
 from training.data.load import Splits, check_unchanged, load_splits, spec_of
 from training.data.unlabelled import UnlabelledTexts, read_unlabelled
-from training.fit.estimate import Pace, Sizes, measure, phases
+from training.fit.estimate import measure
+from training.fit.phases import Pace, Sizes, phases
 from training.fit.rows import (
     EncodedRows,
     TrainerRows,

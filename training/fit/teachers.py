@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from inference.classifier import softmax
 from inference.common.store import JsonObject
-from training.fit.estimate import LABELS_TAKEN
+from training.fit.phases import LABELS_TAKEN
 from training.fit.prepare import Inner, Prepared, Report, Silent
 from training.fit.rows import sharpened, taught
 from training.fit.trainer import logits_of, macro_f1, train

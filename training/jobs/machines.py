@@ -4,7 +4,7 @@
     estimate_job(recipe, data, shape, flavor).sentences()   # before anything is paid or sent
 
 Prices are the Hub's own answer where it gives one, else the table below. The speeds are assumptions: no
-training of this project was ever timed on these machines. So the estimate, `training.fit.estimate`'s plan
+training of this project was ever timed on these machines. So the estimate, `training.fit.phases`' plan
 with an assumed pace, may be wrong by a factor of three; the time-out is three times as long, and so is the
 most that it can cost.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub import JobHardwareInfo
 
 from inference.common.wording import dollars, in_words
-from training.fit.estimate import Pace, Sizes, phases
+from training.fit.phases import Pace, Sizes, phases
 from training.jobs.record import RentedError
 from training.recipes import Recipe
 

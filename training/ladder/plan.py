@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.baselines.prompting import CONTENT_FREE, PROMPTS
-from training.fit.estimate import ADAMW_S_PER_PARAMETER, TRAIN_COST
+from training.fit.phases import ADAMW_S_PER_PARAMETER, TRAIN_COST
 from training.fit.prepare import CALIBRATION_TEXTS
 from training.ladder.contrastive import epochs_for
 from training.ladder.order import Step

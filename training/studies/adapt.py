@@ -32,7 +32,7 @@ from inference.trunk import pad_ids
 from training.data.splits import held_out_size, remove_duplicates
 from training.data.unlabelled import UnlabelledTexts, read_unlabelled
 from training.evaluate.perplexity import IGNORED, bits_of, compared, end_of_text, general_texts, ids_of
-from training.fit.estimate import TRAIN_COST
+from training.fit.phases import TRAIN_COST
 from training.fit.prepare import load_data, precision_of
 from training.fit.run import Stopping
 from training.fit.trainer import Curves, arguments, last_checkpoint

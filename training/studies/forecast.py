@@ -25,7 +25,7 @@ from inference.common.errors import DataError
 from inference.common.intervals import Interval
 from inference.common.store import write_bytes, write_json
 from training.data.splits import subset
-from training.fit.estimate import phases
+from training.fit.phases import phases
 from training.fit.prepare import Inner, Prepared, TrainingData, load_data, prepare
 from training.fit.trainer import logits_of, train
 from training.recipes import Recipe, change

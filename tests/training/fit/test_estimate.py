@@ -7,7 +7,8 @@ import torch
 
 from inference.engine.precision import Precision
 from inference.prompt import Prompt
-from training.fit.estimate import Pace, Sizes, gflops, measure, phases
+from training.fit.estimate import gflops, measure
+from training.fit.phases import Pace, Sizes, phases
 from training.fit.rows import EncodedRows
 from training.model.bases import resolve_base
 from training.model.classifier import build_classifier, load_language_model, prompted_tokenizer

@@ -12,7 +12,7 @@ from tests.training.fit.test_settings import Never
 from training.data.load import load_splits
 from training.data.unlabelled import read_unlabelled
 from training.fit import teachers
-from training.fit.estimate import LABELS_TAKEN, phases
+from training.fit.phases import LABELS_TAKEN, phases
 from training.fit.prepare import load_data, prepare
 from training.fit.rows import sharpened
 from training.fit.run import train_run
