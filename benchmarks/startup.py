@@ -1,26 +1,35 @@
-"""How soon is the app there? Seconds from `python app.py` to its first page, and what importing costs.
+"""How soon is the app there, and how heavy? First page, a cold visit in a browser, and what importing costs.
 
 python -m benchmarks startup
 """
 
+import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from statistics import median
+
+from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks import results
 
 TIMES = 5
 LIMIT_S = 60
+SLOW_LINE = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
 
 
 def main(dataset: str) -> None:
     """Measure, and write results/startup.json."""
-    pages = [_first_page() for _ in range(TIMES)]
+    pages = []
+    for _ in range(TIMES):
+        with _app() as (_, seconds):
+            pages.append(seconds)
     imports = [_import("inference.classifier") for _ in range(TIMES)]
     results.write(
         "startup",
@@ -37,11 +46,50 @@ def main(dataset: str) -> None:
                 "seconds": median(imports),
                 "worst_seconds": max(imports),
             },
+            *_visits(),
         ],
     )
 
 
-def _first_page() -> float:
+def _visits() -> list[dict[str, object]]:
+    """Return what a browser with an empty cache sees, on this machine and over a slow line."""
+    rows: list[dict[str, object]] = []
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with _app() as (url, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for name, line in (("usable, cold cache", None), ("usable at 50 kB/s, 400 ms", SLOW_LINE)):
+            found = [_visit(browser, url, line) for _ in range(TIMES)]
+            times = [seconds for seconds, _ in found]
+            row = {"name": name, "n": TIMES, "seconds": median(times), "worst_seconds": max(times)}
+            rows.append({**row, "kilobytes": round(median(kilobytes for _, kilobytes in found))})
+        browser.close()
+        asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            rows.append({"name": "the page itself", "n": 1, "kilobytes": round(len(answer.read()) / 1000)})
+    return rows
+
+
+def _visit(browser: Browser, url: str, line: dict[str, object] | None) -> tuple[float, float]:
+    """Return the seconds until the page can be used, and the kB that came over the wire until then."""
+    context = browser.new_context()
+    page, sizes = context.new_page(), [0.0]
+    wire = context.new_cdp_session(page)
+    wire.send("Network.enable")
+    wire.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"] / 1000))
+    if line:
+        wire.send("Network.emulateNetworkConditions", line)
+    started = time.perf_counter()
+    page.goto(url, wait_until="commit", timeout=1000 * LIMIT_S)
+    page.locator("#header h1").wait_for(timeout=1000 * LIMIT_S)  # the server's first answer
+    page.locator("#compare").wait_for(timeout=1000 * LIMIT_S)
+    seconds = round(time.perf_counter() - started, 2)
+    context.close()
+    return seconds, sum(sizes)
+
+
+@contextlib.contextmanager
+def _app() -> Iterator[tuple[str, float]]:
+    """Start the app; yield its URL and the seconds until its first page."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -57,10 +105,12 @@ def _first_page() -> float:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
                     if b"gradio" in page.read():
-                        return round(time.perf_counter() - started, 2)
+                        break
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.05)
-        raise SystemExit(f"The app had no page after {LIMIT_S} s.")
+        else:
+            raise SystemExit(f"The app had no page after {LIMIT_S} s.")
+        yield f"http://127.0.0.1:{port}/", round(time.perf_counter() - started, 2)
     finally:
         app.terminate()
         app.wait()
