@@ -65,6 +65,8 @@ ALLOWED = (
 OUR_FOLDERS = ("ui/", "training/", "inference/", ".huggingface/", "docs/")
 """Files below them that this repository no longer has are removed from the Space."""
 OUR_MARK = "inference/artifact.py"
+PREVIEW = "docs/preview.png"
+"""The picture of link previews, which the app shows too."""
 FRESH = {".gitattributes", "README.md", "app.py", "requirements.txt"}
 TOKEN = re.compile(r"\b(?:hf_(?:oauth_)?[A-Za-z0-9]{30,}|gh[pousr]_\w{30,}|AKIA[A-Z0-9]{16}|sk-[\w-]{30,})\b")
 _MACHINE = re.compile(r"(?<![\w.])/(?:home|Users)/[\w.-]+/")
@@ -117,6 +119,12 @@ def collect(root: Path) -> dict[str, bytes]:
     if missing:
         raise DeployError(f"{root} lacks {', '.join(sorted(missing))}. Run this from a whole checkout.")
     return files
+
+
+def with_thumbnail(readme: bytes, space: str) -> bytes:
+    """Return a Space's README with the picture that the Hub shows beside a link to it."""
+    address = f"https://huggingface.co/spaces/{space}/resolve/main/{PREVIEW}"
+    return readme.replace(b"\nsdk: gradio\n", f"\nthumbnail: {address}\nsdk: gradio\n".encode(), 1)
 
 
 def compare(files: dict[str, bytes], remote: dict[str, str], space: str) -> Changes:
@@ -180,6 +188,7 @@ def _main(given: argparse.Namespace) -> int:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", given.space):
         raise DeployError(f"{given.space!r} is not the name of a Space. Write it as owner/name.")
     files, secrets, variables = collect(ROOT), _secrets(given.secret), _variables(given.variable)
+    files["README.md"] = with_thumbnail(files["README.md"], given.space)
     with hub_session(TIMEOUTS):
         if given.dry_run:
             return _show(given, files, variables)

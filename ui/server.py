@@ -10,13 +10,17 @@ import asyncio
 import re
 import socket
 import webbrowser
+from pathlib import Path
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import FileResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inference.serving import process
 from inference.serving.service import Service
 from training.cli.terminal import is_at_a_desktop
+from ui.account import address_of
 from ui.gpu import announce
 from ui.html import esc
 from ui.state import Workbench
@@ -25,24 +29,30 @@ from ui.translations import DEFAULT, texts
 _TAGS = (
     (re.compile(rb'(<meta\s+(?:property|name)="(?:og|twitter):title"\s+content=")[^"]*'), rb"\1TweetTune"),
     (re.compile(rb'(<meta\s+(?:property|name)="(?:og|twitter):description"\s+content=")[^"]*'), rb"\1WHAT"),
-    (re.compile(rb'<meta\s+(?:property|name)="(?:(?:og|twitter):image|og:url|twitter:creator)"[^>]*>'), b""),
-    (re.compile(rb'(<meta\s+name="twitter:card"\s+content=")[^"]*'), rb"\1summary"),
+    (re.compile(rb'(<meta\s+(?:property|name)="(?:og|twitter):image"\s+content=")[^"]*'), rb"\1PICTURE"),
+    (re.compile(rb'<meta\s+(?:property|name)="(?:og:url|twitter:creator)"[^>]*>'), b""),
+    (re.compile(rb'(<meta\s+name="twitter:card"\s+content=")[^"]*'), rb"\1summary_large_image"),
 )
+_PREVIEW = "/preview.png"
+_PICTURE = Path(__file__).parent.parent / "docs" / "preview.png"
 _STREAMS = "/gradio_api/"
 _STREAMS_S = 1.0
 """How long the streams of open pages may go on when the app stops."""
 
 
 class LinkPreview:
-    """Puts our name and sentence into the page where Gradio has its own, for who shows a link to it."""
+    """Puts our name, sentence and picture where the page has Gradio's, for who shows a link to it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; of the page's HTML the tags that link previews read are changed."""
+        if scope["type"] == "http" and scope["path"] == _PREVIEW and _PICTURE.is_file():
+            return await FileResponse(_PICTURE)(scope, receive, send)
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
             return await self.app(scope, receive, send)
+        address = address_of(Request(scope))
         start: Message = {}
         page = b""
 
@@ -53,7 +63,7 @@ class LinkPreview:
                 return
             page += message.get("body", b"")
             if not message.get("more_body"):
-                page = previewed(page)
+                page = previewed(page, address)
                 headers = [each for each in start["headers"] if each[0].lower() != b"content-length"]
                 headers.append((b"content-length", str(len(page)).encode()))
                 await send({**start, "headers": headers})
@@ -62,13 +72,18 @@ class LinkPreview:
         await self.app(scope, receive, changed)
 
 
-def previewed(page: bytes) -> bytes:
-    """Return the page with our title and sentence in its `og:` and `twitter:` tags, and no picture."""
+def previewed(page: bytes, address: str) -> bytes:
+    """Return the page with our title, sentence and picture in its `og:` and `twitter:` tags."""
+    picture = esc(f"{address}{_PREVIEW}").encode()
     what = esc(texts(DEFAULT)["header.what"]).encode()
     head, found, rest = page.partition(b"</head>")
     for pattern, ours in _TAGS:
-        head = pattern.sub(ours.replace(b"WHAT", what), head)
+        head = pattern.sub(_filled(ours, what, picture), head)
     return head + found + rest
+
+
+def _filled(ours: bytes, what: bytes, picture: bytes) -> bytes:
+    return ours.replace(b"WHAT", what).replace(b"PICTURE", picture)
 
 
 class Server(process.GracefulServer):

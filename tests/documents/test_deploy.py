@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import yaml
 from huggingface_hub import HfApi
 
 from inference.common.hub import HubSilent, Timeouts, hub_session
@@ -74,7 +75,11 @@ def test_a_space_is_created_with_one_commit_of_the_allow_list(hub, tmp_path):
     assert [commit.parent for commit in commits] == [created.oid]
     assert commits[0].title == "Deploy TweetTune" and commits[0].oid in done.stdout
     sent = hub.files(SPACE, kind="space")
-    assert sent == deploy.collect(REPOSITORY)
+    files = deploy.collect(REPOSITORY)
+    assert sent == {**files, "README.md": deploy.with_thumbnail(files["README.md"], SPACE)}
+    front = yaml.safe_load(sent["README.md"].decode().split("---")[1])
+    assert front["thumbnail"] == f"https://huggingface.co/spaces/{SPACE}/resolve/main/docs/preview.png"
+    assert "docs/preview.png" in sent
     assert {"app.py", "README.md", "requirements.txt", "ui/page.py", "training/recipes/quick.toml"} <= set(
         sent
     )
