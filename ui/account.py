@@ -144,6 +144,11 @@ class SpaceSettings(BaseModel, frozen=True):
         return given if given in WHO else frozenset(_names(given))
 
     @property
+    def trains(self) -> bool:
+        """Whether anybody may train here."""
+        return self.trainers != "nobody"
+
+    @property
     def texts_per_s(self) -> float:
         """The routes' limit for one client; 0: none."""
         return float(self.rate_limit if self.rate_limit >= 0 else 20 if self.on_space else 0)
@@ -332,6 +337,14 @@ def standing(settings: SpaceSettings, visitor: Visitor) -> str:
     if on_space() and not has_bucket() and not os.environ.get("TWEETTUNE_HOME"):
         sentences.append(text("login.not_kept"))
     return page(f'<p class="tt-note">{esc(" ".join(sentences))}</p>') if sentences else ""
+
+
+def address_of(request: Any) -> str:
+    """Return the app's own address as the browser of a request (Gradio's or Starlette's) knows it."""
+    if host := os.environ.get("SPACE_HOST"):
+        return f"https://{host}"
+    url = getattr(getattr(request, "request", request), "base_url", "")
+    return str(url).rstrip("/") or "http://localhost:7860"
 
 
 def _why_not(settings: SpaceSettings, visitor: Visitor) -> str:

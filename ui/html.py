@@ -22,6 +22,12 @@ from ui.sentences import said
 from ui.translations import text
 
 _PALETTE = 8  # tt-l-0 … tt-l-7 in theme.css
+_MEANS = {
+    **dict.fromkeys(("neg", "bad", "angry", "unhappy", "negativo", "negativa", "ruim"), "negative"),
+    **dict.fromkeys(("neu", "none", "ok", "mixed", "neutro", "neutra"), "neutral"),
+    **dict.fromkeys(("pos", "good", "happy", "positivo", "positiva", "bom", "boa"), "positive"),
+}
+"""Other words for the sentiments, so that they have the same colours."""
 
 
 HEADING = '<div class="tt"><h2>${value}</h2></div>'
@@ -52,8 +58,9 @@ def page(body: str, css: str = "") -> str:
 
 
 def label_class(label: str, index: int) -> str:
-    """Return the class that carries a label's colour."""
-    return f"tt-l-{label.lower()}" if label.lower() in SENTIMENT else f"tt-l-{index % _PALETTE}"
+    """Return the class that carries a label's colour: a sentiment's, where its word says one."""
+    name = _MEANS.get(label.lower(), label.lower())
+    return f"tt-l-{name}" if name in SENTIMENT else f"tt-l-{index % _PALETTE}"
 
 
 def label_chip(label: str, index: int, *, css: str = "") -> str:

@@ -57,9 +57,58 @@ new MutationObserver((changes) => {
     if (target.querySelectorAll) for (const fold of [target, ...target.querySelectorAll('.tt details')])
       if (fold.tagName === 'DETAILS' && !fold.open && ttOpen[ttKey(fold)]) fold.open = true;
 }).observe(document.documentElement, {childList: true, subtree: true, attributes: true, attributeFilter: ['open']});
-// The tour: five stops, opened by who wants it; Escape or Skip ends it.
+// An error is told at the field that it names, else beside what was pressed, until something else is pressed;
+// Gradio's own toast would lie over the page and go by itself. Without such a place the toast stays.
+let ttPressed = null;
+for (const kind of ['click', 'change']) document.addEventListener(kind, (event) => {
+  const at = event.target.closest?.(kind === 'click' ? 'button, summary' : 'input');
+  if (!at || at.closest('.toast-wrap')) return;
+  ttPressed = at;
+  document.querySelector('.tt-problem')?.remove();
+}, true);
+const ttFieldOf = (told, near) => {
+  const named = [...told.matchAll(/“([^”]+)”/g)].map((found) => found[1]);
+  return [...(near.closest('[role=tabpanel]')?.querySelectorAll('[data-testid=block-info], label > span') || [])]
+    .find((label) => label.offsetParent && named.includes(label.textContent.trim()));
+};
+const ttTell = (message) => {
+  const toast = message.closest('.toast-body'), told = message.textContent.trim();
+  const lost = document.querySelector('#tt-tour')?.dataset.lost;
+  if (lost && told.startsWith('Connection to the server was lost')) { message.textContent = lost; return; }
+  if (!told || !ttPressed?.isConnected || !ttPressed.offsetParent) return;
+  const at = ttFieldOf(told, ttPressed) || ttPressed;
+  const place = at.closest('.row:not(.tt-columns)') || at.closest('.block') || at;
+  const note = Object.assign(document.createElement('div'), {className: 'tt tt-problem', role: 'alert'});
+  note.append(Object.assign(document.createElement('p'), {className: 'tt-note bad', textContent: told}));
+  document.querySelector('.tt-problem')?.remove();
+  place.insertAdjacentElement(at.closest('.html-container') ? 'beforebegin' : 'afterend', note);
+  note.scrollIntoView({block: 'nearest'});
+  toast.style.display = 'none';
+  toast.querySelector('[data-testid=toast-close]')?.click();
+};
+new MutationObserver((changes) => {
+  for (const {addedNodes} of changes) for (const node of addedNodes)
+    for (const found of node.querySelectorAll?.('.toast-message-text.error') || []) setTimeout(() => ttTell(found));
+}).observe(document.documentElement, {childList: true, subtree: true});
+// The tour: five stops, offered at the first visit alone; Escape or Skip ends it.
 let ttTour = null;
-const ttMark = (on) => document.querySelector(ttTour.querySelector('section:not([hidden])').dataset.stop)?.classList.toggle('tt-stop', on);
+const ttMark = (on) => {
+  const stop = ttTour.querySelector('section:not([hidden])')?.dataset.stop;
+  if (stop) document.querySelector(stop)?.classList.toggle('tt-stop', on);
+};
+const ttCard = (template, name) => {
+  ttTour = Object.assign(document.createElement('div'), {className: 'tt tt-card tt-tour', tabIndex: -1});
+  ttTour.setAttribute('role', 'dialog');
+  ttTour.setAttribute('aria-label', name);
+  ttTour.append(template.content.cloneNode(true));
+  document.querySelector('.gradio-container').append(ttTour);
+};
+const ttOffer = () => {
+  const hello = document.querySelector('#tt-hello');
+  if (localStorage.getItem('tt-toured') || ttTour) return;
+  hello ? ttCard(hello, hello.content.querySelector('h2').textContent) : setTimeout(ttOffer, 300);
+};
+ttOffer();
 const ttEndTour = () => { if (!ttTour) return; ttMark(false); ttTour.remove(); ttTour = null; localStorage.setItem('tt-toured', '1'); document.documentElement.classList.add('tt-toured'); };
 const ttShowStop = (at) => {
   const stops = [...ttTour.querySelectorAll('section')];
@@ -79,11 +128,7 @@ document.addEventListener('click', (event) => {
   if (action === 'tour') {
     ttEndTour();
     ttTab('compare')?.click();
-    ttTour = Object.assign(document.createElement('div'), {className: 'tt tt-card tt-tour', tabIndex: -1});
-    ttTour.setAttribute('role', 'dialog');
-    ttTour.setAttribute('aria-label', event.target.textContent);
-    ttTour.append(document.querySelector('#tt-tour').content.cloneNode(true));
-    document.querySelector('.gradio-container').append(ttTour);
+    ttCard(document.querySelector('#tt-tour'), event.target.textContent);
     ttShowStop(0);
   }
   if (action === 'tour-next') ttShowStop(+ttTour.dataset.at + 1);

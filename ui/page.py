@@ -2,10 +2,9 @@
 
     demo = build(Workbench(model=None))
 
-It opens on Compare when there is a model, on Train when there is none, and as the address says: `?tab=live`,
-`?run=ID` with a run's details on Train, `?text=…` with that text answered, `?models=base,few-shot-4` with
-these compared. Knows nothing about what the tabs
-do.
+It opens on Compare, where without a model the untouched base can be tried, or as the address says:
+`?tab=live`, `?run=ID` with a run's details on Train, `?text=…` with that text answered,
+`?models=base,few-shot-4` with these compared. Knows nothing about what the tabs do.
 """
 
 import os
@@ -32,6 +31,7 @@ from ui.live.tab import LiveTab, build_live
 from ui.sentences import said
 from ui.state import Model, Workbench, load_tuned
 from ui.theme import MARK
+from ui.train.kept import READ_JS
 from ui.train.tab import TrainTab, build_train
 from ui.translations import I18N, text
 
@@ -73,7 +73,7 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         pulse = gr.Timer(PULSE_S)
         shown_head, shown_model = gr.State(""), gr.Textbox(visible="hidden")
         first_tab, stored = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
-        with gr.Tabs(selected="compare" if workbench.model.source else "train", elem_id="tabs") as tabs:
+        with gr.Tabs(selected="compare", elem_id="tabs") as tabs:
             with gr.Tab(
                 I18N("tab.compare"), id="compare", elem_id="tab-compare", render_children=True
             ) as compare_tab:
@@ -90,7 +90,8 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
 
         def follow(was: str, model: str) -> tuple[object, ...]:
             """Draw the header where it has changed; say it when somebody has chosen another model."""
-            drawn, now = header(workbench.model, _at_work_now()), workbench.model
+            now = workbench.model
+            drawn = header(now, _at_work_now(), trains=workbench.settings.trains)
             since = str(now.since)
             if model and since != model and now.state == "ready":
                 gr.Info(text("compare.changed_model", name=now.name), duration=8)
@@ -101,7 +102,7 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
             asked = request.query_params
             run_id, tab = asked.get("run", ""), asked.get("tab", "")
             if tab not in TABS:
-                tab = "train" if run_id or not workbench.model.source else "compare"
+                tab = "train" if run_id else "compare"
             tweet = asked.get("text", "") or stored or gr.skip()
             return (*follow("", ""), tab, run_id, tweet)
 
@@ -112,7 +113,6 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
             return lambda: (gr.Timer(active=name == "train"), gr.Timer(active=name == "live"))
 
         was, told = [shown_head, shown_model], [head, boot, shown_head, shown_model]
-        answered = [compare.question[0], *compare.answers]
         for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):
             tab.select(timers(name), None, [train.timer, live.timer], **_QUIET)
             tab.select(follow, was, told, **_QUIET)  # somebody else may have chosen another model
@@ -121,9 +121,10 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         )
         opened.then(None, first_tab, [tabs, train.timer], js=_FIRST_TAB_JS, **_QUIET)
         opened.then(train.refresh, train.inputs, train.outputs, **_QUIET)
+        demo.load(train.kept.restore, gr.Textbox(visible="hidden"), train.kept.outputs, js=READ_JS, **_QUIET)
         demo.load(compare.first, compare.inputs, compare.outputs, **_QUIET)
         shown_model.change(compare.refresh, compare.inputs, compare.outputs, **_QUIET).then(
-            compare.arrive, compare.question, answered, **_QUIET
+            compare.arrive, compare.question, compare.answered, **_QUIET
         )
         # What the browser keeps is there once the tab is open; at the page's own load it is not.
         live_tab.select(live.adopt, [live.stored, live.view], live.view, **_QUIET).then(
@@ -131,7 +132,7 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         )
         live_tab.select(live.choices, None, live.second, **_QUIET)
         pulse.tick(follow, was, told, **_QUIET)
-        boot.tick(follow, was, told, **_QUIET).then(arrive, compare.question, answered, **_QUIET)
+        boot.tick(follow, was, told, **_QUIET).then(arrive, compare.question, compare.answered, **_QUIET)
         _wire_check(workbench, train, live)
         for changed in train.model_changed:
             changed.then(follow, was, told, **_QUIET)
@@ -165,12 +166,15 @@ def _at_work_in(runs: Path, second: int) -> Run | None:
     return running()
 
 
-def header(model: Model, at_work: Run | None = None) -> str:
-    """Draw the header line: what this is, the model and its base, and the run that is at work."""
+def header(model: Model, at_work: Run | None = None, *, trains: bool = True) -> str:
+    """Draw the header line: what this is, the model and its base, and the run that is at work.
+
+    `trains`: whether anybody may train here.
+    """
     mark = MARK.format(fill="var(--tt-accent)", stroke="var(--tt-on-accent)")
     gain = f'<p class="tt-gain">{esc(_gain(model))}</p>'
     return page(
-        f'<h1 class="tt-brand">{mark}TweetTune</h1>{gain}{_model_fact(model)}{_base_fact(model)}'
+        f'<h1 class="tt-brand">{mark}TweetTune</h1>{gain}{_model_fact(model, trains)}{_base_fact(model)}'
         f"{_at_work(at_work)}{_tour()}",
         "tt-head",
     )
@@ -188,8 +192,12 @@ def _tour() -> str:
         for name in ("skip", "next")
     )
     opening = button(text("tour.open"), action="tour", value="", css="link tt-tour-open")
-    card = f'<template id="tt-tour" data-done="{esc(text("tour.done"))}">{stops}{steps}</template>'
-    return opening + card
+    told = f'data-done="{esc(text("tour.done"))}" data-lost="{esc(text("words.lost"))}"'
+    card = f'<template id="tt-tour" {told}>{stops}{steps}</template>'
+    start = button(text("tour.start"), action="tour", value="", css="go")
+    skip = button(text("tour.skip"), action="tour-skip", value="")
+    told = f"<h2>{esc(text('tour.hello'))}</h2><p>{esc(text('tour.hello_how'))}</p>"
+    return f'{opening}{card}<template id="tt-hello">{told}{start}{skip}</template>'
 
 
 def _gain(model: Model) -> str:
@@ -212,10 +220,10 @@ def _at_work(run: Run | None) -> str:
     return f'<a class="tt-work" href="?run={quote(run.id)}">{esc(text("header.at_work", share=share))}</a>'
 
 
-def _model_fact(model: Model) -> str:
+def _model_fact(model: Model, trains: bool) -> str:
     if model.state == "none":
-        step = button(text("compare.try_base"), action="tab", value="compare")
-        return _fact(text("header.model"), text("header.no_model"), text("header.no_model_why"), link=step)
+        why = text("header.no_model_why") if trains else ""
+        return _fact(text("header.model"), text("header.no_model"), why)
     if model.state == "failed":
         return _fact(text("header.model"), text("header.failed"), model.message)
     if model.state == "loading":

@@ -17,8 +17,32 @@ from ui.html import esc, label_class
 from ui.translations import text
 
 FEW = 10
-"""Posts from which on a bar of shares is drawn in full colour."""
+"""Posts, or answers, from which on a bar or a dot of theirs is drawn in full colour."""
+_TOLD = 24
+"""Places of a line without dots that tell their value."""
 _WIDTH, _HEIGHT = 1000.0, 100.0  # units of the drawing, not pixels: it is stretched
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis from `low` to `high` with its ticks, and how its values are written."""
+
+    low: float
+    high: float
+    ticks: Sequence[float]
+    write: Callable[[float], str]
+    log: bool = False
+    tell: Callable[[float], str] | None = None
+    """How a point's value is written, where ticks are rounder."""
+
+    def told(self, value: float) -> str:
+        """Write a point's value."""
+        return (self.tell or self.write)(value)
+
+    def place(self, value: float) -> float:
+        """Return where a value lies: 0 at the low end, 1 at the high one."""
+        low, high, value = (math.log(each) if self.log else each for each in (self.low, self.high, value))
+        return (value - low) / ((high - low) or 1.0)
 
 
 @dataclass(frozen=True)
@@ -31,41 +55,107 @@ class Series:
     dots: bool = False
     thin: bool = False
     dashed: bool = False
+    alone: bool = False
+    """Its dots, without a line between them."""
+    band: Sequence[tuple[float, float]] = ()
+    """The interval of each point, (low, high)."""
+    told: Sequence[str] = ()
+    """What is told of each point; else its name and values."""
 
 
-def line_chart(series: Sequence[Series], *, title: str, x_last: float = 0, percent: bool = False) -> str:
-    """Draw lines over a common x axis from 0 to the last x, or to `x_last` when that is further."""
+def line_chart(
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_last: float = 0,
+    percent: bool = False,
+    levels: Sequence[tuple[float, str]] = (),
+) -> str:
+    """Draw lines over a common x axis from 0 to the last x, or to `x_last` when that is further.
+
+    `levels`: values that are drawn as a dashed line across, (value, class) each.
+    """
     drawn = [line for line in series if line.points]
     if not drawn:
         return ""
-    values = [y for line in drawn for _, y in line.points if math.isfinite(y)] or [0.0, 1.0]
-    ticks = nice_ticks(min(values), max(values), most=4)
-    low, high = ticks[0], ticks[-1]
     right = max([x_last, *(line.points[-1][0] for line in drawn)]) or 1
+    x = Axis(0, right, [tick for tick in nice_ticks(0, right, most=5) if tick <= right], text.short)
+    values = [y for line in drawn for _, y in line.points] + [level for level, _ in levels]
+    return xy_chart(drawn, x=x, y=nice_axis(values, percent=percent), title=title, levels=levels)
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        return x / right, (y - low) / (high - low)
 
+def nice_axis(values: Sequence[float], *, percent: bool = False) -> Axis:
+    """Return an axis of round numbers that holds all values."""
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    ticks = nice_ticks(min(finite), max(finite), most=4)
     digits = 0 if all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks) else 1
-    write = (lambda y: text.percent(y, digits)) if percent else text.short
-    body = "".join(_grid_line(place(0, tick)[1]) for tick in ticks)
-    dots = ""
-    for line in drawn:
-        placed = [place(x, y) for x, y in line.points if math.isfinite(y)]
-        path = " ".join(f"{x * _WIDTH:.1f},{(1 - y) * _HEIGHT:.2f}" for x, y in placed)
-        how = f"{'thin ' if line.thin else ''}{'dashed ' if line.dashed else ''}tt-s-{line.css}"
-        body += f'<polyline class="line {how}" points="{path}"/>'
-        if line.dots:
-            dots += "".join(
-                _dot(*place(x, y), line.css, f"{line.name}, {text.short(x)}: {write(y)}")
-                for x, y in line.points
-                if math.isfinite(y)
-            )
-    labels = "".join(_y_tick(place(0, tick)[1], write(tick)) for tick in ticks)
-    x_ticks = [tick for tick in nice_ticks(0, right, most=5) if tick <= right]
-    labels += "".join(_x_tick(tick / right, text.short(tick)) for tick in x_ticks)
-    last = ", ".join(f"{line.name} {write(line.points[-1][1])}" for line in drawn if not line.thin)
+    if not percent:
+        return Axis(ticks[0], ticks[-1], ticks, text.short)
+    return Axis(ticks[0], ticks[-1], ticks, lambda value: text.percent(value, digits), tell=text.percent)
+
+
+def xy_chart(
+    series: Sequence[Series],
+    *,
+    x: Axis,
+    y: Axis,
+    title: str,
+    levels: Sequence[tuple[float, str]] = (),
+    marks: Sequence[tuple[float, str]] = (),
+) -> str:
+    """Draw lines and dots; `levels` and `marks`: dashed lines across and upright, (value, class) each."""
+    body, dots = "".join(_grid_line(y.place(tick)) for tick in y.ticks), ""
+    for value, css in levels:
+        at = _HEIGHT * (1 - y.place(value))
+        body += f'<line class="line dashed tt-s-{css}" x1="0" x2="{_WIDTH:.0f}" y1="{at:.2f}" y2="{at:.2f}"/>'
+    for value, css in marks:
+        at = _WIDTH * x.place(value)
+        body += (
+            f'<line class="line dashed tt-s-{css}" x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{_HEIGHT:.0f}"/>'
+        )
+    for line in series:
+        body += _drawn(line, x, y)
+        dots += _dots(line, x, y)
+    labels = "".join(_y_tick(y.place(tick), y.write(tick)) for tick in y.ticks)
+    labels += "".join(_x_tick(x.place(tick), x.write(tick)) for tick in x.ticks)
+    last = ", ".join(
+        f"{line.name} {y.told(line.points[-1][1])}" for line in series if line.points and not line.thin
+    )
     return _frame(body, labels + dots, name=f"{title}: {last}")
+
+
+def _drawn(line: Series, x: Axis, y: Axis) -> str:
+    """Draw a line with its band."""
+
+    def path(points: Sequence[tuple[float, float]]) -> str:
+        placed = [(x.place(at), y.place(value)) for at, value in points if math.isfinite(value)]
+        return " ".join(f"{a * _WIDTH:.1f},{(1 - b) * _HEIGHT:.2f}" for a, b in placed)
+
+    body = ""
+    if line.band:
+        lower, upper = (
+            [(p[0], b[end]) for p, b in zip(line.points, line.band, strict=True)] for end in (0, 1)
+        )
+        body += f'<polygon class="band tt-s-{line.css}" points="{path([*upper, *reversed(lower)])}"/>'
+    if not line.alone:
+        how = f"{'thin ' if line.thin else ''}{'dashed ' if line.dashed else ''}tt-s-{line.css}"
+        body += f'<polyline class="line {how}" points="{path(line.points)}"/>'
+    return body
+
+
+def _dots(line: Series, x: Axis, y: Axis) -> str:
+    """Draw the dots that tell a value to who points at them; of a line without any, some unseen ones."""
+    if line.thin:
+        return ""
+    seen = line.dots or line.alone
+    step = 1 if seen else max(1, len(line.points) // _TOLD)
+    told = line.told or [f"{line.name}, {x.told(at)}: {y.told(value)}" for at, value in line.points]
+    css = line.css if seen else f"{line.css} unseen"
+    return "".join(
+        _dot(x.place(at), y.place(value), css, told[place])
+        for place, (at, value) in enumerate(line.points)
+        if math.isfinite(value) and place % step == 0
+    )
 
 
 def share_chart(
@@ -176,11 +266,12 @@ def reliability_chart(lines: Sequence[tuple[str, str, Sequence[CalibrationBin]]]
     for name, css, bins in lines:
         if not bins:
             continue
-        at = " ".join(f"{b.confidence * _WIDTH:.1f},{(1 - b.accuracy) * _HEIGHT:.2f}" for b in bins)
+        enough = [b for b in bins if b.n >= FEW]  # a line through one or two answers would lead astray
+        at = " ".join(f"{b.confidence * _WIDTH:.1f},{(1 - b.accuracy) * _HEIGHT:.2f}" for b in enough)
         body += f'<polyline class="line tt-s-{css}" points="{at}"/>'
         for each in bins:
             told = f"{name}: {_sure_right(each.confidence, each.accuracy)} (n = {text.number(each.n)})"
-            dots += _dot(each.confidence, each.accuracy, css, told)
+            dots += _dot(each.confidence, each.accuracy, css if each.n >= FEW else f"{css} few", told)
         n = sum(each.n for each in bins)
         sure, right = (sum(getattr(b, key) * b.n for b in bins) / n for key in ("confidence", "accuracy"))
         spoken.append(f"{name} {_sure_right(sure, right)}")
@@ -241,13 +332,15 @@ def _points(value: float) -> str:
 def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str) -> str:
     """Draw counts as bars between their edges (one more edge than counts)."""
     ticks = nice_ticks(0, max([1, *counts]), most=3)
-    high, width, body = ticks[-1], _WIDTH / max(len(counts), 1), ""
+    high, width, body, dots = ticks[-1], _WIDTH / max(len(counts), 1), "", ""
     for index, count in enumerate(counts):
         height = _HEIGHT * count / high
         body += (
             f'<rect style="fill:var(--tt-accent)" x="{index * width:.1f}" y="{_HEIGHT - height:.2f}" '
             f'width="{width * 0.9:.1f}" height="{height:.2f}"/>'
         )
+        told = f"{text.number(edges[index])} – {text.number(edges[index + 1])}: {text.number(count)}"
+        dots += _dot((index + 0.45) / len(counts), count / high, "validation unseen", told)
     grid = "".join(_grid_line(tick / high) for tick in ticks)
     labels = "".join(_y_tick(tick / high, text.number(tick)) for tick in ticks)
     step = max(1, math.ceil(len(counts) / 6))
@@ -255,7 +348,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str) -> s
     if len(marks) > 2 and marks[-1] - marks[-2] < step:
         del marks[-2]
     labels += "".join(_x_tick(mark / (len(edges) - 1), text.number(edges[mark])) for mark in marks)
-    return _frame(grid + body, labels, name=title)
+    return _frame(grid + body, labels + dots, name=title)
 
 
 def nice_ticks(low: float, high: float, *, most: int) -> list[float]:
@@ -310,5 +403,7 @@ def _x_tick(x: float, written: str) -> str:
 
 
 def _dot(x: float, y: float, css: str, told: str = "") -> str:
-    title = f' title="{esc(told)}"' if told else ""
-    return f'<span class="dot tt-s-{css}" style="left:{100 * x:.2f}%;bottom:{100 * y:.2f}%"{title}></span>'
+    """Draw a dot; what it tells is shown to who points at it or taps it, towards the chart's middle."""
+    data = f' data-told="{esc(told)}"' if told else ""
+    css += " left" if x > 0.5 else ""
+    return f'<span class="dot tt-s-{css}" style="left:{100 * x:.2f}%;bottom:{100 * y:.2f}%"{data}></span>'

@@ -2,6 +2,7 @@
 
     said("odd.csv has no text column; name the right one with --text-column.")
     # -> "odd.csv has no text column; name the right one with the field “Text column”."
+    said("learning_rate is 50. Give …")          # -> "“Learning rate” is 50. Give …"
 
 They are written for whoever has a terminal. Here an option becomes the label of its field and a command the
 button that does the same; advice for which the page has neither is left out, and the owner named. A path
@@ -16,6 +17,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from inference.common.paths import home
+from training.recipes import settings
 from ui.translations import DEFAULT, text, texts
 
 _FIELDS = {"private": "publish.private", "pr": "publish.pr", "adapter-only": "publish.adapter_only"}
@@ -32,7 +34,21 @@ _ARTIFACT = re.compile(r"\bruns[/\\]([^/\\\s]+)[/\\]artifact\b")
 
 def said(sentence: str) -> str:
     """Return a sentence as it is shown: translated where known, without options, commands and paths."""
-    return _without_commands(_without_paths(_translated(sentence)))
+    shown = _without_commands(_without_paths(_translated(sentence)))
+    return shown if "There is no setting" in sentence else _with_labels(shown)  # that is about a file's names
+
+
+def _with_labels(sentence: str) -> str:
+    """Call settings what their fields are called; the page finds an error's field by that."""
+    return _settings().sub(lambda found: f"“{text(f'setting.{found[0]}')}”", sentence)
+
+
+@cache
+def _settings() -> re.Pattern[str]:
+    """Names of settings: those that are words of English too only where a sentence is about them."""
+    names = [field.name for field in settings()]
+    odd = "|".join(name for name in names if "_" in name)
+    return re.compile(rf"^(?:{'|'.join(names)})(?= (?:is|é) )|(?<![\w./`'“-])(?:{odd})(?![\w./'-]| = )")
 
 
 def _without_paths(sentence: str) -> str:
@@ -102,7 +118,10 @@ def _told(sentence: str) -> str:
 
 
 def _in_words(name: str, value: str) -> str:
-    """Write a value for the visitor: a number's separators; a state, states or a split by {its name}."""
+    """Write a value for the visitor: a number's separators; states, a split or help by {its name}."""
+    if name == "help":
+        about = next((field.name for field in settings() if field.help == value), "")
+        return text(f"help.{about}") if about else value
     if name.startswith("state"):
         return ", ".join(
             text(f"state.{one}") if text.has(f"state.{one}") else one for one in value.split(", ")

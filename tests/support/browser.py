@@ -48,7 +48,7 @@ def browser():
 def opened(browser):
     """Return a function that opens pages; at the end no page may have had an error or called another host.
 
-    `before` is a script that runs in the page first.
+    `before` is a script that runs in the page first; at the `first` visit the tour is offered.
     With `hold`, a Gate, the server gets the page's requests only when the test opens it.
     """
     contexts, problems = [], []
@@ -57,14 +57,14 @@ def opened(browser):
         if message.type == "error":
             problems.append(message.text)
 
-    def open_page(url, *, width=1440, dark=False, locale="en-US", hold=None, before=""):
+    def open_page(url, *, width=1440, dark=False, locale="en-US", hold=None, before="", first=False):
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", locale=locale
         )
         contexts.append(context)
         context.add_init_script(STILL)
         page = context.new_page()
-        page.add_init_script(before)
+        page.add_init_script(before if first else f"localStorage.setItem('tt-toured', '1'); {before}")
         page.set_default_timeout(SLOW_MS)
         page.on("console", seen)
         page.on("pageerror", lambda error: problems.append(str(error)))

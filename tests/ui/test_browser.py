@@ -29,9 +29,19 @@ def url(place):
 def test_a_newcomer_trains_reloads_uses_compares_and_streams(opened, tmp_path, tiny_gpt2, tiny_tweets):
     with app(tmp_path / "home") as url:
         page = opened(url)
-        expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
-        expect(page.locator("#run-panel")).to_contain_text("No training yet")
+        expect(page.get_by_role("tab", name="Compare", exact=True)).to_have_attribute("aria-selected", "true")
         expect(page.locator("#header")).to_contain_text("none yet")
+        expect(page.locator("#answers")).to_contain_text("Press Enter: the untouched base answers")
+        expect(page.locator("#answers h2").first).to_have_text("Base, no example")
+        expect(page.locator("#tweet textarea")).to_have_value("ugh my flight got cancelled again")
+        tab(page, "Live")
+        for button in ("live-start", "live-export", "live-train-look", "live-erase"):
+            expect(page.locator(f"#{button}")).to_be_disabled()
+        tab(page, "Compare")
+        page.locator("#scoreboard").get_by_role("button", name="Open Train").click()
+        expect(page.locator("#run-panel")).to_contain_text("No training yet")
+        page.locator("#publish .label-wrap").click()
+        expect(page.locator("#publish-look")).to_be_disabled()
 
         page.get_by_label("Upload").check()
         page.locator("#data-file input[type=file]").set_input_files(str(tiny_tweets))
@@ -112,10 +122,11 @@ def test_the_page_hardly_jumps_while_it_loads(opened, url, width):
 
 
 def test_a_link_names_who_answers_and_the_tour_has_five_stops_and_stays_away(opened, url):
-    page = opened(f"{url}/?models=tuned,base")
+    page = opened(f"{url}/?models=tuned,base", first=True)
     expect(page.locator("#models .token").first).to_contain_text("Fine-tuned")
     tour = page.locator(".tt-tour")
-    page.get_by_role("button", name="Tour", exact=True).click()
+    expect(tour).to_contain_text("New here?")
+    tour.get_by_role("button", name="Show me").click()
     for stop in range(1, 6):
         expect(tour).to_contain_text(f"{stop} of 5")
         tour.locator("[data-action=tour-next]").click()

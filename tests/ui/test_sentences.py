@@ -5,13 +5,15 @@ import re
 
 import pytest
 
+from inference.common.errors import RecipeError
 from inference.common.store import read_jsonl
 from tests.support import REPOSITORY
+from training.recipes import Recipe, change, load_recipe, settings
 from training.runs.run import Run
 from ui.html import empty, note, notes
 from ui.sentences import _told, said
 from ui.train.view import read_run, run_panel
-from ui.translations import LANGUAGES, speaking
+from ui.translations import LANGUAGES, speaking, texts
 
 OPTION = re.compile(r"(?<![\w-])--[a-z]|python -m |pip install|hf auth login")
 TERMINALS_ONLY = re.compile(r"/cli/|/cli\.py|/command\.py|^ui/|/scoring/")
@@ -99,6 +101,26 @@ def test_a_home_with_spaces_is_left_out_too(monkeypatch, tmp_path):
 def test_a_field_has_its_label_in_the_visitors_language():
     with speaking("pt-BR"):
         assert "“Coluna de texto”" in said("name the right one with --text-column.")
+
+
+def test_a_wrong_setting_is_told_by_the_name_of_its_field_in_the_visitors_language():
+    left = {}
+    for field in settings():
+        value = [1] if field.kind is str else {}
+        with pytest.raises(RecipeError) as found:
+            Recipe(**{field.name: value})
+        for language in LANGUAGES:
+            with speaking(language):
+                told, label = said(str(found.value)), texts(language)[f"setting.{field.name}"]
+            if not told.startswith(f"“{label}” ") or (language != "en" and " is " in told):
+                left[field.name, language] = told
+    assert left == {}
+    with pytest.raises(RecipeError) as found:
+        change(load_recipe("quick"), {"learning_rate": "50"})
+    with speaking("pt-BR"):
+        assert said(str(found.value)).startswith("“Taxa de aprendizado” é 50. Dê um valor de 0 a 1: ")
+        told = said("state_noise needs a cached trunk, but trunk_layers is 0. Set state_noise to 0 too.")
+    assert "state_noise" not in told
 
 
 def test_a_run_of_yesterday_is_told_without_options_and_paths(tmp_path):

@@ -29,7 +29,7 @@ FLAGS = [
 @pytest.fixture
 def panel(home):
     """Return the desk of an app without a model."""
-    return ReviewPanel(Workbench(), LiveFeeds(), Duels(lambda _: None), None, None, None)
+    return ReviewPanel(Workbench(), LiveFeeds(), Duels(lambda _: None), None, None, None, [])
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def data(tmp_path):
 
 def test_flagged_rows_wait_blind_and_in_their_order_and_are_found_again(panel):
     view = panel.check(NEW, FLAGS, LABELS, name="/srv/odd.csv", data={"dataset": "x"})
-    drawn, _ = panel.draw(view, "page")
+    drawn, _, _ = panel.draw(view, "page")
     Checker(drawn)
     assert "it went so well" in drawn and "labels in doubt of odd.csv" in drawn and "/srv" not in drawn
     assert "tt-l-" not in drawn and "data-data" not in drawn, "nothing tells the label before the answer"
     store = panel._store(view)
     store.session("page").label(store.session("page").view().item.id, "positive")
-    drawn, numbers = panel.draw(view, "page")
+    drawn, numbers, _ = panel.draw(view, "page")
     assert re.search(r"✗ the data .*negative.*✓ the suggestion .*positive", drawn)
     assert "Right on 1 checked labels" in numbers and "1 waiting" in numbers
     again = panel.check(NEW, FLAGS, LABELS, name="odd.csv", data={"dataset": "x"})
@@ -55,7 +55,7 @@ def test_flagged_rows_wait_blind_and_in_their_order_and_are_found_again(panel):
         panel._store(panel.check(NEW, FLAGS, LABELS, name="y", data={"dataset": "y"})).counts().labelled == 0
     )
     store.session("page").label(store.session("page").view().item.id, "neutral")
-    drawn, numbers = panel.draw(view, "page")
+    drawn, numbers, _ = panel.draw(view, "page")
     assert "All flagged labels are checked" in drawn and numbers.count("tt-dots") == 2
     assert "the suggestion" not in drawn, "there was none for this row"
     with pytest.raises(DataError, match="No label is flagged"):

@@ -162,6 +162,9 @@ def test_the_app_asks_those_that_are_named_and_its_page_is_light_and_says_what_i
         assert page.count('content="TweetTune"') >= 2 and "Click to try out the app" not in page
         assert "A small language model, before and after" in page.partition("</head>")[0]
         assert "header-image.jpg" not in page and 'content="Gradio"' not in page
+        assert page.count(f'content="{app.url.rstrip("/")}/preview.png"') >= 2
+        with urlopen(f"{app.url.rstrip('/')}/preview.png", timeout=30) as picture:
+            assert picture.read(4) == b"\x89PNG"
         client = Client(app.url, verbose=False)
         try:
             assert ">Fine-tuned<" in client.predict("so happy", api_name="/compare")

@@ -34,10 +34,13 @@ from training.evaluate.scores import (
 from training.recipes import load_recipe
 from training.runs.run import Run, Status, create_run, list_runs
 from ui.compare import view as render_compare
+from ui.compare.code import in_code
 from ui.compare.tab import EXAMPLES, telling
+from ui.compare.tab import draw as draw_compare
 from ui.compare.view import Side
 from ui.html import esc, label_class
 from ui.live import view as render_live
+from ui.live.tab import draw as draw_live
 from ui.page import header
 from ui.plots import Series, histogram, line_chart, nice_ticks, share_chart
 from ui.state import Model
@@ -183,6 +186,19 @@ def test_nothing_from_outside_becomes_markup(language):
         assert not {"script", "img"} & set(checker.tags)
         assert not [name for name, _ in checker.attributes if name.startswith("on")]
         assert "\x00" not in drawn
+
+
+def test_where_nobody_may_train_no_step_leads_to_training():
+    for trains in (True, False):
+        drawn = [
+            draw_compare(Model(), "all", 9, trains=trains)[0],
+            draw_live(None, 10.0, ready=False, trains=trains)["numbers"],
+        ]
+        for one in drawn:
+            Checker(one)
+            assert ('data-value="train"' in one) is trains
+            assert ("Training is switched off here" in one) is not trains
+        assert ("train one" in header(Model(), trains=trains)) is trains
 
 
 def test_escaping_serves_text_and_attributes():
@@ -456,11 +472,18 @@ def test_a_visitor_is_met_by_a_tweet_that_was_corrected_and_reads_well():
     assert telling(rows[:-1]) == telling([]) == next(iter(EXAMPLES))
 
 
-def test_programs_are_given_this_very_address_and_text():
-    drawn = render_compare.in_code("https://a.example", 'it\'s "so"')
+def test_programs_are_given_this_very_address_text_and_models():
+    address = "https://a.example"
+    drawn = in_code(address, tweet='it\'s "so"')
     Checker(drawn)
-    assert "https://a.example/mcp" in drawn and drawn.count("https://a.example") == 4
+    assert f"{address}/mcp" in drawn and drawn.count(f"{address}/models/fine-tuned") == 3
     assert "it\\u0027s" in drawn and "</script" not in drawn
+    both = in_code(address, ["base", "tuned"])
+    assert f"{address}/models/base" in both and both.count(f"{address}/v1/compare") == 2
+    others = in_code(address, ["few-shot-4", "tuned", EVIL])
+    Checker(others)
+    assert "/models/" not in others and others.count("few-shot-4") == 3
+    assert "page&#x27;s own API" in others and "gradio_api/call/answers" in others
 
 
 def test_words_that_moved_an_answer_are_marked_by_their_weight():

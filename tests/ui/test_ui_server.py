@@ -66,6 +66,16 @@ def test_odd_texts_are_answered_and_a_long_one_is_said_to_be_cut(client):
         assert "tt-label" in drawn and "<script" not in drawn
 
 
+def test_a_program_asks_those_that_are_compared(client):
+    found = client.predict(["so happy", "so sad"], ["tuned", "few-shot-4"], api_name="/answers")
+    assert [each["text"] for each in found] == ["so happy", "so sad"]
+    for each in found:
+        for key in ("tuned", "few-shot-4"):
+            assert each[key]["label"] == max(each[key]["scores"], key=each[key]["scores"].get)
+    with pytest.raises(AppError, match="Give from 1 to 64 texts at once"):
+        client.predict([], ["tuned"], api_name="/answers")
+
+
 def test_the_scoreboard_and_the_filter_work_by_name(client):
     scores, rows, *_ = client.predict("all", api_name="/scoreboard")
     assert "95 % intervals" in scores and "Confusion matrix" in scores and "tt-verdict" in scores
@@ -99,7 +109,7 @@ def test_preview_of_a_file_without_labels_is_one_sentence(client, tmp_path):
 
 
 def test_start_refuses_a_bad_setting_with_the_recipes_own_sentence(client):
-    with pytest.raises(AppError, match="trunk_layers is 'many'"):
+    with pytest.raises(AppError, match="“Trunk layers” is 'many'"):
         client.predict(
             "embedded",
             "",
@@ -133,7 +143,7 @@ def test_a_failed_run_tells_why_and_can_be_seen_by_name(client, tiny_gpt2):
     assert newest["recipe"] == "smoke" and newest["state"] in ("queued", "running", "failed")
     wait_for(lambda: client.predict(api_name="/runs")[0]["state"] == "failed", 90)
     panel = client.predict(api_name="/refresh_runs")[0]
-    assert "label_words has 2 words for 3 labels" in str(panel)
+    assert "“Label words” has 2 words for 3 labels" in str(panel)
 
 
 def test_run_actions_by_name(client):

@@ -1,6 +1,7 @@
 """Searches and forecasts as runs of the Train tab; curves laid over each other; recipes as files."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -9,9 +10,11 @@ from inference.common.intervals import Interval
 from inference.common.store import append_event, write_json
 from tests.support.served import recipe_form
 from tests.ui.test_ui_render import Checker
+from training.evaluate.scores import Bits
 from training.recipes import change, load_recipe, save_recipe
-from training.runs.run import FORECAST, TUNE, create_run, create_run_of, long_runs, running
+from training.runs.run import FORECAST, FORGETTING, TUNE, create_run, create_run_of, long_runs, running
 from training.studies.forecast_order import Forecast, Point, Target
+from training.studies.forgetting_order import DialPoint, Forgetting, Forgotten
 from training.studies.order import Search, SearchOrder, TrialResult
 from ui import Workbench
 from ui.train import tab as train
@@ -51,7 +54,6 @@ def ended(kind, found, name):
     run = create_run_of(kind, {"recipe": load_recipe("quick").model_dump()}, name="quick")
     write_json(run.path / "status.json", {"state": "finished"})
     write_json(run.path / f"{name}.json", found.to_json())
-    (run.path / f"{name}.png").write_bytes(b"\x89PNG")
     return run
 
 
@@ -88,7 +90,9 @@ def test_a_search_shows_its_picture_what_it_found_and_gives_its_settings(home):
     run = ended(TUNE, SEARCH, "search")
     drawn = run_panel(read_run(run), now=0.0)
     Checker(drawn)
-    assert 'src="data:image/png;base64,iVBORw=="' in drawn and 'data-action="take"' in drawn
+    assert "Validation macro-F1 by trial" in drawn and 'data-action="take"' in drawn
+    assert drawn.count('class="dot') == 5 and 'data-told="by seed, 3: 73.0\u00a0%"' in drawn
+    assert "Too few trials" in drawn
     assert "Trial 3 is the best of 3: validation macro-F1 74.0 % on average over 2 seeds" in drawn
     assert 'data-action="use"' not in drawn and 'data-action="take"' not in run_panel(
         read_run(run), now=0.0, may=False
@@ -102,10 +106,25 @@ def test_a_search_shows_its_picture_what_it_found_and_gives_its_settings(home):
 @pytest.mark.parametrize("found", FORECASTS)
 def test_a_forecast_shows_what_it_says_or_why_it_says_nothing(home, found):
     run = ended(FORECAST, found, "forecast")
-    assert "data:image/png" in run_panel(read_run(run), now=0.0)
+    drawn = run_panel(read_run(run), now=0.0)
+    Checker(drawn)
+    assert "tiny runs" in drawn and 'data-told="tiny runs, 400: 71.0\u00a0%"' in drawn
+    assert ("9,000 labels: 75.0" in drawn) is bool(found.targets)
     with speaking("pt-BR"):
         drawn = run_panel(read_run(run), now=0.0)
     assert not re.search(r"\b(the|of|With|labels|had)\b", re.sub("<.*?>", "", drawn)), drawn
+
+
+def test_a_study_of_forgetting_is_drawn_as_dials_from_the_base_on(home):
+    bits = Bits(before=1.1, after=1.3, change=Interval(0.2, 0.1, 0.3), characters=9000, texts=40)
+    points = tuple(DialPoint(share=s, accuracy=a, bits=b) for s, a, b in ((0, 0.5, 1.1), (1, 0.7, 1.3)))
+    told = Forgotten(run="a", method="lora", base="b", rows=500, rows_sha256="x", general=bits, points=points)
+    run = ended(FORGETTING, Forgetting(runs=(told, replace(told, run="<b>"))), "forgetting")
+    drawn = run_panel(read_run(run), now=0.0)
+    Checker(drawn)
+    assert drawn.count('class="line dashed') == 2 and "100\u00a0% of the change: 70.0\u00a0% right" in drawn
+    with speaking("pt-BR"):
+        assert "da mudança: 70,0\u00a0% certas, 1,300 bits" in run_panel(read_run(run), now=0.0)
 
 
 def test_a_torn_result_of_a_study_leaves_the_run_to_be_looked_at(home):

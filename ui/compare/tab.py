@@ -7,7 +7,6 @@
 says so and goes on with the fine-tuned one. Knows nothing about how a model answers.
 """
 
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ import gradio as gr
 from inference.common.errors import PredictionError, TweetTuneError
 from inference.explain import leave_one_out
 from training.evaluate.scores import Disagreement
-from ui.account import may_train, visitor_of
+from ui.account import address_of, may_train, visitor_of
+from ui.compare.code import build_code, in_code
 from ui.compare.ladder import ladder_card, newest_ladder
 from ui.compare.lineup import BASE, MOST, TUNED, Lineup, why_no_answer
 from ui.compare.many import build_many
-from ui.compare.view import Side, answers, disagreements, found_among, heat, in_code, scoreboard, skeleton
+from ui.compare.view import Side, answers, disagreements, found_among, heat, scoreboard, skeleton
 from ui.html import HEADING, as_gradio_error, busy, button, empty, html, into_view, page
 from ui.state import Model, Workbench
 from ui.translations import I18N, text
@@ -32,7 +32,7 @@ EXAMPLES = {
     "ugh my flight got cancelled again": "negative",
     "can't believe how much I love this song": "positive",
     "meeting moved to 3pm tomorrow": "neutral",
-    "I miss you guys so much": "negative",
+    "two hours on hold and nobody picked up": "negative",
 }
 HARD = {
     "not bad at all, honestly": "positive",
@@ -59,6 +59,11 @@ class CompareTab:
     """The tweet, and who is asked."""
     answers: list[gr.Component]
     """The answers, and what moved them."""
+
+    @property
+    def answered(self) -> list[gr.Component]:
+        """What `arrive` fills."""
+        return [self.question[0], *self.answers]
 
 
 def truth_of(model: Model, tweet: str, labels: Collection[str]) -> str:
@@ -106,26 +111,19 @@ def explain(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load:
     return heat(found)
 
 
-def draw(model: Model, only: str, most: int, search: str = "") -> tuple[str, str]:
-    """Return the HTML of the scoreboard and of the disagreements."""
+def draw(model: Model, only: str, most: int, search: str = "", *, trains: bool = True) -> tuple[str, str]:
+    """Return the HTML of the scoreboard and of the disagreements; `trains`: somebody may train here."""
     if model.state in ("none", "failed"):
         message = model.message or text("compare.model_none")
-        step = button(text("compare.to_train"), action="tab", value="train", css="go")
-        return page(empty(message, text("compare.no_model_next")) + step, "tt-stack tt-start"), ""
+        step = button(text("compare.to_train"), action="tab", value="train", css="go") if trains else ""
+        told = text("compare.no_model_next" if trains else "compare.no_model_off")
+        return page(empty(message, told, act=step)), ""
     if model.state == "loading" or model.tuned is None:
         return page(empty(why_no_answer(model), text("compare.loading_next"))), ""
     evaluation = model.evaluation()
     labels = evaluation.labels if evaluation and evaluation.labels else model.tuned.labels
     rows = disagreements(model.disagreements(), labels, only=only, most=most, search=search)
     return scoreboard(evaluation), rows
-
-
-def address_of(request: gr.Request | None) -> str:
-    """Return the app's own address as the visitor's browser knows it, without a slash at its end."""
-    if host := os.environ.get("SPACE_HOST"):
-        return f"https://{host}"
-    url = getattr(getattr(request, "request", None), "base_url", "") if request else ""
-    return str(url).rstrip("/") or "http://localhost:7860"
 
 
 def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> CompareTab:
@@ -140,22 +138,22 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         only, search = _filter()
         rows = html(elem_id="disagreements", actions=True)
         more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
-    code = html(elem_id="code")
+    code = build_code(lineup, asked.models)
     asked.wire(sources=[rows, asked.result])
 
     def refresh(
         only: str, most: int, search: str, chosen: list[str] | None, request: gr.Request
     ) -> tuple[object, ...]:
         model = workbench.model
-        drawn = draw(model, only, most, search)
+        drawn = draw(model, only, most, search, trains=workbench.settings.trains)
         known = model.disagreements() if drawn[1] else []
         counted = [
             (f"{text(f'compare.only_{name}')} · {text.number(len(found_among(known, name)))}", name)
             for name in FILTERS
         ]
         rest = len(found_among(known, only, search)) > most
-        told = in_code(address_of(request), next(iter(EXAMPLES))) if model.state == "ready" else ""
         wanted = lineup.standard(chosen or [])
+        told = in_code(address_of(request), wanted)
         who: dict[str, Any] = {} if wanted == chosen else {"value": wanted}
         return (
             *drawn,
@@ -180,13 +178,21 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         )
 
     def arrive(tweet: str, chosen: list[str] | None) -> tuple[object, ...]:
-        """Answer the text that the visitor brought along, or else one that shows what was learnt."""
+        """Answer the text that the visitor brought along, or else one that shows what was learnt.
+
+        Without a model nothing is loaded unasked: the first example stands there, to be asked.
+        """
+        if workbench.model.state == "none":
+            titles = [lineup.title(key) for key in lineup.standard(chosen or [])]
+            greeting = gr.skip() if tweet.strip() else next(iter(EXAMPLES))
+            return greeting, skeleton(titles, text("compare.ask_base")), ""
         if workbench.model.state != "ready":
             return gr.skip(), gr.skip(), gr.skip()
-        tweet = tweet.strip() or telling(workbench.model.disagreements())
+        asked = tweet.strip() or telling(workbench.model.disagreements())
         try:
             chosen = chosen if chosen and lineup.is_there(chosen) else []
-            return tweet, ask(lineup, tweet, chosen), ""
+            # what somebody has typed may be another text by now
+            return gr.skip() if tweet.strip() else asked, ask(lineup, asked, chosen), ""
         except TweetTuneError:
             return gr.skip(), gr.skip(), gr.skip()
 

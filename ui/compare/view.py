@@ -3,12 +3,13 @@
 Draws predictions and an `Evaluation`.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from inference.baselines import rests_on
 from inference.classifier import Prediction
+from inference.common.mend import mend
 from inference.selective import USUAL_PRECISION, Selective
 from training.evaluate.scores import (
     BASE,
@@ -65,13 +66,13 @@ def answers(
     return page(f"{told}{drawn}{cut}{_variations(tweet)}", "tt-stack")
 
 
-def skeleton() -> str:
-    """Draw where the answers will be."""
+def skeleton(titles: Sequence[str] = (), told: str = "") -> str:
+    """Draw where the answers will be: whose, and what to do to have them."""
     cards = "".join(
-        f'<div class="tt-card tt-skeleton"><h2>{esc(text(f"compare.{side}"))}</h2></div>'
-        for side in ("base", "tuned")
+        f'<div class="tt-card tt-skeleton"><h2>{esc(title)}</h2></div>' for title in titles or ("", "")
     )
-    return page(f'<div class="tt-two" aria-hidden="true">{cards}</div>', "tt-stack")
+    head = f'<p class="muted">{esc(told)}</p>' if told else ""
+    return page(f'{head}<div class="tt-two" aria-hidden="true">{cards}</div>', "tt-stack")
 
 
 def _in_a_sentence(sides: Sequence[Side], truth: str) -> str:
@@ -393,15 +394,23 @@ def _signed_whole(share: float) -> str:
 
 
 def found_among(rows: Sequence[Disagreement], only: str, search: str = "") -> list[Disagreement]:
-    """Return the rows of a filter ("all", "tuned", "base", "neither") and a search, surest mistakes first."""
+    """Return the rows of a filter ("all", "tuned", "base", "neither") and a search, surest mistakes first.
 
-    def surest(one: Disagreement) -> float:
+    Texts with broken characters come last: nobody wrote them so.
+    """
+
+    def surest(one: Disagreement) -> tuple[bool, float]:
         wrong = [side for side in (one.base, one.tuned) if side.label != one.label]
-        return -max((max(side.probabilities) for side in wrong), default=0.0)
+        return _is_damaged(one.text), -max((max(side.probabilities) for side in wrong), default=0.0)
 
     wanted = search.strip().casefold()
     kept = [one for one in rows if only in ("all", one.right) and wanted in one.text.casefold()]
     return sorted(kept, key=surest)
+
+
+@lru_cache(maxsize=20_000)
+def _is_damaged(written: str) -> bool:
+    return mend(written).damaged
 
 
 def disagreements(
@@ -440,23 +449,3 @@ def disagreements(
         table(head, drawn, caption=text("compare.disagree"), css="tt-cards")
         + f'<p class="muted small tt-shown">{esc(shown)}</p>'
     )
-
-
-def in_code(address: str, tweet: str) -> str:
-    """Draw how programs ask this very model at this very address."""
-    body, quoted = json.dumps({"inputs": tweet}), json.dumps(tweet, ensure_ascii=False)
-    programs = {
-        "Python": "from huggingface_hub import InferenceClient\n\n"
-        f'client = InferenceClient(base_url="{address}")\nprint(client.text_classification({quoted}))',
-        "curl": f'curl -s {address}/ -H "Content-Type: application/json" \\\n'
-        + f"  -d '{body.replace(chr(39), chr(92) + 'u0027')}'",
-        "JavaScript": f'const answer = await fetch("{address}/", {{\n  method: "POST",\n'
-        '  headers: {"Content-Type": "application/json"},\n'
-        f"  body: JSON.stringify({{inputs: {quoted}}}),\n}});\nconsole.log(await answer.json());",
-        "MCP": json.dumps({"mcpServers": {"tweettune": {"url": f"{address}/mcp"}}}, indent=2),
-    }
-    drawn = "".join(
-        f'<h3>{name}</h3><pre class="tt-pre" tabindex="0" role="region" aria-label="{name}">{esc(code)}</pre>'
-        for name, code in programs.items()
-    )
-    return page(fold(text("compare.code"), f'<div class="tt-stack">{drawn}</div>'))

@@ -1,7 +1,7 @@
 """The duel's part of the Live tab: the card and its keys, export, training on the labels, publishing them.
 
     panel = ReviewPanel.build(workbench, feeds, duels, view)
-    panel.draw(view, session_hash)         # -> the HTML of the card and of the numbers
+    panel.draw(view, session_hash)         # -> the HTML of the card and of the numbers, and the counts
     panel.check(view, flags, labels, name="odd.csv", data={…})     # -> the view in which flagged rows wait
 
 What is published is a file that was exported to be looked at and confirmed. The visitor's own token pushes,
@@ -20,7 +20,7 @@ import gradio as gr
 from inference.common.errors import DataError, FeedError, TweetTuneError
 from inference.common.names import read_id
 from inference.common.paths import home
-from inference.live.review import LabelStore, SessionView
+from inference.live.review import LabelCounts, LabelStore, SessionView
 from training.recipes import Recipe
 from ui.account import Visitor, changes_something, check_may_train, token_for, visitor_of
 from ui.html import HEADING, REMARK, SAVE_JS, as_gradio_error, busy, esc, html, note, notes, page
@@ -56,6 +56,8 @@ class ReviewPanel:
     view: gr.State
     card: gr.HTML
     numbers: gr.HTML
+    buttons: list[gr.Button]
+    """Those that need a label, or a post: see `usable`."""
 
     @classmethod
     def build(cls, workbench: Workbench, feeds: LiveFeeds, duels: Duels, view: gr.State) -> "ReviewPanel":
@@ -64,17 +66,19 @@ class ReviewPanel:
             html(I18N("duel.title"), html_template=HEADING)
             html(I18N("duel.how"), html_template=REMARK)
             post = html(html_template=SLOT, js_on_load=_CARD_JS, elem_id="live-duel")
-            panel = cls(workbench, feeds, duels, view, post, html(elem_id="live-duel-numbers"))
+            numbers = html(elem_id="live-duel-numbers")
             with gr.Row(elem_classes="tt-buttons"):
-                export = gr.Button(I18N("duel.export"), size="sm", min_width=120, elem_id="live-export")
-                look = gr.Button(I18N("duel.train"), size="sm", min_width=120, elem_id="live-train-look")
-                erase = gr.Button(I18N("duel.erase"), size="sm", min_width=160, elem_id="live-erase")
+                dead: dict[str, Any] = {"size": "sm", "min_width": 120, "interactive": False}
+                export = gr.Button(I18N("duel.export"), elem_id="live-export", **dead)
+                look = gr.Button(I18N("duel.train"), elem_id="live-train-look", **dead)
+                erase = gr.Button(I18N("duel.erase"), elem_id="live-erase", **dead)
                 told: Any = I18N("duel.flags")
                 flags = gr.UploadButton(
                     told, file_types=list(UPLOADS), size="sm", min_width=160, elem_id="live-flags"
                 )
             file = gr.DownloadButton("JSONL", visible="hidden", elem_id="live-export-file")
             report = html(elem_id="live-train-review")
+            panel = cls(workbench, feeds, duels, view, post, numbers, [export, look, erase])
             panel._wire_card()
             panel._wire_export(export, file)
             panel._wire_flags(flags)
@@ -83,22 +87,29 @@ class ReviewPanel:
             panel._build_publishing()
         return panel
 
-    def draw(self, view: View, page_id: str) -> tuple[str, str]:
-        """Return the HTML of the card and of the numbers."""
+    def draw(self, view: View, page_id: str) -> tuple[str, str, LabelCounts | None]:
+        """Return the HTML of the card and of the numbers, and how many posts there are, None without any."""
         if self.workbench.model.state != "ready" and not view["desk"]:
-            return page(no_model()), ""
+            return page(no_model(self.workbench.settings.trains)), "", None
         try:
             store = self._store(view)
-            drawn, account = self._drawn(view, store, store.session(page_id).view())
+            seen = store.session(page_id).view()
+            drawn, account = self._drawn(view, store, seen)
         except TweetTuneError as error:
-            return page(note(str(error), "bad")), ""  # said where it matters: the feed goes on
+            return page(note(str(error), "bad")), "", None  # said where it matters: the feed goes on
         session = followed(self.feeds, view)
         if (
             session and session.source == "replay" and not view["desk"]
         ):  # before the first label, not after the last
             account = page(note(text("duel.replay"), "warn")) + account
         problem = store.problem and text("duel.not_kept", problem=store.problem)
-        return (page(note(problem, "bad")) if problem else "") + drawn, account
+        return (page(note(problem, "bad")) if problem else "") + drawn, account, seen.counts
+
+    def usable(self, counts: LabelCounts | None) -> list[object]:
+        """Return the updates of `buttons`: what has no label can't be exported or trained on."""
+        labelled = bool(counts and counts.labelled)
+        there = bool(counts and counts.labelled + counts.waiting + counts.skipped)
+        return [gr.update(interactive=each) for each in (labelled, labelled, there)]
 
     def check(
         self,
@@ -173,7 +184,7 @@ class ReviewPanel:
                 page_id = str(request.session_hash)
                 if event.action == "back":
                     view = {**view, "desk": ""}
-                    return (*self.draw(view, page_id), view)
+                    return (*self.draw(view, page_id)[:2], view)
                 store = self._store(view)
                 seen = self._act(store, page_id, event.action, str(event.item), event.value)
                 return (*self._drawn(view, store, seen), view)
@@ -249,7 +260,7 @@ class ReviewPanel:
                 if view["desk"] or not self._owner(view):  # labels of many are not any visitor's to erase
                     check_may_train(self.workbench.settings, visitor_of(request, profile))
                 self._store(view).clear()
-            drawn = self.draw(view, str(request.session_hash))
+            drawn = self.draw(view, str(request.session_hash))[:2]
             return (*drawn, page(note(text("duel.erased"))), gr.update(visible=False))
 
         erase.click(lambda: gr.update(visible=True), None, sure, **_QUIET)

@@ -53,11 +53,13 @@ class LiveTab:
     """`ReviewPanel.check`."""
 
 
-def draw(session: LiveSession | None, span_s: float, *, word: str = "", ready: bool = True) -> dict[str, str]:
+def draw(
+    session: LiveSession | None, span_s: float, *, word: str = "", ready: bool = True, trains: bool = True
+) -> dict[str, str]:
     """Return the HTML of each part, and the states that the buttons follow; `word`: that is looked at."""
     if session is None:
         states = {"state": "none" if ready else "no model", "recording": "none"}
-        return dict.fromkeys(_PARTS, "") | {"numbers": nothing_yet(ready)} | states
+        return dict.fromkeys(_PARTS, "") | {"numbers": nothing_yet(ready, trains=trains)} | states
     with session.lock:
         key = (text.language, span_s, word)
         if len(session.drawn) > _MOST_DRAWN:
@@ -118,20 +120,23 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     span, parts["charts"] = _chart_panel()
     names = [*_PARTS, "card", "account"]
     drawings = [*(parts[name] for name in _PARTS), panel.card, panel.numbers]
-    outputs = [*drawings, pause, stop, record, save, start, *form.following, view, shown]
+    outputs = [*drawings, pause, stop, record, save, start, *panel.buttons, *form.following, view, shown]
 
     def refresh(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
         session = followed(feeds, view)
         is_ready = workbench.model.state == "ready"
-        drawn = dict(draw(session, SPANS[view["span"]], word=view["word"], ready=is_ready))
+        trains = workbench.settings.trains
+        drawn = dict(draw(session, SPANS[view["span"]], word=view["word"], ready=is_ready, trains=trains))
         drawn["others"] = others(feeds.visible(view["owner"]), session.id if session else "")
-        drawn["card"], drawn["account"] = panel.draw(view, str(request.session_hash))
+        drawn["card"], drawn["account"], counts = panel.draw(view, str(request.session_hash))
+        drawn["counts"] = str(counts)
         new = {name: _digest(each) for name, each in drawn.items()}
         new["session"] = session.id if session else ""
         asked = session.request if session and session.id != shown.get("session") else None
         pieces = [gr.skip() if shown.get(name) == new[name] else drawn[name] for name in names]
         changed = any(shown.get(name) != new[name] for name in ("state", "recording"))
-        told = (*pieces, *_states(drawn, changed), *form.followed(asked))
+        usable = [gr.skip()] * 3 if shown.get("counts") == new["counts"] else panel.usable(counts)
+        told = (*pieces, *_states(drawn, changed), *usable, *form.followed(asked))
         return (*told, view if view["owner"] else gr.skip(), new)
 
     def look(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
@@ -154,17 +159,19 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
         queue=False,
     )
 
-    def adopt(stored: View | None, view: View) -> View:
-        kept = stored if isinstance(stored, dict) else {}
-        ours = {name: str(kept.get(name) or "")[:64] for name in ("owner", "feed")}
-        return identified({**view, **{name: value for name, value in ours.items() if value}})
-
     def choices() -> object:
         return gr.update(choices=second_models())
 
     return LiveTab(
         timer, look, [view, shown], outputs, adopt, stored, view, choices, form.fields["second"], panel.check
     )
+
+
+def adopt(stored: View | None, view: View) -> View:
+    """Return a page's view with what its browser has kept."""
+    kept = stored if isinstance(stored, dict) else {}
+    ours = {name: str(kept.get(name) or "")[:64] for name in ("owner", "feed")}
+    return identified({**view, **{name: value for name, value in ours.items() if value}})
 
 
 def _words_panel() -> tuple[gr.HTML, gr.Textbox]:

@@ -60,15 +60,16 @@ def readable(written: str, most: int = LONGEST_SHOWN) -> str:
 # State, counts, account
 
 
-def nothing_yet(ready: bool) -> str:
-    """Draw the tab before its first start."""
-    return page(empty(text("live.nothing"), text("live.nothing_next")) if ready else no_model())
+def nothing_yet(ready: bool, *, trains: bool = True) -> str:
+    """Draw the tab before its first start; `trains`: somebody may train here."""
+    return page(empty(text("live.nothing"), text("live.nothing_next")) if ready else no_model(trains))
 
 
-def no_model() -> str:
+def no_model(trains: bool = True) -> str:
     """Draw that there is no model yet, with the way to one."""
-    act = button(text("compare.to_train"), action="tab", value="train", css="go")
-    return empty(text("live.no_model"), text("live.no_model_next"), act=act)
+    act = button(text("compare.to_train"), action="tab", value="train", css="go") if trains else ""
+    told = text("live.no_model_next" if trains else "live.no_model_off")
+    return empty(text("live.no_model"), told, act=act)
 
 
 def numbers(

@@ -1,7 +1,7 @@
 """The Publish panel of the Train tab: a finished run to the Hub, under the visitor's own account.
 
     panel = build_publish(workbench.settings, workbench.publications)
-    panel.draw(visitor)                  # -> what can be published, and how the visitor's own push stands
+    panel.draw(visitor, run_id)          # -> what can be published, and how the visitor's own push stands
 
 A handler takes the visitor's token, starts a child process, and forgets the token. How a model is pushed is
 `training.publish`'s affair.
@@ -19,7 +19,7 @@ from inference.common.errors import RunError
 from inference.common.names import read_id
 from inference.common.store import JsonObject
 from training.runs.run import list_runs
-from ui.account import SpaceSettings, Visitor, changes_something, on_space, token_for, visitor_of
+from ui.account import SpaceSettings, Visitor, changes_something, may_train, on_space, token_for, visitor_of
 from ui.html import as_gradio_error, button, esc, html, note, notes, page, row, table
 from ui.pushes import Order, Publication, Publications
 from ui.state import known_run
@@ -34,7 +34,8 @@ class PublishPanel:
     run: gr.Dropdown
     panel: gr.HTML
     login: gr.HTML
-    draw: Callable[[Visitor, str], tuple[dict[str, Any], str, str]]
+    look: gr.Button
+    draw: Callable[[Visitor, str], tuple[dict[str, Any], str, str, dict[str, Any]]]
 
 
 def build_publish(space: SpaceSettings, publications: Publications) -> PublishPanel:
@@ -85,16 +86,17 @@ def build_publish(space: SpaceSettings, publications: Publications) -> PublishPa
         login = html(elem_id="publish-login")
         panel = html(elem_id="publish-panel", actions=True)
 
-    def draw(visitor: Visitor, chosen: str) -> tuple[dict[str, Any], str, str]:
-        """Return an update of the choice of runs, which proposes the one that is shown; panel; login."""
+    def draw(visitor: Visitor, chosen: str) -> tuple[dict[str, Any], str, str, dict[str, Any]]:
+        """Return the choice of runs, which proposes the one that is shown; panel; login; the first button."""
         runs = finished()
         update: dict[str, Any] = {"choices": [(short_name(each), each) for each in runs]}
         if chosen in runs:
             update["value"] = chosen
-        return update, publication(publications.look(visitor.key)), _login(visitor)
+        usable = {"interactive": bool(runs) and may_train(space, visitor)}
+        return update, publication(publications.look(visitor.key)), _login(visitor), usable
 
     _wire(space, publications, [run, repo, *options], panel, look=look, go=go)
-    return PublishPanel(run, panel, login, draw)
+    return PublishPanel(run, panel, login, look, draw)
 
 
 def finished() -> list[str]:

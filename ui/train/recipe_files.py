@@ -20,7 +20,7 @@ from training.runs.run import TUNE
 from training.studies.order import BEST
 from ui.html import SAVE_JS, as_gradio_error, esc
 from ui.state import export_folder, known_run
-from ui.train.form import RecipeForm
+from ui.train.form import RecipeForm, built_in
 from ui.translations import I18N, text
 
 UPLOADS = (*ENDINGS, ".gz")
@@ -96,18 +96,26 @@ def wire_recipe_files(
         return values
 
     def take(event: gr.EventData) -> list[object]:
-        if event.action != "take":
+        if event.action not in ("take", "recipe"):
             return [gr.skip()] * len(filled)
         with as_gradio_error():
-            run = known_run(event.value, kind=None)
-            if run.kind != TUNE:
-                return told(changed(run.recipe, examine(run)))
-            recipe = load_recipe(run.path / BEST)
+            recipe, kept = _asked_for(event.action, event.value)
+        values = filled_in(form, recipe) if kept else told(recipe)
         gr.Info(text("train.taken"), duration=6)
-        return [*[gr.skip()] * 5, *filled_in(form, recipe)[5:]]
+        return [*[gr.skip()] * kept, *values[kept:]]
 
     save.click(save_recipe_file, inputs, file, api_name="save_recipe", **quiet).success(
         None, None, None, js=SAVE_JS.format("recipe-file")
     )
     load.upload(load_recipe_file, load, filled, api_name="load_recipe", **quiet)
     panel.select(take, None, filled, api_visibility="private", **quiet)
+
+
+def _asked_for(action: str, value: str) -> tuple[Recipe, int]:
+    """Return the recipe that a button asks for, and how many of the form's first fields stay as they are."""
+    if action == "recipe":
+        return built_in(value), 6  # data and base
+    run = known_run(value, kind=None)
+    if run.kind == TUNE:
+        return load_recipe(run.path / BEST), 5  # the data
+    return changed(run.recipe, examine(run)), 0

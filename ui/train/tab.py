@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from inference.common.errors import DataError, RunError
+from inference.common.errors import DataError, RecipeError, RunError
 from inference.common.names import read_id
 from inference.common.paths import cache_dir
 from inference.common.store import JsonObject, write_bytes
+from training.fit.beforehand import beforehand
 from training.recipes import DataSpec, Recipe, available_recipes, change, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import (
@@ -55,6 +56,7 @@ from ui.account import (
 from ui.html import HEADING, REMARK, as_gradio_error, busy, esc, html, into_view, note, page
 from ui.state import Workbench, known_run
 from ui.train.form import RecipeForm, built_in
+from ui.train.kept import KeptForm
 from ui.train.publish import build_publish
 from ui.train.recipe_files import HUB_ID, UPLOADS, build_recipe_files, wire_recipe_files
 from ui.train.view import audit_panel, preview_panel, read_run, run_panel, runs_table, short_name
@@ -74,6 +76,8 @@ MOST_OTHERS = 8
 """Runs that are offered to be laid over the chosen one."""
 MOST_AUDITED = 50_000
 """Rows of data that is looked through before a run: half a minute. The run itself looks through its own."""
+_TELLING = ("method", "depth", "n_train", "epochs", "trunk_layers")
+"""The settings that a training's time hangs on most."""
 _ALIKE = 4.0  # times as much work, at the most, for a run to tell how long another one takes
 
 
@@ -92,6 +96,7 @@ class TrainTab:
     asked: list[Any]
     flagged: "Callable[[Sequence[Any]], tuple[Audit, Recipe]]"
     """Returns, for the values of `asked`, the audit and the recipe that names its data."""
+    kept: KeptForm
 
 
 def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
@@ -269,21 +274,40 @@ def draw(workbench: Workbench, chosen: str, *, over: str = "", may: bool = True)
     return panel, runs_table(runs, run.id if run else "", now=now, loaded=loaded, may=may)
 
 
-def expected(base: str, method: str, depth: float, n_train: float, epochs: float) -> str:
+def expected(name: str, base: str, *settings: object) -> str:
+    """Say what a training takes: time, memory, and what is trained; `settings`: the values of _TELLING."""
+    values = {key: str(value) for key, value in zip(_TELLING, settings, strict=True) if value is not None}
+    try:
+        recipe = change(built_in(name), {**values, "base": (base or "auto").strip()})
+        found = beforehand(recipe)
+    except RecipeError:
+        return ""  # Start says what is wrong
+    told = [_by_another(recipe)]
+    if found and found.high_s and not told[0]:
+        low, high = (text.number(max(1, round(each / 60))) for each in (found.low_s, found.high_s))
+        told = [text("train.rough", low=low, high=high)]
+    if found:
+        layers = {"n": text.number(found.trained), "layers": text.number(found.layers)}
+        memory = text.number(found.memory_bytes / 1e9, 1)
+        told.append(text(f"train.trained_{recipe.method}", memory=memory, **layers))
+    shown = " ".join(filter(None, told))
+    return page(f'<p class="muted small">{esc(shown)}</p>') if shown else ""
+
+
+def _by_another(wanted: Recipe) -> str:
     """Say how long a training will take by one of the same kind and about as much work; "" without one."""
-    work = (n_train or 0) * (epochs or 0)
+    work = wanted.n_train * wanted.epochs
     for run in list_runs():
         recipe, status = run.known_recipe, run.status()
         if recipe is None:
             continue
         done = recipe.n_train * recipe.epochs
-        alike = (recipe.base, recipe.method, recipe.depth) == (base, method, depth)
+        alike = all(getattr(recipe, key) == getattr(wanted, key) for key in ("base", "method", "depth"))
         if not (alike and status.state == "finished" and status.started_at and status.finished_at):
             continue
         if work and done and 1 / _ALIKE <= work / done <= _ALIKE:
             seconds = (status.finished_at - status.started_at) * work / done
-            told = text("train.expected", time=text.duration(seconds), run=short_name(run.id))
-            return page(f'<p class="muted small">{esc(told)}</p>')
+            return text("train.expected", time=text.duration(seconds), run=short_name(run.id))
     return ""
 
 
@@ -297,7 +321,7 @@ def build_train(workbench: Workbench) -> TrainTab:
             data = _data_form(workbench.settings.dataset)
             recipe_name, base, about, form, name = _recipe_form(load_recipe("quick"), workbench.settings.base)
             files = build_recipe_files()
-            told_by = [base, *(form.fields[key] for key in ("method", "depth", "n_train", "epochs"))]
+            told_by = [recipe_name, base, *(form.fields[key] for key in _TELLING)]
             html(expected, inputs=told_by, elem_id="expected")
             go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
             with gr.Row(elem_classes="tt-buttons"):
@@ -312,7 +336,9 @@ def build_train(workbench: Workbench) -> TrainTab:
             panel = html(elem_id="run-panel", actions=True)
             runs = html(elem_id="run-list", actions=True)
             publish = build_publish(workbench.settings, workbench.publications)
-    outputs: list[gr.Component] = [panel, runs, strip, go, publish.run, publish.panel, publish.login, shown]
+    told: list[gr.Component] = [publish.run, publish.panel, publish.login, publish.look]
+    starters: list[gr.Component] = [*studies.values(), data.look]
+    outputs = [panel, runs, strip, go, *starters, *told, shown]
     inputs: list[gr.Component] = [*data.inputs, base, recipe_name, *form.components]
     _wire_preview(workbench, data, form, inputs, (preview, audit))
 
@@ -326,9 +352,10 @@ def build_train(workbench: Workbench) -> TrainTab:
             *draw(workbench, chosen, over=over, may=may),
             standing(workbench.settings, visitor),
             {"interactive": may, "value": text("train.enqueue" if running() else "train.start")},
+            *[{"interactive": may}] * len(starters),
             *publish.draw(visitor, chosen),
         ]
-        new = [*drawn[:3], gr.update(**drawn[3]), gr.update(**drawn[4]), *drawn[5:]]
+        new = [gr.update(**each) if isinstance(each, dict) else each for each in drawn]
         old: Sequence[object] = shown or [None] * len(drawn)
         return (
             *(gr.skip() if was == now else to for was, now, to in zip(old, drawn, new, strict=True)),
@@ -337,6 +364,8 @@ def build_train(workbench: Workbench) -> TrainTab:
 
     started = [chosen, preview, audit, panel, runs]
     _wire_start(workbench, form, {TRAIN: go, **studies}, [*inputs, name], started)
+    kept = KeptForm(form, [*inputs, name], about, columns_of)
+    kept.wire()
     filled = [*data.inputs[:2], *data.inputs[3:], base, about, name, *form.components]
     wire_recipe_files(lambda values: _recipe(form, values), form, inputs, files, panel=panel, filled=filled)
     timer.tick(
@@ -358,7 +387,8 @@ def build_train(workbench: Workbench) -> TrainTab:
             raise DataError("This data has too many rows to be looked through here. Upload a part of it.")
         return found, recipe
 
-    return TrainTab(timer, refresh, [chosen, shown, over], outputs, chosen, changed, audit, inputs, flagged)
+    drawn: list[gr.Component] = [chosen, shown, over]
+    return TrainTab(timer, refresh, drawn, outputs, chosen, changed, audit, inputs, flagged, kept)
 
 
 def _wire_start(
@@ -571,7 +601,11 @@ def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> 
     ) -> tuple[str, str, str, str]:
         action, run_id, visitor = event.action, event.value, visitor_of(request, profile)
         with as_gradio_error():
-            if action in ("tab", "take"):  # the page's script opens it; another handler fills the form
+            if action in (
+                "tab",
+                "take",
+                "recipe",
+            ):  # the page's script opens it; another handler fills the form
                 return gr.skip(), gr.skip(), gr.skip(), gr.skip()
             if action == "over":
                 run_id, over = current, run_id

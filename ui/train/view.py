@@ -1,28 +1,21 @@
 """What the Train tab shows: a run as its folder has it, the list of runs, and the preview of a data set.
 
-view = read_run(run)                 # curves, scores, sentences; of a study what it found, with its picture
+view = read_run(run)                 # curves, scores, sentences
 run_panel(view, now=time.time())     # the same as HTML
 """
 
 import re
-from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.common.errors import TweetTuneError
 from inference.common.text import one_line
 from training.doctor.diagnose import Diagnosis
 from training.evaluate.scores import Evaluation
+from training.recipes import available_recipes
 from training.runs.records import Status
-from training.runs.run import ACTIVE, ADAPT, FORECAST, FORGETTING, RESUMABLE, TRAIN, TUNE, Run, ahead_of
-from training.studies.adapt_order import Adapted, read_adapted
-from training.studies.forecast_order import Forecast, read_forecast
-from training.studies.forgetting_order import Forgetting, read_forgetting
-from training.studies.order import Search, read_search
+from training.runs.run import ACTIVE, RESUMABLE, TRAIN, TUNE, Run, ahead_of
 from ui.html import (
     bars,
     button,
@@ -42,6 +35,7 @@ from ui.html import (
 from ui.plots import Series, histogram, legend, line_chart, systems_chart, titled
 from ui.sentences import said
 from ui.train.doctor import check_up, diagnosed
+from ui.train.studies import study
 from ui.translations import text
 
 if TYPE_CHECKING:  # at run time it would import the datasets library before the first page
@@ -52,13 +46,6 @@ if TYPE_CHECKING:  # at run time it would import the datasets library before the
 _MOST_POINTS = 240  # a line of more is thinned out: the eye can't tell, the browser can
 _SMOOTHING = 0.9
 _LONGEST_LIST = 50
-_STUDIES: dict[str, tuple[Callable[[Path], Search | Forecast | Adapted | Forgetting | None], str]] = {
-    TUNE: (read_search, "search.png"),
-    FORECAST: (read_forecast, "forecast.png"),
-    ADAPT: (read_adapted, ""),
-    FORGETTING: (read_forgetting, "forgetting.png"),
-}
-"""What reads a study's result, and its picture, "" for none."""
 
 
 @dataclass(frozen=True)
@@ -168,15 +155,15 @@ def run_panel(
     `over`: the run whose curves are laid over its own, one of `others`.
     """
     if view is None:
-        return page(empty(text("train.no_run"), text("train.no_run_next")))
+        return page(empty(text("train.no_run"), text("train.no_run_next")) + _recipes(), "tt-stack")
     curves, told = _curves(view, over), ""
     health = check_up(view.diagnoses, view.run, view.status.state)
     if curves:
         curves += _others(view, over, others)
     if view.notes:
         told = fold(text("train.notes", n=text.number(len(view.notes))), notes(view.notes))
-    if study := _study(view.run):
-        parts = [_title(view, loaded, may), study, told]
+    if found := study(view.run):
+        parts = [_title(view, loaded, may), found, told]
     elif view.evaluation and view.evaluation.tuned:  # the result first
         curves = fold(text("train.curves"), _standing(view, now) + curves)
         parts = [_title(view, loaded, may), _result(view), health, curves, told]
@@ -185,19 +172,15 @@ def run_panel(
     return page(f'<div class="tt-card"><div class="tt-stack">{"".join(parts)}</div></div>')
 
 
-def _study(run: Run) -> str:
-    """Draw what a search or a forecast found, "" before it is there."""
-    read, name = _STUDIES.get(run.kind, (lambda _: None, ""))
-    found, picture = None, b""
-    with suppress(TweetTuneError, OSError):
-        found = read(run.path)
-        picture = (run.path / name).read_bytes() if found and name else b""
-    if not found:
-        return ""
-    told, *more = (said(sentence) for sentence in found.sentences())
-    source = f"data:image/png;base64,{b64encode(picture).decode()}"
-    shown = f'<img class="tt-picture" src="{source}" alt="{esc(told)}">' if picture else ""
-    return f'<p class="tt-told">{esc(told)}</p>{shown}{notes(more)}'
+def _recipes() -> str:
+    """Draw what can be started: the recipes, each with what it is for."""
+    items = "".join(
+        f"<li>{button(name, action='recipe', value=name, css='link')}"
+        f'<span class="muted">{esc(text(f"recipe.{name}"))}</span></li>'
+        for name in available_recipes()
+    )
+    title = text("train.recipes")
+    return f'<div class="tt-card"><h2>{esc(title)}</h2><ul class="tt-recipes">{items}</ul></div>'
 
 
 def _others(view: RunView, over: RunView | None, others: Sequence[Run]) -> str:
@@ -314,6 +297,7 @@ def _curves(view: RunView, over: RunView | None = None) -> str:
         title=text("train.loss"),
         x_last=view.total_steps,
     )
+    base = view.evaluation.base if view.evaluation else None
     told = [("dashed", short_name(over.run.id))] if over else []
     keys = legend([("tt-s-train", train), ("tt-s-validation", validation), *told])
     drawn = titled(text("train.chart_loss"), keys, loss)
@@ -328,8 +312,10 @@ def _curves(view: RunView, over: RunView | None = None) -> str:
             title=text("train.chart_validation"),
             x_last=view.total_steps,
             percent=True,
+            levels=[(base.scores.accuracy.value, "train")] if base else [],
         )
-        keys = legend([("tt-s-validation", names[0]), ("tt-s-second", names[1]), *told])
+        below = [("tt-s-train", text("train.base_level"))] if base else []
+        keys = legend([("tt-s-validation", names[0]), ("tt-s-second", names[1]), *below, *told])
         drawn += titled(text("train.chart_validation"), keys, right)
     else:
         drawn += titled(text("train.chart_validation"), "", note(text("train.no_validation_yet")))

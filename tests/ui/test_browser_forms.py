@@ -1,0 +1,80 @@
+"""What was typed stays, what is wrong is told where it is wrong, and what is shown follows a choice."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.browser import MARKS, tab
+from tests.support.served import app, with_run
+
+pytestmark = MARKS
+_TOLD = "dot => getComputedStyle(dot, '::after').content"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory, trained_gpt2):
+    with app(with_run(tmp_path_factory.mktemp("forms"), trained_gpt2)) as url:
+        yield url
+
+
+def test_an_error_is_told_at_its_field_and_stays_until_something_else_is_pressed(opened, url):
+    page = opened(url)
+    problem, toast = page.locator(".tt-problem"), page.locator(".toast-body")
+    expect(page.locator("#answers [role=status]")).to_be_visible()
+    page.locator("#tweet textarea").fill("")
+    page.locator("#compare").click()
+    expect(problem).to_have_text("There is no text to classify. Type a tweet or pick one of the examples.")
+    expect(toast).to_have_count(0)
+    assert page.locator("#question .tt-problem").count() == 1
+    tab(page, "Train")
+    rate = page.get_by_role("spinbutton", name="Learning rate")
+    rate.fill("50")
+    page.locator("#start-training").click()
+    expect(problem).to_contain_text("“Learning rate” is 50. Give a value from 0 to 1")
+    above = problem.evaluate("it => it.previousElementSibling.querySelectorAll('input')[0].value")
+    assert above == "50", "it stands below the row of its field"
+    page.wait_for_timeout(1000)
+    expect(problem).to_be_visible()
+    expect(toast).to_have_count(0)
+    assert page.locator("#run-list tbody tr").count() == 1, "no run was made"
+    rate.fill("0.001")
+    page.locator("#preview-data").click()
+    expect(problem).to_have_count(0)
+
+
+def test_the_form_with_its_file_is_there_after_a_reload(opened, url, tmp_path):
+    odd = tmp_path / "odd.csv"
+    odd.write_text("Said,Mood\n" + "".join(f"text number {n},{'ab'[n % 2]}\n" for n in range(40)))
+    page = opened(url)
+    tab(page, "Train")
+    page.get_by_label("Upload").check()
+    page.locator("#data-file input[type=file]").set_input_files(str(odd))
+    expect(page.locator("#data-preview")).to_contain_text("Class balance")
+    expect(page.locator("#data-audit")).to_contain_text("What is wrong with the data")
+    page.locator("#recipe input").click()
+    page.get_by_role("option", name="smoke").click()
+    page.get_by_role("spinbutton", name="Epochs").fill("9")
+    page.locator("#run-name textarea, #run-name input").fill("mine")
+    page.get_by_role("spinbutton", name="Training rows").click()
+    page.wait_for_timeout(500)
+    page.reload()
+    tab(page, "Train")
+    expect(page.get_by_role("spinbutton", name="Epochs")).to_have_value("9")
+    expect(page.get_by_label("Upload")).to_be_checked()
+    expect(page.locator("#data-file")).to_contain_text("odd")
+    expect(page.locator("#recipe input")).to_have_value("smoke")
+    expect(page.locator("#run-name textarea, #run-name input")).to_have_value("mine")
+    page.locator("#preview-data").click()
+    expect(page.locator("#data-preview")).to_contain_text("Class balance")
+
+
+def test_a_dot_of_a_chart_tells_its_value_and_the_code_follows_those_who_answer(opened, url):
+    page = opened(url)
+    expect(page.locator("#scoreboard .tt-chart .dot").first).to_be_visible()
+    dot = page.locator("#scoreboard .tt-chart .dot").first
+    dot.hover(force=True)
+    assert dot.evaluate(_TOLD).strip('"') == dot.get_attribute("data-told")
+    code = page.locator("#code")
+    code.locator("summary").click()
+    expect(code.locator("pre").nth(1)).to_contain_text(f"{url}/v1/compare")
+    page.locator("#models .token-remove").first.click()
+    expect(code.locator("pre").nth(1)).to_contain_text(f"{url}/models/fine-tuned")

@@ -1,0 +1,140 @@
+"""What a search, a forecast, an adaptation or a study of forgetting found: sentences and a chart.
+
+    study(run)        # HTML, "" before there is a result
+
+The charts show what the pictures in the run's folder show, in the visitor's language and colours.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+from inference.common.errors import TweetTuneError
+from training.runs.run import ADAPT, FORECAST, FORGETTING, TUNE, Run
+from training.studies.adapt_order import Adapted, read_adapted
+from training.studies.forecast_order import Forecast, read_forecast
+from training.studies.forgetting_order import Forgetting, read_forgetting
+from training.studies.order import Search, read_search
+from ui.html import bars, esc, notes
+from ui.plots import Axis, Series, legend, nice_axis, titled, xy_chart
+from ui.sentences import said
+from ui.translations import text
+
+Study = Search | Forecast | Adapted | Forgetting
+_READ: dict[str, Callable[[Path], Study | None]] = {
+    TUNE: read_search,
+    FORECAST: read_forecast,
+    ADAPT: read_adapted,
+    FORGETTING: read_forgetting,
+}
+_COLOURS = ("validation", "second", "train", "third")
+
+
+def study(run: Run) -> str:
+    """Draw what a run found that is no training, "" before it is there."""
+    found = None
+    with suppress(TweetTuneError, OSError):
+        found = _READ[run.kind](run.path) if run.kind in _READ else None
+    if not found:
+        return ""
+    told, *more = (said(sentence) for sentence in found.sentences())
+    return f'<p class="tt-told">{esc(told)}</p>{_chart(found)}{notes(more)}'
+
+
+def _chart(found: Study) -> str:
+    if isinstance(found, Search):
+        return _search(found)
+    if isinstance(found, Forecast):
+        return _forecast(found)
+    return _forgetting(found) if isinstance(found, Forgetting) else ""
+
+
+def _search(found: Search) -> str:
+    """Draw the trials' scores in their order with the best so far, and what each setting explains."""
+    title = text("study.trials")
+
+    def scores(state: str) -> list[tuple[float, float]]:
+        return [(one.number, one.macro_f1) for one in found.trials if one.state == state and one.macro_f1]
+
+    complete = scores("complete")
+    best = [(at, max(score for _, score in complete[: place + 1])) for place, (at, _) in enumerate(complete)]
+    steps = [step for (at, score), (then, _) in pairwise(best) for step in ((at, score), (then, score))]
+    seeds = [(one.number, score) for one in found.trials for score in one.by_seed]
+    lines = [
+        Series(text("study.best"), "second", [*steps, *best[-1:]], thin=True),
+        Series(text("study.pruned"), "train", scores("pruned"), alone=True),
+        Series(text("study.seeds"), "third", seeds, alone=True),
+        Series(text("study.complete"), "validation", complete, alone=True),
+    ]
+    drawn = [line for line in lines if line.points]
+    y = nice_axis([score for line in drawn for _, score in line.points], percent=True)
+    last = max(one.number for one in found.trials)
+    ticks = sorted({round(last * part / 4) for part in range(5)})
+    keys = legend([(f"tt-s-{line.css}", line.name) for line in drawn])
+    chart = titled(
+        title, keys, xy_chart(drawn, x=Axis(-0.5, last + 0.5, ticks, text.short), y=y, title=title)
+    )
+    shares = sorted(found.importances.items(), key=lambda item: -item[1])
+    rows = [(text(f"setting.{name}"), 0, share, text.percent(share, 0)) for name, share in shares]
+    told = bars(rows) if rows else f'<p class="muted">{esc(text("study.too_few"))}</p>'
+    return f'<div class="tt-two tt-charts">{chart}{titled(text("study.importances"), "", told)}</div>'
+
+
+def _forecast(found: Forecast) -> str:
+    """Draw the tiny runs, the curve through their means with its interval, and what is forecast."""
+    title = text("study.forecast")
+    runs = [(float(one.labels), score) for one in found.points for score in one.accuracies]
+    means = [(float(one.labels), one.mean) for one in found.points]
+    curve = [(float(one.labels), one.accuracy.value) for one in found.curve]
+    band = [(one.accuracy.low, one.accuracy.high) for one in found.curve]
+    targets = [(float(one.labels), one.accuracy.value) for one in found.targets]
+    told = [
+        text(
+            "study.target",
+            n=text.number(one.labels),
+            share=text.percent(one.accuracy.value),
+            interval=text.interval(one.accuracy),
+        )
+        for one in found.targets
+    ]
+    lines = [
+        Series(text("study.curve"), "second", curve, band=band),
+        Series(text("study.runs"), "train", runs, alone=True),
+        Series(text("study.means"), "validation", means, alone=True),
+        Series(text("study.targets"), "second", targets, alone=True, told=told),
+    ]
+    drawn = [line for line in lines if line.points]
+    labels = [at for line in drawn for at, _ in line.points]
+    y = nice_axis(
+        [*(v for line in drawn for _, v in line.points), *(end for ends in band for end in ends)],
+        percent=True,
+    )
+    ticks = [one.labels for one in found.points[::2]] + [one.labels for one in found.targets[-1:]]
+    x = Axis(min(labels) / 1.1, max(labels) * 1.1, ticks, text.number, log=True)
+    keys = legend([(f"tt-s-{line.css}", line.name) for line in drawn[:3]])
+    return titled(title, keys, xy_chart(drawn, x=x, y=y, title=title))
+
+
+def _forgetting(found: Forgetting) -> str:
+    """Draw each run's dial, from base to fine-tuned: accuracy against bits of general text."""
+    title, lines, marks = text("study.dial"), [], []
+    for place, one in enumerate(found.runs):
+        css = _COLOURS[place % len(_COLOURS)]
+        told = [
+            text(
+                "study.at",
+                share=text.percent(point.share, 0),
+                right=text.percent(point.accuracy),
+                bits=text.number(point.bits, 3),
+            )
+            for point in one.points
+        ]
+        points = [(point.bits, point.accuracy) for point in one.points]
+        lines.append(Series(said(one.run), css, points, dots=True, told=told))
+        marks.append((one.general.before, css))
+    x = nice_axis([*(at for line in lines for at, _ in line.points), *(at for at, _ in marks)])
+    y = nice_axis([value for line in lines for _, value in line.points], percent=True)
+    keys = legend([(f"tt-s-{line.css}", line.name) for line in lines])
+    how = f'<p class="muted small">{esc(text("study.dial_how"))}</p>'
+    return titled(title, keys, xy_chart(lines, x=x, y=y, title=title, marks=marks)) + how
