@@ -78,7 +78,7 @@ def opened(browser):
     yield open_page
     for context in contexts:
         context.close()
-    assert problems == []
+    assert problems == [], problems
 
 
 class Gate:
