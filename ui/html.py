@@ -185,7 +185,7 @@ def html(value: object = "", *, actions: bool = False, **options: Any) -> gr.HTM
 
 def into_view(elem_id: str) -> str:
     """Return the script that scrolls a part of the page into view, where it is not yet."""
-    shown = f"document.getElementById('{elem_id}').scrollIntoView({{block: 'nearest'}})"
+    shown = f"document.getElementById('{elem_id}')?.scrollIntoView({{block: 'nearest'}})"
     return f"() => {{ setTimeout(() => {shown}, 300); }}"  # after the part was drawn
 
 

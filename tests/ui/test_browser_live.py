@@ -206,6 +206,7 @@ def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):
     page.keyboard.press("1")
     expect(told).to_contain_text("2 labelled · 0 skipped")
     expect(told).to_contain_text("Right on 2 labelled disagreements")
+    expect(page.locator("#live-train-look")).to_contain_text("Train on these (2")
 
     page.locator("#live-second input").focus()
     page.keyboard.press("2")  # typed into a field, so it labels nothing

@@ -65,6 +65,8 @@ class ReviewPanel:
         with gr.Column(elem_classes="tt-panel", elem_id="live-duel-panel"):
             html(I18N("duel.title"), html_template=HEADING)
             html(I18N("duel.how"), html_template=REMARK)
+            with gr.Accordion(I18N("duel.guide"), open=False):
+                html(I18N("duel.guidelines"), html_template=REMARK)
             post = html(html_template=SLOT, js_on_load=_CARD_JS, elem_id="live-duel")
             numbers = html(elem_id="live-duel-numbers")
             with gr.Row(elem_classes="tt-buttons"):
@@ -107,9 +109,20 @@ class ReviewPanel:
 
     def usable(self, counts: LabelCounts | None) -> list[object]:
         """Return the updates of `buttons`: what has no label can't be exported or trained on."""
-        labelled = bool(counts and counts.labelled)
+        labelled = counts.labelled if counts else 0
         there = bool(counts and counts.labelled + counts.waiting + counts.skipped)
-        return [gr.update(interactive=each) for each in (labelled, labelled, there)]
+        told: dict[str, Any] = {"value": self._train_on(labelled)} if labelled else {}
+        export, erase = gr.update(interactive=labelled > 0), gr.update(interactive=there)
+        return [export, gr.update(interactive=labelled > 0, **told), erase]
+
+    def _train_on(self, labelled: int) -> str:
+        """Say on how many labels would be trained, and how long the loaded model's own training took."""
+        n, run = text.number(labelled), self.workbench.model.run
+        status = run.status() if run else None
+        if not (status and status.started_at and status.finished_at):
+            return text("duel.train_n", n=n)
+        minutes = max(1, round((status.finished_at - status.started_at) / 60))
+        return text("duel.train_time", n=n, minutes=text.number(minutes))
 
     def check(
         self,
