@@ -6,6 +6,7 @@ Fonts are the system's and nothing is fetched from another host. The style sheet
 Gradio does not rewrite its selectors. Knows nothing about what is shown.
 """
 
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,19 +31,22 @@ _SANS = (
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 # The document says its language, which Gradio does not. A tab that was pressed before the page knew where to
 # open stays open: see ui/page.py. Enter asks; what is typed outlives a lost connection, dimming the answer to
-# what was typed before; tabs and texts stand in the address, so that Back works.
-_SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+# what was typed before; tabs and texts stand in the address, so that Back works. Comments are not sent.
+_COMMENT = re.compile(r"/\*.*?\*/\s*|^\s*//[^\n]*\n|^[ ]+", re.DOTALL | re.MULTILINE)
 
 
 def head() -> str:
     """Return what the page's <head> gets: style sheet, icon, language and what notes a pressed tab."""
-    css = (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
+    css, script = (
+        _COMMENT.sub("", (Path(__file__).parent / name).read_text(encoding="utf-8"))  # the page is sent whole
+        for name in ("theme.css", "page.js")
+    )
     icon = MARK.format(fill="#0f766e", stroke="#ffffff").replace(
         "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '
     )
     return (
         f'<link rel="icon" href="data:image/svg+xml,{quote(icon)}">'
-        f"<style>{css}</style><script>{_SCRIPT}</script>"
+        f"<style>{css}</style><script>{script}</script>"
     )
 
 
