@@ -26,9 +26,9 @@ START = ["embedded", "", None, "", "", "", "auto", "smoke", *({**FORM, "trunk_la
 NO_DATA = ["hub", "no id at all", None, "", "", "", "auto", "smoke", *FORM.values()]
 PUSH = ["first", "ada/x", False, False, False]
 DOORS = {
-    "/start_training": (START, "trunk_layers is 'odd'"),
-    "/start_tune": (START, "trunk_layers is 'odd'"),
-    "/start_forecast": (START, "trunk_layers is 'odd'"),
+    "/start_training": (START, "“Trunk layers” is 'odd'"),
+    "/start_tune": (START, "“Trunk layers” is 'odd'"),
+    "/start_forecast": (START, "“Trunk layers” is 'odd'"),
     "/preview": (NO_DATA, "is not the id of a data set"),
     "/run_action": (["resume", "first"], "first is finished"),
     "/publish": (["second", *PUSH[1:]], "There is no run 'second'"),
