@@ -134,7 +134,7 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         build_many(lineup, asked.models)
     scores = html(elem_id="scoreboard", actions=True)
     ladder = html(elem_id="ladder")
-    with gr.Column(visible=False) as section:
+    with gr.Column(visible=False, elem_classes="tt-panel") as section:
         only, search = _filter()
         rows = html(elem_id="disagreements", actions=True)
         more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
