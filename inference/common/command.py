@@ -98,3 +98,11 @@ def as_typed(argument: str) -> str:
         return argument if argument.isascii() else os.fsencode(argument).decode("utf-8", "replace")
     except UnicodeEncodeError:
         return argument
+
+
+def positive(word: str) -> int:
+    """Return the number above 0 that an option of argparse is given."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word} is not a number above 0")
+    return number

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from inference.common.command import print_json
+from inference.common.command import positive, print_json
 from inference.common.errors import FeedError
 from inference.common.text import one_line
 from inference.engine import ENGINES
@@ -73,7 +73,7 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     live.add_argument(
         "--rate", metavar="N", type=float, help="replay so many posts a second (default: as fast as possible)"
     )
-    live.add_argument("--limit", metavar="N", type=_positive, help="end after N posts that passed the filter")
+    live.add_argument("--limit", metavar="N", type=positive, help="end after N posts that passed the filter")
     live.add_argument(
         "--languages",
         metavar="L",
@@ -292,10 +292,3 @@ def _spent(snapshot: "FeedSnapshot") -> str:
 def _note(words: str) -> None:
     sys.stderr.write(f"{words}\n")
     sys.stderr.flush()
-
-
-def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{word} is not a number above 0")
-    return number

@@ -380,20 +380,15 @@ class Feed:
         """Classify what waits, batch by batch, until the feed ends; runs in a thread."""
         reason, message = "failed", "The model broke off: see the log for the reason, then start a new feed."
         try:
-            is_cold = True  # a first batch is slow, and would be taken for the model's speed
+            warm = False  # a first batch is slow, and would be taken for the model's speed
             while batch := self._next_batch():
                 began = self._clock()
                 classified = self._count(batch, self._classify([entry.post for entry in batch]))
                 for listener in self._listeners:
                     listener(classified)
-                with self._changed:  # the queue follows what models and listeners manage unhurried
-                    if not self._hurries and (not is_cold or len(batch) >= _UNTIMED_BATCH):
-                        speed = self._counts.speed
-                        cost = sum(entry.cost for entry in batch)
-                        speed.add(len(batch), cost, busy_s=self._clock() - began)
-                        self._counts.dropped += self._waiting.pace(speed.cost_per_s)
-                    is_cold = False
-                    self._changed.notify_all()
+                if warm or len(batch) >= _UNTIMED_BATCH:
+                    self._follow(batch, busy_s=self._clock() - began)
+                warm = True
             reason = ""
         except TweetTuneError as error:
             message = str(error)
@@ -403,6 +398,15 @@ class Feed:
                 self._counts.in_hand = 0
             if reason:
                 self._end("failed", message)
+
+    def _follow(self, batch: Sequence[Entry], *, busy_s: float) -> None:
+        """Let the queue follow what models and listeners manage together, unhurried."""
+        with self._changed:
+            if not self._hurries:
+                speed = self._counts.speed
+                speed.add(len(batch), sum(entry.cost for entry in batch), busy_s=busy_s)
+                self._counts.dropped += self._waiting.pace(speed.cost_per_s)
+                self._changed.notify_all()
 
     def _next_batch(self) -> list[Entry]:
         """Wait for posts and take a batch of them; an empty list means that the feed has ended."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.artifact import model_of
-from inference.common.command import INTERRUPTED, print_json
+from inference.common.command import INTERRUPTED, positive, print_json
 from inference.engine import ENGINES
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         help="what computes; ray: on a cluster (default: auto)",
     )
     score.add_argument(
-        "--workers", metavar="N", type=_positive, help="Ray's workers, one model each (default: one a CPU)"
+        "--workers", metavar="N", type=positive, help="Ray's workers, one model each (default: one a CPU)"
     )
     score.add_argument(
         "--overwrite", action="store_true", help="replace OUT, and throw away parts of another scoring"
@@ -107,10 +107,3 @@ def _score(given: argparse.Namespace) -> int:
             f"Every row is bad, so nothing was scored; the column {summary.new_columns[-1]!r} says why.\n"
         )
     return int(summary.nothing_scored)
-
-
-def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{word} is not a number above 0")
-    return number

@@ -217,6 +217,7 @@ def read_head(path: Path) -> Head:
     """Read the beginning of a text file. Raises DataError when it holds no text."""
     with reading(path), path.open("rb") as raw:
         head = _unpacked(raw, packed=gzipped(path)).read(HEAD_BYTES)
+    head = head[_false_mark(head) :]
     if head.startswith(_BINARY):
         raise DataError(
             f"{path.name} is a binary file, though its name says that it holds text; give its right name, "
@@ -232,6 +233,7 @@ class LineReader:
         """`size`: of the file in bytes; `packed`: by gzip."""
         self._raw, self._size = raw, max(1, size)
         unpacked = _unpacked(raw, packed=packed)
+        unpacked.read(_false_mark(unpacked.peek(_PEEKED)))
         self._stream = io.TextIOWrapper(unpacked, *_encoding(unpacked.peek(_PEEKED)), newline="")
         self.read = self._stream.read
 
@@ -310,6 +312,19 @@ def _encoding(head: bytes) -> tuple[str, str]:
             ):
                 return encoding, "replace"
     return "utf-8-sig", "surrogateescape"
+
+
+def _false_mark(head: bytes) -> int:
+    """Return the length of a mark of UTF-16 before lines or JSON in UTF-8, as some programs write; else 0."""
+    rest = head[2:_PEEKED]
+    plain = b"\n" in rest or rest.lstrip().startswith((b"{", b"["))
+    if not (head.startswith(_UTF16_MARKS) and plain) or b"\0" in rest:
+        return 0
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(rest)
+    except UnicodeDecodeError:
+        return 0
+    return 2
 
 
 def _unpacked(raw: io.BufferedReader, *, packed: bool) -> io.BufferedReader:

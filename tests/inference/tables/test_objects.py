@@ -70,6 +70,14 @@ def test_a_broken_line_spoils_itself_alone(tmp_path):
         assert found == ["a", None, None, "c", None, "d"]
 
 
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b""])
+def test_a_mark_of_another_encoding_before_utf_8_is_passed_over(mark, tmp_path):
+    lines = '{"text": "café"}\n{"text": "b"}'.encode()
+    assert texts_of(tmp_path / "a.jsonl", mark + lines) == ["café", "b"]
+    assert texts_of(tmp_path / "a.jsonl.gz", gzip.compress(mark + lines)) == ["café", "b"]
+    assert texts_of(tmp_path / "a.csv", mark + "text,n\ncafé,1".encode()) == ["café"]
+
+
 def test_texts_within_rows_are_found_by_their_path_or_named(tmp_path):
     row = {"user": {"name": "x"}, "post": {"record": {"text": "a", "title": "t"}, "list": [{"text": "no"}]}}
     path = tmp_path / "a.jsonl"
