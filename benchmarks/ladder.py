@@ -23,7 +23,7 @@ from benchmarks import results
 from inference.common.machine import cores
 from training.evaluate.scores import SINGLE_SCORES
 from training.ladder.order import Order
-from training.ladder.results import Ladder, StepResult, read_ladder
+from training.ladder.results import Ladder, StepResult
 from training.runs.run import LADDER, Run, find_run
 
 LABELS, DRAWS = 96, 10
@@ -86,7 +86,7 @@ def _finished(runs: Sequence[str]) -> list[tuple[Run, Ladder]]:
     found = []
     for name in runs:
         run = find_run(name, kind=LADDER)
-        ladder = read_ladder(run.path)
+        ladder = Ladder.read(run.path)
         if ladder is None:
             raise SystemExit(f"The ladder {run.id} is {run.status().state}: it has no results yet.")
         found.append((run, ladder))

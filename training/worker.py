@@ -25,7 +25,7 @@ from inference.common.store import JsonObject
 from training.runs.log import RunLog, masked
 from training.runs.process import Ending, Stop, wait_for_turn
 from training.runs.records import SPENT, Spent, read_as
-from training.runs.run import ADAPT, FORECAST, FORGETTING, LADDER, TRAIN, TUNE, Run, find_run, runner_of
+from training.runs.run import ADAPT, FORECAST, LADDER, STUDIES, TRAIN, TUNE, Run, find_run, runner_of
 
 
 @dataclass(frozen=True)
@@ -93,52 +93,35 @@ class _Masked(io.TextIOBase):
         return self.stream.fileno()
 
 
-def _train(task: Task) -> None:
+def _long(task: Task) -> None:
+    """Train, or do a study. One that is cancelled goes on with its next step when it is resumed."""
     stop = _stop(task)  # first: the imports below take seconds
-    from training.fit.run import train_run  # noqa: PLC0415
-
     _quiet()
-    train_run(task.run, task.log, stop)
+    run, log = task.run, task.log
+    if run.kind == TRAIN:
+        from training.fit.run import train_run  # noqa: PLC0415
 
+        train_run(run, log, stop)
+    elif run.kind == ADAPT:
+        from training.studies.adapt import adapt  # noqa: PLC0415
 
-def _ladder(task: Task) -> None:
-    _stop(task)  # a cancelled ladder goes on with its next step when it is resumed
-    from training.ladder.climb import climb  # noqa: PLC0415
+        adapt(run, log, stop)
+    elif run.kind == LADDER:
+        from training.ladder.climb import climb  # noqa: PLC0415
 
-    _quiet()
-    climb(task.run, task.log)
+        climb(run, log)
+    elif run.kind == TUNE:
+        from training.studies.search import search  # noqa: PLC0415
 
+        search(run, log)
+    elif run.kind == FORECAST:
+        from training.studies.forecast import forecast  # noqa: PLC0415
 
-def _tune(task: Task) -> None:
-    _stop(task)  # a cancelled search goes on with its next trial when it is resumed
-    from training.studies.search import search  # noqa: PLC0415
+        forecast(run, log)
+    else:
+        from training.studies.forgetting import forgetting  # noqa: PLC0415
 
-    _quiet()
-    search(task.run, task.log)
-
-
-def _forecast(task: Task) -> None:
-    _stop(task)  # a cancelled forecast goes on with its next tiny run when it is resumed
-    from training.studies.forecast import forecast  # noqa: PLC0415
-
-    _quiet()
-    forecast(task.run, task.log)
-
-
-def _adapt(task: Task) -> None:
-    stop = _stop(task)
-    from training.studies.adapt import adapt  # noqa: PLC0415
-
-    _quiet()
-    adapt(task.run, task.log, stop)
-
-
-def _forgetting(task: Task) -> None:
-    _stop(task)  # a cancelled one goes on with its next measurement when it is resumed
-    from training.studies.forgetting import forgetting  # noqa: PLC0415
-
-    _quiet()
-    forgetting(task.run, task.log)
+        forgetting(run, log)
 
 
 def _quiet() -> None:
@@ -186,8 +169,9 @@ def _limit(task: Task, stop: Stop) -> None:
 
 def _push(task: Task) -> None:
     """Push a model. Killing it is safe at any moment: a commit is made whole or not at all."""
-    from training.publish import check_rights, prepare, push  # noqa: PLC0415  (a second)
-    from training.publish.plan import export_for_push, find_artifact  # noqa: PLC0415
+    from training.publish.plan import export_for_push, find_artifact, prepare  # noqa: PLC0415
+    from training.publish.pushing import push  # noqa: PLC0415  (a second)
+    from training.publish.rights import check_rights  # noqa: PLC0415  (a second)
 
     order, log = task.run.order, task.log
     look, adapter_only, pr = (bool(order.get(name)) for name in ("dry_run", "adapter_only", "pr"))
@@ -241,16 +225,7 @@ class _Steps:
 
 
 Work = Callable[[Task], None]
-WORK: dict[str, Work] = {
-    TRAIN: _train,
-    LADDER: _ladder,
-    TUNE: _tune,
-    FORECAST: _forecast,
-    ADAPT: _adapt,
-    FORGETTING: _forgetting,
-    "push": _push,
-    "push-data": _push_data,
-}
+WORK: dict[str, Work] = {**dict.fromkeys((TRAIN, *STUDIES), _long), "push": _push, "push-data": _push_data}
 """What there is to do, by the kind of a run."""
 
 if __name__ == "__main__":

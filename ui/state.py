@@ -10,6 +10,7 @@ Gradio.
 
 import secrets
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -174,13 +175,15 @@ class Workbench:
     def _train_first(self, *, pause_s: float = 2.0) -> None:
         """Train the owner's first recipe, and load its model unless another one was chosen meanwhile."""
         asked = {"base": self.settings.base, "dataset": self.settings.dataset}
-        with suppress(TweetTuneError):  # the run's status says why
+        try:
             run = create_run(change(load_recipe(self.settings.first_run), asked))
             start(run, max_minutes=self.settings.max_run_minutes)
             while run.status().state in ACTIVE:
                 time.sleep(pause_s)
             if run.status().state == "finished" and not self.model.source:
                 self.use(str(run.artifact))
+        except TweetTuneError as error:
+            sys.stderr.write(f"The first run, FIRST_RUN, did not go well: {error}\n")
 
     def _load_planned(self) -> None:
         """Load it; from the Hub, which may be away for a while, until it or another model is there."""

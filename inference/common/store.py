@@ -3,6 +3,7 @@
 write_json(run / "status.json", {...})           # by rename: old or new, never a part
 append_event(run / "events.jsonl", "note", text="Base: …")
 sha256_of(run / "artifact" / "model.safetensors")    # or of bytes
+validated(Status, record)                            # a dataclass, checked
 """
 
 import hashlib
@@ -12,8 +13,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 JsonObject = dict[str, Any]
 """A JSON object as read from a file or a wire: nothing is known yet of what stands in it."""
@@ -82,34 +89,6 @@ def write_jsonl(path: Path, records: Iterable[object]) -> None:
         file.writelines(_utf8(f"{json.dumps(record, ensure_ascii=False)}\n") for record in records)
 
 
-def write_status(
-    run: Path,
-    state: str,
-    message: str,
-    *,
-    phase: str,
-    progress: float,
-    time_left_s: float | None,
-    started_at: float,
-    now: float,
-) -> None:
-    """Write a run's status.json; in any state but "running" it has ended now. Times are Unix seconds."""
-    ended = state != "running"
-    write_json(
-        run / "status.json",
-        {
-            "state": state,
-            "phase": phase,
-            "progress": 1.0 if state == "finished" else round(progress, 4),
-            "time_left_s": None if ended else time_left_s,
-            "message": message,
-            "pid": None if ended else os.getpid(),
-            "started_at": started_at,
-            "finished_at": now if ended else None,
-        },
-    )
-
-
 def append_event(path: Path, kind: str, **content: object) -> None:
     """Append one event, with its time in seconds since the epoch, to a JSONL file."""
     line = json.dumps({"time": round(time.time(), 3), "kind": kind, **content}, ensure_ascii=False) + "\n"
@@ -146,6 +125,24 @@ def read_json(path: Path) -> JsonObject | None:
     if not isinstance(record, dict):
         raise Damaged("it holds no JSON object")
     return record
+
+
+def validated(kind: type[T], record: object) -> T:
+    """Return a record as a dataclass. Raises Damaged, which names the first field that can't be used."""
+    from pydantic import ValidationError  # noqa: PLC0415  (a tenth of a second, which --help must not wait for)
+
+    try:
+        return cast("T", _adapter(kind).validate_python(record))  # type: ignore[arg-type]  # it is hashable
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Damaged(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+@cache
+def _adapter(kind: type[object]) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter  # noqa: PLC0415  (as above)
+
+    return TypeAdapter(kind)
 
 
 def read_jsonl(path: Path) -> Iterator[JsonObject]:

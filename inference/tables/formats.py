@@ -70,6 +70,17 @@ def is_saved(path: Path) -> bool:
         return False
 
 
+def is_path(name: str) -> bool:
+    """Whether what is named is a file or a folder, and not the id of something on the Hub."""
+    path = Path(name)
+    if name.startswith((".", "/", "~")) or kind_of(path) in FORMATS:
+        return True
+    try:
+        return path.exists()
+    except OSError:  # a name that the file system refuses, such as one of 300 characters
+        return False
+
+
 def open_texts(path: Path, *, text_column: str = "", key: str = "") -> TextTable:
     """Look at a table of texts; `key`: keep this column alone. Raises DataError when there is none."""
     reader = open_table(path)

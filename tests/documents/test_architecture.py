@@ -217,20 +217,10 @@ def test_importing_inference_loads_neither_torch_nor_a_trainers_library():
 
 
 def test_looking_at_runs_and_recipes_loads_nothing_heavy():
-    heavy = set(
-        [
-            "torch",
-            "transformers",
-            "datasets",
-            "peft",
-            "gradio",
-            "sklearn",
-            "pandas",
-            "scipy",
-            "evaluate",
-            "matplotlib",
-        ]
-    )
+    heavy = {
+        *("torch", "transformers", "datasets", "peft", "gradio", "sklearn", "pandas", "scipy", "evaluate"),
+        "matplotlib",
+    }
     looking = "import training.recipes, training.runs.run, training.cli.main"
     assert not loaded(f"{looking}, training.publish, training.jobs.follow") & heavy
     assert not loaded("import inference, inference.common.errors, inference.cli, inference.labels") & heavy

@@ -1,7 +1,7 @@
 """The tables of the ladder and of few labels are made of finished ladders, those of one kind alone."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +13,6 @@ from tests.training.ladder.test_results import result
 from training.evaluate.scores import RowsRead
 from training.ladder.order import Order
 from training.ladder.results import Ladder
-from training.runs.run import LADDER, create_run_of
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +36,7 @@ def finished(*, seed=1, lora=0.75, **changed):
         cores=cores(),
         left_out={"full": "It has no room."},
     )
-    run = create_run_of(LADDER, asdict(Order(seed=seed)), name="x")
+    run = Order(seed=seed).create(name="x")
     write_json(run.path / "ladder.json", replace(found, **changed).to_json())
     (run.path / "intervals.png").write_bytes(b"picture")
     return run.id
@@ -79,4 +78,4 @@ def test_what_makes_no_table_is_said():
     with pytest.raises(SystemExit, match="was measured on 4096 cores"):
         benchmark.main("auto", runs=[finished(cores=4096)])
     with pytest.raises(SystemExit, match="it has no results yet"):
-        benchmark.main("auto", runs=[create_run_of(LADDER, asdict(Order()), name="x").id])
+        benchmark.main("auto", runs=[Order().create(name="x").id])

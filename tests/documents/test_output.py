@@ -44,7 +44,6 @@ COMMANDS = {
         "cancel": [ODD],
         "rename": [ODD, "new"],
         "delete": [ODD],
-        "run": [ODD],
         "ladder": ["--labels", ODD],
         "advise": [ODD],
         "freshness": [ODD],

@@ -99,21 +99,10 @@ def test_the_files_of_an_artifact(trained):
         str(path.relative_to(trained.artifact)) for path in trained.artifact.rglob("*") if path.is_file()
     }
     assert files == {
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "README.md",
-        "evaluation.json",
-        "provenance.json",
-        "examples.json",
-        "reference.json",
-        "base_head.safetensors",
-        "adapter/adapter_config.json",
-        "adapter/adapter_model.safetensors",
-        "assets/confusion.png",
-        "assets/calibration.png",
-        "assets/curves.png",
+        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"),
+        *("evaluation.json", "provenance.json", "examples.json", "reference.json"),
+        *("base_head.safetensors", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
+        *("assets/confusion.png", "assets/calibration.png", "assets/curves.png"),
     }
 
 

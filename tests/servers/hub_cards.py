@@ -20,19 +20,8 @@ TEXTS = {
 }
 LISTS = {"tags", "datasets", "metrics", "models", "preload_from_hub", "hf_oauth_scopes", "task_categories"}
 SCOPES = {
-    "email",
-    "read-repos",
-    "write-repos",
-    "manage-repos",
-    "contribute-repos",
-    "inference-api",
-    "jobs",
-    "read-billing",
-    "webhooks",
-    "read-collections",
-    "write-collections",
-    "openid",
-    "profile",
+    *("email", "read-repos", "write-repos", "manage-repos", "contribute-repos", "inference-api", "jobs"),
+    *("read-billing", "webhooks", "read-collections", "write-collections", "openid", "profile"),
 }
 
 

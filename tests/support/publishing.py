@@ -11,8 +11,9 @@ from huggingface_hub import HfApi
 from inference.common.errors import TweetTuneError
 from inference.common.hub import CLIENT_ERRORS, Timeouts
 from tests.support.hub_fixtures import ADA
-from training.publish import prepare, push
 from training.publish.answers import loader, refusal
+from training.publish.plan import prepare
+from training.publish.pushing import push
 from training.publish.verify import PROBES, Verifier, _answers
 
 HASTY = Timeouts(answer_s=2.0, connect_s=2.0, tries=2, longest_wait_s=3.0)

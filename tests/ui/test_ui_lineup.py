@@ -18,7 +18,7 @@ from tests.support.live_app import live_app
 from tests.training.ladder.test_advice import made
 from tests.ui.test_ui_render import Checker
 from training.evaluate.scores import read_evaluation
-from training.ladder.results import RESULTS
+from training.ladder.results import Ladder
 from training.recipes import change, load_recipe
 from training.runs.run import LADDER, create_run_of
 from ui.compare.ladder import ladder_card, newest_ladder
@@ -123,7 +123,7 @@ def test_a_base_that_is_missing_is_said_and_the_others_answer(trained_gpt2, home
 def test_the_newest_finished_ladder_is_drawn_with_its_sentence_and_the_advice(home):
     assert newest_ladder() is None and ladder_card(None) == ""
     run = create_run_of(LADDER, {}, name="tweets")
-    write_json(run.path / RESULTS, made().to_json())
+    write_json(run.path / Ladder.FILE, made().to_json())
     assert newest_ladder() is None  # not finished
     write_json(run.path / "status.json", {"state": "finished"})
     drawn = ladder_card(newest_ladder())
@@ -133,7 +133,7 @@ def test_the_newest_finished_ladder_is_drawn_with_its_sentence_and_the_advice(ho
     with speaking("pt-BR"):
         told = ladder_card(newest_ladder())
     assert "10.000 posts por dia" in told and "Always" not in told
-    (run.path / RESULTS).write_text("{")
+    (run.path / Ladder.FILE).write_text("{")
     assert newest_ladder() is None  # torn
 
 

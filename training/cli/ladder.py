@@ -1,6 +1,6 @@
 """The commands that measure every way on the same rows, and what is new: `ladder`, `advise` and `freshness`.
 
-add_ladder(register, data_options, commands); watch(run, given)     # `resume` watches a ladder too
+add_ladder(register, data_options, commands)
 """
 
 import argparse
@@ -14,10 +14,11 @@ from inference.common.command import print_json
 from inference.common.errors import RunError
 from inference.common.store import write_jsonl
 from training.cli.publish import Commands, Register
+from training.cli.studies import follow
 from training.ladder.order import CORE_HOUR_USD, COSTS, MADE, RUNGS, STEPS, Order
 from training.recipes import change
 from training.runs import process
-from training.runs.run import LADDER, Run, create_run, create_run_of, find_run, list_runs, with_whole_paths
+from training.runs.run import LADDER, Run, create_run, find_run, list_runs, with_whole_paths
 
 if TYPE_CHECKING:
     from inference.classifier import Classifier
@@ -172,13 +173,13 @@ def _trained_on(run: Run, texts: Sequence[str], labels: Sequence[str], *, quiet:
 def _advise(given: argparse.Namespace) -> int:
     from training.ladder.advice import advise
     from training.ladder.freshness import measured_freshness
-    from training.ladder.results import read_ladder
+    from training.ladder.results import Ladder
 
     known = [run for run in list_runs(kind=LADDER) if run.status().state == "finished"]
     if not (given.run or known):
         raise RunError("There is no finished ladder yet. Measure one with `python -m training ladder`.")
     run = find_run(given.run, kind=LADDER) if given.run else known[0]
-    ladder = read_ladder(run.path)
+    ladder = Ladder.read(run.path)
     if ladder is None:
         raise RunError(
             f"The ladder {run.id} is {run.status().state}: it has no results yet. Take a finished one."
@@ -205,8 +206,6 @@ def _advise(given: argparse.Namespace) -> int:
 
 
 def _ladder(given: argparse.Namespace) -> int:
-    from training.model.bases import check_named
-
     order = Order(
         rungs=_listed(given.rungs) if given.rungs else tuple(RUNGS),
         labels=tuple(_number(part) for part in _listed(given.labels)),
@@ -226,14 +225,11 @@ def _ladder(given: argparse.Namespace) -> int:
         order = _more(Order.from_json(before.order), order)
     recipe = with_whole_paths(order.recipe)  # a wrong setting is told before anything starts
     order = replace(order, base=recipe.base, dataset=recipe.dataset)
-    if any(RUNGS[name].asks_base for name in order.rungs):
-        check_named(order.base)
-    run = create_run_of(LADDER, asdict(order), name=order.dataset.rsplit("/", 1)[-1])
+    run = order.create(name=order.dataset.rsplit("/", 1)[-1])
     if before:
         skipped = shutil.ignore_patterns(MADE)  # what several steps shared is gone
         shutil.copytree(before.path / STEPS, run.path / STEPS, ignore=skipped)
-    process.start(run)
-    return watch(run, given)
+    return follow(run, given)
 
 
 def _more(before: Order, asked: Order) -> Order:
@@ -257,13 +253,3 @@ def _number(text: str) -> int:
     if not text.isdecimal():
         raise RunError(f"--labels takes whole numbers with commas, as 96,300,1000, and {text!r} is none.")
     return int(text)
-
-
-def watch(run: Run, given: argparse.Namespace) -> int:
-    """Follow a ladder to its end, then print what it found."""
-    from training.cli.terminal import follow_to_the_result, print_ladder
-    from training.ladder.results import read_ladder
-
-    where = f"Results and pictures: {run.path}/ladder.json, ladder.csv, intervals.png, cost.png"
-    follow_to_the_result(run, read_ladder, print_ladder, result="ladder", as_json=given.json, where=where)
-    return 0

@@ -7,7 +7,6 @@ holds one JSON object and nothing else; all that is for people goes to standard 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
@@ -22,7 +21,7 @@ from training.cli import ladder as cli_ladder
 from training.cli import publish as cli_publish
 from training.cli import studies as cli_studies
 from training.cli.publish import Commands
-from training.cli.studies import changes_of, recipe_of
+from training.cli.studies import add_set, changes_of, recipe_of
 from training.recipes import RULES, Recipe, available_recipes, change, settings
 from training.runs import process
 from training.runs import run as jobs
@@ -49,7 +48,6 @@ def parser() -> argparse.ArgumentParser:
         _add_resume,
         _add_cancel,
         _add_keep,
-        _add_run,
     ):
         add(commands)
     cli_audit.add_audit(_command, _add_data_options, commands)
@@ -70,13 +68,12 @@ def _command(
     commands: Commands,
     name: str,
     run: Callable[[argparse.Namespace], int],
-    help: str | None,
+    help: str,
     *,
     epilog: str | None = None,
 ) -> argparse.ArgumentParser:
     style = argparse.RawDescriptionHelpFormatter
-    add = partial(commands.add_parser, name, description=help, formatter_class=style, epilog=epilog)
-    sub = add(help=help) if help else add()  # a command without help is not in the list of them
+    sub = commands.add_parser(name, help=help, description=help, formatter_class=style, epilog=epilog)
     sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
     sub.set_defaults(command=run)
     return sub
@@ -94,9 +91,7 @@ def _add_recipe_options(sub: argparse.ArgumentParser) -> None:
         "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the recipe's, auto)"
     )
     _add_data_options(sub)
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
-    )
+    add_set(sub)
 
 
 def _add_train(commands: Commands) -> None:
@@ -216,9 +211,7 @@ def _add_distil(commands: Commands) -> None:
         metavar="FILE|SPLIT",
         help="texts without labels that teachers answer: a file, or train: its rows that are left over",
     )
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
-    )
+    add_set(sub)
     sub.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)"
     )
@@ -451,8 +444,7 @@ def _resume(given: argparse.Namespace) -> int:
     run = jobs.find_run(given.run, kind=None)
     if not (run.status().state == "finished" and cli_publish.destination_of(run.path)):
         process.resume(run)
-    watch = {jobs.LADDER: cli_ladder.watch, **cli_studies.WATCH}.get(run.kind, _watch)
-    return watch(run, given)
+    return cli_studies.watch(run, given) if run.kind in jobs.STUDIES else _watch(run, given)
 
 
 def _add_cancel(commands: Commands) -> None:
@@ -494,14 +486,3 @@ def _rename(given: argparse.Namespace) -> int:
     run = jobs.find_run(given.run, kind=None)
     sys.stdout.write(f"{run.id} is called {jobs.rename(run, given.name).id} now.\n")
     return 0
-
-
-def _add_run(commands: Commands) -> None:
-    sub = _command(commands, "run", _run, None)  # what `train` and the app start; not for people
-    sub.add_argument("run", metavar="RUN_DIR")
-
-
-def _run(given: argparse.Namespace) -> int:
-    from training.worker import main as work
-
-    return work([given.run])

@@ -125,7 +125,7 @@ def push_after_training(run: Path, artifact: Path) -> JsonObject | None:
     to = read_as(PushTo, run / PUSH_TO)
     if to is None:
         return None
-    from training.publish import prepare
+    from training.publish.plan import prepare
 
     try:
         _export(artifact, dry_run=False)
@@ -138,17 +138,11 @@ def push_after_training(run: Path, artifact: Path) -> JsonObject | None:
     return pushed
 
 
-def _token() -> str | None:
-    from huggingface_hub import get_token
-
-    return get_token()
-
-
 def _push(given: argparse.Namespace) -> int:
     from huggingface_hub import HfApi
 
-    from training.publish import check_rights, prepare
-    from training.publish.plan import find_artifact
+    from training.publish.plan import find_artifact, prepare
+    from training.publish.rights import check_rights
 
     given.repo, rights = read_id(given.repo), None
     if not given.dry_run:
@@ -179,7 +173,7 @@ def _export(artifact: Path, *, dry_run: bool) -> None:
 def _do_push(plan: "Plan") -> JsonObject:
     from huggingface_hub import HfApi
 
-    from training.publish import push
+    from training.publish.pushing import push
 
     pushed = push(plan, HfApi(), progress=_Shown())
     for note in pushed.notes:

@@ -1,32 +1,26 @@
 """The commands of studies: `python -m training tune`, `forecast`, `adapt` and `forgetting`.
 
-add_tune(register, recipe_options, commands); WATCH[run.kind](run, given)     # `resume` watches them too
+add_tune(register, recipe_options, commands); watch(run, given)     # `resume` watches them, and a ladder, too
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from inference.common.command import print_json
 from inference.common.errors import RunError
 from inference.tables.formats import open_table
 from training.cli.publish import Commands, Register
 from training.recipes import Recipe, change, load_recipe
 from training.runs import process
-from training.runs.run import (
-    ADAPT,
-    FORECAST,
-    FORGETTING,
-    TUNE,
-    Run,
-    create_run_of,
-    find_run,
-    with_whole_paths,
-)
-from training.studies.adapt_order import AdaptOrder, adapt_recipe, read_adapted
-from training.studies.forecast_order import ForecastOrder, read_forecast
-from training.studies.forgetting_order import ForgettingOrder, check_finished, read_forgetting
-from training.studies.order import BEST, SearchOrder, read_search, read_space
+from training.runs.run import ADAPT, FORECAST, FORGETTING, LADDER, TUNE, Run, find_run, with_whole_paths
+from training.runs.study import Result
+from training.studies.adapt_order import Adapted, AdaptOrder, adapt_recipe
+from training.studies.forecast_order import Forecast, ForecastOrder
+from training.studies.forgetting_order import Forgetting, ForgettingOrder, check_finished
+from training.studies.order import BEST, Search, SearchOrder, read_space
 
 Options = Callable[[argparse.ArgumentParser], None]
 
@@ -71,6 +65,22 @@ def add_forecast(register: Register, recipe_options: Options, commands: Commands
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
+def add_set(sub: argparse.ArgumentParser) -> None:
+    """Add `--set`, which `changes_of` reads, to a command."""
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
+    )
+
+
+def _add_general(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--general",
+        type=Path,
+        metavar="FILE",
+        help="general text to see on what is forgotten (default: English passages that come with TweetTune)",
+    )
+
+
 def changes_of(pairs: Sequence[str]) -> dict[str, str]:
     """Return the settings that are given as KEY=VALUE. Raises RunError for one without =."""
     changes = {}
@@ -83,68 +93,77 @@ def changes_of(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def recipe_of(given: argparse.Namespace) -> Recipe:
-    """Return the recipe that a command is given, with its changes. Raises RecipeError.
-
-    A folder that can't be a base is a BaseError already here, so that it leaves no failed run behind.
-    """
-    from training.model.bases import check_named
-
+    """Return the recipe that a command is given, with its changes. Raises RecipeError."""
     changes = changes_of(given.set)
     for key in ("base", "dataset", "text_column", "label_column", "unlabelled"):
         if value := getattr(given, key, None):
             changes[key] = value
-    recipe = change(load_recipe(given.recipe), changes)
-    check_named(recipe.base)
-    return recipe
+    return change(load_recipe(given.recipe), changes)
+
+
+def follow(run: Run, given: argparse.Namespace) -> int:
+    """Start a study and watch it."""
+    process.start(run)
+    return watch(run, given)
+
+
+def watch(run: Run, given: argparse.Namespace) -> int:
+    """Follow a study to its end, then print what it found. Raises RunError, also for a refused forecast."""
+    from training.cli import terminal as show
+    from training.ladder.results import Ladder
+
+    at, best = run.path, run.path / BEST
+    kinds: dict[str, tuple[type[Result], Callable[[Any], None], str]] = {
+        LADDER: (
+            Ladder,
+            show.print_ladder,
+            f"Results and pictures: {at}/ladder.json, ladder.csv, intervals.png, cost.png",
+        ),
+        TUNE: (
+            Search,
+            show.print_search,
+            f"The best recipe: python -m training train {best}\n"
+            f"Trials and picture: {at}/search.json, trials.csv, search.png",
+        ),
+        FORECAST: (Forecast, show.print_forecast, f"Figures and picture: {at}/forecast.json, forecast.png"),
+        ADAPT: (
+            Adapted,
+            show.print_adapted,
+            f"The adapted base: python -m training train RECIPE --base {at}",
+        ),
+        FORGETTING: (
+            Forgetting,
+            show.print_forgetting,
+            f"Figures and picture: {at}/forgetting.json, forgetting.png",
+        ),
+    }
+    kind, print_found, where = kinds[run.kind]
+    show.follow_to_the_end(run, quiet=given.json)
+    found = kind.read(at)
+    if found is None:
+        raise RunError(f"{at} has no {kind.FILE} that can be used. Start the {run.kind} again.")
+    if given.json:
+        more = {TUNE: {"recipe_file": str(best)}, ADAPT: {"base_folder": str(run.artifact)}}
+        print_json({"run": run.id, **more.get(run.kind, {}), **found.to_json()})
+    else:
+        print_found(found)
+        sys.stderr.write(f"{where}\n")
+    if isinstance(found, Forecast) and found.refused:
+        raise RunError(found.sentences()[0])
+    return 0
 
 
 def _tune(given: argparse.Namespace) -> int:
     recipe = with_whole_paths(recipe_of(given))
-    order = SearchOrder(
-        recipe=recipe.model_dump(), trials=given.trials, space=read_space(given.space, recipe)
-    )
-    run = create_run_of(TUNE, asdict(order), name=recipe.name)
-    process.start(run)
-    return watch_tune(run, given)
-
-
-def watch_tune(run: Run, given: argparse.Namespace) -> int:
-    """Follow a search to its end, then print what it found."""
-    from training.cli.terminal import follow_to_the_result, print_search
-
-    best = run.path / BEST
-    follow_to_the_result(
-        run,
-        read_search,
-        print_search,
-        result="search",
-        as_json=given.json,
-        more={"recipe_file": str(best)},
-        where=f"The best recipe: python -m training train {best}\n"
-        f"Trials and picture: {run.path}/search.json, trials.csv, search.png",
-    )
-    return 0
+    space = read_space(given.space, recipe)
+    order = SearchOrder(recipe=recipe.model_dump(), trials=given.trials, space=space)
+    return follow(order.create(name=recipe.name), given)
 
 
 def _forecast(given: argparse.Namespace) -> int:
     recipe = with_whole_paths(recipe_of(given))
     order = ForecastOrder(recipe=recipe.model_dump(), most=given.most)
-    run = create_run_of(FORECAST, asdict(order), name=recipe.name)
-    process.start(run)
-    return watch_forecast(run, given)
-
-
-def watch_forecast(run: Run, given: argparse.Namespace) -> int:
-    """Follow a forecast to its end, then print it. Raises RunError where the curve allows none."""
-    from training.cli.terminal import follow_to_the_result, print_forecast
-
-    where = f"Figures and picture: {run.path}/forecast.json, forecast.png"
-    found = follow_to_the_result(
-        run, read_forecast, print_forecast, result="forecast", as_json=given.json, where=where
-    )
-    if found.refused:
-        raise RunError(found.sentences()[0])
-    return 0
+    return follow(order.create(name=recipe.name), given)
 
 
 def add_adapt(register: Register, commands: Commands) -> None:
@@ -163,53 +182,31 @@ def add_adapt(register: Register, commands: Commands) -> None:
         help="the labelled data whose validation and test rows must not be learnt (default: auto)",
     )
     sub.add_argument("--text-column", metavar="NAME", help="column of the texts (default: found by name)")
-    sub.add_argument(
-        "--general",
-        type=Path,
-        metavar="FILE",
-        help="general text to see on what is forgotten (default: English passages that come with TweetTune)",
-    )
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting; repeatable"
-    )
+    _add_general(sub)
+    add_set(sub)
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def _adapt(given: argparse.Namespace) -> int:
-    from training.model.bases import check_named
-
     changes = changes_of(given.set)
     changes |= {key: value for key in ("base", "dataset") if (value := getattr(given, key))}
     recipe = with_whole_paths(adapt_recipe(given.corpus.stem, changes))
-    check_named(recipe.base)
-    corpus, general = (file and file.expanduser().absolute() for file in (given.corpus, given.general))
-    for file in filter(None, (corpus, general)):
-        open_table(file)
     order = AdaptOrder(
         recipe=recipe.model_dump(),
-        corpus=str(corpus),
+        corpus=_table(given.corpus),
         text_column=given.text_column or "",
-        general=str(general or ""),
+        general=_table(given.general),
     )
-    run = create_run_of(ADAPT, asdict(order), name=recipe.name)
-    process.start(run)
-    return watch_adapt(run, given)
+    return follow(order.create(name=recipe.name), given)
 
 
-def watch_adapt(run: Run, given: argparse.Namespace) -> int:
-    """Follow an adaptation to its end, then print what it changed."""
-    from training.cli.terminal import follow_to_the_result, print_adapted
-
-    follow_to_the_result(
-        run,
-        read_adapted,
-        print_adapted,
-        result="adapt",
-        as_json=given.json,
-        more={"base_folder": str(run.artifact)},
-        where=f"The adapted base: python -m training train RECIPE --base {run.path}",
-    )
-    return 0
+def _table(file: Path | None) -> str:
+    """Return where a file lies, "" for none. Raises DataError for one that can't be read."""
+    if file is None:
+        return ""
+    whole = file.expanduser().absolute()
+    open_table(whole)
+    return str(whole)
 
 
 def add_forgetting(register: Register, commands: Commands) -> None:
@@ -221,12 +218,7 @@ def add_forgetting(register: Register, commands: Commands) -> None:
         "see what finished runs forgot of general language, and what less of their change would give",
     )
     sub.add_argument("runs", metavar="RUN", nargs="+", help="a run's name or folder; several are compared")
-    sub.add_argument(
-        "--general",
-        type=Path,
-        metavar="FILE",
-        help="general text to see on what is forgotten (default: English passages that come with TweetTune)",
-    )
+    _add_general(sub)
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -234,30 +226,5 @@ def _forgetting(given: argparse.Namespace) -> int:
     runs = list(dict.fromkeys(find_run(name) for name in given.runs))
     for run in runs:
         check_finished(run)
-    if given.general:
-        open_table(given.general.expanduser())
-    general = str(given.general.expanduser().absolute()) if given.general else ""
-    order = ForgettingOrder(runs=tuple(str(run.path) for run in runs), general=general)
-    run = create_run_of(FORGETTING, asdict(order), name=runs[0].id)
-    process.start(run)
-    return watch_forgetting(run, given)
-
-
-def watch_forgetting(run: Run, given: argparse.Namespace) -> int:
-    """Follow a study of forgetting to its end, then print what it found."""
-    from training.cli.terminal import follow_to_the_result, print_forgetting
-
-    where = f"Figures and picture: {run.path}/forgetting.json, forgetting.png"
-    follow_to_the_result(
-        run, read_forgetting, print_forgetting, result="forgetting", as_json=given.json, where=where
-    )
-    return 0
-
-
-WATCH: Mapping[str, Callable[[Run, argparse.Namespace], int]] = {
-    TUNE: watch_tune,
-    FORECAST: watch_forecast,
-    ADAPT: watch_adapt,
-    FORGETTING: watch_forgetting,
-}
-"""How a run of each kind is followed."""
+    order = ForgettingOrder(runs=tuple(str(run.path) for run in runs), general=_table(given.general))
+    return follow(order.create(name=runs[0].id), given)

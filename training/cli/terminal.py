@@ -9,15 +9,13 @@ Knows nothing about training: it reads the run's folder, as the app does.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inference.common.command import print_json
 from inference.common.errors import RunError
 from inference.common.progress import is_interactive, shown_progress
 from inference.common.store import JsonObject
@@ -38,13 +36,6 @@ if TYPE_CHECKING:
     from training.studies.forecast_order import Forecast
     from training.studies.forgetting_order import Forgetting
     from training.studies.order import Search
-
-
-class _Result(Protocol):
-    def to_json(self) -> JsonObject: ...
-
-
-_T = TypeVar("_T", bound=_Result)
 
 
 def is_at_a_desktop() -> bool:
@@ -77,33 +68,6 @@ def follow_to_the_end(run: Run, *, quiet: bool = False) -> None:
         status = follow(run, quiet=quiet)
     if status.state != "finished":
         raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
-
-
-def follow_to_the_result(
-    run: Run,
-    read: Callable[[Path], _T | None],
-    show: Callable[[_T], None],
-    *,
-    result: str,
-    as_json: bool,
-    more: JsonObject | None = None,
-    where: str,
-) -> _T:
-    """Show a run until it ends, print its result, a "ladder", from ladder.json, and return it.
-
-    It is shown, with a line on `where` it lies, or printed as one JSON object with `more` in it. Raises
-    RunError.
-    """
-    follow_to_the_end(run, quiet=as_json)
-    found = read(run.path)
-    if found is None:
-        raise RunError(f"{run.path} has no {result}.json. Start the {result} again.")
-    if as_json:
-        print_json({"run": run.id, **(more or {}), **found.to_json()})
-    else:
-        show(found)
-        sys.stderr.write(f"{where}\n")
-    return found
 
 
 def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iterator[Status]:
@@ -146,11 +110,20 @@ def _sentence(event: JsonObject) -> str | None:
             return None
 
 
+def _out(width: int = 100) -> Console:
+    """Return standard output, of this width where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
+
+
+def _say(console: Console, sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        console.print(sentence, soft_wrap=True, markup=False)
+
+
 def print_preview(seen: "Preview") -> None:
     """Print a look at a data set: what was left out, class balance, lengths, some rows."""
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
-    for sentence in seen.sentences():
-        console.print(sentence, soft_wrap=True, markup=False)
+    console = _out()
+    _say(console, seen.sentences())
     highest = max(part.n for part in seen.lengths)
     block = "#" if console.options.ascii_only else "█"
     for part in seen.lengths:
@@ -171,7 +144,7 @@ def print_labelled(report: "LabelsReport") -> None:
     for text in report.shown_duplicates:
         table.add_row("is there already", "", Text(one_line(text)))
     if table.row_count:
-        Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
+        _out().print(table)
 
 
 def print_result(run: Run) -> None:
@@ -200,14 +173,13 @@ def print_scores(evaluation: Evaluation, *, title: str) -> None:
         there = label not in evaluation.absent
         cells = [percent(system.scores.per_class_f1.get(label) if there else None) for system in shown]
         table.add_row(f"F1 of {label}", *cells)
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console = _out()
     console.print(table)
     if comparison := evaluation.comparison(BASE, TUNED):
         console.print(comparison.sentence, soft_wrap=True)
     for sure in evaluation.selective:
         console.print(_selective(sure, TUNED), soft_wrap=True, markup=False)
-    for sentence in evaluation.sentences():
-        console.print(sentence, soft_wrap=True, markup=False)
+    _say(console, evaluation.sentences())
 
 
 def _selective(sure: "Selective", name: str) -> str:
@@ -225,17 +197,15 @@ def print_forecast(found: "Forecast") -> None:
     for one in found.points:
         seeds = " ".join(f"{100 * seed:.1f}" for seed in one.accuracies)
         table.add_row(f"{one.labels:,}", f"{100 * one.mean:.1f}", seeds)
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console = _out()
     console.print(table)
-    for sentence in [] if found.refused else found.sentences():  # a refusal is the command's error
-        console.print(sentence, soft_wrap=True, markup=False)
+    _say(console, [] if found.refused else found.sentences())  # a refusal is the command's error
 
 
 def print_adapted(found: "Adapted") -> None:
     """Print what an adaptation changed, and how both models go on."""
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    for sentence in found.sentences():
-        console.print(sentence, soft_wrap=True, markup=False)
+    console = _out(140)
+    _say(console, found.sentences())
     table = Table("held-out text begins", "before", "after", title="how they go on", title_justify="left")
     for one in found.generations:
         table.add_row(*(Text(one_line(text)) for text in (one.prompt, one.before, one.after)))
@@ -245,7 +215,7 @@ def print_adapted(found: "Adapted") -> None:
 
 def print_forgetting(found: "Forgetting") -> None:
     """Print the dial of each run: accuracy against general language, and what follows."""
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = _out(140)
     for one in found.runs:
         title = f"{one.run}, {one.rows:,} validation rows"
         table = Table("share of the change", title=title, title_justify="left")
@@ -254,8 +224,7 @@ def print_forgetting(found: "Forgetting") -> None:
         for point in one.points:
             table.add_row(f"{point.share:.1f}", f"{100 * point.accuracy:.1f}", f"{point.bits:.3f}")
         console.print(table)
-    for sentence in found.sentences():
-        console.print(sentence, soft_wrap=True, markup=False)
+    _say(console, found.sentences())
 
 
 def print_search(found: "Search") -> None:
@@ -269,13 +238,12 @@ def print_search(found: "Search") -> None:
         score += " pruned" if one.state == "pruned" else ""
         seeds = " ".join(f"{100 * seed:.1f}" for seed in one.by_seed)
         table.add_row(str(one.number), score, seeds, f"{one.seconds:.0f}", Text(" ".join(values)))
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = _out(140)
     console.print(table)
     if found.importances:
         told = ", ".join(f"{name} {share:.0%}" for name, share in found.importances.items())
         console.print(f"What explains the spread of the scores: {told}.", soft_wrap=True)
-    for sentence in found.sentences():
-        console.print(sentence, soft_wrap=True, markup=False)
+    _say(console, found.sentences())
 
 
 def print_ladder(ladder: "Ladder") -> None:
@@ -302,10 +270,9 @@ def print_ladder(ladder: "Ladder") -> None:
             f"{step.ms_a_tweet:.1f}",
             f"{step.usd_a_thousand:.4f}",
         )
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = _out(140)
     console.print(table)
     console.print(ladder.headline, soft_wrap=True, markup=False)
     if sure := ladder.ranked[0].selective:
         console.print(_selective(sure, ladder.ranked[0].name), soft_wrap=True, markup=False)
-    for name, why in ladder.left_out.items():
-        console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)
+    _say(console, ladder.sentences()[1:])

@@ -26,8 +26,7 @@ from inference.common.mend import mend
 from inference.common.store import JsonObject
 from inference.common.text import duplicate_key
 from inference.tables.columns import SEVERAL
-from inference.tables.formats import FORMATS
-from inference.tables.rows import kind_of
+from inference.tables.formats import is_path
 from training.data.classes import label_key, read_classes
 from training.data.hub import Hub, Preflight
 from training.data.read import SPLIT_NAMES, RawTable, embedded_tweets, read_path
@@ -250,7 +249,7 @@ def spec_of(provenance: JsonObject, *, paths: bool = True) -> DataSpec | None:
     kind, location = (source or {}).get("kind"), str((source or {}).get("location") or "")
     if kind == "embedded":
         location = "embedded"
-    elif not (paths or (kind == "hub" and _HUB_ID.fullmatch(location) and not _is_path(location))):
+    elif not (paths or (kind == "hub" and _HUB_ID.fullmatch(location) and not is_path(location))):
         return None
     known = {name: recipe[name] for name in DataSpec.__dataclass_fields__ if name in recipe}
     if kind in ("file", "folder"):  # where it lies now is in the recipe of the run
@@ -350,7 +349,7 @@ def _open(dataset: str, hub: Hub) -> tuple[DataSource, Mapping[str, RawTable]]:
         source, table = embedded_tweets()
         return source, {"train": table}
     hub_id = _HUB_ID.fullmatch(dataset)
-    if hub_id and not _is_path(dataset):
+    if hub_id and not is_path(dataset):
         return _open_hub(hub_id["id"], hub_id["config"] or "", hub, hub.preflight(hub_id["id"]))
     path = Path(dataset).expanduser()
     found = read_path(path)
@@ -362,16 +361,6 @@ def _open(dataset: str, hub: Hub) -> tuple[DataSource, Mapping[str, RawTable]]:
         bytes=found.bytes,
     )
     return source, found.tables
-
-
-def _is_path(dataset: str) -> bool:
-    path = Path(dataset)
-    if dataset.startswith((".", "/", "~")) or kind_of(path) in FORMATS:
-        return True
-    try:
-        return path.exists()
-    except OSError:  # a name that the file system refuses, such as one of 300 characters
-        return False
 
 
 def _open_auto(hub: Hub) -> tuple[DataSource, Mapping[str, RawTable]]:

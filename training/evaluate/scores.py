@@ -14,17 +14,13 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 from inference.artifact import EVALUATION, read_record
 from inference.common.intervals import Interval
-from inference.common.store import JsonObject
+from inference.common.store import Damaged, JsonObject, validated
 from inference.selective import CHOSEN_ON, CoveragePoint, Selective
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
@@ -333,17 +329,9 @@ def _from_flat(record: JsonObject) -> JsonObject:
 
 def read_all(kind: type[T], records: object) -> Iterator[T]:
     """Yield dataclasses from their records; a record of another form is passed over."""
-    adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]  # a class is hashable
     for record in records if isinstance(records, list) else []:
-        with contextlib.suppress(ValueError):
-            yield adapter.validate_python(record)
-
-
-@cache
-def _adapter(kind: type[object]) -> "TypeAdapter[Any]":
-    from pydantic import TypeAdapter  # noqa: PLC0415  (a tenth of a second, which `--help` must not wait for)
-
-    return TypeAdapter(kind)
+        with contextlib.suppress(Damaged):
+            yield validated(kind, record)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

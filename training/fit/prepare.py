@@ -57,29 +57,10 @@ from training.recipes import Recipe
 
 CALIBRATION_TEXTS = 256
 SHARED = (
-    "base",
-    "dataset",
-    "text_column",
-    "label_column",
-    "label_names",
-    "label_words",
-    "prompt_prefix",
-    "prompt_suffix",
-    "more_data",
-    "teacher",
-    "teachers",
-    "teacher_temperature",
-    "unlabelled",
-    "n_unlabelled",
-    "n_train",
-    "n_validation",
-    "n_test",
-    "stratified",
-    "leak_gate",
-    "seed",
-    "max_length",
-    "padding",
-    "precision",
+    *("base", "dataset", "text_column", "label_column", "label_names", "label_words", "prompt_prefix"),
+    *("prompt_suffix", "more_data", "teacher", "teachers", "teacher_temperature", "unlabelled"),
+    *("n_unlabelled", "n_train", "n_validation", "n_test", "stratified", "leak_gate", "seed"),
+    *("max_length", "padding", "precision"),
 )
 """Settings that shape what is prepared: with another value it has to be prepared anew."""
 
@@ -124,14 +105,21 @@ class Silent:
 
 
 class Inner(Silent):
-    """The Report of one of `total` trainings, of which `done` have ended: only its progress is told."""
+    """The Report of a training that is `part` of `total`, of which `done` have ended: only its progress."""
 
-    def __init__(self, report: Report, done: int, total: int) -> None:
-        self._report, self._done, self._total = report, done, total
+    def __init__(self, report: Report, done: int, total: int, *, part: int = 1) -> None:
+        self._report, self._done, self._total, self._part = report, done, total, part
 
     def progress(self, done: int, total: int) -> None:
         """Hand it on, as a share of all of them."""
-        self._report.progress(self._done * total + done, self._total * total)
+        self._report.progress(self._done * total + self._part * done, self._total * total)
+
+
+class Preparing(Silent):
+    """The Report of the preparation of many trainings: the plan and estimate of one are not handed on."""
+
+    def __init__(self, report: Report) -> None:
+        self.note, self.phase, self.progress = report.note, report.phase, report.progress  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,8 @@ from training.recipes import LEFT_OVER, Recipe, change, save_recipe
 ROOT = Path(__file__).resolve().parent.parent.parent
 CODE = ("inference/**/*.py", "training/**/*.py", "training/recipes/*.toml", ".huggingface/*.md")
 NOT_NEEDED = {
-    "gradio",
-    "fastapi",
-    "uvicorn",
-    "httptools",
-    "uvloop",
-    "prometheus_client",
-    "mcp",
-    "tweepy",
-    "websockets",
-    "requests",
-    "urllib3",
-    "plotly",
+    *("gradio", "fastapi", "uvicorn", "httptools", "uvloop", "prometheus_client", "mcp", "tweepy"),
+    *("websockets", "requests", "urllib3", "plotly"),
 }
 """Pins of requirements.txt that only the app and the server need."""
 

@@ -1,6 +1,6 @@
 """Follow a job from here: send it, copy its events into the run's folder, download its artifact.
 
-    python -m training run RUN_DIR       for a run with a rented.json: this, instead of a training
+    python -m training.worker RUN_DIR    for a run with a rented.json: this, instead of a training
 
 The job goes on when this process dies; started again (`python -m training resume RUN`) it takes up where
 it was, since all it needs is in `rented.json` and `events.jsonl`. Afterwards the run's folder is what a local
@@ -17,15 +17,17 @@ from typing import Any
 
 from huggingface_hub import JobInfo, JobStage, Volume
 
-from inference.artifact import EVALUATION, check_artifact, read_record
+from inference.artifact import EVALUATION, VALIDATION, check_artifact, read_record
 from inference.common.hub import HubBusy, HubError, HubRefused, HubSilent, hub_session
-from inference.common.store import JsonObject, append_event, read_jsonl, sha256_of, write_json, write_status
+from inference.common.store import JsonObject, read_jsonl, sha256_of, write_json
 from inference.common.wording import dollars, in_words
 from training.jobs.bundle import pack
 from training.jobs.hub import PATIENT, JobsHub
 from training.jobs.record import JobFailed, Rental, RentedError, keep, load
 from training.jobs.work import MARK, event_line, read_event
+from training.runs.log import RunRecord
 from training.runs.process import Cancelled, Ending, Stop
+from training.runs.records import DISAGREEMENTS, EVENTS
 from training.runs.run import Run, find_run
 
 IMAGE = "ghcr.io/astral-sh/uv:python3.11-bookworm"
@@ -56,22 +58,17 @@ def cancel_now(run: Run) -> None:
     log.finish("cancelled", CANCELLED)
 
 
-class FollowedLog:
-    """Writes a job's events into the run's events.jsonl and status.json, as a local run's log does.
+class FollowedLog(RunRecord):
+    """The record of a run whose work is a job.
 
     Events get the time at which they came in, `job_seq` and the job's own `job_time`.
     """
 
     def __init__(self, run: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self.run, self.clock = run, clock
-        before = Run(run).status()
-        self.started = before.started_at or clock()
-        self._phase, self._share, self._left_s = "", 0.0, None
+        super().__init__(run, clock=clock)
+        self.started = Run(run).status().started_at or self.started
+        self._left_s: float | None = None
         self._status("running")
-
-    def note(self, text: str) -> None:
-        """Record a sentence for people."""
-        append_event(self.run / "events.jsonl", "note", text=text)
 
     def phase(self, name: str) -> None:
         """Record what is being done, where the job's own events don't say."""
@@ -82,37 +79,26 @@ class FollowedLog:
 
     def known(self) -> set[int]:
         """Return the numbers of the job's events that are here."""
-        return {e["job_seq"] for e in read_jsonl(self.run / "events.jsonl") if "job_seq" in e}
+        return {e["job_seq"] for e in read_jsonl(self.run / EVENTS) if "job_seq" in e}
 
     def copy(self, number: int, event: JsonObject) -> None:
         """Take over one of the job's events."""
         content = {key: value for key, value in event.items() if key not in ("kind", "time")}
         kind = str(event.get("kind", "note"))
-        append_event(self.run / "events.jsonl", kind, **content, job_seq=number, job_time=event.get("time"))
+        self.event(kind, **content, job_seq=number, job_time=event.get("time"))
         if kind == "progress":
             low, high = _TRAINING
             self._phase, self._left_s = str(event.get("phase", "")), event.get("time_left_s")
             self._share = max(self._share, low + (high - low) * float(event.get("progress") or 0.0))
             self._status("running")
 
-    def finish(self, state: str, message: str = "") -> None:
-        """Record the end: finished, cancelled or failed."""
-        if state != "finished":
-            kind = "error" if state == "failed" else "note"
-            append_event(self.run / "events.jsonl", kind, message=message, text=message)
-        self._status(state, message)
+    def time_left_s(self) -> float | None:
+        """Return what the job said last."""
+        return self._left_s
 
-    def _status(self, state: str, message: str = "") -> None:
-        write_status(
-            self.run,
-            state,
-            message,
-            phase=self._phase,
-            progress=self._share,
-            time_left_s=self._left_s,
-            started_at=self.started,
-            now=self.clock(),
-        )
+    def overall(self) -> float:
+        """Return the share of the whole, the machine's start and the way home included."""
+        return self._share
 
 
 class Follower:
@@ -282,20 +268,16 @@ class Follower:
             self.log.note(f"The job's records could not be fetched, only its model: {error}")
             return
         result, known, missed = partial / "result", self.log.known(), 0
-        for number, event in enumerate(read_jsonl(result / "events.jsonl"), 1):
+        for number, event in enumerate(read_jsonl(result / EVENTS), 1):
             if number not in known:
                 self.log.copy(number, event)
                 missed += event_line(number, event) is not None  # else it was too long for the log
         if missed:
             self.log.note(f"{missed} of the job's events were not in its log, and were fetched.")
-        places = {
-            "disagreements.jsonl": "disagreements.jsonl",
-            "validation.jsonl": "validation.jsonl",
-            "log.txt": "job-training.log",
-        }
-        for name, place in places.items():
+        places = {"log.txt": "job-training.log"}
+        for name in (DISAGREEMENTS, VALIDATION, *places):
             if (result / name).is_file():
-                (result / name).replace(self.run.path / place)
+                (result / name).replace(self.run.path / places.get(name, name))
         shutil.rmtree(partial)
 
     def _download_artifact(self) -> None:

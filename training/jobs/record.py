@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from inference.common.errors import RunError
-from inference.common.store import read_json, write_json
+from inference.common.store import read_json, validated, write_json
 from inference.common.text import one_line
 
 FILE = "rented.json"
@@ -76,7 +74,7 @@ def load(run: Path) -> Rental | None:
         record = read_json(run / FILE)
         if record and "crate" in record:  # the bundle's name until November 2026
             record["bundle"] = record.pop("crate")
-        return TypeAdapter(Rental).validate_python(record) if record is not None else None
+        return validated(Rental, record) if record is not None else None
     except ValueError as error:
         raise RentedError(
             f"The rented.json of the run {run.name} can't be used ({one_line(error)}). Its job may go on and "

@@ -1,7 +1,7 @@
 """Climb the ladder: measure each step on the same locked test rows, resumable step by step.
 
     climb(run, log)                        # the work of a run of the kind "ladder"
-    read_ladder(run.path).headline         # when it is finished
+    Ladder.read(run.path).headline         # when it is finished
 
     runs/<id>/steps/NAME.json, NAME.npy    what was measured, and the probabilities on the test rows
               steps/rows.json              which rows: a resumed ladder must have the very same
@@ -45,7 +45,7 @@ from training.fit.prepare import base_prompt
 from training.ladder.order import STEPS, Order, Step
 from training.ladder.pictures import cost_picture, intervals_picture
 from training.ladder.plan import Counted, planned
-from training.ladder.results import RESULTS, Ladder, StepResult, pairs_of, to_csv
+from training.ladder.results import Ladder, StepResult, pairs_of, to_csv
 from training.ladder.rungs import BASE, Materials, build
 from training.model.classifier import words_for
 from training.runs.log import RunLog
@@ -199,7 +199,7 @@ def _complete(run: Run, materials: Materials, steps: tuple[Step, ...], left_out:
     write_text(run.path / "ladder.csv", to_csv(ladder))
     write_bytes(run.path / "intervals.png", intervals_picture(ladder))
     write_bytes(run.path / "cost.png", cost_picture(ladder, order.cost))
-    write_json(run.path / RESULTS, ladder.to_json())
+    ladder.write(run.path)
     _tidy(run.path)
 
 

@@ -8,12 +8,13 @@ A step is a rung with its number of training labels. Importing this loads nothin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from inference.common.errors import RunError
-from inference.common.store import JsonObject
 from inference.selective import USUAL_PRECISION
 from training.recipes import Recipe, change, load_recipe
+from training.runs import study
+from training.runs.run import LADDER
 
 STEPS = "steps"
 """Folder of what was measured, in the run's."""
@@ -84,8 +85,10 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class Order(study.Order):
     """What a ladder is asked to do."""
+
+    KIND: ClassVar[str] = LADDER
 
     rungs: tuple[str, ...] = tuple(RUNGS)
     labels: tuple[int, ...] = (1000,)
@@ -116,12 +119,11 @@ class Order:
         if not 0 < self.precision <= 1:
             raise RunError("--precision takes a share above 0 and up to 1, as 0.9.")
 
-    @classmethod
-    def from_json(cls, record: JsonObject) -> "Order":
-        """Read the order of a run."""
-        lists = {name: tuple(record[name]) for name in ("rungs", "labels")}
-        plain = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        return cls(**{**plain, **lists})
+    @property
+    def settings(self) -> Recipe:
+        """Its recipe; the base does not matter where no rung asks it."""
+        asks = any(RUNGS[name].asks_base for name in self.rungs)
+        return self.recipe if asks else change(self.recipe, {"base": "auto"})
 
     @property
     def recipe(self) -> Recipe:

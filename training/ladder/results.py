@@ -1,6 +1,6 @@
 """What a ladder found: a row a step, and what the paired tests say. Read and written as JSON, and as CSV.
 
-    ladder = read_ladder(run.path)                                   # None before it is finished
+    ladder = Ladder.read(run.path)                                   # None before it is finished
     ladder.best.name, ladder.pair("zero-shot", "lora-1000").sentence
     write_text(run.path / "ladder.csv", to_csv(ladder))
 
@@ -13,22 +13,20 @@ level is the strictest that Holm's correction asks for. Importing this loads not
 import csv
 import dataclasses
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.artifact import read_record
 from inference.common.intervals import Interval
 from inference.common.store import JsonObject
 from inference.selective import Selective
-from training.evaluate.scores import Comparison, RowsRead, Scores, read_all
+from training.evaluate.scores import Comparison, RowsRead, Scores
+from training.runs.study import Result
 
-RESULTS = "ladder.json"
 POWER = 0.8
 LEVEL = 0.05
 
@@ -80,8 +78,10 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ladder:
+class Ladder(Result):
     """The steps, the plainest first, and their pairs."""
+
+    FILE: ClassVar[str] = "ladder.json"
 
     labels: tuple[str, ...]
     n: int
@@ -124,21 +124,13 @@ class Ladder:
         ]
         return " ".join(said) or "One step alone: there is nothing to compare it with."
 
-    def to_json(self) -> JsonObject:
-        """Return plain dicts, lists and numbers."""
-        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {**record, "headline": self.headline}
+    def sentences(self) -> list[str]:
+        """Return what was found, for people."""
+        return [self.headline, *(f"{name} is left out: {why}" for name, why in self.left_out.items())]
 
-    @classmethod
-    def from_json(cls, record: JsonObject) -> "Ladder":
-        """Read what `to_json` returned. Raises StopIteration for what it never returned."""
-        return next(read_all(cls, [{key: value for key, value in record.items() if key != "headline"}]))
-
-
-def read_ladder(folder: Path) -> Ladder | None:
-    """Return what the ladder of a run's folder found, None before it is finished."""
-    record = read_record(folder, RESULTS)
-    return Ladder.from_json(record) if record else None
+    def said(self) -> JsonObject:
+        """Return its sentences, and the first of them by its name."""
+        return {"headline": self.headline, **super().said()}
 
 
 def pairs_of(

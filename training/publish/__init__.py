@@ -8,34 +8,3 @@ Every failure is a PublishError (`training.publish.errors`) or a HubError (`infe
 training's libraries for the card and the verification; `training.worker` does it all in a process that can
 be killed.
 """
-
-from training.publish.errors import (
-    Interrupted,
-    NotPublishable,
-    PublishError,
-    RepoConflict,
-    VerificationFailed,
-)
-from training.publish.files import Outgoing
-from training.publish.plan import Destination, Plan, prepare
-from training.publish.pushing import Pushed, Step, push
-from training.publish.rights import Rights, check_rights
-from training.publish.verify import Verified
-
-__all__ = [
-    "Destination",
-    "Interrupted",
-    "NotPublishable",
-    "Outgoing",
-    "Plan",
-    "PublishError",
-    "Pushed",
-    "RepoConflict",
-    "Rights",
-    "Step",
-    "VerificationFailed",
-    "Verified",
-    "check_rights",
-    "prepare",
-    "push",
-]

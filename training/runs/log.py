@@ -11,45 +11,29 @@ of an earlier process, tells nothing about what is to come.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from inference.common.store import append_event, write_status
+from inference.common.store import append_event, write_json
+from training.runs.records import EVENTS, STATUS
 
 _LITTLE = 0.05  # of a phase, or of the plan: less than this says little about the rest
 _QUIET_S = 0.5  # progress is written no more often than this
 
 
-class RunLog:
-    """Writes a run's events.jsonl and status.json. Its methods raise OSError when the disk is full."""
+class RunRecord:
+    """What the process of a run writes: events and status. Raises OSError when the disk is full."""
 
     def __init__(
-        self,
-        run: Path,
-        *,
-        hidden: Sequence[str] = (),
-        clock: Callable[[], float] = time.time,
-        waits: bool = False,
+        self, run: Path, *, hidden: Sequence[str] = (), clock: Callable[[], float] = time.time
     ) -> None:
-        """`hidden`: secrets of the process, of which nothing is ever written. `waits`: until `begin`."""
+        """`hidden`: secrets of the process, of which nothing is ever written."""
         self.run, self.hidden, self.clock = run, hidden, clock
         self.started = clock()
-        self.seconds: dict[str, float] = {}
-        """Seconds that each finished phase took."""
-        self._plan: dict[str, float] = {}
-        self._phase, self._phase_started, self._written = "", self.started, 0.0
-        self._share = 0.0
-        self._first = self._paced_from = 0.0, self.started
-        """Share and time of the phase's first report, and of the one that its pace is measured from."""
-        if not waits:
-            self.begin()
-
-    def begin(self) -> None:
-        """Say that the run is at work from now on."""
-        self.started = self._phase_started = self.clock()
-        self._status("running")
+        self._phase, self._share = "", 0.0
 
     def note(self, text: str) -> None:
         """Record a sentence for people."""
@@ -59,7 +43,64 @@ class RunLog:
         """Record an event of any kind."""
         if self.hidden:
             content = json.loads(masked(json.dumps(content, default=str), self.hidden))
-        append_event(self.run / "events.jsonl", kind, **content)
+        append_event(self.run / EVENTS, kind, **content)
+
+    def time_left_s(self) -> float | None:
+        """Return the seconds left in the whole run, None where that is not known."""
+        raise NotImplementedError
+
+    def overall(self) -> float:
+        """Return the share of the whole work that is done, 0 to 1; it never falls."""
+        raise NotImplementedError
+
+    def finish(self, state: str, message: str = "") -> None:
+        """Record the end: finished, cancelled or failed."""
+        if state != "finished":
+            self.event("error" if state == "failed" else "note", message=message, text=message)
+        self._status(state, message)
+
+    def _status(self, state: str, message: str = "") -> None:
+        """Write status.json; in any state but "running" the run has ended now. Times are Unix seconds."""
+        ended = state != "running"
+        status = {
+            "state": state,
+            "phase": self._phase,
+            "progress": 1.0 if state == "finished" else round(self.overall(), 4),
+            "time_left_s": None if ended else self.time_left_s(),
+            "message": masked(message, self.hidden),
+            "pid": None if ended else os.getpid(),
+            "started_at": self.started,
+            "finished_at": self.clock() if ended else None,
+        }
+        write_json(self.run / STATUS, status)
+
+
+class RunLog(RunRecord):
+    """The record of a run that works here, with its phases and the time left."""
+
+    def __init__(
+        self,
+        run: Path,
+        *,
+        hidden: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
+        waits: bool = False,
+    ) -> None:
+        """`waits`: until `begin`."""
+        super().__init__(run, hidden=hidden, clock=clock)
+        self.seconds: dict[str, float] = {}
+        """Seconds that each finished phase took."""
+        self._plan: dict[str, float] = {}
+        self._phase_started, self._written = self.started, 0.0
+        self._first = self._paced_from = 0.0, self.started
+        """Share and time of the phase's first report, and of the one that its pace is measured from."""
+        if not waits:
+            self.begin()
+
+    def begin(self) -> None:
+        """Say that the run is at work from now on."""
+        self.started = self._phase_started = self.clock()
+        self._status("running")
 
     def plan(self, seconds: dict[str, float]) -> None:
         """Say how long each phase to come should take."""
@@ -101,7 +142,7 @@ class RunLog:
         self._status("running")
 
     def time_left_s(self) -> float | None:
-        """Return the seconds left in the whole run, None before there is a plan."""
+        """Return the seconds left, None before there is a plan."""
         if self._phase not in self._plan:
             return None
         first, since = self._paced_from
@@ -122,29 +163,11 @@ class RunLog:
         return here + later * scale
 
     def overall(self) -> float:
-        """Return the share of the planned work that is done, 0 to 1; it never falls."""
+        """Return the share of the planned work that is done."""
         done = sum(seconds for name, seconds in self._plan.items() if name in self.seconds)
         if self._phase not in self.seconds:
             done += self._plan.get(self._phase, 0.0) * self._share
         return min(done / max(sum(self._plan.values()), 1e-9), 1.0)
-
-    def finish(self, state: str, message: str = "") -> None:
-        """Record the end: finished, cancelled or failed."""
-        if state != "finished":
-            self.event("error" if state == "failed" else "note", message=message, text=message)
-        self._status(state, message)
-
-    def _status(self, state: str, message: str = "") -> None:
-        write_status(
-            self.run,
-            state,
-            masked(message, self.hidden),
-            phase=self._phase,
-            progress=self.overall(),
-            time_left_s=self.time_left_s(),
-            started_at=self.started,
-            now=self.clock(),
-        )
 
 
 def masked(text: str, hidden: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ Runs take turns: the process of each waits until no other is at work and none wa
     stop = Stop()                   # in the child: SIGTERM is a request to stop in good order
     wait_for_turn(run)
     with Ending(log) as ending:     # its last word is one sentence in the run's status
-        work(stop)                  # raises Cancelled when it is told to stop
+        train_run(run, log, stop)   # raises Cancelled when it is told to stop
     sys.exit(ending.exit_status)
 
 Memory and disk are looked at before a training starts, so that it is refused, not killed. What is asked for
@@ -32,14 +32,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Protocol
 
 import psutil
 
-from inference.common.errors import BaseError, RunError, TweetTuneError
+from inference.common.errors import RunError, TweetTuneError
 from inference.common.store import Damaged, JsonObject, append_event, write_json
 from inference.common.wording import size
 from training.recipes import Recipe
+from training.runs.log import RunRecord
 from training.runs.records import EVENTS, SPENT, STATUS, WORKER, Spent, Status, read_as
 from training.runs.run import ACTIVE, RESUMABLE, TRAIN, Run, ahead_of, list_runs, runner_of
 
@@ -93,9 +93,9 @@ def start(
     minutes = ["--max-minutes", str(max_minutes)] if max_minutes else []
     try:
         if spent:
-            write_json(run.path / "spent.json", {"seconds": spent})
-        write_json(run.path / "status.json", {"state": "queued", "started_at": time.time()})
-        (run.path / "worker.json").unlink(missing_ok=True)
+            write_json(run.path / SPENT, {"seconds": spent})
+        write_json(run.path / STATUS, {"state": "queued", "started_at": time.time()})
+        (run.path / WORKER).unlink(missing_ok=True)
         with (run.path / "log.txt").open("ab") as log:
             process = subprocess.Popen(
                 [*command, str(run.path), *minutes],
@@ -109,7 +109,7 @@ def start(
             child.poll()  # those that have ended are reaped
         _children.append(process)
         created = psutil.Process(process.pid).create_time()
-        write_json(run.path / "worker.json", {"pid": process.pid, "created": created})
+        write_json(run.path / WORKER, {"pid": process.pid, "created": created})
         if process.stdin:
             with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it has ended already
                 stdin.write(json.dumps(handed).encode() + b"\n")
@@ -155,7 +155,7 @@ def start_waiting(*, max_minutes: int = 0) -> list[Run]:
                 waited.append((status.started_at or 0.0, run))
     started = []
     for _, run in sorted(waited, key=lambda one: one[0]):
-        with contextlib.suppress(RunError, BaseError):  # its status says why
+        with contextlib.suppress(RunError):  # its status says why
             start(run, max_minutes=max_minutes)
             started.append(run)
     return started
@@ -170,7 +170,7 @@ def cancel(run: Run) -> None:
     if state not in ACTIVE or worker is None:
         raise RunError(f"The run {run.id} is not running ({state}): there is nothing to cancel.")
     when = " at the next step" if run.kind == TRAIN else ""
-    append_event(run.path / "events.jsonl", "note", text=f"Cancelling: it stops{when}.")
+    append_event(run.path / EVENTS, "note", text=f"Cancelling: it stops{when}.")
     # it may be too young to say so itself
     write_json(run.path / WORKER, dataclasses.asdict(dataclasses.replace(worker, cancelled=True)))
     with contextlib.suppress(ProcessLookupError):  # it has just ended
@@ -205,15 +205,12 @@ def resume(run: Run, *, max_minutes: int = 0) -> None:
 
 
 def _check_room(run: Run, state: str) -> None:
-    from training.model.bases import check_named  # noqa: PLC0415  (not for those who only look at runs)
-
     try:
         if unchecked := check_room(run.recipe, run.path):
-            append_event(run.path / "events.jsonl", "note", text=unchecked)
-        check_named(run.recipe.base)
-    except (NotEnoughRoom, BaseError) as error:
+            append_event(run.path / EVENTS, "note", text=unchecked)
+    except NotEnoughRoom as error:
         if state == "queued":  # else it stays what it was, and can be resumed
-            write_json(run.path / "status.json", {"state": "failed", "message": str(error)})
+            write_json(run.path / STATUS, {"state": "failed", "message": str(error)})
         raise
 
 
@@ -337,15 +334,6 @@ class Cancelled(Exception):  # noqa: N818  (it is no error)
     """The run was told to stop."""
 
 
-class StatusWriter(Protocol):
-    """What writes a run's status: `RunLog`."""
-
-    run: Path
-
-    def finish(self, state: str, message: str = "") -> None:
-        """Record the end: finished, cancelled or failed."""
-
-
 class Stop:
     """SIGTERM asks for an orderly end: at the next step while training, at once elsewhere."""
 
@@ -363,7 +351,7 @@ class Stop:
 class Ending:
     """Around a run: whatever ends it is written to its status, in one sentence."""
 
-    def __init__(self, log: StatusWriter, *, cancelled: str = "Cancelled; it can be resumed.") -> None:
+    def __init__(self, log: RunRecord, *, cancelled: str = "Cancelled; it can be resumed.") -> None:
         self.log, self.cancelled = log, cancelled
         self.exit_status = 0
 

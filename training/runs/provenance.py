@@ -17,13 +17,11 @@ import psutil
 
 from inference.artifact import PROVENANCE, read_record
 from inference.common.errors import ArtifactError
-from inference.common.store import JsonObject, write_json
-from training.data.report import SplitSizes
+from inference.common.store import Damaged, JsonObject, validated, write_json
+from training.data.report import HUB_ID, DataSource, SplitSizes
 
 T = TypeVar("T")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
 _PACKAGES = ("torch", "transformers", "peft", "datasets", "tokenizers", "accelerate", "numpy", "scikit-learn")
 
 
@@ -37,7 +35,7 @@ class BaseUsed:
     @property
     def hub_id(self) -> str | None:
         """Its id on the Hub, None for a folder's name."""
-        return self.name if _HUB_ID.fullmatch(self.name) and "/" in self.name else None
+        return self.name if HUB_ID.fullmatch(self.name) and "/" in self.name else None
 
     @property
     def commit(self) -> str | None:
@@ -51,33 +49,10 @@ class BaseUsed:
 
 
 @dataclass(frozen=True)
-class SourceUsed:
-    """Where the data comes from."""
-
-    name: str = ""
-    kind: str = ""
-    """hub, file or embedded."""
-    location: str = ""
-    licence: str = ""
-    revision: str = ""
-    sha256: str = ""
-
-    @property
-    def hub_id(self) -> str | None:
-        """Its id on the Hub, None for files and the embedded tweets."""
-        return self.name if self.kind == "hub" and _HUB_ID.fullmatch(self.name) else None
-
-    @property
-    def config(self) -> str | None:
-        """The configuration of a data set of the Hub, None for its only one."""
-        return self.location.partition(":")[2] or None if self.hub_id else None
-
-
-@dataclass(frozen=True)
 class DataUsed:
     """The data, and what was done to it."""
 
-    source: SourceUsed = SourceUsed()
+    source: DataSource = field(default_factory=DataSource)
     rows: Mapping[str, SplitSizes] = field(default_factory=dict)
     class_balance: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     sentences: tuple[str, ...] = ()
@@ -145,15 +120,11 @@ def read_typed(kind: type[T], folder: Path, name: str) -> T:
 
     Raises ArtifactError where the record is torn or a value is of another kind.
     """
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  (a tenth of a second)
-
     try:
-        return TypeAdapter(kind).validate_python(_without_nulls(read_record(folder, name) or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
+        return validated(kind, _without_nulls(read_record(folder, name) or {}))
+    except Damaged as error:
         raise ArtifactError(
-            f"{folder / name} has no usable {'.'.join(map(str, first['loc']))} ({first['msg']}). Write it "
-            "again by training again."
+            f"{folder / name} can't be used ({error}). Write it again by training again."
         ) from error
 
 

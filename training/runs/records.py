@@ -13,16 +13,16 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import psutil
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from inference.artifact import EVALUATION
 from inference.common.errors import RecipeError
-from inference.common.store import MOST_BYTES, Damaged, JsonObject, read_json, read_jsonl
+from inference.common.store import MOST_BYTES, Damaged, JsonObject, read_json, read_jsonl, validated
 from training.evaluate.scores import Evaluation
 from training.recipes import Recipe, load_recipe
 
@@ -94,16 +94,7 @@ class PushTo:
 def read_as(kind: type[T], path: Path) -> T | None:
     """Return a JSON record as a dataclass, None where there is no such file. Raises Damaged."""
     record = read_json(path)
-    try:
-        return None if record is None else _adapter(kind).validate_python(record)  # type: ignore[arg-type,no-any-return]
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise Damaged(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-@cache
-def _adapter(kind: type[object]) -> "TypeAdapter[Any]":
-    return TypeAdapter(kind)
+    return None if record is None else validated(kind, record)
 
 
 def read_recipe(path: Path) -> Recipe:

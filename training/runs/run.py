@@ -42,6 +42,7 @@ import psutil
 from inference.common.errors import ArtifactError, RecipeError, RunError
 from inference.common.paths import runs_dir
 from inference.common.store import Damaged, JsonObject, read_json, write_json
+from inference.tables.formats import is_path, open_table
 from training.evaluate.scores import Disagreement, Evaluation, read_all, read_evaluation
 from training.recipes import LEFT_OVER, Recipe, save_recipe
 from training.runs import records
@@ -51,6 +52,8 @@ ACTIVE = ("queued", "running")
 RESUMABLE = ("cancelled", "failed", "interrupted")
 TRAIN, LADDER, TUNE, FORECAST = "train", "ladder", "tune", "forecast"
 ADAPT, FORGETTING = "adapt", "forgetting"
+STUDIES = (LADDER, TUNE, FORECAST, ADAPT, FORGETTING)
+"""The kinds of `training.runs.study`."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Run:
     @property
     def can_resume(self) -> bool:
         """Whether a new process goes on where an earlier one ended."""
-        return self.kind in (TRAIN, LADDER, TUNE, FORECAST, ADAPT, FORGETTING)
+        return self.kind in (TRAIN, *STUDIES)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -193,20 +196,31 @@ def runner_of(run: Run) -> Runner | None:
 
 
 def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
-    """Make the folder of a new training. Raises RunError when the place is taken or can't be written."""
+    """Make the folder of a new training.
+
+    Raises RunError when the place is taken or can't be written, and BaseError or DataError where a base or a
+    file that the recipe names is not there.
+    """
+    recipe = with_whole_paths(recipe)
+    check_named(recipe)
     path = (run_dir or runs_dir()).absolute()
     if run_dir and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"{path} is not empty. Give --run-dir a new folder, or resume the run that is there.")
     with _writing(path, "Give another --run-dir."):
         path.mkdir(parents=True, exist_ok=True)
         path = path if run_dir else _new_folder(path, recipe.name)
-        save_recipe(with_whole_paths(recipe), path / RECIPE)
+        save_recipe(recipe, path / RECIPE)
         write_json(path / STATUS, {"state": "queued", "started_at": time.time()})
     return Run(path)
 
 
-def create_run_of(kind: str, order: JsonObject, *, name: str) -> Run:
-    """Make the folder of a new run of another kind: `order` says what it is to do, and holds no secret."""
+def create_run_of(kind: str, order: JsonObject, *, name: str, recipe: Recipe | None = None) -> Run:
+    """Make the folder of a new run of another kind: `order` says what it is to do, and holds no secret.
+
+    Raises as `create_run` does; `recipe`: what it is about.
+    """
+    if recipe:
+        check_named(recipe)
     runs = runs_dir().absolute()
     with _writing(runs, "Free the disk, or set TWEETTUNE_HOME to another one."):
         runs.mkdir(parents=True, exist_ok=True)
@@ -216,17 +230,37 @@ def create_run_of(kind: str, order: JsonObject, *, name: str) -> Run:
     return Run(path, kind)
 
 
+def check_named(recipe: Recipe) -> None:
+    """Raise BaseError or DataError where a folder or file that a recipe names is not there, or is another.
+
+    What is fetched, and what the files hold, is seen by the run itself.
+    """
+    from training.model.bases import check_named as check_base  # noqa: PLC0415  (not for those who only look)
+
+    check_base(recipe.base)
+    for name in ("dataset", "more_data", "unlabelled"):
+        path = _path(recipe, name)
+        if path and is_path(path) and not (os.path.isdir(path) and name == "dataset"):
+            open_table(Path(path))
+
+
 def with_whole_paths(recipe: Recipe) -> Recipe:
     """Return a recipe whose files and folders are found from any folder: somebody may go on from another."""
     whole = {}
     for name in ("base", "dataset", "more_data", "teacher", "unlabelled"):
-        path = os.path.expanduser(getattr(recipe, name).strip())
-        words = ("", LEFT_OVER) if name == "unlabelled" else ("", "auto", "embedded")
-        if path not in words and os.path.exists(path):
+        path = _path(recipe, name)
+        if path and os.path.exists(path):
             whole[name] = str(Path(path).absolute())
         elif name == "base" and path and (runs_dir() / path / "artifact").is_dir():
             whole[name] = str(runs_dir() / path)
     return recipe.model_copy(update=whole)
+
+
+def _path(recipe: Recipe, name: str) -> str:
+    """Return what a setting names, which may be a path; "" for nothing and for a word."""
+    words = (LEFT_OVER,) if name == "unlabelled" else ("auto", "embedded")
+    named = os.path.expanduser(getattr(recipe, name).strip())
+    return "" if named in words else named
 
 
 @contextlib.contextmanager

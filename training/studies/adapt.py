@@ -1,7 +1,7 @@
 """Adapt a base to a domain: its training as a language model goes on, on texts without labels.
 
     adapt(run, log, stop)                    # the work of a run of the kind "adapt"
-    read_adapted(run.path).sentences()       # when it is finished
+    Adapted.read(run.path).sentences()       # when it is finished
 
     runs/<id>/artifact/              the adapted base: a plain Transformers folder, for `train --base`
               checkpoints/           to resume from
@@ -42,7 +42,7 @@ from training.recipes import Recipe
 from training.runs.log import RunLog
 from training.runs.process import Cancelled, check_room
 from training.runs.run import Run
-from training.studies.adapt_order import ADAPTED_FILE, LEAST_TEXTS, Adapted, AdaptOrder, Generation
+from training.studies.adapt_order import LEAST_TEXTS, Adapted, AdaptOrder, Generation
 
 GENERATIONS, PROMPT_TOKENS, NEW_TOKENS = 5, 5, 32
 
@@ -79,10 +79,10 @@ class Blocks(Dataset[list[int]]):
 
 def adapt(run: Run, log: RunLog, stop: Stopping) -> None:
     """Take an adaptation from its order to its base. Killed at any moment, it can be called again."""
-    if (run.path / ADAPTED_FILE).is_file():  # killed while it tidied up
+    if (run.path / Adapted.FILE).is_file():  # killed while it tidied up
         return _tidy(run)
     order = AdaptOrder.from_json(run.order)
-    recipe = Recipe(**order.recipe)
+    recipe = order.settings
     with log.phase("prepare"):
         general = general_texts(Path(order.general) if order.general else None)
         learnt, held_out = _texts(run, log, order, recipe)
@@ -237,7 +237,7 @@ def _save(lm: LanguageModel, run: Run, found: Adapted) -> None:
     write_json(partial / ADAPTED, {"base": found.base, "corpus": corpus, "texts": found.texts})
     shutil.rmtree(run.artifact, ignore_errors=True)
     partial.rename(run.artifact)
-    write_json(run.path / ADAPTED_FILE, found.to_json())
+    found.write(run.path)
     _tidy(run)
 
 

@@ -1,23 +1,20 @@
 """What an adaptation of a base is asked to do, and what it found: `python -m training adapt`.
 
-    read_adapted(run.path).sentences()                  # None before it is finished
+    Adapted.read(run.path).sentences()                  # None before it is finished
 
 Importing this loads nothing heavy.
 """
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
-from inference.artifact import read_record
-from inference.common.errors import RecipeError, RunError
-from inference.common.store import JsonObject
-from training.evaluate.scores import Bits, read_all
+from inference.common.errors import RecipeError
+from training.evaluate.scores import Bits
 from training.recipes import Recipe, change
+from training.runs.run import ADAPT
+from training.runs.study import RecipeOrder, Result
 
-ADAPTED_FILE = "adapt.json"
 LEAST_TEXTS = 20
 """Texts below which there is nothing to adapt to, and nothing to hold out."""
 SETTINGS = (
@@ -47,24 +44,15 @@ def adapt_recipe(name: str, changes: Mapping[str, object]) -> Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptOrder:
+class AdaptOrder(RecipeOrder):
     """What an adaptation is asked to do."""
 
-    recipe: JsonObject
+    KIND: ClassVar[str] = ADAPT
     corpus: str
     """Path of the file of texts."""
     text_column: str = ""
     general: str = ""
     """Path of a file of general text; empty: the passages that come with the project."""
-
-    @classmethod
-    def from_json(cls, record: JsonObject) -> "AdaptOrder":
-        """Read the order of a run. Raises RunError where it can't be used."""
-        known = {field.name: record.get(field.name) for field in dataclasses.fields(cls)}
-        order = next(read_all(cls, [known]), None)
-        if order is None:
-            raise RunError("The order of this adaptation, run.json, can't be used. Start a new one.")
-        return order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +65,10 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adapted:
+class Adapted(Result):
     """What an adaptation found."""
+
+    FILE: ClassVar[str] = "adapt.json"
 
     base: str
     texts: int
@@ -110,15 +100,3 @@ class Adapted:
             f"Held-out texts of the corpus: {self.domain.told}. {learnt}",
             f"General text: {self.general.told}. {forgot}",
         ]
-
-    def to_json(self) -> JsonObject:
-        """Return plain dicts, lists and numbers."""
-        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {**record, "sentences": self.sentences()}
-
-
-def read_adapted(folder: Path) -> Adapted | None:
-    """Return what the adaptation of a run's folder found, None before it is finished."""
-    record = read_record(folder, ADAPTED_FILE)
-    known = {name: value for name, value in (record or {}).items() if name != "sentences"}
-    return next(read_all(Adapted, [known]), None) if record else None

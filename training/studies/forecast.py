@@ -1,7 +1,7 @@
 """Forecast what more labels would give: tiny runs at rising numbers of labels, and curves through them.
 
     forecast(run, log)                       # the work of a run of the kind "forecast"
-    read_forecast(run.path).sentences()      # when it is finished
+    Forecast.read(run.path).sentences()      # when it is finished
 
     runs/<id>/points/LABELS-TURN.npy    which validation rows each tiny run got right; a resumed one keeps it
               forecast.json, forecast.png
@@ -16,6 +16,7 @@ import dataclasses
 import gc
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,15 @@ from numpy.typing import NDArray
 
 from inference.common.errors import DataError
 from inference.common.intervals import Interval
-from inference.common.store import write_bytes, write_json
+from inference.common.store import write_bytes
 from training.data.splits import subset
 from training.fit.phases import phases
-from training.fit.prepare import Inner, Prepared, TrainingData, load_data, prepare
+from training.fit.prepare import Inner, Prepared, Preparing, TrainingData, load_data, prepare
 from training.fit.trainer import logits_of, train
 from training.recipes import Recipe, change
 from training.runs.log import RunLog
 from training.runs.run import Run
 from training.studies.forecast_order import (
-    FORECAST_FILE,
     LEAST_LABELS,
     LEAST_ROWS,
     LEAST_VALIDATION,
@@ -43,7 +43,6 @@ from training.studies.forecast_order import (
 )
 from training.studies.learning_curve import fit_curves, labels_for, misbehaves, predict
 from training.studies.pictures import forecast_picture
-from training.studies.reports import Preparing
 
 SIZES, TURNS, LEAST_STEPS, RESAMPLES = 6, 3, 60, 200
 
@@ -51,7 +50,7 @@ SIZES, TURNS, LEAST_STEPS, RESAMPLES = 6, 3, 60, 200
 def forecast(run: Run, log: RunLog) -> None:
     """Take a forecast from its order to its results. Killed at any moment, it can be called again."""
     order = ForecastOrder.from_json(run.order)
-    wanted = Recipe(**order.recipe)
+    wanted = order.settings
     recipe = change(wanted, {"n_train": 0, "seeds": 1})
     (run.path / "points").mkdir(exist_ok=True)
     data = load_data(recipe, next(iter(run.events("data")), None))
@@ -67,32 +66,33 @@ def forecast(run: Run, log: RunLog) -> None:
     some = TrainingData(dataclasses.replace(data.splits, train=pool), data.added)
     prepared = prepare(recipe, run.path, data=some, report=Preparing(log))
     sizes = np.unique(np.geomspace(LEAST_LABELS, most, SIZES).round().astype(int)).tolist()
-    log.plan({"runs": prepared.plan["train"] * TURNS * sum(sizes) / len(pool), "fit": 5.0})
+    files = {(n, turn): run.path / "points" / f"{n}-{turn}.npy" for n in sizes for turn in range(TURNS)}
+    left = {place: file for place, file in files.items() if not file.is_file()}
+    log.plan({"runs": prepared.plan["train"] * sum(n for n, _ in left) / len(pool), "fit": 5.0})
     with log.phase("runs"):
-        right = _runs(prepared, sizes, run.path, log)
+        _run(left, prepared, run.path, log)
     with log.phase("fit"):
+        right = np.array([[np.load(files[n, turn]) for turn in range(TURNS)] for n in sizes])
         found = _fitted(prepared, wanted, sizes, right, total)
     write_bytes(run.path / "forecast.png", forecast_picture(found))
-    write_json(run.path / FORECAST_FILE, found.to_json())
+    found.write(run.path)
     for left_over in run.path.glob("trunk-*"):
         left_over.unlink()
 
 
-def _runs(prepared: Prepared, sizes: list[int], folder: Path, log: RunLog) -> NDArray[np.bool_]:
-    """Return which validation rows each run gets right, shape (sizes, turns, rows)."""
-    jobs = [(count, turn) for count in sizes for turn in range(TURNS)]
-    weights = np.cumsum([0, *(count for count, _ in jobs)])
+def _run(left: Mapping[tuple[int, int], Path], prepared: Prepared, folder: Path, log: RunLog) -> None:
+    """Write which validation rows each run gets right, by its number of labels and its turn."""
     numbered = prepared.splits.train.add_column("row", list(range(len(prepared.splits.train))))
-    for place, (count, turn) in enumerate(jobs):
-        file, seed = folder / "points" / f"{count}-{turn}.npy", (prepared.recipe.seed + turn) % 2**32
-        if not file.is_file():
-            rows = list(subset(numbered, count, seed=seed, stratified=True)["row"])
-            partial = file.with_suffix(".partial.npy")
-            np.save(partial, _right(prepared.take(rows), folder / "tiny", Inner(log, place, len(jobs)), seed))
-            partial.rename(file)
-        log.progress(int(weights[place + 1]), int(weights[-1]))
-    found = [[np.load(folder / "points" / f"{n}-{turn}.npy") for turn in range(TURNS)] for n in sizes]
-    return np.array(found)
+    done, total = 0, sum(count for count, _ in left)
+    for (count, turn), file in left.items():
+        seed = (prepared.recipe.seed + turn) % 2**32
+        rows = list(subset(numbered, count, seed=seed, stratified=True)["row"])
+        partial = file.with_suffix(".partial.npy")
+        report = Inner(log, done, total, part=count)
+        np.save(partial, _right(prepared.take(rows), folder / "tiny", report, seed))
+        partial.rename(file)
+        done += count
+        log.progress(done, total)
 
 
 def _right(some: Prepared, place: Path, report: Inner, seed: int) -> NDArray[np.bool_]:

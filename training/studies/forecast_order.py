@@ -1,22 +1,18 @@
 """What a forecast is asked to do, and what it found: `python -m training forecast`.
 
-    read_forecast(run.path).sentences()                 # None before it is finished
+    Forecast.read(run.path).sentences()                 # None before it is finished
 
 Importing this loads nothing heavy.
 """
 
-import dataclasses
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from inference.artifact import read_record
 from inference.common.errors import RunError
 from inference.common.intervals import Interval
-from inference.common.store import JsonObject
-from training.evaluate.scores import read_all
+from training.runs.run import FORECAST
+from training.runs.study import RecipeOrder, Result
 
-FORECAST_FILE = "forecast.json"
 LEAST_LABELS = 32
 LEAST_ROWS = 4 * LEAST_LABELS
 """Training rows below which there is no curve to see."""
@@ -26,10 +22,10 @@ FAR = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForecastOrder:
+class ForecastOrder(RecipeOrder):
     """What a forecast is asked to do."""
 
-    recipe: JsonObject
+    KIND: ClassVar[str] = FORECAST
     most: int = 0
     """Labels of the largest run; 0: a tenth of the rows, from 400 to 2,000."""
 
@@ -41,14 +37,6 @@ class ForecastOrder:
                 "A forecast follows training on labels alone, and this recipe learns from teachers too. "
                 "Forecast one without them, such as quick."
             )
-
-    @classmethod
-    def from_json(cls, record: JsonObject) -> "ForecastOrder":
-        """Read the order of a run. Raises RunError where it can't be used."""
-        order = next(read_all(cls, [{name: record.get(name) for name in ("recipe", "most")}]), None)
-        if order is None:
-            raise RunError("The order of this forecast, run.json, can't be used. Start a new forecast.")
-        return order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +65,10 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
+class Forecast(Result):
     """What a forecast found."""
+
+    FILE: ClassVar[str] = "forecast.json"
 
     recipe: str
     n_validation: int
@@ -89,7 +79,7 @@ class Forecast:
     """The same from the smallest run on, for the picture."""
     next_point: int | None = None
     """Labels more than the last target's that one more point of accuracy takes; None where no number does."""
-    weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     """What each curve counts for."""
     refused: str = ""
     """Why nothing is forecast."""
@@ -119,15 +109,3 @@ class Forecast:
             else f"By these curves no number of labels up to {100 * last:,} gives one more point of accuracy."
         )
         return lines
-
-    def to_json(self) -> JsonObject:
-        """Return plain dicts, lists and numbers."""
-        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {**record, "sentences": self.sentences()}
-
-
-def read_forecast(folder: Path) -> Forecast | None:
-    """Return what the forecast of a run's folder found, None before it is finished."""
-    record = read_record(folder, FORECAST_FILE)
-    known = {name: value for name, value in (record or {}).items() if name != "sentences"}
-    return next(read_all(Forecast, [known]), None) if record else None

@@ -1,7 +1,7 @@
 """What fine-tuning forgot, and the dial between base and fine-tuned: accuracy against general language.
 
     forgetting(run, log)                       # the work of a run of the kind "forgetting"
-    read_forgetting(run.path).sentences()      # when it is finished
+    Forgetting.read(run.path).sentences()      # when it is finished
 
     runs/<id>/points.json                      each measurement; a resumed study keeps it
               forgetting.json, forgetting.png
@@ -39,7 +39,6 @@ from training.runs.log import RunLog
 from training.runs.process import parameters_of
 from training.runs.run import Run, find_run
 from training.studies.forgetting_order import (
-    FORGETTING_FILE,
     DialPoint,
     Forgetting,
     ForgettingOrder,
@@ -159,7 +158,7 @@ def forgetting(run: Run, log: RunLog) -> None:
             _measure(one, run.path / f"trunk-{at}", meter, keep=lambda: write_json(run.path / POINTS, known))
     result = Forgetting(runs=tuple(map(_forgotten, asked)))
     write_bytes(run.path / "forgetting.png", forgetting_picture(result))
-    write_json(run.path / FORGETTING_FILE, result.to_json())
+    result.write(run.path)
     for left_over in run.path.glob("trunk-*"):
         left_over.unlink()
 

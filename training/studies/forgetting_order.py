@@ -1,43 +1,34 @@
 """What a study of forgetting is asked to do, and what it found: `python -m training forgetting`.
 
-    read_forgetting(run.path).sentences()                  # None before it is finished
+    Forgetting.read(run.path).sentences()                  # None before it is finished
 
 Importing this loads nothing heavy.
 """
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 from inference.artifact import BASE_HEAD, PROVENANCE, VALIDATION, read_record
 from inference.common.errors import RunError
 from inference.common.store import JsonObject
-from training.evaluate.scores import Bits, read_all
-from training.runs.run import Run
+from training.evaluate.scores import Bits
+from training.runs.run import FORGETTING, Run
+from training.runs.study import Order, Result
 
-FORGETTING_FILE = "forgetting.json"
 WORTH = 0.01
 """Accuracy that may be given up for less forgetting."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForgettingOrder:
+class ForgettingOrder(Order):
     """What a study of forgetting is asked to do."""
+
+    KIND: ClassVar[str] = FORGETTING
 
     runs: tuple[str, ...]
     """Folders of finished runs."""
     general: str = ""
     """Path of a file of general text; empty: the passages that come with the project."""
-
-    @classmethod
-    def from_json(cls, record: JsonObject) -> "ForgettingOrder":
-        """Read the order of a run. Raises RunError where it can't be used."""
-        known = {name: record.get(name) for name in ("runs", "general")}
-        order = next(read_all(cls, [known]), None)
-        if order is None:
-            raise RunError("The order of this study, run.json, can't be used. Start a new one.")
-        return order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +77,10 @@ class Forgotten:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgetting:
+class Forgetting(Result):
     """What a study of forgetting found."""
+
+    FILE: ClassVar[str] = "forgetting.json"
 
     runs: tuple[Forgotten, ...]
 
@@ -115,10 +108,9 @@ class Forgetting:
             f"general text: {told}."
         )
 
-    def to_json(self) -> JsonObject:
-        """Return plain dicts, lists and numbers."""
-        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {**record, "equal_accuracy": self.equal_accuracy, "sentences": self.sentences()}
+    def said(self) -> JsonObject:
+        """Return its sentences, and the accuracy at which several runs are compared."""
+        return {"equal_accuracy": self.equal_accuracy, **super().said()}
 
 
 def _about(one: Forgotten) -> list[str]:
@@ -145,9 +137,3 @@ def check_finished(tuned: Run) -> JsonObject:
     if not (tuned.path / VALIDATION).is_file():
         raise RunError(f"The run {tuned.id} has lost its {VALIDATION}. Train it again.")
     return record
-
-
-def read_forgetting(folder: Path) -> Forgetting | None:
-    """Return what the study of a run's folder found, None before it is finished."""
-    record = read_record(folder, FORGETTING_FILE)
-    return next(read_all(Forgetting, [{"runs": record.get("runs")}]), None) if record else None

@@ -2,24 +2,20 @@
 
     space = read_space(["learning_rate=1e-4..2e-3", "lora_r=4,8,16"], recipe)
     order = SearchOrder(recipe=recipe.model_dump(), trials=20, space=space)
-    read_search(run.path).sentences()                   # None before it is finished
+    Search.read(run.path).sentences()                   # None before it is finished
 
 Importing this loads nothing heavy.
 """
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import ClassVar
 
-from inference.artifact import read_record
 from inference.common.errors import RecipeError, RunError
-from inference.common.store import JsonObject
-from training.evaluate.scores import read_all
 from training.recipes import Recipe, change
+from training.runs.run import TUNE
+from training.runs.study import RecipeOrder, Result
 
-SEARCH = "search.json"
 BEST = "best.toml"
 REPEATED = 3
 """The best trials that are run by more seeds, and the seeds that each of them has then."""
@@ -50,10 +46,10 @@ class Dimension:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOrder:
+class SearchOrder(RecipeOrder):
     """What a search is asked to do."""
 
-    recipe: JsonObject
+    KIND: ClassVar[str] = TUNE
     trials: int
     space: tuple[Dimension, ...]
 
@@ -65,15 +61,6 @@ class SearchOrder:
                 "The search space is empty: no setting may change. Give one with --space, such as "
                 "--space learning_rate=1e-4..2e-3."
             )
-
-    @classmethod
-    def from_json(cls, record: JsonObject) -> "SearchOrder":
-        """Read the order of a run. Raises RunError where it can't be used."""
-        known = {name: record.get(name) for name in ("recipe", "trials", "space")}
-        order = next(read_all(cls, [known]), None)
-        if order is None:
-            raise RunError("The order of this search, run.json, can't be used. Start a new search.")
-        return order
 
 
 def read_space(given: Sequence[str], recipe: Recipe) -> tuple[Dimension, ...]:
@@ -158,8 +145,10 @@ class TrialResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(Result):
     """What a search found."""
+
+    FILE: ClassVar[str] = "search.json"
 
     recipe: str
     n_validation: int
@@ -197,15 +186,3 @@ class Search:
                 "scoring on the other. Only the test split tells what was gained: train the recipe."
             )
         return lines
-
-    def to_json(self) -> JsonObject:
-        """Return plain dicts, lists and numbers."""
-        record: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {**record, "sentences": self.sentences()}
-
-
-def read_search(folder: Path) -> Search | None:
-    """Return what the search of a run's folder found, None before it is finished."""
-    record = read_record(folder, SEARCH)
-    known = {name: value for name, value in (record or {}).items() if name != "sentences"}
-    return next(read_all(Search, [known]), None) if record else None

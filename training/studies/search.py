@@ -1,7 +1,7 @@
 """Search for better settings: many trainings on one cached trunk, chosen on the validation split alone.
 
     search(run, log)                       # the work of a run of the kind "tune"
-    read_search(run.path).sentences()      # when it is finished
+    Search.read(run.path).sentences()      # when it is finished
 
     runs/<id>/study.sqlite            Optuna's storage: a resumed search goes on with it
               trials/N.npy            each trial's answers to the validation rows, shape (rows, labels)
@@ -33,15 +33,14 @@ from inference.classifier import softmax
 from inference.common.errors import DataError, TweetTuneError
 from inference.common.store import write_bytes, write_json, write_text
 from training.evaluate.metrics import ClassificationMetric
-from training.fit.prepare import Inner, Prepared, load_data, prepare
+from training.fit.prepare import Inner, Prepared, Preparing, load_data, prepare
 from training.fit.teachers import answers_of_teachers
 from training.fit.trainer import logits_of, train
 from training.recipes import Recipe, change, save_recipe
 from training.runs.log import RunLog
 from training.runs.run import Run
-from training.studies.order import BEST, REPEATED, SEARCH, Dimension, Search, SearchOrder, TrialResult, Value
+from training.studies.order import BEST, REPEATED, Dimension, Search, SearchOrder, TrialResult, Value
 from training.studies.pictures import search_picture
-from training.studies.reports import Preparing
 
 HALVES = 200
 """Times that the rows are split to measure how optimistic the best trial is."""
@@ -50,14 +49,15 @@ HALVES = 200
 def search(run: Run, log: RunLog) -> None:
     """Take a search from its order to its results. Killed at any moment, it can be called again."""
     order = SearchOrder.from_json(run.order)
-    recipe = Recipe(**order.recipe)
+    recipe = order.settings
     (run.path / "trials").mkdir(exist_ok=True)
     data = load_data(recipe, next(iter(run.events("data")), None))
     log.event("data", **data.to_json())
     prepared = prepare(recipe, run.path, data=data, report=Preparing(log))
-    more = REPEATED * (REPEATED - 1)
-    each = prepared.plan["train"]
-    plan = {"search": order.trials * each, "repeat": more * each}
+    study = _study(run.path, recipe)
+    more = REPEATED * (REPEATED - 1) - sum(map(len, _repeated(run.path).values()))
+    each, left = prepared.plan["train"], order.trials - len(_ended(study))
+    plan = {"search": left * each, "repeat": more * each}
     log.plan({"teach": prepared.plan["teach"], **plan} if recipe.teachers else plan)
     if recipe.teachers:
         with log.phase("teach"):
@@ -65,11 +65,10 @@ def search(run: Run, log: RunLog) -> None:
         assert answers is not None, "nobody asks them to stop midway"
         log.note(answers.sentence)
         prepared = answers.taught_to(prepared)
-    study = _study(run.path, recipe)
     with log.phase("search"):
         _put_right(study, order, recipe)
-        while len(_ended(study)) < order.trials:
-            _try(study, order, prepared, run.path, log)
+        for place in range(left):
+            _try(study, order, prepared, run.path, log, report=Inner(log, place, left))
     best = _best_three(study)
     if not best:
         why = next((trial.user_attrs["why"] for trial in _ended(study) if "why" in trial.user_attrs), "")
@@ -143,15 +142,17 @@ class Pruning(TrainerCallback):
             self.pruned = control.should_training_stop = True
 
 
-def _try(study: optuna.Study, order: SearchOrder, prepared: Prepared, folder: Path, log: RunLog) -> None:
+def _try(
+    study: optuna.Study, order: SearchOrder, prepared: Prepared, folder: Path, log: RunLog, *, report: Inner
+) -> None:
     """Run one trial to its end, and tell Optuna."""
-    done, trial, started = len(_ended(study)), study.ask(), time.perf_counter()
+    trial, started = study.ask(), time.perf_counter()
     recipe, place = prepared.recipe, folder / f"trial-{trial.number}"
     params = {one.name: _suggest(trial, one, recipe) for one in order.space}
     try:
         mine = change(recipe, params)
         pruning = Pruning(trial)
-        scores = _trained(prepared, mine, place, Inner(log, done, order.trials), callbacks=(pruning,))
+        scores = _trained(prepared, mine, place, report, callbacks=(pruning,))
     except TweetTuneError as error:
         trial.set_user_attr("why", str(error))
         study.tell(trial, state=TrialState.FAIL)
@@ -208,17 +209,21 @@ def _repeat(
     best: list[FrozenTrial], prepared: Prepared, folder: Path, log: RunLog
 ) -> dict[str, dict[str, float]]:
     """Run the best trials by more seeds; return their macro-F1 by trial and seed."""
-    found: dict[str, dict[str, float]] = read_record(folder, "repeats.json") or {}
+    found = _repeated(folder)
     wanted = [(trial, (prepared.recipe.seed + turn) % 2**32) for trial in best for turn in range(1, REPEATED)]
-    for place, (trial, seed) in enumerate(wanted):
-        mine = found.setdefault(str(trial.number), {})
-        if str(seed) not in mine:
-            recipe = change(prepared.recipe, trial.params)
-            report = Inner(log, place, len(wanted))
-            _, mine[str(seed)], _ = _trained(prepared, recipe, folder / "repeat", report, seed=seed)
-            write_json(folder / "repeats.json", found)
-        log.progress(place + 1, len(wanted))
+    left = [(trial, seed) for trial, seed in wanted if str(seed) not in found.get(str(trial.number), {})]
+    for place, (trial, seed) in enumerate(left):
+        recipe, report = change(prepared.recipe, trial.params), Inner(log, place, len(left))
+        _, score, _ = _trained(prepared, recipe, folder / "repeat", report, seed=seed)
+        found.setdefault(str(trial.number), {})[str(seed)] = score
+        write_json(folder / "repeats.json", found)
+        log.progress(place + 1, len(left))
     return found
+
+
+def _repeated(folder: Path) -> dict[str, dict[str, float]]:
+    """Return the macro-F1 of the best trials by more seeds, so far: by trial and seed."""
+    return read_record(folder, "repeats.json") or {}
 
 
 def optimism(right: NDArray[np.bool_], *, seed: int, halves: int = HALVES) -> float | None:
@@ -266,7 +271,7 @@ def _complete(
     save_recipe(change(recipe, {**found.winner.params, **named}), folder / BEST)
     write_text(folder / "trials.csv", _csv(found, order))
     write_bytes(folder / "search.png", search_picture(found))
-    write_json(folder / SEARCH, found.to_json())
+    found.write(folder)
     for name in ("repeat", "teachers"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for left_over in folder.glob("trunk-*"):

@@ -11,7 +11,7 @@ from inference.common.errors import DataError, TweetTuneError
 from inference.common.intervals import Interval
 from training.ladder.advice import advise
 from training.ladder.order import RUNGS
-from training.ladder.results import Ladder, Pair, StepResult, read_ladder
+from training.ladder.results import Ladder, Pair, StepResult
 from training.runs.run import LADDER, list_runs
 from ui.html import esc, page
 from ui.plots import dot_chart
@@ -23,8 +23,8 @@ POSTS_A_DAY = 10_000
 def newest_ladder() -> Ladder | None:
     """Return what the newest finished ladder found, None where there is none that can be read."""
     for run in list_runs(kind=LADDER):
-        with suppress(TweetTuneError, StopIteration):
-            if run.status().state == "finished" and (found := read_ladder(run.path)):
+        with suppress(TweetTuneError):
+            if run.status().state == "finished" and (found := Ladder.read(run.path)):
                 return found
     return None
 

@@ -5,29 +5,22 @@
 The charts show what the pictures in the run's folder show, in the visitor's language and colours.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 
 from inference.common.errors import TweetTuneError
 from training.runs.run import ADAPT, FORECAST, FORGETTING, TUNE, Run
-from training.studies.adapt_order import Adapted, read_adapted
-from training.studies.forecast_order import Forecast, read_forecast
-from training.studies.forgetting_order import Forgetting, read_forgetting
-from training.studies.order import Search, read_search
+from training.studies.adapt_order import Adapted
+from training.studies.forecast_order import Forecast
+from training.studies.forgetting_order import Forgetting
+from training.studies.order import Search
 from ui.html import bars, esc, notes
 from ui.plots import Axis, Series, legend, nice_axis, titled, xy_chart
 from ui.sentences import said
 from ui.translations import text
 
 Study = Search | Forecast | Adapted | Forgetting
-_READ: dict[str, Callable[[Path], Study | None]] = {
-    TUNE: read_search,
-    FORECAST: read_forecast,
-    ADAPT: read_adapted,
-    FORGETTING: read_forgetting,
-}
+_KINDS: dict[str, type[Study]] = {TUNE: Search, FORECAST: Forecast, ADAPT: Adapted, FORGETTING: Forgetting}
 _COLOURS = ("validation", "second", "train", "third")
 
 
@@ -35,7 +28,7 @@ def study(run: Run) -> str:
     """Draw what a run found that is no training, "" before it is there."""
     found = None
     with suppress(TweetTuneError, OSError):
-        found = _READ[run.kind](run.path) if run.kind in _READ else None
+        found = _KINDS[run.kind].read(run.path) if run.kind in _KINDS else None
     if not found:
         return ""
     told, *more = (said(sentence) for sentence in found.sentences())

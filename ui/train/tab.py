@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,6 @@ from training.runs.run import (
     TUNE,
     Run,
     create_run,
-    create_run_of,
     delete,
     list_runs,
     long_runs,
@@ -164,28 +163,21 @@ def begin(workbench: Workbench, recipe: Recipe, *, kind: str = TRAIN) -> Run:
 
     `kind`: a training, or a search or a forecast around the recipe, as the command line starts them.
     """
-    from training.model.bases import check_named  # noqa: PLC0415  (not before the first page)
-
     _refuse_more(recipe, workbench.settings)
     with workbench.starting:
         _refuse_crowd()
-        check_named(recipe.base)
         if recipe.dataset not in ("auto", "embedded"):
             look_at(recipe)  # what can't be learned from leaves no failed run behind
-        run = (
-            create_run(recipe)
-            if kind == TRAIN
-            else create_run_of(kind, _order(kind, recipe), name=recipe.name)
-        )
+        run = create_run(recipe) if kind == TRAIN else _order(kind, recipe).create(name=recipe.name)
         start(run, max_minutes=workbench.settings.max_run_minutes)
     return run
 
 
-def _order(kind: str, recipe: Recipe) -> JsonObject:
+def _order(kind: str, recipe: Recipe) -> ForecastOrder | SearchOrder:
     asked = with_whole_paths(recipe).model_dump()
     if kind == FORECAST:
-        return asdict(ForecastOrder(recipe=asked))
-    return asdict(SearchOrder(recipe=asked, trials=TRIALS, space=usual_space(recipe)))
+        return ForecastOrder(recipe=asked)
+    return SearchOrder(recipe=asked, trials=TRIALS, space=usual_space(recipe))
 
 
 def act(workbench: Workbench, action: str, run_id: str, answer: str = "") -> str:

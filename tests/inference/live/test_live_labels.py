@@ -286,17 +286,8 @@ def test_who_and_when_are_not_stored(opened, tmp_path):
     shown = file.execute("SELECT DISTINCT shown FROM items").fetchall()
     file.close()
     assert names == {
-        "id",
-        "post_id",
-        "text",
-        "first_model",
-        "first_label",
-        "second_model",
-        "second_label",
-        "shown",
-        "skipped",
-        "label",
-        "confidence",
+        *("id", "post_id", "text", "first_model", "first_label", "second_model", "second_label", "shown"),
+        *("skipped", "label", "confidence"),
     }
     assert shown == [(0.0,)]  # when it was shown would tell when it was labelled
 

@@ -162,11 +162,15 @@ def test_an_error_is_one_line_and_status_1(capsys, home, arguments, sentence):
 @pytest.mark.parametrize(
     "words", ["train smoke", "tune smoke", "forecast smoke", "adapt corpus.csv", "ladder"]
 )
-def test_a_base_that_cant_be_had_is_one_line_and_leaves_no_run(capsys, home, tiny_tweets, monkeypatch, words):
+def test_a_base_or_data_that_is_not_there_is_one_line_and_leaves_no_run(
+    capsys, home, tiny_tweets, monkeypatch, words
+):
     monkeypatch.chdir(tiny_tweets.parent)
     tiny_tweets.with_name("corpus.csv").write_bytes(tiny_tweets.read_bytes())
     told = refused(capsys, main, *words.split(), "--base", "./none")
     assert told == "The base folder ./none does not exist. Give a folder that does, or a Hub id."
+    told = refused(capsys, main, *words.split(), "--dataset", "none.csv")
+    assert told.startswith("There is no file none.csv (data files beside it: ")
     assert not (home / "runs").exists()
 
 

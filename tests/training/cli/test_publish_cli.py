@@ -13,8 +13,8 @@ from tests.support import REPOSITORY, command, train_arguments, tweets, wait_for
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import REPO, Here, copy_of
 from training.cli.main import main
-from training.publish import push
 from training.publish.plan import export_for_push
+from training.publish.pushing import push
 from training.runs.process import start
 from training.runs.run import create_run_of, find_run
 

@@ -10,40 +10,26 @@ from safetensors.torch import load_file
 from inference.classifier import Classifier, softmax
 from inference.common.errors import ArtifactError, RecipeError
 from inference.engine.precision import FLOAT32, Precision, choose_precision, faster, product_rate
-from tests.support import tweets, write_csv
-from tests.training.fit.test_settings import Never
+from tests.support.tiny import tiny_recipe, trained_here
 from training.fit.prepare import prepare
-from training.fit.run import _chosen_before, train_run
+from training.fit.run import _chosen_before
 from training.fit.trainer import logits_of, train
 from training.model.classifier import final_states
 from training.recipes import Recipe, change
-from training.runs.log import RunLog
 from training.runs.provenance import read_record
-from training.runs.run import create_run
 
 
 @pytest.fixture(scope="module")
 def recipe(tiny_llama, tmp_path_factory):
-    return Recipe(
-        base=str(tiny_llama),
-        dataset=str(write_csv(tmp_path_factory.mktemp("data") / "t.csv", tweets(300, seed=5))),
-        n_train=48,
-        n_validation=60,
-        n_test=40,
-        batch_size=8,
-        epochs=3.0,
-        learning_rate=5e-3,
-        state_noise=0.2,
-        precision="bfloat16",
-    )
+    settings = {"epochs": 3.0, "learning_rate": 5e-3, "state_noise": 0.2, "precision": "bfloat16"}
+    folder = tmp_path_factory.mktemp("data")
+    return tiny_recipe(tiny_llama, folder, rows=300, n_validation=60, **settings)
 
 
 @pytest.fixture(scope="module")
 def run(recipe, tmp_path_factory):
     """Return a finished run that was told to compute in bfloat16."""
-    run = create_run(recipe, run_dir=tmp_path_factory.mktemp("run") / "run")
-    train_run(run, RunLog(run.path), Never())
-    return run
+    return trained_here(recipe, tmp_path_factory.mktemp("run") / "run")
 
 
 def test_a_run_in_bfloat16_says_so_and_gives_a_float32_artifact_with_the_same_labels(run):

@@ -9,45 +9,23 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import pipeline
 
-from tests.support import tweets, write_csv
+from tests.support.tiny import tiny_recipe, trained_here
 from tests.training.fit.test_trainer import distance, kind, make, trained
 from training.evaluate.evaluate import evaluate_artifact
 from training.evaluate.scores import Evaluation, read_evaluation
-from training.fit.run import _calibrate, train_run
+from training.fit.run import _calibrate
 from training.fit.trainer import Tuned, TweetTrainer, _class_weights, arguments, logits_of
-from training.recipes import Recipe
 from training.runs.log import RunLog
 from training.runs.provenance import read_record
-from training.runs.run import create_run
-
-
-class Never:
-    """Nobody asks to stop."""
-
-    asked = gently = False
 
 
 @pytest.fixture(scope="module")
 def run(tiny_gpt2, tmp_path_factory):
     """Return a finished run with all four settings."""
     folder = tmp_path_factory.mktemp("settings")
-    recipe = Recipe(
-        base=str(tiny_gpt2),
-        dataset=str(write_csv(folder / "tweets.csv", tweets(360, seed=5))),
-        n_train=48,
-        n_validation=60,
-        n_test=60,
-        batch_size=8,
-        epochs=2.0,
-        learning_rate=3e-3,
-        seeds=2,
-        calibrate=True,
-        class_weights="balanced",
-        label_smoothing=0.1,
-    )
-    run = create_run(recipe, run_dir=folder / "run")
-    train_run(run, RunLog(run.path), Never())
-    return run
+    settings = {"n_validation": 60, "n_test": 60, "epochs": 2.0, "learning_rate": 3e-3, "seeds": 2}
+    settings |= {"calibrate": True, "class_weights": "balanced", "label_smoothing": 0.1}
+    return trained_here(tiny_recipe(tiny_gpt2, folder, rows=360, **settings), folder / "run")
 
 
 def test_several_seeds_are_told_and_the_best_by_validation_is_kept(run):

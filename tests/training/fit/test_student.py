@@ -10,7 +10,7 @@ from torch.nn import functional
 from inference.classifier import Classifier, softmax
 from inference.common.errors import DataError, RecipeError, RunError
 from tests.support import tweets, write_csv
-from tests.training.fit.test_settings import Never
+from tests.support.tiny import tiny_recipe, trained_here
 from tests.training.fit.test_trainer import make
 from training.cli.main import _student, main
 from training.data.load import load_splits
@@ -18,10 +18,8 @@ from training.data.unlabelled import read_unlabelled
 from training.evaluate.scores import BASE, TUNED, read_evaluation
 from training.fit.prepare import load_data, prepare
 from training.fit.rows import taught
-from training.fit.run import train_run
 from training.fit.trainer import TweetTrainer, arguments, logits_of
 from training.recipes import Recipe, change
-from training.runs.log import RunLog
 from training.runs.provenance import read_record
 from training.runs.run import create_run
 
@@ -30,22 +28,7 @@ from training.runs.run import create_run
 def teacher(tiny_gpt2, tmp_path_factory):
     """Return a finished run, trained in this process."""
     folder = tmp_path_factory.mktemp("teacher")
-    recipe = Recipe(
-        name="tiny",
-        base=str(tiny_gpt2),
-        dataset=str(write_csv(folder / "t.csv", tweets(240, seed=5))),
-        n_train=48,
-        n_validation=30,
-        n_test=40,
-        batch_size=8,
-        epochs=2.0,
-        learning_rate=5e-3,
-    )
-    run = create_run(recipe, run_dir=folder / "run")
-    log = RunLog(run.path)
-    train_run(run, log, Never())
-    log.finish("finished")
-    return run
+    return trained_here(tiny_recipe(tiny_gpt2, folder, epochs=2.0, learning_rate=5e-3), folder / "run")
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +46,7 @@ def posts(teacher, tmp_path_factory):
 def student(teacher, posts):
     """Return the finished run of a student of two layers."""
     given = argparse.Namespace(run=teacher.path, depth=2, unlabelled=str(posts), set=["onnx=false"])
-    run = create_run(_student(given), run_dir=teacher.path.parent / "student")
-    train_run(run, RunLog(run.path), Never())
-    return run
+    return trained_here(_student(given), teacher.path.parent / "student")
 
 
 def test_a_student_is_a_plain_artifact_beside_its_teacher(student, teacher):

@@ -8,7 +8,7 @@ import torch
 
 from inference.common.errors import DataError, RecipeError, RunError
 from tests.support import tweets, write_csv
-from tests.training.fit.test_settings import Never
+from tests.support.tiny import tiny_recipe, trained_here
 from training.data.load import load_splits
 from training.data.unlabelled import read_unlabelled
 from training.fit import teachers
@@ -17,7 +17,7 @@ from training.fit.prepare import load_data, prepare
 from training.fit.rows import sharpened
 from training.fit.run import train_run
 from training.fit.teachers import aligned, answers_of_teachers
-from training.recipes import DataSpec, Recipe, change, load_recipe
+from training.recipes import DataSpec, change, load_recipe
 from training.runs.log import RunLog
 from training.runs.process import Cancelled
 from training.runs.provenance import read_record
@@ -28,32 +28,15 @@ from training.studies.forecast_order import ForecastOrder
 @pytest.fixture(scope="module")
 def recipe(tiny_gpt2, tmp_path_factory):
     """Return a recipe of two teachers, 48 labels and 60 of the texts that are left over."""
-    data = write_csv(tmp_path_factory.mktemp("data") / "t.csv", tweets(240, seed=5))
-    return Recipe(
-        name="tiny",
-        base=str(tiny_gpt2),
-        dataset=str(data),
-        n_train=48,
-        n_validation=30,
-        n_test=40,
-        teachers=2,
-        teacher_epochs=2.0,
-        teacher_temperature=0.7,
-        unlabelled="train",
-        n_unlabelled=60,
-        state_noise=0.5,
-        batch_size=8,
-        epochs=1.0,
-        learning_rate=5e-3,
-    )
+    settings = {"teachers": 2, "teacher_epochs": 2.0, "teacher_temperature": 0.7, "n_unlabelled": 60}
+    settings |= {"unlabelled": "train", "state_noise": 0.5, "epochs": 1.0, "learning_rate": 5e-3}
+    return tiny_recipe(tiny_gpt2, tmp_path_factory.mktemp("data"), **settings)
 
 
 @pytest.fixture(scope="module")
 def run(recipe, tmp_path_factory):
     """Return the finished run, trained in this process and never disturbed."""
-    run = create_run(recipe, run_dir=tmp_path_factory.mktemp("run") / "run")
-    train_run(run, RunLog(run.path), Never())
-    return run
+    return trained_here(recipe, tmp_path_factory.mktemp("run") / "run")
 
 
 class Once:

@@ -26,7 +26,7 @@ from training.jobs.hub import PATIENT, JobsHub
 from training.jobs.machines import estimate_job, find_flavor, flavors, parse_target
 from training.jobs.record import Rental, RentedError, keep, load
 from training.jobs.work import MARK, event_line, pushable, read_event
-from training.publish import NotPublishable
+from training.publish.errors import NotPublishable
 from training.publish.files import without_paths
 from training.recipes import change, load_recipe
 from training.runs import run as jobs

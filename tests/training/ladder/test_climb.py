@@ -19,7 +19,7 @@ from training.ladder import climb as climbing
 from training.ladder import rungs
 from training.ladder.climb import best_temperature, climb, scaled
 from training.ladder.order import RUNGS, Order
-from training.ladder.results import read_ladder
+from training.ladder.results import Ladder
 from training.ladder.rungs import Materials
 from training.runs.log import RunLog
 from training.runs.process import Cancelled, resume
@@ -38,11 +38,11 @@ def finished(order, tmp_path_factory):
     """Return a finished ladder of every rung but the slowest, its run, and what it said."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TWEETTUNE_HOME", str(tmp_path_factory.mktemp("home")))
-        run = create_run_of(LADDER, asdict(order), name="tiny")
+        run = order.create(name="tiny")
         log = RunLog(run.path)
         climb(run, log)
         log.finish("finished")
-    return run, read_ladder(run.path)
+    return run, Ladder.read(run.path)
 
 
 def rows(ladder):
@@ -133,10 +133,10 @@ def test_a_stopped_ladder_goes_on_with_its_next_step(finished, order, monkeypatc
     monkeypatch.setattr(climbing, "_measure", stopping)
     with pytest.raises(Cancelled):
         climb(run, RunLog(run.path))
-    assert read_ladder(run.path) is None
+    assert Ladder.read(run.path) is None
     climb(run, RunLog(run.path))
     assert built == ["majority-12", "majority-24", "zero-shot", "head-12", "head-12", "head-24"]
-    mine, whole = rows(read_ladder(run.path)), rows(finished[1])
+    mine, whole = rows(Ladder.read(run.path)), rows(finished[1])
     assert len(mine.keys() & whole.keys()) == 3
     for name, step in ((name, mine[name]) for name in mine.keys() & whole.keys()):
         assert step.scores == whole[name].scores, f"{name} is the same to the digit from one seed"
@@ -157,7 +157,7 @@ def test_a_ladder_whose_base_has_changed_is_not_resumed(order):
     write_json(run.path / "steps" / "base.json", {"name": "another", "sha256": "0" * 64})
     with pytest.raises(RunError, match="is not the one that this ladder began with"):
         climb(run, RunLog(run.path))
-    assert read_ladder(run.path) is None
+    assert Ladder.read(run.path) is None
 
 
 def test_a_base_that_is_not_there_is_refused_before_anything_is_measured(order, tmp_path, capsys):
@@ -167,7 +167,7 @@ def test_a_base_that_is_not_there_is_refused_before_anything_is_measured(order, 
     )
     with pytest.raises(BaseError, match="gone does not exist"):
         climb(run, RunLog(run.path))
-    assert read_ladder(run.path) is None and not list((run.path / "steps").glob("majority*"))
+    assert Ladder.read(run.path) is None and not list((run.path / "steps").glob("majority*"))
     before = len(list_runs(kind=None))
     assert main(["ladder", "--base", gone, "--dataset", order.dataset]) == 1
     assert "gone does not exist" in capsys.readouterr().err
@@ -190,7 +190,7 @@ def test_a_rung_that_fails_is_left_out_and_said(order, monkeypatch):
     monkeypatch.setitem(rungs._BUILDERS, "head", broken)
     run = create_run_of(LADDER, {**asdict(order), "rungs": ["majority", "head"]}, name="broken")
     climb(run, RunLog(run.path))
-    ladder = read_ladder(run.path)
+    ladder = Ladder.read(run.path)
     assert ladder.left_out == {"head-24": "It can't learn from this."}
     assert [step.rung for step in ladder.steps] == ["majority"]
 
@@ -250,7 +250,7 @@ def test_rungs_are_added_to_a_finished_ladder_without_measuring_again(order, mon
     first = create_run_of(LADDER, {**asdict(order), "rungs": ["majority"]}, name="first")
     climb(first, RunLog(first.path))
     monkeypatch.setattr("training.runs.process.start", lambda run: climb(run, RunLog(run.path)))
-    monkeypatch.setattr("training.cli.ladder.watch", lambda run, given: 0)
+    monkeypatch.setattr("training.cli.studies.watch", lambda run, given: 0)
     measured, measure = [], climbing._measure
 
     def noting(materials, step, *rest, **more):
@@ -261,7 +261,7 @@ def test_rungs_are_added_to_a_finished_ladder_without_measuring_again(order, mon
     assert main(["ladder", "--add-to", first.id, "--rungs", "bag-of-words"]) == 0
     assert measured == [f"bag-of-words-{LABELS}"]
     more = next(run for run in list_runs(kind=LADDER) if run.id != first.id)
-    before, after = read_ladder(first.path), read_ladder(more.path)
+    before, after = Ladder.read(first.path), Ladder.read(more.path)
     assert [step.rung for step in after.steps] == ["majority", "bag-of-words"]
     assert after.steps[0] == before.steps[0] and after.rows == before.rows and len(after.pairs) == 1
     assert main(["ladder", "--add-to", first.id, "--rungs", "head", "--limit", "20"]) == 1

@@ -101,7 +101,7 @@ def made(**more):
 
 def test_a_ladder_is_the_same_after_json_and_has_a_line_a_step_in_csv():
     ladder = made(left_out={"full": "no room"}, base={"name": "b", "sha256": "1"})
-    assert Ladder.from_json(json.loads(json.dumps(ladder.to_json()))) == ladder
+    assert Ladder._known(json.loads(json.dumps(ladder.to_json()))) == ladder
     assert [step.name for step in ladder.ranked] == ["lora", "zero-shot", "few", "majority"]
     lines = to_csv(ladder).splitlines()
     assert len(lines) == 5 and "accuracy_low" in lines[0]

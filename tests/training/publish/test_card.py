@@ -19,9 +19,9 @@ from tests.support import REPOSITORY
 from tests.support.cards import EVIL, artifact, changed, provenance, write
 from training.evaluate.scores import BAG_OF_WORDS, BASE, MAJORITY, TUNED
 from training.model.classifier import load_base_classifier
-from training.publish import Verified
 from training.publish.card import render_card, write_card
 from training.publish.card.examples import EXAMPLES, SWAPPED, SWAPS
+from training.publish.verify import Verified
 
 SENTIMENT = ("negative", "neutral", "positive")
 EMOTIONS = ("anger", "joy", "optimism", "sadness", "fear")
@@ -178,7 +178,7 @@ def test_no_model_a_torn_record_and_a_strange_one_are_refused(tmp_path, old):
         ArtifactError, match=r"no config\.json that names the labels\. Give the folder of a finished run"
     ):
         render_card(tmp_path / "empty")
-    with pytest.raises(ArtifactError, match=r"provenance\.json has no usable depth \(.*\)\. Write it again"):
+    with pytest.raises(ArtifactError, match=r"provenance\.json can't be used \(depth: .*\)\. Write it again"):
         render_card(changed(old, "provenance.json", depth="deep"))
     (old / "evaluation.json").write_text('{"n": ')
     with pytest.raises(ArtifactError, match="Write it again by training again"):

@@ -17,8 +17,8 @@ from tests.support.cards import EVIL
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import HASTY
 from training.cli.main import main
-from training.publish import NotPublishable, RepoConflict
 from training.publish.dataset import prepare_data, push_data
+from training.publish.errors import NotPublishable, RepoConflict
 
 REPO = "ada/my-labels"
 ROWS = [

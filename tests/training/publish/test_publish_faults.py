@@ -16,7 +16,7 @@ from tests.support.publishing import (
     copy_of,
     pushed,
 )
-from training.publish import Interrupted, RepoConflict
+from training.publish.errors import Interrupted, RepoConflict
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from inference.common.errors import ArtifactError, TweetTuneError
 from tests.support.publishing import change_json, copy_of
 from training.data.load import load_splits
 from training.jobs.work import pushable
-from training.publish import NotPublishable, Outgoing, PublishError, prepare
-from training.publish.files import ALLOWED, allowed, collect, loading_facts, without_paths
+from training.publish.errors import NotPublishable, PublishError
+from training.publish.files import ALLOWED, Outgoing, allowed, collect, loading_facts, without_paths
+from training.publish.plan import prepare
 from training.publish.scan import check, check_records
 from training.publish.verify import PROBES
 
@@ -34,16 +35,9 @@ def names(plan) -> set[str]:
 def test_a_plan_holds_what_serving_needs_and_the_card(artifact):
     plan = prepare(artifact, "ada/tweets")
     assert {
-        "README.md",
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "provenance.json",
-        "evaluation.json",
-        "reference.json",
-        "assets/confusion.png",
-        "adapter/adapter_model.safetensors",
+        *("README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+        *("provenance.json", "evaluation.json", "reference.json", "assets/confusion.png"),
+        *("adapter/adapter_model.safetensors"),
     } <= names(plan)
     assert "ada/tweets" in plan.card
     assert plan.size == sum(len(b"".join(file.pieces())) for file in plan.files)
@@ -60,23 +54,10 @@ def test_the_exported_network_goes_along(artifact):
 
 
 UNWANTED = (
-    "optimizer.pt",
-    "scheduler.pt",
-    "rng_state.pth",
-    "training_args.bin",
-    "pytorch_model.bin",
-    "model.pkl",
-    "trainer_state.json",
-    ".env",
-    "token",
-    "train.csv",
-    "validation.jsonl",
-    "checkpoint-3/model.safetensors",
-    "onnx/packed.onnx.data.pkl",
-    "assets/notes.txt",
-    "handler.py",
-    "adapter/optimizer.pt",
-    ".git/config",
+    *("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "pytorch_model.bin"),
+    *("model.pkl", "trainer_state.json", ".env", "token", "train.csv", "validation.jsonl"),
+    *("checkpoint-3/model.safetensors", "onnx/packed.onnx.data.pkl", "assets/notes.txt", "handler.py"),
+    *("adapter/optimizer.pt", ".git/config"),
 )
 
 

@@ -7,7 +7,8 @@ import pytest
 from inference.common.hub import NotAllowedOnHub
 from tests.support.hub_fixtures import BOB
 from tests.support.publishing import REPO, Here, change_json, copy_of, push_to
-from training.publish import NotPublishable, RepoConflict, VerificationFailed, prepare
+from training.publish.errors import NotPublishable, RepoConflict, VerificationFailed
+from training.publish.plan import prepare
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.support.publishing import (
     push_to,
     pushed,
 )
-from training.publish import RepoConflict
+from training.publish.errors import RepoConflict
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from inference.common.hub import (
     hub_session,
 )
 from tests.support.hub_fixtures import ADA, BOB
-from training.publish import RepoConflict, check_rights
+from training.publish.errors import RepoConflict
+from training.publish.rights import check_rights
 
 OTHER = "hf_" + "other" * 6 + "abcd"
 

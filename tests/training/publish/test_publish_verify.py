@@ -15,7 +15,7 @@ from tests.support import REPOSITORY
 from tests.support.exporting import exported
 from tests.support.hub_fixtures import ADA
 from tests.support.publishing import REPO, Here, change_json, check_completes, copy_of, push_to
-from training.publish import VerificationFailed
+from training.publish.errors import VerificationFailed
 from training.publish.remote import PUSH_TIMEOUTS
 from training.publish.verify import PROBES, Answers, compare
 

@@ -13,7 +13,7 @@ import pytest
 from inference.common.paths import has_bucket, home
 from inference.common.store import append_event, write_json
 from tests.support import REPOSITORY, wait_for, work_here
-from training.recipes import change, load_recipe
+from training.recipes import change, load_recipe, save_recipe
 from training.runs.process import (
     Cancelled,
     NotEnoughRoom,
@@ -116,7 +116,8 @@ def test_a_run_that_is_refused_is_not_at_work_and_can_be_tried_again(tmp_path, m
     folder.mkdir()
     header = json.dumps({"w": {"dtype": "F32", "shape": [10**7, 10**7], "data_offsets": [0, 0]}}).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    run = create_run(change(QUICK, {"base": str(folder)}))
+    run = create_run(QUICK)
+    save_recipe(change(QUICK, {"base": str(folder)}), run.path / "recipe.toml")
     with pytest.raises(NotEnoughRoom, match="of memory"):
         start(run)
     status = find_run(run.id).status()

@@ -38,6 +38,6 @@ def test_no_record_is_empty_and_a_strange_one_is_said(tmp_path):
     assert read_provenance(tmp_path) == Provenance()
     (tmp_path / "provenance.json").write_text('{"data": {"source": {"kind": ["hub"]}}}')
     with pytest.raises(
-        ArtifactError, match=r"provenance\.json has no usable data\.source\.kind \(.*\)\. Write"
+        ArtifactError, match=r"provenance\.json can't be used \(data\.source\.kind: .*\)\. Write"
     ):
         read_provenance(tmp_path)

@@ -2,7 +2,6 @@
 
 import io
 import json
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 
 from inference.common.errors import BaseError, DataError, RecipeError
 from tests.support import tweets, work_here, write_csv
-from tests.training.fit.test_settings import Never
+from tests.support.tiny import Never
 from training.cli import studies as cli_studies
 from training.cli.main import main
 from training.data.load import load_splits
@@ -20,10 +19,10 @@ from training.model.bases import resolve_base
 from training.recipes import Recipe
 from training.runs.log import RunLog
 from training.runs.process import Cancelled
-from training.runs.run import ADAPT, create_run_of, with_whole_paths
+from training.runs.run import with_whole_paths
 from training.studies import adapt as adapting
 from training.studies.adapt import Blocks, adapt
-from training.studies.adapt_order import AdaptOrder, adapt_recipe, read_adapted
+from training.studies.adapt_order import Adapted, AdaptOrder, adapt_recipe
 
 
 class Asked:
@@ -56,10 +55,6 @@ def order_of(corpus, labelled, base):
     return AdaptOrder(recipe=recipe.model_dump(), corpus=str(corpus), text_column="body")
 
 
-def run_of(order):
-    return create_run_of(ADAPT, asdict(order), name="corpus")
-
-
 @pytest.fixture(scope="module")
 def adapted(tiny_gpt2, labelled, tmp_path_factory):
     """Return the run of an adaptation that was stopped after some steps and resumed, and one that was not."""
@@ -69,7 +64,7 @@ def adapted(tiny_gpt2, labelled, tmp_path_factory):
         patch.setattr(adapting, "NEW_TOKENS", 6)
         order = order_of(corpus_of(folder, labelled), labelled, tiny_gpt2)
         for stops in (True, False):
-            run = run_of(order)
+            run = order.create(name="corpus")
             if stops:
                 with pytest.raises(Cancelled):
                     adapt(run, RunLog(run.path), Asked(after=5))
@@ -80,7 +75,7 @@ def adapted(tiny_gpt2, labelled, tmp_path_factory):
 
 
 def test_it_predicts_the_domain_better_and_says_what_it_forgot(adapted):
-    found = read_adapted(adapted[0].path)
+    found = Adapted.read(adapted[0].path)
     assert found.domain.change.high < 0 and found.domain.after < found.domain.before
     assert found.general.texts == len(general_texts()) == 24 and found.general.characters > 8000
     told = found.sentences()
@@ -170,7 +165,7 @@ def test_a_classifier_and_another_file_than_before_are_refused(labelled, tiny_gp
     classifier.save_pretrained(tmp_path / "classifier")
     AutoTokenizer.from_pretrained(tiny_gpt2).save_pretrained(tmp_path / "classifier")
     corpus = corpus_of(tmp_path, labelled)
-    run = run_of(order_of(corpus, labelled, tmp_path / "classifier"))
+    run = order_of(corpus, labelled, tmp_path / "classifier").create(name="corpus")
     with pytest.raises(BaseError, match="classifier is a classifier, whose head would be lost"):
         adapt(run, RunLog(run.path), Never())
     write_csv(corpus, tweets(60), header=("body", "id"))

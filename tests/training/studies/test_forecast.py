@@ -1,7 +1,6 @@
 """A forecast trains tiny runs on one trunk, and says what follows, or why nothing does."""
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,44 +8,35 @@ import pytest
 from inference.common.errors import DataError
 from inference.common.intervals import Interval
 from tests.support import tweets, write_csv
+from tests.support.tiny import tiny_recipe
 from training.cli.main import main
-from training.cli.studies import watch_forecast
-from training.recipes import Recipe, change
+from training.recipes import change
 from training.runs.log import RunLog
 from training.runs.process import Cancelled
-from training.runs.run import FORECAST, create_run_of
 from training.studies import forecast as forecasting
 from training.studies.forecast import forecast
-from training.studies.forecast_order import Forecast, ForecastOrder, Point, Target, read_forecast
+from training.studies.forecast_order import Forecast, ForecastOrder, Point, Target
 
 
 @pytest.fixture(scope="module")
 def recipe(tiny_gpt2, tmp_path_factory):
-    data = write_csv(tmp_path_factory.mktemp("data") / "t.csv", tweets(600, seed=9))
-    return Recipe(
-        name="tiny",
-        base=str(tiny_gpt2),
-        dataset=str(data),
-        n_train=300,
-        n_validation=60,
-        n_test=8,
-        batch_size=32,
-        epochs=1.0,
-        learning_rate=3e-3,
-    )
+    settings = {"n_train": 300, "n_validation": 60, "n_test": 8, "batch_size": 32, "learning_rate": 3e-3}
+    folder = tmp_path_factory.mktemp("data")
+    return tiny_recipe(tiny_gpt2, folder, rows=600, seed=9, epochs=1.0, **settings)
 
 
 def run_of(recipe, **more):
-    return create_run_of(FORECAST, asdict(ForecastOrder(recipe=recipe.model_dump(), **more)), name="tiny")
+    return ForecastOrder(recipe=recipe.model_dump(), **more).create(name="tiny")
 
 
 @pytest.fixture(scope="module")
 def stopped_once(recipe, tmp_path_factory):
     """Return the run of a forecast that was stopped at its second tiny run, and how many rows each had."""
-    right, counts = forecasting._right, []
+    right, counts, shares = forecasting._right, [], []
 
     def stopping(some, place, report, seed):
         counts.append((len(some.train), seed))
+        shares.append((report._done, report._part, report._total))
         if len(counts) == 2:
             raise Cancelled
         return right(some, place, report, seed)
@@ -59,16 +49,18 @@ def stopped_once(recipe, tmp_path_factory):
         with pytest.raises(Cancelled):
             forecast(run, RunLog(run.path))
         forecast(run, RunLog(run.path))
-    return run, counts
+    return run, counts, shares
 
 
 def test_tiny_runs_rise_and_a_stopped_forecast_goes_on_with_the_next(stopped_once):
-    run, counts = stopped_once
+    run, counts, shares = stopped_once
     sizes = [32, 51, 81, 128]
     wanted = [(n, seed) for n in sizes for seed in (42, 43)]
     assert list(dict.fromkeys(counts)) == wanted, "in this order"
     assert len(counts) == len(wanted) + 1 and counts.count(wanted[1]) == 2, "the one at work is begun again"
-    found = read_forecast(run.path)
+    rows = 2 * sum(sizes)
+    assert shares[:3] == [(0, 32, rows), (32, 32, rows), (0, 32, rows - 32)], "of what is left"
+    found = Forecast.read(run.path)
     assert [point.labels for point in found.points] == sizes
     assert [len(point.accuracies) for point in found.points] == [2] * 4 and found.n_validation == 60
     record = json.loads((run.path / "forecast.json").read_text())
@@ -147,4 +139,3 @@ def test_a_next_point_that_no_number_of_labels_gives_is_said():
     target = Target(labels=1000, accuracy=Interval(0.72, 0.7, 0.74), minutes=3)
     found = Forecast(recipe="x", n_validation=500, points=(point,), targets=(target,))
     assert found.sentences()[-1].startswith("By these curves no number of labels up to 100,000 gives")
-    assert callable(watch_forecast)

@@ -1,7 +1,6 @@
 """What is forgotten is measured against the true base; for LoRA the dial is the scale of the adapter."""
 
 import json
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from inference.artifact import ADAPTER, BASE_HEAD, VALIDATION
 from inference.common.errors import RunError
 from inference.common.intervals import Interval
 from inference.common.store import write_jsonl
-from tests.support import tweets, write_csv
+from tests.support.tiny import tiny_recipe
 from training.cli.main import main
 from training.evaluate.perplexity import bits_of, general_texts
 from training.evaluate.scores import Bits
@@ -23,37 +22,21 @@ from training.fit.run import _export, _labelled, _record
 from training.fit.trainer import train_seeds
 from training.model.bases import resolve_base
 from training.model.classifier import build_classifier, load_language_model
-from training.recipes import Recipe, change
+from training.recipes import change
 from training.runs.log import RunLog
 from training.runs.process import Cancelled
 from training.runs.provenance import write_provenance
-from training.runs.run import FORGETTING, create_run, create_run_of
+from training.runs.run import create_run
 from training.studies import forgetting as forgetting_study
 from training.studies.forgetting import dial_of, forgetting
-from training.studies.forgetting_order import (
-    DialPoint,
-    Forgetting,
-    ForgettingOrder,
-    Forgotten,
-    read_forgetting,
-)
+from training.studies.forgetting_order import DialPoint, Forgetting, ForgettingOrder, Forgotten
 
 IDS = torch.tensor([[5, 9, 30, 41, 7, 102]])
 
 
 @pytest.fixture(scope="module")
 def recipe(tiny_gpt2, tmp_path_factory):
-    data = write_csv(tmp_path_factory.mktemp("data") / "t.csv", tweets(240, seed=5))
-    return Recipe(
-        name="tiny",
-        base=str(tiny_gpt2),
-        dataset=str(data),
-        n_train=48,
-        n_validation=30,
-        n_test=8,
-        batch_size=8,
-        learning_rate=1e-2,
-    )
+    return tiny_recipe(tiny_gpt2, tmp_path_factory.mktemp("data"), n_test=8, learning_rate=1e-2)
 
 
 def finished(recipe, folder):
@@ -123,7 +106,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_compares_at_equal_accuracy(
     lora, full, tiny_gpt2, monkeypatch
 ):
     order = ForgettingOrder(runs=(str(lora.path), str(full.path)))
-    run = create_run_of(FORGETTING, asdict(order), name="x")
+    run = order.create(name="x")
     turn, turned = forgetting_study.Dial.turn, []
 
     def stopping(dial, share):
@@ -140,7 +123,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_compares_at_equal_accuracy(
     told = [event for event in run.events("progress") if event["phase"] == "dial"]
     assert told[-1]["done"] == told[-1]["total"] < told[1]["total"], "what is left when it goes on"
     assert all(event["time_left_s"] is not None for event in told)
-    found = read_forgetting(run.path)
+    found = Forgetting.read(run.path)
     one, other = found.runs
     general = general_texts()
     base = [kind.from_pretrained(tiny_gpt2) for kind in (AutoModelForCausalLM, AutoTokenizer)]

@@ -9,14 +9,14 @@ import pytest
 
 from inference.common.errors import DataError, RecipeError, RunError
 from inference.common.store import write_json
-from tests.support import tweets, write_csv
+from tests.support.tiny import tiny_recipe
 from training.cli.main import main
-from training.recipes import Recipe, change, load_recipe
+from training.recipes import change, load_recipe
 from training.runs.log import RunLog
 from training.runs.process import Cancelled
 from training.runs.run import TUNE, create_run_of
 from training.studies import search as searching
-from training.studies.order import SearchOrder, read_search, read_space, usual_space
+from training.studies.order import Search, SearchOrder, read_space, usual_space
 from training.studies.search import optimism, search
 
 SPACE = ["learning_rate=1e-4..1e-2", "lora_r=4,8"]
@@ -24,18 +24,8 @@ SPACE = ["learning_rate=1e-4..1e-2", "lora_r=4,8"]
 
 @pytest.fixture(scope="module")
 def recipe(tiny_gpt2, tmp_path_factory):
-    return Recipe(
-        name="tiny",
-        base=str(tiny_gpt2),
-        dataset=str(write_csv(tmp_path_factory.mktemp("data") / "t.csv", tweets(240, seed=9))),
-        n_train=16,
-        n_validation=30,
-        n_test=8,
-        batch_size=8,
-        epochs=1.0,
-        evals_per_epoch=2,
-        learning_rate=3e-3,
-    )
+    folder, settings = tmp_path_factory.mktemp("data"), {"epochs": 1.0, "evals_per_epoch": 2}
+    return tiny_recipe(tiny_gpt2, folder, seed=9, n_train=16, n_test=8, learning_rate=3e-3, **settings)
 
 
 def order_of(recipe, *, trials, space=SPACE):
@@ -48,7 +38,7 @@ def killed_once(recipe, tmp_path_factory):
     trained, once = searching._trained, []
 
     def dying(prepared, mine, place, report, **options):
-        once.append({"r": mine.lora_r, "rate": mine.learning_rate, **options})
+        once.append({"r": mine.lora_r, "rate": mine.learning_rate, "of": report._total, **options})
         if len(once) == 3:
             raise Cancelled
         return trained(prepared, mine, place, report, **options)
@@ -56,10 +46,10 @@ def killed_once(recipe, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TWEETTUNE_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setattr(searching, "_trained", dying)
-        run = create_run_of(TUNE, asdict(order_of(recipe, trials=3)), name="tiny")
+        run = order_of(recipe, trials=3).create(name="tiny")
         with pytest.raises(Cancelled):
             search(run, RunLog(run.path))
-        assert read_search(run.path) is None
+        assert Search.read(run.path) is None
         search(run, RunLog(run.path))
     return run, once
 
@@ -68,15 +58,16 @@ def test_a_killed_trial_is_told_as_failed_and_drawn_again(killed_once):
     run, once = killed_once
     assert (once[2]["r"], once[2]["rate"]) == (once[3]["r"], once[3]["rate"])
     assert len({(each["r"], each["rate"]) for each in once[:4]}) == 3
+    assert [each["of"] for each in once] == [3, 3, 3, 1, *[6] * 6], "the time left is that of what is left"
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{run.path / 'study.sqlite'}")
     states = [trial.state.name for trial in study.trials]
     assert sorted(states) == ["COMPLETE", "COMPLETE", "COMPLETE", "FAIL"], "none of them is left RUNNING"
-    assert len(read_search(run.path).trials) == 3
+    assert len(Search.read(run.path).trials) == 3
 
 
 def test_the_first_trial_is_the_recipe_and_the_best_have_three_seeds(killed_once, recipe):
     run, once = killed_once
-    found = read_search(run.path)
+    found = Search.read(run.path)
     assert found.trials[0].params == {"learning_rate": 3e-3, "lora_r": 8}
     assert [each.get("seed") for each in once[4:]] == [43, 44] * 3
     assert [len(one.by_seed) for one in found.trials] == [3, 3, 3]

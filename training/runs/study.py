@@ -1,0 +1,96 @@
+"""A study is a run of a kind: what it is asked to do is its run.json, what it found one JSON file beside it.
+
+    order = ForecastOrder(recipe=recipe.model_dump())
+    run = order.create(name="quick")                  # then `training.runs.process.start`
+    order = ForecastOrder.from_json(run.order)        # in the run's own process
+    found = Forecast.read(run.path)                   # None before it is finished
+
+A kind of study is an order, a result, its work in `training.worker` and its command in `training.cli`.
+Importing this loads nothing heavy.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from inference.artifact import read_record
+from inference.common.errors import RunError
+from inference.common.store import JsonObject, write_json
+from training.evaluate.scores import read_all
+from training.recipes import Recipe
+from training.runs.run import Run, create_run_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    @classmethod
+    def _known(cls, record: JsonObject) -> Self | None:
+        """Return what a record tells, None where it can't be used; what else it has is passed over."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return next(read_all(cls, [{name: record[name] for name in names if name in record}]), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order(_Record):
+    """What a study is asked to do."""
+
+    KIND: ClassVar[str]
+
+    def create(self, *, name: str) -> Run:
+        """Make the folder of a run of it. Raises BaseError or DataError where what it names is not there."""
+        return create_run_of(self.KIND, dataclasses.asdict(self), name=name, recipe=self.settings)
+
+    @property
+    def settings(self) -> Recipe | None:
+        """The recipe that it is about; None where it is about no one."""
+        return None
+
+    @classmethod
+    def from_json(cls, record: JsonObject) -> Self:
+        """Read the order of a run. Raises RunError where it can't be used."""
+        if order := cls._known(record):
+            return order
+        raise RunError("The order of this run, run.json, can't be used. Start a new one.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOrder(Order):
+    """An order around a recipe."""
+
+    recipe: JsonObject
+
+    @property
+    def settings(self) -> Recipe:
+        """Its recipe. Raises RecipeError."""
+        return Recipe(**self.recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(_Record):
+    """What a study found."""
+
+    FILE: ClassVar[str]
+
+    def sentences(self) -> list[str]:
+        """Return what was found, for people."""
+        raise NotImplementedError
+
+    def said(self) -> JsonObject:
+        """Return what its file says on top of its fields."""
+        return {"sentences": self.sentences()}
+
+    def to_json(self) -> JsonObject:
+        """Return plain dicts, lists and numbers."""
+        return {**json.loads(json.dumps(dataclasses.asdict(self))), **self.said()}
+
+    def write(self, folder: Path) -> None:
+        """Write it to a run's folder: the run's last step."""
+        write_json(folder / self.FILE, self.to_json())
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Return what the study of a run's folder found, None before it is finished."""
+        record = read_record(folder, cls.FILE)
+        return cls._known(record) if record else None
