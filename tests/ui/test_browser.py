@@ -40,6 +40,11 @@ def test_a_newcomer_trains_reloads_uses_compares_and_streams(opened, tmp_path, t
         tab(page, "Compare")
         page.locator("#scoreboard").get_by_role("button", name="Open Train").click()
         expect(page.locator("#run-panel")).to_contain_text("No training yet")
+        page.locator("#run-panel").get_by_role("button", name="smoke").click()
+        expect(page.get_by_role("spinbutton", name="Training rows")).to_have_value("96")
+        expect(page.locator("#recipe input")).to_have_value("smoke")
+        page.locator("#run-panel").get_by_role("button", name="quick").click()
+        expect(page.get_by_role("spinbutton", name="Training rows")).to_have_value("1000")
         page.locator("#publish .label-wrap").click()
         expect(page.locator("#publish-look")).to_be_disabled()
 

@@ -67,7 +67,8 @@ def wire_recipe_files(
 ) -> None:
     """Save the form as a recipe; fill it from one: a file, what a search found, or what the doctor changed.
 
-    `recipe_of` returns the recipe of the values of `inputs`; `filled` are what `filled_in` fills.
+    `recipe_of` returns the recipe of the values of `inputs`; `filled` are what `filled_in` fills, and
+    the choice of a built-in recipe.
     """
     save, load, file = buttons
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
@@ -93,16 +94,18 @@ def wire_recipe_files(
             gr.Info(text("train.recipe_data", name=Path(recipe.dataset).name), duration=10)
         for name in files:
             gr.Info(text("train.recipe_left", name=text(f"setting.{name}")), duration=10)
-        return values
+        return [*values, gr.skip()]
 
     def take(event: gr.EventData) -> list[object]:
-        if event.action not in ("take", "recipe"):
-            return [gr.skip()] * len(filled)
         with as_gradio_error():
-            recipe, kept = _asked_for(event.action, event.value)
-        values = filled_in(form, recipe) if kept else told(recipe)
+            if event.action != "take":
+                return _built_in(form, event.action, event.value, len(filled))
+            run = known_run(event.value, kind=None)
+            if run.kind != TUNE:
+                return told(changed(run.recipe, examine(run)))
+            recipe = load_recipe(run.path / BEST)
         gr.Info(text("train.taken"), duration=6)
-        return [*[gr.skip()] * kept, *values[kept:]]
+        return [*[gr.skip()] * 5, *filled_in(form, recipe)[5:], gr.skip()]
 
     save.click(save_recipe_file, inputs, file, api_name="save_recipe", **quiet).success(
         None, None, None, js=SAVE_JS.format("recipe-file")
@@ -111,11 +114,10 @@ def wire_recipe_files(
     panel.select(take, None, filled, api_visibility="private", **quiet)
 
 
-def _asked_for(action: str, value: str) -> tuple[Recipe, int]:
-    """Return the recipe that a button asks for, and how many of the form's first fields stay as they are."""
-    if action == "recipe":
-        return built_in(value), 6  # data and base
-    run = known_run(value, kind=None)
-    if run.kind == TUNE:
-        return load_recipe(run.path / BEST), 5  # the data
-    return changed(run.recipe, examine(run)), 0
+def _built_in(form: RecipeForm, action: str, name: str, n: int) -> list[object]:
+    """Return the form of a built-in recipe that is pressed: data, base and the run's own name stay."""
+    if action != "recipe":
+        return [gr.skip()] * n
+    recipe = built_in(name)
+    about = esc(text(f"recipe.{recipe.name}"))
+    return [*[gr.skip()] * 6, about, gr.skip(), *form.values(recipe), recipe.name]

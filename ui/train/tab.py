@@ -358,7 +358,7 @@ def build_train(workbench: Workbench) -> TrainTab:
     _wire_start(workbench, form, {TRAIN: go, **studies}, [*inputs, name], started)
     kept = KeptForm(form, [*inputs, name], about, columns_of)
     kept.wire()
-    filled = [*data.inputs[:2], *data.inputs[3:], base, about, name, *form.components]
+    filled = [*data.inputs[:2], *data.inputs[3:], base, about, name, *form.components, recipe_name]
     wire_recipe_files(lambda values: _recipe(form, values), form, inputs, files, panel=panel, filled=filled)
     timer.tick(
         refresh,
