@@ -37,7 +37,7 @@ def test_a_plan_holds_what_serving_needs_and_the_card(artifact):
     assert {
         *("README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
         *("provenance.json", "evaluation.json", "reference.json", "assets/confusion.png"),
-        *("adapter/adapter_model.safetensors"),
+        "adapter/adapter_model.safetensors",
     } <= names(plan)
     assert "ada/tweets" in plan.card
     assert plan.size == sum(len(b"".join(file.pieces())) for file in plan.files)
