@@ -65,7 +65,7 @@ def test_a_recipe_trained_by_a_job_looks_as_if_it_had_been_trained_here(with_bas
     assert sorted(path.name for path in folder.iterdir()) == [
         *("artifact", "disagreements.jsonl", "evaluation.json", "events.jsonl", "job-training.log"),
         *("job.log", "log.txt", "recipe.toml", "rented.json", "status.json", "validation.jsonl"),
-        *("worker.json"),
+        "worker.json",
     ]
     status = run.status()
     assert (status.state, status.progress, status.pid) == ("finished", 1.0, None)
