@@ -158,9 +158,7 @@ class RunLog(RunRecord):
         scale = 1 + (ratio - 1) * weight
         whole = spent / share if share else planned * scale
         here = whole * (1 - self._share)
-        if not self._first[
-            0
-        ]:  # nothing is reported yet, so some of it is still to come, however long it takes
+        if not self._first[0]:  # nothing is reported yet, so some is still to come
             here = max(whole - (self.clock() - self._phase_started), whole / 4)
         names = list(self._plan)
         later = sum(self._plan[name] for name in names[names.index(self._phase) + 1 :])
