@@ -11,12 +11,13 @@ Scores are those of `inference.Classifier`. Knows nothing about HTTP: the runtim
 an error. It needs `ftfy` (a line in requirements.txt too): texts are mended as they were for training.
 """
 
+import base64
 import hashlib
 import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -53,6 +54,7 @@ class LabelScore(TypedDict):
     label: str
     score: float
     sure: NotRequired[bool]
+    out_of_scope: NotRequired[bool]
 
 
 class EndpointHandler:
@@ -69,7 +71,7 @@ class EndpointHandler:
         self.characters = CHARACTERS_A_TOKEN * max_length
         self.tokenizer.enable_truncation(max_length)
         self.tokenizer.no_padding()
-        self.curve = _curve(folder)
+        self.curve, self.scope = _curve(folder), _scope(folder)
         self.engine, self.logits = _engine(folder, self.pad_id)
         log.info("The engine is %s", self.engine)
 
@@ -80,8 +82,9 @@ class EndpointHandler:
         all labels), or its forerunner `return_all_scores`; `function_to_apply` ("softmax", the default,
         "sigmoid" or "none"); `max_length`, in tokens, where the model takes more; and `truncation`, false to
         refuse what is too long. With `precision`, a wanted share of right answers, or `abstain_below`, a
-        confidence, each label comes with `sure`, false where the answer should count as "I don't know".
-        `padding` and `batch_size` change no answer. Raises ValueError.
+        confidence, each label comes with `sure`, false where the answer should count as "I don't know"; with
+        `out_of_scope`, it comes with whether the text is unlike those of the training. `padding` and
+        `batch_size` change no answer. Raises ValueError.
         """
         texts = _texts(data.get("inputs"))
         asked = _parameters(data.get("parameters") or {})
@@ -106,10 +109,16 @@ class EndpointHandler:
             result[rows] = self.logits([token_ids[row] for row in rows])
         answers = [self._answer(scores, top_k) for scores in FUNCTIONS[function](result)]
         if sure_from is not None:
-            for answer, confidence in zip(answers, _softmax(result).max(axis=1), strict=True):
-                for each in answer:
-                    each["sure"] = bool(confidence >= sure_from)
+            _mark(answers, "sure", _softmax(result).max(axis=1) >= sure_from)
+        if asked["out_of_scope"]:
+            _mark(answers, "out_of_scope", self._outside(token_ids))
         return answers
+
+    def _outside(self, token_ids: list[list[int]]) -> list[bool]:
+        if self.scope is None:
+            raise ValueError("The model has no record by which a text is out of scope. Leave that out.")
+        known, above = self.scope
+        return [sum(i not in known for i in ids) / max(1, len(ids)) > above for ids in token_ids]
 
     def _answer(self, scores: np.ndarray, top_k: int | None) -> list[LabelScore]:
         best = np.argsort(-scores, kind="stable")[:top_k]
@@ -159,7 +168,9 @@ PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda given: type(given) is int and given > 0,
         "a whole number from 1. Leave it out for all labels",
     ),
-    "return_all_scores": (lambda given: type(given) is bool, "true or false"),
+    **dict.fromkeys(
+        ("return_all_scores", "out_of_scope"), (lambda given: type(given) is bool, "true or false")
+    ),
     "function_to_apply": (lambda given: str(given).lower() in FUNCTIONS, f"one of {', '.join(FUNCTIONS)}"),
     "truncation": (
         lambda given: type(given) is bool or given in ("longest_first", "only_first", "do_not_truncate"),
@@ -250,6 +261,23 @@ def _curve(folder: Path) -> list[tuple[float, float]]:
         return [(float(point["threshold"]), float(point["right"]["value"])) for point in record]
     except (OSError, ValueError, KeyError, TypeError):  # none, or somebody else's
         return []
+
+
+def _mark(answers: list[list[LabelScore]], name: str, marks: Iterable[bool]) -> None:
+    for answer, mark in zip(answers, marks, strict=True):
+        for each in answer:
+            each[name] = bool(mark)
+
+
+def _scope(folder: Path) -> tuple[set[int], float] | None:
+    """Return the ids of the tokens that training knew, and the share of others that is too much."""
+    try:
+        record = _json(folder / "reference.json")
+        bits = base64.b64decode(record["known_tokens"])
+        known = {8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1}
+        return known, float(record["out_of_scope_above"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or an earlier version's
+        return None
 
 
 def _check_weights(folder: Path, config: JsonObject) -> None:

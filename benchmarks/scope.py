@@ -5,7 +5,8 @@
 Three made sets are out of scope: another language (the app's own Portuguese texts), random characters, and
 another subject (sentences of these documents). Told apart from test tweets is a text by the model's
 confidence alone, by the share of its tokens that training hardly knew, and by both: their product. The
-figure is the area under the ROC curve, 0.5 for a coin, with a bootstrap's 95 % interval.
+figure is the area under the ROC curve, 0.5 for a coin, with a bootstrap's 95 % interval. "Marked" is the
+share of texts that is called out of scope, by the threshold that the training has chosen.
 """
 
 import random
@@ -14,6 +15,7 @@ import string
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,8 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import results
 from benchmarks.freshness import trained
 from benchmarks.tables import DOCUMENTS, ROOT
-from inference.live.drift import load_reference
+from inference.common.intervals import wilson
+from inference.reference import needed
 from training.data.load import load_splits
 from training.recipes import change, load_recipe
 
@@ -35,18 +38,22 @@ def main(dataset: str) -> None:
     inside = list(splits.test["text"])[:TEXTS]
     with tempfile.TemporaryDirectory() as home:
         classifier = trained(home, dataset)
-        assert classifier.folder, "it was trained here"
-        reference = load_reference(classifier.folder)
-        assert reference, "every training writes one"
-        known = reference.known_ids()
+        above = needed(classifier.scope).above
 
         def figures(texts: Sequence[str]) -> tuple[list[float], list[float]]:
-            ids = classifier.encode(texts).token_ids
-            unknown = [sum(one not in known for one in each) / max(1, len(each)) for each in ids]
-            return [max(one.probabilities) for one in classifier.predict(texts)], unknown
+            found = classifier.predict(texts)
+            return [max(one.probabilities) for one in found], [one.unknown_share or 0.0 for one in found]
 
         mine = figures(inside)
-        rows = [{"name": name, **told_apart(mine, figures(texts))} for name, texts in outside().items()]
+        rows = [
+            {
+                "name": name,
+                **told_apart(mine, others := figures(texts)),
+                "marked": marked(others[1], above),
+                "marked_of_tweets": marked(mine[1], above),
+            }
+            for name, texts in outside().items()
+        ]
     results.write(
         "scope",
         data=splits.report.to_json()["source"],
@@ -71,6 +78,13 @@ def outside() -> Mapping[str, list[str]]:
         "random characters": noise,
         "another subject": rng.sample(sentences, TEXTS),
     }
+
+
+def marked(unknown: Sequence[float], above: float) -> dict[str, float]:
+    """Return the share of texts that are called out of scope, with its interval."""
+    found = wilson(sum(share > above for share in unknown), len(unknown))
+    assert found, "there are texts"
+    return asdict(found)
 
 
 def told_apart(

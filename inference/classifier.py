@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from inference.common.hub import HubError, snapshot
 from inference.common.mend import BLANK, mended
 from inference.common.store import JsonObject
 from inference.engine import Engine, load_engine
+from inference.reference import Scope, scope_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,6 +52,12 @@ class Prediction:
     truncated: bool
     """Whether the text was longer than the model's limit and lost its end."""
     latency_ms: float | None = None
+    unknown_share: float | None = field(default=None, kw_only=True)
+    """Of its tokens, of those that the training texts hardly had; None where there is no record of them."""
+
+    def is_out_of_scope(self, above: float) -> bool:
+        """Whether the text has a larger share of unknown tokens, so is unlike the training texts."""
+        return self.unknown_share is not None and self.unknown_share > above
 
     def is_sure(self, abstain_below: float) -> bool:
         """Whether the answer counts where less confidence than this is an "I don't know"."""
@@ -83,12 +90,17 @@ class Classifier:
         pad_id: int,
         name_or_path: str,
         folder: Path | None = None,
+        scope: Scope | None = None,
     ) -> None:
-        """Put a classifier together. `folder`: where its artifact lies, with the records beside it."""
+        """Put a classifier together. `folder`: where its artifact lies, with the records beside it.
+
+        `scope`: what tells texts that are unlike its training texts.
+        """
         self.engine = engine
         self.labels = tuple(labels)
         self.name_or_path = name_or_path
         self.folder = folder
+        self.scope = scope
         self.max_length = max_length
         self._pad_id = pad_id
         self._tokenizer = cutting(tokenizer, max_length)
@@ -125,6 +137,7 @@ class Classifier:
             pad_id=config.get("pad_token_id") or 0,
             name_or_path=named,
             folder=path,
+            scope=scope_of(path),
         )
 
     @property
@@ -175,15 +188,22 @@ class Classifier:
         if with_latency:
             return [self._timed(text) for text in texts]
         encoded = self.encode(texts)
-        return self.predictions(self.logits(encoded.token_ids), encoded.truncated)
+        return self.predictions(self.logits(encoded.token_ids), encoded)
 
     def predictions(
-        self, logits: NDArray[np.float32], truncated: Sequence[bool], *, latency_ms: float | None = None
+        self, logits: NDArray[np.float32], encoded: EncodedTexts, *, latency_ms: float | None = None
     ) -> list[Prediction]:
         """Turn logits of shape (texts, labels) into predictions."""
+        rows = zip(softmax(logits), encoded.truncated, encoded.token_ids, strict=True)
         return [
-            Prediction(self.labels[int(row.argmax())], tuple(float(p) for p in row), cut, latency_ms)
-            for row, cut in zip(softmax(logits), truncated, strict=True)
+            Prediction(
+                self.labels[int(row.argmax())],
+                tuple(float(p) for p in row),
+                cut,
+                latency_ms,
+                unknown_share=self.scope.unknown_share(ids) if self.scope else None,
+            )
+            for row, cut, ids in rows
         ]
 
     def _timed(self, text: str) -> Prediction:
@@ -191,7 +211,7 @@ class Classifier:
         encoded = self.encode([text])
         logits = self.logits(encoded.token_ids)
         latency_ms = (time.perf_counter() - start) * 1000
-        return self.predictions(logits, encoded.truncated, latency_ms=latency_ms)[0]
+        return self.predictions(logits, encoded, latency_ms=latency_ms)[0]
 
 
 def cutting(tokenizer: Tokenizer, max_length: int) -> Tokenizer:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from inference.baselines import Predictor, rests_on
+from inference.classifier import Prediction
 from inference.common.command import as_typed, print_json, run_command
 from inference.common.errors import PredictionError
 from inference.common.progress import agreed
@@ -18,6 +19,7 @@ from inference.common.text import one_line
 from inference.engine import ENGINES
 from inference.export import command as export
 from inference.live import command as live
+from inference.reference import Scope
 from inference.scoring import command as score
 from inference.serving import command as serve
 from inference.tables.rows import kind_of, plain_lines
@@ -79,10 +81,23 @@ def _classify(given: argparse.Namespace) -> int:
         sys.stdout.write(f"{found.label:10} {max(found.probabilities):6.1%}  {shown}\n")
         for one in rests_on(found):
             sys.stdout.write(f"{'':17}  rests on: {one.label}, {one_line(one.text, longest=80)}\n")
-    cut = sum(found.truncated for found in predictions)
-    if cut:
-        sys.stderr.write(f"{cut} of {len(texts)} texts were longer than the model's limit and were cut.\n")
+    sys.stderr.write(_notes(predictions, classifier.scope))
     return 0
+
+
+def _notes(predictions: Sequence[Prediction], scope: Scope | None) -> str:
+    """Say of how many texts the answer may mean little, and why."""
+    outside = sum(found.is_out_of_scope(scope.above) for found in predictions) if scope else 0
+    cut, n = sum(found.truncated for found in predictions), len(predictions)
+    told = (
+        f"{outside} of {n} texts are out of scope: more of their tokens were hardly in training than of 99 "
+        "of 100 validation texts.\n"
+        if outside
+        else ""
+    )
+    if cut:
+        told += f"{cut} of {n} texts were longer than the model's limit and were cut.\n"
+    return told
 
 
 def _texts(given: argparse.Namespace) -> tuple[list[str], list[str], tuple[str, ...]]:

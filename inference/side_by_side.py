@@ -61,10 +61,10 @@ class SideBySide:
             return None
         *logits, seconds = self._computed(encoded.token_ids)
         latency_ms = [1000 * each if len(texts) == 1 else None for each in seconds]
-        sides, cuts = (self.first, self.second), (encoded.truncated, others.truncated)
+        sides, read = (self.first, self.second), (encoded, others)
         mine, theirs = (
-            each.predictions(found, cut, latency_ms=ms)
-            for each, found, cut, ms in zip(sides, logits, cuts, latency_ms, strict=True)
+            each.predictions(found, own, latency_ms=ms)
+            for each, found, own, ms in zip(sides, logits, read, latency_ms, strict=True)
         )
         return mine, theirs
 

@@ -102,4 +102,5 @@ class Average:
             tuple(float(share) for share in mixed),
             any(one.truncated for one in found),
             rests_on=tuple(dict.fromkeys(example for one in found for example in rests_on(one))),
+            unknown_share=next((one.unknown_share for one in found if one.unknown_share is not None), None),
         )

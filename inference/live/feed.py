@@ -434,7 +434,9 @@ class Feed:
             answers = [_answers(model, texts) for model in (first, *self._models[1:])]
         results: list[ClassifiedPost | None] = []
         for post, answer, *others in zip(posts, *answers, strict=True):
-            result = answer and ClassifiedPost(post, answer.label, max(answer.probabilities))
+            result = answer and ClassifiedPost(
+                post, answer.label, max(answer.probabilities), unknown_share=answer.unknown_share or 0.0
+            )
             if result and others and (second := others[0]):
                 result = replace(
                     result, second_label=second.label, second_probability=max(second.probabilities)

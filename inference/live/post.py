@@ -60,6 +60,8 @@ class ClassifiedPost:
     probability: float
     second_label: str | None = None
     second_probability: float | None = None
+    unknown_share: float = 0.0
+    """Of its tokens, of those that the model's training texts hardly had; 0 where that is not known."""
 
     @property
     def disagrees(self) -> bool:

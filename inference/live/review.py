@@ -73,7 +73,7 @@ class Disagreement:
     second_model: str
     second_label: str
     confidence: float = field(default=1.0, kw_only=True)
-    """The first model's: what it is least sure of is labelled first."""
+    """The first model's, less where the text is unlike its training texts: the least is labelled first."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ class LabelStore:
         return new
 
     def take(self) -> Item | None:
-        """Return the post that waits, is shown nowhere and of which the first model is least sure.
+        """Return the post that waits, is shown nowhere and of which the first model knows least.
 
         Of equals the newest. It is held for two minutes.
         """
@@ -394,7 +394,7 @@ class LabelStore:
                     each.label,
                     second_model,
                     each.second_label,
-                    confidence=each.probability,
+                    confidence=each.probability * (1 - each.unknown_share),
                 )
                 for each in batch
                 if each.disagrees and each.second_label

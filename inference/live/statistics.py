@@ -26,10 +26,11 @@ from dataclasses import dataclass
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError
 from inference.common.intervals import Interval, net, poles, wilson
-from inference.live.drift import Drift, DriftMeter, Reference, load_reference
+from inference.live.drift import Drift, DriftMeter
 from inference.live.post import ClassifiedPost
 from inference.live.shift import Shift, ShiftDetector
 from inference.live.words import Distinct, TopWords
+from inference.reference import Reference, load_reference
 
 SPANS_S = (10.0, 60.0, 300.0)
 _FINE_S = 1.0  # the rolling windows move on by this much

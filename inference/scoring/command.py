@@ -63,6 +63,9 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         help="add a column on which answers are at least so sure, such as 0.7",
     )
     score.add_argument(
+        "--out-of-scope", action="store_true", help="add a column on which texts are unlike the training's"
+    )
+    score.add_argument(
         "--engine",
         choices=(*ENGINES, "ray"),
         default="auto",

@@ -49,6 +49,8 @@ class ScoringJob:
     """The share of right answers that is wanted: the column `sure` says whether an answer is sure enough."""
     abstain_below: float | None = None
     """The same, by the confidence below which an answer is not sure."""
+    out_of_scope: bool = False
+    """Whether a column says which texts are unlike those of the training."""
     overwrite: bool = False
 
 
@@ -77,7 +79,13 @@ def open_input(job: ScoringJob) -> TextTable:
 
 
 def made_from(
-    job: ScoringJob, table: TextTable, *, engine: str, folder: Path | None, abstain_below: float | None = None
+    job: ScoringJob,
+    table: TextTable,
+    *,
+    engine: str,
+    folder: Path | None,
+    abstain_below: float | None = None,
+    out_of_scope_above: float | None = None,
 ) -> dict[str, object]:
     """Return what an output depends on: parts made from anything else must not be mixed with it.
 
@@ -108,5 +116,6 @@ def made_from(
             "chunk": [CHUNK_ROWS, CHUNK_CHARACTERS],
             "reader": READER,
             **({} if abstain_below is None else {"abstain_below": abstain_below}),
+            **({} if out_of_scope_above is None else {"out_of_scope_above": out_of_scope_above}),
         },
     }

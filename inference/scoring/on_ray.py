@@ -44,13 +44,14 @@ class Worker:
         self.classifier = Classifier.load(model, engine=engine)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
-        """Return a chunk's number, and the probabilities and cuts of its texts."""
+        """Return a chunk's number, and of its texts the probabilities, cuts and shares of unknown tokens."""
         found = self.classifier.predict(chunk["texts"][0].as_py())
         return pa.table(
             {
                 "chunk": chunk["chunk"],
                 "probabilities": pa.array([[list(p.probabilities) for p in found]], _PROBABILITIES),
                 "truncated": pa.array([[p.truncated for p in found]], pa.list_(pa.bool_())),
+                "unknown": pa.array([[p.unknown_share for p in found]], pa.list_(pa.float64())),
             }
         )
 
@@ -121,11 +122,10 @@ def _answers(answer: pa.Table, number: int, chunk: TextChunk) -> bool:
 
 
 def _predictions(answer: pa.Table, labels: Sequence[str]) -> Iterator[Prediction]:
-    for probabilities, truncated in zip(
-        answer["probabilities"][0].as_py(), answer["truncated"][0].as_py(), strict=True
-    ):
+    columns = [answer[name][0].as_py() for name in ("probabilities", "truncated", "unknown")]
+    for probabilities, truncated, unknown in zip(*columns, strict=True):
         best = max(range(len(labels)), key=probabilities.__getitem__)
-        yield Prediction(labels[best], tuple(probabilities), truncated)
+        yield Prediction(labels[best], tuple(probabilities), truncated, unknown_share=unknown)
 
 
 @contextmanager

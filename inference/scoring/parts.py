@@ -25,19 +25,20 @@ from inference.common.store import by_rename, sync_folder
 from inference.scoring.job import ScoringError
 
 MANIFEST = "made-from.json"
-_NAME = re.compile(r"part-(\d{7,})-rows-(\d+)-bad-(\d+)-truncated-(\d+)(?:-unsure-(\d+))?")
+_NAME = re.compile(r"part-(\d{7,})-rows-(\d+)-bad-(\d+)-truncated-(\d+)(?:-unsure-(\d+))?(?:-outside-(\d+))?")
 _OURS = re.compile(rf"lock|(joined|{re.escape(MANIFEST)}|{_NAME.pattern})(\.writing|\.\d+\.tmp)?")
 Join = Callable[[Iterable[Path], BinaryIO], None]
 
 
 @dataclass(frozen=True, order=True)
 class RowCounts:
-    """How many rows, how many of them bad, how many texts were cut, how many answers are not sure."""
+    """Rows, and how many of them are bad, were cut, have answers that are not sure, and are out of scope."""
 
     rows: int = 0
     bad: int = 0
     truncated: int = 0
     unsure: int = 0
+    out_of_scope: int = 0
 
     def __add__(self, other: "RowCounts") -> "RowCounts":
         return RowCounts(*map(operator.add, dataclasses.astuple(self), dataclasses.astuple(other)))
@@ -57,6 +58,7 @@ class Parts:
         number = len(self.paths)
         name = f"part-{number:07}-rows-{counts.rows}-bad-{counts.bad}-truncated-{counts.truncated}"
         name += f"-unsure-{counts.unsure}" if counts.unsure else ""
+        name += f"-outside-{counts.out_of_scope}" if counts.out_of_scope else ""
         with self._writable(), by_rename(self.folder / name, durable=True) as file:
             file.write(data)
         self.paths.append(self.folder / name)

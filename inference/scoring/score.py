@@ -17,6 +17,7 @@ from itertools import islice
 from typing import TypeVar
 
 from inference.classifier import Classifier, Prediction
+from inference.reference import needed
 from inference.scoring.job import RAY, ScoringError, ScoringJob, made_from
 from inference.scoring.parts import Parts, RowCounts, open_parts
 from inference.selective import asked_threshold
@@ -42,10 +43,14 @@ class ScoreColumns:
     """One a label, in label order; empty when they are not asked for."""
     sure: str
     """Whether the answer is sure enough; "" where nobody asks."""
+    out_of_scope: str
+    """Whether the text is unlike those of the training; "" where nobody asks."""
     truncated: str
     error: str
     abstain_below: float | None = None
     """The confidence below which an answer is not sure."""
+    out_of_scope_above: float | None = None
+    """The share of unknown tokens above which a text is out of scope."""
 
     @classmethod
     def beside(
@@ -55,6 +60,7 @@ class ScoreColumns:
         *,
         probabilities: bool = False,
         abstain_below: float | None = None,
+        out_of_scope_above: float | None = None,
     ) -> "ScoreColumns":
         """Name the new columns; a name that the input has already gets the prefix `tweettune_`."""
         used = set(taken)
@@ -67,15 +73,24 @@ class ScoreColumns:
 
         one_a_label = tuple(free(f"probability_{label}") for label in labels) if probabilities else ()
         sure = "" if abstain_below is None else free("sure")
+        outside = "" if out_of_scope_above is None else free("out_of_scope")
         return cls(
-            free("label"), free("score"), one_a_label, sure, free("truncated"), free("error"), abstain_below
+            free("label"),
+            free("score"),
+            one_a_label,
+            sure,
+            outside,
+            free("truncated"),
+            free("error"),
+            abstain_below,
+            out_of_scope_above,
         )
 
     @property
     def types(self) -> dict[str, type]:
         """The names and types of all of them, in the order in which they are written."""
         numbers = dict.fromkeys((self.score, *self.probabilities), float)
-        asked = {self.sure: bool} if self.sure else {}
+        asked = dict.fromkeys(filter(None, (self.sure, self.out_of_scope)), bool)
         return {self.label: str, **numbers, **asked, self.truncated: bool, self.error: str}
 
     def values(self, predictions: Predictions, problems: Sequence[str | None]) -> list[list[Value]]:
@@ -88,6 +103,8 @@ class ScoreColumns:
             rounded = [round(p, DECIMALS) for p in prediction.probabilities]
             shown = rounded if self.probabilities else []
             asked = [] if self.abstain_below is None else [prediction.is_sure(self.abstain_below)]
+            if self.out_of_scope_above is not None:
+                asked.append(prediction.is_out_of_scope(self.out_of_scope_above))
             rows.append([prediction.label, max(rounded), *shown, *asked, prediction.truncated, problem])
         return rows
 
@@ -116,6 +133,9 @@ class ScoringSummary:
     abstain_below: float | None = None
     """The confidence below which an answer is not sure, where that was asked for."""
     unsure: int = 0
+    out_of_scope_above: float | None = None
+    """The share of unknown tokens above which a text is out of scope, where that was asked for."""
+    out_of_scope: int = 0
 
     @property
     def nothing_scored(self) -> bool:
@@ -128,9 +148,10 @@ class ScoringSummary:
         before = f" ({self.rows_from_before:,} from before)" if self.rows_from_before else ""
         first = f" (the first: {self.first_problem})" if self.first_problem else ""
         unsure = "" if self.abstain_below is None else f", {self.unsure:,} not sure"
+        outside = "" if self.out_of_scope_above is None else f", {self.out_of_scope:,} out of scope"
         return (
             f"{self.output}: {self.rows:,} rows{before}, {self.bad:,} bad{first}, {self.truncated:,} "
-            f"truncated{unsure}; {self.rows_per_s:,.1f} rows/s with {self.engine}."
+            f"truncated{unsure}{outside}; {self.rows_per_s:,.1f} rows/s with {self.engine}."
         )
 
 
@@ -172,17 +193,24 @@ def score(job: ScoringJob, table: TextTable, progress: Progress) -> ScoringSumma
     """Score the input of a job, going on where a killed run of the same job has stopped.
 
     Raises DataError or ScoringError when a file can't be read or written, ArtifactError when the model can't
-    be loaded, PredictionError when no threshold gives the precision that is wanted.
+    be loaded, PredictionError when the model has no record for what is asked of its answers.
     """
     # Loaded here for Ray too: its labels are needed, and what is wrong with it shows now.
     classifier = Classifier.load(job.model, engine="auto" if job.engine == RAY else job.engine)
     engine = classifier.engine.name
     below = asked_threshold(classifier.folder, precision=job.precision, abstain_below=job.abstain_below)
+    above = needed(classifier.scope).above if job.out_of_scope else None
     columns = ScoreColumns.beside(
-        table.kept, classifier.labels, probabilities=job.probabilities, abstain_below=below
+        table.kept,
+        classifier.labels,
+        probabilities=job.probabilities,
+        abstain_below=below,
+        out_of_scope_above=above,
     )
     writer = open_writer(job.output, table, columns.types)
-    made = made_from(job, table, engine=engine, folder=classifier.folder, abstain_below=below)
+    made = made_from(
+        job, table, engine=engine, folder=classifier.folder, abstain_below=below, out_of_scope_above=above
+    )
     with open_parts(job.output, made, overwrite=job.overwrite) as parts:
         chunks, share = table.chunks(), 0.0
         for chunk in islice(chunks, parts.done):
@@ -213,6 +241,8 @@ def score(job: ScoringJob, table: TextTable, progress: Progress) -> ScoringSumma
         notes=table.reader.notes,
         abstain_below=below,
         unsure=parts.counts.unsure,
+        out_of_scope_above=above,
+        out_of_scope=parts.counts.out_of_scope,
     )
 
 
@@ -221,7 +251,7 @@ def classify_here(classifier: Classifier, progress: Progress, chunks: Iterator[T
     for chunk, encoded in read_ahead((chunk, classifier.encode(chunk.good_texts)) for chunk in chunks):
         show = partial(progress.within, chunk.rows.share_read)
         logits = classifier.logits(encoded.token_ids, progress=show)
-        yield chunk, chunk.aligned(classifier.predictions(logits, encoded.truncated))
+        yield chunk, chunk.aligned(classifier.predictions(logits, encoded))
 
 
 def read_ahead(items: Iterator[_T]) -> Iterator[_T]:
@@ -270,8 +300,10 @@ def _write_all(
         good = [prediction for prediction in predictions if prediction]
         cut = sum(prediction.truncated for prediction in good)
         unsure = sum(not prediction.is_sure(columns.abstain_below or 0.0) for prediction in good)
+        above = columns.out_of_scope_above
+        outside = 0 if above is None else sum(prediction.is_out_of_scope(above) for prediction in good)
         data = writer.part(chunk, columns.values(predictions, chunk.problems))
-        parts.write(data, RowCounts(len(predictions), len(predictions) - len(good), cut, unsure))
+        parts.write(data, RowCounts(len(predictions), len(predictions) - len(good), cut, unsure, outside))
 
     rows = parts.counts.rows
     with closing(classified), ThreadPoolExecutor(1, "write") as pool:

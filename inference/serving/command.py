@@ -22,6 +22,7 @@ TOKENS = "TWEETTUNE_TOKENS"
 PROXIES = "FORWARDED_ALLOW_IPS"
 PORT = 8000
 _MODEL = "an artifact's folder, a run, or a Hub repository, or NAME=FOLDER; the first is the default"
+_INDEX = "an index of labelled texts that answers may rest on: adds what retrieves from it and adds to it"
 _OPTIONS = {
     "max_queue": "N",
     "max_texts": "N",
@@ -41,9 +42,11 @@ def add_parsers(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         "mcp",
         help="serve models to an agent as tools (Model Context Protocol, standard input and output)",
         description="Serve models to an agent as the tools classify and compare of the Model Context "
-        "Protocol, on standard input and output. `serve` offers the same tools over HTTP, at /mcp.",
+        "Protocol, on standard input and output; with an index also retrieve and add_texts. `serve` offers "
+        "the same tools over HTTP, at /mcp.",
     )
     mcp.add_argument("model", nargs="+", metavar="MODEL", help=_MODEL)
+    mcp.add_argument("--index", type=Path, metavar="F", help=_INDEX)
     mcp.add_argument("--engine", choices=tuple(ENGINES), default="auto", help="default: auto")
     mcp.add_argument("--debug", action="store_true", help="show the traceback of an error")
     mcp.set_defaults(command=run_mcp)
@@ -105,12 +108,7 @@ def _add_serve(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         help="names, with commas, by which it may be asked beside this machine's own; *.example.com: any "
         f"below; *: any (default: the variable {ALLOWED_HOSTS})",
     )
-    serve.add_argument(
-        "--index",
-        type=Path,
-        metavar="F",
-        help="an index of labelled texts that answers may rest on: adds /v1/retrieve and /v1/index",
-    )
+    serve.add_argument("--index", type=Path, metavar="F", help=_INDEX)
     serve.add_argument("--token-file", type=Path, metavar="F", help="a file of bearer tokens, one a line")
     serve.add_argument("--log-texts", action="store_true", help="write the texts to the log")
     serve.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -140,13 +138,15 @@ def run(given: argparse.Namespace) -> int:
 
 def run_mcp(given: argparse.Namespace) -> int:
     """Serve until standard input ends. Raises TweetTuneError when a model can't be loaded."""
+    from inference.baselines.index import Index
     from inference.serving.mcp import serve_stdio
     from inference.serving.models import sources_of
     from inference.serving.process import LOGGING
     from inference.serving.service import Service
 
     logging.config.dictConfig(LOGGING)  # standard output is the protocol's
-    with Service(sources_of(given.model), engine=given.engine) as service:
+    index = Index(given.index) if given.index else None
+    with Service(sources_of(given.model), engine=given.engine, index=index) as service:
         asyncio.run(serve_stdio(service))
     return 0
 

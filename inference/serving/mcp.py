@@ -1,14 +1,16 @@
 """The models as tools of the Model Context Protocol: `classify` and `compare`, for agents.
 
+With an index also `retrieve`, whose answers rest on labelled texts, and `add_texts`, which adds some to it.
+
     mount_mcp(app, pipeline)                  # streamable HTTP at /mcp, in the pipeline of the other routes
     asyncio.run(serve_stdio(service))         # `python -m inference mcp MODEL`: an agent's own process
 
-The tools take what `POST /` and `POST /v1/compare` take, within the same limits and in messages of 256 kB at
-most, and share their batches. An error is a tool error of one sentence. HTTP is stateless, a JSON answer for
-each request, so several workers may serve one client.
+The tools take what `POST /`, `/v1/compare`, `/v1/retrieve` and `/v1/index` take, within the same limits and
+in messages of 256 kB at most, and share their batches. An error is a tool error of one sentence. HTTP is
+stateless, a JSON answer for each request, so several workers may serve one client.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -19,6 +21,7 @@ from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import Lifespan, Message, Scope
 
+from inference.baselines.index import Index
 from inference.common.store import JsonObject
 from inference.serving import schema
 from inference.serving.errors import BadRequest, ServingError
@@ -38,7 +41,7 @@ def tools(service: Service, classify: Classify) -> Tools:
     """Return an MCP server whose tools ask `classify` for the logits of texts by a model."""
     server: Tools = Server(
         "tweettune",
-        version="1",  # of these two tools, not of the library
+        version="1",  # of these tools, not of the library
         instructions="Classify short texts such as tweets with fine-tuned models.",
     )
 
@@ -49,16 +52,21 @@ def tools(service: Service, classify: Classify) -> Tools:
             classified = await classify(asked.inputs, asked.model)
             return {
                 "model": classified.model,
-                "results": schema.ranked(
-                    classified, top_k=asked.top_k, sure_from=schema.sure_from(asked, classified)
-                ),
-                "truncated_texts": sum(classified.truncated),
+                "results": schema.ranked(classified, top_k=asked.top_k, asked=asked),
+                "truncated_texts": sum(classified.encoded.truncated),
             }
         if name == "compare":
             wanted = schema.read(schema.CompareArguments, arguments, max_texts=most)
             models = schema.models_to_compare(wanted, names)
             return schema.compare_answer([await classify(wanted.inputs, model) for model in models])
-        raise BadRequest(f"There is no tool {name[:80]!r}. Known: classify, compare.")
+        if service.index is not None and name == "retrieve":
+            given = schema.read(schema.RetrieveRequest, arguments, max_texts=most, models=names)
+            return {"results": await service.retrieve(given, await classify(given.inputs, given.model))}
+        if service.index is not None and name == "add_texts":
+            texts = schema.read(schema.LabelledTexts, arguments, max_texts=most)
+            return {**await service.extend(texts), "held": await service.in_thread(_held, service.index)}
+        known = ", ".join(tool.name for tool in _described(service))
+        raise BadRequest(f"There is no tool {name[:80]!r}. Known: {known}.")
 
     async def described() -> list[types.Tool]:
         return _described(service)
@@ -153,6 +161,10 @@ async def _collected(manager: StreamableHTTPSessionManager, scope: Scope, conten
     return Response(b"".join(parts), start["status"], headers)
 
 
+def _held(index: Index) -> dict[str, int]:
+    return index.counts()
+
+
 def _described(service: Service) -> list[types.Tool]:
     """Return the tools as a client is told of them: models and limits are this server's."""
     names, most = list(service.models.names), service.settings.max_texts
@@ -187,7 +199,40 @@ def _described(service: Service) -> list[types.Tool]:
             inputSchema=to_compare,
             annotations=_READS_ONLY,
         ),
+        *(_of_the_index(names, service.index.labels, most) if service.index is not None else ()),
     ]
+
+
+def _of_the_index(names: list[str], labels: Sequence[str], most: int) -> Iterator[types.Tool]:
+    """Yield the tools of a server with an index of labelled texts."""
+    to_retrieve, to_add = schema.schema_of(schema.RetrieveRequest), schema.schema_of(schema.LabelledTexts)
+    for given in (to_retrieve["properties"], to_add["properties"]):
+        given["inputs"]["anyOf"][1]["maxItems"] = most
+    to_retrieve["properties"]["model"] |= {"enum": names, "default": names[0]}
+    to_add["properties"]["labels"]["items"] = {"type": "string", "enum": list(labels)}
+    yield types.Tool(
+        name="retrieve",
+        title="Classify with labelled texts",
+        description=(
+            "Classify texts with the vote of the nearest labelled texts that were added to the server's "
+            "index, and see which these are. For words that are newer than the model."
+        ),
+        inputSchema=to_retrieve,
+        annotations=_READS_ONLY,
+    )
+    yield types.Tool(
+        name="add_texts",
+        title="Add labelled texts",
+        description=(
+            "Add labelled texts to the server's index: `retrieve` finds them at once, nothing is trained. "
+            f"Labels: {', '.join(labels)}. Returns how many were added, had another label before, were "
+            "known, or are locked since they repeat texts that the model is measured on; and what it holds."
+        ),
+        inputSchema=to_add,
+        annotations=types.ToolAnnotations(
+            readOnlyHint=False, destructiveHint=False, idempotentHint=True, openWorldHint=False
+        ),
+    )
 
 
 _READS_ONLY = types.ToolAnnotations(

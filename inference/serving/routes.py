@@ -20,7 +20,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -30,8 +30,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Message
 
-from inference.baselines.index import Index, beside
-from inference.common.errors import DataError, PredictionError
+from inference.baselines.index import Index
+from inference.common.errors import PredictionError
 from inference.common.machine import cores
 from inference.common.store import JsonObject
 from inference.serving import schema
@@ -181,8 +181,8 @@ class RequestPipeline:
         classified = await self.service.classify(
             texts, model=model, max_length=asked.max_length if asked else None
         )
-        call.tokens += classified.tokens
-        call.truncated = max(call.truncated, sum(classified.truncated))
+        call.tokens += sum(classified.encoded.lengths)
+        call.truncated = max(call.truncated, sum(classified.encoded.truncated))
         if asked and not asked.cuts and call.truncated:
             raise BodyTooLarge(
                 f"Too long for the model: {call.truncated} of {len(texts)} texts. Let them be truncated."
@@ -297,7 +297,7 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     as_tei = "Classify, as text-embeddings-inference"
     rows, row = list[list[schema.Ranked]], list[schema.Ranked]
     for path, handler, body, answer, summary, description in (
-        *(_with_index(pipeline, service.index) if service.index is not None else ()),
+        *(_with_index(pipeline) if service.index is not None else ()),
         ("/", hub, schema.HubRequest, rows, as_hub, ranked),
         ("/models/{name}", hub, schema.HubRequest, rows, as_hub, ranked),
         ("/predict", predict, schema.PredictRequest, row | rows, as_tei, ranked),
@@ -366,29 +366,19 @@ async def _ask_all(
     return [task.result() for task in asked]
 
 
-def _with_index(pipeline: RequestPipeline, index: Index) -> tuple[tuple[Any, ...], ...]:
+def _with_index(pipeline: RequestPipeline) -> tuple[tuple[Any, ...], ...]:
     """Return the routes of a service with an index: path, handler, body, answer, what it does and returns."""
     service = pipeline.service
     most = service.settings.max_texts
 
     async def retrieve(call: Call, body: JsonObject) -> schema.Answer:
         request = schema.read(schema.RetrieveRequest, body, max_texts=most)
-        classified = await pipeline.classify(call, request.inputs, request.model)
-        model = service.models.get(request.model).classifier
-        both = beside(model, index, share=request.vote, k=request.k)
-        alone = model.predictions(classified.logits, classified.truncated)
-        votes = await service.in_thread(both.predictors[1].predict, request.inputs)
-        answers = [both.mean(pair) for pair in zip(alone, votes, strict=True)]
-        return schema.retrieved_answer(answers, alone, classified.labels)
+        return await service.retrieve(request, await pipeline.classify(call, request.inputs, request.model))
 
     async def extend(call: Call, body: JsonObject) -> schema.Answer:
         request = schema.read(schema.LabelledTexts, body, max_texts=most)
         call.texts, call.asked = request.inputs, len(request.inputs)
-        try:
-            added = await service.in_thread(partial(index.add, labels=request.labels), request.inputs)
-        except DataError as error:
-            raise BadRequest(str(error)) from error
-        return asdict(added)
+        return await service.extend(request)
 
     vote = "Classify, with the vote of the nearest labelled texts"
     grounds = "For each text its answer, and the labelled texts that it rests on."

@@ -39,8 +39,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from inference.baselines import rests_on
 from inference.baselines.index import NEAREST, VOTE_SHARE
-from inference.classifier import Prediction, softmax
+from inference.classifier import EncodedTexts, Prediction, softmax
 from inference.common.store import JsonObject
+from inference.reference import Scope, needed
 from inference.selective import asked_threshold
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError
 
@@ -134,10 +135,10 @@ class Classified:
     labels: tuple[str, ...]
     logits: NDArray[np.float32]
     """Of shape (texts, labels), in input order."""
-    truncated: list[bool]
-    tokens: int
+    encoded: EncodedTexts
     folder: Path | None = None
     """Where the model lies, with the records beside it."""
+    scope: Scope | None = None
 
 
 # What comes in.
@@ -238,6 +239,13 @@ Precision = Annotated[
 AbstainBelow = Annotated[
     _Share, Field(description="The same, by the confidence below which an answer is not sure.")
 ]
+OutOfScope = Annotated[
+    StrictBool | None,
+    Field(
+        description="true: say of each text whether it is `out_of_scope`, unlike those of the training: more "
+        "of its tokens were hardly in them than of 99 of 100 validation texts."
+    ),
+]
 
 
 class HubParameters(_Closed):
@@ -269,6 +277,7 @@ class HubParameters(_Closed):
     ] = None
     precision: Precision = None
     abstain_below: AbstainBelow = None
+    out_of_scope: OutOfScope = None
 
     @property
     def most(self) -> int | None:
@@ -348,7 +357,7 @@ class LabelledTexts(_Closed):
     )
     has_no = "A request has no"
     inputs: Texts
-    labels: Annotated[list[StrictStr], FailFast()]
+    labels: Annotated[list[StrictStr], FailFast(), Field(description="The label of each text.")]
 
 
 class CompareRequest(BaseModel):
@@ -374,6 +383,7 @@ class ClassifyArguments(_Closed):
     ] = None
     precision: Precision = None
     abstain_below: AbstainBelow = None
+    out_of_scope: OutOfScope = None
 
 
 class CompareArguments(CompareRequest, _Closed):
@@ -416,7 +426,7 @@ _WANTED = {
     "raw_scores": "Give true or false.",
     "truncate": "Give true or false.",
     "truncation_direction": "Give right: a long text loses its end.",
-    "return_all_scores": "Give true or false.",
+    **dict.fromkeys(("return_all_scores", "out_of_scope"), "Give true or false."),
     "max_length": "Give a whole number of tokens from 1.",
     **dict.fromkeys(("precision", "abstain_below"), "Give a share above 0 and up to 1, such as 0.9."),
     "batch_size": "Give a whole number from 1.",
@@ -487,6 +497,10 @@ class Ranked(Score):
     sure: Annotated[
         bool | None,
         Field(description="With `precision` or `abstain_below`: whether the text's answer is sure."),
+    ] = None
+    out_of_scope: Annotated[
+        bool | None,
+        Field(description="Where it is asked: whether the text is unlike the texts of the training."),
     ] = None
 
 
@@ -569,23 +583,18 @@ def encode(answer: Answer) -> bytes:
     return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def sure_from(asked: HubParameters | ClassifyArguments, classified: Classified) -> float | None:
-    """Return the confidence from which on answers are sure, None where nobody asks for it."""
-    return asked_threshold(classified.folder, precision=asked.precision, abstain_below=asked.abstain_below)
-
-
 def hub_answer(classified: Classified, request: HubRequest) -> list[list[dict[str, str | float]]]:
     """Return, for each text, its labels with their scores, best first: what InferenceClient parses."""
     asked = request.asked
     function = asked.function_to_apply or "softmax"
-    return ranked(classified, function, asked.most, sure_from=sure_from(asked, classified))
+    return ranked(classified, function, asked.most, asked=asked)
 
 
 def predict_answer(classified: Classified, request: PredictRequest) -> Answer:
     """Return labels with their scores, best first: one list for a text, a list of lists for a batch."""
     asked = request.asked
     function = asked.function_to_apply or ("none" if request.raw_scores else "softmax")
-    rows = ranked(classified, function, asked.most, sure_from=sure_from(asked, classified))
+    rows = ranked(classified, function, asked.most, asked=asked)
     return rows[0] if request.inputs.single else rows
 
 
@@ -594,24 +603,31 @@ def ranked(
     function: str = "softmax",
     top_k: int | None = None,
     *,
-    sure_from: float | None = None,
+    asked: HubParameters | ClassifyArguments | None = None,
 ) -> list[list[dict[str, str | float]]]:
     """Return for each text its labels, best first, scored by softmax or sigmoid, or with their logits.
 
-    `sure_from`: the confidence from which on they are marked as sure; None: nothing is said of it.
+    `asked`: what else is to be said of each text: whether its answer is sure, whether it is out of scope.
+    Raises PredictionError where the model has no record for that.
     """
     found = softmax(classified.logits) if function == "softmax" else classified.logits.astype(np.float64)
-    more: list[dict[str, bool]] = [{}] * len(found)
-    if sure_from is not None:
+    more: list[dict[str, bool]] = [{} for _ in found]
+    folder = classified.folder
+    least = asked and asked_threshold(folder, precision=asked.precision, abstain_below=asked.abstain_below)
+    if least is not None:
         chances = found if function == "softmax" else softmax(classified.logits)
-        more = [{"sure": bool(row.max() >= sure_from)} for row in chances]
+        more = [{"sure": bool(row.max() >= least)} for row in chances]
+    if asked and asked.out_of_scope:
+        scope = needed(classified.scope)
+        for each, ids in zip(more, classified.encoded.token_ids, strict=True):
+            each["out_of_scope"] = scope.unknown_share(ids) > scope.above
     if function == "sigmoid":
         found = 1 / (1 + np.exp(-found.clip(-700, 700)))
     order = np.argsort(-found, axis=1, kind="stable")[:, :top_k]
     labels = classified.labels
     return [
-        [{"label": labels[column], "score": row[column], **sure} for column in columns]
-        for row, columns, sure in zip(found.tolist(), order.tolist(), more, strict=True)
+        [{"label": labels[column], "score": row[column], **said} for column in columns]
+        for row, columns, said in zip(found.tolist(), order.tolist(), more, strict=True)
     ]
 
 

@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,11 +23,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.baselines.index import Index
+from inference.baselines.index import Index, beside
 from inference.classifier import Classifier, EncodedTexts, Prediction
-from inference.common.errors import TweetTuneError
+from inference.common.errors import DataError, TweetTuneError
+from inference.serving import schema
 from inference.serving.batcher import Batcher, Logits, QueuedRequest
-from inference.serving.errors import DeadlineExceeded, NotReady, ServingError
+from inference.serving.errors import BadRequest, DeadlineExceeded, NotReady, ServingError
 from inference.serving.metrics import Metrics
 from inference.serving.models import Models, ServedModel
 from inference.serving.schema import Classified, Settings
@@ -176,8 +178,8 @@ class Service:
         """
         if not texts:
             named = self.models.get(model)
-            labels, none = named.classifier.labels, np.zeros((0, len(named.classifier.labels)), np.float32)
-            return Classified(named.name, labels, none, [], 0, named.classifier.folder)
+            none = np.zeros((0, len(named.classifier.labels)), np.float32)
+            return _classified(named, none, EncodedTexts([], []))
         deadline_s = deadline_s or self.settings.deadline_s
         served, request = self._reserve(model, len(texts), deadline_s)
         encode = partial(served.classifier.encode, max_length=max_length)
@@ -193,6 +195,30 @@ class Service:
         finally:
             request.future.cancel()  # gives the place back, whatever happened; nothing when it is answered
         return self._classified(served, logits, encoded)
+
+    async def retrieve(
+        self, request: schema.RetrieveRequest, classified: Classified
+    ) -> list[dict[str, object]]:
+        """Return what a model says of texts with the vote of the index's nearest ones; `classified`: alone.
+
+        Raises PredictionError where the labels of model and index differ, or the index is empty.
+        """
+        assert self.index is not None, "only a service with an index is asked"
+        model = self.models.get(request.model).classifier
+        both = beside(model, self.index, share=request.vote, k=request.k)
+        alone = model.predictions(classified.logits, classified.encoded)
+        votes = await self.in_thread(both.predictors[1].predict, request.inputs)
+        answers = [both.mean(pair) for pair in zip(alone, votes, strict=True)]
+        return schema.retrieved_answer(answers, alone, classified.labels)
+
+    async def extend(self, request: schema.LabelledTexts) -> dict[str, int]:
+        """Add labelled texts to the index and return what became of them. Raises BadRequest."""
+        assert self.index is not None, "only a service with an index is asked"
+        try:
+            added = await self.in_thread(partial(self.index.add, labels=request.labels), request.inputs)
+        except DataError as error:
+            raise BadRequest(str(error)) from error
+        return asdict(added)
 
     async def in_thread(self, work: Callable[[T], U], given: T) -> U:
         """Do what takes long in a thread, while the event loop goes on."""
@@ -214,7 +240,7 @@ class Service:
         finally:
             request.future.cancel()
         self._classified(served, logits, encoded)
-        return served.classifier.predictions(logits, encoded.truncated)
+        return served.classifier.predictions(logits, encoded)
 
     def _reserve(self, name: str | None, texts: int, deadline_s: float) -> tuple[ServedModel, QueuedRequest]:
         while True:
@@ -231,14 +257,7 @@ class Service:
         self.metrics.count_answers(
             served.name, (labels[column] for column in best), truncated=sum(encoded.truncated)
         )
-        return Classified(
-            served.name,
-            labels,
-            logits,
-            encoded.truncated,
-            tokens=sum(map(len, encoded.token_ids)),
-            folder=served.classifier.folder,
-        )
+        return _classified(served, logits, encoded)
 
     def close(self) -> None:
         """Answer everything accepted, then stop."""
@@ -246,6 +265,11 @@ class Service:
         self._threads.shutdown()
         if self.index is not None:
             self.index.close()
+
+
+def _classified(served: ServedModel, logits: Logits, encoded: EncodedTexts) -> Classified:
+    model = served.classifier
+    return Classified(served.name, model.labels, logits, encoded, model.folder, model.scope)
 
 
 def _free() -> None:

@@ -28,7 +28,7 @@ FLOORS = {
     "inference": (
         {"common"},
         {"artifact", "labels", "prompt", "tables", "trunk"},
-        {"engine", "selective"},
+        {"engine", "reference", "selective"},
         {"classifier"},
         {"baselines"},
         {"explain", "export", "live", "scoring", "serving", "side_by_side"},

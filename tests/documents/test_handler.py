@@ -20,7 +20,7 @@ from huggingface_hub import InferenceClient
 
 from inference import Classifier
 from inference.selective import asked_threshold
-from tests.support import REPOSITORY, exporting
+from tests.support import REPOSITORY, exporting, tweets
 
 RUNTIME = """
 import http.server, importlib.util, json, sys
@@ -189,6 +189,17 @@ def test_functions_to_apply(gpt2):
     assert scores() == scores(return_all_scores=True, truncation=True, padding="longest", batch_size=4)
 
 
+def test_it_says_which_texts_are_out_of_scope_as_the_classifier_does(trained_gpt2, tmp_path):
+    handler, classifier = handler_of(trained_gpt2.artifact, tmp_path), Classifier.load(trained_gpt2.artifact)
+    texts = [*(text for text, _ in tweets(40, seed=9)), "обед был очень вкусный", ""]
+    found = handler({"inputs": texts, "parameters": {"out_of_scope": True, "top_k": 1}})
+    expected = [one.is_out_of_scope(classifier.scope.above) for one in classifier.predict(texts)]
+    assert [row[0]["out_of_scope"] for row in found] == expected and expected[-2] and not expected[0]
+    handler.scope = None
+    with pytest.raises(ValueError, match="no record by which a text is out of scope"):
+        handler({"inputs": "a", "parameters": {"out_of_scope": True}})
+
+
 def test_it_says_of_each_answer_whether_it_is_sure_as_the_server_does(trained_gpt2, tmp_path):
     handler = handler_of(trained_gpt2.artifact, tmp_path)
     [prediction] = Classifier.load(trained_gpt2.artifact).predict(["i love this"])
@@ -229,7 +240,7 @@ def test_a_long_text_is_cut_where_it_is_asked_or_refused(gpt2, trained_gpt2):
     assert refused.startswith('"max_length" is 1, and the prompt alone has ')
     classifier = Classifier.load(trained_gpt2.artifact)
     encoded = classifier.encode(["i love this sunny day"], max_length=9)
-    [expected] = classifier.predictions(classifier.logits(encoded.token_ids), encoded.truncated)
+    [expected] = classifier.predictions(classifier.logits(encoded.token_ids), encoded)
     [found] = post(gpt2, {"inputs": "i love this sunny day", "parameters": {"max_length": 9}})
     same(found, expected, classifier.labels)
     assert expected.truncated
@@ -265,8 +276,8 @@ NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a t
         ),
         (
             {"inputs": "a", "parameters": {"truncate": True}},
-            "\"parameters\" has no 'truncate'. Known: top_k, return_all_scores, function_to_apply, "
-            "truncation, max_length, padding, batch_size, precision, abstain_below.",
+            "\"parameters\" has no 'truncate'. Known: top_k, return_all_scores, out_of_scope, "
+            "function_to_apply, truncation, max_length, padding, batch_size, precision, abstain_below.",
         ),
     ],
 )

@@ -29,7 +29,7 @@ from inference.common.store import JsonObject, read_jsonl, write_json, write_jso
 from inference.engine.precision import Precision
 from inference.engine.pytorch import TorchEngine
 from inference.export.export import export_onnx
-from inference.live.drift import reference_of, save_reference
+from inference.reference import needed, reference_of, save_reference, scope_of
 from inference.selective import CoveragePoint, coverage_curve
 from training.audit.audit import audit
 from training.data.add_labels import LabelsReport
@@ -253,9 +253,20 @@ def _evaluate(
     write_json(artifact / EVALUATION, result.evaluation.to_json())
     write_json(artifact / EXAMPLES_FILE, classify_examples(tuned, untouched).to_json())
     texts = list(splits.train["text"])
-    token_ids = tuned.encode(texts).token_ids
-    reference = reference_of(token_ids, confidences=result.confidences, seed=run.recipe.seed)
+    reference = reference_of(
+        tuned.encode(texts).token_ids,
+        validation=tuned.encode(list(splits.validation["text"])).token_ids,
+        confidences=result.confidences,
+        seed=run.recipe.seed,
+    )
     save_reference(reference, artifact)
+    scope, tested = needed(scope_of(artifact)), tuned.encode(list(splits.test["text"])).token_ids
+    marked = sum(scope.unknown_share(ids) > scope.above for ids in tested)
+    log.note(
+        f"A text is called out of scope where more than {100 * scope.above:.0f} % of its tokens were hardly "
+        f"in training: so are at most 1 % of {scope.n:,} validation texts, and {marked:,} of {len(tested):,} "
+        "test texts."
+    )
     check_records(artifact, [*texts, *splits.validation["text"], *splits.test["text"]])
     write_jsonl(run.path / "disagreements.jsonl", map(dataclasses.asdict, result.disagreements))
     if run.recipe.teacher.strip():

@@ -8,19 +8,12 @@ from collections import Counter
 
 import pytest
 
+from inference import reference as module
 from inference.artifact import REFERENCE
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError
-from inference.live import drift as module
-from inference.live.drift import (
-    LENGTH_EDGES,
-    DriftMeter,
-    distance,
-    length_bin,
-    load_reference,
-    reference_of,
-    save_reference,
-)
+from inference.live.drift import DriftMeter, distance
+from inference.reference import LENGTH_EDGES, length_bin, load_reference, reference_of, save_reference
 from tests.inference.test_before import BEFORE
 from tests.support import REPOSITORY, WORDS, tweets
 from training.data.load import DataSpec, load_splits
@@ -204,6 +197,8 @@ BROKEN = [
     {"confidence": "high"},
     {"unknown_share": None},
     {"more": 1},
+    {"out_of_scope_above": "0.5"},
+    {"out_of_scope_n": -1},
 ]
 
 

@@ -4,12 +4,14 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from inference.artifact import REFERENCE
 from inference.cli import main
 from inference.tables.rows import CHUNK_ROWS
 from tests.support import REPOSITORY, WORDS, at_a_terminal, command, tweets, wait_for
@@ -122,6 +124,8 @@ def test_the_summary_is_a_sentence_or_one_json_object(trained_gpt2, tmp_path, ca
         "truncated": 1,
         "abstain_below": None,
         "unsure": 0,
+        "out_of_scope_above": None,
+        "out_of_scope": 0,
         "rows_from_before": 0,
         "model": str(trained_gpt2.artifact),
         "text_column": "text",
@@ -247,6 +251,22 @@ def test_a_file_without_a_header_is_scored_and_it_is_said(trained_gpt2, tmp_path
     )
     rows = read_rows(tmp_path / "out.csv")
     assert len(rows) == 3 and list(rows[0]) == ["1", "2", "3", "label", "score", "truncated", "error"]
+
+
+def test_a_column_says_which_texts_are_out_of_scope(trained_gpt2, tmp_path, capsys):
+    texts = ["so happy at work today", "обед был очень вкусный", "😡 " * 30]
+    source = write_rows(tmp_path / "in.csv", [{"text": text} for text in texts])
+    out = tmp_path / "out.jsonl"
+    given = arguments(source, trained_gpt2.artifact, out, "--out-of-scope")
+    assert main(given) == 0
+    assert ", 2 out of scope; " in capsys.readouterr().out
+    assert [row["out_of_scope"] for row in read_rows(out)] == [False, True, True]
+    assert main(arguments(source, trained_gpt2.artifact, tmp_path / "plain.csv")) == 0
+    assert "scope" not in capsys.readouterr().out + str(read_rows(tmp_path / "plain.csv")[0])
+    shutil.copytree(trained_gpt2.artifact, tmp_path / "old")
+    (tmp_path / "old" / REFERENCE).unlink()
+    wrong = refused(capsys, source, tmp_path / "old", tmp_path / "x.csv", "--out-of-scope")
+    assert "no text can be called out of scope. Train it again" in wrong
 
 
 def test_a_column_says_which_answers_are_sure(trained_gpt2, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The tools classify and compare, asked by the protocol's own client over both of its transports."""
+"""The tools, asked by the protocol's own client over both of its transports."""
 
 import contextlib
 import http.client
@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from inference.baselines.index import Index
 from inference.serving.app import create_server
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
@@ -37,9 +38,9 @@ def served(app: FastAPI):
 
 
 @contextlib.contextmanager
-def mounted(artifacts, **limits):
+def mounted(artifacts, *, index=None, **limits):
     """Serve artifacts by name, with the tools at /mcp."""
-    service = Service(artifacts, settings=Settings(**limits))
+    service = Service(artifacts, settings=Settings(**limits), index=index)
     service.load()
     with served(create_server(service)) as port:
         yield port, service
@@ -85,6 +86,46 @@ def test_stdio_classifies_and_compares(trained_gpt2, trained_llama):
     assert error(wrong) == "inputs is a number. Give a text, or a list of texts."
 
 
+LABELLED = {"inputs": ["that gig was zorgle", "so zorgle!"], "labels": ["positive", "positive"]}
+ASKED = {"inputs": ["zorgle"], "vote": 1.0}
+
+
+def test_with_an_index_answers_rest_on_labelled_texts_and_more_can_be_added(trained_gpt2, tmp_path):
+    path, artifact = tmp_path / "index.sqlite", trained_gpt2.artifact
+    index = Index(path, ("negative", "neutral", "positive"))
+    with mounted({"one": artifact}, index=index, max_texts=5) as (port, _):
+        tools, empty, added, again, found, wrong, unknown, other, missing = over_http(
+            port,
+            ("retrieve", ASKED),
+            ("add_texts", LABELLED),
+            ("add_texts", LABELLED),
+            ("retrieve", ASKED),
+            ("add_texts", {"inputs": ["a"], "labels": ["angry"]}),
+            ("retrieve", {"inputs": ["a"], "k": 0}),
+            ("retrieve", {"inputs": ["a"], "model": "two"}),
+            ("train", {}),
+        )
+    assert [tool.name for tool in tools] == ["classify", "compare", "retrieve", "add_texts"]
+    assert [tool.annotations.readOnlyHint for tool in tools] == [True, True, True, False]
+    assert tools[3].inputSchema["properties"]["labels"]["items"]["enum"] == list(index.labels)
+    for tool in tools[2:]:
+        assert all(given.get("description") for given in tool.inputSchema["properties"].values()), tool.name
+        assert tool.inputSchema["properties"]["inputs"]["anyOf"][1]["maxItems"] == 5
+    assert error(empty).startswith("The index holds no labelled text yet")
+    held = {"negative": 0, "neutral": 0, "positive": 2}
+    assert content(added) == {"added": 2, "changed": 0, "known": 0, "locked": 0, "held": held}
+    assert content(again)["known"] == 2
+    [answer] = content(found)["results"]
+    assert answer["label"] == "positive" and answer["rests_on"][0]["label"] == "positive"
+    assert {one["text"] for one in answer["rests_on"]} == set(LABELLED["inputs"])
+    assert "'angry' is no label of the index" in error(wrong)
+    assert error(unknown) == "k is 0. Give a whole number from 1 to 100."
+    assert error(other) == "There is no model 'two' here. Known: one."
+    assert error(missing) == "There is no tool 'train'. Known: classify, compare, retrieve, add_texts."
+    tools, found = over_stdio(artifact, "--index", path, calls=[("retrieve", ASKED)])
+    assert len(tools) == 4 and content(found)["results"][0]["rests_on"], "it is there after a restart"
+
+
 def test_an_agent_is_told_what_the_tools_take_and_say(two):
     port, _ = two
     [[classify, compare]] = over_http(port)
@@ -125,7 +166,8 @@ def test_one_text_top_k_and_a_text_that_is_cut(two):
         (
             "classify",
             {"inputs": "a", "text": "b"},
-            "classify has no argument 'text'. Known: inputs, model, top_k, precision, abstain_below.",
+            "classify has no argument 'text'. Known: inputs, model, top_k, precision, abstain_below, "
+            "out_of_scope.",
         ),
         (
             "compare",
@@ -138,6 +180,7 @@ def test_one_text_top_k_and_a_text_that_is_cut(two):
             "There is no model 'third' here. Known: first, second.",
         ),
         ("train", {}, "There is no tool 'train'. Known: classify, compare."),
+        ("retrieve", {"inputs": "a"}, "There is no tool 'retrieve'. Known: classify, compare."),
     ],
 )
 def test_a_wrong_call_is_a_tool_error_of_one_sentence(two, name, arguments, sentence):

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.classifier import EncodedTexts
+from inference.common.errors import PredictionError
 from inference.serving import schema
 from inference.serving.errors import BadRequest, BodyTooLarge
 from inference.serving.schema import (
@@ -30,7 +32,7 @@ json_values = st.recursive(
 
 def classified(*rows, model="demo", labels=LABELS):
     logits = np.array(rows, dtype=np.float32).reshape(len(rows), len(labels))
-    return Classified(model, labels, logits, [False] * len(rows), 9)
+    return Classified(model, labels, logits, EncodedTexts([[1, 2]] * len(rows), [False] * len(rows)))
 
 
 @pytest.mark.parametrize(
@@ -283,10 +285,12 @@ def test_answers_say_whether_they_are_sure_where_it_is_asked(kind):
     request = read(kind, body | ({"parameters": asked} if kind is HubRequest else asked), max_texts=2)
     asked = request if kind is ClassifyArguments else request.asked
     for function in ("softmax", "none", "sigmoid"):
-        found = schema.ranked(two, function, sure_from=schema.sure_from(asked, two))
+        found = schema.ranked(two, function, asked=asked)
         assert [{one["sure"] for one in row} for row in found] == [{True}, {False}], "confidence is a softmax"
     assert "sure" not in schema.ranked(two)[0][0]
-    assert {"precision", "abstain_below"} <= set(str(schema.schema_of(kind)).split("'"))
+    assert {"precision", "abstain_below", "out_of_scope"} <= set(str(schema.schema_of(kind)).split("'"))
+    with pytest.raises(PredictionError, match=r"no text can be called out of scope\. Train"):
+        schema.ranked(two, asked=asked.model_copy(update={"out_of_scope": True}))
 
 
 @pytest.mark.parametrize("share", [0, 90, True, "0.9", float("inf")])
