@@ -31,6 +31,7 @@ DOORS = {
     "/start_forecast": (START, "“Trunk layers” is 'odd'"),
     "/preview": (NO_DATA, "is not the id of a data set"),
     "/run_action": (["resume", "first"], "first is finished"),
+    "/add_to_index": (["so zorgle", None, None], "Its label is missing"),
     "/publish": (["second", *PUSH[1:]], "There is no run 'second'"),
     "/publish_preview": (["second", *PUSH[1:]], "There is no run 'second'"),
     "/live_train_look": ([], "There is no label to export"),

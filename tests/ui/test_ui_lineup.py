@@ -15,15 +15,19 @@ from inference.common.paths import runs_dir
 from inference.common.store import write_json
 from tests.support import wait_for
 from tests.support.live_app import live_app
-from tests.training.ladder.test_advice import made
+from tests.training.ladder.test_advice import fresh, learnt, made
 from tests.ui.test_ui_render import Checker
+from training.data.load import load_splits
 from training.evaluate.scores import read_evaluation
+from training.ladder.freshness import save_freshness
 from training.ladder.results import Ladder
 from training.recipes import change, load_recipe
-from training.runs.run import LADDER, create_run_of
+from training.runs.run import LADDER, create_run, create_run_of
 from ui.compare.ladder import ladder_card, newest_ladder
+from ui.compare.learn import became, labels_of
 from ui.compare.lineup import FIRST, UNTRAINED, Lineup
 from ui.compare.tab import ask, explain
+from ui.compare.view import Side
 from ui.state import Model, Workbench, run_of
 from ui.translations import speaking
 
@@ -120,6 +124,46 @@ def test_a_base_that_is_missing_is_said_and_the_others_answer(trained_gpt2, home
     assert run_of(workbench.model.source).id == "first"
 
 
+def test_a_labelled_tweet_that_is_added_is_what_the_next_answer_rests_on(trained_gpt2, home):
+    workbench = with_model(trained_gpt2)
+    lineup, new = Lineup(workbench), "so zorgle"
+    keys = [key for _, key in lineup.choices()]
+    assert "taught" not in keys and lineup.standard(["tuned", "taught"]) == ["tuned"]
+    with pytest.raises(PredictionError, match="No labelled tweet was added yet"):
+        ask(lineup, new, ["taught"])
+    with pytest.raises(PredictionError, match="Its label is missing"):
+        lineup.knowledge.add(new, "")
+    assert "Added." in became(lineup.knowledge.add("that gig was zorgle", "positive"))
+    assert "already" in became(lineup.knowledge.add("That gig was zorgle", "positive"))
+    assert "under another label" in became(lineup.knowledge.add("that gig was zorgle", "negative"))
+    splits = load_splits(workbench.model.run.recipe.data)
+    assert "measured on" in became(lineup.knowledge.add(splits.test["text"][0], "positive"))
+    assert len(lineup.knowledge.index()) == len(splits.train) + 1, "the training rows are there, too"
+    assert [key for _, key in lineup.choices()][:3] == ["base", "tuned", "taught"]
+    drawn = ask(lineup, new, ["tuned", "taught"])
+    Checker(drawn)
+    assert "Rests on 1 labelled tweets" in drawn and "that gig was zorgle" in drawn
+    alone, taught = (each.predict([new])[0] for each in lineup.of(["tuned", "taught"]))
+    assert taught.probabilities[0] > alone.probabilities[0] and taught.unknown_share == alone.unknown_share
+    workbench.model = dataclasses.replace(workbench.model, run=None)
+    assert labels_of(workbench.model) == () and not lineup.knowledge.is_there()
+    with pytest.raises(PredictionError, match="has no run here that could keep the tweet"):
+        lineup.knowledge.add(new, "positive")
+
+
+def test_a_tweet_that_is_unlike_the_training_is_marked_where_that_is_known(trained_gpt2, home):
+    lineup = Lineup(with_model(trained_gpt2))
+    foreign = "обед был очень вкусный"
+    drawn = ask(lineup, foreign, ["tuned"])
+    Checker(drawn)
+    assert "Unlike the training tweets" in drawn
+    assert "Unlike the training tweets" not in ask(lineup, "so happy at work today", ["tuned"])
+    with speaking("pt-BR"):
+        assert "Diferente dos tweets de treino" in ask(lineup, foreign, ["tuned"])
+    old = dataclasses.replace(lineup.of(["tuned"])[0], scope=None)
+    assert not Side("", "", "", old.labels, old.predict([foreign])[0], None, old.scope).is_outside
+
+
 def test_the_newest_finished_ladder_is_drawn_with_its_sentence_and_the_advice(home):
     assert newest_ladder() is None and ladder_card(None) == ""
     run = create_run_of(LADDER, {}, name="tweets")
@@ -130,6 +174,15 @@ def test_the_newest_finished_ladder_is_drawn_with_its_sentence_and_the_advice(ho
     Checker(drawn)
     assert "Every way on the same" in drawn and "Fine-tune, retrieve, or both?" in drawn
     assert "10,000 posts a day" in drawn and "better" in drawn
+    assert "What a new word does to a fine-tuned model has not been measured here" in drawn
+    few = ladder_card(newest_ladder(), posts_a_day=5, changes_a_month=2, labels=0)
+    assert "With 0 labels there is no choice" in few
+    write_json(run.path / Ladder.FILE, {**made().to_json(), "rows": {"data": "x"}})
+    save_freshness(fresh(learnt("index", 170)), create_run(load_recipe("smoke")))
+    found = ladder_card(newest_ladder(), posts_a_day=None, changes_a_month=None)
+    assert "once 8 labelled tweets with it were added beside it" in found and "85.0" in found
+    save_freshness(fresh(learnt("index", 35)), create_run(load_recipe("smoke")))
+    assert "are not shown to mend that" in ladder_card(newest_ladder())
     with speaking("pt-BR"):
         told = ladder_card(newest_ladder())
     assert "10.000 posts por dia" in told and "Always" not in told
@@ -172,5 +225,9 @@ def test_the_app_asks_those_that_are_named_and_its_page_is_light_and_says_what_i
             assert "Bag of words" in named and ">Base<" not in named
             many = client.predict("so\nbad", None, False, ["tuned", "base"], api_name="/compare_many")
             assert "2 tweets" in many[0]
+            told, who = client.predict("so zorgle", "positive", ["tuned"], api_name="/add_to_index")
+            assert "Added." in told and who["value"] == ["tuned", "taught"]
+            assert "Rests on 1" in client.predict("zorgle!", ["taught"], api_name="/compare")
+            assert client.predict(5, 2, None, api_name="/advise")[0] == "", "there is no ladder"
         finally:
             client.close()

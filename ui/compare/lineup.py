@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING
 from inference.baselines import Predictor
 from inference.classifier import Classifier, Prediction
 from inference.common.errors import PredictionError, RunError
+from inference.reference import Scope
 from inference.selective import USUAL_PRECISION, asked_threshold
 from inference.side_by_side import SideBySide
 from training.recipes import Recipe, load_recipe
 from training.runs.run import list_runs
+from ui.compare.learn import Knowledge
 from ui.gpu import borrows, predict
 from ui.state import ONE_LOAD, Model, Workbench, known_run, load_base, load_tuned
 from ui.translations import text
@@ -35,7 +37,8 @@ from ui.translations import text
 if TYPE_CHECKING:
     from training.ladder.rungs import Materials
 
-BASE, TUNED = "base", "tuned"
+BASE, TUNED, TAUGHT = "base", "tuned", "taught"
+"""TAUGHT: the loaded model with the vote of the labelled tweets that were added beside it."""
 UNTRAINED = ("zero-shot-batch", "few-shot-4", "few-shot-8", "retrieval-words", "bag-of-words")
 """The rungs of the ladder that answer without training a network, in its order."""
 FIRST = ["zero-shot-batch", "few-shot-4"]
@@ -62,6 +65,8 @@ class Contender:
     """The confidence below which its answer is an "I don't know", where its record tells one."""
     classifier: Classifier | None = None
     """Of the loaded model and its base, which may share layers."""
+    scope: Scope | None = None
+    """What tells tweets that are unlike its training tweets, where its record does."""
 
 
 class Lineup:
@@ -69,7 +74,7 @@ class Lineup:
 
     def __init__(self, workbench: Workbench, *, recipe: Recipe | None = None) -> None:
         """`recipe`: whose base and data the rungs take where no run of this machine is loaded."""
-        self.workbench = workbench
+        self.workbench, self.knowledge = workbench, Knowledge(workbench)
         self._recipe = recipe or load_recipe("quick")
         self._lock = threading.Lock()  # one load at a time; rungs share a network and its cached states
         self._others: OrderedDict[str, Classifier] = OrderedDict()
@@ -83,6 +88,7 @@ class Lineup:
         """Return what can be chosen, as (what it is called, key)."""
         model = self.workbench.model
         keys = [BASE, TUNED] if model.state == "ready" else []
+        keys += [TAUGHT] if keys and self.knowledge.is_there() else []
         loaded = model.run.id if model.run else ""
         runs = [run.id for run in list_runs() if run.status().state == "finished" and run.id != loaded]
         return [(self.title(key), key) for key in [*keys, *UNTRAINED, *runs]]
@@ -91,18 +97,19 @@ class Lineup:
         """Return what was chosen of what is there, or what is compared where nobody chose."""
         ready = self.workbench.model.state in ("ready", "loading")
         usual, other = ([BASE, TUNED], FIRST) if ready else (FIRST, [BASE, TUNED])
-        kept = [key for key in chosen if ready or key not in other]
+        gone = () if ready else (BASE, TUNED)
+        kept = [key for key in chosen if key not in gone and (key != TAUGHT or self.knowledge.is_there())]
         return kept if kept and kept != other else usual
 
     def title(self, key: str) -> str:
         """Return what a contender is called on the page."""
-        if key in (BASE, TUNED):
+        if key in (BASE, TUNED, TAUGHT):
             return text(f"compare.{key}")
         return text(f"rung.{key}") if key in UNTRAINED else key
 
     def is_there(self, chosen: Sequence[str]) -> bool:
         """Whether nothing has to be loaded before these can answer."""
-        return all(key in (BASE, TUNED) or key in self._rungs or key in self._others for key in chosen)
+        return {BASE, TUNED, TAUGHT, *self._rungs, *self._others}.issuperset(chosen)
 
     def of(self, chosen: Sequence[str], *, may_load: bool = True) -> list[Contender]:
         """Return the contenders, without a base that is not there. Raises PredictionError or TweetTuneError.
@@ -133,6 +140,12 @@ class Lineup:
         model, title = self.workbench.model, self.title(key)
         if key in (BASE, TUNED):
             return _loaded(key, title, model)
+        if key == TAUGHT:
+            own = _loaded(TUNED, title, model)
+            assert own, "the loaded model is there, or it was said why not"
+            answer = self.knowledge.beside(own.labels, own.predict)
+            how = text("compare.taught_how")
+            return Contender(key, title, how, own.name, own.labels, answer, scope=own.scope)
         with self._lock:
             if key in UNTRAINED:
                 return self._contender(key, title, self._rung(key))
@@ -148,8 +161,8 @@ class Lineup:
                     return found.predict(texts, with_latency=True)
                 return found.predict(texts)
 
-        folder = found.folder if isinstance(found, Classifier) else None
-        return Contender(key, title, how, name, tuple(found.labels), answer, _sure_from(folder))
+        folder, scope = (found.folder, found.scope) if isinstance(found, Classifier) else (None, None)
+        return Contender(key, title, how, name, tuple(found.labels), answer, _sure_from(folder), scope=scope)
 
     def _other(self, key: str, *, may_load: bool) -> Classifier:
         """Return the classifier of a finished run, or of a repository."""
@@ -207,6 +220,7 @@ def _loaded(key: str, title: str, model: Model) -> Contender | None:
             lambda texts: predict(tuned, texts, load=load_tuned, source=str(folder)),
             _sure_from(folder),
             tuned,
+            tuned.scope,
         )
     if base is None:
         return None

@@ -58,12 +58,14 @@ class Row:
         """Whether not all give the same label."""
         return len({answer.label.casefold() for answer in self.answers}) > 1
 
-    def record(self, keys: Sequence[str], sure_from: Sequence[float | None]) -> dict[str, object]:
-        """Return it as a row of a table; whether an answer is sure where that is known of its model."""
+    def record(self, keys: Sequence[str], contenders: Sequence[Contender]) -> dict[str, object]:
+        """Return it as a row of a table; is an answer sure, is the text in scope, where that is known."""
         found: dict[str, object] = {"text": self.text}
-        for key, answer, least in zip(keys, self.answers, sure_from, strict=True):
+        for key, answer, each in zip(keys, self.answers, contenders, strict=True):
             found |= {key: answer.label, f"{key}_probability": round(max(answer.probabilities), 4)}
-            found |= {} if least is None else {f"{key}_sure": answer.is_sure(least)}
+            found |= {} if each.sure_from is None else {f"{key}_sure": answer.is_sure(each.sure_from)}
+            if each.scope:
+                found[f"{key}_out_of_scope"] = answer.is_out_of_scope(each.scope.above)
         return found
 
 
@@ -76,9 +78,13 @@ class Tally:
     given: int
     sure_from: tuple[float | None, ...] = ()
     """The confidence below which each one's answers are not sure, where that is known."""
+    outside_above: tuple[float | None, ...] = ()
+    """The share of unknown tokens above which a text is out of each one's scope, where that is known."""
     answered: int = 0
     unsure: list[int] = field(default_factory=list)
     """For each, how many of its answers are not sure."""
+    outside: list[int] = field(default_factory=list)
+    """For each, how many texts are out of its scope."""
     differ: int = 0
     agree: dict[tuple[int, int], int] = field(default_factory=dict)
     """For each two of them, on how many texts they say the same."""
@@ -92,6 +98,10 @@ class Tally:
         self.unsure = self.unsure or [0] * len(self.titles)
         for place, least in enumerate(self.sure_from):
             self.unsure[place] += sum(not one.answers[place].is_sure(least or 0.0) for one in rows)
+        self.outside = self.outside or [0] * len(self.titles)
+        for place, above in enumerate(self.outside_above):
+            if above is not None:
+                self.outside[place] += sum(one.answers[place].is_out_of_scope(above) for one in rows)
         for one in rows:
             self.differ += one.disagrees
             for pair in combinations(range(len(self.titles)), 2):
@@ -140,13 +150,14 @@ def answer_all(
         tuple(each.labels for each in contenders),
         len(texts),
         tuple(each.sure_from for each in contenders),
+        tuple(each.scope.above if each.scope else None for each in contenders),
     )
     tally.files = tuple(map(str, files))
     for start in range(0, len(texts), _BATCH):
         part = list(texts[start : start + _BATCH])
         found = ask(contenders, part)
         rows = [Row(one, tuple(answers)) for one, *answers in zip(part, *found, strict=True)]
-        _append(files, [one.record(keys, tally.sure_from) for one in rows], begin=not start)
+        _append(files, [one.record(keys, contenders) for one in rows], begin=not start)
         tally.add(rows)
         yield tally
 
@@ -182,6 +193,9 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
         chip = label_chip(answer.label, tally.labels[place].index(answer.label))
         least = tally.sure_from[place] if tally.sure_from else None
         doubt = "" if least is None or answer.is_sure(least) else f" {esc(text('many.unsure'))}"
+        above = tally.outside_above[place] if tally.outside_above else None
+        if above is not None and answer.is_out_of_scope(above):
+            doubt += f' <span class="interval">{esc(text("many.outside"))}</span>'
         return f'<span class="k">{esc(tally.titles[place])}</span>{chip}{share}{doubt}'
 
     drawn = [
@@ -193,6 +207,11 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
     notes = "".join(
         note(text("many.unsure_n", name=title, n=text.number(count), wanted=text.percent(USUAL_PRECISION, 0)))
         for title, count in zip(tally.titles, tally.unsure, strict=False)
+        if count
+    )
+    notes += "".join(
+        note(text("many.outside_n", name=title, n=text.number(count)))
+        for title, count in zip(tally.titles, tally.outside, strict=False)
         if count
     )
     if given.n > MOST:

@@ -19,8 +19,9 @@ from inference.explain import leave_one_out
 from training.evaluate.scores import Disagreement
 from ui.account import address_of, may_train, visitor_of
 from ui.compare.code import build_code, in_code
-from ui.compare.ladder import ladder_card, newest_ladder
-from ui.compare.lineup import BASE, MOST, TUNED, Lineup, why_no_answer
+from ui.compare.ladder import build_asked, ladder_card, newest_ladder
+from ui.compare.learn import Teaching
+from ui.compare.lineup import BASE, MOST, TAUGHT, TUNED, Lineup, why_no_answer
 from ui.compare.many import build_many
 from ui.compare.view import Side, answers, disagreements, found_among, heat, scoreboard, skeleton
 from ui.html import HEADING, as_gradio_error, busy, button, empty, html, into_view, page
@@ -90,7 +91,7 @@ def ask(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load: boo
         raise PredictionError(text("compare.no_text"))
     contenders = lineup.of(chosen, may_load=may_load)
     sides = [
-        Side(each.title, each.how, each.name, each.labels, found, each.sure_from)
+        Side(each.title, each.how, each.name, each.labels, found, each.sure_from, each.scope)
         for each, [found] in zip(contenders, lineup.answers(contenders, [tweet]), strict=True)
     ]
     without = BASE in (chosen or (BASE,)) and all(each.key != BASE for each in contenders)
@@ -134,6 +135,7 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         build_many(lineup, asked.models)
     scores = html(elem_id="scoreboard", actions=True)
     ladder = html(elem_id="ladder")
+    advice, wanted_of_advice = build_asked()
     with gr.Column(visible=False, elem_classes="tt-panel") as section:
         only, search = _filter()
         rows = html(elem_id="disagreements", actions=True)
@@ -141,8 +143,22 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
     code = build_code(lineup, asked.models)
     asked.wire(sources=[rows, asked.result])
 
-    def refresh(
-        only: str, most: int, search: str, chosen: list[str] | None, request: gr.Request
+    def advised(
+        posts_a_day: float | None, changes_a_month: float | None, labels: int | None
+    ) -> tuple[str, object]:
+        found = newest_ladder()
+        drawn = ladder_card(found, posts_a_day=posts_a_day, changes_a_month=changes_a_month, labels=labels)
+        return drawn, gr.update(visible=found is not None)
+
+    def refresh(  # noqa: PLR0917  (Gradio hands them over by place)
+        only: str,
+        most: int,
+        search: str,
+        chosen: list[str] | None,
+        posts_a_day: float | None,
+        changes_a_month: float | None,
+        labels: int | None,
+        request: gr.Request,
     ) -> tuple[object, ...]:
         model = workbench.model
         drawn = draw(model, only, most, search, trains=workbench.settings.trains)
@@ -162,20 +178,18 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
             gr.update(visible=rest),
             told,
             gr.update(choices=lineup.choices(), **who),
-            ladder_card(newest_ladder()),
+            *advised(posts_a_day, changes_a_month, labels),
+            *asked.teaching.shown(model),
         )
 
     def first(
-        only: str, most: int, search: str, chosen: list[str] | None, request: gr.Request
+        request: gr.Request, only: str, most: int, search: str, chosen: list[str] | None, *more: Any
     ) -> tuple[object, ...]:
         """Draw the tab as the page opens, with those whom the address names."""
         named = [key for key in request.query_params.get("models", "").split(",") if key]
-        found = refresh(only, most, search, chosen, request)
-        return (
-            (*found[:-2], gr.update(choices=lineup.choices(), value=named[:MOST]), found[-1])
-            if named
-            else found
-        )
+        found = refresh(only, most, search, chosen, *more, request)  # type: ignore[call-arg]
+        who = gr.update(choices=lineup.choices(), value=named[:MOST])
+        return (*found[:6], who, *found[7:]) if named else found
 
     def arrive(tweet: str, chosen: list[str] | None) -> tuple[object, ...]:
         """Answer the text that the visitor brought along, or else one that shows what was learnt.
@@ -196,9 +210,18 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         except TweetTuneError:
             return gr.skip(), gr.skip(), gr.skip()
 
-    inputs: list[gr.Component] = [only, most, search, asked.models]
-    outputs = [scores, rows, section, only, more, code, asked.models, ladder]
+    inputs: list[gr.Component] = [only, most, search, asked.models, *wanted_of_advice]
+    outputs = [scores, rows, section, only, more, code, asked.models, ladder, advice]
+    outputs += [asked.teaching.panel, asked.teaching.label]
     only.input(refresh, inputs, outputs, api_name="scoreboard", show_progress="hidden", queue=False)
+    gr.on(
+        [each.change for each in wanted_of_advice],
+        advised,
+        wanted_of_advice,
+        [ladder, advice],
+        api_name="advise",
+        show_progress="hidden",
+    )
     search.change(refresh, inputs, outputs, **_QUIET)
     more.click(lambda most: most + _STEP, most, most, **_QUIET).then(refresh, inputs, outputs, **_QUIET)
 
@@ -287,6 +310,7 @@ class _Question:
         self.result = html(skeleton(), elem_id="answers", actions=True)
         self.moved = html(elem_id="heat")
         self.drawn: list[gr.Component] = [self.result, self.moved]
+        self.teaching = Teaching(lineup.knowledge)
 
     def _asked(
         self, tweet: str, chosen: list[str] | None, request: gr.Request, profile: gr.OAuthProfile | None
@@ -339,6 +363,14 @@ class _Question:
             *(each.click(pick, [each, models], [tweet, result], **picked) for each in self.examples),
             *(each.select(pick_row, models, [tweet, result], **picked) for each in sources),
         ]
+
+        def with_it(chosen: list[str]) -> object:
+            """Return the choice of models with the one that was just taught."""
+            kept = [key for key in self.lineup.standard(chosen) if key != TAUGHT][: MOST - 1]
+            return gr.update(choices=self.lineup.choices(), value=[*kept, TAUGHT])
+
+        taught = self.teaching.wire(tweet, models, with_it)
+        asked.append(taught.success(compare, [tweet, models], result, api_visibility="private", **shared))
         for event in asked:
             event.success(
                 what_moved,

@@ -10,6 +10,7 @@ from functools import lru_cache
 from inference.baselines import rests_on
 from inference.classifier import Prediction
 from inference.common.mend import mend
+from inference.reference import Scope
 from inference.selective import USUAL_PRECISION, Selective
 from training.evaluate.scores import (
     BASE,
@@ -45,6 +46,12 @@ class Side:
     labels: Sequence[str]
     prediction: Prediction
     sure_from: float | None = None
+    scope: Scope | None = None
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether the tweet is marked as unlike those of its training."""
+        return self.scope is not None and self.prediction.is_out_of_scope(self.scope.above)
 
     @property
     def is_sure(self) -> bool:
@@ -119,6 +126,7 @@ def _answer(side: Side, truth: str) -> str:
         told = esc(text("compare.is_right" if right else "compare.is_wrong"))
         mark = f'<span class="tt-mark {"right" if right else "wrong"}">{"✓" if right else "✗"} {told}</span>'
     unsure = "" if side.is_sure else note(_unsure(side), "warn")
+    unsure += note(_outside(side), "warn") if side.is_outside else ""
     return (
         f'<div class="tt-card"><div class="tt-stack"><div class="tt-row">'
         f"<h2>{esc(side.title)}</h2>"
@@ -136,6 +144,14 @@ def _unsure(side: Side) -> str:
         share=text.percent(max(side.prediction.probabilities), 0),
         threshold=text.percent(side.sure_from or 0, 0),
         wanted=text.percent(USUAL_PRECISION, 0),
+    )
+
+
+def _outside(side: Side) -> str:
+    return text(
+        "compare.outside",
+        share=text.percent(side.prediction.unknown_share or 0, 0),
+        above=text.percent(side.scope.above if side.scope else 0, 0),
     )
 
 

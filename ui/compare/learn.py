@@ -1,0 +1,153 @@
+"""Labelled tweets beside the loaded model: its answers rest on them, and nothing is trained.
+
+    knowledge = Knowledge(workbench)
+    knowledge.index()                       # of the loaded model's run, None where nobody has made one
+    knowledge.add("so zorgle", "positive")  # -> Added(added=1, …): the next answer rests on it
+
+The index lies in the run's folder, where the command line makes it and a server reads it, too.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from inference.baselines.index import Added, Index, beside
+from inference.classifier import Prediction
+from inference.common.errors import PredictionError
+from training.runs.run import Run
+from ui.account import Visitor, changes_something
+from ui.html import busy, html, note, page
+from ui.state import Model, Workbench
+from ui.translations import I18N, text
+
+INDEX = "index.sqlite"
+Predict = Callable[[Sequence[str]], Sequence[Prediction]]
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """The loaded model as what an index stands beside."""
+
+    labels: tuple[str, ...]
+    ask: Predict
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        return list(self.ask(texts))
+
+
+class Knowledge:
+    """The index of the loaded model's run. Thread-safe."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._lock = threading.Lock()
+        self._open: tuple[Path, Index] | None = None
+
+    def is_there(self) -> bool:
+        """Whether the loaded model has an index."""
+        run = self._workbench.model.run
+        return run is not None and (run.path / INDEX).is_file()
+
+    def index(self) -> Index | None:
+        """Return the index of the loaded model's run, None where there is none. Raises DataError."""
+        run = self._workbench.model.run
+        if run is None or not (run.path / INDEX).is_file():
+            return None
+        with self._lock:
+            if self._open is None or self._open[0] != run.path / INDEX:
+                self._open = run.path / INDEX, Index(run.path / INDEX)
+            return self._open[1]
+
+    def beside(self, labels: tuple[str, ...], ask: Predict) -> Predict:
+        """Return the answers of a model with the vote of what was added; PredictionError without an index."""
+        if (index := self.index()) is None:
+            raise PredictionError(text("learn.none"))
+        return beside(_Alone(labels, ask), index).predict
+
+    def add(self, tweet: str, label: str) -> Added:
+        """Take in a labelled tweet; the run's training rows too, where the index is new.
+
+        Raises PredictionError without a tweet or a label, DataError where the run's data can't be read.
+        """
+        model = self._workbench.model
+        if not tweet.strip():
+            raise PredictionError(text("compare.no_text"))
+        if not label:
+            raise PredictionError(text("learn.no_label"))
+        if (index := self.index()) is None:
+            _make(_run_of(model))
+            index = self.index()
+        assert index is not None, "it was made"
+        return index.add([tweet], [label])
+
+
+def _run_of(model: Model) -> Run:
+    if model.run is None:
+        raise PredictionError(text("learn.no_run"))
+    return model.run
+
+
+def _make(run: Run) -> None:
+    from training.data.to_index import to_index  # noqa: PLC0415  (datasets take a while)
+
+    to_index(run.recipe.data, run.path / INDEX)
+
+
+def labels_of(model: Model) -> tuple[str, ...]:
+    """Return the labels that a tweet can be added with, none where no run here could keep it."""
+    return model.tuned.labels if model.state == "ready" and model.run and model.tuned else ()
+
+
+def became(added: Added) -> str:
+    """Say what became of one tweet that was added."""
+    counts = {name: getattr(added, name) for name in ("added", "changed", "locked", "known")}
+    what = next(name for name, count in counts.items() if count)
+    return page(note(text(f"learn.{what}"), "warn" if what == "locked" else ""))
+
+
+class Teaching:
+    """Where a visitor adds the tweet that is asked, with its label."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        """Draw it inside the current Blocks."""
+        self.knowledge = knowledge
+        with gr.Accordion(I18N("learn.title"), open=False, visible=False, elem_id="learn") as self.panel:
+            self.label = gr.Radio([], label=I18N("learn.label"), info=I18N("learn.help"))
+            self.add = gr.Button(I18N("learn.add"), size="md", min_width=120)
+            self.told = html(elem_id="learnt")
+
+    def shown(self, model: Model) -> tuple[object, object]:
+        """Return the panel and the labels as they are for a model."""
+        labels = labels_of(model)
+        return (
+            gr.update(visible=bool(labels)),
+            gr.update(choices=[(text.label(label), label) for label in labels]),
+        )
+
+    def wire(self, tweet: gr.Textbox, models: gr.Dropdown, then: Callable[[list[str]], Any]) -> Any:
+        """Add the tweet when the button is pressed, and put the model with it among those that are asked.
+
+        `then` gives the choice of these anew. Returns the event.
+        """
+
+        @changes_something(self.knowledge._workbench.settings)
+        def add_to_index(
+            visitor: Visitor, tweet: str, label: str | None, chosen: list[str] | None
+        ) -> Iterator[tuple[object, ...]]:
+            if not self.knowledge.is_there():
+                yield busy(text("learn.making")), gr.skip()
+            added = self.knowledge.add(tweet, label or "")
+            yield became(added), then(chosen or [])
+
+        return self.add.click(
+            add_to_index,
+            [tweet, self.label, models],
+            [self.told, models],
+            api_name="add_to_index",
+            show_progress="hidden",
+            concurrency_id="classify",
+        )
