@@ -1,7 +1,10 @@
-"""Which words moved an answer: each is left out in turn, and what that does to the answer is its weight.
+"""Which words moved an answer, and which small changes of the text flip it.
+
+Each word is left out in turn, and what that does to the answer is its weight.
 
     leave_one_out(classifier.predict, "so happy today", classifier.labels)
     # -> Explanation(label="positive", pieces=(("so", 0.01), ("happy", 0.42), ("today", -0.03)))
+    flips(classifier.predict, "so happy today")         # -> {"negation": "negative"}
 
 One batch of texts, with any classifier. It shows what the model leans on, not why: words that only count
 together are missed. Source: Li et al. 2016, arXiv 1612.08220.
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 
 from inference.classifier import Prediction
 
+VARIED_MOST = 500
+"""Characters of a text that is varied."""
 MOST_PIECES = 24
 """Longer texts are cut into so many pieces of several words."""
 
@@ -41,3 +46,33 @@ def leave_one_out(
     return Explanation(
         whole.label, tuple((" ".join(piece), weight) for piece, weight in zip(pieces, weights, strict=True))
     )
+
+
+def variants(text: str) -> dict[str, str]:
+    """Return a text with small changes, by what they are; none of a text that is empty or long.
+
+    A negation, and an emoji of the other pole, may well change its sentiment; capitals and a user's name
+    should not.
+    """
+    text = text.strip()
+    if not text or len(text) > VARIED_MOST:
+        return {}
+    changed = {
+        "capitals": text.upper(),
+        "smile": f"{text} 🙂",
+        "rage": f"{text} 😡",
+        "negation": f"it is not true that {text}",
+        "name": f"@someone {text}",
+    }
+    return {name: other for name, other in changed.items() if other != text}
+
+
+def flips(predict: Callable[[Sequence[str]], Sequence[Prediction]], text: str) -> dict[str, str]:
+    """Return the changes with which the answer has another label, with that label; in one batch."""
+    changed = variants(text)
+    if not changed:
+        return {}
+    own, *others = predict([text, *changed.values()])
+    return {
+        name: other.label for name, other in zip(changed, others, strict=True) if other.label != own.label
+    }

@@ -1,7 +1,7 @@
-"""Which words moved an answer, by leaving each out."""
+"""Which words moved an answer, by leaving each out; which small changes flip it."""
 
 from inference.classifier import Prediction
-from inference.explain import MOST_PIECES, leave_one_out
+from inference.explain import MOST_PIECES, flips, leave_one_out, variants
 
 LABELS = ("negative", "positive")
 
@@ -32,3 +32,15 @@ def test_a_long_text_is_cut_into_pieces_and_none_is_lost():
     found = leave_one_out(predict, text, LABELS)
     assert len(found.pieces) <= MOST_PIECES and len(asked) == len(found.pieces) + 1
     assert " ".join(piece for piece, _ in found.pieces) == text
+
+
+def test_planted_words_flip_an_answer_and_what_changes_nothing_does_not():
+    def shouts(texts):
+        """Say "loud" of capitals and of anger."""
+        rows = [(0.9, 0.1) if text.isupper() or "😡" in text else (0.2, 0.8) for text in texts]
+        return [Prediction("loud" if row[0] > row[1] else "calm", row, truncated=False) for row in rows]
+
+    assert flips(shouts, "so happy today") == {"capitals": "loud", "rage": "loud"}
+    assert flips(shouts, "SO HAPPY") == {"negation": "calm", "name": "calm"}
+    assert set(variants("so happy")) == {"capitals", "smile", "rage", "negation", "name"}
+    assert "capitals" not in variants("😡") and variants("  ") == {} == flips(shouts, "x" * 501)

@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from inference.common.errors import PredictionError, TweetTuneError
-from inference.explain import leave_one_out
+from inference.explain import flips, leave_one_out
 from training.evaluate.scores import Disagreement
 from ui.account import address_of, may_train, visitor_of
 from ui.compare.code import build_code, in_code
@@ -105,11 +105,12 @@ def explain(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load:
     tweet = (tweet or "")[:_MOST_CHARACTERS]
     if len(tweet.split()) < 2:
         return ""
-    found = []
+    found, flipped = [], []
     for each in lineup.of(chosen, may_load=may_load):
         told = leave_one_out(each.predict, tweet, each.labels)
         found.append((each.title, told.label, told.pieces))
-    return heat(found)
+        flipped.append(flips(each.predict, tweet))
+    return heat(found, flipped)
 
 
 def draw(model: Model, only: str, most: int, search: str = "", *, trains: bool = True) -> tuple[str, str]:

@@ -3,13 +3,14 @@
 Draws predictions and an `Evaluation`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from inference.baselines import rests_on
 from inference.classifier import Prediction
 from inference.common.mend import mend
+from inference.explain import variants
 from inference.reference import Scope
 from inference.selective import USUAL_PRECISION, Selective
 from training.evaluate.scores import (
@@ -32,7 +33,6 @@ _REAL = (
     'stroke-linecap="round" stroke-linejoin="round"><circle cx="9" cy="9" r="8"/><path d="{path}"/></svg>'
 )
 _CHECK, _DASH = "M5.2 9.4l2.500 2.500 5-5.500", "M5.500 9h7"
-_VARIED_MOST = 500  # characters of a tweet that is proposed with a change
 _SURE = 0.9
 
 
@@ -176,27 +176,24 @@ def _no_answer(title: str, reason: str) -> str:
 
 def _variations(tweet: str) -> str:
     """Draw buttons that ask again with a small change: what it does to the answer says much of a model."""
-    tweet = tweet.strip()
-    if not tweet or len(tweet) > _VARIED_MOST:
-        return ""
-    changed = {
-        "capitals": tweet.upper(),
-        "smile": f"{tweet} 🙂",
-        "rage": f"{tweet} 😡",
-        "negation": f"it is not true that {tweet}",
-    }
     buttons = "".join(
         button(text(f"compare.with_{name}"), action="try", value=other, css="chip")
-        for name, other in changed.items()
-        if other != tweet
+        for name, other in variants(tweet).items()
     )
+    if not buttons:
+        return ""
     return f'<div class="tt-row"><span class="muted small">{esc(text("compare.with"))}</span>{buttons}</div>'
 
 
-def heat(sides: Sequence[tuple[str, str, Sequence[tuple[str, float]]]]) -> str:
-    """Draw which words moved each answer: (whose, its label, (piece of the text, its weight) pairs)."""
+def heat(
+    sides: Sequence[tuple[str, str, Sequence[tuple[str, float]]]], flipped: Sequence[Mapping[str, str]] = ()
+) -> str:
+    """Draw which words moved each answer: (whose, its label, (piece of the text, its weight) pairs).
+
+    `flipped`: of each, the small changes that give it another label, and that label.
+    """
     lines = ""
-    for side, label, pieces in sides:
+    for place, (side, label, pieces) in enumerate(sides):
         most = max([0.05, *(abs(weight) for _, weight in pieces)])
         marked = " ".join(
             f'<span class="{"for" if weight > 0 else "against"}" style="--heat:{abs(weight) / most:.2f}" '
@@ -205,8 +202,17 @@ def heat(sides: Sequence[tuple[str, str, Sequence[tuple[str, float]]]]) -> str:
         )
         head = text("compare.heat_of", side=side, label=text.label(label))
         lines += f'<div class="k muted small">{esc(head)}</div><p class="tt-heat" dir="auto">{marked}</p>'
+        if place < len(flipped):
+            lines += f'<p class="muted small">{esc(_flips(flipped[place]))}</p>'
     how = f'<p class="muted small">{esc(text("compare.heat_how"))}</p>'
     return page(f"<h3>{esc(text('compare.heat'))}</h3>{lines}{how}", "tt-card tt-heat-card") if lines else ""
+
+
+def _flips(changes: Mapping[str, str]) -> str:
+    told = ", ".join(
+        f"{text(f'compare.with_{name}')} ({text.label(label)})" for name, label in changes.items()
+    )
+    return text("compare.flips", changes=told) if told else text("compare.no_flip")
 
 
 def _signed(share: float) -> str:
