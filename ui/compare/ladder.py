@@ -32,13 +32,32 @@ def newest_ladder() -> Ladder | None:
     return None
 
 
-def build_asked() -> tuple[gr.Row, list[gr.Number]]:
-    """Draw what the advice depends on beside the ladder: posts a day, changes a month, labels at hand."""
+def build_advice(card: gr.HTML) -> tuple[gr.Row, list[gr.Component]]:
+    """Draw what the advice depends on, and let it follow: posts a day, changes a month, labels at hand."""
     with gr.Row(visible=False, elem_id="advice-asked") as row:
-        posts = gr.Number(POSTS_A_DAY, label=I18N("advice.posts"), minimum=0, precision=0, min_width=140)
-        changes = gr.Number(0, label=I18N("advice.changes"), minimum=0, min_width=140)
-        labels = gr.Number(None, label=I18N("advice.labels"), minimum=0, precision=0, min_width=140)
+        posts = gr.Number(
+            POSTS_A_DAY, label=I18N("compare.advice_posts"), minimum=0, precision=0, min_width=140
+        )
+        changes = gr.Number(0, label=I18N("compare.advice_changes"), minimum=0, min_width=140)
+        labels = gr.Number(None, label=I18N("compare.advice_labels"), minimum=0, precision=0, min_width=140)
+    gr.on(
+        [posts.change, changes.change, labels.change],
+        advised,
+        [posts, changes, labels],
+        [card, row],
+        api_name="advise",
+        show_progress="hidden",
+    )
     return row, [posts, changes, labels]
+
+
+def advised(
+    posts_a_day: float | None, changes_a_month: float | None, labels: int | None
+) -> tuple[str, object]:
+    """Return the newest ladder's card with the advice, and whether there is one."""
+    found = newest_ladder()
+    drawn = ladder_card(found, posts_a_day=posts_a_day, changes_a_month=changes_a_month, labels=labels)
+    return drawn, gr.update(visible=found is not None)
 
 
 def ladder_card(

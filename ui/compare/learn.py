@@ -115,9 +115,17 @@ class Teaching:
     def __init__(self, knowledge: Knowledge) -> None:
         """Draw it inside the current Blocks."""
         self.knowledge = knowledge
-        with gr.Accordion(I18N("learn.title"), open=False, visible=False, elem_id="learn") as self.panel:
-            self.label = gr.Radio([], label=I18N("learn.label"), info=I18N("learn.help"))
-            self.add = gr.Button(I18N("learn.add"), size="md", min_width=120)
+        with gr.Accordion(
+            I18N("compare.learn_title"), open=False, visible=False, elem_id="learn"
+        ) as self.panel:
+            self.label = gr.Dropdown(
+                [],
+                value=None,
+                allow_custom_value=True,  # by the API it is asked before a page has drawn the labels
+                label=I18N("compare.learn_label"),
+                info=I18N("compare.learn_help"),
+            )
+            self.add = gr.Button(I18N("compare.learn_add"), size="md", min_width=120)
             self.told = html(elem_id="learnt")
 
     def shown(self, model: Model) -> tuple[object, object]:

@@ -19,7 +19,7 @@ from inference.explain import flips, leave_one_out
 from training.evaluate.scores import Disagreement
 from ui.account import address_of, may_train, visitor_of
 from ui.compare.code import build_code, in_code
-from ui.compare.ladder import build_asked, ladder_card, newest_ladder
+from ui.compare.ladder import advised, build_advice
 from ui.compare.learn import Teaching
 from ui.compare.lineup import BASE, MOST, TAUGHT, TUNED, Lineup, why_no_answer
 from ui.compare.many import build_many
@@ -136,20 +136,13 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         build_many(lineup, asked.models)
     scores = html(elem_id="scoreboard", actions=True)
     ladder = html(elem_id="ladder")
-    advice, wanted_of_advice = build_asked()
+    advice, wanted_of_advice = build_advice(ladder)
     with gr.Column(visible=False, elem_classes="tt-panel") as section:
         only, search = _filter()
         rows = html(elem_id="disagreements", actions=True)
         more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
     code = build_code(lineup, asked.models)
     asked.wire(sources=[rows, asked.result])
-
-    def advised(
-        posts_a_day: float | None, changes_a_month: float | None, labels: int | None
-    ) -> tuple[str, object]:
-        found = newest_ladder()
-        drawn = ladder_card(found, posts_a_day=posts_a_day, changes_a_month=changes_a_month, labels=labels)
-        return drawn, gr.update(visible=found is not None)
 
     def refresh(  # noqa: PLR0917  (Gradio hands them over by place)
         only: str,
@@ -215,14 +208,6 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
     outputs = [scores, rows, section, only, more, code, asked.models, ladder, advice]
     outputs += [asked.teaching.panel, asked.teaching.label]
     only.input(refresh, inputs, outputs, api_name="scoreboard", show_progress="hidden", queue=False)
-    gr.on(
-        [each.change for each in wanted_of_advice],
-        advised,
-        wanted_of_advice,
-        [ladder, advice],
-        api_name="advise",
-        show_progress="hidden",
-    )
     search.change(refresh, inputs, outputs, **_QUIET)
     more.click(lambda most: most + _STEP, most, most, **_QUIET).then(refresh, inputs, outputs, **_QUIET)
 
