@@ -16,9 +16,9 @@ from training.ladder.freshness import Freshness, measured_freshness
 from training.ladder.order import RUNGS
 from training.ladder.results import Ladder, Pair, StepResult
 from training.runs.run import LADDER, list_runs
-from ui.html import esc, note, page
+from ui.html import as_gradio_error, button, esc, html, note, page
 from ui.plots import dot_chart
-from ui.translations import I18N, text
+from ui.translations import text
 
 POSTS_A_DAY = 10_000
 
@@ -32,39 +32,43 @@ def newest_ladder() -> Ladder | None:
     return None
 
 
-def build_advice(card: gr.HTML) -> tuple[gr.Row, list[gr.Component]]:
-    """Draw what the advice depends on, and let it follow: posts a day, changes a month, labels at hand."""
-    with gr.Row(visible=False, elem_id="advice-asked") as row:
-        posts = gr.Number(
-            POSTS_A_DAY, label=I18N("compare.advice_posts"), minimum=0, precision=0, min_width=140
-        )
-        changes = gr.Number(0, label=I18N("compare.advice_changes"), minimum=0, min_width=140)
-        labels = gr.Number(None, label=I18N("compare.advice_labels"), minimum=0, precision=0, min_width=140)
-    gr.on(
-        [posts.change, changes.change, labels.change],
-        advised,
-        [posts, changes, labels],
-        [card, row],
-        api_name="advise",
-        show_progress="hidden",
-    )
-    return row, [posts, changes, labels]
+ASKED = ("posts", "changes", "labels")
+"""What the advice depends on: posts a day, changes of the subject a month, labels at hand."""
 
 
-def advised(
-    posts_a_day: float | None, changes_a_month: float | None, labels: int | None
-) -> tuple[str, object]:
-    """Return the newest ladder's card with the advice, and whether there is one."""
-    found = newest_ladder()
-    drawn = ladder_card(found, posts_a_day=posts_a_day, changes_a_month=changes_a_month, labels=labels)
-    return drawn, gr.update(visible=found is not None)
+def build_ladder() -> gr.HTML:
+    """Draw the place of the card, whose buttons ask for what the advice depends on."""
+    card = html(elem_id="ladder", actions=True)
+
+    def ask_again(event: gr.EventData) -> object:
+        if event.action not in ASKED:
+            return gr.skip()
+        with as_gradio_error():
+            asked = dict(zip(ASKED, str(event.value).split(), strict=True))
+            posts, changes, labels = (
+                number(each) for each in (asked | {event.action: event.answer}).values()
+            )
+            return ladder_card(
+                newest_ladder(), posts_a_day=posts, changes_a_month=changes, labels=round(labels)
+            )
+
+    card.select(ask_again, None, card, show_progress="hidden", queue=False, api_visibility="private")
+    return card
+
+
+def number(written: object) -> float:
+    """Return a number that somebody typed. Raises DataError for what is none, or below 0."""
+    with suppress(ValueError):
+        if 0 <= (found := float(str(written).replace(" ", ""))) < 1e12:
+            return found
+    raise DataError(text("advice.no_number", given=str(written)[:40]))
 
 
 def ladder_card(
     ladder: Ladder | None,
     *,
-    posts_a_day: float | None = POSTS_A_DAY,
-    changes_a_month: float | None = 0.0,
+    posts_a_day: float = POSTS_A_DAY,
+    changes_a_month: float = 0.0,
     labels: int | None = None,
 ) -> str:
     """Draw all steps with their intervals, best first, one honest sentence, and what to take.
@@ -84,8 +88,8 @@ def ladder_card(
     if len(ranked) > 1 and (pair := ladder.pair(ranked[0].name, ranked[1].name)):
         body += f"<p>{esc(_sentence(ranked[0], ranked[1], pair))}</p>"
     most = max(step.labels_used for step in ladder.steps)
-    asked = (posts_a_day or 0.0, changes_a_month or 0.0, most if labels is None else labels)
-    return page(f"<h2>{esc(title)}</h2>{body}{_advice(ladder, *asked)}", "tt-card tt-stack")
+    asked = (posts_a_day, changes_a_month, most if labels is None else labels)
+    return page(f"<h2>{esc(title)}</h2>{body}{_advice(ladder, *asked)}{_asked(*asked)}", "tt-card tt-stack")
 
 
 def _named(step: StepResult) -> str:
@@ -139,6 +143,22 @@ def _advice(ladder: Ladder, posts_a_day: float, changes_a_month: float, labels: 
     ]
     lines = f"<h3>{esc(text('advice.title'))}</h3><p><b>{esc(told[0])}</b> {esc(' '.join(told[1:]))}</p>"
     return f'<div class="tt-verdict"><div>{lines}<p>{esc(_news(fresh))}</p></div></div>'
+
+
+def _asked(*numbers: float) -> str:
+    """Draw a button for each number that the advice depends on."""
+    value = " ".join(f"{figure:g}" for figure in numbers)
+    drawn = "".join(
+        button(
+            f"{text(f'advice.{name}')}: {text.number(figure)}",
+            action=name,
+            value=value,
+            css="chip",
+            ask=(text(f"advice.{name}"), f"{figure:g}"),
+        )
+        for name, figure in zip(ASKED, numbers, strict=True)
+    )
+    return f'<div class="tt-row">{drawn}</div>'
 
 
 def _news(found: Freshness | None) -> str:

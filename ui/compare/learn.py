@@ -123,7 +123,6 @@ class Teaching:
                 value=None,
                 allow_custom_value=True,  # by the API it is asked before a page has drawn the labels
                 label=I18N("compare.learn_label"),
-                info=I18N("compare.learn_help"),
             )
             self.add = gr.Button(I18N("compare.learn_add"), size="md", min_width=120)
             self.told = html(elem_id="learnt")

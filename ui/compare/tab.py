@@ -19,7 +19,7 @@ from inference.explain import flips, leave_one_out
 from training.evaluate.scores import Disagreement
 from ui.account import address_of, may_train, visitor_of
 from ui.compare.code import build_code, in_code
-from ui.compare.ladder import advised, build_advice
+from ui.compare.ladder import build_ladder, ladder_card, newest_ladder
 from ui.compare.learn import Teaching
 from ui.compare.lineup import BASE, MOST, TAUGHT, TUNED, Lineup, why_no_answer
 from ui.compare.many import build_many
@@ -135,8 +135,7 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         asked = _Question(lineup)
         build_many(lineup, asked.models)
     scores = html(elem_id="scoreboard", actions=True)
-    ladder = html(elem_id="ladder")
-    advice, wanted_of_advice = build_advice(ladder)
+    ladder = build_ladder()
     with gr.Column(visible=False, elem_classes="tt-panel") as section:
         only, search = _filter()
         rows = html(elem_id="disagreements", actions=True)
@@ -144,15 +143,8 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
     code = build_code(lineup, asked.models)
     asked.wire(sources=[rows, asked.result])
 
-    def refresh(  # noqa: PLR0917  (Gradio hands them over by place)
-        only: str,
-        most: int,
-        search: str,
-        chosen: list[str] | None,
-        posts_a_day: float | None,
-        changes_a_month: float | None,
-        labels: int | None,
-        request: gr.Request,
+    def refresh(
+        only: str, most: int, search: str, chosen: list[str] | None, request: gr.Request
     ) -> tuple[object, ...]:
         model = workbench.model
         drawn = draw(model, only, most, search, trains=workbench.settings.trains)
@@ -172,16 +164,16 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
             gr.update(visible=rest),
             told,
             gr.update(choices=lineup.choices(), **who),
-            *advised(posts_a_day, changes_a_month, labels),
+            ladder_card(newest_ladder()),
             *asked.teaching.shown(model),
         )
 
     def first(
-        request: gr.Request, only: str, most: int, search: str, chosen: list[str] | None, *more: Any
+        only: str, most: int, search: str, chosen: list[str] | None, request: gr.Request
     ) -> tuple[object, ...]:
         """Draw the tab as the page opens, with those whom the address names."""
         named = [key for key in request.query_params.get("models", "").split(",") if key]
-        found = refresh(only, most, search, chosen, *more, request)  # type: ignore[call-arg]
+        found = refresh(only, most, search, chosen, request)
         who = gr.update(choices=lineup.choices(), value=named[:MOST])
         return (*found[:6], who, *found[7:]) if named else found
 
@@ -204,8 +196,8 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         except TweetTuneError:
             return gr.skip(), gr.skip(), gr.skip()
 
-    inputs: list[gr.Component] = [only, most, search, asked.models, *wanted_of_advice]
-    outputs = [scores, rows, section, only, more, code, asked.models, ladder, advice]
+    inputs: list[gr.Component] = [only, most, search, asked.models]
+    outputs = [scores, rows, section, only, more, code, asked.models, ladder]
     outputs += [asked.teaching.panel, asked.teaching.label]
     only.input(refresh, inputs, outputs, api_name="scoreboard", show_progress="hidden", queue=False)
     search.change(refresh, inputs, outputs, **_QUIET)
