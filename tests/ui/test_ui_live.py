@@ -31,6 +31,7 @@ TOKEN = "AAAA%2Fmade-up-token"
 class Answer:
     label: str
     probabilities: tuple[float, ...] = (0.9, 0.06, 0.04)
+    unknown_share: float | None = None
 
 
 def always(label):

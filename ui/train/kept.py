@@ -1,6 +1,6 @@
 """The Train tab's form as the browser keeps it: a reload, or a lost connection, loses none of it.
 
-    kept = KeptForm(form, [*data.inputs, base, name, *form.components, own_name], about)
+    kept = KeptForm(form, [*data.inputs, base, name, *form.components, own_name], about, columns_of)
     kept.wire()                                   # each change is written to the browser's storage
     demo.load(kept.restore, field, kept.outputs, js=READ_JS)
 

@@ -101,11 +101,11 @@ def test_a_duel_with_the_base_on_bluesky_ends_in_the_queue_of_disagreements(clie
     client.predict("bluesky", second="base", languages="en", api_name="/live_start")
     [session] = app.feeds()
     wait_for(lambda: services["bluesky"].joined)
-    for text, _ in tweets(80, seed=9):
+    for text, _ in tweets(240, seed=9):  # of a tiny model and its base, a few in a hundred
         services["bluesky"].post(text, langs=["en"])
-    wait_for(lambda: session.feed.snapshot().classified >= 60)
+    wait_for(lambda: session.feed.snapshot().disagreed)
     now = session.feed.snapshot()
-    assert now.disagreed and now.agreed + now.disagreed == now.classified
+    assert now.agreed + now.disagreed == now.classified
     store = app.duels.store(app.workbench.model.tuned.labels, owner="")
     wait_for(lambda: store.counts().waiting)
     item = store.take()

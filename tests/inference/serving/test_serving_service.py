@@ -42,7 +42,7 @@ def test_threads_and_tasks_get_what_the_classifier_says(service):
     assert [together.labels[column] for column in together.logits.argmax(axis=1)] == [
         p.label for p in expected
     ]
-    assert together.truncated == [False] * 50 + [True] and together.tokens > 50
+    assert together.encoded.truncated == [False] * 50 + [True]
     assert service.predict([]) == [] and asyncio.run(service.classify([])).logits.shape == (0, 3)
 
 

@@ -98,7 +98,7 @@ def test_in_the_artifacts_folder(folder, tmp_path):
 def check(found: list[dict[str, float]], wanted: list[dict[str, float]], snippet: str) -> None:
     assert len(found) == len(wanted), snippet
     for one, other in zip(found, wanted, strict=True):
-        assert one == pytest.approx(other, abs=1e-3), snippet
+        assert one == pytest.approx(other, abs=2e-2), snippet  # int8 may answer, where it passes the gate
 
 
 def test_from_the_hub(named, hub, trained_gpt2, tmp_path):

@@ -115,6 +115,7 @@ def test_a_study_goes_on_where_it_was_stopped_and_compares_at_equal_accuracy(
             raise Cancelled
         turn(dial, share)
 
+    monkeypatch.setattr("training.runs.log._QUIET_S", 0.0)
     monkeypatch.setattr(forgetting_study.Dial, "turn", stopping)
     with pytest.raises(Cancelled):
         forgetting(run, RunLog(run.path))
