@@ -70,13 +70,13 @@ def forced() -> str:
 def _in_browsers() -> dict[str, dict[str, str]]:
     """Return what labels are made of, by the browser's language; all else is written by the server.
 
-    A text with a {place} is never a label: Gradio fills none.
+    A text with a {place} is never a label: Gradio fills none. Nor is what an empty state says to do next.
     """
     return {
         language: {
             key: said
             for key, said in texts(forced() or ours).items()
-            if key.split(".")[0] in IN_BROWSERS and "{" not in said
+            if key.split(".")[0] in IN_BROWSERS and "{" not in said and not key.endswith("_next")
         }
         for language, ours in {**{name: name for name in LANGUAGES}, "pt": "pt-BR"}.items()
     }
