@@ -297,6 +297,7 @@ def test_axe_finds_nothing_serious_in_any_state(opened, app, tmp_path, dark):
 
     tab(page, "Live")
     expect(page.locator("#live-numbers")).to_contain_text("Nothing is streaming")
+    expect(page.locator("#live-word")).to_be_hidden()
     page.locator("#live-filters button").first.click()
     look("empty")
     for source in ("X: search", "Mastodon"):
@@ -306,5 +307,6 @@ def test_axe_finds_nothing_serious_in_any_state(opened, app, tmp_path, dark):
     stream(page, file_of(tmp_path / "posts.jsonl", count=900, evil_every=7), rate=50)
     page.keyboard.press("1")
     expect(page.locator("#live-words li").first).to_be_visible()
+    expect(page.locator("#live-word")).to_be_visible()
     look("streaming")
     assert found == {}, json.dumps(found, indent=1)
