@@ -212,7 +212,8 @@ def test_open_pages_read_the_records_of_a_model_once_until_they_change(trained_g
 
 
 def test_the_app_asks_those_that_are_named_and_its_page_is_light_and_says_what_it_is(trained_gpt2, home):
-    with live_app(trained_gpt2.artifact) as app:
+    run = shutil.copytree(trained_gpt2.run.path, runs_dir() / "first")  # an index is added to it
+    with live_app(run / "artifact") as app:
         with urlopen(Request(app.url, headers={"Accept-Encoding": "gzip"}), timeout=30) as answer:
             packed = answer.read()
         assert len(packed) < 60_000
