@@ -14,16 +14,14 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
-from scipy.stats import sem, t
 
 from benchmarks import results
-from inference.common.store import JsonObject, read_jsonl, write_jsonl
+from inference.common.store import JsonObject, read_json, read_jsonl, write_json, write_jsonl
 from training.data.load import load_splits
-from training.fit.prepare import Prepared, prepare
+from training.fit.prepare import SHARED, Prepared, prepare
 from training.fit.rows import TrainerRows, cache_trunk, encoded_rows
 from training.fit.trainer import logits_of, train
 from training.recipes import Recipe, change, load_recipe
@@ -42,7 +40,6 @@ VARIANTS: dict[str, dict[str, str]] = {
     "no prompt": {"prompt_prefix": "", "prompt_suffix": ""},
 }
 KEPT = results.FOLDER.parent.parent / ".cache" / "ablation"
-_OF_PREPARING = ("trunk_layers", "prompt_prefix", "prompt_suffix")
 
 
 def main(dataset: str, seeds: Sequence[int] = SEEDS) -> None:
@@ -62,7 +59,10 @@ def main(dataset: str, seeds: Sequence[int] = SEEDS) -> None:
 
 def _set_dev_aside(dataset: str, folder: Path) -> None:
     """Write the train split's rows as a data set of their own, with dev rows for a test split."""
+    asked = {"dataset": str(Path(dataset).absolute()), "recipe": load_recipe("quick").model_dump(mode="json")}
     if (folder / "test.jsonl").is_file():
+        if read_json(folder / "asked.json") != asked:
+            raise SystemExit(f"{KEPT} holds what was measured of other data or another `quick`. Remove it.")
         return
     every = change(load_recipe("quick"), {"dataset": dataset, "n_train": "0", "n_validation": "1"})
     splits = load_splits(every.data)
@@ -73,6 +73,7 @@ def _set_dev_aside(dataset: str, folder: Path) -> None:
     order = np.random.default_rng(0).permutation(len(rows)).tolist()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    write_json(folder / "asked.json", asked)
     write_jsonl(folder / "train.jsonl", (rows[row] for row in order[DEV:]))
     write_jsonl(folder / "test.jsonl", (rows[row] for row in order[:DEV]))
 
@@ -80,7 +81,7 @@ def _set_dev_aside(dataset: str, folder: Path) -> None:
 def _by_preparation() -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for name, changes in VARIANTS.items():
-        key = json.dumps([changes.get(setting) for setting in _OF_PREPARING])
+        key = json.dumps({name: to for name, to in changes.items() if name in (*SHARED, "trunk_layers")})
         groups.setdefault(key, []).append(name)
     return list(groups.values())
 
@@ -140,12 +141,7 @@ def _dev_rows(prepared: Prepared, work: Path) -> TrainerRows:
 
 def _row(name: str, measured: Sequence[JsonObject]) -> dict[str, Any]:
     accuracy, beside = ([one["accuracy"] for one in measured if one["name"] == of] for of in (name, "quick"))
-    row: dict[str, Any] = {"name": name, "accuracy": _interval(accuracy)}
+    row: dict[str, Any] = {"name": name, "accuracy": results.mean_of(accuracy)}
     if name != "quick":
-        row["difference"] = _interval(np.subtract(accuracy, beside).tolist())
+        row["difference"] = results.mean_of(np.subtract(accuracy, beside).tolist())
     return row
-
-
-def _interval(values: Sequence[float]) -> dict[str, float]:
-    middle, reach = fmean(values), t.ppf(0.975, len(values) - 1) * sem(values)
-    return {"value": middle, "low": float(middle - reach), "high": float(middle + reach)}

@@ -17,8 +17,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from scipy.stats import sem, t
-
 from benchmarks import results
 from inference.common.machine import cores
 from training.evaluate.scores import SINGLE_SCORES
@@ -126,7 +124,5 @@ def _mean(steps: Sequence[StepResult]) -> dict[str, Any]:
     """Return the means over the draws, of each score with Student's interval."""
     found: dict[str, Any] = {"name": steps[0].rung, "labels_used": steps[0].labels_used, "n": steps[0].n}
     for name in SINGLE_SCORES:
-        values = [getattr(step.scores, name).value for step in steps]
-        middle, reach = fmean(values), t.ppf(0.975, len(values) - 1) * sem(values)
-        found[name] = {"value": middle, "low": float(middle - reach), "high": float(middle + reach)}
+        found[name] = results.mean_of([getattr(step.scores, name).value for step in steps])
     return {**found, "minutes": round(fmean(step.minutes_to_prepare for step in steps), 2)}

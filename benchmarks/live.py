@@ -210,7 +210,7 @@ def running_feed(
             Replay(posts, rate_per_s=rate_per_s, rounds=_ENDLESS),
             classifier.predict,
             labels=classifier.labels,
-            hurried=hurried.predict if (hurried := classifier.hurried()) else None,
+            hurried=classifier.hurried(),
             lossless=rate_per_s is None,
             limit=limit,
             idle_s=math.inf,

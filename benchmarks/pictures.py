@@ -5,12 +5,12 @@ a Chromium on the PATH. It measures nothing, so it is none of the benchmarks tha
 """
 
 import io
-import shutil
 import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+
+from benchmarks.startup import chromium
 
 DOCS = Path(__file__).parent.parent / "docs"
 SIZES = {"compare.png": (1440, 1430), "preview.png": (1200, 630)}
@@ -18,9 +18,7 @@ SIZES = {"compare.png": (1440, 1430), "preview.png": (1200, 630)}
 
 def main(url: str) -> None:
     """Open the app, which greets with a tweet that is answered, and write both pictures."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
         for name, (width, height) in SIZES.items():
             page = browser.new_page(viewport={"width": width, "height": height}, locale="en-US")
             page.add_init_script("localStorage.setItem('tt-toured', '1')")
@@ -33,7 +31,6 @@ def main(url: str) -> None:
                 page.wait_for_timeout(300)
             pixels = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             pixels.save(DOCS / name, "PNG", optimize=True)
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
+
+from scipy.stats import sem, t
 
 from training.fit.estimate import gflops
 from training.runs.provenance import machine, versions
@@ -47,6 +51,12 @@ def of_command(home: str, *command: str) -> dict[str, Any]:
         raise SystemExit(f"`training {' '.join(command)}` failed with exit status {done.returncode}.")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def mean_of(values: Sequence[float]) -> dict[str, float]:
+    """Return the mean of draws with Student's 95 % interval."""
+    middle, reach = fmean(values), t.ppf(0.975, len(values) - 1) * sem(values)
+    return {"value": middle, "low": float(middle - reach), "high": float(middle + reach)}
 
 
 def _commit() -> str:

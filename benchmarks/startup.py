@@ -54,19 +54,26 @@ def main(dataset: str) -> None:
 def _visits() -> list[dict[str, object]]:
     """Return what a browser with an empty cache sees, on this machine and over a slow line."""
     rows: list[dict[str, object]] = []
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    with _app() as (url, _), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with _app() as (url, _), chromium() as browser:
         for name, line in (("usable, cold cache", None), ("usable at 50 kB/s, 400 ms", SLOW_LINE)):
             found = [_visit(browser, url, line) for _ in range(TIMES)]
             times = [seconds for seconds, _ in found]
             row = {"name": name, "n": TIMES, "seconds": median(times), "worst_seconds": max(times)}
             rows.append({**row, "kilobytes": round(median(kilobytes for _, kilobytes in found))})
-        browser.close()
         asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
         with urllib.request.urlopen(asked, timeout=30) as answer:
             rows.append({"name": "the page itself", "n": 1, "kilobytes": round(len(answer.read()) / 1000)})
     return rows
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run the Chromium of the PATH, unseen."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 def _visit(browser: Browser, url: str, line: dict[str, object] | None) -> tuple[float, float]:

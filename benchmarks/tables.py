@@ -125,8 +125,9 @@ def _sentences(record: dict[str, Any]) -> Iterator[str]:
     if any(key in _SHARES for row in record["rows"] for key in row):
         yield "In brackets: 95 % intervals."
     if draws := record.get("draws"):
-        where = "" if "dev_rows" not in record else f" on {record['dev_rows']:,} rows of the train split"
-        yield f"Each is the mean of {draws} draws of the training rows{where and where + ', none of test'}."
+        n = record.get("dev_rows")
+        where = f" on {n:,} rows of the train split, none of test" if n else ""
+        yield f"Each is the mean of {draws} draws of the training rows{where}."
     if chosen_on := record.get("sizes", {}).get("validation") if "run" in record else None:
         yield f"What is chosen is chosen on {chosen_on:,} more labelled rows."
     for name, why in record.get("left_out", {}).items():

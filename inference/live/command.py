@@ -153,7 +153,6 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
 
     classifier = Classifier.load(given.model, engine=given.engine)
     below = asked_threshold(classifier.folder, precision=given.precision, abstain_below=given.abstain_below)
-    hurried = classifier.hurried()
     classifier.predict(["the first text takes longer than the others"])
     with Recorder(given.save, texts=given.save_texts) if given.save else nullcontext() as recorder:
         show = printer(sys.stderr if given.json else sys.stdout, abstain_below=below or 0.0)
@@ -161,7 +160,7 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
             source,
             classifier.predict,
             labels=classifier.labels,
-            hurried=hurried.predict if hurried else None,
+            hurried=classifier.hurried(),
             filter=request.filter,
             limit=given.limit,
             abstain_below=below or 0.0,

@@ -64,7 +64,8 @@ def tools(service: Service, classify: Classify) -> Tools:
             return {"results": await service.retrieve(given, await classify(given.inputs, given.model))}
         if service.index is not None and name == "add_texts":
             texts = schema.read(schema.LabelledTexts, arguments, max_texts=most)
-            return {**await service.extend(texts), "held": await service.in_thread(_held, service.index)}
+            became = await service.extend(texts)
+            return {**became, "held": await service.in_thread(Index.counts, service.index)}
         known = ", ".join(tool.name for tool in _described(service))
         raise BadRequest(f"There is no tool {name[:80]!r}. Known: {known}.")
 
@@ -159,10 +160,6 @@ async def _collected(manager: StreamableHTTPSessionManager, scope: Scope, conten
     await manager.handle_request(scope, receive, send)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
     return Response(b"".join(parts), start["status"], headers)
-
-
-def _held(index: Index) -> dict[str, int]:
-    return index.counts()
 
 
 def _described(service: Service) -> list[types.Tool]:

@@ -52,6 +52,8 @@ def test_each_variant_is_trained_by_each_seed_and_a_second_go_trains_nothing(tmp
     assert "Data: t.csv." in table
     monkeypatch.setattr(ablation, "prepare", None)
     ablation.main(str(data), seeds=(1, 2))
+    with pytest.raises(SystemExit, match="of other data or another `quick`"):
+        ablation.main(str(tmp_path / "other.csv"), seeds=(1, 2))
 
 
 def test_a_benchmark_that_was_stopped_keeps_what_it_has_measured(tmp_path, kept, monkeypatch):

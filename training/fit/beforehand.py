@@ -51,9 +51,7 @@ def beforehand(recipe: Recipe) -> Beforehand | None:
         return None
     layers, weights = _LAYERS[recipe.base]
     depth = min(recipe.depth or layers, layers)
-    trunk = min(round(depth * 2 / 3), depth - 1)
-    if recipe.trunk_layers != "auto":
-        trunk = min(int(recipe.trunk_layers), depth - 1)
+    trunk = min(recipe.trunk_of(depth), depth - 1)
     parameters = PARAMETERS[recipe.base]
     memory = need_of(recipe, parameters).memory_bytes
     if not recipe.n_train or recipe.unlabelled:

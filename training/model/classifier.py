@@ -175,9 +175,7 @@ def trunk_depth(recipe: Recipe, config: PreTrainedConfig) -> int:
         if not needing:
             return 0
         raise RecipeError(f"{needing} needs GPT-2's or Llama's family, not {config.model_type}. Set it to 0.")
-    layers = (
-        min(round(depth * 2 / 3), depth - 1) if recipe.trunk_layers == "auto" else int(recipe.trunk_layers)
-    )
+    layers = recipe.trunk_of(depth)
     if layers >= depth:
         raise RecipeError(
             f"trunk_layers is {layers}, but only {depth} layers are kept. Give at most {depth - 1}."

@@ -228,6 +228,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
         """Which rows it trains, chooses and is tested on."""
         return DataSpec(**self.model_dump(include=set(DataSpec.__dataclass_fields__)))
 
+    def trunk_of(self, depth: int) -> int:
+        """Return how many of so many layers it freezes, which may be more than there are."""
+        return min(round(depth * 2 / 3), depth - 1) if self.trunk_layers == "auto" else int(self.trunk_layers)
+
 
 @dataclass(frozen=True)
 class Setting:

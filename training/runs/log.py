@@ -13,6 +13,7 @@ of an earlier process, tells nothing about what is to come.
 import json
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ _LITTLE = 0.05  # of a phase, or of the plan: less than this says little about t
 _QUIET_S = 0.5  # progress is written no more often than this
 
 
-class RunRecord:
+class RunRecord(ABC):
     """What the process of a run writes: events and status. Raises OSError when the disk is full."""
 
     def __init__(
@@ -45,13 +46,13 @@ class RunRecord:
             content = json.loads(masked(json.dumps(content, default=str), self.hidden))
         append_event(self.run / EVENTS, kind, **content)
 
+    @abstractmethod
     def time_left_s(self) -> float | None:
         """Return the seconds left in the whole run, None where that is not known."""
-        raise NotImplementedError
 
+    @abstractmethod
     def overall(self) -> float:
         """Return the share of the whole work that is done, 0 to 1; it never falls."""
-        raise NotImplementedError
 
     def finish(self, state: str, message: str = "") -> None:
         """Record the end: finished, cancelled or failed."""
@@ -92,8 +93,8 @@ class RunLog(RunRecord):
         """Seconds that each finished phase took."""
         self._plan: dict[str, float] = {}
         self._phase_started, self._written = self.started, 0.0
-        self._first = self._paced_from = 0.0, self.started
-        """Share and time of the phase's first report, and of the one that its pace is measured from."""
+        self._first = 0.0, self.started
+        """Share and time of the phase's first report of work."""
         if not waits:
             self.begin()
 
@@ -117,7 +118,7 @@ class RunLog(RunRecord):
     def enter(self, name: str) -> None:
         """Begin a phase whose end is the beginning of the next one."""
         self._phase, self._phase_started, self._share, self._written = name, self.clock(), 0.0, 0.0
-        self._first = self._paced_from = 0.0, self._phase_started
+        self._first = 0.0, self._phase_started
         self.progress(0, 1)
 
     def progress(self, done: int, total: int) -> None:
@@ -125,8 +126,6 @@ class RunLog(RunRecord):
         now, self._share = self.clock(), done / max(total, 1)
         if not self._first[0]:
             self._first = self._share, now
-        elif self._share > self._first[0]:
-            self._paced_from = self._first
         if now - self._written < _QUIET_S and done < total:
             return
         self._written = now
@@ -145,7 +144,7 @@ class RunLog(RunRecord):
         """Return the seconds left, None before there is a plan."""
         if self._phase not in self._plan:
             return None
-        first, since = self._paced_from
+        first, since = self._first if self._share > self._first[0] else (0.0, self._phase_started)
         share, spent = self._share - first, self.clock() - since
         if share <= _LITTLE:
             share = spent = 0.0

@@ -11,6 +11,7 @@ Importing this loads nothing heavy.
 
 import dataclasses
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -68,14 +69,14 @@ class RecipeOrder(Order):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result(_Record):
+class Result(_Record, ABC):
     """What a study found."""
 
     FILE: ClassVar[str]
 
+    @abstractmethod
     def sentences(self) -> list[str]:
         """Return what was found, for people."""
-        raise NotImplementedError
 
     def said(self) -> JsonObject:
         """Return what its file says on top of its fields."""

@@ -43,23 +43,25 @@ class Knowledge:
     """The index of the loaded model's run. Thread-safe."""
 
     def __init__(self, workbench: Workbench) -> None:
-        self._workbench = workbench
+        self.workbench = workbench
         self._lock = threading.Lock()
         self._open: tuple[Path, Index] | None = None
 
+    def _place(self) -> Path | None:
+        run = self.workbench.model.run
+        return run.path / INDEX if run and (run.path / INDEX).is_file() else None
+
     def is_there(self) -> bool:
         """Whether the loaded model has an index."""
-        run = self._workbench.model.run
-        return run is not None and (run.path / INDEX).is_file()
+        return self._place() is not None
 
     def index(self) -> Index | None:
         """Return the index of the loaded model's run, None where there is none. Raises DataError."""
-        run = self._workbench.model.run
-        if run is None or not (run.path / INDEX).is_file():
+        if (place := self._place()) is None:
             return None
         with self._lock:
-            if self._open is None or self._open[0] != run.path / INDEX:
-                self._open = run.path / INDEX, Index(run.path / INDEX)
+            if self._open is None or self._open[0] != place:
+                self._open = place, Index(place)
             return self._open[1]
 
     def beside(self, labels: tuple[str, ...], ask: Predict) -> Predict:
@@ -73,7 +75,7 @@ class Knowledge:
 
         Raises PredictionError without a tweet or a label, DataError where the run's data can't be read.
         """
-        model = self._workbench.model
+        model = self.workbench.model
         if not tweet.strip():
             raise PredictionError(text("compare.no_text"))
         if not label:
@@ -141,7 +143,7 @@ class Teaching:
         `then` gives the choice of these anew. Returns the event.
         """
 
-        @changes_something(self.knowledge._workbench.settings)
+        @changes_something(self.knowledge.workbench.settings)
         def add_to_index(
             visitor: Visitor, tweet: str, label: str | None, chosen: list[str] | None
         ) -> Iterator[tuple[object, ...]]:

@@ -71,7 +71,8 @@ def begin(
         tuned.labels,
         tuned.predict,
         lambda: LiveStatistics.of(tuned, abstain_below=below),
-        hurried=hurried.predict if (hurried := tuned.hurried()) else None,
+        # not in a duel: close calls would pass for disagreements
+        hurried=None if request.second else tuned.hurried(),
         abstain_below=below,
     )
     if request.second:
@@ -79,7 +80,6 @@ def begin(
         whose = owner if request.is_private else ""
         listener = duels.listener(tuned.labels, owner=whose, models=(model.name, called))
         models = replace(models, second_name=called, second=second.predict, listeners=[listener])
-        models = replace(models, hurried=None)  # or close calls would pass for disagreements
     session, joined = feeds.open(request, models, owner=owner, held_out=lambda: held_out_posts(workbench))
     if workbench.model.tuned is not tuned:  # another one was loaded since, and has ended all feeds
         session.feed.stop()
