@@ -4,9 +4,10 @@ in_words(200)                        # -> "3 min 20 s"
 size(328_000_000)                    # -> "328.0 MB"
 dollars(0.08)                        # -> "$0.08"
 percent(Interval(0.745, 0.731, 0.759))  # -> "74.5 (73.1 to 75.9)"
+listed(["a", "b", "c"], most=2)      # -> "a, b and 1 more"
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from inference.common.intervals import Interval
 
@@ -41,3 +42,9 @@ def percent(score: Interval | Mapping[str, float] | None) -> str:
         return "-"
     found = score if isinstance(score, Interval) else Interval.from_json(score)
     return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+
+def listed(words: Sequence[str], *, most: int = 10) -> str:
+    """Return words with commas between them; of many the first ones, and how many there are beside them."""
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return f"{', '.join(words[:most])}{more}"

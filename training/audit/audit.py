@@ -21,6 +21,7 @@ import numpy as np
 from inference.common.mend import mend
 from inference.common.store import JsonObject
 from inference.common.text import duplicate_key, one_line
+from inference.common.wording import listed
 from training.data.hub import Hub
 from training.data.load import Splits, load_splits
 from training.data.near import nearest
@@ -85,7 +86,7 @@ class Audit:
     def sentences(self) -> list[str]:
         """Return the audit in words."""
         rows = ", ".join(f"{n:,} {split}" for split, n in self.rows.items())
-        head = f"{self.data}: {rows} rows of {len(self.labels)} classes ({', '.join(self.labels[:20])})."
+        head = f"{self.data}: {rows} rows of {len(self.labels)} classes ({listed(self.labels, most=20)})."
         return [head, *(one.whole for one in self.findings)] + ["Nothing else was found."] * (
             not self.findings
         )
@@ -173,13 +174,8 @@ def _leaks(parts: Mapping[str, _Part]) -> Iterator[Finding]:
             split, other = pair.split("/")
             if n:
                 told = f"Rows of {split} with {kind} duplicate in {other}, where they would leak: {n:,}."
-                shown = [
-                    f"{one.text} / {one.other} ({one.cosine:.2f})"
-                    for one in gate.borderline
-                    if mode == "near"
-                    and one.cosine >= NEAR
-                    and (one.split, one.other_split) == (split, other)
-                ]
+                pairs = gate.leaked[pair] if mode == "near" else ()
+                shown = [f"{one.text} / {one.other} ({one.cosine:.2f})" for one in pairs]
                 if mode == "exact":
                     there = set(parts[other].keys)
                     mine = zip(parts[split].texts, parts[split].keys, strict=True)
@@ -261,8 +257,8 @@ def _scripts(parts: Mapping[str, _Part]) -> Iterator[Finding]:
     (main, most), *others = counts.most_common() or [("", 0)]
     if others:
         n = sum(count for _, count in others)
-        listed = ", ".join(f"{script.title()} {count:,}" for script, count in others[:5])
-        told = f"Texts in another script than {main.title()} ({most:,}): {n:,} ({listed})."
+        named = listed([f"{script.title()} {count:,}" for script, count in others], most=5)
+        told = f"Texts in another script than {main.title()} ({most:,}): {n:,} ({named})."
         yield Finding(
             "scripts", n, told, tuple(text for script, text in of if script not in ("", main))[:EXAMPLES]
         )
@@ -279,8 +275,8 @@ def _balance(parts: Mapping[str, _Part], names: Sequence[str]) -> Iterator[Findi
         yield Finding("uneven", train[small], told, act="class_weights=balanced")
     few = [i for i in range(len(names)) if test[i] < FEW_ROWS]
     if few:
-        listed = ", ".join(f"{names[i]} ({test[i]})" for i in few[:10])
         told = (
-            f"Classes with under {FEW_ROWS} test rows, too few to tell how good a model is there: {listed}."
+            f"Classes with under {FEW_ROWS} test rows, too few to tell how good a model is there: "
+            f"{listed([f'{names[i]} ({test[i]})' for i in few])}."
         )
         yield Finding("few_test_rows", len(few), told)

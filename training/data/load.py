@@ -25,6 +25,7 @@ from inference.common.errors import DataError, RecipeError
 from inference.common.mend import mend
 from inference.common.store import JsonObject
 from inference.common.text import duplicate_key
+from inference.common.wording import listed
 from inference.tables.columns import SEVERAL
 from inference.tables.formats import is_path
 from training.data.classes import label_key, read_classes
@@ -198,12 +199,12 @@ def load_labelled(
     places = _matched(found.names, labels, label_map or {})
     n_of = Counter(rows.labels)
     unknown = {name: n_of[i] for i, name in enumerate(found.names) if places[i] is None and n_of[i]}
-    listed = ", ".join(f"{name} ({n:,})" for name, n in sorted(unknown.items(), key=lambda one: -one[1])[:10])
+    named = listed([f"{name} ({n:,})" for name, n in sorted(unknown.items(), key=lambda one: -one[1])])
     advice = f"name them with --label-map, such as --label-map {next(iter(unknown), '')}={labels[0]}"
     known = [i for i, label in enumerate(rows.labels) if places[label] is not None]
     if not known:
         why = (
-            f"its labels are {listed}, the model's are {', '.join(labels)}; {advice}"
+            f"its labels are {named}, the model's are {', '.join(labels)}; {advice}"
             if unknown
             else (
                 f"{table.n:,} rows were read, and none has both a text and a label; check its columns with "
@@ -216,7 +217,7 @@ def load_labelled(
         n = sum(unknown.values())
         notes.append(
             f"{n:,} {'row is' if n == 1 else 'rows are'} not scored, by labels that the model lacks: "
-            f"{listed}; {advice}."
+            f"{named}; {advice}."
         )
     taken = subset(rows.take(known).dataset(found.names), spec.n_test, seed=spec.seed)
     numbers = [place for label in taken["label"] if (place := places[label]) is not None]
@@ -449,11 +450,10 @@ def _left_out(rows: Mapping[str, _Rows], left: set[int], names: Sequence[str], w
     kept = {label for label in rows["train"].labels if label not in left}
     counts = Counter(label for part in rows.values() for label in part.labels)
     some = sorted(left, key=lambda i: (-counts[i], i))
-    listed = ", ".join(f"{names[i]} ({counts[i]:,} row{'' if counts[i] == 1 else 's'})" for i in some[:10])
-    listed += f" and {len(some) - 10:,} more" if len(some) > 10 else ""
+    named = listed([f"{names[i]} ({counts[i]:,} row{'' if counts[i] == 1 else 's'})" for i in some])
     if len(kept) < 2:
         raise DataError(
-            f"{where} has fewer than two classes that can be learnt, beside those {why}: {listed}; add rows "
+            f"{where} has fewer than two classes that can be learnt, beside those {why}: {named}; add rows "
             "of them."
         )
     for split in set(rows) - {"train"}:
@@ -461,10 +461,10 @@ def _left_out(rows: Mapping[str, _Rows], left: set[int], names: Sequence[str], w
         if 10 * n > len(rows[split].labels):
             raise DataError(
                 f"{n:,} of the {len(rows[split].labels):,} rows of the {split} split of {where} are of "
-                f"classes {why}: {listed} (train has {', '.join(names[i] for i in sorted(kept))}); add rows "
+                f"classes {why}: {named} (train has {', '.join(names[i] for i in sorted(kept))}); add rows "
                 f"of them to train, or leave them out of {split}."
             )
-    return f"Classes {why} are left out: {listed}."
+    return f"Classes {why} are left out: {named}."
 
 
 def _n_of(rows: Mapping[str, _Rows], labels: set[int]) -> int:

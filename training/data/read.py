@@ -26,6 +26,7 @@ import pyarrow as pa
 from inference.common.errors import DataError
 from inference.common.store import sha256_of
 from inference.common.text import decoded
+from inference.common.wording import listed
 from inference.tables.columns import Kind, labels_of, pick_column
 from inference.tables.formats import FORMATS, is_saved, open_table
 from inference.tables.parquet import arrow_files, values_of
@@ -219,7 +220,7 @@ def _read_folder(folder: Path) -> DataFiles:
     files = {split: files[split] for split in SPLIT_NAMES if split in files}
     tables = {split: RawTable.joined([read_table(path) for path in paths]) for split, paths in files.items()}
     said = [f"{' and '.join(path.name for path in paths[:3])} is {split}" for split, paths in files.items()]
-    unread = f"; not read: {', '.join(path.name for path in left[:8])}" if left else ""
+    unread = f"; not read: {listed([path.name for path in left], most=8)}" if left else ""
     notes = (f"Of the folder {folder.resolve().name}, {', '.join(said)}{unread}.",)
     if left or any(split_of(path.name) != split for split, paths in files.items() for path in paths):
         tables["train"] = replace(tables["train"], notes=(*notes, *tables["train"].notes))

@@ -23,6 +23,7 @@ from training.data.report import BORDER, BORDERLINE_SHOWN, NEAR, BorderlinePair
 
 HELD_OUT_SHARE = 10  # one row in ten
 MIN_HELD_OUT_ROWS = 100  # fewer tell nothing: a 95 % interval of ± 8 points
+SHOWN = 3  # near duplicates of each pair of splits
 MAX_HELD_OUT_ROWS = 5_000  # more cost time and narrow the interval by less than a point
 
 
@@ -127,6 +128,8 @@ class LeakGate:
     """Rows removed for a near duplicate; empty where none was looked for."""
     twins: frozenset[str] = frozenset()
     """Keys of the test rows that had a duplicate in train."""
+    leaked: Mapping[str, Sequence[BorderlinePair]] = field(default_factory=dict)
+    """Some of the pairs for which `near` removed rows, the least alike first."""
     borderline: Sequence[BorderlinePair] = ()
     """The pairs nearest to the limit, above and below it."""
     complete: bool = True
@@ -184,17 +187,20 @@ def _without_near(keys: Mapping[str, Sequence[str]], exact: LeakGate) -> LeakGat
 
     kept = {split: list(rows) for split, rows in exact.kept.items()}
     near: dict[str, int] = {}
+    leaked: dict[str, Sequence[BorderlinePair]] = {}
     twins, complete, borderline = set(exact.twins), True, []
     for split, other in (("validation", "test"), ("train", "test"), ("train", "validation")):
         mine, others = ([keys[name][i] for i in kept[name]] for name in (split, other))
         found = nearest(mine, others, least=NEAR - BORDER)
         complete &= found.complete
-        leaks = {i for i, match in enumerate(found.left) if match and match.cosine >= NEAR}
-        borderline += [
-            BorderlinePair(mine[i], others[match.other], split, other, match.cosine)
+        pairs = {
+            i: BorderlinePair(mine[i], others[match.other], split, other, match.cosine)
             for i, match in enumerate(found.left)
-            if match and abs(match.cosine - NEAR) <= BORDER
-        ]
+            if match
+        }
+        leaks = {i for i, pair in pairs.items() if pair.cosine >= NEAR}
+        leaked[f"{split}/{other}"] = sorted((pairs[i] for i in leaks), key=lambda pair: pair.cosine)[:SHOWN]
+        borderline += [pair for pair in pairs.values() if pair.cosine <= NEAR + BORDER]
         if (split, other) == ("train", "test"):
             twins |= {
                 key for key, match in zip(others, found.right, strict=True) if match and match.cosine >= NEAR
@@ -206,6 +212,7 @@ def _without_near(keys: Mapping[str, Sequence[str]], exact: LeakGate) -> LeakGat
         exact,
         kept=kept,
         near=near,
+        leaked=leaked,
         twins=frozenset(twins),
         borderline=borderline[:BORDERLINE_SHOWN],
         complete=complete,

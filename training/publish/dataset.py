@@ -23,6 +23,7 @@ from inference.common.errors import DataError
 from inference.common.hub import Timeouts, ask, hub_session, token_of
 from inference.common.store import JsonObject
 from inference.common.text import one_line
+from inference.common.wording import listed
 from inference.tables.objects import json_lines
 from training.publish.card.examples import expected_label
 from training.publish.card.markdown import escape, fill, table
@@ -97,7 +98,7 @@ class DataPlan:
         if self.masked:
             notes.append(f"{self.masked} names of people in the texts became @user.")
         if self.other_columns:
-            notes.append(f"Other columns stay here: {', '.join(self.other_columns[:12])}.")
+            notes.append(f"Other columns stay here: {listed(self.other_columns, most=12)}.")
         return tuple(notes)
 
     @property

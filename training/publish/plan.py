@@ -12,6 +12,7 @@ from pathlib import Path
 
 from inference.artifact import ONNX_FOLDER, VALIDATION, check_artifact
 from inference.common.errors import ArtifactError, RunError
+from inference.common.wording import listed
 from inference.engine.parity import STANDARD
 from training.publish.card import render_card
 from training.publish.errors import PublishError
@@ -85,7 +86,7 @@ def prepare(
     files += [Outgoing.of(name, content) for name, content in card.files.items()]
     files = name_all(files)
     check(files, secrets=secrets)
-    stays = f"{len(left_out)} files of the artifact stay here: {', '.join(left_out[:6])}."
+    stays = f"{len(left_out)} files of the artifact stay here: {listed(left_out, most=6)}."
     return Plan(
         artifact=artifact,
         destination=destination,

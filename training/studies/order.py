@@ -23,7 +23,8 @@ FIXED = (
     *("name", "description", "base", "dataset", "text_column", "label_column", "label_names", "label_words"),
     *("prompt_prefix", "prompt_suffix", "more_data", "n_train", "n_validation", "n_test", "stratified"),
     *("teacher", "teachers", "teacher_epochs", "teacher_temperature", "unlabelled", "n_unlabelled"),
-    *("leak_gate", "seed", "seeds", "max_length", "padding", "depth", "trunk_layers", "onnx", "calibrate"),
+    *("leak_gate", "seed", "seeds", "max_length", "padding", "precision", "depth", "trunk_layers"),
+    *("onnx", "calibrate"),
 )
 """Settings that no trial may change: all trials share rows and trunk, and the rest changes no answer."""
 Value = float | int | str | bool
@@ -88,12 +89,18 @@ def read_space(given: Sequence[str], recipe: Recipe) -> tuple[Dimension, ...]:
             raise RecipeError(
                 f"--space {text} goes from {ends[0]} down to {ends[1]}. Write the lower one first."
             )
-        if len(set(ends or choices)) > 1:  # one value alone is no search
-            found[name] = (
-                Dimension(name=name, low=ends[0], high=ends[1])
-                if dots
-                else Dimension(name=name, choices=tuple(dict.fromkeys(choices)))
+        if len(set(ends or choices)) == 1:
+            raise RecipeError(
+                f"--space {text} has one value alone, which is no search. Give more, or fix it with "
+                f"--set {name}={values.partition('..')[0].split(',')[0]}."
             )
+        if name in found:
+            raise RecipeError(f"--space names {name} twice. Give all its values in one.")
+        found[name] = (
+            Dimension(name=name, low=ends[0], high=ends[1])
+            if dots
+            else Dimension(name=name, choices=tuple(dict.fromkeys(choices)))
+        )
     return tuple(found.values())
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.common.intervals import Interval, net, percentile, poles, wilson
-from inference.common.wording import dollars, in_words, percent, size
+from inference.common.wording import dollars, in_words, listed, percent, size
 
 
 def test_wilsons_interval_is_the_published_one():
@@ -89,3 +89,7 @@ def test_sizes_amounts_and_scores():
     assert percent(Interval(0.745, 0.731, 0.759)) == "74.5 (73.1 to 75.9)"
     assert percent({"value": 0.745, "low": 0.731, "high": 0.759}) == "74.5 (73.1 to 75.9)"
     assert percent(None) == "-"
+
+
+def test_of_many_words_the_rest_is_counted():
+    assert listed(["a", "b"], most=2) == "a, b" and listed(["a", "b", "c"], most=2) == "a, b and 1 more"

@@ -65,6 +65,7 @@ def test_each_fault_is_found_and_counted(sick):
     acts = {one.kind: one.act for one in found.findings if one.act}
     assert acts == {"leak_exact": "leak_gate=exact", "leak_near": "leak_gate=near"}
     assert found.rows["test"] == 17, "the test split is never cleaned"
+    assert all(one.examples for one in found.findings if one.kind.startswith("leak")), "however near they are"
     conflict = next(flag for flag in found.flags if flag.text == "twice the same <b>")
     assert (conflict.label, conflict.suggested, conflict.split) == ("neutral", "negative", "train")
     told = " ".join(found.sentences())
@@ -90,6 +91,13 @@ def test_uneven_classes(tmp_path):
     rows = [row for row in TEXTS if row[1] != "positive"] + [r for r in TEXTS if r[1] == "positive"][:12]
     found = audit(load_whole(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", rows)))))
     assert {"uneven", "few_test_rows"} <= set(kinds(found))
+
+
+def test_many_classes_are_counted_where_they_are_not_all_named(tmp_path):
+    rows = [(f"text {i} about {i % 30}", f"class {i % 30:02}") for i in range(180)]
+    told = audit(load_whole(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", rows))))).sentences()
+    assert told[0].endswith("class 19 and 10 more).")
+    assert any(line.startswith("Classes with under 10 test rows") and "and 20 more." in line for line in told)
 
 
 def test_lengths_and_what_is_cut():

@@ -11,12 +11,13 @@ from inference.common.errors import DataError, RecipeError, RunError
 from inference.common.store import write_json
 from tests.support.tiny import tiny_recipe
 from training.cli.main import main
+from training.fit.prepare import SHARED
 from training.recipes import change, load_recipe
 from training.runs.log import RunLog
 from training.runs.process import Cancelled
 from training.runs.run import TUNE, create_run_of
 from training.studies import search as searching
-from training.studies.order import Search, SearchOrder, read_space, usual_space
+from training.studies.order import FIXED, Search, SearchOrder, read_space, usual_space
 from training.studies.search import optimism, search
 
 SPACE = ["learning_rate=1e-4..1e-2", "lora_r=4,8"]
@@ -130,6 +131,8 @@ def test_the_usual_space_holds_the_recipe_itself():
         (["learning_rate=0.2..0.1"], "goes from 0.2 down to 0.1. Write the lower one first."),
         (["method=full..lora"], "method has no values between two. Write method=A,B,C."),
         (["lora_r=4,four"], "lora_r is 'four'. Give a whole number"),
+        (["lora_r=4,8", "learning_rate=1e-4"], "has one value alone, which is no search. Give more"),
+        (["lora_r=4,8", "lora_r=16,32"], "--space names lora_r twice. Give all its values in one."),
     ],
 )
 def test_a_bad_space_is_one_sentence(space, sentence):
@@ -138,12 +141,16 @@ def test_a_bad_space_is_one_sentence(space, sentence):
     assert sentence in str(caught.value)
 
 
+def test_what_shapes_the_preparation_is_not_searched():
+    assert {*SHARED} <= {*FIXED}, "each of its trials would fail"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--trials", "0"], "--trials is 0. Give a number of trials, 1 or more"),
         (["--space", ""], "The search space is empty"),
-        (["--space", "lora_r=8"], "The search space is empty"),
+        (["--space", "lora_r=8"], "or fix it with --set lora_r=8."),
     ],
 )
 def test_bad_orders_start_nothing(arguments, sentence, home, capsys):
