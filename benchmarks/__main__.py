@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [NAME …] [--dataset DATA] [--runs LADDER …]`; without names, all.
+"""Run the benchmarks: `python -m benchmarks [NAME …] [--dataset DATA] [--runs RUN …]`; without names, all.
 
 Each is a script of its own that writes benchmarks/results/NAME.json; afterwards the README's tables are made
 anew from those files. Run it on an idle machine: the figures are times.
@@ -48,14 +48,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="*", choices=[[], *BENCHMARKS], help="default: all")
     parser.add_argument("--dataset", default="auto", help="data to measure quality on (default: auto)")
-    parser.add_argument("--runs", nargs="+", metavar="LADDER", help="take these finished ladders over")
+    parser.add_argument("--runs", nargs="+", metavar="RUN", help="take these finished runs over")
     given = parser.parse_args()
     if "load" in (given.name or BENCHMARKS):
         load.wrk()  # what lacks is said before hours are spent
     for name in given.name or BENCHMARKS:
         print(f"== {name}", flush=True)
         measure = BENCHMARKS[name]
-        if given.runs and measure in (ladder.main, ladder.few_labels):
+        if given.runs and measure in (ladder.main, ladder.few_labels, quality.main):
             measure = partial(measure, runs=given.runs)
         measure(given.dataset)
     tables.main()

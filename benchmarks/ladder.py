@@ -19,7 +19,6 @@ from typing import Any
 
 from benchmarks import results
 from inference.common.machine import cores
-from training.evaluate.scores import SINGLE_SCORES
 from training.ladder.order import Order
 from training.ladder.results import Ladder, StepResult
 from training.runs.run import LADDER, Run, find_run
@@ -113,7 +112,7 @@ def _row(step: StepResult) -> dict[str, Any]:
         "name": step.rung,
         "labels_used": step.labels_used,
         "n": step.n,
-        **{name: getattr(step.scores, name).to_json() for name in SINGLE_SCORES},
+        **results.scores_of([step.scores]),
         "minutes": round(step.minutes_to_prepare, 2),
         "ms_a_tweet": round(step.ms_a_tweet, 2),
         "usd_per_1000": round(step.usd_a_thousand, 5),
@@ -122,7 +121,10 @@ def _row(step: StepResult) -> dict[str, Any]:
 
 def _mean(steps: Sequence[StepResult]) -> dict[str, Any]:
     """Return the means over the draws, of each score with Student's interval."""
-    found: dict[str, Any] = {"name": steps[0].rung, "labels_used": steps[0].labels_used, "n": steps[0].n}
-    for name in SINGLE_SCORES:
-        found[name] = results.mean_of([getattr(step.scores, name).value for step in steps])
-    return {**found, "minutes": round(fmean(step.minutes_to_prepare for step in steps), 2)}
+    return {
+        "name": steps[0].rung,
+        "labels_used": steps[0].labels_used,
+        "n": steps[0].n,
+        **results.scores_of([step.scores for step in steps]),
+        "minutes": round(fmean(step.minutes_to_prepare for step in steps), 2),
+    }

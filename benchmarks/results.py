@@ -12,6 +12,7 @@ from typing import Any
 
 from scipy.stats import sem, t
 
+from training.evaluate.scores import SINGLE_SCORES, Scores
 from training.fit.estimate import gflops
 from training.runs.provenance import machine, versions
 
@@ -51,6 +52,15 @@ def of_command(home: str, *command: str) -> dict[str, Any]:
         raise SystemExit(f"`training {' '.join(command)}` failed with exit status {done.returncode}.")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def scores_of(each: Sequence[Scores]) -> dict[str, Any]:
+    """Return one system's scores with their own intervals, or of several the means with Student's."""
+    found = {name: [getattr(scores, name) for scores in each] for name in SINGLE_SCORES}
+    return {
+        name: values[0].to_json() if len(values) == 1 else mean_of([one.value for one in values])
+        for name, values in found.items()
+    }
 
 
 def mean_of(values: Sequence[float]) -> dict[str, float]:

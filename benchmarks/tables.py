@@ -52,6 +52,7 @@ _TITLES = {
     "posts_per_s": "tweets a second",
     "usd_per_1000": "dollars for 1,000 posts",
     "ms_a_tweet": "ms a tweet",
+    "peak_memory_gb": "peak memory, GB",
     "unknown": "unknown tokens",
     "both": "confidence of known tokens",
     "fresh": "right with a new word, %",
@@ -128,6 +129,8 @@ def _sentences(record: dict[str, Any]) -> Iterator[str]:
         n = record.get("dev_rows")
         where = f" on {n:,} rows of the train split, none of test" if n else ""
         yield f"Each is the mean of {draws} draws of the training rows{where}."
+    if any(row.get("seeds", 1) > 1 for row in record["rows"]):
+        yield "Of several seeds: the mean, and Student's interval of it."
     if chosen_on := record.get("sizes", {}).get("validation") if "run" in record else None:
         yield f"What is chosen is chosen on {chosen_on:,} more labelled rows."
     for name, why in record.get("left_out", {}).items():
@@ -136,12 +139,6 @@ def _sentences(record: dict[str, Any]) -> Iterator[str]:
         yield f"Data: {data['name']}."
     if base := record.get("base"):
         yield f"Base: {base['name']}."
-    if quick := record.get("quick"):
-        rows, memory_gb = quick["test_rows_scored_in_the_run"], quick["peak_memory_mb"] / 1024
-        yield (
-            f"Minutes of `quick`: end to end, with the scoring of base and fine-tuned on {rows:,} rows; "
-            f"peak memory {memory_gb:.1f} GB."
-        )
     if machine := record.get("machine"):
         yield (
             f"Machine: {machine['cores']} cores, {machine['memory_gb']:.0f} GB of memory, "
@@ -166,7 +163,7 @@ def recipes() -> str:
 
 
 def _trunk(layers: str) -> str:
-    return {"auto": "two thirds", "0": "none"}.get(layers, layers)
+    return {"auto": "two thirds", "0.33": "a third", "0": "none"}.get(layers, layers)
 
 
 def recipe_settings() -> str:

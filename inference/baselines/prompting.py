@@ -25,6 +25,7 @@ from transformers import DynamicCache
 
 from inference.baselines import Example
 from inference.classifier import Classifier, Prediction
+from inference.engine.precision import FLOAT32, Precision
 from inference.labels import label_words
 from inference.prompt import Prompt, continuing_tokens, install_prompt, opening_tokens
 
@@ -64,6 +65,8 @@ class PromptEngine:
         self.opening = 0
         """How many of them the base puts before all else, such as <s>: behind a prefix they are left out."""
         self.offset: NDArray[np.float64] = np.zeros(len(self.word_ids))
+        self.precision = FLOAT32
+        """What the network is computed in."""
         self.tokens_computed = 0
         """Tokens that went through the network, pads not counted."""
         self._kept: tuple[tuple[int, ...], list[tuple[Tensor, Tensor]]] = ((), [])
@@ -79,7 +82,7 @@ class PromptEngine:
         The keys and values of a prefix are kept until another one comes. No rest may be empty.
         """
         at_once = max(1, self.cached_tokens // (len(prefix) + max(map(len, rests))))
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision.on(self.lm):
             kept = self._states_of(prefix)
             parts = [
                 self._scores(kept, len(prefix), rests[at : at + at_once]).double().cpu().numpy()
@@ -176,6 +179,7 @@ class Prompted(Classifier):
         examples: Sequence[Example] = (),
         max_length: int = 128,
         name: str = "base",
+        precision: Precision = FLOAT32,
     ) -> "Prompted":
         """Put a causal language model and its own tokenizer behind a prompt.
 
@@ -199,6 +203,7 @@ class Prompted(Classifier):
             pad_id=model.config.pad_token_id,
             name_or_path=name,
         )
+        made.engine.precision = precision
         made._context = context - max(map(len, ids))
         made._between = tokenizer.encode(_BETWEEN, add_special_tokens=False)
         opening = [number for _, number in opening_tokens(tokenizer)]

@@ -26,10 +26,11 @@ class TrunkFeatures:
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Return one vector a text, shape (texts, hidden)."""
-        token_ids = self.prompted.encode(texts).token_ids
-        found = np.zeros((len(texts), self.prompted.engine.lm.config.hidden_size), dtype=np.float32)
+        token_ids, engine = self.prompted.encode(texts).token_ids, self.prompted.engine
+        found = np.zeros((len(texts), engine.lm.config.hidden_size), dtype=np.float32)
         for rows in like_length_batches(list(map(len, token_ids)), batch_size=32):
-            states = trunk_batch(self.prompted.engine.lm, [token_ids[row] for row in rows], self.layers)
+            with engine.precision.on(engine.lm):
+                states = trunk_batch(engine.lm, [token_ids[row] for row in rows], self.layers)
             found[rows] = [state[-1].float().cpu().numpy() for state in states]
         return found
 

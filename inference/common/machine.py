@@ -1,12 +1,15 @@
 """What this process may use: a container's share of the cores, and no GPU that is lent for a call only.
 
     cores()            # 2 in a two-core Space, whatever the host has
+    peak_memory_mb()   # 2134.2
     is_zero_gpu()      # True on a Space whose GPU comes and goes
 
 Knows nothing about who uses them.
 """
 
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -27,3 +30,11 @@ def cores(*, quota: Path = _QUOTA) -> int:
         return max(1, min(allowed, -(-int(limit) // int(period))))
     except (OSError, ValueError):  # no control group, or "max"
         return max(1, allowed)
+
+
+def peak_memory_mb() -> float | None:
+    """Return the most memory that this process has held, in MB, None where it can't be known."""
+    with suppress(OSError):  # Linux alone has it
+        if found := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii")):
+            return int(found[1]) / 1024
+    return None

@@ -7,12 +7,12 @@
 
 bfloat16 is several times faster where the processor has it, and a hundred times slower where it has not.
 `torch.autocast` keeps what it has cast until its context ends: a context around many training steps would
-train nothing. For training the Trainer enters one anew in each step.
+train nothing. For training the Trainer enters one anew in each step, within `precision.training()`.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -48,6 +48,30 @@ class Precision:
         if self.name == "float32" or model.device.type != self.device:
             return nullcontext()
         return torch.autocast(self.device, dtype=torch.bfloat16)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within it, what has gradients attends in float32: a CPU takes 2.6 times as long in bfloat16."""
+        if self.name == "float32" or self.device != "cpu":
+            yield
+            return
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+        stock = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+        def attend(
+            module: object, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *mask: object, **given: object
+        ) -> object:
+            if not torch.is_grad_enabled():
+                return stock(module, q, k, v, *mask, **given)
+            with torch.autocast(self.device, enabled=False):
+                return stock(module, q.float(), k.float(), v.float(), *mask, **given)
+
+        ALL_ATTENTION_FUNCTIONS["sdpa"] = attend
+        try:
+            yield
+        finally:
+            ALL_ATTENTION_FUNCTIONS["sdpa"] = stock
 
     def to_json(self) -> JsonObject:
         """Return what provenance.json says."""

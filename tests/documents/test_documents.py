@@ -107,7 +107,6 @@ RESULTS = {
     ],
     "ratios": [{"name": "slow / quick", "base": "owner/base", "ratio": 312.4}],
     "comparison": {"sentence": "It is real."},
-    "quick": {"test_rows_scored_in_the_run": 1000, "peak_memory_mb": 2048},
 }
 
 
@@ -127,8 +126,6 @@ def test_a_results_file_becomes_a_table_with_intervals(tmp_path):
         "| slow / quick | owner/base | 312 |",
         "",
         "It is real. In brackets: 95 % intervals. Data: made-up tweets. Base: owner/base. "
-        "Minutes of `quick`: end to end, with the scoring of base and fine-tuned on 1,000 rows; "
-        "peak memory 2.0 GB. "
         "Machine: 2 cores, 16 GB of memory, 107 GFLOP/s in a float32 matrix product.",
         "<!-- /table -->",
         "b",

@@ -25,6 +25,7 @@ from inference.baselines import Baseline
 from inference.baselines.bag_of_words import BagOfWords, Majority
 from inference.classifier import Classifier, softmax
 from inference.common.errors import ArtifactError, DataError
+from inference.common.machine import peak_memory_mb
 from inference.common.store import JsonObject, read_jsonl, write_json, write_jsonl
 from inference.engine.precision import Precision
 from inference.engine.pytorch import TorchEngine
@@ -326,6 +327,7 @@ def _baselines(splits: Splits) -> tuple[dict[str, Baseline], dict[str, str]]:
 def _complete(run: Run, log: RunLog, artifact: Path, record: JsonObject) -> None:
     scores = read_record(artifact, EVALUATION) or {}
     record["duration_s"] = {name: round(seconds, 1) for name, seconds in log.seconds.items()}
+    record["peak_memory_mb"] = round(peak_memory_mb() or 0) or None
     write_provenance(artifact, record)
     write_card(artifact, run=run.path)
     shutil.rmtree(run.artifact, ignore_errors=True)

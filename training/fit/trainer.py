@@ -415,7 +415,8 @@ def fit(
         if recipe.class_weights == "balanced"
         else None,
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    with precision.training():
+        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward casts no more
     return not curves.stopped
 

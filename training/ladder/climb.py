@@ -13,7 +13,6 @@ What is chosen is chosen on validation rows; a step reads the test rows once, wh
 
 import gc
 import json
-import re
 import shutil
 import time
 import traceback
@@ -31,7 +30,7 @@ from inference.artifact import read_record
 from inference.baselines import Explained, Predictor
 from inference.classifier import Prediction
 from inference.common.errors import BaseError, DataError, RunError, TweetTuneError
-from inference.common.machine import cores
+from inference.common.machine import cores, peak_memory_mb
 from inference.common.store import sha256_of, write_bytes, write_json, write_text
 from inference.common.wording import percent
 from inference.selective import selective, threshold_for
@@ -151,7 +150,7 @@ def _measure(
         minutes_to_prepare=(prepared - started + materials.saved_s) / 60,
         ms_a_tweet=1000 * seconds / len(test),
         usd_a_thousand=materials.order.price * cores() * seconds / 3600 * 1000 / len(test),
-        peak_memory_mb=_peak_mb(),
+        peak_memory_mb=peak_memory_mb(),
         truncated=sum(one.truncated for one in found),
         dropped=built.dropped + sum(one.dropped for one in found if isinstance(one, Explained)),
         weights_sha256=built.hash_weights(),
@@ -241,11 +240,3 @@ def _counted(materials: Materials) -> Counted:
 def _reset_peak() -> None:
     with suppress(OSError):  # Linux alone has it
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_mb() -> float | None:
-    """Return the most memory that this process held since the last reset, None where it can't be known."""
-    with suppress(OSError):
-        if found := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii")):
-            return int(found[1]) / 1024
-    return None

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from inference.engine.precision import FLOAT32, Precision
 from inference.trunk import pad_ids, trunk_skipped
 from training.fit.prepare import Prepared, Report
 from training.fit.rows import TrainerRows, noisy_states
@@ -41,8 +42,15 @@ _AT_ONCE = 32
 class FinalStates:
     """What a classifier's head would be given: the last state of each text in its prompt."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
-        self.model, self.name = model.eval(), name
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        name: str,
+        precision: Precision = FLOAT32,
+    ) -> None:
+        self.model, self.name, self.precision = model.eval(), name, precision
         self._encode = torch_classifier(model, tokenizer, name_or_path=name).encode
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -53,7 +61,7 @@ class FinalStates:
         for at in range(0, len(order), _AT_ONCE):
             rows = order[at : at + _AT_ONCE]
             batch = pad_ids([ids[row] for row in rows], self.model.config.pad_token_id)
-            found[rows] = final_states(self.model, [batch]).cpu().numpy()
+            found[rows] = final_states(self.model, [batch], precision=self.precision).cpu().numpy()
         return found
 
 
@@ -80,6 +88,7 @@ def contrasted(prepared: Prepared, recipe: Recipe, *, report: Report) -> PeftMod
     best, kept = -1.0, [weight.detach().clone() for weight in trained]
     with ExitStack() as stack:
         stack.enter_context(_headless(model.get_base_model()))
+        stack.enter_context(prepared.precision.training())
         if prepared.trunk:
             stack.enter_context(trunk_skipped(model, prepared.trunk))
             stack.enter_context(noisy_states(model, recipe.state_noise))
@@ -87,7 +96,9 @@ def contrasted(prepared: Prepared, recipe: Recipe, *, report: Report) -> PeftMod
             model.train()
             batches = torch.split(torch.randperm(len(rows), generator=order), BATCH_SIZE)
             for step, batch in enumerate(batches):
-                loss = contrastive_loss(model(**_inputs(rows, batch.tolist())).logits, labels[batch])
+                with prepared.precision.on(model):  # one a step: it keeps the weights that it has cast
+                    states = model(**_inputs(rows, batch.tolist())).logits
+                loss = contrastive_loss(states, labels[batch])
                 if loss is not None:
                     torch.autograd.backward(loss)
                     nn.utils.clip_grad_norm_(trained, 1.0)
@@ -131,7 +142,7 @@ def contrastive_loss(states: Tensor, labels: Tensor) -> Tensor | None:
 def _right(model: PeftModel, prepared: Prepared) -> float:
     """Return the accuracy on the validation rows of a head that is fitted to the training rows' states."""
     learnt, held_out = (
-        final_states(model.get_base_model(), _batches(rows)).numpy()
+        final_states(model.get_base_model(), _batches(rows), precision=prepared.precision).numpy()
         for rows in (prepared.train, prepared.validation)
     )
     head = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))

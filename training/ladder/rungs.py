@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,11 +28,12 @@ from inference.artifact import read_record
 from inference.baselines import Average, Predictor
 from inference.baselines.bag_of_words import BagOfWords, LinearHead, Majority
 from inference.baselines.index import By, Index, Neighbours
-from inference.baselines.prompting import PROMPTS, Prompted, balanced, balanced_rows
+from inference.baselines.prompting import PROMPTS, Prompted, PromptEngine, balanced, balanced_rows
 from inference.baselines.retrieval import FewShotRetrieval, TrunkFeatures
 from inference.classifier import Classifier
 from inference.common.errors import DataError, RunError
 from inference.common.store import write_json
+from inference.engine.precision import Precision
 from training.data.load import Splits
 from training.data.splits import subset
 from training.fit.prepare import (
@@ -42,6 +44,7 @@ from training.fit.prepare import (
     Silent,
     TrainingData,
     base_prompt,
+    precision_of,
     prepare,
 )
 from training.fit.trainer import train
@@ -155,6 +158,13 @@ class Materials:
         self._found.add("base")
         return self._base
 
+    @cached_property
+    def precision(self) -> Precision:
+        """What prompts are computed in, chosen once a ladder."""
+        found = precision_of(self.recipe, self.base.model, tokens=PromptEngine.batch_tokens)
+        self.report.note(f"Prompts are computed in {found.name}: {found.reason}")
+        return found
+
     def find_base(self) -> Base:
         """Return the base, which is fetched if need be. Raises BaseError where it is not found."""
         if self.found_base is None:
@@ -194,6 +204,7 @@ class Materials:
             examples=examples,
             max_length=self.recipe.max_length,
             name=base.base.name,
+            precision=self.precision,
         )
 
     def index(self, count: int, by: By) -> Index:
@@ -226,25 +237,27 @@ class Materials:
         folder = self.folder / name
         self._found.add(name)
         if name in self._seconds and (folder / "tokenizer.json").is_file():  # written last
-            return Classifier.load(folder, engine="torch")
+            precision = self.recipe.precision
+            return Classifier.load(folder, engine="torch" if precision == "auto" else f"torch-{precision}")
         recipe = change(self.recipe, adapter_changes(count))
         tuned, tokenizer = self._shared(name, lambda: self._tuned(recipe, count))
         tuned.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        return torch_classifier(tuned, tokenizer, name_or_path=name)
+        return torch_classifier(tuned, tokenizer, name_or_path=name, precision=recipe.precision)
 
     def fully_tuned(self, count: int) -> Classifier:
         """Return the classifier whose weights are all trained on so many rows, by the recipe full."""
         same = {name: getattr(self.recipe, name) for name in SHARED}
         recipe = change(load_recipe("full"), {**same, "epochs": FULL_EPOCHS, "evals_per_epoch": 1})
         tuned, tokenizer = self._tuned(recipe, count)
-        return torch_classifier(tuned, tokenizer, name_or_path=f"full-{count}")
+        return torch_classifier(tuned, tokenizer, name_or_path=f"full-{count}", precision=recipe.precision)
 
     def contrasted(self, count: int) -> FinalStates:
         """Return the states of the base after its adapters were tuned on pairs of so many rows."""
         prepared, report = self._prepared(self.recipe, count)
         tuned = contrasted(prepared, self.recipe, report=report).merge_and_unload(safe_merge=True)
-        return FinalStates(tuned, prepared.tokenizer, name=f"adapters tuned on pairs of {count:,} rows")
+        name = f"adapters tuned on pairs of {count:,} rows"
+        return FinalStates(tuned, prepared.tokenizer, name=name, precision=prepared.precision)
 
     def _tuned(self, recipe: Recipe, count: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         prepared, report = self._prepared(recipe, count)

@@ -90,8 +90,8 @@ def _listed(value: object) -> object:
 
 
 def _layers(value: object) -> object:
-    """Take a number of layers as text: a file may say 8 as well as "8"."""
-    return str(value) if isinstance(value, int) else value
+    """Take a number or share of layers as text: a file may say 8 as well as "8"."""
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _id_of(kind: Kind) -> BeforeValidator:
@@ -110,7 +110,7 @@ BaseName = Annotated[str, _id_of("model")]
 DatasetName = Annotated[str, _id_of("dataset")]
 Flag = Annotated[bool, BeforeValidator(_true_or_false)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False)]  # a list will do
-Layers = Annotated[str, BeforeValidator(_layers), Field(pattern=r"^(auto|\d+)$")]
+Layers = Annotated[str, BeforeValidator(_layers), Field(pattern=r"^(auto|\d+|0\.\d*[1-9]\d*)$")]
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
@@ -159,7 +159,10 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
         "words", "words: start from the label words, calibrated; random: from noise"
     )
     depth: int = _setting(0, "layers of the network that are kept; 0: all", low=0)
-    trunk_layers: Layers = _setting("auto", "frozen lower layers, computed once; auto: two thirds; 0: none")
+    trunk_layers: Layers = _setting(
+        "auto",
+        "frozen lower layers, computed once: a number, a share such as 0.5, 0 for none, auto: two thirds",
+    )
     lora_r: int = _setting(8, "rank of the adapters", low=1)
     lora_alpha: float = _setting(16.0, "scale of the adapters, over the rank", low=0)
     lora_dropout: float = _setting(0.0, "dropout inside the adapters", low=0, high=0.9)
@@ -230,7 +233,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
 
     def trunk_of(self, depth: int) -> int:
         """Return how many of so many layers it freezes, which may be more than there are."""
-        return min(round(depth * 2 / 3), depth - 1) if self.trunk_layers == "auto" else int(self.trunk_layers)
+        share = 2 / 3 if self.trunk_layers == "auto" else float(self.trunk_layers)
+        return min(round(depth * share), depth - 1) if 0 < share < 1 else int(share)
 
 
 @dataclass(frozen=True)
@@ -341,7 +345,9 @@ def _sentence(error: ValidationError) -> str:
         return f"There is no setting {name!r}.{hint} Known settings: {', '.join(names)}."
     setting = known[name]
     if name == "trunk_layers":
-        return f'trunk_layers is {value!r}. Give "auto" or a number of layers, such as 8.'
+        return (
+            f'trunk_layers is {value!r}. Give "auto", a number of layers such as 8, or a share such as 0.5.'
+        )
     if setting.choices:
         return f"{name} is {value!r}. Give one of: {', '.join(setting.choices)}."
     if kind in ("greater_than_equal", "less_than_equal"):

@@ -200,7 +200,8 @@ def _train(
         data_collator=train.collate,
         callbacks=[curves],
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    with precision.training():
+        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     lm.model.config.use_cache = cached  # the Trainer has switched it off, and the base is saved as it was
     trainer.accelerator.unwrap_model(lm.model, keep_fp32_wrapper=False)  # its forward casts no more
     return not curves.stopped

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
+from transformers import AutoModelForSequenceClassification
 
 from inference.classifier import Classifier, softmax
 from inference.common.errors import ArtifactError, RecipeError
@@ -128,6 +130,29 @@ def test_auto_measures_both_once_on_the_shapes_in_use(recipe):
     assert Recipe().precision == "auto"
     with pytest.raises(RecipeError, match=r"precision is 'float16'\. Give one of: auto, float32, bfloat16"):
         change(recipe, {"precision": "float16"})
+
+
+@pytest.mark.parametrize("base", ["tiny_gpt2", "tiny_llama"])
+def test_attention_is_trained_in_float32_and_answers_in_bfloat16(base, request, monkeypatch):
+    model = AutoModelForSequenceClassification.from_pretrained(request.getfixturevalue(base))
+    inputs = {"input_ids": torch.ones((1, 5), dtype=torch.long), "labels": torch.tensor([0])}
+    seen, stock = [], functional.scaled_dot_product_attention
+
+    def attend(*states, **settings):
+        seen.append((found := stock(*states, **settings)).dtype)
+        return found
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", attend)
+    precision = Precision("bfloat16")
+    with precision.training(), precision.on(model):
+        torch.autograd.backward(model(**inputs).loss)
+        with torch.inference_mode():
+            model(**inputs)
+    with precision.on(model):
+        model(**inputs)
+    layers = model.config.num_hidden_layers
+    assert seen == [torch.float32] * layers + [torch.bfloat16] * 2 * layers
+    assert all(weight.grad.any() for name, weight in model.named_parameters() if "attn" in name)
 
 
 def test_a_model_elsewhere_than_where_it_was_measured_stays_float32(run):

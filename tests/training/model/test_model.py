@@ -20,7 +20,7 @@ from training.model.classifier import (
     word_rows,
     words_for,
 )
-from training.recipes import Recipe
+from training.recipes import Recipe, change
 
 LABELS = ("negative", "neutral", "positive")
 
@@ -122,6 +122,8 @@ def test_trunk_depth_is_two_thirds_or_what_is_asked(lm):
     config = lm.model.config
     assert trunk_depth(Recipe(), config) == 2
     assert trunk_depth(Recipe(trunk_layers="1"), config) == 1
+    assert trunk_depth(change(Recipe(), {"trunk_layers": "0.33"}), config) == 1
+    assert [Recipe(trunk_layers=share).trunk_of(12) for share in (0.33, "0.5", 0.99, 8)] == [4, 6, 11, 8]
     with pytest.raises(
         RecipeError, match=r"trunk_layers is 3, but only 3 layers are kept\. Give at most 2\."
     ):

@@ -64,7 +64,9 @@ def test_a_saved_recipe_reads_back_the_same(tmp_path):
             "state_noise needs a cached trunk, but trunk_layers is 0.",
         ),
         ({"epochs": "0"}, "learning_rate and epochs must be above 0"),
-        ({"trunk_layers": "most"}, "trunk_layers is 'most'. Give \"auto\" or a number"),
+        ({"trunk_layers": "most"}, "trunk_layers is 'most'. Give \"auto\", a number"),
+        ({"trunk_layers": "0.0"}, "trunk_layers is '0.0'. Give \"auto\", a number"),
+        ({"trunk_layers": "1.5"}, "trunk_layers is '1.5'. Give \"auto\", a number"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(changes, sentence):
