@@ -37,6 +37,7 @@ BENCHMARKS = {
     "push": push.main,
     "quality": quality.main,
     "ablation": ablation.main,
+    "gpt2": ablation.gpt2,
     "doctor": doctor.main,
     "ladder": ladder.main,
     "few_labels": ladder.few_labels,

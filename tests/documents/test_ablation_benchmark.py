@@ -15,7 +15,7 @@ def kept(tmp_path, monkeypatch, tiny_gpt2):
     monkeypatch.setattr(results, "FOLDER", tmp_path / "benchmarks" / "results")
     monkeypatch.setattr(results, "gflops", lambda seconds: 96.0)
     (tmp_path / "benchmarks").mkdir()
-    monkeypatch.setattr(ablation, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(ablation, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(ablation, "DEV", 40)
     monkeypatch.setattr(ablation, "BASE", str(tiny_gpt2))
     smaller = {"n_train": "32", "n_validation": "16", "epochs": "1", "precision": "float32"}
@@ -30,7 +30,7 @@ def kept(tmp_path, monkeypatch, tiny_gpt2):
             "no prompt": {"prompt_prefix": "", "prompt_suffix": ""},
         },
     )
-    return tmp_path / "kept"
+    return tmp_path / "cache" / "ablation"
 
 
 def test_each_variant_is_trained_by_each_seed_and_a_second_go_trains_nothing(tmp_path, kept, monkeypatch):
@@ -43,8 +43,10 @@ def test_each_variant_is_trained_by_each_seed_and_a_second_go_trains_nothing(tmp
         for seed in (1, 2)
     }
     record = json.loads((results.FOLDER / "ablation.json").read_text())
-    assert [row["name"] for row in record["rows"]] == ["quick", "no noise", "no prompt"]
-    for row in record["rows"][1:]:
+    assert [row["name"] for row in record["rows"]] == [
+        *("quick", "no noise", "no prompt", ablation.UNTOUCHED)
+    ]
+    for row in record["rows"][1:-1]:
         beside = [found[seed][row["name"]] - found[seed]["quick"] for seed in (1, 2)]
         assert row["difference"]["value"] == pytest.approx(sum(beside) / 2)
     table = tables.measured(results.FOLDER / "ablation.json")
@@ -70,3 +72,27 @@ def test_a_benchmark_that_was_stopped_keeps_what_it_has_measured(tmp_path, kept,
     with pytest.raises(KeyboardInterrupt):
         ablation.main(str(data), seeds=(1, 2))
     assert [one["name"] for one in read_jsonl(kept / "seed-1.jsonl")] == ["quick"]
+
+
+def test_a_gpt2_of_noise_is_pre_trained_by_adapt_and_every_variant_starts_from_it(
+    tmp_path, kept, monkeypatch
+):
+    size = {"n_layer": 3, "n_embd": 32, "n_head": 2, "n_positions": 64}
+    for name, value in {"SMALL_GPT2": size, "VOCABULARY": 400, "ON_GPT2": ablation.VARIANTS}.items():
+        monkeypatch.setattr(ablation, name, value)
+    monkeypatch.setattr(
+        ablation, "PRE_TRAINING", {"epochs": "1", "learning_rate": "3e-3", "max_length": "64"}
+    )
+    monkeypatch.setattr(ablation, "MORE_TEXTS", str(write_csv(tmp_path / "more.csv", tweets(120, seed=6))))
+    data = write_csv(tmp_path / "t.csv", tweets(200, seed=5))
+    ablation.gpt2(str(data), seeds=(1, 2))
+    kept = tmp_path / "cache" / "gpt2"
+    learnt = json.loads((kept / "base" / "adapt.json").read_text())
+    assert learnt["domain"]["change"]["high"] < 0, "it has learnt to predict tweets"
+    record = json.loads((results.FOLDER / "gpt2.json").read_text())
+    assert record["base"]["name"] == "a GPT-2 of 3 layers, pre-trained on the texts of both data sets"
+    assert [row["name"] for row in record["rows"]] == [*ablation.VARIANTS, ablation.UNTOUCHED]
+    corpus = {row["text"] for row in read_jsonl(kept / "corpus.jsonl")}
+    assert not corpus & {row["text"] for row in read_jsonl(kept / "data" / "test.jsonl")}
+    monkeypatch.setattr(ablation, "_pre_train", None)
+    ablation.gpt2(str(data), seeds=(1, 2))
