@@ -86,6 +86,8 @@ class EndpointHandler:
         `out_of_scope`, it comes with whether the text is unlike those of the training. `padding` and
         `batch_size` change no answer. Raises ValueError.
         """
+        if unknown := [name for name in data if name not in ("inputs", "parameters", "options")]:
+            raise ValueError(f"A request has no {unknown[0][:80]!r}. Known: inputs, parameters, options.")
         texts = _texts(data.get("inputs"))
         asked = _parameters(data.get("parameters") or {})
         top_k, function = asked["top_k"], asked["function_to_apply"]

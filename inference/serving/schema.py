@@ -360,10 +360,11 @@ class LabelledTexts(_Closed):
     labels: Annotated[list[StrictStr], FailFast(), Field(description="The label of each text.")]
 
 
-class CompareRequest(BaseModel):
+class CompareRequest(_Closed):
     """A request to compare models; all of them when none are named."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "not bad at all"}]})
+    has_no = "A request has no"
     inputs: Texts
     models: Annotated[
         list[str] | None,
@@ -386,7 +387,7 @@ class ClassifyArguments(_Closed):
     out_of_scope: OutOfScope = None
 
 
-class CompareArguments(CompareRequest, _Closed):
+class CompareArguments(CompareRequest):
     """What the MCP tool `compare` takes."""
 
     has_no = "compare has no argument"

@@ -253,6 +253,7 @@ NO_TEXTS = '"inputs" is neither a text nor a list of texts. Send {"inputs": "a t
     ("request_", "sentence"),
     [
         ({"inputs": 5}, NO_TEXTS),
+        ({"inputs": "a", "top_k": 1}, "A request has no 'top_k'. Known: inputs, parameters, options."),
         ({"inputs": ["a", None]}, NO_TEXTS),
         (
             {"inputs": "a", "parameters": [1]},

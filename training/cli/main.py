@@ -150,9 +150,9 @@ def _train(given: argparse.Namespace) -> int:
                 "Leave out --on, or give a new --run-dir."
             )
         cli_publish.keep_destination(run.path, given)
-        state = run.status().state
-        if state in jobs.RESUMABLE or (state == "queued" and not run.was_started):
-            sys.stderr.write(f"Run {run.id} is {state}: going on with it.\n")
+        status = run.status()
+        if run.can_start(status):
+            sys.stderr.write(f"Run {run.id} is {status.state}: going on with it.\n")
             process.start(run)
     elif given.on:
         run = _rent(recipe, given)

@@ -227,7 +227,12 @@ def load_labelled(
 def _matched(names: Sequence[str], labels: Sequence[str], label_map: Mapping[str, str]) -> list[int | None]:
     """Return the place of each name in the model's labels, None for one that it does not know."""
     by_key = {label_key(label): place for place, label in reversed(list(enumerate(labels)))}
+    there = set(map(label_key, names))
     for old, new in label_map.items():
+        if label_key(old) not in there:
+            raise DataError(
+                f"--label-map {old}={new} names no label of the data; it has {listed(names, most=20)}."
+            )
         if label_key(new) not in by_key:
             raise DataError(
                 f"--label-map {old}={new} names no label of the model; give one of {', '.join(labels[:20])}."

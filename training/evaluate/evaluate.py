@@ -259,6 +259,8 @@ def evaluate_artifact(
     rows: tuple[Sequence[str], Sequence[int], RowsRead] | None = None
     twins = None
     if own and (dataset is None or _is_own(dataset, record, own, (text_column, label_column))):
+        if label_map:
+            raise DataError("This data is the model's own, so its labels need no --label-map. Leave it out.")
         spec = dataclasses.replace(
             own.whole(),
             dataset=dataset or own.dataset,

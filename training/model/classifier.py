@@ -271,7 +271,7 @@ def calibrated_head(states: Tensor, rows: Tensor) -> Tensor:
     offset = torch.zeros(len(rows))
     for _ in range(200):
         share = torch.softmax(logits + offset, dim=-1).mean(0)
-        offset = offset - 0.5 * (share * len(rows)).log()
+        offset = offset - 0.5 * (share.clamp(min=1e-30) * len(rows)).log()
     gram = states.T @ states / len(states)
     ridge = 1e-4 * gram.diagonal().mean() * torch.eye(gram.shape[0])
     direction: Tensor = torch.linalg.solve(gram + ridge, states.mean(0))

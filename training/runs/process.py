@@ -19,6 +19,7 @@ big, since long texts and large batches come on top. Importing this loads no tor
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import shutil
@@ -28,7 +29,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -78,6 +79,28 @@ def start(
     secrets, by standard input, so that no file and no list of processes shows them. Raises RunError if it
     runs already, is finished, or if memory or disk are too small for it.
     """
+    with _alone(run):
+        _start(run, max_minutes, handed, environment, command)
+
+
+@contextlib.contextmanager
+def _alone(run: Run) -> Iterator[None]:
+    """Let nobody else start this run meanwhile: two processes would write to one folder."""
+    folder = os.open(run.path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # the system lets go of it when this process dies
+        yield
+    finally:
+        os.close(folder)
+
+
+def _start(
+    run: Run,
+    max_minutes: int,
+    handed: JsonObject | None,
+    environment: Mapping[str, str] | None,
+    command: Sequence[str],
+) -> None:
     run.check()
     state, spent = run.status().state, spent_s(run)
     if state == "finished" or (state in ACTIVE and run.was_started):
@@ -108,8 +131,12 @@ def start(
         for child in (*_children, process):
             child.poll()  # those that have ended are reaped
         _children.append(process)
-        created = psutil.Process(process.pid).create_time()
-        write_json(run.path / WORKER, {"pid": process.pid, "created": created})
+        try:
+            created = psutil.Process(process.pid).create_time()
+            write_json(run.path / WORKER, {"pid": process.pid, "created": created})
+        except OSError:
+            process.kill()  # nobody could find it, or stop it
+            raise
         if process.stdin:
             with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it has ended already
                 stdin.write(json.dumps(handed).encode() + b"\n")
@@ -196,11 +223,13 @@ def end(run: Run, *, patience_s: float = 5.0) -> None:
 def resume(run: Run, *, max_minutes: int = 0) -> None:
     """Start a cancelled, failed or interrupted run again where it stopped. Raises RunError for a push."""
     run.check()
-    state = run.status().state
+    status = run.status()
     if not run.can_resume:
         raise RunError(f"{run.id} is no training: it can't be resumed. Push again: nothing is sent twice.")
-    if state not in RESUMABLE:
-        raise RunError(f"The run {run.id} is {state}: only a {', '.join(RESUMABLE)} run can be resumed.")
+    if not run.can_start(status):
+        raise RunError(
+            f"The run {run.id} is {status.state}: only a {', '.join(RESUMABLE)} run can be resumed."
+        )
     start(run, max_minutes=max_minutes)
 
 

@@ -103,6 +103,10 @@ class Run:
         """Whether a process was ever started for it."""
         return os.path.lexists(self.path / WORKER)
 
+    def can_start(self, status: Status) -> bool:
+        """Whether a process may take it up: it ended early, or was made and never started."""
+        return status.state in RESUMABLE or (status.state == "queued" and not self.was_started)
+
     def worker(self) -> Worker | None:
         """Return the process that runs it, or ran it; None where there is none that could be read."""
         with contextlib.suppress(Damaged):

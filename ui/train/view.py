@@ -15,7 +15,7 @@ from training.doctor.diagnose import Diagnosis
 from training.evaluate.scores import Evaluation
 from training.recipes import available_recipes
 from training.runs.records import Status
-from training.runs.run import ACTIVE, RESUMABLE, TRAIN, TUNE, Run, ahead_of
+from training.runs.run import ACTIVE, TRAIN, TUNE, Run, ahead_of
 from ui.html import (
     bars,
     button,
@@ -75,7 +75,7 @@ class RunView:
     @property
     def resumable(self) -> bool:
         """Whether it can go on from a checkpoint."""
-        return self.status.state in RESUMABLE
+        return self.run.can_start(self.status)
 
     def curve(self, key: str) -> tuple[tuple[float, float], ...]:
         """Return one column of the validation events over the step."""
@@ -206,15 +206,15 @@ def _title(view: RunView, loaded: str, may: bool) -> str:
         actions += button(text("train.try"), action="tab", value="compare", css="go")
     elif not may:
         pass
-    elif view.active:
-        actions = button(text("train.cancel"), action="cancel", value=run_id)
     elif view.resumable:
         actions = button(text("train.resume"), action="resume", value=run_id, css="go")
+    elif view.active:
+        actions = button(text("train.cancel"), action="cancel", value=run_id)
     elif view.status.state == "finished" and view.run.kind == TRAIN:
         actions = button(text("train.use"), action="use", value=run_id, css="go")
     elif view.status.state == "finished" and view.run.kind == TUNE:
         actions = button(text("train.take"), action="take", value=run_id, css="go")
-    if may and not view.active and run_id != loaded:
+    if may and (view.resumable or not view.active) and run_id != loaded:
         asked = (text("train.rename_ask"), short_name(run_id))
         actions += button(text("train.rename"), action="rename", value=run_id, ask=asked)
         sure = text("train.delete_sure", run=run_id)
@@ -359,14 +359,15 @@ def runs_table(runs: Sequence[Run], chosen: str, *, now: float, loaded: str = ""
 
 
 def _action(run: Run, loaded: bool, may: bool) -> str:
-    state = run.status().state
+    status = run.status()
+    state = status.state
     if loaded:
         return f'<span class="muted">{esc(text("train.in_use"))}</span>'
     if may and state == "finished" and run.kind == TRAIN:
         return button(text("train.use_short"), action="use", value=run.id, about=run.id)
     if may and state in ACTIVE and run.was_started:
         return button(text("train.cancel"), action="cancel", value=run.id, about=run.id)
-    if may and state in ("cancelled", "failed", "interrupted"):
+    if may and run.can_start(status):
         return button(text("train.resume"), action="resume", value=run.id, about=run.id)
     return ""
 

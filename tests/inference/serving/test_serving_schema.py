@@ -229,6 +229,11 @@ def test_a_predict_request_that_is_wrong_is_refused_in_a_sentence(body, sentence
         read(PredictRequest, body, max_texts=9)
 
 
+def test_an_unknown_key_of_a_comparison_is_refused():
+    with pytest.raises(BadRequest, match=r"A request has no 'model'\. Known: inputs, models\."):
+        read(CompareRequest, {"inputs": "a", "model": ["a", "b"]}, max_texts=9)
+
+
 def test_compare_tells_what_each_model_says_and_whether_they_agree():
     request = read(CompareRequest, {"inputs": ["x", "y"]}, max_texts=9)
     assert models_to_compare(request, ["a", "b"]) == ["a", "b"]

@@ -250,6 +250,8 @@ def test_evaluate_names_labels_and_says_what_it_scores(trained_gpt2, tmp_path, c
     assert "all rows of n.csv (n = 27, percent" in said and "No row is labelled neutral: macro recall" in said
     assert main([*given, "0:negative"]) == 1
     assert "--label-map 0:negative has no =. Write OLD=NEW" in capsys.readouterr().err
+    assert main(["evaluate", str(trained_gpt2.artifact), "--label-map", "negative=positive"]) == 1
+    assert "its labels need no --label-map. Leave it out." in capsys.readouterr().err
 
 
 def test_data_shows_what_is_in_a_file(tiny_tweets, capsys):

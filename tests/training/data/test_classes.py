@@ -255,6 +255,8 @@ def test_a_file_of_which_no_row_can_be_scored_is_one_sentence(tmp_path):
         DataError, match="names no label of the model; give one of negative, neutral, positive"
     ):
         scored(table(tmp_path / "t.jsonl", [0, 1, 1]), label_map={"0": "bad"})
+    with pytest.raises(DataError, match=r"--label-map 2=neutral names no label of the data; it has 0, 1\."):
+        scored(table(tmp_path / "t.jsonl", [0, 1, 1]), label_map={"0": "negative", "2": "neutral"})
 
 
 def test_a_split_is_named_where_there_are_several(tmp_path):

@@ -79,6 +79,11 @@ def test_the_plain_head_gives_the_calibrated_answer(lm, classifier):
     assert offsets.std(0).max() < 0.06 * offsets.mean(0).abs().max()
 
 
+def test_a_label_that_the_base_never_says_leaves_the_head_finite():
+    states, rows = torch.tensor([[200.0, 1.0], [210.0, 2.0]]), torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    assert calibrated_head(states, rows).isfinite().all()
+
+
 def test_final_states_are_what_the_head_is_given(lm, classifier):
     [batch] = batches_of(lm, ["love it", "so sad"])
     states = final_states(classifier, [batch])

@@ -1,5 +1,6 @@
 """Runs: their folders tell the truth at every moment, and no way of ending loses the work."""
 
+import errno
 import json
 import os
 import resource
@@ -19,7 +20,7 @@ from inference.common.errors import RecipeError, RunError
 from inference.common.store import append_event, read_jsonl, write_json
 from tests.support import LONGER, tweets, wait_for, wait_until_ended, work_here, write_csv
 from training.recipes import change, load_recipe
-from training.runs.process import cancel, resume, start
+from training.runs.process import cancel, end, resume, start
 from training.runs.run import create_run, create_run_of, find_run, list_runs, running, with_whole_paths
 
 pytestmark = pytest.mark.usefixtures("warm_starts")
@@ -231,6 +232,48 @@ def test_what_cant_be_started_cancelled_or_resumed_says_why(pretender):
     with pytest.raises(RunError) as caught:
         cancel(run)
     assert str(caught.value) == f"The run {run.id} is not running (finished): there is nothing to cancel."
+
+
+SLEEPER = (sys.executable, "-c", "import time; time.sleep(300)")
+
+
+def test_a_run_that_could_not_be_started_can_be_later(monkeypatch):
+    """The disk is full when its process is to be noted: no process stays that nobody knows of."""
+    run, before, resumed = create_run(SMOKE), set(psutil.Process().children()), []
+
+    def on_a_full_disk(path, record):
+        if path.name == "worker.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_json(path, record)
+
+    monkeypatch.setattr("training.runs.process.write_json", on_a_full_disk)
+    with pytest.raises(RunError, match=r"can't be started \(No space left on device\)\. Free the disk\."):
+        start(run, command=SLEEPER)
+    left = set(psutil.Process().children()) - before
+    wait_for(lambda: all(one.status() == psutil.STATUS_ZOMBIE for one in left), seconds=10)
+    assert run.status().state == "queued"
+    monkeypatch.setattr("training.runs.process.start", lambda run, **options: resumed.append(run))
+    resume(run)
+    assert resumed == [run]
+
+
+def test_of_several_who_start_a_run_one_does():
+    run, found = create_run(SMOKE), []
+
+    def begin():
+        try:
+            start(run, command=SLEEPER)
+            found.append("started")
+        except RunError as error:
+            found.append(str(error))
+
+    several = [threading.Thread(target=begin) for _ in range(4)]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join()
+    end(run)
+    assert found.count("started") == 1 and len({*found}) == 2, found
 
 
 # Real workers.
