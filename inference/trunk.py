@@ -79,9 +79,9 @@ def trunk_skipped(model: "PreTrainedModel", layers: int) -> Iterator[None]:
         stack[i] = _SkippedLayer()
     for name in family.after_embedding:
         setattr(backbone, name, _NoPositions() if name == "wpe" else nn.Identity())
-    # The classifier reads the last position alone, so the last layer's MLP need not see the others.
-    mlp = stack[-1].get_submodule("mlp")
-    hook = mlp.register_forward_pre_hook(_last_position) if layers < len(stack) else None
+    hook = None
+    if layers < len(stack):  # the classifier reads the last position alone: the last MLP sees no other
+        hook = stack[-1].get_submodule("mlp").register_forward_pre_hook(_last_position)
     try:
         yield
     finally:

@@ -34,7 +34,7 @@ def whole(model, ids):
     return model(**pad_ids(ids, model.config.pad_token_id), use_cache=False).logits
 
 
-@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("layers", [1, 2, 3])
 def test_trunk_and_top_together_are_the_whole_network(made, layers):
     model, ids = made
     states = trunk_batch(model, ids, layers)

@@ -49,7 +49,7 @@ class LabelsReport:
     conflicts: int
     leaks: int
     unusable: int
-    """Rows without a text or without a label."""
+    """Rows that are broken, or without a text or a label."""
     by_label: dict[str, int]
     """Rows added, by label."""
     corrected: int = 0
@@ -82,7 +82,7 @@ class LabelsReport:
             "duplicates": "duplicates of a training row, or of each other",
             "conflicts": "labels that contradict a training row, or each other",
             "leaks": "duplicates of a row of validation or test, where they would leak",
-            "unusable": "rows without a text or a label",
+            "unusable": "rows that are broken, or without a text or a label",
         }
         counts = {key: getattr(self, key) for key in reasons}
         lines += [f"Left out: {counts[key]:,} ({words})." for key, words in reasons.items() if counts[key]]
@@ -180,7 +180,7 @@ def labelled_rows(path: Path, names: Sequence[str]) -> tuple[list[LabelledRow], 
                 f"{', '.join(names[:20])}); change the label, or leave the row out."
             )
         rows.append(LabelledRow(text, place, duplicate_key(text), corrects=bool(was)))
-    return rows, table.n
+    return rows, table.found
 
 
 def _without_leaks(rows: Sequence[LabelledRow], whole: Splits, mode: str) -> list[LabelledRow]:

@@ -68,6 +68,11 @@ class RawTable:
             return self.reader.pick(kind, given=given, where=where)
         return pick_column(self.names, kind, given=given, where=where)
 
+    @property
+    def found(self) -> int:
+        """Rows of the file, those that could not be read included."""
+        return self.n + self.broken_lines
+
     def labels(self, name: str) -> list[object]:
         """Return the raw labels of a column, lists resolved; see `labels_of`."""
         return labels_of(name, self.names, self.column)

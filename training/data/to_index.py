@@ -8,6 +8,7 @@ whoever adds to the index later. Rows of the run are put in once, when the index
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class Indexed:
     added: dict[str, Added]
     held: dict[str, int]
     unusable: int = 0
-    """Rows of the files without a text or without a label."""
+    """Rows of the files that are broken, or without a text or a label."""
 
     def to_json(self) -> JsonObject:
         """Return plain dicts and numbers."""
@@ -36,7 +37,7 @@ class Indexed:
         """Return it in words; counts that are zero are left out."""
         lines = []
         if self.unusable:
-            lines.append(f"Left out: {self.unusable:,} (rows without a text or a label).")
+            lines.append(f"Left out: {self.unusable:,} (rows that are broken, or without a text or a label).")
         for name, found in self.added.items():
             parts = {
                 "added": found.added,
@@ -56,17 +57,19 @@ def to_index(spec: DataSpec, path: Path, files: Sequence[Path] = ()) -> Indexed:
     Raises DataError for data that can't be read, a label that the data lacks, and a file that is no index.
     """
     splits, is_new = load_splits(spec), not path.exists()
-    more = {file.name: labelled_rows(file, splits.labels) for file in files}  # a wrong file changes nothing
+    called = Counter(file.name for file in files)
+    names = [file.name if called[file.name] == 1 else str(file) for file in files]
+    read = [labelled_rows(file, splits.labels) for file in files]  # a wrong file changes nothing
     whole = load_splits(spec.whole())
     locked = [*whole.validation["text"], *whole.test["text"]]
     index, added, unusable = Index(path, splits.labels, locked=locked), {}, 0
     try:
         if is_new:
-            names = [splits.labels[label] for label in splits.train["label"]]
-            added["Training rows"] = index.add(list(splits.train["text"]), names, learnt=True)
-        for name, (rows, read) in more.items():
+            labels = [splits.labels[label] for label in splits.train["label"]]
+            added["Training rows"] = index.add(list(splits.train["text"]), labels, learnt=True)
+        for name, (rows, n) in zip(names, read, strict=True):
             added[name] = index.add([row.text for row in rows], [splits.labels[row.label] for row in rows])
-            unusable += read - len(rows)
+            unusable += n - len(rows)
         return Indexed(added, index.counts(), unusable)
     finally:
         index.close()

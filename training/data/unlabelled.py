@@ -30,7 +30,7 @@ class UnlabelledTexts:
     """Of the file; "" for rows of the data, which has its own."""
     read: int
     unusable: int
-    """Rows without a text."""
+    """Rows that are broken, or without a text."""
     duplicates: int
     """Texts that are in the training rows, or were there before."""
     leaks: int
@@ -44,7 +44,7 @@ class UnlabelledTexts:
         more = f", {self.not_drawn:,} that were not drawn" if self.not_drawn else ""
         return (
             f"{self.name}: {len(self.texts):,} of {self.read:,} texts are used without labels; left out: "
-            f"{self.unusable:,} without a text, {self.duplicates:,} duplicates, {self.leaks:,} of "
+            f"{self.unusable:,} broken or without a text, {self.duplicates:,} duplicates, {self.leaks:,} of "
             f"held-out rows{more}."
         )
 
@@ -79,7 +79,7 @@ def read_unlabelled(
         table = read_table(path)
         raw = table.column(table.pick("text", given=text_column, where=path.name))
         texts = [mend(text).text.strip() if isinstance(text, str) else "" for text in raw]
-        name, sha256, read = path.name, sha256_of(path), table.n
+        name, sha256, read = path.name, sha256_of(path), table.found
     seen, fresh = set(map(duplicate_key, splits.train["text"])), []
     for text in filter(None, texts):
         if (key := duplicate_key(text)) not in seen:

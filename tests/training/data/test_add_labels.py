@@ -89,7 +89,7 @@ def test_every_row_that_is_left_out_is_counted_and_shown(spec, tmp_path):
         "Left out: 2 (duplicates of a training row, or of each other).",
         "Left out: 3 (labels that contradict a training row, or each other).",
         "Left out: 3 (duplicates of a row of validation or test, where they would leak).",
-        "Left out: 2 (rows without a text or a label).",
+        "Left out: 2 (rows that are broken, or without a text or a label).",
     ]
     assert "wholly" not in json.dumps(report.to_json()).lower()
     assert LabelsReport.from_json(report.to_json()).sentences() == report.sentences()

@@ -9,6 +9,7 @@ from inference.common.errors import DataError
 from training.cli.main import main as training
 from training.data.load import load_splits
 from training.data.to_index import to_index
+from training.recipes import DataSpec
 
 
 def test_a_run_gets_its_index_more_rows_are_added_and_answers_show_them(trained_gpt2, tmp_path, capsys):
@@ -21,7 +22,8 @@ def test_a_run_gets_its_index_more_rows_are_added_and_answers_show_them(trained_
     assert f"{len(splits.train):,} added" in capsys.readouterr().out
     assert training(["index", run, str(more), "--to", str(path)]) == 0
     told = capsys.readouterr().out
-    assert "Left out: 1 (rows without a text or a label)." in told and "Training rows" not in told
+    assert "Left out: 1 (rows that are broken, or without a text or a label)." in told
+    assert "Training rows" not in told
     assert "more.csv: 1 added, 1 left out as duplicates of validation or test rows." in told
     assert f"{path} holds {len(splits.train) + 1:,} labelled texts" in told
     assert training(["index", run, str(more), "--to", str(path), "--json"]) == 0
@@ -34,6 +36,15 @@ def test_a_run_gets_its_index_more_rows_are_added_and_answers_show_them(trained_
     assert answer["rests_on"][0]["text"] == "that gig was zorgle"
     assert inference(["classify", str(trained_gpt2.artifact), "a", "--index", str(tmp_path / "none")]) == 1
     assert "There is no index" in capsys.readouterr().err
+
+
+def test_files_of_one_name_are_all_added_and_broken_rows_are_counted(tiny_tweets, tmp_path):
+    files = [tmp_path / folder / "new.csv" for folder in "ab"]
+    for file, word in zip(files, ("zorgle", "flimp"), strict=True):
+        file.parent.mkdir()
+        file.write_text(f"text,label\nso {word},positive\none,two,three\nvery {word},positive\n")
+    found = to_index(DataSpec(dataset=str(tiny_tweets)), tmp_path / "index.sqlite", files)
+    assert [found.added[str(file)].added for file in files] == [2, 2] and found.unusable == 2
 
 
 def test_a_wrong_file_changes_nothing(trained_gpt2, tmp_path):

@@ -74,8 +74,8 @@ def test_the_texts_are_counted_and_held_out_rows_are_not_learnt(student, teacher
     assert (account["read"], account["used"], account["unusable"]) == (37, 30, 1)
     assert (account["duplicates"], account["leaks"]) == (4, 2)
     assert event["sentences"][-1] == (
-        "posts.csv: 30 of 37 texts are used without labels; left out: 1 without a text, 4 duplicates, 2 of "
-        "held-out rows."
+        "posts.csv: 30 of 37 texts are used without labels; left out: 1 broken or without a text, "
+        "4 duplicates, 2 of held-out rows."
     )
     splits = load_splits(teacher.recipe.data)
     again = read_unlabelled(teacher.recipe.data, splits, str(posts))

@@ -1,6 +1,7 @@
 """Teachers learn the labels and answer texts without; a student learns both; no teacher is trained twice."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,6 +136,11 @@ def test_the_rows_left_over_are_those_that_the_recipe_does_not_take(recipe):
     assert drawn == read_unlabelled(recipe.data, splits, "train", most=60)
     [own] = [text for text in load_data(recipe).to_json()["sentences"] if "without labels" in text]
     assert own == drawn.sentence and own.startswith("t.csv, rows of train left over: 60 of ")
+    file = Path(recipe.dataset).with_name("torn.csv")
+    file.write_text("text,label\nwholly new,x\none,two,three\nquite new,x\n")
+    assert read_unlabelled(recipe.data, splits, str(file)).sentence.startswith(
+        "torn.csv: 2 of 3 texts are used without labels; left out: 1 broken or without a text, 0 duplicates"
+    )
     for split in ("validation", "test"):
         with pytest.raises(DataError, match=f"The rows of the {split} split are held out, so nothing may"):
             read_unlabelled(recipe.data, splits, split)
