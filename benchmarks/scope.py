@@ -4,9 +4,10 @@
 
 Three made sets are out of scope: another language (the app's own Portuguese texts), random characters, and
 another subject (sentences of these documents). Told apart from test tweets is a text by the model's
-confidence alone, by the share of its tokens that training hardly knew, and by both: their product. The
-figure is the area under the ROC curve, 0.5 for a coin, with a bootstrap's 95 % interval. "Marked" is the
-share of texts that is called out of scope, by the threshold that the training has chosen.
+confidence alone, by the share of its tokens that training hardly knew (all of a text that falls into more
+pieces than tweets do), and by both: their product. The figure is the area under the ROC curve, 0.5 for a
+coin, with a bootstrap's 95 % interval. "Marked" is the share of texts that is called out of scope, by the
+thresholds that the training has chosen.
 """
 
 import random

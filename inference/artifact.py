@@ -33,32 +33,59 @@ ADAPTER_CONFIG = "adapter_config.json"  # in the folder's root it would send Tra
 SHARDS = "model.safetensors.index.json"
 ONNX_FOLDER = "onnx"
 PARITY = "parity.json"
+RUNG = "rung.json"
+"""What a rung is made of: in runs/LADDER/rungs/RUNG/, a folder that every door takes as a model."""
+RUNGS = "rungs"
+_NAMED = 20
 VALIDATION = "validation.jsonl"  # beside the artifact, in the run's folder: texts stay at home
 
 
 def model_of(given: str | Path) -> str:
     """Return the artifact's folder, or the Hub's id, that a model was named by.
 
-    A run, by its name in `runs/` or its folder, is its artifact; an address of the Hub is its id. Raises
-    ArtifactError for a run without a model, TweetTuneError for an address of something else.
+    A run, by its name in `runs/` or its folder, is its artifact; LADDER/RUNG what a ladder has kept of this
+    rung; an address of the Hub is its id. Raises ArtifactError for a run without a model, TweetTuneError for
+    an address of something else.
     """
     text = read_id(str(given))
     for folder in (Path(text), runs_dir() / text):
-        if (folder / "config.json").is_file():
+        if (folder / "config.json").is_file() or (folder / RUNG).is_file():
             return str(folder)
         if (folder / "artifact").is_dir():
             return str(folder / "artifact")
+        if kept := kept_rungs(folder):
+            raise ArtifactError(f"{folder.name} is a ladder, with a model a rung. {_named(folder, kept)}")
         if any((folder / name).exists() for name in ("recipe.toml", "run.json")):
             raise ArtifactError(
                 f"The run {folder.name} has no model (yet). See how it stands with `python -m training runs`."
             )
+    ladder, _, rung = text.rpartition("/")
+    for folder in (Path(ladder), runs_dir() / ladder) if ladder else ():
+        if kept := kept_rungs(folder):
+            if rung in kept:
+                return str(folder / RUNGS / rung)
+            raise ArtifactError(f"The ladder {folder.name} has kept no rung {rung!r}. {_named(folder, kept)}")
     return text
+
+
+def kept_rungs(ladder: Path) -> list[str]:
+    """Return the names of the rungs that a ladder has kept, by its folder."""
+    return sorted(path.parent.name for path in (ladder / RUNGS).glob(f"*/{RUNG}"))
+
+
+def _named(ladder: Path, rungs: Sequence[str]) -> str:
+    more = f" (and {len(rungs) - _NAMED} more)" if len(rungs) > _NAMED else ""
+    known = ", ".join(f"{ladder.name}/{name}" for name in rungs[:_NAMED])
+    return f"Name one of: {known}{more}; trained networks are kept by `ladder --keep`."
 
 
 def check_artifact(path: Path) -> None:
     """Raise ArtifactError, in one sentence, when a folder can't be a classifier."""
     make_one = "Train one with `python -m training train quick`."
     if not path.exists():
+        ladders = (found.parent for found in runs_dir().glob(f"*/{RUNGS}"))
+        if ladder := next((one.name for one in ladders if str(path) in kept_rungs(one)), ""):
+            raise ArtifactError(f"{path} is a rung of a ladder. Name it with its ladder: {ladder}/{path}.")
         raise ArtifactError(f"{path} does not exist. {make_one}")
     if not path.is_dir():
         raise ArtifactError(f"{path} is a file, not a model folder. {make_one}")

@@ -25,7 +25,7 @@ from inference.artifact import ONNX_FOLDER, PARITY, check_artifact, model_of, re
 from inference.common.errors import ArtifactError, PredictionError
 from inference.common.hub import HubError, snapshot
 from inference.common.mend import BLANK, mended
-from inference.common.store import JsonObject
+from inference.common.store import JsonObject, write_json
 from inference.engine import Engine, load_engine
 from inference.reference import Scope, scope_of
 
@@ -103,7 +103,7 @@ class Classifier:
         self.scope = scope
         self.max_length = max_length
         self._pad_id = pad_id
-        self._tokenizer = cutting(tokenizer, max_length)
+        self.tokenizer = cutting(tokenizer, max_length)
 
     @classmethod
     def load(cls, name_or_path: str | Path, *, engine: str = "auto") -> "Classifier":
@@ -127,9 +127,10 @@ class Classifier:
         check_artifact(path)
         config = read_record(path, "config.json") or {}
         limit = (read_record(path, "tokenizer_config.json") or {}).get("model_max_length") or 1 << 30
+        computes, tokenizer = load_engine(path, engine), _tokenizer(path)
         return cls(
-            load_engine(path, engine),
-            _tokenizer(path),
+            computes,
+            tokenizer,
             labels=_labels(path, config),
             max_length=int(
                 min(limit, config.get("max_position_embeddings") or config.get("n_positions") or limit)
@@ -137,8 +138,14 @@ class Classifier:
             pad_id=config.get("pad_token_id") or 0,
             name_or_path=named,
             folder=path,
-            scope=scope_of(path),
+            scope=scope_of(path, tokenizer),
         )
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer of an artifact, prompt included, to its folder."""
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+        record = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": self.max_length}
+        write_json(folder / "tokenizer_config.json", record)
 
     @property
     def model(self) -> "PreTrainedModel":
@@ -164,7 +171,7 @@ class Classifier:
 
         Raises PredictionError for an item that is not a text, naming its place, and for a limit without room.
         """
-        return encode(self._tokenizer, texts, pad_id=self._pad_id, max_length=max_length)
+        return encode(self.tokenizer, texts, pad_id=self._pad_id, max_length=max_length)
 
     def logits(
         self, token_ids: Sequence[Sequence[int]], *, progress: Progress = no_progress
@@ -184,7 +191,7 @@ class Classifier:
         `with_latency` classifies one text at a time and fills `latency_ms`, tokenization included.
         Raises PredictionError for an item that is not a text.
         """
-        _check(texts)
+        check_texts(texts)
         if with_latency:
             return [self._timed(text) for text in texts]
         encoded = self.encode(texts)
@@ -230,7 +237,7 @@ def encode(
     Each text is mended first. `max_length`: a lower limit. Raises PredictionError for an item that is not a
     text, naming its place, and for a limit without room.
     """
-    _check(texts)
+    check_texts(texts)
     limit = (tokenizer.truncation or {})["max_length"]
     most = _CHARACTERS_A_TOKEN * limit  # a text of megabytes would hold up everybody
     found = EncodedTexts([], [])
@@ -291,7 +298,8 @@ def _cut(encoding: Encoding, max_length: int | None) -> list[int]:
     return encoding.ids[: end - (len(prompt) - max_length)] + encoding.ids[end:]
 
 
-def _check(texts: Sequence[object]) -> None:
+def check_texts(texts: Sequence[object]) -> None:
+    """Raise PredictionError for what is no list of texts, naming the first item that is none."""
     if isinstance(texts, str):
         raise PredictionError("One text was given where a list of texts is expected. Write [text].")
     for place, text in enumerate(texts):

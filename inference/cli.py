@@ -12,7 +12,7 @@ from pathlib import Path
 
 from inference.baselines import Predictor, rests_on
 from inference.classifier import Prediction
-from inference.common.command import as_typed, print_json, run_command
+from inference.common.command import MODEL, as_typed, print_json, run_command
 from inference.common.errors import PredictionError
 from inference.common.progress import agreed
 from inference.common.text import one_line
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m inference", description="Use a fine-tuned classifier.")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     classify = commands.add_parser("classify", help="classify texts", description="Classify texts.")
-    classify.add_argument("model", metavar="MODEL", help="an artifact's folder, a run, or a Hub repository")
+    classify.add_argument("model", metavar="MODEL", help=MODEL)
     classify.add_argument(
         "text", nargs="*", metavar="TEXT", help="texts (default: standard input, one a line)"
     )
@@ -60,9 +60,9 @@ def _classify(given: argparse.Namespace) -> int:
         sys.stderr.write(f"{note}\n")
     if not texts and problems:
         raise PredictionError(f"{given.file} holds no text to classify. {_left_out(problems, 0)}")
-    from inference.classifier import Classifier
+    from inference.baselines.model import load_model
 
-    classifier = Classifier.load(given.model, engine=given.engine)
+    classifier = load_model(given.model, engine=given.engine)
     predictor: Predictor = classifier
     if given.index:
         from inference.baselines.index import Index, beside

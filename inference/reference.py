@@ -8,8 +8,10 @@
 
 A token of the vocabulary is "known" when three training texts or more have it; what fewer have leaves no
 trace. The share of a text's tokens that are unknown tells texts apart that the model was never meant for
-(another language, random characters), better than its confidence does: see benchmarks/LOG.md. From which
-share on a text is called out of scope is chosen on the validation texts: 1 % of them at most have more.
+(another language, another subject), better than its confidence does: see benchmarks/LOG.md. Random letters
+fall into tokens that tweets have too, but into more of them: none of a text's tokens counts as known where it
+has more tokens a character than the validation texts have. From which share on a text is called out of scope
+is chosen on the validation texts: 1 % of them at most have more.
 
 A reference holds counts alone, no text and no word. Where even that is too much, delete the file: the model
 works without it.
@@ -17,17 +19,20 @@ works without it.
 
 import base64
 import json
+import math
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from tokenizers import Tokenizer
 
 from inference.artifact import REFERENCE, read_record
 from inference.common.errors import ArtifactError, PredictionError
@@ -38,7 +43,10 @@ MOST_TEXTS = 20_000
 LEAST_TEXTS = 3
 MARKED = 0.01
 """Of the validation texts, at most, are called out of scope."""
+IN_PIECES = 0.001
+"""Of these, at most, for their tokens a character: random letters have far more than any."""
 _FORMER = ("scripts", "letters", "letters_limit")  # figures of references written before December 2026
+_BYTE = re.compile("<0x[0-9A-F]{2}>")  # of SentencePiece, for what it has no token for
 _BINS = len(LENGTH_EDGES) + 1
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 40)]
@@ -65,6 +73,8 @@ class Reference(BaseModel):
     confidence_n: Count = 0
     out_of_scope_above: Figure | None = None
     """The share of unknown tokens that at most MARKED of the validation texts exceed."""
+    out_of_scope_pieces: Figure | None = None
+    """The tokens a character that at most IN_PIECES of the validation texts exceed."""
     out_of_scope_n: Count = 0
     """The validation texts that it was chosen on."""
 
@@ -95,19 +105,38 @@ class Scope:
     """The share of unknown tokens above which a text is out of scope."""
     n: int
     """The validation texts that this was chosen on."""
+    pieces: float = math.inf
+    """The tokens a character above which no token of a text counts as known."""
+    lengths: Sequence[int] = ()
+    """The characters of each token, by its id."""
 
     def unknown_share(self, token_ids: Sequence[int]) -> float:
         """Return the share of a text's tokens, prompt included, that hardly a training text had."""
+        if self.lengths and pieces(token_ids, self.lengths) > self.pieces:
+            return 1.0
         return sum(i not in self.known for i in token_ids) / max(1, len(token_ids))
 
 
-def scope_of(folder: Path | None) -> Scope | None:
-    """Return what tells the scope of the model in a folder.
+def pieces(token_ids: Sequence[int], lengths: Sequence[int]) -> float:
+    """Return the tokens a character of a text, prompt included."""
+    return len(token_ids) / max(1, sum(lengths[i] for i in token_ids))
+
+
+def token_lengths(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return the characters of each token by its id; of a byte-level tokenizer, the bytes."""
+    known = {number: token for token, number in tokenizer.get_vocab().items()}
+    tokens = (known.get(number, "") for number in range(max(known, default=-1) + 1))
+    return tuple(1 if _BYTE.fullmatch(token) else len(token) for token in tokens)
+
+
+def scope_of(folder: Path | None, tokenizer: Tokenizer | None = None) -> Scope | None:
+    """Return what tells the scope of the model in a folder; texts in pieces are told by its tokenizer.
 
     None where its reference.json is missing, can't be read or was written by an earlier version.
     """
     with suppress(OSError, ArtifactError):
-        return _scope(folder, (folder / REFERENCE).stat().st_mtime_ns) if folder else None
+        found = _scope(folder, (folder / REFERENCE).stat().st_mtime_ns) if folder else None
+        return replace(found, lengths=token_lengths(tokenizer)) if found and tokenizer else found
     return None
 
 
@@ -116,7 +145,9 @@ def _scope(folder: Path, modified_ns: int) -> Scope | None:
     found = load_reference(folder)
     if found is None or found.out_of_scope_above is None:
         return None
-    return Scope(found.known_ids(), found.out_of_scope_above, found.out_of_scope_n)
+    pieces = found.out_of_scope_pieces
+    limit = math.inf if pieces is None else pieces
+    return Scope(found.known_ids(), found.out_of_scope_above, found.out_of_scope_n, limit)
 
 
 def needed(scope: Scope | None) -> Scope:
@@ -134,13 +165,15 @@ def reference_of(
     *,
     validation: Sequence[Sequence[int]] = (),
     confidences: Sequence[float] = (),
+    lengths: Sequence[int] = (),
     seed: int = 0,
 ) -> Reference:
     """Sum up the tokens of training texts, prompt included; of more than 20,000 texts, a random sample.
 
     `validation`: the tokens of texts that nothing was trained on, by which a text is called out of scope.
     `confidences` are the probabilities of the labels given to *held-out* texts: on its training texts a model
-    is surer than it should be. Without them confidence is not compared. Raises ValueError for no texts.
+    is surer than it should be. Without them confidence is not compared. `lengths`: from `token_lengths`;
+    without them no text is in pieces. Raises ValueError for no texts.
     """
     if not token_ids:
         raise ValueError("A reference needs at least one training text, and none is given.")
@@ -153,13 +186,17 @@ def reference_of(
             known[i >> 3] |= 1 << (i & 7)
     # Left out of the count itself, a text knows the tokens of LEAST_TEXTS *other* texts or more.
     unknown = [sum(held_in[i] <= LEAST_TEXTS for i in ids) / max(1, len(ids)) for ids in token_ids]
-    lengths = Counter(length_bin(len(ids)) for ids in token_ids)
+    bins = Counter(length_bin(len(ids)) for ids in token_ids)
+    in_pieces = sorted((pieces(ids, lengths) for ids in validation if lengths), reverse=True)
+    limit = in_pieces[int(IN_PIECES * len(in_pieces))] if in_pieces else None
+    whole = [ids for ids in validation if limit is None or pieces(ids, lengths) <= limit]
     others = sorted(
-        (sum(held_in[i] < LEAST_TEXTS for i in ids) / max(1, len(ids)) for ids in validation), reverse=True
+        (sum(held_in[i] < LEAST_TEXTS for i in ids) / max(1, len(ids)) for ids in whole), reverse=True
     )
+    more = int(MARKED * len(validation)) - (len(validation) - len(whole))
     return Reference(
         n=len(token_ids),
-        lengths=tuple(lengths[i] for i in range(_BINS)),
+        lengths=tuple(bins[i] for i in range(_BINS)),
         mean_length=fmean(map(len, token_ids)),
         known_tokens=base64.b64encode(bytes(known)).decode("ascii"),
         unknown_share=fmean(unknown),
@@ -167,8 +204,9 @@ def reference_of(
         confidence=fmean(confidences) if confidences else None,
         confidence_spread=pstdev(confidences) if confidences else 0.0,
         confidence_n=len(confidences),
-        out_of_scope_above=others[int(MARKED * len(others))] if others else None,
-        out_of_scope_n=len(others),
+        out_of_scope_above=others[more] if others else None,
+        out_of_scope_pieces=limit,
+        out_of_scope_n=len(validation),
     )
 
 

@@ -94,6 +94,16 @@ def trunk_skipped(model: "PreTrainedModel", layers: int) -> Iterator[None]:
 
 
 @contextmanager
+def headless(model: "PreTrainedModel") -> Iterator[None]:
+    """Within it, a classifier returns what its head would be given."""
+    head, model.score = model.score, nn.Identity()
+    try:
+        yield
+    finally:
+        model.score = head
+
+
+@contextmanager
 def _top_removed(model: "PreTrainedModel", layers: int) -> Iterator[None]:
     """Within it, the backbone ends after its trunk and leaves out the final norm."""
     family, backbone, stack = FAMILIES[model.config.model_type], backbone_of(model), layers_of(model)

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Literal
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
-from inference.artifact import BASE_HEAD, EVALUATION, PROVENANCE, model_of, read_record
+from inference.artifact import BASE_HEAD, EVALUATION, PROVENANCE, RUNGS, kept_rungs, model_of, read_record
+from inference.baselines.model import load_model
 from inference.classifier import Classifier
 from inference.common.errors import RunError, TweetTuneError
 from inference.common.paths import cache_dir
@@ -30,7 +31,7 @@ from inference.live.post import Post
 from training.evaluate.scores import Disagreement, Evaluation, read_evaluation
 from training.recipes import DataSpec, change, load_recipe
 from training.runs.process import start, start_waiting
-from training.runs.run import ACTIVE, TRAIN, Run, create_run, find_run, list_runs, long_runs
+from training.runs.run import ACTIVE, LADDER, TRAIN, Run, create_run, find_run, list_runs, long_runs
 from ui.account import SpaceSettings, read_settings
 from ui.pushes import Publications
 
@@ -118,7 +119,7 @@ ONE_LOAD = threading.RLock()
 def load_tuned(source: str) -> Classifier:
     """Return the Classifier of an artifact; the first call imports torch. Raises ArtifactError."""
     with ONE_LOAD:
-        return Classifier.load(source)
+        return load_model(source)
 
 
 def load_base(artifact: Path) -> Classifier:
@@ -262,6 +263,20 @@ def run_of(source: str) -> Run | None:
         return find_run(Path(source).absolute().parent) if Path(source).is_dir() else None
     except TweetTuneError:
         return None
+
+
+def other_models(loaded: Run | None) -> dict[str, str]:
+    """Return what else answers here, its folder by its name: finished runs, rungs of the newest ladder."""
+    found = {
+        run.id: str(run.artifact)
+        for run in list_runs()
+        if run.status().state == "finished" and (loaded is None or run.path != loaded.path)
+    }
+    kept = ((ladder, kept_rungs(ladder.path)) for ladder in list_runs(kind=LADDER))
+    if newest := next((one for one in kept if one[1]), None):
+        ladder, rungs = newest
+        found |= {f"{ladder.id}/{rung}": str(ladder.path / RUNGS / rung) for rung in rungs}
+    return found
 
 
 def known_run(run_id: str, *, kind: str | None = TRAIN) -> Run:

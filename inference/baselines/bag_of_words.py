@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import FeatureUnion
     from sklearn.preprocessing import StandardScaler
 
+Arrays = dict[str, NDArray[Any]]
 STRENGTHS = (0.3, 1.0, 3.0, 10.0)
 """Values of C that are tried on the validation texts, as a recipe chooses its epoch there."""
 HEAD_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -57,15 +58,8 @@ class BagOfWords:
 
         Raises ValueError where there is nothing to learn from: one class alone, or texts without a word.
         """
-        # The server's image has no scikit-learn.
-        from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
-        from sklearn.pipeline import make_union  # noqa: PLC0415
-
         started = time.perf_counter()
-        features = make_union(
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-        )
+        features = _counted_words()
         train = features.fit_transform(mended(texts))
         chosen = len(texts) <= choose_up_to and len(validation[0]) > 0
         held_out = features.transform(mended(validation[0])) if chosen else None
@@ -83,6 +77,45 @@ class BagOfWords:
         found = np.zeros((len(texts), len(self.labels)))
         found[:, self.model.classes_] = self.model.predict_proba(self.features.transform(mended(texts)))
         return _predictions(self.labels, found)
+
+    def learnt(self) -> Arrays:
+        """Return what it has learnt, for `of`."""
+        parts = [part for _, part in self.features.transformer_list]
+        terms = {f"terms{at}": np.array(part.get_feature_names_out(), str) for at, part in enumerate(parts)}
+        return {**terms, **{f"idf{at}": part.idf_ for at, part in enumerate(parts)}, **_weights(self.model)}
+
+    @classmethod
+    def of(cls, learnt: Arrays, *, labels: Sequence[str], about: str) -> "BagOfWords":
+        """Return one that has learnt this."""
+        features = _counted_words()
+        for at, (_, part) in enumerate(features.transformer_list):
+            part.vocabulary_ = {str(term): place for place, term in enumerate(learnt[f"terms{at}"])}
+            part.idf_ = learnt[f"idf{at}"]
+        return cls(tuple(labels), about, 0.0, features, _with_weights(learnt))
+
+
+def _counted_words() -> "FeatureUnion":
+    # The server's image has no scikit-learn.
+    from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
+    from sklearn.pipeline import make_union  # noqa: PLC0415
+
+    return make_union(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
+    )
+
+
+def _weights(model: "LogisticRegression") -> Arrays:
+    return {"coef": model.coef_, "intercept": model.intercept_, "classes": model.classes_}
+
+
+def _with_weights(learnt: Arrays) -> "LogisticRegression":
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    model = LogisticRegression()
+    model.coef_, model.intercept_ = learnt["coef"], learnt["intercept"]
+    model.classes_ = learnt["classes"]
+    return model
 
 
 def _fitted(
@@ -140,6 +173,19 @@ class LinearHead:
         found = np.zeros((len(texts), len(self.labels)))
         found[:, self.model.classes_] = self.model.predict_proba(self.scale.transform(self.features(texts)))
         return _predictions(self.labels, found)
+
+    def learnt(self) -> Arrays:
+        """Return what it has learnt, for `of`."""
+        return {"mean": self.scale.mean_, "scale": self.scale.scale_, **_weights(self.model)}
+
+    @classmethod
+    def of(cls, learnt: Arrays, features: Features, *, labels: Sequence[str], about: str) -> "LinearHead":
+        """Return one that has learnt this."""
+        from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+        scale = StandardScaler()
+        scale.mean_, scale.scale_ = learnt["mean"], learnt["scale"]
+        return cls(tuple(labels), about, 0.0, features, scale, _with_weights(learnt))
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ VOTE_SHARE = 0.5
 """Of their vote in the answer."""
 RARE = 0.01
 """Of the learnt texts hold a word that is rare."""
+_TODO = "Close what uses it where it is locked; else make it anew with `python -m training index RUN`."
 _SINCE = "ALTER TABLE examples ADD COLUMN learnt INTEGER NOT NULL DEFAULT 0"
 _TOKENS = r"(?u)\w+|[^\w\s]"  # emoji and punctuation say much in a tweet
 _TABLE = """CREATE TABLE IF NOT EXISTS examples
@@ -97,7 +98,7 @@ class Index:
             self._lock_out(locked)
             self._load()
         except sqlite3.Error as error:
-            raise DataError(f"{path} is no index of tweets ({error}). Delete it, or give another.") from error
+            raise DataError(f"{path} is no index of tweets that can be used ({error}). {_TODO}") from error
 
     def _agreed(self, path: Path | None, labels: tuple[str, ...]) -> tuple[str, ...]:
         """Return the labels of the file, which are those that are given where it has none yet."""
@@ -120,6 +121,11 @@ class Index:
         with self._file:
             self._file.executemany("INSERT OR IGNORE INTO locked VALUES (?)", [(_hash(key),) for key in keys])
             self._file.executemany("DELETE FROM examples WHERE key = ?", [(key,) for key in keys])
+
+    def copy_to(self, path: Path) -> None:
+        """Write it to a new file as it is now."""
+        with self._lock:
+            self._file.execute("VACUUM INTO ?", (str(path),))
 
     def close(self) -> None:
         """Close the file."""
@@ -202,8 +208,11 @@ class Index:
 
     def _look_again(self) -> None:
         """Read the file once more where another process has written it."""
-        if self._file.execute("PRAGMA data_version").fetchone() != self._version:
-            self._load()
+        try:
+            if self._file.execute("PRAGMA data_version").fetchone() != self._version:
+                self._load()
+        except sqlite3.Error as error:
+            raise PredictionError(f"The index can't be read ({error}). {_TODO}") from error
 
     def _load(self) -> None:
         """Read the file, and make the vectors that are missing."""

@@ -164,6 +164,9 @@ class Prompted(Classifier):
     """The examples that stand in the prompt."""
     dropped: int = 0
     """Examples that the model's context had no room for."""
+    prompt: Prompt
+    words: tuple[str, ...]
+    """What stands for each label."""
     _context: int
     _between: list[int]
 
@@ -188,9 +191,10 @@ class Prompted(Classifier):
         """
         if model.config.pad_token_id is None:
             model.config.pad_token_id = 0  # pads are masked: any token will do
+        words = tuple(words or label_words(labels))
         ids = [
             [number for _, number in continuing_tokens(tokenizer.backend_tokenizer, f" {word}")]
-            for word in words or label_words(labels)
+            for word in words
         ]
         context = int(model.config.max_position_embeddings)
         limit = min(max_length, context - max(map(len, ids)))
@@ -204,6 +208,7 @@ class Prompted(Classifier):
             name_or_path=name,
         )
         made.engine.precision = precision
+        made.prompt, made.words = prompt, words
         made._context = context - max(map(len, ids))
         made._between = tokenizer.encode(_BETWEEN, add_special_tokens=False)
         opening = [number for _, number in opening_tokens(tokenizer)]

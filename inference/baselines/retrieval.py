@@ -13,16 +13,16 @@ import numpy as np
 from inference.baselines import Explained, Vectors
 from inference.baselines.index import By, Index
 from inference.baselines.prompting import Prompted, prior_offset
-from inference.classifier import Prediction, budgeted_batches, like_length_batches, softmax
-from inference.trunk import trunk_batch
+from inference.classifier import Classifier, Prediction, budgeted_batches, like_length_batches, softmax
+from inference.trunk import headless, trunk_batch
 
 
 class TrunkFeatures:
     """The state of a prompted text's last token after the lower layers of the base."""
 
     def __init__(self, prompted: Prompted, *, layers: int, name: str = "") -> None:
-        self.prompted, self.layers = prompted, layers
-        self.name = f"{name or prompted.name_or_path}, {layers} layers"
+        self.prompted, self.layers, self.weights = prompted, layers, name or prompted.name_or_path
+        self.name = f"{self.weights}, {layers} layers"
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Return one vector a text, shape (texts, hidden)."""
@@ -32,6 +32,22 @@ class TrunkFeatures:
             with engine.precision.on(engine.lm):
                 states = trunk_batch(engine.lm, [token_ids[row] for row in rows], self.layers)
             found[rows] = [state[-1].float().cpu().numpy() for state in states]
+        return found
+
+
+class FinalStates:
+    """What the head of a classifier in PyTorch is given: the last state of each text in its prompt."""
+
+    def __init__(self, classifier: Classifier, *, name: str) -> None:
+        self.classifier, self.name = classifier, name
+
+    def __call__(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector a text, shape (texts, hidden)."""
+        token_ids = self.classifier.encode(texts).token_ids
+        found = np.zeros((len(texts), self.classifier.model.config.hidden_size), dtype=np.float32)
+        with headless(self.classifier.model):
+            for rows in like_length_batches(list(map(len, token_ids)), batch_size=32):
+                found[rows] = self.classifier.engine.logits([token_ids[row] for row in rows])
         return found
 
 
@@ -45,13 +61,14 @@ class FewShotRetrieval:
         self.prompted, self.index, self.k, self.by = prompted, index, k, by
         self.labels = prompted.labels
         self.seconds = 0.0
-        self._offset = np.zeros(len(self.labels))
-        self._over = 0
+        self.offset = np.zeros(len(self.labels))
+        self.over = 0
+        """The unlabelled texts over which it was calibrated."""
 
     @property
     def about(self) -> str:
         """What it is, for people."""
-        calibrated = f", with batch calibration over {self._over:,} unlabelled texts" if self._over else ""
+        calibrated = f", with batch calibration over {self.over:,} unlabelled texts" if self.over else ""
         return (
             f"{self.prompted.name_or_path} answers a prompt with the {self.k} nearest of "
             f"{len(self.index):,} labelled texts, by {self.by}{calibrated}"
@@ -59,9 +76,9 @@ class FewShotRetrieval:
 
     def calibrate(self, texts: Sequence[str]) -> None:
         """Even out what the prompts alone make likely, over unlabelled texts that are not measured on."""
-        self._offset = np.zeros(len(self.labels))
-        self._offset = prior_offset(self._answers(texts, itself=False))
-        self._over = len(texts)
+        self.offset = np.zeros(len(self.labels))
+        self.offset = prior_offset(self._answers(texts, itself=False))
+        self.over = len(texts)
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return one prediction a text, in input order, each with the examples that it rests on."""
@@ -78,7 +95,7 @@ class FewShotRetrieval:
         scores = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
         for rows in budgeted_batches(list(map(len, prompts)), tokens=self.prompted.engine.batch_tokens):
             scores[rows] = self.prompted.engine.scores([], [prompts[row] for row in rows])
-        shares = softmax((scores + self._offset).astype(np.float32))
+        shares = softmax((scores + self.offset).astype(np.float32))
         return [
             Explained(
                 self.labels[int(row.argmax())],

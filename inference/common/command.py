@@ -20,6 +20,8 @@ from typing import TextIO
 from inference.common.errors import TweetTuneError
 from inference.common.store import JsonObject
 
+MODEL = "an artifact's folder, a run, a rung of a ladder (LADDER/RUNG), or a Hub repository"
+"""What may be given as a model, for the help of commands."""
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """Exit statuses, as shells give them to what Ctrl-C ends, and to what has no reader any more."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from inference.common.command import positive, print_json
+from inference.common.command import MODEL, positive, print_json
 from inference.common.errors import FeedError
 from inference.common.text import one_line
 from inference.engine import ENGINES
@@ -67,9 +67,7 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         default="",
         help="replay: a file; bluesky: words, separated by commas; mastodon: a tag; x, x-stream: X's query",
     )
-    live.add_argument(
-        "--model", metavar="M", required=True, help="an artifact's folder, a run, or a Hub repository"
-    )
+    live.add_argument("--model", metavar="M", required=True, help=MODEL)
     live.add_argument(
         "--rate", metavar="N", type=float, help="replay so many posts a second (default: as fast as possible)"
     )
@@ -149,9 +147,9 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
         raise FeedError(
             f"`live` needs {error.name}, which is not installed. Run: pip install -r requirements.txt"
         ) from error
-    from inference.classifier import Classifier
+    from inference.baselines.model import load_model
 
-    classifier = Classifier.load(given.model, engine=given.engine)
+    classifier = load_model(given.model, engine=given.engine)
     below = asked_threshold(classifier.folder, precision=given.precision, abstain_below=given.abstain_below)
     classifier.predict(["the first text takes longer than the others"])
     with Recorder(given.save, texts=given.save_texts) if given.save else nullcontext() as recorder:
@@ -164,6 +162,7 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
             filter=request.filter,
             limit=given.limit,
             abstain_below=below or 0.0,
+            outside_above=classifier.scope.above if classifier.scope else None,
             lossless=request.is_lossless,
             idle_s=math.inf,
             listeners=[show, recorder] if recorder else [show],
@@ -176,6 +175,8 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
         _note(_sentence(summary))
         if below is not None:
             _note(f"Not sure (below {below:.2f}): {summary.unsure:,} of {summary.classified:,}.")
+    if summary.out_of_scope:
+        _note(f"Unlike the texts of its training: {summary.out_of_scope:,} of {summary.classified:,}.")
     if summary.hurried:
         _note(
             f"{summary.hurried:,} of {summary.classified:,} were answered by int8 alone, as posts piled up: "

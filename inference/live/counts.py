@@ -68,6 +68,9 @@ class FeedSnapshot:
     unsure: int = 0  # classified posts about which the model is not sure enough to count
     abstain_below: float = 0.0  # the confidence from which on it is
     hurried: int = 0  # classified posts that got the model's quicker answer, as they piled up
+    out_of_scope: int | None = (
+        None  # classified posts unlike the training texts, where the model has a record
+    )
 
     def accuracy(self) -> Interval | None:
         """Return the share of judged posts that are right, with Wilson's interval."""
@@ -98,6 +101,8 @@ class FeedSummary:
     """Of the classified posts, those about which the model is not sure enough to count."""
     hurried: int = 0
     """Of the classified posts, those that got the model's quicker answer, as they piled up."""
+    out_of_scope: int | None = None
+    """Of the classified posts, those unlike the training texts; None where the model has no record."""
 
 
 class Meter:
@@ -187,9 +192,16 @@ class FeedCounts:
     """The numbers of a feed that change; `keep` posts are remembered."""
 
     def __init__(
-        self, labels: Sequence[str], *, keep: int, rng: random.Random, abstain_below: float = 0.0
+        self,
+        labels: Sequence[str],
+        *,
+        keep: int,
+        rng: random.Random,
+        abstain_below: float = 0.0,
+        outside_above: float | None = None,
     ) -> None:
-        self.labels, self.abstain_below = tuple(labels), abstain_below
+        self.labels, self.abstain_below, self._outside_above = tuple(labels), abstain_below, outside_above
+        self._out_of_scope = 0
         self.duplicates = self.dropped = self.hurried = self.in_hand = self.answers = 0
         self.filtered: Counter[str] = Counter()
         self.rate_in, self.rate_classified, self.speed = Meter(), Meter(), Speed()
@@ -208,6 +220,7 @@ class FeedCounts:
         truth, sure = result.post.label, result.probability >= self.abstain_below
         self.answers += 1
         self._unsure += not sure
+        self._out_of_scope += self._outside_above is not None and result.unknown_share > self._outside_above
         self._by_label[result.label] += sure
         self.rate_classified.add(now_s)
         self.lags.add(lag_s)
@@ -258,6 +271,7 @@ class FeedCounts:
             unsure=self._unsure,
             abstain_below=self.abstain_below,
             hurried=self.hurried,
+            out_of_scope=None if self._outside_above is None else self._out_of_scope,
             rate_in_per_s=self.rate_in.per_s(now_s),
             rate_classified_per_s=self.rate_classified.per_s(now_s),
             capacity_per_s=self.speed.posts_per_s,

@@ -168,6 +168,7 @@ class Feed:
         queue_size: int = 1024,
         keep: int = 60,
         abstain_below: float = 0.0,
+        outside_above: float | None = None,
         idle_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -176,6 +177,7 @@ class Feed:
         """Take a source and a model; the newest `keep` posts are remembered.
 
         `abstain_below`: the confidence below which an answer counts as not sure, and for no label.
+        `outside_above`: the share of unknown tokens above which a post counts as out of scope.
         `hurried`: a quicker, less exact answer of the same model, for when posts pile up.
         `second`: another model that is asked about the same posts. `limit`: end after so many posts that were
         wanted and new. `lossless`: let the source wait, and drop nothing; for a replay as fast as possible.
@@ -205,7 +207,9 @@ class Feed:
             rng=rng,
         )
         self._seen = Seen()
-        self._counts = FeedCounts(labels, keep=keep, rng=rng, abstain_below=abstain_below)
+        self._counts = FeedCounts(
+            labels, keep=keep, rng=rng, abstain_below=abstain_below, outside_above=outside_above
+        )
         self._accepted = 0
         self._source_done = False
         self._threads: list[threading.Thread] = []
@@ -305,6 +309,7 @@ class Feed:
             lag_p95_s=lag.p95_s if lag else None,
             unsure=now.unsure,
             hurried=now.hurried,
+            out_of_scope=now.out_of_scope,
         )
 
     def lag_s(self, share: float) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.artifact import model_of
-from inference.common.command import INTERRUPTED, positive, print_json
+from inference.common.command import INTERRUPTED, MODEL, positive, print_json
 from inference.engine import ENGINES
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     score.add_argument(
         "input", metavar="IN", type=Path, help="a file of any type in docs/training.md, such as .csv"
     )
-    score.add_argument(
-        "--model", metavar="M", required=True, help="an artifact's folder, a run, or a Hub repository"
-    )
+    score.add_argument("--model", metavar="M", required=True, help=MODEL)
     score.add_argument(
         "--output",
         metavar="OUT",

@@ -20,7 +20,10 @@ from inference.tables.rows import CHUNK_CHARACTERS, CHUNK_ROWS, TextTable, kind_
 
 RAY = "ray"
 HEAD_BYTES = 1_048_576
-MODEL_FILES = ("config.json", "tokenizer.json", "*.safetensors", "onnx/packed*", "onnx/parity.json")
+MODEL_FILES = (
+    *("config.json", "tokenizer.json", "*.safetensors", "onnx/packed*", "onnx/parity.json"),
+    *("rung.json", "learnt.npz", "index.sqlite", "network/*.safetensors"),
+)
 READER = 3
 """Counts up when the same file is read as other rows: parts of both must not be mixed."""
 

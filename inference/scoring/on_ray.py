@@ -26,7 +26,8 @@ import ray
 import ray.data
 from numpy.typing import NDArray
 
-from inference.classifier import Classifier, Prediction
+from inference.baselines.model import load_model
+from inference.classifier import Prediction
 from inference.common.errors import TweetTuneError
 from inference.common.text import whole
 from inference.scoring.job import ScoringError
@@ -41,7 +42,7 @@ class Worker:
     """A process with a model, started once and given chunk after chunk."""
 
     def __init__(self, model: str, engine: str) -> None:
-        self.classifier = Classifier.load(model, engine=engine)
+        self.classifier = load_model(model, engine=engine)
 
     def __call__(self, chunk: pa.Table) -> pa.Table:
         """Return a chunk's number, and of its texts the probabilities, cuts and shares of unknown tokens."""

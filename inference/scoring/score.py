@@ -16,6 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+from inference.baselines.model import load_model
 from inference.classifier import Classifier, Prediction
 from inference.reference import needed
 from inference.scoring.job import RAY, ScoringError, ScoringJob, made_from
@@ -196,7 +197,7 @@ def score(job: ScoringJob, table: TextTable, progress: Progress) -> ScoringSumma
     be loaded, PredictionError when the model has no record for what is asked of its answers.
     """
     # Loaded here for Ray too: its labels are needed, and what is wrong with it shows now.
-    classifier = Classifier.load(job.model, engine="auto" if job.engine == RAY else job.engine)
+    classifier = load_model(job.model, engine="auto" if job.engine == RAY else job.engine)
     engine = classifier.engine.name
     below = asked_threshold(classifier.folder, precision=job.precision, abstain_below=job.abstain_below)
     above = needed(classifier.scope).above if job.out_of_scope else None
@@ -274,13 +275,14 @@ def _classify_on_ray(
             f"--engine ray needs Ray, which is not installed ({error}); "
             "run pip install -r requirements-ray.txt."
         ) from error
-    precision = getattr(classifier.engine, "precision", None)
+    precision, name = getattr(classifier.engine, "precision", None), classifier.engine.name
     return classify_on_ray(
         chunks,
         path=job.input,
         text_column=table.text_column,
         model=job.model,
-        engine=f"torch-{precision.name}" if precision else "onnx",  # the same everywhere
+        # The same everywhere.
+        engine=f"torch-{precision.name}" if precision else "onnx" if name.startswith("onnx") else "auto",
         labels=classifier.labels,
         workers=job.workers,
         done=done,

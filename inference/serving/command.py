@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from inference.common.command import MODEL
 from inference.engine import ENGINES
 from inference.serving.errors import ServingError
 from inference.serving.schema import ALLOWED_HOSTS, LOOPBACK, PRIVATE_NETWORKS, Settings, allowed_hosts
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 TOKENS = "TWEETTUNE_TOKENS"
 PROXIES = "FORWARDED_ALLOW_IPS"
 PORT = 8000
-_MODEL = "an artifact's folder, a run, or a Hub repository, or NAME=FOLDER; the first is the default"
+_MODEL = f"{MODEL}, or NAME=FOLDER; the first is the default"
 _INDEX = "an index of labelled texts that answers may rest on: adds what retrieves from it and adds to it"
 _OPTIONS = {
     "max_queue": "N",

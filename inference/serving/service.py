@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.baselines.index import Index, beside
+from inference.baselines.model import load_model
 from inference.classifier import Classifier, EncodedTexts, Prediction
 from inference.common.errors import DataError, TweetTuneError
 from inference.serving import schema
@@ -75,7 +76,7 @@ class Service:
         self._asked_again = threading.Event()
         self.models = Models(
             {name: str(source) for name, source in sources.items()},
-            load=load or (lambda source: Classifier.load(source, engine=engine)),
+            load=load or (lambda source: load_model(source, engine=engine)),
             make_batcher=self._make_batcher,
             expected=expected,
         )

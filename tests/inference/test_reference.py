@@ -5,16 +5,18 @@ import random
 import shutil
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from inference.artifact import REFERENCE
 from inference.baselines.index import Index, beside
-from inference.classifier import Classifier
+from inference.classifier import Classifier, cutting, encode
 from inference.cli import main
 from inference.common.errors import PredictionError
 from inference.live.post import ClassifiedPost, Post
 from inference.live.review import LabelStore
-from inference.reference import needed, reference_of, save_reference, scope_of
+from inference.reference import needed, pieces, reference_of, save_reference, scope_of, token_lengths
 from tests.inference.test_before import BEFORE
+from tests.support import tweets
 
 FOREIGN = "обед был очень вкусный"
 
@@ -42,6 +44,37 @@ def test_at_most_one_of_a_hundred_validation_texts_is_out_of_scope_and_about_as_
     save_reference(reference_of(train, validation=validation[:50]), tmp_path)
     few = scope_of(tmp_path)
     assert few.n == 50 and few.above == max(map(few.unknown_share, validation[:50])), "none of so few"
+
+
+def test_a_text_in_more_pieces_than_validation_texts_is_wholly_unknown(tmp_path, tiny_tokenizer):
+    rng = random.Random(1)
+    tokenizer = cutting(tiny_tokenizer.backend_tokenizer, 64)
+
+    def tokens(texts):
+        return encode(tokenizer, texts, pad_id=0).token_ids
+
+    train, validation, others = (tokens([text for text, _ in tweets(300, seed=seed)]) for seed in (1, 2, 3))
+    lengths = token_lengths(tokenizer)
+    found = reference_of(train, validation=validation, lengths=lengths)
+    short = [i for i in found.known_ids() if lengths[i] <= 2]  # what random letters fall into
+    letters = [rng.choices(short, k=30) for _ in range(100)]
+    save_reference(found, tmp_path)
+    scope, before = scope_of(tmp_path, tokenizer), scope_of(tmp_path)
+
+    def marked(texts, scope):
+        return sum(scope.unknown_share(one) > scope.above for one in texts)
+
+    assert marked(letters, scope) > 90 > 0 == marked(letters, before), "their tokens alone are known"
+    assert marked(validation, scope) <= 3 and marked(others, scope) <= 9
+    assert scope.unknown_share(letters[0]) == 1.0 and scope.unknown_share([]) == 0.0
+    assert max(pieces(ids, lengths) for ids in validation) == found.out_of_scope_pieces
+    outlier = reference_of(train, validation=[*validation * 4, letters[0]], lengths=lengths)
+    assert outlier.out_of_scope_pieces == found.out_of_scope_pieces, "one of 1,201 may have more"
+
+
+def test_what_sentencepiece_writes_for_a_byte_is_one_character():
+    vocabulary = {"<unk>": 0, "<0xE2>": 1, "▁day": 2}
+    assert token_lengths(Tokenizer(models.BPE(vocabulary, []))) == (5, 1, 4)
 
 
 def test_a_model_without_a_record_marks_nothing_and_says_why(trained_gpt2, tmp_path):

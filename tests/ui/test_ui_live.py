@@ -140,7 +140,11 @@ def test_whoever_asks_for_the_same_shares_a_feed_and_finds_it_again(live):
 def test_what_the_model_is_not_sure_of_counts_for_no_label_but_for_the_drift(live):
     models = dataclasses.replace(
         MODELS,
-        predict=lambda texts: [Answer("neutral", (0.9 if "9" in text else 0.5, 0.05)) for text in texts],
+        predict=lambda texts: [
+            Answer("neutral", (0.9 if "9" in text else 0.5, 0.05), unknown_share=int(text[-1]) / 10)
+            for text in texts
+        ],
+        outside_above=0.6,
         statistics=lambda: LiveStatistics(LABELS, abstain_below=0.8),
         abstain_below=0.8,
     )
@@ -149,6 +153,7 @@ def test_what_the_model_is_not_sure_of_counts_for_no_label_but_for_the_drift(liv
     assert session.feed.wait(10)
     now, seen = session.feed.snapshot(), session.statistics.view(10.0)
     assert (now.classified, now.unsure, now.counts) == (10, 9, (0, 1, 0))
+    assert now.out_of_scope == session.feed.summary().out_of_scope == 3
     assert seen.now.counts == (0, 1, 0) and seen.posts == 1
 
 

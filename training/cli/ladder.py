@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from inference.artifact import RUNGS as KEPT
 from inference.common.command import print_json
 from inference.common.errors import RunError
 from inference.common.store import write_jsonl
@@ -82,6 +83,11 @@ def add_ladder(
         choices=COSTS,
         default="ms",
         help="what the second picture draws accuracy against (default: ms)",
+    )
+    sub.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep the trained networks, too, each as large as the base; the other rungs are always kept",
     )
     sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
@@ -207,7 +213,7 @@ def _advise(given: argparse.Namespace) -> int:
 
 def _ladder(given: argparse.Namespace) -> int:
     order = Order(
-        rungs=_listed(given.rungs) if given.rungs else tuple(RUNGS),
+        rungs=tuple(RUNGS) if given.rungs is None else _listed(given.rungs),
         labels=tuple(_number(part) for part in _listed(given.labels)),
         balanced=given.balanced,
         seed=given.seed,
@@ -219,6 +225,7 @@ def _ladder(given: argparse.Namespace) -> int:
         price=given.price,
         precision=given.precision,
         cost=given.cost,
+        keep=given.keep,
     )
     before = find_run(given.add_to, kind=LADDER) if given.add_to else None
     if before:
@@ -229,20 +236,22 @@ def _ladder(given: argparse.Namespace) -> int:
     if before:
         skipped = shutil.ignore_patterns(MADE)  # what several steps shared is gone
         shutil.copytree(before.path / STEPS, run.path / STEPS, ignore=skipped)
+        if (before.path / KEPT).is_dir():
+            shutil.copytree(before.path / KEPT, run.path / KEPT)
     return follow(run, given)
 
 
 def _more(before: Order, asked: Order) -> Order:
     """Return the order of a ladder with more rungs. Raises RunError where it would be another ladder."""
     plain = Order()
-    own = [name for name in vars(plain) if name not in ("rungs", "cost")]
+    own = [name for name in vars(plain) if name not in ("rungs", "cost", "keep")]
     if changed := [name for name in own if getattr(asked, name) != getattr(plain, name)]:
         raise RunError(
             f"--add-to keeps the ladder's own rows and settings, so leave {', '.join(changed)} out, or start "
             "a new ladder without --add-to."
         )
     rungs = tuple(name for name in RUNGS if name in {*before.rungs, *asked.rungs})
-    return replace(before, rungs=rungs, cost=asked.cost)
+    return replace(before, rungs=rungs, cost=asked.cost, keep=asked.keep)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -259,7 +259,11 @@ def _student(given: argparse.Namespace) -> Recipe:
 
 def _add_evaluate(commands: Commands) -> None:
     sub = _command(commands, "evaluate", _evaluate, "score an artifact on a split of any labelled data")
-    sub.add_argument("artifact", metavar="ARTIFACT", help="an artifact's folder, or a run")
+    sub.add_argument(
+        "artifact",
+        metavar="ARTIFACT",
+        help="an artifact's folder, a run, or a rung of a ladder (LADDER/RUNG)",
+    )
     sub.add_argument(
         "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the one it was trained on)"
     )
@@ -278,6 +282,12 @@ def _add_evaluate(commands: Commands) -> None:
         help="of data that has splits (default: test)",
     )
     sub.add_argument("--limit", type=int, default=0, metavar="N", help="score N rows only (default: all)")
+    sub.add_argument(
+        "--precision",
+        type=float,
+        metavar="SHARE",
+        help='share of right answers that is wanted where it may say "I don\'t know" (0.8, 0.9 and 0.95)',
+    )
     sub.add_argument("--with-base", action="store_true", help="score the untouched base beside it")
     sub.add_argument("--json", action="store_true", help="print the scores as one JSON object")
 
@@ -297,6 +307,7 @@ def _evaluate(given: argparse.Namespace) -> int:
         text_column=given.text_column,
         label_column=given.label_column,
         label_map=_label_map(given.label_map),
+        precision=given.precision,
     )
     if given.json:
         print_json(evaluation.to_json())

@@ -19,11 +19,19 @@ from numpy.typing import NDArray
 
 from inference.artifact import PROVENANCE, read_record
 from inference.baselines import Baseline
+from inference.baselines.model import load_model
 from inference.classifier import Classifier, Progress, no_progress, softmax
 from inference.common.errors import ArtifactError, DataError, RecipeError
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
-from inference.selective import PRECISIONS, CoveragePoint, coverage_curve, selective, threshold_on
+from inference.selective import (
+    PRECISIONS,
+    CoveragePoint,
+    asked_threshold,
+    coverage_curve,
+    selective,
+    threshold_on,
+)
 from inference.side_by_side import SideBySide
 from training.data.load import Splits, check_unchanged, load_labelled, load_splits, spec_of
 from training.data.near import nearest
@@ -83,6 +91,7 @@ def evaluate(
     twins: TwinRows | None = None,
     temperature: float = 1.0,
     chosen_on: Sequence[CoveragePoint] = (),
+    precisions: Sequence[float] = PRECISIONS,
 ) -> Evaluated:
     """Score a classifier on labelled texts, and all that is given beside it; each is compared with it.
 
@@ -90,7 +99,7 @@ def evaluate(
     `left_out`: why a baseline is not there, by its name; `twins`: rows that are scored with and without.
     `temperature`: the one that is folded into the classifier's head, so that the evaluation also tells what
     its calibration error would be without it.
-    `chosen_on`: the coverage curve of the validation rows, by which thresholds are chosen.
+    `chosen_on`: the coverage curve of the validation rows, by which thresholds for `precisions` are chosen.
     Raises DataError when there is no text.
     """
     if not texts:
@@ -139,7 +148,7 @@ def evaluate(
         chosen_on=tuple(chosen_on),
         selective=tuple(
             selective(references, mine, threshold=threshold_on(chosen_on, precision=wanted), precision=wanted)
-            for wanted in PRECISIONS
+            for wanted in precisions
             if chosen_on
         ),
     )
@@ -244,14 +253,17 @@ def evaluate_artifact(
     text_column: str | None = None,
     label_column: str | None = None,
     label_map: Mapping[str, str] | None = None,
+    precision: float | None = None,
 ) -> Evaluation:
-    """Score an artifact on any labelled data.
+    """Score an artifact on any labelled data; `precision`: the share of right answers that is wanted.
 
     Without a data set it reads the one that the artifact was trained on, split as it was then, so that "test"
     is the locked test split; so it does where that one is given. Other data is scored whole, or the split of
-    it: see `load_labelled`. Raises ArtifactError, BaseError or DataError.
+    it: see `load_labelled`. Raises ArtifactError, BaseError or DataError, and PredictionError where the model
+    has no threshold for the precision.
     """
-    tuned = Classifier.load(artifact, engine="torch")
+    tuned = load_model(artifact, engine="torch")
+    asked_threshold(tuned.folder, precision=precision)
     record = _record(artifact)
     own = spec_of(record)
     if dataset is None and own is None:
@@ -297,6 +309,7 @@ def evaluate_artifact(
         twins=twins,
         temperature=scaled_by if isinstance(scaled_by, float) and scaled_by > 0 else 1.0,
         chosen_on=known.chosen_on if known else (),
+        precisions=PRECISIONS if precision is None else (precision,),
     ).evaluation
 
 

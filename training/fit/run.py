@@ -30,7 +30,7 @@ from inference.common.store import JsonObject, read_jsonl, write_json, write_jso
 from inference.engine.precision import Precision
 from inference.engine.pytorch import TorchEngine
 from inference.export.export import export_onnx
-from inference.reference import needed, reference_of, save_reference, scope_of
+from inference.reference import needed, reference_of, save_reference, scope_of, token_lengths
 from inference.selective import CoveragePoint, coverage_curve
 from training.audit.audit import audit
 from training.data.add_labels import LabelsReport
@@ -258,15 +258,16 @@ def _evaluate(
         tuned.encode(texts).token_ids,
         validation=tuned.encode(list(splits.validation["text"])).token_ids,
         confidences=result.confidences,
+        lengths=token_lengths(tuned.tokenizer),
         seed=run.recipe.seed,
     )
     save_reference(reference, artifact)
-    scope, tested = needed(scope_of(artifact)), tuned.encode(list(splits.test["text"])).token_ids
-    marked = sum(scope.unknown_share(ids) > scope.above for ids in tested)
+    scope, tested = needed(scope_of(artifact, tuned.tokenizer)), tuned.encode(list(splits.test["text"]))
+    marked = sum(scope.unknown_share(ids) > scope.above for ids in tested.token_ids)
     log.note(
         f"A text is called out of scope where more than {100 * scope.above:.0f} % of its tokens were hardly "
-        f"in training: so are at most 1 % of {scope.n:,} validation texts, and {marked:,} of {len(tested):,} "
-        "test texts."
+        f"in training, or where it falls into more pieces than others: so are at most 1 % of {scope.n:,} "
+        f"validation texts, and {marked:,} of {len(tested.token_ids):,} test texts."
     )
     check_records(artifact, [*texts, *splits.validation["text"], *splits.test["text"]])
     write_jsonl(run.path / "disagreements.jsonl", map(dataclasses.asdict, result.disagreements))

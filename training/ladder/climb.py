@@ -5,6 +5,7 @@
 
     runs/<id>/steps/NAME.json, NAME.npy    what was measured, and the probabilities on the test rows
               steps/rows.json              which rows: a resumed ladder must have the very same
+              rungs/NAME/                  what answered, for every door that takes a model
               ladder.json, ladder.csv      the results
               intervals.png, cost.png      the pictures
 
@@ -26,14 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
-from inference.artifact import read_record
+from inference.artifact import EVALUATION, PROVENANCE, RUNGS, read_record
 from inference.baselines import Explained, Predictor
+from inference.baselines.kept import keep
 from inference.classifier import Prediction
 from inference.common.errors import BaseError, DataError, RunError, TweetTuneError
 from inference.common.machine import cores, peak_memory_mb
 from inference.common.store import sha256_of, write_bytes, write_json, write_text
 from inference.common.wording import percent
-from inference.selective import selective, threshold_for
+from inference.selective import CHOSEN_ON, coverage_curve, selective, threshold_for
 from training.data.load import Splits, load_splits
 from training.evaluate.calibration import best_temperature, scaled
 from training.evaluate.evaluate import rows_read
@@ -157,11 +159,25 @@ def _measure(
         selective=selective(test["label"], chances, threshold=threshold, precision=wanted),
     )
     np.save(folder / f"{step.name}.npy", chances)
+    if materials.order.keep or not step.kind.trains:
+        _keep(materials, step, built.predictor, labels, sure)
     write_json(folder / f"{step.name}.json", asdict(result))  # last: without it the step is done again
     log.note(
         f"{step.name}: accuracy {percent(scored.accuracy)} %, {result.ms_a_tweet:.1f} ms a tweet"
         + (f", {result.dropped:,} examples did not fit." if result.dropped else ".")
     )
+
+
+def _keep(
+    materials: Materials, step: Step, predictor: Predictor, labels: Sequence[int], sure: Floats
+) -> None:
+    """Write a rung down for whatever takes a model, with what thresholds and the data are told by."""
+    place = materials.folder / RUNGS / step.name
+    base = {**(read_record(materials.folder / STEPS, BASE) or {})}
+    keep(predictor, place, base=base | {"path": str(found.path) if (found := materials.found_base) else ""})
+    data = materials.splits.report.to_json()
+    write_json(place / PROVENANCE, {"recipe": materials.recipe.model_dump(), "data": data, "base": base})
+    write_json(place / EVALUATION, {CHOSEN_ON: [asdict(one) for one in coverage_curve(labels, sure)]})
 
 
 def _answers(predictor: Predictor, texts: list[str], progress: Callable[[int], None]) -> list[Prediction]:

@@ -1,7 +1,7 @@
 """Pull the texts of one label together and push others apart, before a head is fitted: SetFit's idea.
 
     tuned = contrasted(prepared, recipe, report=report)        # adapters on, no head of its own
-    states = FinalStates(tuned, tokenizer, name="gpt2")
+    states = FinalStates(torch_classifier(merged, tokenizer, name_or_path="x"), name="x")
     head = LinearHead.fit(states, texts, labels, names=names, validation=validation)
 
 SetFit (Tunstall et al. 2022, arXiv 2209.11055) tunes a sentence encoder on pairs of texts. Here all pairs of
@@ -11,24 +11,20 @@ tuned are adapters above the frozen trunk, and nothing is downloaded. Batches ar
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from peft import PeftModel
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from inference.engine.precision import FLOAT32, Precision
-from inference.trunk import pad_ids, trunk_skipped
+from inference.trunk import headless, trunk_skipped
 from training.fit.prepare import Prepared, Report
 from training.fit.rows import TrainerRows, noisy_states
-from training.model.classifier import add_lora, final_states, torch_classifier
+from training.model.classifier import add_lora, final_states
 from training.recipes import Recipe
 
 BATCH_SIZE = 32
@@ -37,32 +33,6 @@ EPOCHS = 4
 FEW_EPOCHS, FEW = 12, 300
 """Fewer texts than `FEW` are seen more often."""
 _AT_ONCE = 32
-
-
-class FinalStates:
-    """What a classifier's head would be given: the last state of each text in its prompt."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        name: str,
-        precision: Precision = FLOAT32,
-    ) -> None:
-        self.model, self.name, self.precision = model.eval(), name, precision
-        self._encode = torch_classifier(model, tokenizer, name_or_path=name).encode
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return one vector a text, shape (texts, hidden)."""
-        ids = self._encode(texts).token_ids
-        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-        found = np.zeros((len(ids), self.model.config.hidden_size), dtype=np.float32)
-        for at in range(0, len(order), _AT_ONCE):
-            rows = order[at : at + _AT_ONCE]
-            batch = pad_ids([ids[row] for row in rows], self.model.config.pad_token_id)
-            found[rows] = final_states(self.model, [batch], precision=self.precision).cpu().numpy()
-        return found
 
 
 def epochs_for(count: int) -> int:
@@ -87,7 +57,7 @@ def contrasted(prepared: Prepared, recipe: Recipe, *, report: Report) -> PeftMod
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     best, kept = -1.0, [weight.detach().clone() for weight in trained]
     with ExitStack() as stack:
-        stack.enter_context(_headless(model.get_base_model()))
+        stack.enter_context(headless(model.get_base_model()))
         stack.enter_context(prepared.precision.training())
         if prepared.trunk:
             stack.enter_context(trunk_skipped(model, prepared.trunk))
@@ -113,16 +83,6 @@ def contrasted(prepared: Prepared, recipe: Recipe, *, report: Report) -> PeftMod
         for weight, value in zip(trained, kept, strict=True):
             weight.copy_(value)
     return model
-
-
-@contextmanager
-def _headless(classifier: PreTrainedModel) -> Iterator[None]:
-    """Within it, a classifier returns what its head would be given."""
-    head, classifier.score = classifier.score, nn.Identity()
-    try:
-        yield
-    finally:
-        classifier.score = head
 
 
 def contrastive_loss(states: Tensor, labels: Tensor) -> Tensor | None:

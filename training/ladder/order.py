@@ -108,6 +108,8 @@ class Order(study.Order):
     """The share of right answers that is wanted where a step may say "I don't know"."""
     cost: Cost = "ms"
     """What the second picture draws accuracy against."""
+    keep: bool = False
+    """Whether trained networks are kept, too, each as large as the base; the other rungs always are."""
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.rungs if name not in RUNGS]:

@@ -10,9 +10,8 @@ ladder finds it again. No builder sees the test rows: they are only locked out o
 
 import dataclasses
 import gc
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,15 +20,15 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from inference.artifact import read_record
 from inference.baselines import Average, Predictor
 from inference.baselines.bag_of_words import BagOfWords, LinearHead, Majority
 from inference.baselines.index import By, Index, Neighbours
+from inference.baselines.kept import hash_of
 from inference.baselines.prompting import PROMPTS, Prompted, PromptEngine, balanced, balanced_rows
-from inference.baselines.retrieval import FewShotRetrieval, TrunkFeatures
+from inference.baselines.retrieval import FewShotRetrieval, FinalStates, TrunkFeatures
 from inference.classifier import Classifier
 from inference.common.errors import DataError, RunError
 from inference.common.store import write_json
@@ -48,7 +47,7 @@ from training.fit.prepare import (
     prepare,
 )
 from training.fit.trainer import train
-from training.ladder.contrastive import FinalStates, contrasted
+from training.ladder.contrastive import contrasted
 from training.ladder.order import MADE, STEPS, Order, Step
 from training.model.bases import Base, resolve_base
 from training.model.classifier import (
@@ -257,7 +256,9 @@ class Materials:
         prepared, report = self._prepared(self.recipe, count)
         tuned = contrasted(prepared, self.recipe, report=report).merge_and_unload(safe_merge=True)
         name = f"adapters tuned on pairs of {count:,} rows"
-        return FinalStates(tuned, prepared.tokenizer, name=name, precision=prepared.precision)
+        precision = prepared.precision.name
+        states = torch_classifier(tuned, prepared.tokenizer, name_or_path=name, precision=precision)
+        return FinalStates(states, name=name)
 
     def _tuned(self, recipe: Recipe, count: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         prepared, report = self._prepared(recipe, count)
@@ -372,7 +373,7 @@ def _contrastive(materials: Materials, step: Step) -> Built:
     head = LinearHead.fit(
         features, *materials.train(step.labels), names=materials.labels, validation=materials.validation
     )
-    return Built(head, head.about, lambda: hash_of(features.model, head.model.coef_))
+    return Built(head, head.about, lambda: hash_of(features.classifier.model, head.model.coef_))
 
 
 def _lora(materials: Materials, step: Step) -> Built:
@@ -416,19 +417,3 @@ _BUILDERS: dict[str, Callable[[Materials, Step], Built]] = {
     "full": _full,
     "both": _both,
 }
-
-
-def hash_of(*parts: PreTrainedModel | NDArray[np.float64]) -> str:
-    """Return the SHA-256 of weights, names and shapes included, in hexadecimal."""
-    found = hashlib.sha256()
-    for part in parts:
-        named: Iterable[tuple[str, torch.Tensor]]
-        named = (
-            [("", torch.as_tensor(part))]
-            if isinstance(part, np.ndarray)
-            else sorted(part.state_dict().items())
-        )
-        for name, weight in named:
-            found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-            found.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()

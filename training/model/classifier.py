@@ -41,7 +41,7 @@ from inference.engine.precision import FLOAT32, Precision
 from inference.engine.pytorch import TorchEngine, quiet_loading
 from inference.labels import label_words, labels_of
 from inference.prompt import Prompt, continuing_tokens, install_prompt, with_limit
-from inference.trunk import FAMILIES, backbone_of, layers_of
+from inference.trunk import FAMILIES, backbone_of, headless, layers_of
 from training.model.bases import EMBEDDED, EMBEDDED_NAME, Base, check_vocabulary, resolve_base
 from training.recipes import Recipe
 
@@ -282,17 +282,13 @@ def final_states(
     classifier: PreTrainedModel, batches: Iterable[dict[str, Tensor]], *, precision: Precision = FLOAT32
 ) -> Tensor:
     """Return what the head is given for each text, in float32, shape (texts, hidden)."""
-    head, classifier.score = classifier.score, nn.Identity()
-    try:
-        with torch.no_grad(), precision.on(classifier):
-            found = [
-                classifier(
-                    **{key: value for key, value in batch.items() if key not in ("labels", "targets")}
-                ).logits
-                for batch in batches
-            ]
-    finally:
-        classifier.score = head
+    with headless(classifier), torch.no_grad(), precision.on(classifier):
+        found = [
+            classifier(
+                **{key: value for key, value in batch.items() if key not in ("labels", "targets")}
+            ).logits
+            for batch in batches
+        ]
     return torch.cat(found).float()
 
 

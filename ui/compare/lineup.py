@@ -1,4 +1,4 @@
-"""Who is compared: the loaded model, its base, other runs, a model of the Hub, and what needs no training.
+"""Who is compared: the loaded model, its base, other runs, rungs, models of the Hub, what needs no training.
 
     lineup = Lineup(workbench)
     lineup.of(["few-shot-4", "tuned"])            # -> [Contender("few-shot-4", …), Contender("tuned", …)]
@@ -28,10 +28,9 @@ from inference.reference import Scope
 from inference.selective import USUAL_PRECISION, asked_threshold
 from inference.side_by_side import SideBySide
 from training.recipes import Recipe, load_recipe
-from training.runs.run import list_runs
 from ui.compare.learn import Knowledge
 from ui.gpu import borrows, predict
-from ui.state import ONE_LOAD, Model, Workbench, known_run, load_base, load_tuned
+from ui.state import ONE_LOAD, Model, Workbench, known_run, load_base, load_tuned, other_models
 from ui.translations import text
 
 if TYPE_CHECKING:
@@ -89,9 +88,7 @@ class Lineup:
         model = self.workbench.model
         keys = [BASE, TUNED] if model.state == "ready" else []
         keys += [TAUGHT] if keys and self.knowledge.is_there() else []
-        loaded = model.run.id if model.run else ""
-        runs = [run.id for run in list_runs() if run.status().state == "finished" and run.id != loaded]
-        return [(self.title(key), key) for key in [*keys, *UNTRAINED, *runs]]
+        return [(self.title(key), key) for key in [*keys, *UNTRAINED, *other_models(model.run)]]
 
     def standard(self, chosen: Sequence[str]) -> list[str]:
         """Return what was chosen of what is there, or what is compared where nobody chose."""
@@ -165,19 +162,17 @@ class Lineup:
         return Contender(key, title, how, name, tuple(found.labels), answer, _sure_from(folder), scope=scope)
 
     def _other(self, key: str, *, may_load: bool) -> Classifier:
-        """Return the classifier of a finished run, or of a repository."""
+        """Return the classifier of a finished run, of a ladder's rung, or of a repository."""
         if key not in self._others:
-            if _HUB_ID.fullmatch(key):
+            if known := other_models(None).get(key):
+                source = known
+            elif _HUB_ID.fullmatch(key):
                 if not may_load:
                     raise PredictionError(text("compare.no_hub"))
                 source = key
             else:
-                run = known_run(key)
-                if run.status().state != "finished":
-                    raise RunError(
-                        f"The run {key} is not finished, so it has no model yet. Wait, or resume it."
-                    )
-                source = str(run.artifact)
+                known_run(key)
+                raise RunError(f"The run {key} is not finished, so it has no model yet. Wait, or resume it.")
             self._others[key] = load_tuned(source)
             while len(self._others) > _KEPT:
                 self._others.popitem(last=False)

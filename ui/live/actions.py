@@ -74,6 +74,7 @@ def begin(
         # not in a duel: close calls would pass for disagreements
         hurried=None if request.second else tuned.hurried(),
         abstain_below=below,
+        outside_above=tuned.scope.above if tuned.scope else None,
     )
     if request.second:
         called, second = duels.second(request.second, model)

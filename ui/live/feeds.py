@@ -126,6 +126,8 @@ class Models:
     """The first model's quicker answer, while posts pile up."""
     abstain_below: float = 0.0
     """The confidence below which an answer counts as not sure, and for no label."""
+    outside_above: float | None = None
+    """The share of unknown tokens above which a post counts as out of the model's scope."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ class LiveFeeds:
                 listeners=[statistics, recording, *models.listeners],
                 compute_lock=self._compute_lock,
                 abstain_below=models.abstain_below,
+                outside_above=models.outside_above,
             )
             feed.start()
             session = LiveSession(

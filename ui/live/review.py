@@ -32,12 +32,13 @@ from inference.live.feed import Listener
 from inference.live.post import ClassifiedPost
 from inference.live.review import IN_DATA, SUGGESTED, Disagreement, LabelError, LabelStore
 from training.recipes import Recipe, change, load_recipe
-from training.runs.run import Run, list_runs
+from training.runs.run import Run
+from ui.state import Model, other_models
 
 if TYPE_CHECKING:
     from training.audit.audit import Flag
     from training.data.add_labels import LabelsReport
-    from ui.state import Model
+
 
 BASE = "base"
 _MOST_STORES = 16  # open files; feeds that run need four, and pages that watch one that has ended as many
@@ -79,14 +80,6 @@ class Duels:
                 if time.time() - path.stat().st_mtime > _KEPT_S:
                     _delete(path)
 
-    def choices(self, loaded: Run | None) -> list[Run]:
-        """Return the finished runs that the loaded model may be compared with."""
-        return [
-            run
-            for run in list_runs()
-            if run.status().state == "finished" and (loaded is None or run.path != loaded.path)
-        ]
-
     def second(self, name: str, model: "Model") -> tuple[str, Classifier]:
         """Return what the second model is called, and its Classifier. Raises FeedError or ArtifactError."""
         if name == BASE:
@@ -96,7 +89,7 @@ class Duels:
                 raise FeedError(model.base_message or "There is no base to compare with. Choose a run.")
             called, classifier = f"{model.base.name_or_path}, zero-shot", model.base
         else:
-            called, classifier = name, self._of_run(name, model.run)
+            called, classifier = name, self._other(name, model.run)
         labels = model.tuned.labels if model.tuned else ()
         if set(classifier.labels) != set(labels):
             raise FeedError(
@@ -105,13 +98,13 @@ class Duels:
             )
         return called, classifier
 
-    def _of_run(self, run_id: str, loaded: Run | None) -> Classifier:
-        run = next((run for run in self.choices(loaded) if run.id == run_id), None)
-        if run is None:
-            raise RunError(f"There is no other finished run {run_id!r} here. Choose one from the list.")
+    def _other(self, name: str, loaded: Run | None) -> Classifier:
+        folder = other_models(loaded).get(name)
+        if folder is None:
+            raise RunError(f"There is no other finished run {name!r} here. Choose one from the list.")
         with self._lock:
-            if self._second is None or self._second[0] != str(run.artifact):
-                self._second = (str(run.artifact), self._load(str(run.artifact)))
+            if self._second is None or self._second[0] != folder:
+                self._second = (folder, self._load(folder))
             return self._second[1]
 
     def store(self, labels: Sequence[str], *, owner: str) -> LabelStore:

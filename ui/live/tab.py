@@ -24,7 +24,7 @@ from ui.live.form import LiveForm
 from ui.live.review import BASE, Duels
 from ui.live.review_panel import SLOT, ReviewPanel
 from ui.live.view import SPANS, charts, nothing_yet, numbers, others, posts, recording_line, watch, words
-from ui.state import Workbench
+from ui.state import Workbench, other_models
 from ui.translations import I18N, text
 
 FRESH_S = 0.9  # a drawing that is younger is shown again, to whoever else looks
@@ -99,8 +99,8 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     view, shown = gr.State(NEW), gr.State({})
 
     def second_models() -> list[tuple[object, str]]:
-        runs = duels.choices(workbench.model.run)
-        return [(I18N("live.no_second"), ""), (I18N("live.base"), BASE), *((run.id, run.id) for run in runs)]
+        others = other_models(workbench.model.run)
+        return [(I18N("live.no_second"), ""), (I18N("live.base"), BASE), *((name, name) for name in others)]
 
     with gr.Column(elem_classes=["tt-panel", "tt-controls-box"]):
         form = LiveForm.build(second_models())

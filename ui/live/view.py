@@ -153,6 +153,9 @@ def _entries(snapshot: FeedSnapshot, cap_usd: float | None, *, waits: bool) -> l
     if snapshot.abstain_below:
         below = text("live.unsure_below", threshold=text.percent(snapshot.abstain_below, 0))
         entries.append((text("live.unsure"), text.number(snapshot.unsure), below))
+    if snapshot.out_of_scope is not None:
+        share = snapshot.out_of_scope / max(snapshot.classified, 1)
+        entries.append((text("live.outside"), text.number(snapshot.out_of_scope), text.percent(share, 0)))
     if snapshot.hurried:
         entries.append((text("live.hurried"), text.number(snapshot.hurried), text("live.hurried_how")))
     if snapshot.capacity_per_s:

@@ -13,6 +13,7 @@ import threading
 
 import pytest
 
+from inference.classifier import Classifier
 from inference.cli import main, parser
 from inference.common.errors import FeedError
 from inference.live.command import _until_the_end, one_line, printer, run
@@ -26,7 +27,7 @@ from tests.support import REPOSITORY, tweets
 from tests.support.feeds import LABELS, Given, classify, posts
 
 KEYS = {"received", "classified", "filtered", "duplicates", "dropped", "rate_per_s", "lag_p50_s", "lag_p95_s"}
-KEYS |= {"unsure", "hurried"}
+KEYS |= {"unsure", "hurried", "out_of_scope"}
 EVIL = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe\u2066 a\u0300\u0301\u0302\u0303b\r\nnext\x9b2J 👩\u200d🚒"
 
 
@@ -284,12 +285,17 @@ def test_a_post_is_one_harmless_line():
 
 
 def test_what_the_model_is_not_sure_of_is_counted_by_itself(trained_gpt2, tmp_path, capsys):
-    write_posts(tmp_path / "posts.jsonl")
+    rows = write_posts(tmp_path / "posts.jsonl")
     words = ["live", "replay", str(tmp_path / "posts.jsonl"), "--model", str(trained_gpt2.artifact)]
     assert main([*words, "--abstain-below", "0.5", "--json"]) == 0
     out, said = capsys.readouterr()
     unsure = sum(line.startswith("?") for line in said.splitlines())
     assert json.loads(out)["unsure"] == unsure and 0 < unsure < json.loads(out)["classified"]
+    classifier = Classifier.load(trained_gpt2.artifact)
+    found = classifier.predict([row["text"] for row in rows[:60] + rows[61:]])
+    outside = sum(one.is_out_of_scope(classifier.scope.above) for one in found)
+    assert json.loads(out)["out_of_scope"] == outside > 0
+    assert f"Unlike the texts of its training: {outside} of {len(found)}." in said
     assert main([*words, "--abstain-below", "1"]) == 0
     assert "Not sure (below 1.00): " in capsys.readouterr().err
     assert main([*words, "--precision", "90"]) == 1

@@ -27,7 +27,7 @@ def by_rule(classifier, monkeypatch, rule):
     def logits(rows):
         found = np.zeros((len(rows), 3), dtype=np.float32)
         for at, ids in enumerate(rows):
-            found[at, rule(classifier._tokenizer.decode(ids), len(rows))] = 5
+            found[at, rule(classifier.tokenizer.decode(ids), len(rows))] = 5
         return found
 
     monkeypatch.setattr(classifier.engine, "logits", logits)

@@ -12,37 +12,19 @@ import pytest
 from inference.common.errors import BaseError, DataError, RunError
 from inference.common.store import write_json
 from tests.support import tweets, write_csv
+from tests.training.ladder.conftest import LABELS
 from training.cli.main import main
 from training.data.load import load_splits
 from training.fit.prepare import Silent
 from training.ladder import climb as climbing
 from training.ladder import rungs
 from training.ladder.climb import best_temperature, climb, scaled
-from training.ladder.order import RUNGS, Order
+from training.ladder.order import RUNGS
 from training.ladder.results import Ladder
 from training.ladder.rungs import Materials
 from training.runs.log import RunLog
 from training.runs.process import Cancelled, resume
 from training.runs.run import LADDER, create_run_of, find_run, list_runs
-
-LABELS = 24
-
-
-@pytest.fixture(scope="module")
-def order(tiny_gpt2, tiny_tweets):
-    return Order(base=str(tiny_gpt2), dataset=str(tiny_tweets), labels=(LABELS,), limit=48)
-
-
-@pytest.fixture(scope="module")
-def finished(order, tmp_path_factory):
-    """Return a finished ladder of every rung but the slowest, its run, and what it said."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TWEETTUNE_HOME", str(tmp_path_factory.mktemp("home")))
-        run = order.create(name="tiny")
-        log = RunLog(run.path)
-        climb(run, log)
-        log.finish("finished")
-    return run, Ladder.read(run.path)
 
 
 def rows(ladder):
@@ -97,7 +79,7 @@ def test_results_are_json_csv_and_two_pictures_and_nothing_else_is_left(finished
         assert (run.path / name).read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in run.path.iterdir()} == {
         *("run.json", "status.json", "events.jsonl", "steps", "ladder.json", "ladder.csv"),
-        *("intervals.png", "cost.png"),
+        *("intervals.png", "cost.png", "rungs"),
     }
     shares = [event["progress"] for event in run.events("progress")]
     assert shares[-1] == pytest.approx(1.0, abs=0.01)

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from inference.baselines.retrieval import FinalStates
 from training.fit.prepare import Silent, prepare
-from training.ladder.contrastive import FinalStates, contrasted, contrastive_loss, epochs_for
+from training.ladder.contrastive import contrasted, contrastive_loss, epochs_for
+from training.model.classifier import torch_classifier
 from training.recipes import change, load_recipe
 
 
@@ -23,10 +25,14 @@ def tuned(tiny_gpt2, tiny_tweets, tmp_path_factory):
     def tune():
         prepared = prepare(recipe, tmp_path_factory.mktemp("pairs"))
         texts, labels = list(prepared.splits.train["text"]), list(prepared.splits.train["label"])
-        before = FinalStates(prepared.untouched, prepared.tokenizer, name="base")(texts)
+
+        def states(model):
+            classifier = torch_classifier(model, prepared.tokenizer, name_or_path="tiny")
+            return FinalStates(classifier, name="tiny")(texts)
+
+        before = states(prepared.untouched)
         model = contrasted(prepared, recipe, report=Silent()).merge_and_unload(safe_merge=True)
-        after = FinalStates(model, prepared.tokenizer, name="tuned")(texts)
-        return torch.tensor(before), torch.tensor(after), torch.tensor(labels)
+        return torch.tensor(before), torch.tensor(states(model)), torch.tensor(labels)
 
     return tune
 

@@ -1,0 +1,227 @@
+"""Rungs in a folder each: what answered on a ladder answers in every door that takes a model.
+
+    keep(predictor, folder, base={"name": "gpt2", "path": "…", "sha256": "9f2c…"})
+    load_kept(folder)          # -> what answers the same; `inference.baselines.model` makes it a Classifier
+
+    rung.json        what it is made of: labels, prompts and their offsets, the base by its folder and hash
+    learnt.npz       what a head or a bag of words has learnt
+    index.sqlite     the labelled texts that its answers rest on
+    network/         a trained network, as an artifact; the untouched base stays where it lies
+
+Nothing in it is run: there is no pickle.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from inference.artifact import RUNG, read_record
+from inference.baselines import Average, Example, Features, Predictor
+from inference.baselines.bag_of_words import Arrays, BagOfWords, LinearHead, Majority
+from inference.baselines.index import Index, Neighbours
+from inference.baselines.prompting import Prompted, PromptEngine
+from inference.baselines.retrieval import FewShotRetrieval, FinalStates, TrunkFeatures
+from inference.classifier import Classifier
+from inference.common.errors import ArtifactError
+from inference.common.store import JsonObject, write_json
+from inference.engine.precision import FLOAT32, choose_precision
+from inference.engine.pytorch import has_gpu, quiet_loading
+from inference.prompt import Prompt
+
+_UNSOUND = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
+LEARNT, INDEX, NETWORK = "learnt.npz", "index.sqlite", "network"
+
+
+def keep(predictor: Predictor, folder: Path, *, base: Mapping[str, str]) -> None:
+    """Write a rung to a folder. `base`: name, folder ("path") and hash of the base that it asks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made_of = _Keeper(folder).described(predictor)
+    write_json(folder / RUNG, {"labels": list(predictor.labels), "base": dict(base), "made_of": made_of})
+
+
+def load_kept(folder: Path) -> tuple[Predictor, Classifier | None]:
+    """Return what answers for a rung, and what cuts texts for it.
+
+    Raises ArtifactError where files or base can't be used, DataError for its index.
+    """
+    record = read_record(folder, RUNG) or {}
+    try:
+        maker = _Maker(folder, record)
+        return maker.made(record["made_of"]), maker.reader
+    except (*_UNSOUND, OSError, BadZipFile, SafetensorError) as error:
+        raise ArtifactError(
+            f"The rung {folder} can't be read ({error!r}). Measure it again with `python -m training ladder`."
+        ) from error
+
+
+class _Keeper:
+    """Describes what a rung is made of, and writes what is too large for a record."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def described(self, one: Predictor) -> JsonObject:  # noqa: PLR0911  (one for each kind)
+        match one:
+            case Majority():
+                return {"kind": "majority", "shares": list(one.shares)}
+            case BagOfWords():
+                np.savez_compressed(self.folder / LEARNT, allow_pickle=False, **one.learnt())
+                return {"kind": "bag-of-words", "about": one.about}
+            case LinearHead():
+                np.savez_compressed(self.folder / LEARNT, allow_pickle=False, **one.learnt())
+                return {"kind": "head", "about": one.about, "features": self.features(one.features)}
+            case FewShotRetrieval():
+                found = {
+                    "kind": "retrieval",
+                    "prompt": self.described(one.prompted),
+                    "k": one.k,
+                    "by": one.by,
+                }
+                return found | self.index(one.index) | {"offset": one.offset.tolist(), "over": one.over}
+            case Neighbours():
+                return {"kind": "nearest", "k": one.k, "by": one.by} | self.index(one.index)
+            case Average():
+                parts = [self.described(part) for part in one.predictors]
+                return {"kind": "mean", "parts": parts, "weights": list(one.weights), "about": one.about}
+            case Prompted():
+                examples = [(example.text, example.label) for example in one.examples]
+                found = {"kind": "prompt", "prompt": asdict(one.prompt), "words": list(one.words)}
+                found |= {"examples": examples, "max_length": one.max_length, "about": one.about}
+                return found | {"offset": one.engine.offset.tolist(), "precision": one.engine.precision.name}
+            case Classifier():
+                return {"kind": "network"} | self.network(one)
+        raise TypeError(f"{type(one).__name__} can't be kept")
+
+    def features(self, one: Features | None) -> JsonObject | None:
+        match one:
+            case TrunkFeatures():
+                prompt = self.described(one.prompted)
+                return {"kind": "trunk", "prompt": prompt, "layers": one.layers, "name": one.weights}
+            case FinalStates():
+                return {"kind": "states", "name": one.name} | self.network(one.classifier)
+        return None
+
+    def index(self, one: Index) -> JsonObject:
+        (self.folder / INDEX).unlink(missing_ok=True)
+        one.copy_to(self.folder / INDEX)
+        return {"features": self.features(one.features)}
+
+    def network(self, one: Classifier) -> JsonObject:
+        one.model.save_pretrained(self.folder / NETWORK)
+        one.save_tokenizer(self.folder / NETWORK)
+        return {"precision": getattr(one.engine, "precision", FLOAT32).name}
+
+
+class _Maker:
+    """Makes a rung again from what it was described as; the base is loaded at most once."""
+
+    def __init__(self, folder: Path, record: JsonObject) -> None:
+        self.folder, self.labels = folder, tuple(record["labels"])
+        self.reader: Classifier | None = None
+        """What cuts texts that are too long."""
+        self._base: Mapping[str, str] = record["base"]
+        self._network: tuple[PreTrainedModel, PreTrainedTokenizerFast] | None = None
+
+    def made(self, what: JsonObject) -> Predictor:  # noqa: PLR0911  (one for each kind)
+        match what["kind"]:
+            case "majority":
+                return Majority(self.labels, tuple(what["shares"]))
+            case "bag-of-words":
+                return BagOfWords.of(self.learnt(), labels=self.labels, about=what["about"])
+            case "head":
+                features = self.features(what["features"])
+                return LinearHead.of(self.learnt(), features, labels=self.labels, about=what["about"])
+            case "retrieval":
+                prompted, index = self.prompted(what["prompt"]), self.index(what)
+                few = FewShotRetrieval(prompted, index, k=what["k"], by=what["by"])
+                few.offset, few.over = np.array(what["offset"]), what["over"]
+                return few
+            case "nearest":
+                return Neighbours(self.index(what), k=what["k"], by=what["by"])
+            case "mean":
+                parts = [self.made(part) for part in what["parts"]]
+                return Average(parts, weights=what["weights"], about=what["about"])
+            case "prompt":
+                return self.prompted(what)
+            case "network":
+                return self.network(what)
+        raise ValueError(f"no rung is made of {what['kind']!r}")
+
+    def features(self, what: JsonObject) -> Features:
+        if what["kind"] == "states":
+            return FinalStates(self.network(what), name=what["name"])
+        return TrunkFeatures(self.prompted(what["prompt"]), layers=what["layers"], name=what["name"])
+
+    def index(self, what: JsonObject) -> Index:
+        features = self.features(what["features"]) if what["features"] else None
+        return Index(self.folder / INDEX, self.labels, features=features)
+
+    def learnt(self) -> Arrays:
+        with np.load(self.folder / LEARNT, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def network(self, what: JsonObject) -> Classifier:
+        engine = "torch-float32" if what["precision"] == "float32" else "torch"
+        found = Classifier.load(self.folder / NETWORK, engine=engine)
+        self.reader = self.reader or found
+        return found
+
+    def prompted(self, what: JsonObject) -> Prompted:
+        model, tokenizer = self.base()
+        wanted = "float32" if what["precision"] == "float32" else "auto"  # another machine may not have it
+        size, tokens = int(model.config.hidden_size), PromptEngine.batch_tokens
+        found = Prompted.build(
+            model,
+            tokenizer,
+            self.labels,
+            prompt=Prompt(**what["prompt"]),
+            words=what["words"],
+            examples=[Example(text, label) for text, label in what["examples"]],
+            max_length=what["max_length"],
+            name=self._base["name"],
+            precision=choose_precision(wanted, hidden=size, tokens=tokens, device=model.device.type),
+        )
+        found.engine.offset, found.about = np.array(what["offset"]), what["about"]
+        self.reader = self.reader or found
+        return found
+
+    def base(self) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        """Return the network that was measured. Raises ArtifactError where it is away, or another one."""
+        if self._network is None:
+            name, path = self._base["name"], self._base["path"]
+            again = "Put it back, or measure the ladder again."
+            if not Path(path).is_dir():
+                raise ArtifactError(f"The base {name}, which this rung asks, is no more in {path}. {again}")
+            with quiet_loading():
+                options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True}
+                model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, **options)
+                tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+            if hash_of(model) != self._base["sha256"]:
+                raise ArtifactError(f"The base {name} in {path} is not the one that was measured. {again}")
+            self._network = model.to("cuda") if has_gpu() else model, tokenizer
+        return self._network
+
+
+def hash_of(*parts: PreTrainedModel | NDArray[np.float64]) -> str:
+    """Return the SHA-256 of weights, names and shapes included, in hexadecimal."""
+    found = hashlib.sha256()
+    for part in parts:
+        named: Iterable[tuple[str, torch.Tensor]]
+        named = (
+            [("", torch.as_tensor(part))]
+            if isinstance(part, np.ndarray)
+            else sorted(part.state_dict().items())
+        )
+        for name, weight in named:
+            found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+            found.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -1,0 +1,126 @@
+"""A model by its name, for every door that takes one: an artifact, or a rung that a ladder has kept.
+
+    load_model("demo")                     # the artifact of a run: a Classifier
+    load_model("tweets/few-shot-8")        # what answered for this step of the ladder "tweets"
+    Answering(BagOfWords.fit(…), name="mine")   # any predictor, as a Classifier
+
+Training, evaluation, scoring, server and live feeds know the Classifier alone.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.artifact import RUNG, model_of
+from inference.baselines import Predictor
+from inference.classifier import (
+    Classifier,
+    EncodedTexts,
+    Prediction,
+    Progress,
+    check_texts,
+    like_length_batches,
+    no_progress,
+)
+from inference.common.errors import ArtifactError, PredictionError
+from inference.common.mend import BLANK, mended
+
+MOST_CHARACTERS = 8_192
+"""What stands further back in a text is not looked at."""
+_AT_ONCE = 32
+_SMALLEST = 1e-30
+
+
+def load_model(name_or_path: str | Path, *, engine: str = "auto") -> Classifier:
+    """Load an artifact, a run's, a repository of the Hub, or a rung of a ladder ("LADDER/RUNG").
+
+    Raises ArtifactError when it is none of these, can't be read or reached, or what it needs is away.
+    """
+    named = model_of(name_or_path)
+    if not (Path(named) / RUNG).is_file():
+        return Classifier.load(named, engine=engine)
+    if engine.startswith("onnx"):
+        raise ArtifactError(f"{name_or_path} is a rung, which the engine {engine} can't compute. Take auto.")
+    try:
+        from inference.baselines.kept import load_kept  # noqa: PLC0415  (torch)
+
+        made, reader = load_kept(folder := Path(named))
+    except ModuleNotFoundError as error:
+        raise ArtifactError(
+            f"The rung {name_or_path} needs {error.name}, which is not installed. "
+            "Run: pip install -r requirements.txt"
+        ) from error
+    if not isinstance(made, Classifier):
+        return Answering(made, name=named, folder=folder, reader=reader)
+    made.name_or_path, made.folder = named, folder
+    return made
+
+
+class Answering(Classifier):
+    """Any predictor as a Classifier: a text's tokens are its characters, its logits log-probabilities."""
+
+    def __init__(
+        self, predictor: Predictor, *, name: str, folder: Path | None = None, reader: Classifier | None = None
+    ) -> None:
+        """`reader`: what cuts long texts before the predictor sees them."""
+        self.predictor, self.reader = predictor, reader
+        self.labels, self.name_or_path, self.folder = tuple(predictor.labels), name, folder
+        self.engine, self.scope, self.max_length = _Asked(predictor), None, MOST_CHARACTERS
+
+    def encode(self, texts: Sequence[str], *, max_length: int | None = None) -> EncodedTexts:
+        """Return the characters of texts. Raises PredictionError for what is no text, and for a limit."""
+        check_texts(texts)
+        if max_length is not None:
+            raise PredictionError("A rung counts no tokens, so it takes no max_length. Leave it out.")
+        clean = mended(texts, longest=MOST_CHARACTERS)
+        cut = self.reader.encode(clean).truncated if self.reader else [False] * len(clean)
+        longer = (len(text.strip(BLANK)) > MOST_CHARACTERS for text in texts)
+        return EncodedTexts(
+            [list(map(ord, text)) or [ord(" ")] for text in clean],
+            [any(each) for each in zip(cut, longer, strict=True)],
+        )
+
+    def logits(
+        self, token_ids: Sequence[Sequence[int]], *, progress: Progress = no_progress
+    ) -> NDArray[np.float32]:
+        """Return log-probabilities of shape (texts, labels), in input order."""
+        found, done = np.zeros((len(token_ids), len(self.labels)), dtype=np.float32), 0
+        for rows in like_length_batches(list(map(len, token_ids)), batch_size=_AT_ONCE):
+            found[rows] = self.engine.logits([token_ids[row] for row in rows])
+            done += len(rows)
+            progress(done, len(token_ids))
+        return found
+
+    def predict(self, texts: Sequence[str], *, with_latency: bool = False) -> list[Prediction]:
+        """Return one prediction a text, in input order, with the texts that it rests on."""
+        if with_latency:
+            return [self._timed(text) for text in texts]
+        cut, clean = self.encode(texts).truncated, mended(texts, longest=MOST_CHARACTERS)
+        found = self.predictor.predict(clean) if clean else []
+        return [replace(one, truncated=one.truncated or cut) for one, cut in zip(found, cut, strict=True)]
+
+    def _timed(self, text: str) -> Prediction:
+        start = time.perf_counter()
+        [found] = self.predict([text])
+        return replace(found, latency_ms=(time.perf_counter() - start) * 1000)
+
+
+class _Asked:
+    """What computes for a predictor, as an engine."""
+
+    name, batch_tokens = "rung", 4_096
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.reason = str(getattr(predictor, "about", ""))
+
+    def logits(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return the log-probabilities of one batch of texts, given as characters."""
+        found = self.predictor.predict(["".join(map(chr, ids)) for ids in token_ids])
+        chances = np.array([one.probabilities for one in found])
+        logits: NDArray[np.float32] = np.log(np.maximum(chances, _SMALLEST)).astype(np.float32)
+        return logits
