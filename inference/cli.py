@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from inference.baselines import Predictor, rests_on
+from inference.baselines import Explained, Predictor, rests_on
 from inference.classifier import Prediction
 from inference.common.command import MODEL, as_typed, print_json, run_command
 from inference.common.errors import PredictionError
@@ -97,6 +97,8 @@ def _notes(predictions: Sequence[Prediction], scope: Scope | None) -> str:
     )
     if cut:
         told += f"{cut} of {n} texts were longer than the model's limit and were cut.\n"
+    if dropped := sum(found.dropped for found in predictions if isinstance(found, Explained)):
+        told += f"{dropped} examples had no room in the prompts of {n} texts and were left out.\n"
     return told
 
 

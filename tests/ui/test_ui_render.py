@@ -415,7 +415,9 @@ def test_the_coverage_curve_is_drawn_with_its_intervals_and_what_the_thresholds_
 def test_an_answer_names_the_tweets_that_it_rests_on():
     told = Explained("positive", (0.1, 0.2, 0.7), False, rests_on=(Example("so glad", "positive"),))
     drawn = render_compare.answers([side_of("Nearest", told)])
-    assert "Rests on 1 labelled tweets" in drawn and "so glad" in drawn
+    assert "Rests on 1 labelled tweets" in drawn and "so glad" in drawn and "no room" not in drawn
+    drawn = render_compare.answers([side_of("Nearest", dataclasses.replace(told, dropped=7))])
+    assert "7 more had no room in its prompt" in drawn
 
 
 def test_what_changed_is_one_bar_whose_parts_filter():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from inference.baselines import rests_on
+from inference.baselines import Explained, rests_on
 from inference.classifier import Prediction
 from inference.common.mend import mend
 from inference.explain import variants
@@ -164,7 +164,9 @@ def _grounds(prediction: Prediction) -> str:
         f'<li dir="auto">{esc(one.text)} <span class="interval">{esc(text.label(one.label))}</span></li>'
         for one in found
     )
-    return fold(text("compare.rests_on", n=text.number(len(found))), f'<ul class="tt-notes">{lines}</ul>')
+    drawn = fold(text("compare.rests_on", n=text.number(len(found))), f'<ul class="tt-notes">{lines}</ul>')
+    left_out = prediction.dropped if isinstance(prediction, Explained) else 0
+    return drawn + (note(text("compare.no_room", n=text.number(left_out)), "warn") if left_out else "")
 
 
 def _no_answer(title: str, reason: str) -> str:
