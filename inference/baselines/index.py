@@ -43,6 +43,7 @@ RARE = 0.01
 """Of the learnt texts hold a word that is rare."""
 _TODO = "Close what uses it where it is locked; else make it anew with `python -m training index RUN`."
 _SINCE = "ALTER TABLE examples ADD COLUMN learnt INTEGER NOT NULL DEFAULT 0"
+_IS_ONE = "SELECT 1 FROM sqlite_master WHERE name = 'labels'"
 _TOKENS = r"(?u)\w+|[^\w\s]"  # emoji and punctuation say much in a tweet
 _TABLE = """CREATE TABLE IF NOT EXISTS examples
     (id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, text TEXT NOT NULL, label TEXT NOT NULL,
@@ -86,6 +87,10 @@ class Index:
             raise DataError(f"There is no index {path}. Make one with `python -m training index RUN`.")
         try:
             self._file = sqlite3.connect(path or ":memory:", check_same_thread=False)
+            if not labels and not self._file.execute(_IS_ONE).fetchone():  # another program's stays as it is
+                raise DataError(
+                    f"{path} is no index of tweets. Make one with `python -m training index RUN`."
+                )
             self._file.executescript(_TABLE)
             if "learnt" not in {row[1] for row in self._file.execute("PRAGMA table_info(examples)")}:
                 self._file.execute(_SINCE)

@@ -81,3 +81,25 @@ def test_the_vote_stands_beside_a_classifier_and_shows_its_ground():
             beside(neutral, index, **wrong)
     with pytest.raises(PredictionError, match="Take the index of the model's own run"):
         beside(Fixed(0.5, 0.5, labels=("a", "b")), index)
+
+
+def test_a_file_that_somebody_else_uses_or_owns_is_said_and_left_as_it_is(tmp_path):
+    path, foreign = tmp_path / "index.sqlite", tmp_path / "notes.sqlite"
+    index = Index(path, ("bad", "good"))
+    index.add(["so happy"], ["good"])
+    index._file.execute("PRAGMA busy_timeout = 50")
+    with sqlite3.connect(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(PredictionError, match=r"can't be read \(database is locked\)\. Close what uses"):
+            index.search(["happy"], 1)
+        with pytest.raises(DataError, match=r"can't be written \(database is locked\)"):
+            index.add(["so sad"], ["bad"])
+    other.close()
+    assert [[one.text for one in found] for found in index.search(["happy"], 1)] == [["so happy"]]
+    with sqlite3.connect(foreign) as notes:
+        notes.execute("CREATE TABLE notes (text)")
+    notes.close()
+    before = foreign.read_bytes()
+    with pytest.raises(DataError, match=r"is no index of tweets\. Make one"):
+        Index(foreign)
+    assert foreign.read_bytes() == before

@@ -207,6 +207,7 @@ def test_the_command_prints_one_object_and_is_listed_and_resumable(order, capsys
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--rungs", ""], "A ladder needs a rung"),
         (["--rungs", "zeroshot"], "There is no rung 'zeroshot'. Take some of: majority"),
         (["--labels", "96,some"], "--labels takes whole numbers with commas, as 96,300,1000, and 'some'"),
         (["--labels", "1"], "A ladder needs a rung, and two training labels or more"),

@@ -170,6 +170,11 @@ def test_a_rung_knows_its_locked_rows_and_a_threshold(ladder, capsys):
     _, texts = ladder
     assert training(["evaluate", "tweets/few-shot-4", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert training(["evaluate", "tweets/few-shot-4", "--precision", "0.34", "--json"]) == 0
+    [sure] = json.loads(capsys.readouterr().out)["selective"]
+    assert sure["wanted"] == 0.34 and 0 < sure["threshold"] <= 1
+    assert training(["evaluate", "tweets/few-shot-4", "--precision", "90"]) == 1
+    assert "precision is 90. Give a share" in capsys.readouterr().err
     assert found["n"] >= len(texts) and found["chosen_on"] is not None
     assert 0 < asked_threshold(load_model("tweets/lora-24").folder, precision=0.34) <= 1
 
