@@ -29,9 +29,10 @@ from inference.serving.schema import Settings, allowed_hosts
 from inference.serving.service import Service
 from ui import Workbench, build
 from ui.account import SettingsError, read_settings
+from ui.delivery import Delivery
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
-from ui.server import LinkPreview, Server
+from ui.server import Server
 from ui.theme import head, theme
 from ui.translations import I18N
 
@@ -47,8 +48,8 @@ def create_app(
         return {"status": "ok", "model": workbench.model.state}
 
     mount_mcp(app, add_routes(app, service))
-    app.add_middleware(LinkPreview)
-    app.add_middleware(GZipMiddleware, minimum_size=2_000)  # the page is 380 kB, and 44 kB of it packed
+    app.add_middleware(Delivery)
+    app.add_middleware(GZipMiddleware, minimum_size=2_000)  # what has not been packed yet
     answer_errors(app, service)
     refuse_other_methods(app)
     app.add_middleware(OwnHosts, service=service)

@@ -54,6 +54,7 @@ ALLOWED = (
     "ui/**/*.toml",
     "ui/**/*.css",
     "ui/**/*.js",
+    "ui/preload.txt",
     "training/**/*.py",
     "training/**/*.toml",
     "inference/**/*.py",

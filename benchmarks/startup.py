@@ -60,7 +60,7 @@ def _visits() -> list[dict[str, object]]:
             times = [seconds for seconds, _ in found]
             row = {"name": name, "n": TIMES, "seconds": median(times), "worst_seconds": max(times)}
             rows.append({**row, "kilobytes": round(median(kilobytes for _, kilobytes in found))})
-        asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
+        asked = urllib.request.Request(url, headers={"Accept-Encoding": "br"})
         with urllib.request.urlopen(asked, timeout=30) as answer:
             rows.append({"name": "the page itself", "n": 1, "kilobytes": round(len(answer.read()) / 1000)})
     return rows

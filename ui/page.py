@@ -27,7 +27,7 @@ from ui.html import button, esc, html, into_view, page
 from ui.live.actions import View
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
-from ui.live.tab import LiveTab, build_live
+from ui.live.tab import READ_STORED_JS, LiveTab, build_live
 from ui.sentences import said
 from ui.state import Model, Workbench, load_tuned
 from ui.theme import MARK
@@ -89,12 +89,10 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
             return "loading" in (workbench.model.state, workbench.model.base_state)
 
         def follow(was: str, model: str) -> tuple[object, ...]:
-            """Draw the header where it has changed; say it when somebody has chosen another model."""
+            """Draw the header where it has changed, and note which model is the one that is shown."""
             now = workbench.model
             drawn = header(now, _at_work_now(), trains=workbench.settings.trains)
             since = str(now.since)
-            if model and since != model and now.state == "ready":
-                gr.Info(text("compare.changed_model", name=now.name), duration=8)
             known = since if now.state != "loading" else model
             return (gr.skip() if drawn == was else drawn, gr.Timer(active=loading()), drawn, known)
 
@@ -123,11 +121,12 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         opened.then(train.refresh, train.inputs, train.outputs, **_QUIET)
         demo.load(train.kept.restore, gr.Textbox(visible="hidden"), train.kept.outputs, js=READ_JS, **_QUIET)
         demo.load(compare.first, compare.inputs, compare.outputs, **_QUIET)
+        _wire_change(workbench, shown_model)
         shown_model.change(compare.refresh, compare.inputs, compare.outputs, **_QUIET).then(
             compare.arrive, compare.question, compare.answered, **_QUIET
         )
         # What the browser keeps is there once the tab is open; at the page's own load it is not.
-        live_tab.select(live.adopt, [live.stored, live.view], live.view, **_QUIET).then(
+        live_tab.select(live.adopt, [live.stored, live.view], live.view, js=READ_STORED_JS, **_QUIET).then(
             live.refresh, live.inputs, live.outputs, **_QUIET
         )
         live_tab.select(live.choices, None, live.second, **_QUIET)
@@ -138,6 +137,18 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
             changed.then(follow, was, told, **_QUIET)
     demo.queue(max_size=64, default_concurrency_limit=4)
     return demo
+
+
+def _wire_change(workbench: Workbench, shown_model: gr.Textbox) -> None:
+    """Say that another model was chosen: through the queue, since Gradio shows no message without it."""
+    told = gr.State("")
+
+    def tell(model: str, was: str) -> str:
+        if was and model != was:
+            gr.Info(text("compare.changed_model", name=workbench.model.name), duration=8)
+        return model
+
+    shown_model.change(tell, [shown_model, told], told, api_visibility="private", show_progress="hidden")
 
 
 def _wire_check(workbench: Workbench, train: TrainTab, live: LiveTab) -> None:

@@ -57,7 +57,8 @@ FLOORS = {
         {"state"},
         {"compare", "train"},
         {"live"},
-        {"page", "server"},
+        {"delivery", "page"},
+        {"server"},
         {"__init__"},
     ),
 }

@@ -20,10 +20,10 @@ WORKFLOW = REPOSITORY / ".github" / "workflows" / "deploy-space.yml"
 @pytest.fixture
 def checkout(tmp_path):
     """Return a folder with the files that must be there."""
+    (tmp_path / "ui").mkdir()
     for name in deploy.ALLOWED:
         if "*" not in name:
             (tmp_path / name).write_text("x", encoding="utf-8")
-    (tmp_path / "ui").mkdir()
     return tmp_path
 
 

@@ -65,6 +65,8 @@ def test_the_form_with_its_file_is_there_after_a_reload(opened, url, tmp_path):
     expect(page.locator("#run-name textarea, #run-name input")).to_have_value("mine")
     page.locator("#preview-data").click()
     expect(page.locator("#data-preview")).to_contain_text("Class balance")
+    page.get_by_label("Embedded tweets").check()
+    expect(page.locator("#data-preview")).to_be_hidden()  # it was of other data
 
 
 def test_a_dot_of_a_chart_tells_its_value_and_the_code_follows_those_who_answer(opened, url):

@@ -214,6 +214,12 @@ def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):
     tab(page, "Compare")
     page.keyboard.press("2")  # the card is not on the screen
     tab(page, "Live")
+    page.set_viewport_size({"width": 390, "height": 500})
+    page.evaluate("scrollTo(0, 0)")
+    expect(page.locator("#live-duel .tt-case")).not_to_be_in_viewport()
+    page.keyboard.press("2")  # it is drawn, but out of sight
+    expect(page.locator("#live-duel .tt-case")).to_be_in_viewport()
+    page.set_viewport_size({"width": 1440, "height": 900})
     page.wait_for_timeout(1200)
     assert [item.label for item in store.labelled()] == ["negative", "positive"]
     page.locator("#live-duel button", has_text="neutral").click()
@@ -251,6 +257,30 @@ def test_hostile_posts_are_harmless_on_the_duels_card_and_a_queue_is_erased(open
     assert store.counts().labelled == 0
 
 
+def test_the_desk_holds_still_and_the_posts_come_first(opened, app):
+    store = app.duels.store(app.workbench.model.tuned.labels, owner="")
+    store.clear()
+    texts = ("long " * 300, "short", "longer " * 300, "shorter")
+    store.add(
+        [Disagreement(f"{n}", text, "one", "positive", "two", "neutral") for n, text in enumerate(texts)]
+    )
+    page = opened(app.url)
+    tab(page, "Live")
+    page.locator("#live-start").click()
+    expect(page.locator("#live-posts li").first).to_be_in_viewport()
+    first, places = page.locator("#live-duel .tt-btn.label").first, set()
+    for left in (4, 3, 2):
+        expect(page.locator("#live-duel-numbers")).to_contain_text(f"{left} waiting")
+        box, card = first.bounding_box(), page.locator("#live-duel").bounding_box()
+        places.add((box["x"], box["y"] - card["y"]))
+        first.click()
+    assert len(places) == 1, places
+    heights = {each.bounding_box()["height"] for each in page.locator("#live-duel .tt-btn").all()}
+    assert len(heights) == 1, heights
+    resize(page, 390)
+    expect(page.locator("#live-posts li").first).to_be_in_viewport()
+
+
 def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tmp_path):
     page, other = opened(app.url), opened(app.url)
     tab(page, "Live")
@@ -260,6 +290,7 @@ def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tm
     expect(other.locator("#live-numbers")).to_contain_text("Nothing is streaming")  # a file is its owner's
     other.locator("#live-start").click()
     expect(other.locator("#live-posts li").first).to_be_visible()
+    expect(other.locator("#live-duel-numbers")).to_contain_text("exported, but not trained on")
     expect(page.locator("#live-others")).to_contain_text("Replay: test tweets")  # which all may watch
     expect(other.locator("#live-start")).to_have_text("Restart with these")
     third = opened(app.url)  # its form shows what the feed was asked for that it follows

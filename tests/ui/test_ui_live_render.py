@@ -167,6 +167,27 @@ def test_the_card_holds_neither_models_answer():
         assert re.findall(r'data-key="(.)"', drawn) == ["1", "2", "3", "s"]
     after = view.card(SessionView(None, LastAnswer(item, "neutral"), LabelCounts(0, 1, 0)), LABELS)
     assert "✗ run-one" in after and "✓ run-two" in after and 'data-key="u"' in after
+    skipped = view.card(SessionView(None, LastAnswer(item, ""), LabelCounts(1, 0, 1)), LABELS)
+    assert "skipped" in skipped and "run-one" not in skipped, "undo gives it back"
+
+
+def test_a_post_that_may_wait_for_a_label_is_blind_in_the_stream_too():
+    post = Post("1", "so so", label="neutral")
+    drawn = view.posts(snapshot(recent=(ClassifiedPost(post, "positive", 0.7, "negative", 0.6),)))
+    assert "both hidden until you label it" in drawn and "tt-l-" not in drawn
+    assert "70" not in drawn and "true:" not in drawn and "negative" not in drawn and "✗" not in drawn
+    same = view.posts(snapshot(recent=(ClassifiedPost(post, "positive", 0.7, "positive", 0.6),)))
+    assert "true: neutral" in same and "✗" in same and "70" in same
+
+
+def test_labels_that_are_not_the_models_mark_no_answer_as_wrong():
+    drawn = view.posts(snapshot(recent=(ClassifiedPost(Post("1", "x", label="c"), "positive", 0.7),)))
+    assert "true: c" in drawn and "✗" not in drawn
+
+
+def test_a_source_that_waits_for_the_model_has_no_delay():
+    now = snapshot(lag=Lag(0.004, 14.0))
+    assert "Delay" in view.numbers(now) and "Delay" not in view.numbers(now, waits=True)
 
 
 def test_the_shares_of_the_chosen_span_have_their_intervals():

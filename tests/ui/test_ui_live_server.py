@@ -161,7 +161,7 @@ def test_labels_are_given_taken_back_exported_and_trained_on(client, app, tmp_pa
         {"text": "a third one", "label": "positive"},
     ]
     review = str(client.predict(api_name="/live_train_look"))
-    assert "Added to train" in review and "leak gate" in review
+    assert "Added to train" in review and "duplicates of validation or test rows" in review
     assert "has started: see Train" in str(client.predict(api_name="/live_train"))
     [run] = list_runs()
     assert Path(run.recipe.more_data).read_text() == exported
@@ -180,4 +180,4 @@ def test_a_twin_of_a_test_row_is_shown_and_never_added(client, app, tiny_tweets)
     for _ in range(3):
         session.label(session.view().item.id, "positive")
     drawn = str(client.predict(api_name="/live_train_look"))
-    assert "Nothing would be added" in drawn and "never pass the leak gate" in drawn
+    assert "Nothing would be added" in drawn and "which the leak gate keeps out" in drawn

@@ -10,6 +10,7 @@ A page's `view` is kept by the server: its owner's random word, the id of its fe
 the `Desk` whose rows it labels, "" for the duel's posts, and the word that it looks at.
 """
 
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -43,6 +44,11 @@ _SHARED: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "live", 
 def identified(view: View) -> View:
     """Return a page's view with a random word of its own, which a new page lacks."""
     return view if view["owner"] else {**view, "owner": secrets.token_urlsafe(18)}
+
+
+def kept(view: View) -> str:
+    """Return what a page's browser keeps of its view."""
+    return json.dumps({name: view[name] for name in ("owner", "feed")})
 
 
 def followed(feeds: LiveFeeds, view: View) -> LiveSession | None:
@@ -165,7 +171,7 @@ class LiveActions:
     view: gr.State
     shown: gr.State
     outputs: list[Any]
-    stored: gr.BrowserState
+    stored: gr.Textbox
 
     def wire_start(self, form: LiveForm, button: gr.Button) -> None:
         """Start a feed, or join it."""
@@ -214,7 +220,7 @@ class LiveActions:
             [form.fields["token"], *self.outputs],
             api_name="live_start",
             **_SHARED,
-        ).success(lambda view: view, self.view, self.stored, **QUIET)
+        ).success(kept, self.view, self.stored, **QUIET)
 
     def wire_controls(self, pause: gr.Button, stop: gr.Button, slider: gr.Slider, span: gr.Radio) -> None:
         """Pause or resume, stop, and change the rate for everybody who watches; draw another span."""
@@ -278,7 +284,7 @@ class LiveActions:
             return self.refresh({**identified(view), "feed": str(event.value)}, shown, request)
 
         chips.select(on_watch, [self.view, self.shown], self.outputs, **QUIET).then(
-            lambda view: view, self.view, self.stored, **QUIET
+            kept, self.view, self.stored, **QUIET
         )
 
     def wire_words(self, words: gr.HTML, box: gr.Textbox) -> None:

@@ -60,7 +60,7 @@ FOLLOWING = (
 )
 """The fields that show what the feed was asked for that a page looks at."""
 UPLOADS = (*ENDINGS, ".gz")
-_FASTEST_ON_SLIDER = 50.0
+_FASTEST_ON_SLIDER = 50
 _X_SOURCES = SETTINGS_OF["cap_usd"]
 _SHOWN_FOR = {
     "rate": SETTINGS_OF["rate_per_s"],
@@ -99,10 +99,10 @@ class LiveForm:
                 elem_id="live-source",
             )
             fields["rate"] = gr.Slider(
-                0.5,
+                1,  # whole numbers: Gradio writes others with a point, whatever the language
                 _FASTEST_ON_SLIDER,
                 value=2,
-                step=0.5,
+                step=1,
                 label=I18N("live.wanted_rate"),
                 min_width=220,
                 scale=4,
@@ -260,7 +260,6 @@ def _precision() -> gr.Dropdown:
         [(I18N("live.always_answers"), 0.0), *shares],
         value=0.0,
         label=I18N("live.precision"),
-        info=I18N("live.precision_help"),
         min_width=200,
         scale=3,
         elem_id="live-precision",

@@ -5,12 +5,15 @@
 
 A page follows one feed: the one it started or chose, else the newest one that it may see. Its id, and a
 random word that shows whose private feeds are whose, are kept by the browser, so a reload finds the feed
-again. Everything is drawn from one look at the feed a second, however many watch.
+again: in storage of the page's own, since Gradio's BrowserState brings 24 kB of cryptography along.
+Everything is drawn from one look at the feed a second, however many watch.
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from typing import Any
 import gradio as gr
 
 from ui.html import html
-from ui.live.actions import NEW, LiveActions, View, followed, identified
+from ui.live.actions import NEW, QUIET, LiveActions, View, followed, identified
 from ui.live.feeds import LiveFeeds, LiveSession
 from ui.live.form import LiveForm
 from ui.live.review import BASE, Duels
@@ -29,10 +32,10 @@ from ui.translations import I18N, text
 
 FRESH_S = 0.9  # a drawing that is younger is shown again, to whoever else looks
 _STORED = "tweettune-live"
-# Gradio scrambles what a browser keeps with this word; it guards nothing, and has to outlast the process.
-_SCRAMBLE = "tweettune"
+READ_STORED_JS = f"(_, view) => [localStorage.getItem('{_STORED}') || '', view]"
 _LIST_JS = Path(__file__).with_name("posts.js").read_text(encoding="utf-8")
 _MOST_DRAWN = 64
+_LONGEST = 1_000
 _PARTS = ("numbers", "charts", "posts", "words", "watch", "others", "record")
 
 
@@ -44,8 +47,8 @@ class LiveTab:
     refresh: Callable[[View, View, gr.Request], tuple[object, ...]]
     inputs: list[Any]
     outputs: list[Any]
-    adopt: Callable[[View | None, View], View]
-    stored: gr.BrowserState
+    adopt: Callable[[str, View], View]
+    stored: gr.Textbox
     view: gr.State
     choices: Callable[[], object]
     second: gr.Dropdown
@@ -95,8 +98,7 @@ def draw(
 def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     """Draw the tab inside the current Blocks."""
     timer = gr.Timer(1.0, active=False)
-    stored = gr.BrowserState(NEW, storage_key=_STORED, secret=_SCRAMBLE)
-    view, shown = gr.State(NEW), gr.State({})
+    stored, view, shown = _stored(), gr.State(NEW), gr.State({})
 
     def second_models() -> list[tuple[object, str]]:
         others = other_models(workbench.model.run)
@@ -167,9 +169,19 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     )
 
 
-def adopt(stored: View | None, view: View) -> View:
+def _stored() -> gr.Textbox:
+    """Return what is written to the browser's storage when it changes."""
+    stored = gr.Textbox(visible="hidden")
+    stored.change(None, stored, None, js=f"(kept) => localStorage.setItem('{_STORED}', kept)", **QUIET)
+    return stored
+
+
+def adopt(stored: str, view: View) -> View:
     """Return a page's view with what its browser has kept."""
-    kept = stored if isinstance(stored, dict) else {}
+    kept: object = None
+    with suppress(ValueError, RecursionError):
+        kept = json.loads(stored[:_LONGEST])
+    kept = kept if isinstance(kept, dict) else {}
     ours = {name: str(kept.get(name) or "")[:64] for name in ("owner", "feed")}
     return identified({**view, **{name: value for name, value in ours.items() if value}})
 

@@ -366,7 +366,8 @@ def words(found: Mapping[str, Distinct], about: AboutWord | None = None) -> str:
         none = f'<p class="muted small">{esc(text("live.no_words_here"))}</p>'
         columns += f"<div>{label_chip(label, place)}{f'<ol>{items}</ol>' if items else none}</div>"
     if not any(distinct.words or distinct.hashtags for distinct in found.values()):
-        columns = f'<p class="muted tt-none">{esc(text("live.no_words"))}</p>'
+        none = f'<p class="muted tt-none">{esc(text("live.no_words"))}</p>'
+        return page(f"<h2>{esc(text('live.words'))}</h2>{none}", "tt-card")
     one = _about(about, tuple(found)) if about else ""
     return page(
         f'<h2>{esc(text("live.words"))}</h2><div class="tt-words">{columns}</div>'

@@ -71,7 +71,7 @@ def wire_recipe_files(
     the choice of a built-in recipe.
     """
     save, load, file = buttons
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+    quiet: dict[str, Any] = {"show_progress": "hidden"}  # through the queue, else gr.Info shows nothing
 
     def save_recipe_file(kind: str, hub_id: str, uploaded: str | None, *values: Any) -> str:
         with as_gradio_error():
@@ -107,7 +107,7 @@ def wire_recipe_files(
         gr.Info(text("train.taken"), duration=6)
         return [*[gr.skip()] * 5, *filled_in(form, recipe)[5:], gr.skip()]
 
-    save.click(save_recipe_file, inputs, file, api_name="save_recipe", **quiet).success(
+    save.click(save_recipe_file, inputs, file, api_name="save_recipe", queue=False, **quiet).success(
         None, None, None, js=SAVE_JS.format("recipe-file")
     )
     load.upload(load_recipe_file, load, filled, api_name="load_recipe", **quiet)

@@ -606,8 +606,6 @@ def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> 
             if action == "use":
                 gr.Info(text("train.loading", run=run_id), duration=4)
             run_id = act(workbench, action, run_id, str(getattr(event, "answer", "") or ""))
-            if action == "use":
-                gr.Info(text("train.loaded", run=run_id), duration=4)
         may = may_train(workbench.settings, visitor)
         return (run_id, over, *draw(workbench, run_id, over=over, may=may))
 
