@@ -57,7 +57,7 @@ def test_what_is_changed_in_the_form_changes_the_recipe(form):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"), [("epochs", None, "epochs is ''"), ("lora_r", 0, "of at least 1")]
+    ("name", "value", "says"), [("epochs", None, "epochs is ''"), ("batch_size", 0, "of at least 1")]
 )
 def test_a_bad_value_in_the_form_is_one_sentence(form, name, value, says):
     values = dict(zip(form.fields, form.values(load_recipe("quick")), strict=True))

@@ -60,7 +60,8 @@ def phases(pace: Pace, recipe: Recipe, sizes: Sizes) -> dict[str, float]:
     labelled_rows = sizes.train_rows - sizes.unlabelled_rows
 
     def training(tokens: int, rows: int, epochs: float, looks: float) -> float:
-        seconds = unit * epochs * tokens * top * TRAIN_COST[recipe.method] * pace.step
+        cost = TRAIN_COST[recipe.method] + recipe.gradient_checkpointing  # which is a forward pass more
+        seconds = unit * epochs * tokens * top * cost * pace.step
         steps = epochs * rows / (recipe.batch_size * recipe.gradient_accumulation_steps)
         if recipe.method == "full":
             seconds += steps * sizes.parameters * ADAMW_S_PER_PARAMETER

@@ -287,7 +287,7 @@ def prepare(
                 report.note(
                     f"{rows.truncated} {name} texts are longer than {recipe.max_length} tokens and were cut."
                 )
-        tokens = recipe.batch_size * round(sum(train.lengths) / len(train))
+        tokens = min(recipe.batch_size, len(train)) * round(sum(train.lengths) / len(train))
         precision = precision or precision_of(recipe, untouched, tokens=tokens)
         report.note(f"Computed in {precision.name}: {precision.reason}")
         pace = measure(untouched, train, precision=precision)

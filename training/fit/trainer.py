@@ -460,6 +460,8 @@ def arguments(
         seed=recipe.seed,
         data_seed=recipe.seed,
         use_cpu=not on_gpu,
+        activation_checkpointing=recipe.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},  # the other way needs inputs with gradients
         bf16=precision.name == "bfloat16",  # by a context of its own for each forward pass
         remove_unused_columns=False,
         label_names=["labels"],

@@ -258,6 +258,8 @@ def words_for(recipe: Recipe, labels: Sequence[str]) -> tuple[str, ...]:
         raise RecipeError(
             f"label_words has {len(words)} words for {len(labels)} labels ({', '.join(labels)})."
         )
+    if recipe.label_words and len({*words}) < len(words):
+        raise RecipeError(f"label_words has a word twice ({', '.join(words)}). Give each label its own.")
     return words
 
 

@@ -27,6 +27,7 @@ from inference.common.store import write_text
 RECIPES_DIR = Path(__file__).parent
 LEFT_OVER = "train"
 """In place of a file of texts without labels: the training rows of the same data that are not taken."""
+MOST_EPOCHS = 10_000
 RULES = 2
 """By which rules labels are read and splits are drawn. 2: names that differ by case or spaces alone are one,
 and equal texts stay in one split. 1, of November 2026 and before: names as written, each row on its own."""
@@ -135,7 +136,9 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     teachers: int = _setting(
         0, "trainings on the labels that teach together what they answer without; 0: none", low=0, high=10
     )
-    teacher_epochs: float = _setting(5.0, "passes of these teachers over the training rows", low=0.01)
+    teacher_epochs: float = _setting(
+        5.0, "passes of these teachers over the training rows", low=0.01, high=MOST_EPOCHS
+    )
     teacher_temperature: float = _setting(
         1.0, "temperature of the answers that are taught; below 1: surer ones", low=0.1, high=10
     )
@@ -163,7 +166,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
         "auto",
         "frozen lower layers, computed once: a number, a share such as 0.5, 0 for none, auto: two thirds",
     )
-    lora_r: int = _setting(8, "rank of the adapters", low=1)
+    lora_r: int = _setting(8, "rank of the adapters", low=1, high=4096)
     lora_alpha: float = _setting(16.0, "scale of the adapters, over the rank", low=0)
     lora_dropout: float = _setting(0.0, "dropout inside the adapters", low=0, high=0.9)
     state_noise: float = _setting(
@@ -172,7 +175,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     learning_rate: float = _setting(5e-4, "highest learning rate", low=0, high=1)
     batch_size: int = _setting(16, "texts a step", low=1)
     gradient_accumulation_steps: int = _setting(1, "steps summed before the weights change", low=1)
-    epochs: float = _setting(3.0, "passes over the training rows", low=0)
+    epochs: float = _setting(3.0, "passes over the training rows", low=0, high=MOST_EPOCHS)
     warmup: float = _setting(0.1, "share of the steps in which the learning rate rises", low=0, high=1)
     weight_decay: float = _setting(0.01, "AdamW's weight decay", low=0)
     schedule: Literal["linear", "cosine", "constant"] = _setting("linear", "how the learning rate falls")
@@ -190,6 +193,9 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
         "longest", "longest: to the batch's longest; max: to max_length"
     )
     like_length_batches: Flag = _setting(True, "put texts of like length into one batch")
+    gradient_checkpointing: Flag = _setting(
+        False, "trained layers are computed twice: less memory, the same result"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = _setting(
         "auto", "what the network is computed in; auto: the faster of both on this machine, as measured"
     )

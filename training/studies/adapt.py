@@ -187,7 +187,9 @@ def _train(
     """Go on with the language model's training; False when it was stopped midway."""
     train, held_out = packed
     freeze_trunk(lm.model, trunk_depth(recipe, lm.model.config))
-    precision = precision_of(recipe, lm.model, tokens=recipe.batch_size * (train.tokens // len(train)))
+    precision = precision_of(
+        recipe, lm.model, tokens=min(recipe.batch_size, len(train)) * (train.tokens // len(train))
+    )
     log.note(f"Computed in {precision.name}: {precision.reason}")
     steps = math.ceil(len(train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
     every = max(steps // recipe.evals_per_epoch, 1)

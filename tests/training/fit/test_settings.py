@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import pipeline
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 from tests.support.tiny import tiny_recipe, trained_here
 from tests.training.fit.test_trainer import distance, kind, make, trained
@@ -112,3 +113,21 @@ def test_a_recipe_without_them_is_trained_as_before(tiny_gpt2, tmp_path):
     assert [e["loss"] for e in kind(events, "validation")] == pytest.approx(
         [e["loss"] for e in kind(others, "validation")], abs=1e-4
     )
+
+
+def test_gradient_checkpointing_computes_again_and_changes_nothing(tiny_gpt2, tmp_path, monkeypatch):
+    """Noise and dropout are those of the first time."""
+    counted, forward = [], GPT2MLP.forward
+
+    def counting(self, *args, **kwargs):
+        counted.append(torch.is_grad_enabled())
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(GPT2MLP, "forward", counting)
+    settings = {"epochs": 1.0, "trunk_layers": "1", "state_noise": 1.0, "lora_dropout": 0.1}
+    plain, _ = trained(make(tiny_gpt2, **settings), tmp_path / "plain", cached=True)
+    once = sum(counted)
+    spared, _ = trained(
+        make(tiny_gpt2, **settings, gradient_checkpointing=True), tmp_path / "spared", cached=True
+    )
+    assert distance(plain, spared) < 1e-6 and sum(counted) - once == 2 * once > 0

@@ -137,10 +137,12 @@ def test_trunk_depth_is_two_thirds_or_what_is_asked(lm):
         trunk_depth(Recipe(depth=9), config)
 
 
-def test_label_words_must_be_as_many_as_labels():
+def test_label_words_must_be_as_many_as_labels_and_differ():
     assert words_for(Recipe(), ("very_good", "BAD")) == ("very good", "bad")
     with pytest.raises(RecipeError, match=r"label_words has 2 words for 3 labels"):
         words_for(Recipe(label_words=("a", "b")), LABELS)
+    with pytest.raises(RecipeError, match=r"label_words has a word twice \(a, b, a\)\. Give each label"):
+        words_for(Recipe(label_words=("a", "b", "a")), LABELS)
 
 
 @pytest.mark.parametrize(

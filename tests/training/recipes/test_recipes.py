@@ -59,6 +59,8 @@ def test_a_saved_recipe_reads_back_the_same(tmp_path):
         ({"batch_size": "0"}, "batch_size is 0. Give a value of at least 1: texts a step."),
         ({"method": "qlora"}, "method is 'qlora'. Give one of: lora, full."),
         ({"epochs": "nan"}, "epochs is 'nan'. Give a number"),
+        ({"epochs": "1e308"}, "epochs is 1e308. Give a value from 0 to 10000: passes over"),
+        ({"lora_r": "100000000"}, "lora_r is 100000000. Give a value from 1 to 4096: rank"),
         (
             {"state_noise": "1", "trunk_layers": "0"},
             "state_noise needs a cached trunk, but trunk_layers is 0.",
