@@ -12,7 +12,7 @@ from pathlib import Path
 
 from inference.baselines import Explained, Predictor, rests_on
 from inference.classifier import Prediction
-from inference.common.command import MODEL, as_typed, print_json, run_command
+from inference.common.command import MODEL, add_command, as_typed, option, print_json, run_command
 from inference.common.errors import PredictionError
 from inference.common.progress import agreed
 from inference.common.text import one_line
@@ -34,20 +34,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser; the README's table of commands is checked against it."""
     top = argparse.ArgumentParser(prog="python -m inference", description="Use a fine-tuned classifier.")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    classify = commands.add_parser("classify", help="classify texts", description="Classify texts.")
-    classify.add_argument("model", metavar="MODEL", help=MODEL)
-    classify.add_argument(
-        "text", nargs="*", metavar="TEXT", help="texts (default: standard input, one a line)"
-    )
-    classify.add_argument("--file", type=Path, metavar="F", help="a file of texts: one a line, or a table")
-    classify.add_argument(
-        "--text-column", metavar="NAME", default="", help="column of the texts (default: found by name)"
-    )
-    classify.add_argument("--engine", choices=tuple(ENGINES), default="auto", help="default: auto")
-    classify.add_argument("--index", type=Path, metavar="F", help="labelled texts that answers rest on, too")
-    classify.add_argument("--json", action="store_true", help="print one JSON object")
-    classify.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    classify.set_defaults(command=_classify)
+    classify = add_command(commands, "classify", _classify, "classify texts", description="Classify texts.")
+    option(classify, "model MODEL", MODEL)
+    option(classify, "text TEXT", "texts (default: standard input, one a line)", nargs="*")
+    option(classify, "--file F", "a file of texts: one a line, or a table", type=Path)
+    option(classify, "--text-column NAME", "column of the texts (default: found by name)", default="")
+    option(classify, "--engine", "what computes", default="auto", choices=tuple(ENGINES))
+    option(classify, "--index F", "labelled texts that answers rest on, too", type=Path)
     for command in (export, score, live):
         command.add_parser(commands)
     serve.add_parsers(commands)

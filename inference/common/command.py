@@ -1,6 +1,8 @@
 """What all command lines here do alike: parse, run a command, and end in one sentence and an exit status.
 
     sys.exit(run_command(parser, arguments))      # `command` of the parsed arguments returns the status
+    sub = add_command(commands, "audit", _audit, "look for what is wrong with a data set")
+    option(sub, "--limit N", "rows that are looked at", default=100)
     print_json({"text": "😀"})                     # one line of ASCII
 
 A stream that takes no UTF-8 (a pipe on Windows, an ASCII locale) gets `\\U0001f600` for what it can't take. A
@@ -14,8 +16,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO, TypeAlias
 
 from inference.common.errors import TweetTuneError
 from inference.common.store import JsonObject
@@ -24,6 +26,7 @@ MODEL = "an artifact's folder, a run, a rung of a ladder (LADDER/RUNG), or a Hub
 """What may be given as a model, for the help of commands."""
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """Exit statuses, as shells give them to what Ctrl-C ends, and to what has no reader any more."""
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -50,6 +53,52 @@ def run_command(parser: Callable[[], argparse.ArgumentParser], arguments: Sequen
         if debug:
             raise
         return _ended(1, _sentence(error))
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    help: str,
+    *,
+    description: str = "",
+    epilog: str | None = None,
+    json: bool = True,
+) -> argparse.ArgumentParser:
+    """Add a command that `run` does. The lines of `epilog` stay as they are; `json`: it can print JSON."""
+    sub = commands.add_parser(
+        name,
+        help=help,
+        description=description or help,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter,
+    )
+    option(sub, "--debug", "show the traceback of an error")
+    if json:
+        option(sub, "--json", "print one JSON object")
+    sub.set_defaults(command=run)
+    return sub
+
+
+def option(
+    parser: argparse.ArgumentParser, usage: str, help: str, *, default: object = None, **more: Any
+) -> None:
+    """Add an argument as its usage shows it: "RUN", "--limit N", or the switch "--quick".
+
+    The default says the type of a number, and stands at the end of a help that does not name it.
+    """
+    name, _, metavar = usage.partition(" ")
+    if metavar:
+        more["metavar"] = metavar
+    elif name.startswith("--") and not more:
+        more["action"] = "store_true"
+    if default is not None:
+        more["default"] = default
+        if isinstance(default, int | float):
+            more.setdefault("type", type(default))
+        if default and "(default: " not in help:
+            help = f"{help} (default: {default})"
+    parser.add_argument(name, help=help, **more)
 
 
 def _sentence(error: Exception) -> str:
@@ -92,6 +141,15 @@ def take_any_text() -> None:
 def print_json(record: JsonObject) -> None:
     """Print one line of ASCII, which every pipe takes."""
     sys.stdout.write(json.dumps(record) + "\n")
+
+
+def print_found(given: argparse.Namespace, record: JsonObject, sentences: Iterable[str]) -> int:
+    """Print what a command found, as JSON where that was asked for. Returns the exit status."""
+    if given.json:
+        print_json(record)
+    else:
+        sys.stdout.write("".join(f"{sentence}\n" for sentence in sentences))
+    return 0
 
 
 def as_typed(argument: str) -> str:

@@ -3,33 +3,28 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inference.artifact import VALIDATION, check_artifact, model_of
-from inference.common.command import print_json
-
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
+from inference.common.command import Commands, add_command, option, print_json
 
 
-def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command `export` to the parser of `python -m inference`."""
-    export = commands.add_parser(
+    export = add_command(
+        commands,
         "export",
-        help="export a model to ONNX, checked against PyTorch",
+        run,
+        "export a model to ONNX, checked against PyTorch",
         description="Export a model to ONNX, in float32 and int8, into its folder onnx/. A parity gate on "
         "the validation split says which of them --engine auto takes.",
     )
-    export.add_argument("artifact", metavar="ARTIFACT", help="an artifact's folder, or a run")
-    export.add_argument(
-        "--validation",
+    option(export, "artifact ARTIFACT", "an artifact's folder, or a run")
+    option(
+        export,
+        "--validation F",
+        'labelled texts for the gate: JSON lines of {"text", "label"} (default: the run\'s own)',
         type=Path,
-        metavar="F",
-        help='labelled texts for the gate: JSON lines of {"text", "label"} (default: the run\'s own)',
     )
-    export.add_argument("--json", action="store_true", help="print one JSON object")
-    export.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    export.set_defaults(command=run)
 
 
 def run(given: argparse.Namespace) -> int:

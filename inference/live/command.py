@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from inference.common.command import MODEL, positive, print_json
+from inference.common.command import MODEL, Commands, add_command, option, positive, print_json
 from inference.common.errors import FeedError
 from inference.common.text import one_line
 from inference.engine import ENGINES
@@ -34,8 +34,6 @@ from inference.live.request import (
 )
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
     from inference.live.counts import FeedSnapshot, FeedSummary
     from inference.live.feed import Feed
     from inference.live.post import ClassifiedPost
@@ -49,79 +47,64 @@ _NOTE_S = 10.0  # what has been spent is printed at most this often
 _LONGEST_MESSAGE = 1000  # characters of a sentence that may quote a service
 
 
-def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command `live` to a parser's commands."""
-    live = commands.add_parser(
+    live = add_command(
+        commands,
         "live",
-        help="classify posts as they come",
+        run,
+        "classify posts as they come",
         description="Classify posts as they come, from a file or a live service. Ctrl-C ends it. Posts that "
         "come faster than the model answers are sampled, and the rest is counted as dropped. X takes its "
         f"token from {X_TOKEN} and costs money; Mastodon needs none, or streams with the token in "
         f"{MASTODON_TOKEN}, which is sent to the instance.",
     )
-    live.add_argument("source", metavar="SOURCE", choices=SOURCES, help=", ".join(SOURCES))
-    live.add_argument(
-        "query",
-        metavar="QUERY",
-        nargs="?",
+    option(live, "source SOURCE", ", ".join(SOURCES), choices=SOURCES)
+    option(
+        live,
+        "query QUERY",
+        "replay: a file; bluesky: words, separated by commas; mastodon: a tag; x, x-stream: X's query",
         default="",
-        help="replay: a file; bluesky: words, separated by commas; mastodon: a tag; x, x-stream: X's query",
+        nargs="?",
     )
-    live.add_argument("--model", metavar="M", required=True, help=MODEL)
-    live.add_argument(
-        "--rate", metavar="N", type=float, help="replay so many posts a second (default: as fast as possible)"
-    )
-    live.add_argument("--limit", metavar="N", type=positive, help="end after N posts that passed the filter")
-    live.add_argument(
-        "--languages",
-        metavar="L",
-        type=split_words,
+    option(live, "--model M", MODEL, required=True)
+    option(live, "--rate N", "replay so many posts a second (default: as fast as possible)", type=float)
+    option(live, "--limit N", "end after N posts that passed the filter", type=positive)
+    option(live, "--languages L", "posts in these languages alone, as en,pt", default=(), type=split_words)
+    option(
+        live,
+        "--keywords W",
+        "posts with one of these words alone, as bus,train",
         default=(),
-        help="posts in these languages alone, as en,pt",
-    )
-    live.add_argument(
-        "--keywords",
-        metavar="W",
         type=split_words,
-        default=(),
-        help="posts with one of these words alone, as bus,train",
     )
-    live.add_argument("--no-reposts", action="store_true", help="leave reposts out")
-    live.add_argument("--no-replies", action="store_true", help="leave replies out")
-    live.add_argument("--instance", metavar="HOST", help=f"Mastodon's instance (default: {DEFAULT_INSTANCE})")
-    live.add_argument(
-        "--host",
-        metavar="HOST",
-        help=f"Bluesky's Jetstream (default: the variable {JETSTREAM}, else Bluesky's own)",
+    option(live, "--no-reposts", "leave reposts out")
+    option(live, "--no-replies", "leave replies out")
+    option(live, "--instance HOST", f"Mastodon's instance (default: {DEFAULT_INSTANCE})")
+    option(
+        live, "--host HOST", f"Bluesky's Jetstream (default: the variable {JETSTREAM}, else Bluesky's own)"
     )
-    live.add_argument(
-        "--cap-usd",
-        metavar="N",
+    option(
+        live,
+        "--cap-usd N",
+        f"stop reading X when so many dollars are spent (default: {DEFAULT_CAP_USD:g})",
         type=float,
-        help=f"stop reading X when so many dollars are spent (default: {DEFAULT_CAP_USD:g})",
     )
-    live.add_argument(
-        "--save", metavar="FILE", type=Path, help="save ids, times and labels as JSON lines, in a new file"
-    )
-    live.add_argument(
-        "--save-texts", action="store_true", help="save the texts too; mind the service's terms"
-    )
-    live.add_argument(
-        "--precision",
-        metavar="SHARE",
+    option(live, "--save FILE", "save ids, times and labels as JSON lines, in a new file", type=Path)
+    option(live, "--save-texts", "save the texts too; mind the service's terms")
+    option(
+        live,
+        "--precision SHARE",
+        "count as unsure what keeps answers from being right so often, such as 0.9",
         type=float,
-        help="count as unsure what keeps answers from being right so often, such as 0.9",
     )
-    live.add_argument(
-        "--abstain-below",
-        metavar="SHARE",
+    option(
+        live,
+        "--abstain-below SHARE",
+        "count as unsure what the model is less sure of, such as 0.7",
         type=float,
-        help="count as unsure what the model is less sure of, such as 0.7",
     )
-    live.add_argument("--engine", choices=tuple(ENGINES), default="auto", help="default: auto")
-    live.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    live.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    live.set_defaults(command=run)
+    option(live, "--engine", "what computes", default="auto", choices=tuple(ENGINES))
 
 
 def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]] | None" = None) -> int:
@@ -195,10 +178,10 @@ def _request(given: argparse.Namespace) -> StreamRequest:
     """Return what is asked for. Raises FeedError for what can't be, such as an option of another source."""
     name = "file" if given.source == "replay" else given.source
     options = {"rate_per_s": "rate", "instance": "instance", "host": "host", "cap_usd": "cap_usd"}
-    for setting, option in options.items():
-        if getattr(given, option) is not None and name not in SETTINGS_OF[setting]:
+    for setting, given_as in options.items():
+        if getattr(given, given_as) is not None and name not in SETTINGS_OF[setting]:
             users = " and ".join(user for user in SETTINGS_OF[setting] if user in SOURCES)
-            flag = f"--{option.replace('_', '-')}"
+            flag = f"--{given_as.replace('_', '-')}"
             raise FeedError(f"{flag} is for {users}, not for {given.source}. Leave it out.")
     if name == "file" and not given.query:
         raise FeedError(

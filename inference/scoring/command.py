@@ -7,77 +7,44 @@ import argparse
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inference.artifact import model_of
-from inference.common.command import INTERRUPTED, MODEL, positive, print_json
+from inference.common.command import INTERRUPTED, MODEL, Commands, add_command, option, positive, print_json
 from inference.engine import ENGINES
 
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
 
-
-def add_parser(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command `score` to a parser's commands."""
-    score = commands.add_parser(
+    score = add_command(
+        commands,
         "score",
-        help="score a file",
+        _score,
+        "score a file",
         description="Score a file: every row gets a label. "
         "A run that was killed goes on when the same command is given again.",
     )
-    score.add_argument(
-        "input", metavar="IN", type=Path, help="a file of any type in docs/training.md, such as .csv"
-    )
-    score.add_argument("--model", metavar="M", required=True, help=MODEL)
-    score.add_argument(
-        "--output",
-        metavar="OUT",
-        type=Path,
-        required=True,
-        help="the file to write: CSV, TSV, JSONL or Parquet",
-    )
-    score.add_argument(
-        "--text-column", metavar="NAME", default="", help="column of the texts (default: found by name)"
-    )
-    score.add_argument(
-        "--key",
-        metavar="NAME",
-        default="",
-        help="keep this column alone beside the new ones (default: keep all)",
-    )
-    score.add_argument(
-        "--probabilities", action="store_true", help="add a column with each label's probability"
-    )
-    score.add_argument(
-        "--precision",
-        metavar="SHARE",
+    option(score, "input IN", "a file of any type in docs/training.md, such as .csv", type=Path)
+    option(score, "--model M", MODEL, required=True)
+    option(score, "--output OUT", "the file to write: CSV, TSV, JSONL or Parquet", type=Path, required=True)
+    option(score, "--text-column NAME", "column of the texts (default: found by name)", default="")
+    option(score, "--key NAME", "keep this column alone beside the new ones (default: keep all)", default="")
+    option(score, "--probabilities", "add a column with each label's probability")
+    option(
+        score,
+        "--precision SHARE",
+        "add a column on which answers are sure enough for so many to be right, such as 0.9",
         type=float,
-        help="add a column on which answers are sure enough for so many to be right, such as 0.9",
     )
-    score.add_argument(
-        "--abstain-below",
-        metavar="SHARE",
+    option(
+        score,
+        "--abstain-below SHARE",
+        "add a column on which answers are at least so sure, such as 0.7",
         type=float,
-        help="add a column on which answers are at least so sure, such as 0.7",
     )
-    score.add_argument(
-        "--out-of-scope", action="store_true", help="add a column on which texts are unlike the training's"
-    )
-    score.add_argument(
-        "--engine",
-        choices=(*ENGINES, "ray"),
-        default="auto",
-        help="what computes; ray: on a cluster (default: auto)",
-    )
-    score.add_argument(
-        "--workers", metavar="N", type=positive, help="Ray's workers, one model each (default: one a CPU)"
-    )
-    score.add_argument(
-        "--overwrite", action="store_true", help="replace OUT, and throw away parts of another scoring"
-    )
-    score.add_argument("--json", action="store_true", help="print one JSON object")
-    score.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    score.set_defaults(command=_score)
+    option(score, "--out-of-scope", "add a column on which texts are unlike the training's")
+    option(score, "--engine", "what computes; ray: on a cluster", default="auto", choices=(*ENGINES, "ray"))
+    option(score, "--workers N", "Ray's workers, one model each (default: one a CPU)", type=positive)
+    option(score, "--overwrite", "replace OUT, and throw away parts of another scoring")
 
 
 def _score(given: argparse.Namespace) -> int:

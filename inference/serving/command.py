@@ -7,17 +7,13 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from inference.common.command import MODEL
+from inference.common.command import MODEL, Commands, add_command, option
 from inference.engine import ENGINES
 from inference.serving.errors import ServingError
 from inference.serving.schema import ALLOWED_HOSTS, LOOPBACK, PRIVATE_NETWORKS, Settings, allowed_hosts
-
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
 
 TOKENS = "TWEETTUNE_TOKENS"
 PROXIES = "FORWARDED_ALLOW_IPS"
@@ -36,84 +32,78 @@ _OPTIONS = {
 """The settings that are options, with what they are measured in."""
 
 
-def add_parsers(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parsers(commands: Commands) -> None:
     """Add the commands `serve` and `mcp` to the parser of `python -m inference`."""
     _add_serve(commands)
-    mcp = commands.add_parser(
+    mcp = add_command(
+        commands,
         "mcp",
-        help="serve models to an agent as tools (Model Context Protocol, standard input and output)",
+        run_mcp,
+        "serve models to an agent as tools (Model Context Protocol, standard input and output)",
         description="Serve models to an agent as the tools classify and compare of the Model Context "
         "Protocol, on standard input and output; with an index also retrieve and add_texts. `serve` offers "
         "the same tools over HTTP, at /mcp.",
+        json=False,
     )
-    mcp.add_argument("model", nargs="+", metavar="MODEL", help=_MODEL)
-    mcp.add_argument("--index", type=Path, metavar="F", help=_INDEX)
-    mcp.add_argument("--engine", choices=tuple(ENGINES), default="auto", help="default: auto")
-    mcp.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    mcp.set_defaults(command=run_mcp)
+    option(mcp, "model MODEL", _MODEL, nargs="+")
+    option(mcp, "--index F", _INDEX, type=Path)
+    option(mcp, "--engine", "what computes", default="auto", choices=tuple(ENGINES))
 
 
-def _add_serve(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
-    serve = commands.add_parser(
+def _add_serve(commands: Commands) -> None:
+    serve = add_command(
+        commands,
         "serve",
-        help="serve models over HTTP",
+        run,
+        "serve models over HTTP",
         description="Serve models over HTTP, as the Hub's text-classification API and as "
         f"text-embeddings-inference. Tokens come from the environment variable {TOKENS} or a file. "
         "SIGTERM: answer what is accepted, then stop. SIGHUP: load the models again.",
+        json=False,
     )
-    serve.add_argument(
-        "model", nargs="*", metavar="MODEL", default=os.environ.get("MODEL", "").split(), help=_MODEL
+    option(serve, "model MODEL", _MODEL, default=os.environ.get("MODEL", "").split(), nargs="*")
+    option(
+        serve, "--host HOST", "address to listen on; 0.0.0.0: all (default: %(default)s)", default=host_of()
     )
-    serve.add_argument(
-        "--host", default=host_of(), help="address to listen on; 0.0.0.0: all (default: %(default)s)"
-    )
-    serve.add_argument(
-        "--port", type=int, help=f"port; 0: a free one (default: the variable PORT, else {PORT})"
-    )
-    serve.add_argument(
-        "--workers",
-        type=int,
+    option(serve, "--port PORT", f"port; 0: a free one (default: the variable PORT, else {PORT})", type=int)
+    option(
+        serve,
+        "--workers N",
+        "processes, each with its own models and metrics; one uses two cores fully",
         default=1,
-        metavar="N",
-        help="processes, each with its own models and metrics; one uses two cores fully (default: 1)",
     )
     described = TypeAdapter(Settings).json_schema()["properties"]
-    serve.add_argument("--engine", choices=tuple(ENGINES), default="auto", help="default: auto")
+    option(serve, "--engine", "what computes", default="auto", choices=tuple(ENGINES))
     for name, metavar in _OPTIONS.items():
         default, about = getattr(Settings, name), described[name]["description"]
-        serve.add_argument(
-            "--" + name.replace("_", "-"),
-            type=type(default),
-            default=default,
-            metavar=metavar,
-            help=f"{about[0].lower()}{about[1:].rstrip('.')} (default: {default:g})",
+        usage = f"--{name.replace('_', '-')} {metavar}"
+        option(
+            serve, usage, f"{about[0].lower()}{about[1:].rstrip('.')} (default: {default:g})", default=default
         )
-    serve.add_argument(
-        "--cors-origin",
-        action="append",
+    option(
+        serve,
+        "--cors-origin URL",
+        "let web pages of this origin call the server; repeatable (default: none)",
         default=[],
-        metavar="URL",
-        help="let web pages of this origin call the server; repeatable (default: none)",
+        action="append",
     )
-    serve.add_argument(
-        "--trusted-proxies",
-        metavar="IPS",
-        help="addresses and networks, with commas, whose X-Forwarded-For is believed "
+    option(
+        serve,
+        "--trusted-proxies IPS",
+        "addresses and networks, with commas, whose X-Forwarded-For is believed "
         f"(default: the variable {PROXIES}, else {LOOPBACK})",
     )
-    serve.add_argument(
-        "--allowed-hosts",
-        metavar="NAMES",
-        type=allowed_hosts,
-        default=allowed_hosts(),
-        help="names, with commas, by which it may be asked beside this machine's own; *.example.com: any "
+    option(
+        serve,
+        "--allowed-hosts NAMES",
+        "names, with commas, by which it may be asked beside this machine's own; *.example.com: any "
         f"below; *: any (default: the variable {ALLOWED_HOSTS})",
+        default=allowed_hosts(),
+        type=allowed_hosts,
     )
-    serve.add_argument("--index", type=Path, metavar="F", help=_INDEX)
-    serve.add_argument("--token-file", type=Path, metavar="F", help="a file of bearer tokens, one a line")
-    serve.add_argument("--log-texts", action="store_true", help="write the texts to the log")
-    serve.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    serve.set_defaults(command=run)
+    option(serve, "--index F", _INDEX, type=Path)
+    option(serve, "--token-file F", "a file of bearer tokens, one a line", type=Path)
+    option(serve, "--log-texts", "write the texts to the log")
 
 
 def run(given: argparse.Namespace) -> int:

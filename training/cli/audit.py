@@ -1,60 +1,44 @@
 """The command that looks for what is wrong with a data set: `python -m training audit DATASET`.
 
-add_audit(register, data_options, commands)
+add_commands(commands)
 """
 
 import argparse
 import random
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.common.command import print_json
+from inference.common.command import Commands, add_command, option, print_found
 from inference.common.errors import DataError
-from training.cli.publish import Commands, Register
+from training.cli.options import BASE, DATASET, data_options
 
 if TYPE_CHECKING:
     from training.audit.audit import Audit
     from training.data.load import Splits
 
 
-def add_audit(
-    register: Register, data_options: Callable[[argparse.ArgumentParser], None], commands: Commands
-) -> None:
+def add_commands(commands: Commands) -> None:
     """Add `audit` to the parser."""
-    sub = register(
+    sub = add_command(
         commands,
         "audit",
         _audit,
         "look for what is wrong with a data set: duplicates, leaks, contradictions, probable label errors",
     )
-    sub.add_argument(
-        "dataset", nargs="?", default="auto", help="auto, embedded, a Hub id, a file or a folder"
-    )
+    option(sub, "dataset", DATASET, default="auto", nargs="?")
     data_options(sub)
-    sub.add_argument("--base", default="auto", help="auto, embedded, a Hub id or a folder (default: auto)")
-    sub.add_argument(
-        "--max-length", type=int, default=128, metavar="N", help="tokens that are not cut (default: 128)"
-    )
-    sub.add_argument(
+    option(sub, "--base BASE", BASE, default="auto")
+    option(sub, "--max-length N", "tokens that are not cut", default=128)
+    option(
+        sub,
         "--labels",
-        action=argparse.BooleanOptionalAction,
+        "look for probable label errors, which takes a pass of the base over the rows (default: yes)",
         default=True,
-        help="look for probable label errors, which takes a pass of the base over the rows (default: yes)",
+        action=argparse.BooleanOptionalAction,
     )
-    sub.add_argument(
-        "--label-rows",
-        type=int,
-        default=2000,
-        metavar="N",
-        help="training rows that are looked at for label errors; 0: all (default: 2000)",
-    )
-    sub.add_argument(
-        "--csv", type=Path, metavar="F", help="write the flagged rows here, as a queue to relabel"
-    )
-    sub.add_argument("--html", type=Path, metavar="F", help="write a page here")
-    sub.add_argument("--json", action="store_true", help="print it as one JSON object")
+    option(sub, "--label-rows N", "training rows that are looked at for label errors; 0: all", default=2000)
+    option(sub, "--csv F", "write the flagged rows here, as a queue to relabel", type=Path)
+    option(sub, "--html F", "write a page here", type=Path)
 
 
 def _audit(given: argparse.Namespace) -> int:
@@ -75,15 +59,10 @@ def _audit(given: argparse.Namespace) -> int:
                 write(found, path)
             except OSError as error:
                 raise DataError(f"{path} can't be written ({error.strerror}). Name another file.") from error
-    if given.json:
-        print_json(found.to_json())
-        return 0
-    sys.stdout.write("\n".join(found.sentences()) + "\n")
+    lines = found.sentences()
     if found.flags and not given.csv:
-        sys.stdout.write(
-            f"{len(found.flags):,} rows are flagged; --csv F writes them as a queue to relabel.\n"
-        )
-    return 0
+        lines.append(f"{len(found.flags):,} rows are flagged; --csv F writes them as a queue to relabel.")
+    return print_found(given, found.to_json(), lines)
 
 
 def _by_base(found: "Audit", splits: "Splits", given: argparse.Namespace) -> "Audit":

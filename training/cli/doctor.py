@@ -1,18 +1,17 @@
 """The command that says what is wrong with a training: `python -m training doctor RUN`.
 
-add_doctor(register, commands)
+add_commands(commands)
 """
 
 import argparse
-import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from inference.artifact import VALIDATION
-from inference.common.command import print_json
+from inference.common.command import Commands, add_command, option, print_found
 from inference.common.errors import TweetTuneError
 from inference.common.store import read_jsonl
-from training.cli.publish import Commands, Register
+from training.cli.options import RUN
 from training.runs.records import RECIPE
 from training.runs.run import Run, find_run
 
@@ -20,16 +19,15 @@ if TYPE_CHECKING:
     from training.doctor.behaviour import Check
 
 
-def add_doctor(register: Register, commands: Commands) -> None:
+def add_commands(commands: Commands) -> None:
     """Add `doctor` to the parser."""
-    sub = register(
+    sub = add_command(
         commands,
         "doctor",
         _doctor,
         "say what is wrong with a training and how its model behaves, and the changed recipe to try next",
     )
-    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
-    sub.add_argument("--json", action="store_true", help="print it as one JSON object")
+    option(sub, *RUN)
 
 
 def _doctor(given: argparse.Namespace) -> int:
@@ -40,18 +38,13 @@ def _doctor(given: argparse.Namespace) -> int:
     found = examine(run)
     checks, why = _behaviour(run)
     again = command(run.path / RECIPE, found)
-    if given.json:
-        record = {"run": run.id, "diagnoses": [one.to_json() for one in found], "command": again or None}
-        print_json(
-            record | {"behaviour": [one.to_json() for one in checks], "behaviour_left_out": why or None}
-        )
-        return 0
+    record = {"run": run.id, "diagnoses": [one.to_json() for one in found], "command": again or None}
+    record |= {"behaviour": [one.to_json() for one in checks], "behaviour_left_out": why or None}
     lines = [one.sentence for one in found] or [f"Nothing wrong is found with the run {run.id}."]
     lines += [f"Try: {again}"] if again else []
     lines += [f"{'Behaviour, a fault' if one.fault else 'Behaviour'}: {one.sentence}" for one in checks]
     lines += [f"How the model behaves was not looked at: {why}"] if why else []
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0
+    return print_found(given, record, lines)
 
 
 def _behaviour(run: Run) -> "tuple[list[Check], str]":

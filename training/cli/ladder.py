@@ -1,20 +1,19 @@
 """The commands that measure every way on the same rows, and what is new: `ladder`, `advise` and `freshness`.
 
-add_ladder(register, data_options, commands)
+add_commands(commands)
 """
 
 import argparse
 import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from inference.artifact import RUNGS as KEPT
-from inference.common.command import print_json
+from inference.common.command import Commands, add_command, option, print_found
 from inference.common.errors import RunError
 from inference.common.store import write_jsonl
-from training.cli.publish import Commands, Register
+from training.cli.options import BASE, DATASET, RUN, data_options
 from training.cli.studies import follow
 from training.ladder.order import CORE_HOUR_USD, COSTS, MADE, RUNGS, STEPS, Order
 from training.recipes import change
@@ -25,116 +24,77 @@ if TYPE_CHECKING:
     from inference.classifier import Classifier
 
 
-def add_ladder(
-    register: Register, data_options: Callable[[argparse.ArgumentParser], None], commands: Commands
-) -> None:
-    """Add `ladder` to the parser."""
+def add_commands(commands: Commands) -> None:
+    """Add `ladder`, `advise` and `freshness` to the parser."""
     rungs = "\n".join(f"  {name:22} {kind.about}" for name, kind in RUNGS.items())
-    sub = register(
+    sub = add_command(
         commands,
         LADDER,
         _ladder,
         "measure every way from zero labels to full fine-tuning on the same locked test rows",
         epilog=f"rungs:\n{rungs}",
     )
-    sub.add_argument("--rungs", metavar="NAMES", help="some of the rungs, as zero-shot,lora (default: all)")
-    sub.add_argument(
-        "--add-to",
-        metavar="LADDER",
-        help="measure rungs that this ladder lacks, on its rows, beside what it has measured",
+    option(sub, "--rungs NAMES", "some of the rungs, as zero-shot,lora (default: all)")
+    option(
+        sub,
+        "--add-to LADDER",
+        "measure rungs that this ladder lacks, on its rows, beside what it has measured",
     )
-    sub.add_argument(
-        "--labels", default="1000", metavar="NUMBERS", help="training labels, as 96,300,1000 (default: 1000)"
-    )
-    sub.add_argument(
-        "--balanced",
-        action="store_true",
-        help="draw as many training rows of each class (default: in their shares)",
-    )
-    sub.add_argument("--seed", type=int, default=42, help="what rows and examples are drawn by (default: 42)")
-    sub.add_argument(
-        "--limit",
-        type=int,
+    option(sub, "--labels NUMBERS", "training labels, as 96,300,1000", default="1000")
+    option(sub, "--balanced", "draw as many training rows of each class (default: in their shares)")
+    option(sub, "--seed SEED", "what rows and examples are drawn by", default=42)
+    option(
+        sub,
+        "--limit N",
+        "a quick look: take N test rows only, and at most N to choose on (default: all)",
         default=0,
-        metavar="N",
-        help="a quick look: take N test rows only, and at most N to choose on (default: all)",
+        type=int,
     )
-    sub.add_argument("--base", default="auto", help="auto, embedded, a Hub id or a folder (default: auto)")
-    sub.add_argument(
-        "--dataset", default="auto", help="auto, embedded, a Hub id, a file or a folder (default: auto)"
-    )
+    option(sub, "--base BASE", BASE, default="auto")
+    option(sub, "--dataset DATASET", DATASET, default="auto")
     data_options(sub)
-    sub.add_argument(
-        "--price",
-        type=float,
-        default=CORE_HOUR_USD,
-        metavar="USD",
-        help=f"what a core costs for an hour, in dollars (default: {CORE_HOUR_USD})",
-    )
-    sub.add_argument(
-        "--precision",
-        type=float,
+    option(sub, "--price USD", "what a core costs for an hour, in dollars", default=CORE_HOUR_USD, type=float)
+    option(
+        sub,
+        "--precision SHARE",
+        'share of right answers that is wanted where a step may say "I don\'t know" (default: 0.9)',
         default=0.9,
-        metavar="SHARE",
-        help='share of right answers that is wanted where a step may say "I don\'t know" (default: 0.9)',
     )
-    sub.add_argument(
-        "--cost",
-        choices=COSTS,
-        default="ms",
-        help="what the second picture draws accuracy against (default: ms)",
-    )
-    sub.add_argument(
+    option(sub, "--cost", "what the second picture draws accuracy against", default="ms", choices=COSTS)
+    option(
+        sub,
         "--keep",
-        action="store_true",
-        help="keep the trained networks, too, each as large as the base; the other rungs are always kept",
+        "keep the trained networks, too, each as large as the base; the other rungs are always kept",
     )
-    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
-
-
-def add_advise(register: Register, commands: Commands) -> None:
-    """Add `advise` to the parser."""
-    sub = register(
+    sub = add_command(
         commands,
         "advise",
         _advise,
         "fine-tune, retrieve, or both? A recommendation from the numbers of a finished ladder",
     )
-    sub.add_argument(
-        "run", nargs="?", metavar="LADDER", help="the ladder's name or folder (default: the newest)"
-    )
-    sub.add_argument(
-        "--labels", type=int, metavar="N", help="labels at hand (default: the most that the ladder used)"
-    )
-    sub.add_argument("--posts", type=int, default=10_000, metavar="N", help="posts a day (default: 10000)")
-    sub.add_argument(
-        "--changes",
-        type=float,
+    option(sub, "run LADDER", "the ladder's name or folder (default: the newest)", nargs="?")
+    option(sub, "--labels N", "labels at hand (default: the most that the ladder used)", type=int)
+    option(sub, "--posts N", "posts a day", default=10_000)
+    option(
+        sub,
+        "--changes N",
+        "how often a month the subject changes: a training each, or labels for an index (default: 0)",
         default=0.0,
-        metavar="N",
-        help="how often a month the subject changes: a training each, or labels for an index (default: 0)",
+        type=float,
     )
-    sub.add_argument("--json", action="store_true", help="print it as one JSON object")
-
-
-def add_freshness(register: Register, commands: Commands) -> None:
-    """Add `freshness` to the parser."""
-    sub = register(
+    sub = add_command(
         commands,
         "freshness",
         _freshness,
         "see how a run's model takes up a new word: from labelled texts in its index, or by training on them",
     )
-    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
-    sub.add_argument(
-        "--labels", default="8,32", metavar="NUMBERS", help="labelled texts with the word (default: 8,32)"
-    )
-    sub.add_argument(
+    option(sub, *RUN)
+    option(sub, "--labels NUMBERS", "labelled texts with the word", default="8,32")
+    option(
+        sub,
         "--train",
-        action="store_true",
-        help="train anew with each number of them, too: a run each, which is kept and not trained twice",
+        "train anew with each number of them, too: a run each, which is kept and not trained twice",
     )
-    sub.add_argument("--json", action="store_true", help="print it as one JSON object")
 
 
 def _freshness(given: argparse.Namespace) -> int:
@@ -151,11 +111,7 @@ def _freshness(given: argparse.Namespace) -> int:
 
     found = freshness_of(run, counts=counts, teach=teach if given.train else None)
     save_freshness(found, run)
-    if given.json:
-        print_json({**asdict(found), "sentences": found.sentences()})
-    else:
-        sys.stdout.write("\n".join(found.sentences()) + "\n")
-    return 0
+    return print_found(given, {**asdict(found), "sentences": found.sentences()}, found.sentences())
 
 
 def _trained_on(run: Run, texts: Sequence[str], labels: Sequence[str], *, quiet: bool) -> "Classifier":
@@ -201,14 +157,10 @@ def _advise(given: argparse.Namespace) -> int:
         changes_a_month=given.changes,
         freshness=measured_freshness(ladder.rows.data) if ladder.rows else None,
     )
-    if given.json:
-        record = {"run": run.id, "way": advice.way, "step": advice.step.name, "sure": advice.sure}
-        record |= {"usd_a_month": advice.usd_a_month, "sentences": advice.sentences}
-        record |= {"freshness": advice.freshness and asdict(advice.freshness)}
-        print_json(record)
-    else:
-        sys.stdout.write("\n".join(advice.sentences) + "\n")
-    return 0
+    record = {"run": run.id, "way": advice.way, "step": advice.step.name, "sure": advice.sure}
+    record |= {"usd_a_month": advice.usd_a_month, "sentences": advice.sentences}
+    record |= {"freshness": advice.freshness and asdict(advice.freshness)}
+    return print_found(given, record, advice.sentences)
 
 
 def _ladder(given: argparse.Namespace) -> int:

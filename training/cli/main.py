@@ -6,22 +6,18 @@ holds one JSON object and nothing else; all that is for people goes to standard 
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.artifact import model_of, read_record
-from inference.common.command import print_json, run_command
+from inference.common.command import Commands, add_command, option, print_found, print_json, run_command
 from inference.common.errors import DataError, RunError
 from inference.common.store import JsonObject
 from inference.common.text import one_line
-from training.cli import audit as cli_audit
-from training.cli import doctor as cli_doctor
-from training.cli import ladder as cli_ladder
+from training.cli import audit, doctor, ladder, studies
 from training.cli import publish as cli_publish
-from training.cli import studies as cli_studies
-from training.cli.publish import Commands
-from training.cli.studies import add_set, changes_of, recipe_of
+from training.cli.options import DATASET, RUN, changes_of, data_options, recipe_of, recipe_options, set_option
 from training.recipes import RULES, Recipe, available_recipes, change, settings
 from training.runs import process
 from training.runs import run as jobs
@@ -45,98 +41,48 @@ def parser() -> argparse.ArgumentParser:
         _add_data,
         _add_index,
         _add_runs,
-        _add_resume,
-        _add_cancel,
-        _add_keep,
+        *(module.add_commands for module in (audit, doctor, ladder, studies, cli_publish)),
     ):
         add(commands)
-    cli_audit.add_audit(_command, _add_data_options, commands)
-    cli_doctor.add_doctor(_command, commands)
-    cli_ladder.add_ladder(_command, _add_data_options, commands)
-    cli_ladder.add_advise(_command, commands)
-    cli_ladder.add_freshness(_command, commands)
-    cli_studies.add_tune(_command, _add_recipe_options, commands)
-    cli_studies.add_forecast(_command, _add_recipe_options, commands)
-    cli_studies.add_adapt(_command, commands)
-    cli_studies.add_forgetting(_command, commands)
-    cli_publish.add_push(_command, commands)
-    cli_publish.add_push_data(_command, commands)
     return top
-
-
-def _command(
-    commands: Commands,
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    help: str,
-    *,
-    epilog: str | None = None,
-) -> argparse.ArgumentParser:
-    style = argparse.RawDescriptionHelpFormatter
-    sub = commands.add_parser(name, help=help, description=help, formatter_class=style, epilog=epilog)
-    sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    sub.set_defaults(command=run)
-    return sub
-
-
-def _add_data_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--text-column", metavar="NAME", help="column of the texts (default: found by name)")
-    sub.add_argument("--label-column", metavar="NAME", help="column of the labels (default: found by name)")
-
-
-def _add_recipe_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("recipe", metavar="RECIPE", help="a recipe's name or the path of a .toml file")
-    sub.add_argument("--base", help="auto, embedded, a Hub id or a folder (default: the recipe's, auto)")
-    sub.add_argument(
-        "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the recipe's, auto)"
-    )
-    _add_data_options(sub)
-    add_set(sub)
 
 
 def _add_train(commands: Commands) -> None:
     recipes = "\n".join(f"  {name:10} {recipe.description}" for name, recipe in available_recipes().items())
     known = "\n".join(f"  {s.name:28} {s.help}" for s in settings() if s.name not in ("name", "description"))
-    sub = _command(
+    sub = add_command(
         commands,
         "train",
         _train,
         "fine-tune a base by a recipe, then score base and fine-tuned on the test split",
         epilog=f"recipes:\n{recipes}\n\nsettings, for --set and for your own recipe file:\n{known}",
     )
-    _add_recipe_options(sub)
-    sub.add_argument(
-        "--unlabelled",
-        metavar="FILE|SPLIT",
-        help="texts without labels that teachers answer: a file, or train: its rows that are left over",
+    recipe_options(sub)
+    option(
+        sub,
+        "--unlabelled FILE|SPLIT",
+        "texts without labels that teachers answer: a file, or train: its rows that are left over",
     )
-    sub.add_argument(
-        "--run-dir", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)"
+    option(sub, "--run-dir DIR", "folder of the run (default: a new one in runs/)", type=Path)
+    option(sub, "--reuse", "take the run that --run-dir holds already, and finish it if need be")
+    option(
+        sub,
+        "--on jobs[:MACHINE]",
+        "train on a rented machine of the Hub, such as jobs:l4x1; says first what it takes and costs",
     )
-    sub.add_argument(
-        "--reuse",
-        action="store_true",
-        help="take the run that --run-dir holds already, and finish it if need be",
-    )
-    sub.add_argument(
-        "--on",
-        metavar="jobs[:MACHINE]",
-        help="train on a rented machine of the Hub, such as jobs:l4x1; says first what it takes and costs",
-    )
-    sub.add_argument(
-        "--job-timeout",
-        metavar="TIME",
+    option(
+        sub,
+        "--job-timeout TIME",
+        "stop the rented machine after this time, such as 90m or 2h (default: three times the estimate)",
         default="",
-        help="stop the rented machine after this time, such as 90m or 2h (default: three times the estimate)",
     )
-    sub.add_argument(
+    option(
+        sub,
         "--yes",
-        action="store_true",
-        help="agree, unasked: to what --on costs and sends to the Hub, private; to --push making a public "
+        "agree, unasked: to what --on costs and sends to the Hub, private; to --push making a public "
         "repository",
     )
     cli_publish.add_push_options(sub)
-    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def _train(given: argparse.Namespace) -> int:
@@ -197,25 +143,22 @@ def _watch(run: jobs.Run, given: argparse.Namespace) -> int:
 
 
 def _add_distil(commands: Commands) -> None:
-    sub = _command(
+    sub = add_command(
         commands,
         "distil",
         _distil,
         "teach a finished run's answers to its own first layers: a smaller, faster student",
     )
-    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
-    sub.add_argument("--depth", type=int, required=True, metavar="N", help="layers of the student")
-    sub.add_argument(
-        "--unlabelled",
+    option(sub, *RUN)
+    option(sub, "--depth N", "layers of the student", type=int, required=True)
+    option(
+        sub,
+        "--unlabelled FILE|SPLIT",
+        "texts without labels that teachers answer: a file, or train: its rows that are left over",
         default="",
-        metavar="FILE|SPLIT",
-        help="texts without labels that teachers answer: a file, or train: its rows that are left over",
     )
-    add_set(sub)
-    sub.add_argument(
-        "--run-dir", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)"
-    )
-    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    set_option(sub)
+    option(sub, "--run-dir DIR", "folder of the run (default: a new one in runs/)", type=Path)
 
 
 def _distil(given: argparse.Namespace) -> int:
@@ -258,38 +201,26 @@ def _student(given: argparse.Namespace) -> Recipe:
 
 
 def _add_evaluate(commands: Commands) -> None:
-    sub = _command(commands, "evaluate", _evaluate, "score an artifact on a split of any labelled data")
-    sub.add_argument(
-        "artifact",
-        metavar="ARTIFACT",
-        help="an artifact's folder, a run, or a rung of a ladder (LADDER/RUNG)",
-    )
-    sub.add_argument(
-        "--dataset", help="auto, embedded, a Hub id, a file or a folder (default: the one it was trained on)"
-    )
-    _add_data_options(sub)
-    sub.add_argument(
-        "--label-map",
-        action="append",
+    sub = add_command(commands, "evaluate", _evaluate, "score an artifact on a split of any labelled data")
+    option(sub, "artifact ARTIFACT", "an artifact's folder, a run, or a rung of a ladder (LADDER/RUNG)")
+    option(sub, "--dataset DATASET", f"{DATASET} (default: the one it was trained on)")
+    data_options(sub)
+    option(
+        sub,
+        "--label-map OLD=NEW",
+        "which label of the model one of the data is, such as 0=negative,1=positive; repeatable",
         default=[],
-        metavar="OLD=NEW",
-        help="which label of the model one of the data is, such as 0=negative,1=positive; repeatable",
+        action="append",
     )
-    sub.add_argument(
-        "--split",
-        default="test",
-        choices=("train", "validation", "test"),
-        help="of data that has splits (default: test)",
-    )
-    sub.add_argument("--limit", type=int, default=0, metavar="N", help="score N rows only (default: all)")
-    sub.add_argument(
-        "--precision",
+    option(sub, "--split", "of data that has splits", default="test", choices=("train", "validation", "test"))
+    option(sub, "--limit N", "score N rows only (default: all)", default=0, type=int)
+    option(
+        sub,
+        "--precision SHARE",
+        'share of right answers that is wanted where it may say "I don\'t know" (0.8, 0.9 and 0.95)',
         type=float,
-        metavar="SHARE",
-        help='share of right answers that is wanted where it may say "I don\'t know" (0.8, 0.9 and 0.95)',
     )
-    sub.add_argument("--with-base", action="store_true", help="score the untouched base beside it")
-    sub.add_argument("--json", action="store_true", help="print the scores as one JSON object")
+    option(sub, "--with-base", "score the untouched base beside it")
 
 
 def _evaluate(given: argparse.Namespace) -> int:
@@ -332,21 +263,18 @@ def _label_map(given: Sequence[str]) -> dict[str, str]:
 
 
 def _add_data(commands: Commands) -> None:
-    sub = _command(
+    sub = add_command(
         commands, "data", _data, "look at a data set: class balance, lengths, sample rows, what was left out"
     )
-    sub.add_argument(
-        "dataset", nargs="?", default="auto", help="auto, embedded, a Hub id, a file or a folder"
-    )
-    _add_data_options(sub)
-    sub.add_argument(
-        "--more-data",
-        type=Path,
-        metavar="FILE",
-        help="add a file of labelled texts to the training rows, as the setting more_data does, and show its "
+    option(sub, "dataset", DATASET, default="auto", nargs="?")
+    data_options(sub)
+    option(
+        sub,
+        "--more-data FILE",
+        "add a file of labelled texts to the training rows, as the setting more_data does, and show its "
         "duplicates and conflicts",
+        type=Path,
     )
-    sub.add_argument("--json", action="store_true", help="print it as one JSON object")
 
 
 def _data(given: argparse.Namespace) -> int:
@@ -373,17 +301,16 @@ def _data(given: argparse.Namespace) -> int:
 
 
 def _add_index(commands: Commands) -> None:
-    sub = _command(
+    sub = add_command(
         commands,
         "index",
         _index,
         "make an index of a run's training rows and of more labelled texts, for answers that rest on them",
         epilog="A server that was started with --index finds what is added at once.",
     )
-    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
-    sub.add_argument("file", nargs="*", type=Path, metavar="FILE", help="tables of labelled texts to add")
-    sub.add_argument("--to", type=Path, metavar="INDEX", help="the index (default: index.sqlite of the run)")
-    sub.add_argument("--json", action="store_true", help="print the counts as one JSON object")
+    option(sub, *RUN)
+    option(sub, "file FILE", "tables of labelled texts to add", nargs="*", type=Path)
+    option(sub, "--to INDEX", "the index (default: index.sqlite of the run)", type=Path)
 
 
 def _index(given: argparse.Namespace) -> int:
@@ -392,16 +319,29 @@ def _index(given: argparse.Namespace) -> int:
 
     path = given.to or run.path / "index.sqlite"
     found = to_index(run.recipe.data, path, given.file)
-    if given.json:
-        print_json({"index": str(path), **found.to_json()})
-    else:
-        sys.stdout.write("\n".join(found.sentences(str(path))) + "\n")
-    return 0
+    return print_found(given, {"index": str(path), **found.to_json()}, found.sentences(str(path)))
 
 
 def _add_runs(commands: Commands) -> None:
-    sub = _command(commands, "runs", _runs, "list the runs, newest first")
-    sub.add_argument("--json", action="store_true", help="print them as one JSON object")
+    add_command(commands, "runs", _runs, "list the runs, newest first")
+    sub = add_command(
+        commands,
+        "resume",
+        _resume,
+        "go on with a cancelled, failed or interrupted run, and do the push that it was told to do",
+    )
+    option(sub, *RUN)
+    sub = add_command(
+        commands, "cancel", _cancel, "stop a run at its next step, leaving a checkpoint", json=False
+    )
+    option(sub, *RUN)
+    sub = add_command(commands, "delete", _delete, "remove a run with its model for good", json=False)
+    option(sub, *RUN)
+    sub = add_command(
+        commands, "rename", _rename, "give a run another name; the time in front of it stays", json=False
+    )
+    option(sub, *RUN)
+    option(sub, "name NAME", "letters, digits and hyphens")
 
 
 def _runs(given: argparse.Namespace) -> int:
@@ -440,27 +380,11 @@ def _runs(given: argparse.Namespace) -> int:
     return 0
 
 
-def _add_resume(commands: Commands) -> None:
-    sub = _command(
-        commands,
-        "resume",
-        _resume,
-        "go on with a cancelled, failed or interrupted run, and do the push that it was told to do",
-    )
-    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
-    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
-
-
 def _resume(given: argparse.Namespace) -> int:
     run = jobs.find_run(given.run, kind=None)
     if not (run.status().state == "finished" and cli_publish.destination_of(run.path)):
         process.resume(run)
-    return cli_studies.watch(run, given) if run.kind in jobs.STUDIES else _watch(run, given)
-
-
-def _add_cancel(commands: Commands) -> None:
-    sub = _command(commands, "cancel", _cancel, "stop a run at its next step, leaving a checkpoint")
-    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
+    return studies.watch(run, given) if run.kind in jobs.STUDIES else _watch(run, given)
 
 
 def _cancel(given: argparse.Namespace) -> int:
@@ -476,14 +400,6 @@ def _cancel(given: argparse.Namespace) -> int:
         f"{run.id} stops at its next step; resume it with `python -m training resume {run.id}`.\n"
     )
     return 0
-
-
-def _add_keep(commands: Commands) -> None:
-    sub = _command(commands, "delete", _delete, "remove a run with its model for good")
-    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
-    sub = _command(commands, "rename", _rename, "give a run another name; the time in front of it stays")
-    sub.add_argument("run", metavar="RUN", help="the run's name or folder")
-    sub.add_argument("name", metavar="NAME", help="letters, digits and hyphens")
 
 
 def _delete(given: argparse.Namespace) -> int:

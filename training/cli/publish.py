@@ -1,6 +1,6 @@
 """The commands that publish: `python -m training push`, `push-data`, and `train … --push`.
 
-    add_push(register, commands); add_push_data(register, commands); add_push_options(train)
+    add_commands(commands); add_push_options(train)
 
 The token is that of HF_TOKEN or of `hf auth login`; it is never an argument. Knows nothing about how a push
 is done: that is `training.publish`, which is loaded when it is needed.
@@ -10,11 +10,10 @@ import argparse
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from inference.common.command import print_json
+from inference.common.command import Commands, add_command, option, print_json
 from inference.common.errors import RunError, TweetTuneError
 from inference.common.names import read_id
 from inference.common.progress import agreed
@@ -26,64 +25,49 @@ if TYPE_CHECKING:
     from training.publish.plan import Plan
     from training.publish.pushing import Step
 
-Register = Callable[..., argparse.ArgumentParser]
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-
-def add_push(register: Register, commands: Commands) -> None:
-    """Add `push` to the parser."""
-    sub = register(
+def add_commands(commands: Commands) -> None:
+    """Add `push` and `push-data` to the parser."""
+    sub = add_command(
         commands,
         "push",
         _push,
         "put a model on the Hub in one commit, download it again and check that it answers the same",
     )
-    sub.add_argument("model", metavar="RUN_OR_ARTIFACT", help="a run's name or folder, or a model's folder")
-    sub.add_argument("repo", metavar="OWNER/NAME", help="the repository; it is made when there is none")
-    sub.add_argument("--private", action="store_true", help="make a new repository private")
-    sub.add_argument("--pr", action="store_true", help="open a pull request instead of writing to main")
-    sub.add_argument(
-        "--adapter-only",
-        action="store_true",
-        help="push the LoRA weights alone; the base has to be on the Hub",
-    )
-    sub.add_argument(
+    option(sub, "model RUN_OR_ARTIFACT", "a run's name or folder, or a model's folder")
+    option(sub, "repo OWNER/NAME", "the repository; it is made when there is none")
+    option(sub, "--private", "make a new repository private")
+    option(sub, "--pr", "open a pull request instead of writing to main")
+    option(sub, "--adapter-only", "push the LoRA weights alone; the base has to be on the Hub")
+    option(
+        sub,
         "--no-onnx",
-        action="store_true",
-        help="do not export first, which takes minutes; what was exported before is pushed all the same",
+        "do not export first, which takes minutes; what was exported before is pushed all the same",
     )
-    sub.add_argument("--dry-run", action="store_true", help="show files, sizes and the card; send nothing")
-    sub.add_argument("--yes", action="store_true", help="do not ask before a public repository is made")
-    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
-
-
-def add_push_data(register: Register, commands: Commands) -> None:
-    """Add `push-data` to the parser."""
-    sub = register(
+    option(sub, "--dry-run", "show files, sizes and the card; send nothing")
+    option(sub, "--yes", "do not ask before a public repository is made")
+    sub = add_command(
         commands,
         "push-data",
         _push_data,
         "put labelled texts on the Hub as a data set with its card, after showing what will be public",
     )
-    sub.add_argument("file", type=Path, metavar="FILE.jsonl", help="texts and labels, such as those of Live")
-    sub.add_argument("repo", metavar="OWNER/NAME", help="the repository; it is made when there is none")
-    sub.add_argument("--private", action="store_true", help="make a new repository private")
-    sub.add_argument(
-        "--licence", metavar="ID", help="the data's licence, such as cc-by-4.0 (default: none is named)"
-    )
-    sub.add_argument("--dry-run", action="store_true", help="show what would be public; send nothing")
-    sub.add_argument("--yes", action="store_true", help="agree, unasked, that it becomes public")
-    sub.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    option(sub, "file FILE.jsonl", "texts and labels, such as those of Live", type=Path)
+    option(sub, "repo OWNER/NAME", "the repository; it is made when there is none")
+    option(sub, "--private", "make a new repository private")
+    option(sub, "--licence ID", "the data's licence, such as cc-by-4.0 (default: none is named)")
+    option(sub, "--dry-run", "show what would be public; send nothing")
+    option(sub, "--yes", "agree, unasked, that it becomes public")
 
 
 def add_push_options(sub: argparse.ArgumentParser) -> None:
     """Add `--push` to `train`."""
-    sub.add_argument(
-        "--push",
-        metavar="OWNER/NAME",
-        help="put the finished model on the Hub; the right to write there is checked before training",
+    option(
+        sub,
+        "--push OWNER/NAME",
+        "put the finished model on the Hub; the right to write there is checked before training",
     )
-    sub.add_argument("--private", action="store_true", help="with --push: make a new repository private")
+    option(sub, "--private", "with --push: make a new repository private")
 
 
 def check_before_training(given: argparse.Namespace) -> None:
