@@ -55,9 +55,9 @@ ON_GPT2 = VARIANTS | {
     "learning rate 2e-3": {"learning_rate": "2e-3"},
 }
 CACHE = results.FOLDER.parent.parent / ".cache"
-SMALL_GPT2 = {"n_layer": 6, "n_embd": 256, "n_head": 4, "n_positions": 256}
+SMALL_GPT2 = {"n_layer": 6, "n_embd": 192, "n_head": 3, "n_positions": 256}
 VOCABULARY = 8_000
-PRE_TRAINING = {"epochs": "4", "learning_rate": "1e-3", "batch_size": "16", "warmup": "0.05"}
+PRE_TRAINING = {"epochs": "3", "learning_rate": "1e-3", "batch_size": "16", "warmup": "0.05"}
 
 
 @dataclass(frozen=True)
