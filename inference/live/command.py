@@ -22,7 +22,7 @@ from inference.common.command import MODEL, Commands, add_command, option, posit
 from inference.common.errors import FeedError
 from inference.common.text import one_line
 from inference.engine import ENGINES
-from inference.live.pricing import DEFAULT_CAP_USD, estimate
+from inference.live.pricing import DEFAULT_CAP_USD, Estimate, cap_in_posts
 from inference.live.request import (
     DEFAULT_INSTANCE,
     JETSTREAM,
@@ -117,7 +117,7 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
     try:
         source = request.open(sources=sources)
         if request.is_x:
-            cost = estimate(cap_usd=request.cap_usd).sentence()
+            cost = Estimate(cap_in_posts(request.cap_usd)).sentence()
             more = (
                 " Posts that others refer to count too; --no-reposts leaves them out."
                 if request.reposts

@@ -3,7 +3,7 @@
     with Recorder("monday.jsonl", texts=True) as recorder:
         feed = Feed(source, classify, labels=labels, listeners=[recorder])
 
-    posts_of_file("monday.jsonl")        # of sources/replay.py: the posts again
+    Replay.of_file("monday.jsonl")       # of sources/replay.py: the posts again
 
 A line holds the post's id, source, times and labels. Text, author and link are left out unless `texts` is
 set, since the services ask that their posts be fetched again by id, so that what was deleted stays deleted.
@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Self
 
 from inference.live.errors import RecordingError
@@ -63,9 +62,7 @@ class Recorder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _row(self, one: ClassifiedPost, at: str) -> dict[str, object]:

@@ -13,7 +13,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -58,17 +57,6 @@ class Pushed:
     notes: tuple[str, ...] = ()
 
 
-class Verifying(Protocol):
-    """What downloads a commit again and compares; see `Verifier`."""
-
-    def __enter__(self) -> "Verifying": ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def verify(self, repo_id: str, commit: str, *, adapter_only: bool) -> tuple[Verified, Answers]:
-        """Compare. Raises VerificationFailed, HubSilent or HubBusy."""
-
-
 Progress = Callable[[Step], None]
 
 
@@ -79,7 +67,7 @@ def push(
     progress: Progress = lambda step: None,
     stopped: Callable[[], bool] = lambda: False,
     timeouts: Timeouts = PUSH_TIMEOUTS,
-    verifier: Callable[..., Verifying] = Verifier,
+    verifier: Callable[..., Verifier] = Verifier,
 ) -> Pushed:
     """Push a plan. Raises a PublishError or a HubError, in one sentence with the next step.
 
@@ -94,7 +82,7 @@ def push(
             check_secret(plan.files, token_of(api, f"push to {to.repo_id}"))
             rights.check_private(to.repo_id, private=to.private)
 
-            def verifying() -> Verifying:
+            def verifying() -> Verifier:
                 return verifier(plan.artifact, api, timeout_s=timeouts.answer_s, stopped=stopped)
 
             return _Push(plan, api, rights, counter, verifying).run()
@@ -125,7 +113,7 @@ class _Counter:
 
 class _Push:
     def __init__(
-        self, plan: Plan, api: HfApi, rights: Rights, counter: _Counter, verifying: Callable[[], Verifying]
+        self, plan: Plan, api: HfApi, rights: Rights, counter: _Counter, verifying: Callable[[], Verifier]
     ) -> None:
         self.plan, self.api, self.rights, self.counter = plan, api, rights, counter
         self.verifying = verifying

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_url
 from huggingface_hub.hf_api import RepoFile
@@ -147,30 +148,18 @@ def send(
     repo_id: str,
     operations: Sequence[CommitOperationAdd | CommitOperationDelete],
     *,
-    commit_message: str,
-    commit_description: str | None = None,
-    repo_type: str | None = None,
-    revision: str | None = None,
-    create_pr: bool | None = None,
     parent_commit: str,
+    **more: Any,
 ) -> CommitInfo:
     """Make one commit, once: one whose answer was lost would be refused the second time.
 
-    Raises RepoConflict where somebody else has committed meanwhile, or HubError.
+    `more`: what `create_commit` takes. Raises RepoConflict where somebody else has committed meanwhile, or
+    HubError.
     """
     try:
         made: CommitInfo = ask(
             f"write to {repo_id}",
-            lambda: api.create_commit(
-                repo_id,
-                operations,
-                commit_message=commit_message,
-                commit_description=commit_description,
-                repo_type=repo_type,
-                revision=revision,
-                create_pr=create_pr,
-                parent_commit=parent_commit,
-            ),
+            lambda: api.create_commit(repo_id, operations, parent_commit=parent_commit, **more),
             repo=repo_id,
             tries=1,
         )
@@ -247,13 +236,10 @@ def check_card(remote: Remote) -> None:
 
     A card of metadata alone, as the Hub makes one with a new repository, may go.
     """
-    if not remote.card or is_untouched(remote.card) or not _body(remote.card):
+    body = re.sub(r"\A\s*---\s*\n.*?\n---\s*(?:\n|\Z)", "", remote.card, flags=re.DOTALL).strip()
+    if not body or is_untouched(remote.card):
         return
     raise RepoConflict(
         f"The {CARD} of {remote.repo_id} was written or edited by somebody, and a push would take its place. "
         f"Delete it there, its history keeps it, then push again; or propose the change with --pr."
     )
-
-
-def _body(card: str) -> str:
-    return re.sub(r"\A\s*---\s*\n.*?\n---\s*(?:\n|\Z)", "", card, flags=re.DOTALL).strip()

@@ -20,7 +20,8 @@ from inference.live.pricing import (
     DEFAULT_CAP_USD,
     PRICE_DATE,
     PRICE_PER_POST_USD,
-    estimate,
+    Estimate,
+    cap_in_posts,
 )
 from inference.live.request import (
     DEFAULT_INSTANCE,
@@ -300,15 +301,15 @@ def cost_line(cap: float | None) -> str:
     """Draw what reading X costs, before it starts."""
     if cap is None or not math.isfinite(cap) or cap <= 0:
         return page(f'<p class="small">{esc(text("live.cost_no_cap"))}</p>')
-    cost = estimate(cap_usd=cap)
+    cost = Estimate(cap_in_posts(cap))
     sentence = text(
         "live.cost",
         price=text.number(PRICE_PER_POST_USD, 3),
         date=PRICE_DATE,
-        posts=text.number(cost.cap_posts or 0),
+        posts=text.number(cost.cap_posts),
         cap=text.number(cap, 2),
         rate=text.short(ASSUMED_POSTS_PER_S),
         hour=text.number(cost.usd_per_hour, 2),
-        left=text.duration((cost.hours or 0) * 3600),
+        left=text.duration(cost.seconds),
     )
     return page(f'<p class="small tt-cost">{esc(sentence)}</p>')

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
-from typing import Literal, Protocol, TypedDict, Unpack
+from typing import Any, Literal, Protocol
 
 from inference.live.errors import SourceError, SourceRateLimited, SourceUnavailable
 from inference.live.post import Post
@@ -64,17 +64,6 @@ class SourceStatus:
         elif self.until is not None and self.state == "rate limited":
             words = f"Rate limited until {datetime.fromtimestamp(self.until, UTC):%H:%M:%S} UTC"
         return f"{words}: {self.reason}" if self.reason else f"{words}."
-
-
-class _StatusChange(TypedDict, total=False):
-    state: SourceState
-    reason: str
-    until: float | None
-    read: int
-    reconnects: int
-    gaps: int
-    cut: int
-    cost_usd: float | None
 
 
 class Source(Protocol):
@@ -290,10 +279,6 @@ class LiveSource:
                 "source."
             )
 
-    def _readable(self) -> None:
-        """Note that a post could be read."""
-        self._in_a_row = 0
-
     def _pass_over(self, reason: str, count: int = 1) -> None:
         """Count what came and is not handed over."""
         if count:
@@ -311,6 +296,6 @@ class LiveSource:
         if count:
             self._change(cut=self._status.cut + count)
 
-    def _change(self, **changes: Unpack[_StatusChange]) -> None:
+    def _change(self, **changes: Any) -> None:
         with self._lock:
             self._status = replace(self._status, **changes)

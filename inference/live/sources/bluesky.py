@@ -197,7 +197,7 @@ class Bluesky(LiveSource):
             self._pass_over("other events")
         elif self._seen.is_new(key):
             self._refused = 0
-            self._readable()
+            self._in_a_row = 0
             return post
         else:
             self._pass_over("duplicate")

@@ -17,7 +17,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import cast
@@ -247,12 +247,12 @@ def limit_wait_s(headers: Mapping[str, str], now: float) -> float | None:
     `now`, so a wrong clock here does no harm.
     """
     here = _http_date(headers.get("Date", "")) or now
-    retry = headers.get("Retry-After", "").strip()
+    retry, reset = headers.get("Retry-After", "").strip(), moment(headers.get("X-RateLimit-Reset"))
     waits = [
         _number(retry),
         _left(_http_date(retry), here),
         _left(_number(headers.get("x-rate-limit-reset", "")), here),
-        _left(_unix(moment(headers.get("X-RateLimit-Reset"))), here),
+        _left(reset.timestamp() if reset else None, here),
     ]
     known = [wait for wait in waits if wait is not None]
     return max(0.0, *known) if known else None
@@ -276,10 +276,6 @@ def _left(until: float | None, here: float) -> float | None:
 
 def _number(text: str) -> float | None:
     return float(text) if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", text.strip()) else None
-
-
-def _unix(when: datetime | None) -> float | None:
-    return when.timestamp() if when else None
 
 
 def _http_date(text: str) -> float | None:

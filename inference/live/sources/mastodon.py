@@ -151,7 +151,7 @@ class Mastodon(LiveSource):
             # A stranger's post can be wrong in any way. It is counted, and the stream goes on.
             self._unreadable(self._host)
             return None
-        self._readable()
+        self._in_a_row = 0
         if status.get("visibility", "public") != "public":
             self._pass_over("not public")
         elif not self._seen.is_new(post.id):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self
 
 from inference.common.errors import DataError, FeedError
 from inference.common.store import JsonObject
@@ -30,17 +30,6 @@ if TYPE_CHECKING:
 MAX_RATE_PER_S = 1000.0
 _LONGEST_WAIT_S = 0.25  # so that a change of the rate takes effect while a slow one waits
 _CATCH_UP_S = 0.2  # after a pause, or on a busy machine, no more than this is made up for
-
-
-class ReplayOptions(TypedDict, total=False):
-    """What `Replay` takes beside the posts."""
-
-    rate_per_s: float | None
-    shuffle: bool
-    rounds: int
-    seed: int
-    clock: Callable[[], float]
-    wait: Callable[[Event, float], bool]
 
 
 class Replay:
@@ -80,20 +69,17 @@ class Replay:
 
     @classmethod
     def of_file(
-        cls,
-        path: str | Path,
-        *,
-        text_column: str = "",
-        label_column: str = "label",
-        **options: Unpack[ReplayOptions],
+        cls, path: str | Path, *, text_column: str = "", label_column: str = "label", **options: Any
     ) -> Self:
-        """Replay a recording or a file of texts; see `posts_of_file`. Raises FeedError like it.
+        """Replay a recording or a file of texts, in its order. Rows without a text are left out.
 
-        What was left out, and how the file was understood, stands in the status.
+        The column of texts is found by its name, as `python -m inference score` finds it; the column of true
+        labels may be missing. In a recording of ours they are always "text" and "true_label". What was left
+        out, and how the file was understood, stands in the status; `options` are those of `Replay`.
+        Raises SourceBadQuery when the file can't be read, is of an unknown kind, or has no texts.
         """
-        posts, notes = _read(Path(path), text_column, label_column)
-        settings: ReplayOptions = {"shuffle": False, **options}
-        return cls(posts, reason=" ".join(notes), **settings)
+        posts, notes = posts_of_file(Path(path), text_column, label_column)
+        return cls(posts, reason=" ".join(notes), **{"shuffle": False, **options})
 
     def set_rate(self, rate_per_s: float | None) -> None:
         """Change the number of posts a second, None for no limit; raise FeedError when it is not in reach."""
@@ -130,17 +116,9 @@ class Replay:
                 yield replace(post, id=f"{post.id}/{number}")
 
 
-def posts_of_file(path: str | Path, *, text_column: str = "", label_column: str = "label") -> list[Post]:
-    """Return the posts of a file, in their order. Rows without a text are left out.
-
-    The column of texts is found by its name, as `python -m inference score` finds it; the column of true
-    labels may be missing. In a recording of ours they are always "text" and "true_label".
-    Raises SourceBadQuery when the file can't be read, is of an unknown kind, or has no texts.
-    """
-    return _read(Path(path), text_column, label_column)[0]
-
-
-def _read(path: Path, text_column: str, label_column: str) -> tuple[list[Post], list[str]]:
+def posts_of_file(
+    path: Path, text_column: str = "", label_column: str = "label"
+) -> tuple[list[Post], list[str]]:
     """Return the posts of a file, and sentences on what was left out and how it was understood."""
     from inference.tables.formats import open_table, open_texts  # noqa: PLC0415  (pyarrow takes a while)
 

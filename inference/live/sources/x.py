@@ -1,7 +1,7 @@
 """X, searched again and again or as a stream: posts that match a query. Both cost money; see `pricing.py`.
 
     source = XSearch("#python", token="…", cap_usd=0.50)
-    source = XStream("#python", token="…", filter=Filter(reposts=False), cap_posts=500)
+    source = XStream("#python", token="…", filter=Filter(reposts=False))
     for post in source.posts(stop):
         source.status.cost_usd                  # what it has cost until now
 
@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Event, Lock
-from typing import TypedDict, Unpack, cast
+from typing import Any, cast
 
 import requests
 import tweepy  # type: ignore[import-untyped]  # tweepy has no types
@@ -67,20 +67,6 @@ _streaming_lock = Lock()
 logging.getLogger("tweepy").setLevel(logging.INFO)  # at DEBUG it logs whole requests and answers
 
 
-class XOptions(TypedDict, total=False):
-    """What `XSearch` and `XStream` take beside the query; `_X` says what it is."""
-
-    token: str
-    filter: Filter | None
-    cap_usd: float | None
-    cap_posts: int | None
-    base_url: str
-    connect_timeout_s: float
-    read_timeout_s: float | None
-    world: World | None
-    attempts: int
-
-
 class _X(LiveSource):
     """What the search and the stream share: the query, the cap, the token, and errors in our words."""
 
@@ -97,15 +83,14 @@ class _X(LiveSource):
         *,
         token: str = "",
         filter: Filter | None = None,
-        cap_usd: float | None = DEFAULT_CAP_USD,
-        cap_posts: int | None = None,
+        cap_usd: float = DEFAULT_CAP_USD,
         base_url: str = "https://api.x.com",
         connect_timeout_s: float = 5.0,
         read_timeout_s: float | None = None,
         world: World | None = None,
         attempts: int = 12,
     ) -> None:
-        """Take a query of X's, a filter that is made part of it, and what may be spent: both caps hold.
+        """Take a query of X's, a filter that is made part of it, and what may be spent.
 
         `read_timeout_s`: what sends nothing for so long is given up; by default `longest_silence_s`.
         Raises SourceUnauthorised without a token, SourceBadQuery for a query or a cap that can't be used.
@@ -116,7 +101,7 @@ class _X(LiveSource):
         self._wanted: dict[str, object] = {"tweet_fields": _FIELDS}
         if filter.reposts:  # without any nothing is cut, and what is referred to need not be paid for
             self._wanted["expansions"] = _EXPANSIONS
-        self.budget = Budget(cap_in_posts(cap_usd, cap_posts))
+        self.budget = Budget(cap_in_posts(cap_usd))
         if not token.strip():
             raise SourceUnauthorised("X needs a bearer token. Set X_BEARER_TOKEN, or type one in.")
         self._token = Token(token, of="X")
@@ -205,7 +190,7 @@ class _X(LiveSource):
             sum(len(post.text) > _SHORTEST_CUT and bool(_CUT.search(post.text)) for post in posts)
         )
         if posts:
-            self._readable()
+            self._in_a_row = 0
         self._unreadable("X", len(entries) - len(posts))
         return posts
 
@@ -215,8 +200,8 @@ class XSearch(_X):
 
     name = "x"
 
-    def __init__(self, query: str = "", *, interval_s: float = 15.0, **options: Unpack[XOptions]) -> None:
-        """Take what `XStream` takes, and how often to ask. Raises the same, and for a cap below a page."""
+    def __init__(self, query: str = "", *, interval_s: float = 15.0, **options: Any) -> None:
+        """Take what `_X` takes, and how often to ask. Raises the same, and for a cap below a page."""
         super().__init__(query, **options)
         if self.budget.left < _SMALLEST_PAGE:
             raise SourceBadQuery(
@@ -364,7 +349,7 @@ class XStream(_X):
     name = "x-stream"
     longest_silence_s = 30.0  # X sends a keep-alive every 20 s
 
-    def __init__(self, query: str = "", **options: Unpack[XOptions]) -> None:
+    def __init__(self, query: str = "", **options: Any) -> None:
         super().__init__(query, **options)
         self._rules = _Connection(self._mount)
         self._connection: _Connection | None = None

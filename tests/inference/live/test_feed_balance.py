@@ -274,7 +274,7 @@ def test_listeners_and_a_recording_get_every_post(tmp_path):
         feed.start()
         assert feed.wait(10)
         feed.stop()
-    written = posts_of_file(tmp_path / "feed.jsonl")
+    written = posts_of_file(tmp_path / "feed.jsonl")[0]
     assert [post.text for post in written] == [told.post.text for told in seen] and len(seen) == 40
 
 

@@ -63,7 +63,7 @@ def test_a_file_is_replayed_and_every_post_accounted_for(trained_gpt2, tmp_path,
     assert record["rate_per_s"] > 0 and 0 < record["lag_p50_s"] <= record["lag_p95_s"]
     assert len(said.splitlines()) == record["classified"], "with --json posts go to standard error"
     assert "\x1b" not in said and "\u202e" not in said
-    assert len(posts_of_file(saved)) == record["classified"]
+    assert len(posts_of_file(saved)[0]) == record["classified"]
 
 
 def test_rows_that_are_left_out_of_a_replay_are_counted(trained_gpt2, tmp_path, capsys):
@@ -145,7 +145,7 @@ def test_a_disk_that_fills_up_ends_it_with_a_sentence_and_a_whole_recording(trai
     out, said = capsys.readouterr()
     assert said.splitlines()[-1] == f"{saved} can't be written (File too large). Choose another place."
     record = json.loads(out)
-    assert balanced(record) and 1 <= len(posts_of_file(saved)) <= record["classified"]
+    assert balanced(record) and 1 <= len(posts_of_file(saved)[0]) <= record["classified"]
 
 
 def test_words_of_a_service_do_not_reach_the_terminal_as_they_are(trained_gpt2, capsys):

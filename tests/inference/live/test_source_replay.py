@@ -64,7 +64,7 @@ def test_what_was_recorded_with_texts_comes_back_the_same(tmp_path):
         Post("3", '"quoted"\r\n\x00\t\u202e', label="neutral", source="x"),
     ]
     assert len(record(tmp_path / "a.jsonl", *posts, texts=True)) == 3
-    assert posts_of_file(tmp_path / "a.jsonl") == posts, "a model's label does not become the truth"
+    assert posts_of_file(tmp_path / "a.jsonl")[0] == posts, "a model's label does not become the truth"
 
 
 def test_a_recording_without_texts_can_not_be_replayed(tmp_path):
@@ -94,7 +94,7 @@ def test_many_threads_may_record(tmp_path):
             thread.start()
         for thread in threads:
             thread.join()
-    assert recorder.count == 800 and posts_of_file(tmp_path / "a.jsonl") == [POST] * 800
+    assert recorder.count == 800 and posts_of_file(tmp_path / "a.jsonl")[0] == [POST] * 800
 
 
 def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path):
@@ -109,7 +109,7 @@ def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, former)
         recorder.close()
     assert str(refused.value) == f"{path} can't be written (File too large). Choose another place."
-    assert posts_of_file(path) == [POST] * recorder.count and recorder.count >= 3
+    assert posts_of_file(path)[0] == [POST] * recorder.count and recorder.count >= 3
 
 
 def test_a_duel_is_recorded_with_both_labels(tmp_path):
@@ -125,7 +125,7 @@ def test_json_lines_of_others_serve_too(tmp_path):
     path.write_text(
         '\ufeff{"text": "a", "label": "joy"}\n\n{"text": "b", "url": "javascript:x", "languages": 3}\n'
     )
-    first, second = posts_of_file(path)
+    first, second = posts_of_file(path)[0]
     assert (first.id, first.text, first.label, first.source) == ("b-1", "a", "joy", "replay")
     assert (second.id, second.url, second.languages, second.label) == ("b-2", "", (), None)
 
@@ -145,7 +145,7 @@ def test_json_lines_of_others_serve_too(tmp_path):
 def test_odd_json_lines_are_refused(tmp_path, content, message):
     (tmp_path / "a.jsonl").write_bytes(content)
     with pytest.raises(SourceBadQuery, match=message):
-        posts_of_file(tmp_path / "a.jsonl")
+        posts_of_file(tmp_path / "a.jsonl")[0]
 
 
 def test_rows_that_are_left_out_stand_in_the_status(tmp_path):
@@ -163,7 +163,7 @@ def test_files_of_other_kinds(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\ntwo \u2028 lines\n", encoding="utf-8")
     pq.write_table(pa.table({"text": ["from parquet", None], "label": [2, 1]}), tmp_path / "a.parquet")
     rows = {
-        kind: [(p.id, p.text, p.label) for p in posts_of_file(tmp_path / f"a.{kind}")]
+        kind: [(p.id, p.text, p.label) for p in posts_of_file(tmp_path / f"a.{kind}")[0]]
         for kind in ("csv", "tsv", "txt", "parquet")
     }
     assert rows == {
@@ -172,7 +172,7 @@ def test_files_of_other_kinds(tmp_path):
         "txt": [("a-1", "one", None), ("a-3", "two \u2028 lines", None)],
         "parquet": [("a-1", "from parquet", "2")],
     }
-    assert posts_of_file(tmp_path / "a.csv", text_column="label", label_column="text")[0].text == "positive"
+    assert posts_of_file(tmp_path / "a.csv", "label", "text")[0][0].text == "positive"
 
 
 def test_files_that_can_not_be_read(tmp_path):
@@ -180,14 +180,14 @@ def test_files_that_can_not_be_read(tmp_path):
     with pytest.raises(
         SourceBadQuery, match=r"can't be replayed: .*has no text column \(found: when, label\)"
     ):
-        posts_of_file(tmp_path / "a.csv")
+        posts_of_file(tmp_path / "a.csv")[0]
     for name, content in (("b.parquet", b"no parquet"), ("b.txt", b"PK\x03\x04"), ("b.csv", b"\xff\xfe")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(SourceBadQuery, match=f"{name} can't be replayed"):
-            posts_of_file(tmp_path / name)
+            posts_of_file(tmp_path / name)[0]
     for name in ("none.csv", "none.txt", "a.xlsx", "a"):
         with pytest.raises(SourceBadQuery, match=f"{name} can't be replayed"):
-            posts_of_file(tmp_path / name)
+            posts_of_file(tmp_path / name)[0]
 
 
 def test_a_file_is_replayed_in_its_order_as_fast_as_it_is_taken_and_in_rounds(tmp_path):

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 
 from inference.live.filter import Filter
-from inference.live.pricing import PRICE_PER_POST_USD, Budget, estimate
+from inference.live.pricing import PRICE_PER_POST_USD, Estimate, cap_in_posts
 from inference.live.request import StreamRequest
 from inference.live.sources import SourceBadQuery, SourceRateLimited, SourceUnauthorised, SourceUnavailable
 from inference.live.sources.base import World
@@ -68,7 +68,7 @@ def test_reposts_and_replies_are_known(server):
 
 def test_a_burst_is_read_page_by_page_to_the_cap_and_never_beyond(server):
     server.tweet("first")
-    with Listener(search(server, cap_usd=None, cap_posts=250)) as heard:
+    with Listener(search(server, cap_usd=1.25)) as heard:
         heard.wait(1)
         for number in range(400):
             server.tweet(f"{number}")
@@ -113,31 +113,25 @@ def test_whoever_pauses_pays_for_nothing_more(server):
 
 
 def test_cost_is_told_before():
-    told = estimate(2.0, cap_usd=1.0)
+    told = Estimate(cap_in_posts(1.0))
     assert told.usd_per_hour == pytest.approx(36.0) and told.cap_posts == 200
     assert told.sentence() == (
         "Reading 2 posts a second costs about $36.00 an hour ($0.005 a post, price of November 2026). "
-        "It stops at $1.00, that is after 200 posts or about 100 s."
+        "It stops at $1.00, that is after 200 posts or about 1 min 40 s."
     )
-    assert estimate(0.5, cap_usd=None).sentence().endswith("There is no cap.")
-    assert estimate(1.0, cap_usd=100.0).sentence().endswith("or about 6 hours.")
-    assert estimate(1.0, cap_usd=None, cap_posts=900).sentence().endswith("or about 15 minutes.")
-    assert Budget(None).left > 10**5
 
 
-@pytest.mark.parametrize(
-    "caps", [{"cap_usd": 0}, {"cap_usd": -1}, {"cap_posts": 0}, {"cap_usd": float("nan")}]
-)
-def test_a_cap_that_lets_nothing_through_is_refused(server, caps):
+@pytest.mark.parametrize("cap", [0, -1, float("nan"), float("inf")])
+def test_a_cap_that_lets_nothing_through_is_refused(server, cap):
     with pytest.raises(SourceBadQuery, match="Choose more than 0"):
-        search(server, **caps)
+        search(server, cap_usd=cap)
 
 
 def test_a_cap_below_a_page_is_refused_before_anything_is_paid(server):
     with pytest.raises(
         SourceBadQuery, match=r"A cap of 9 posts is too low for X's search, which gives at least 10"
     ):
-        search(server, cap_posts=9)
+        search(server, cap_usd=0.045)
     assert server.asked == []
 
 

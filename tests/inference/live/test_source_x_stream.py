@@ -240,7 +240,7 @@ def test_a_refused_stream_is_waited_for_as_it_asks(server):
 
 
 def test_the_cap_ends_it_and_the_rule_is_removed(server):
-    source = stream(server, cap_posts=3)
+    source = stream(server, cap_usd=0.015)
     with Listener(source) as heard:
         streaming(server)
         for number in range(9):
@@ -253,7 +253,7 @@ def test_the_cap_ends_it_and_the_rule_is_removed(server):
 
 
 def test_what_was_delivered_and_not_read_any_more_is_paid_and_counted(server):
-    source = stream(server, cap_usd=None)
+    source = stream(server)
     posts = source.posts(stop := threading.Event())
     threading.Thread(target=tweet_once_connected, args=(server, 420)).start()
     assert next(posts).text == "0"
@@ -272,7 +272,7 @@ def test_what_was_delivered_and_not_read_any_more_is_paid_and_counted(server):
 
 
 def test_a_burst_overshoots_the_cap_by_two_posts_at_most_and_the_reason_counts_them(server):
-    source = stream(server, cap_posts=10)
+    source = stream(server, cap_usd=0.05)
     with Listener(source) as heard:
         streaming(server)
         for number in range(400):
@@ -285,7 +285,7 @@ def test_a_burst_overshoots_the_cap_by_two_posts_at_most_and_the_reason_counts_t
 
 
 def test_a_feed_that_is_paused_is_not_connected_and_pays_for_nothing(server):
-    source = stream(server, cap_posts=100)
+    source = stream(server, cap_usd=0.5)
     feed = Feed(source, classify, labels=LABELS)
     feed.start()
     streaming(server)
@@ -368,7 +368,7 @@ def test_posts_of_other_rules_alone_end_it_before_they_cost_much(server):
 
 
 def test_a_rule_that_can_not_be_removed_is_told(server):
-    source = stream(server, cap_posts=1)
+    source = stream(server, cap_usd=0.005)
     with Listener(source) as heard:
         streaming(server)
         server.script.append(problem(503, "Service Unavailable", "Over capacity."))

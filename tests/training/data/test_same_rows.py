@@ -211,7 +211,7 @@ def test_training_and_scoring_read_the_same_rows(case, tmp_path):
 def test_a_replay_shows_the_same_posts(case, tmp_path):
     name, content, more, _ = HOSTILE[case]
     (tmp_path / name).write_bytes(content)
-    posts = posts_of_file(tmp_path / name)
+    posts = posts_of_file(tmp_path / name)[0]
     assert len(posts) == len(GOOD) + len(more)
     assert {post.label for post in posts} <= {"neutral", None}
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from inference.common.intervals import Interval, wilson
 from inference.common.wording import in_words, percent
-from training.evaluate.scores import BAG_OF_WORDS, BASE, MAJORITY, TUNED, Answer, Scores, System
+from training.evaluate.scores import BAG_OF_WORDS, BASE, MAJORITY, TUNED, Answer, System
 from training.publish.card.examples import AnsweredExample, expected_label, spread
 from training.publish.card.facts import CALIBRATION, CURVES, CardFacts
 from training.publish.card.markdown import code, escape, table
@@ -147,13 +147,9 @@ def class_table(facts: CardFacts) -> str:
         predicted = sum(row[place] for row in matrix)
         precision = percent(wilson(hits, predicted)) if predicted else "never predicted"
         recall = percent(wilson(hits, support)) if support else "none in the split"
-        f1 = (percent(_f1(one, label)) for one in (scores, base))
+        f1 = (percent(one.per_class_f1.get(label) if one else None) for one in (scores, base))
         rows.append([escape(label), f"{support:,}", precision, recall, *f1])
     return table(["label", "rows", "precision", "recall", "F1", "F1 of the base"], rows)
-
-
-def _f1(scores: Scores | None, label: str) -> Interval | None:
-    return scores.per_class_f1.get(label) if scores else None
 
 
 def confusion_table(facts: CardFacts) -> str:
