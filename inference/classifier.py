@@ -73,7 +73,6 @@ class EncodedTexts:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each text."""
         return [len(ids) for ids in self.token_ids]
 
 

@@ -43,7 +43,6 @@ class Prompt:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is put around the text."""
         return not (self.prefix or self.suffix)
 
 

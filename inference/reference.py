@@ -91,7 +91,6 @@ class Reference(BaseModel):
         return self
 
     def known_ids(self) -> frozenset[int]:
-        """Return the ids of the known tokens."""
         bits = base64.b64decode(self.known_tokens, validate=True)
         return frozenset(8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1)
 

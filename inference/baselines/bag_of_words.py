@@ -198,17 +198,14 @@ class Majority:
 
     @classmethod
     def fit(cls, labels: Sequence[int], *, names: Sequence[str]) -> "Majority":
-        """Count the labels of the training texts."""
         counts = np.bincount(labels, minlength=len(names))
         return cls(tuple(names), tuple(float(share) for share in counts / counts.sum()))
 
     @property
     def about(self) -> str:
-        """What it is, for people."""
         return f"always {self.labels[int(np.argmax(self.shares))]}, the most frequent label in training"
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Return the same prediction for each text."""
         return _predictions(self.labels, np.tile(self.shares, (len(texts), 1)))
 
 

@@ -133,7 +133,6 @@ class Index:
             self._file.execute("VACUUM INTO ?", (str(path),))
 
     def close(self) -> None:
-        """Close the file."""
         with self._lock:
             self._file.close()
 
@@ -143,7 +142,6 @@ class Index:
             return len(self._examples)
 
     def counts(self) -> dict[str, int]:
-        """Return how many texts each label has."""
         with self._lock:
             self._look_again()
             held = [label for _, label in self._examples]
@@ -295,7 +293,6 @@ class Neighbours:
 
     @property
     def about(self) -> str:
-        """What it is, for people."""
         return f"the vote of the {self.k} nearest of {len(self.index):,} labelled texts, by {self.by}"
 
     @classmethod

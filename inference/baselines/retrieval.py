@@ -25,7 +25,6 @@ class TrunkFeatures:
         self.name = f"{self.weights}, {layers} layers"
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector a text, shape (texts, hidden)."""
         token_ids, engine = self.prompted.encode(texts).token_ids, self.prompted.engine
         found = np.zeros((len(texts), engine.lm.config.hidden_size), dtype=np.float32)
         for rows in like_length_batches(list(map(len, token_ids)), batch_size=32):
@@ -67,7 +66,6 @@ class FewShotRetrieval:
 
     @property
     def about(self) -> str:
-        """What it is, for people."""
         calibrated = f", with batch calibration over {self.over:,} unlabelled texts" if self.over else ""
         return (
             f"{self.prompted.name_or_path} answers a prompt with the {self.k} nearest of "

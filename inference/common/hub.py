@@ -236,7 +236,6 @@ class _Guard(httpx2.BaseTransport):
             return times
 
     def close(self) -> None:
-        """Close the transport below."""
         self._inner.close()
 
 

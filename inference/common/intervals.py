@@ -34,7 +34,6 @@ class Interval:
         return cls(record["value"], record["low"], record["high"])
 
     def to_json(self) -> dict[str, float]:
-        """Return it as records on disk hold it."""
         return asdict(self)
 
 

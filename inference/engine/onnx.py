@@ -48,7 +48,6 @@ class Session:
             ) from error
 
     def logits(self, token_ids: Sequence[Sequence[int]]) -> Array:
-        """Return logits of shape (texts, labels)."""
         longest = max(len(ids) for ids in token_ids)
         input_ids = np.zeros((len(token_ids), longest), dtype=np.int64)
         mask = np.zeros_like(input_ids)

@@ -45,7 +45,6 @@ class Parity:
 
     @property
     def passes(self) -> bool:
-        """Whether the gate lets it through."""
         return self.labels_equal >= LABELS_EQUAL_MIN and self.macro_f1_points <= MACRO_F1_POINTS_MAX
 
 

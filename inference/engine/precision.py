@@ -74,7 +74,6 @@ class Precision:
             ALL_ATTENTION_FUNCTIONS["sdpa"] = stock
 
     def to_json(self) -> JsonObject:
-        """Return what provenance.json says."""
         rates = {name: round(rate, 1) for name, rate in self.gflops.items()}
         return {"name": self.name, "reason": self.reason, **({"gflops": rates} if rates else {})}
 

@@ -48,7 +48,6 @@ class Measurement:
     posts_per_s: float
 
     def to_json(self) -> dict[str, float]:
-        """Return it as parity.json has it."""
         return {
             "n": self.parity.n,
             "labels_equal": round(self.parity.labels_equal, 5),

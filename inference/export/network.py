@@ -111,11 +111,9 @@ class Graph:
         return names
 
     def name(self, value: str, name: str) -> None:
-        """Give a value the name of an output."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
 
     def model(self, *, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> ModelProto:
-        """Return the graph as a model."""
         graph = helper.make_graph(self._nodes, "classifier", list(inputs), list(outputs), self._tensors)
         used = sorted({node.domain for node in self._nodes})
         opsets = [helper.make_opsetid(domain, _OPSETS[domain]) for domain in used]

@@ -74,7 +74,6 @@ class Weights:
 
     @property
     def head_size(self) -> int:
-        """Width of a head."""
         return int(self.layers[0].output.weight.shape[0]) // self.heads
 
     @property

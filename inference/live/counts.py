@@ -112,7 +112,6 @@ class Meter:
         self._seconds: deque[list[int]] = deque(maxlen=_RATE_SPAN_S)
 
     def add(self, now_s: float, count: int = 1) -> None:
-        """Count events that happen now."""
         if self._seconds and self._seconds[-1][0] == int(now_s):
             self._seconds[-1][1] += count
         else:
@@ -143,11 +142,9 @@ class Lags:
             self._sample[place] = lag_s
 
     def newest(self) -> Lag | None:
-        """Return the lag of the newest posts, None before the first."""
         return _lag(self._newest)
 
     def overall(self) -> Lag | None:
-        """Return the lag of all posts, None before the first."""
         return _lag(self._sample)
 
     def within(self, part: float) -> float | None:
@@ -179,12 +176,10 @@ class Speed:
 
     @property
     def posts_per_s(self) -> float:
-        """Posts per second."""
         return self._posts / self._busy_s if self._busy_s else 0.0
 
     @property
     def cost_per_s(self) -> float:
-        """Cost per second."""
         return self._cost / self._busy_s if self._busy_s else 0.0
 
 
@@ -211,7 +206,6 @@ class FeedCounts:
         self._recent: deque[ClassifiedPost] = deque(maxlen=keep)
 
     def receive(self, now_s: float) -> None:
-        """Count a post that came from the source."""
         self._received += 1
         self.rate_in.add(now_s)
 

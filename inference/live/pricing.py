@@ -24,7 +24,6 @@ class Estimate:
 
     @property
     def usd_per_hour(self) -> float:
-        """Dollars."""
         return ASSUMED_POSTS_PER_S * 3600 * PRICE_PER_POST_USD
 
     @property
@@ -56,11 +55,9 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """Posts that may still be read."""
         return max(0, self.cap_posts - self.posts)
 
     def ended(self) -> str:
-        """Return why a source stops at its cap."""
         return f"The cap is reached: {self.posts:,} posts were read for ${self.usd:,.2f}."
 
 

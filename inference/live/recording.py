@@ -55,7 +55,6 @@ class Recorder:
                     self.count += 1
 
     def close(self) -> None:
-        """End the recording."""
         with self._lock:
             self._file.close()
 

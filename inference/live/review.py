@@ -193,7 +193,6 @@ class LabelStore:
         return str(found)
 
     def close(self) -> None:
-        """Close the file; the store can't be used any more."""
         with self._lock:
             self._file.close()
 

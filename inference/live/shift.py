@@ -50,7 +50,6 @@ class Shift:
 
     @property
     def rises(self) -> bool:
-        """Whether sentiment became better."""
         return self.after.value > self.before
 
 

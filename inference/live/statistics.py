@@ -56,12 +56,10 @@ class Window:
 
     @property
     def n(self) -> int:
-        """Posts in the window."""
         return sum(self.counts)
 
     @property
     def shares(self) -> tuple[Interval | None, ...]:
-        """The share of each label, with Wilson's interval."""
         return tuple(wilson(count, self.n) for count in self.counts)
 
 

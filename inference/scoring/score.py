@@ -145,7 +145,6 @@ class ScoringSummary:
 
     @property
     def sentence(self) -> str:
-        """All of it for people, in one line."""
         before = f" ({self.rows_from_before:,} from before)" if self.rows_from_before else ""
         first = f" (the first: {self.first_problem})" if self.first_problem else ""
         unsure = "" if self.abstain_below is None else f", {self.unsure:,} not sure"

@@ -151,7 +151,6 @@ class Batcher:
             return list(self._engine.submit(lambda: [self._logits(batch) for batch in batches]).result())
 
     def load(self) -> QueueLoad:
-        """Return what waits or is in work."""
         with self._changed:
             return QueueLoad(self._texts, self._tokens)
 

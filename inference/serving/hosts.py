@@ -99,7 +99,6 @@ class OwnHosts:
         self._public = bool(space_hosts())  # its pages may be part of other sites', and who may what is asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
         try:
             if scope["type"] != "lifespan":
                 self._check(scope, Headers(scope=scope))

@@ -69,7 +69,6 @@ class RateLimiter:
             )
 
     def spend(self, client: str, texts: int) -> None:
-        """Note what a client has asked for."""
         if self._per_s:
             self._buckets[client] = (self._left(client) - texts, self._clock())
             self._buckets.move_to_end(client)
@@ -126,7 +125,6 @@ class Body:
         return b"".join(self._parts)
 
     def release(self) -> None:
-        """Give the bytes back."""
         self._bodies.held -= self._size
         self._parts, self._size = [], 0
 

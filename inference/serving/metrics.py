@@ -64,7 +64,6 @@ class Metrics:
         return count
 
     def count_answers(self, model: str, labels: Iterable[str], *, truncated: int) -> None:
-        """Count texts by the label they were given."""
         tally = Tally(labels)
         for label, count in tally.items():
             self.labels.labels(model, label).inc(count)
@@ -85,5 +84,4 @@ class Metrics:
             metric.remove(name)
 
     def exposition(self) -> bytes:
-        """Return all of it, in the text format."""
         return generate_latest(self.registry)

@@ -131,7 +131,6 @@ class Models:
         return model
 
     def loaded(self) -> list[ServedModel]:
-        """Return the models that answer, in the order of the names."""
         return [self._loaded[name] for name in self._sources if name in self._loaded]
 
     def load(self, name: str) -> None:
@@ -168,7 +167,6 @@ class Models:
         return True
 
     def close(self) -> None:
-        """Answer everything accepted, then stop."""
         with self._replacing:
             self._closed = True
             for model in self._loaded.values():

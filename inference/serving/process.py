@@ -114,7 +114,6 @@ class JsonFormatter(logging.Formatter):
     """Writes a record as one line of JSON, with the fields given as `extra={"fields": {…}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -234,7 +233,6 @@ class GracefulServer(uvicorn.Server):
         self.service = service
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether it is time to stop."""
         return await super().on_tick(counter) or self.service.error is not None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

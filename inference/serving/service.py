@@ -261,7 +261,6 @@ class Service:
         return _classified(served, logits, encoded)
 
     def close(self) -> None:
-        """Answer everything accepted, then stop."""
         self.models.close()
         self._threads.shutdown()
         if self.index is not None:

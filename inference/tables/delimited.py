@@ -159,7 +159,6 @@ class DelimitedReader(TableReader):
         )
 
     def schema(self, names: Sequence[str]) -> pa.Schema:
-        """Every column is one of texts."""
         return pa.schema([(name, pa.string()) for name in names])
 
     def _chunk(self, found: list[_Row], share_read: float) -> DelimitedChunk:
@@ -200,7 +199,6 @@ class DelimitedWriter(TextWriter):
         return mark + above + "".join(self._written([[*self._names, *self.new]]))
 
     def lines(self, chunk: TextChunk, new: Sequence[Sequence[Value]]) -> Iterator[str]:
-        """Yield the rows."""
         raw = isinstance(chunk.rows, DelimitedChunk)
         cells = chunk.rows.cells(self.table.kept, self.table.text_column, raw=raw)
         kept = cells if raw else [map(as_text, row) for row in cells]

@@ -92,7 +92,6 @@ class JsonlReader(TableReader):
         self.more = {"text": texts or self.names, "label": (*self.names, *nested)}
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the lines that are not blank."""
         with lines_of(self.path) as lines:
             for found in bundled((line, len(line.raw)) for line in objects(self.path, lines)):
                 bad = {
@@ -116,7 +115,6 @@ class JsonlWriter(TextWriter):
     """Writes JSONL: a row of a JSONL input keeps its line and gets the new keys at its end."""
 
     def lines(self, chunk: TextChunk, new: Sequence[Sequence[Value]]) -> Iterator[str]:
-        """Yield the rows."""
         more = [dict(zip(self.new, values, strict=True)) for values in new]
         kept = self.table.kept
         names = self.table.reader.names

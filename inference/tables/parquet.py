@@ -69,7 +69,6 @@ class ParquetReader(TableReader):
                     yield ParquetChunk(n=part.num_rows, share_read=done / self._n, batch=part)
 
     def schema(self, names: Sequence[str]) -> pa.Schema:
-        """The file's own schema, its metadata included."""
         return pa.schema([self._schema.field(name) for name in names], self._schema.metadata)
 
 
@@ -101,7 +100,6 @@ class ArrowReader(TableReader):
             done += size
 
     def schema(self, names: Sequence[str]) -> pa.Schema:
-        """The file's own schema, its metadata included."""
         return pa.schema([self._schema.field(name) for name in names], self._schema.metadata)
 
 
@@ -146,7 +144,6 @@ class ParquetWriter(TableWriter):
         self._schema = pa.schema([*kept, *more], kept.metadata)
 
     def part(self, chunk: TextChunk, new: Sequence[Sequence[Value]]) -> bytes:
-        """Return the rows of a chunk as a Parquet file."""
         names, types = self.table.kept, self._schema.types
         if isinstance(rows := chunk.rows, ParquetChunk):
             kept = rows.batch.select(list(names)).columns

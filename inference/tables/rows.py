@@ -133,7 +133,6 @@ class TextChunk:
 
     @property
     def good_texts(self) -> list[str]:
-        """The texts of the good rows."""
         return [text for text in self.texts if text is not None]
 
     def aligned(self, of_good_rows: Iterable[_T]) -> list[_T | None]:
@@ -163,7 +162,6 @@ class TextTable:
 
     @property
     def schema(self) -> "pa.Schema":
-        """The Arrow schema of the kept columns."""
         return self.reader.schema(self.kept)
 
 

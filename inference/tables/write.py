@@ -45,7 +45,6 @@ class TextWriter(TableWriter):
     """What to do with what is no Unicode; within a JSON text, this writes the escape of JSON."""
 
     def part(self, chunk: TextChunk, new: Sequence[Sequence[Value]]) -> bytes:
-        """Return the rows of a chunk as lines."""
         return self._packed("".join(self.lines(chunk, new)))
 
     def join(self, parts: Iterable[Path], file: BinaryIO) -> None:
@@ -60,7 +59,6 @@ class TextWriter(TableWriter):
         return gzip.compress(data, mtime=0) if gzipped(self.out) else data  # equal rows make equal bytes
 
     def header(self) -> str:
-        """Return what stands above the rows."""
         return ""
 
     @abstractmethod

@@ -101,7 +101,6 @@ class Mastodon(Web):
                 status
                 for status in self.statuses
                 if (not tag or tag in {known["name"] for known in status["tags"]})
-                and ("local" not in request.query or "@" not in status["account"]["acct"])
             ]
         limit = min(40, int(request.query.get("limit", "20")))
         if "min_id" in request.query:

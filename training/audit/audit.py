@@ -80,11 +80,9 @@ class Audit:
     flags: tuple[Flag, ...] = ()
 
     def plus(self, findings: Sequence[Finding], flags: Sequence[Flag] = ()) -> "Audit":
-        """Return the same with more findings and flags."""
         return dataclasses.replace(self, findings=(*self.findings, *findings), flags=(*self.flags, *flags))
 
     def sentences(self) -> list[str]:
-        """Return the audit in words."""
         rows = ", ".join(f"{n:,} {split}" for split, n in self.rows.items())
         head = f"{self.data}: {rows} rows of {len(self.labels)} classes ({listed(self.labels, most=20)})."
         return [head, *(one.whole for one in self.findings)] + ["Nothing else was found."] * (
@@ -92,7 +90,6 @@ class Audit:
         )
 
     def to_json(self) -> JsonObject:
-        """Return plain dicts, lists and numbers, texts included."""
         record = dataclasses.asdict(self)
         return {**record, "rows": dict(self.rows), "sentences": self.sentences()}
 

@@ -70,7 +70,6 @@ class LabelsReport:
         return {key: value for key, value in record.items() if texts or not key.startswith("shown_")}
 
     def sentences(self) -> list[str]:
-        """Return the report in words; counts that are zero are left out."""
         labels = ", ".join(f"{count:,} {label}" for label, count in self.by_label.items() if count)
         lines = [
             f"{self.added:,} of the {self.read:,} labelled texts of {self.name} are added to train"

@@ -61,7 +61,6 @@ class Preview:
         ]
 
     def to_json(self) -> dict[str, object]:
-        """Return the preview as plain dicts, lists and numbers."""
         return {
             "n": self.n,
             "class_balance": dict(self.balance),

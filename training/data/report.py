@@ -177,7 +177,6 @@ class DataReport:
         return sum(sum(removed.values()) for removed in counts)
 
     def to_json(self) -> JsonObject:
-        """Return the report as plain dicts, lists and numbers."""
         return {
             "source": dataclasses.asdict(self.source),
             "labels": list(self.labels),

@@ -30,11 +30,9 @@ class Indexed:
     """Rows of the files that are broken, or without a text or a label."""
 
     def to_json(self) -> JsonObject:
-        """Return plain dicts and numbers."""
         return dataclasses.asdict(self)
 
     def sentences(self, path: str) -> list[str]:
-        """Return it in words; counts that are zero are left out."""
         lines = []
         if self.unusable:
             lines.append(f"Left out: {self.unusable:,} (rows that are broken, or without a text or a label).")

@@ -40,7 +40,6 @@ class UnlabelledTexts:
 
     @property
     def sentence(self) -> str:
-        """The account of the texts, for people."""
         more = f", {self.not_drawn:,} that were not drawn" if self.not_drawn else ""
         return (
             f"{self.name}: {len(self.texts):,} of {self.read:,} texts are used without labels; left out: "
@@ -49,7 +48,6 @@ class UnlabelledTexts:
         )
 
     def to_json(self) -> JsonObject:
-        """Return the account: no text, no path."""
         record = {name: value for name, value in dataclasses.asdict(self).items() if name != "texts"}
         return {**record, "used": len(self.texts)}
 

@@ -46,7 +46,6 @@ class Check:
     sentence: str
 
     def to_json(self) -> JsonObject:
-        """Return plain values, with the share's interval."""
         share = wilson(self.changed, self.n)
         return {**vars(self), "share": share.to_json() if share else None}
 

@@ -63,7 +63,6 @@ class Diagnosis:
     changes: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
-        """Return plain dicts."""
         return {"fault": self.fault, "sentence": self.sentence, "changes": dict(self.changes)}
 
 
@@ -88,12 +87,10 @@ class Records:
 
     @property
     def tuned(self) -> System | None:
-        """The fine-tuned model on the test split."""
         return self.evaluation.tuned if self.evaluation else None
 
     @property
     def balance(self) -> Mapping[str, int]:
-        """Training rows by class."""
         return (self.data.get("class_balance") or {}).get("train") or {}
 
     @property

@@ -240,17 +240,14 @@ class Evaluation:
         )
 
     def system(self, name: str) -> System | None:
-        """Return a system by its name, None where it took no part."""
         return next((system for system in self.systems if system.name == name), None)
 
     @property
     def tuned(self) -> System | None:
-        """The fine-tuned model."""
         return self.system(TUNED)
 
     @property
     def base(self) -> System | None:
-        """The untouched base."""
         return self.system(BASE)
 
     def comparison(self, first: str, second: str) -> Comparison | None:

@@ -97,7 +97,6 @@ class Silent:
         """Drop it."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """Report nothing."""
         return nullcontext()
 
     def progress(self, done: int, total: int) -> None:
@@ -111,7 +110,6 @@ class Inner(Silent):
         self._report, self._done, self._total, self._part = report, done, total, part
 
     def progress(self, done: int, total: int) -> None:
-        """Hand it on, as a share of all of them."""
         self._report.progress(self._done * total + self._part * done, self._total * total)
 
 
@@ -219,7 +217,6 @@ class Prepared:
 
     @property
     def splits(self) -> Splits:
-        """Train, validation and the locked test split."""
         return self.data.splits
 
     def check(self, recipe: Recipe) -> None:

@@ -59,7 +59,6 @@ class EncodedRows(Dataset[TrainerRow]):
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each row."""
         return [len(ids) for ids in self.token_ids]
 
     @property
@@ -76,7 +75,6 @@ class EncodedRows(Dataset[TrainerRow]):
         return {**batch, **_answers(items)}
 
     def take(self, rows: Sequence[int]) -> "EncodedRows":
-        """Return some of the rows, in this order."""
         return replace(
             self,
             token_ids=[self.token_ids[row] for row in rows],
@@ -107,7 +105,6 @@ class TrunkRows(Dataset[TrainerRow]):
         return len(self.labels)
 
     def state(self, row: int) -> Tensor:
-        """Return one row's states, shape (tokens, hidden)."""
         start = self.starts[row]
         return torch.from_numpy(np.array(self.states[start : start + self.lengths[row]]))
 

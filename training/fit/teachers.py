@@ -48,7 +48,6 @@ class Answers:
 
     @property
     def sentence(self) -> str:
-        """What the teachers did, for people."""
         scores = ", ".join(f"{100 * score:.1f}" for score in self.macro_f1.values())
         listed = ", ".join(f"{n:,} {label}" for label, n in self.counts.items())
         return (

@@ -59,7 +59,6 @@ class LikeLengthOrder(Sampler[int]):
         self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next; the Trainer calls it."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -161,7 +160,6 @@ class Curves(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: object,
     ) -> None:
-        """Write the curves' points."""
         logs = logs or {}
         where = {
             "step": state.global_step,
@@ -280,7 +278,6 @@ class Tuned:
 
     @property
     def sentence(self) -> str:
-        """What several seeds showed, for people."""
         found = np.array(list(self.macro_f1.values()))
         return (
             f"{len(found)} seeds: validation macro-F1 {100 * found.mean():.1f} % on average, from "
@@ -296,7 +293,6 @@ class _Turn(Silent):
         self._report, self._turn, self._recipe = report, turn, recipe
 
     def event(self, kind: str, **content: Any) -> None:
-        """Hand it on, with its place among all steps."""
         turns, steps = self._recipe.seeds, content["total_steps"]
         place = {
             "step": content["step"] + self._turn * steps,
@@ -307,7 +303,6 @@ class _Turn(Silent):
         self._report.event(kind, **{**content, **place})
 
     def progress(self, done: int, total: int) -> None:
-        """Hand it on, as a share of all trainings."""
         self._report.progress(self._turn * total + done, self._recipe.seeds * total)
 
 

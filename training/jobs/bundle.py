@@ -44,7 +44,6 @@ class Bundle:
     """Local data files that leave this machine."""
 
     def sentences(self) -> list[str]:
-        """Say what is sent, for people."""
         code = [source for source in self.files.values() if source not in self.data]
         total = sum(len(s) if isinstance(s, bytes) else s.stat().st_size for s in code)
         return [

@@ -82,7 +82,6 @@ class FollowedLog(RunRecord):
         return {e["job_seq"] for e in read_jsonl(self.run / EVENTS) if "job_seq" in e}
 
     def copy(self, number: int, event: JsonObject) -> None:
-        """Take over one of the job's events."""
         content = {key: value for key, value in event.items() if key not in ("kind", "time")}
         kind = str(event.get("kind", "note"))
         self.event(kind, **content, job_seq=number, job_time=event.get("time"))
@@ -93,7 +92,6 @@ class FollowedLog(RunRecord):
             self._status("running")
 
     def time_left_s(self) -> float | None:
-        """Return what the job said last."""
         return self._left_s
 
     def overall(self) -> float:

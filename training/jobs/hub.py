@@ -36,7 +36,6 @@ class JobsHub:
 
     @property
     def token(self) -> str:
-        """The token, which the job gets as a secret."""
         return token_of(self.api, "rent a machine")
 
     def ask(self, doing: str, call: Callable[[], T], *, repo: str = "") -> T:
@@ -44,7 +43,6 @@ class JobsHub:
         return ask(doing, call, repo=repo, when_silent=True, sleep=self.sleep)
 
     def user(self) -> str:
-        """Return the user's name."""
         return str(self.ask("read who you are", self.api.whoami)["name"])
 
     def hardware(self) -> list[JobHardwareInfo] | None:
@@ -63,7 +61,6 @@ class JobsHub:
         )
 
     def commit(self, repo: str, kind: str, files: Mapping[str, bytes | Path], *, message: str) -> str:
-        """Write files in one commit. Returns its id."""
 
         def write() -> str:
             adds = [CommitOperationAdd(name, content) for name, content in files.items()]
@@ -72,7 +69,6 @@ class JobsHub:
         return self.ask(f"write to {repo}", write, repo=repo)
 
     def fetch(self, repo: str, kind: str, revision: str, patterns: list[str], folder: Path) -> None:
-        """Download files of a repository into a folder."""
         self.ask(
             f"read {repo}",
             lambda: self.api.snapshot_download(
@@ -108,11 +104,9 @@ class JobsHub:
         return self.ask("start a job", start)
 
     def inspect(self, job_id: str, namespace: str) -> JobInfo:
-        """Return a job as it is now."""
         return self.ask("look at the job", lambda: self.api.inspect_job(job_id=job_id, namespace=namespace))
 
     def cancel(self, job_id: str, namespace: str) -> None:
-        """Stop a job."""
         self.ask("cancel the job", lambda: self.api.cancel_job(job_id=job_id, namespace=namespace))
 
     def log(self, job_id: str, namespace: str) -> Iterator[str]:

@@ -168,7 +168,6 @@ class JobEstimate:
 
     @property
     def seconds(self) -> float:
-        """All phases together."""
         return sum(self.phases_s.values())
 
     @property
@@ -182,7 +181,6 @@ class JobEstimate:
         return self.flavor.usd_per_hour * self.timeout_s / 3600
 
     def sentences(self) -> list[str]:
-        """Say it, for people."""
         flavor, setup = self.flavor, self.phases_s["setup"]
         about = "about " if self.usd >= 0.01 else ""
         return [

@@ -15,11 +15,9 @@ class JobsRunner:
     """A `Runner`: its runs have a rented.json."""
 
     def has(self, run: Run) -> bool:
-        """Whether a run has a rented machine."""
         return os.path.lexists(run.path / FILE)
 
     def unfollowed(self, run: Run) -> str:
-        """Say that a job may go on, and cost."""
         rental = load(run.path)
         if not (rental and rental.open):
             return ""
@@ -29,7 +27,6 @@ class JobsRunner:
         )
 
     def check_start(self, run: Run) -> None:
-        """Raise RentedError when its job has ended without a model: nothing is left to resume."""
         if (rental := load(run.path)) and rental.lost:
             raise RentedError(
                 f"The job of the run {run.id} has ended ({rental.ended}), and a rented run has no checkpoint "
@@ -37,7 +34,6 @@ class JobsRunner:
             )
 
     def cancel(self, run: Run) -> bool:
-        """Stop a job that nobody follows."""
         from training.jobs.follow import cancel_now  # noqa: PLC0415  (a second, and only for this)
 
         if not ((rental := load(run.path)) and rental.open):
@@ -46,7 +42,6 @@ class JobsRunner:
         return True
 
     def work(self, run: Run) -> int:
-        """Follow its job to the end."""
         from training.jobs.follow import main  # noqa: PLC0415  (a second, and only for this)
 
         return main(str(run.path))

@@ -68,7 +68,6 @@ class EventPrinter:
                 print(line, flush=True)  # noqa: T201  (a job speaks by its output)
 
     def add(self, kind: str, **content: object) -> None:
-        """Add an event of the job's own, and print it."""
         append_event(self.path, kind, **content)
         self.catch_up()
 

@@ -80,7 +80,6 @@ class Step:
 
     @property
     def kind(self) -> RungKind:
-        """What its rung is."""
         return RUNGS[self.rung]
 
 

@@ -51,7 +51,6 @@ class Seconds:
 
     @property
     def build_share(self) -> float:
-        """Building's share of the whole."""
         return self.build / (self.build + self.answer)
 
 

@@ -99,11 +99,9 @@ class Ladder(Result):
 
     @property
     def ranked(self) -> list[StepResult]:
-        """The steps, the most accurate first."""
         return sorted(self.steps, key=lambda step: -step.scores.accuracy.value)
 
     def pair(self, first: str, second: str) -> Pair | None:
-        """Return the pair of two steps, in any order."""
         names = {first, second}
         return next(
             (pair for pair in self.pairs if {pair.comparison.first, pair.comparison.second} == names), None
@@ -125,7 +123,6 @@ class Ladder(Result):
         return " ".join(said) or "One step alone: there is nothing to compare it with."
 
     def sentences(self) -> list[str]:
-        """Return what was found, for people."""
         return [self.headline, *(f"{name} is left out: {why}" for name, why in self.left_out.items())]
 
     def said(self) -> JsonObject:

@@ -138,7 +138,6 @@ class Materials:
         return list(subset(numbered, count, seed=seed, stratified=True)["row"])
 
     def train(self, count: int) -> tuple[list[str], list[int]]:
-        """Return so many training texts and their labels."""
         part = self.splits.train.select(self.rows(count))
         return list(part["text"]), list(part["label"])
 
@@ -149,7 +148,6 @@ class Materials:
 
     @property
     def base(self) -> LanguageModel:
-        """The untouched base."""
         if self._base is None:
             self.forget()
             self._base = self._shared("base", self._load)
@@ -286,7 +284,6 @@ class _Inner(Silent):
         self._report, self._share, self._preparing = report, share, False
 
     def note(self, text: str) -> None:
-        """Hand it on."""
         self._report.note(text)
 
     @contextmanager
@@ -297,7 +294,6 @@ class _Inner(Silent):
         self._preparing = False
 
     def progress(self, done: int, total: int) -> None:
-        """Hand it on."""
         if not self._preparing:
             self._report.progress(round(1000 * self._share * done / max(total, 1)), 1000)
 

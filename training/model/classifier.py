@@ -68,7 +68,6 @@ class LanguageModel:
 
     @property
     def depth(self) -> int:
-        """Number of its layers."""
         return int(self.model.config.num_hidden_layers)
 
 

@@ -73,17 +73,14 @@ class DataPlan:
 
     @property
     def n(self) -> int:
-        """Rows in all."""
         return len(self.rows)
 
     @property
     def labels(self) -> dict[str, int]:
-        """Rows of each label, the most frequent first."""
         return dict(Counter(label for _, label in self.rows).most_common())
 
     @property
     def examples(self) -> tuple[Row, ...]:
-        """A few rows, as they would be read."""
         return self.rows[:SHOWN]
 
     @property
@@ -115,7 +112,6 @@ class DataPlan:
         )
 
     def to_json(self) -> JsonObject:
-        """Return the plan as a JSON object, without the rows."""
         names = ("repo_id", "private", "n", "labels", "examples", "notes")
         files = [{"path": file.path_in_repo, "size": file.size} for file in self.files]
         return {**{name: getattr(self, name) for name in names}, "files": files}

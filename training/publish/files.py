@@ -73,12 +73,10 @@ class Outgoing:
 
     @classmethod
     def of(cls, path_in_repo: str, source: Path | bytes) -> "Outgoing":
-        """Return it with its size in bytes."""
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         return cls(path_in_repo, source, size)
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the content, piece by piece."""
         if isinstance(self.source, bytes):
             yield self.source
             return

@@ -57,7 +57,6 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
         return sum(file.size for file in self.files)
 
 

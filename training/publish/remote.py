@@ -69,7 +69,6 @@ class Remote:
 
     @property
     def verified(self) -> Verified | None:
-        """The verification that the stamp records."""
         names = [one.name for one in dataclasses.fields(Verified)]
         found = (self.stamp or {}).get("verified")
         if not isinstance(found, dict) or sorted(found) != sorted(names):
@@ -77,7 +76,6 @@ class Remote:
         return Verified(**found)
 
     def same(self, file: Outgoing) -> bool:
-        """Whether the Hub has this file as it is."""
         there = self.files.get(file.path_in_repo)
         if there is None or there.size != file.size:
             return False

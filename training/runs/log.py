@@ -37,11 +37,9 @@ class RunRecord(ABC):
         self._phase, self._share = "", 0.0
 
     def note(self, text: str) -> None:
-        """Record a sentence for people."""
         self.event("note", text=text)
 
     def event(self, kind: str, **content: object) -> None:
-        """Record an event of any kind."""
         if self.hidden:
             content = json.loads(masked(json.dumps(content, default=str), self.hidden))
         append_event(self.run / EVENTS, kind, **content)
@@ -104,7 +102,6 @@ class RunLog(RunRecord):
         self._status("running")
 
     def plan(self, seconds: dict[str, float]) -> None:
-        """Say how long each phase to come should take."""
         self._plan = dict(seconds)
 
     @contextmanager

@@ -371,7 +371,6 @@ class Stop:
         signal.signal(signal.SIGTERM, self.on_signal)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Ask for the end."""
         self.asked = True
         if not self.gently:
             raise Cancelled

@@ -67,7 +67,6 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether it is still there."""
         try:
             process = psutil.Process(self.pid)
             same: bool = abs(process.create_time() - self.created) < 1

@@ -66,7 +66,6 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The name of the run's folder."""
         return self.path.name
 
     @property
@@ -160,7 +159,6 @@ class Run:
         return None
 
     def disagreements(self) -> list[Disagreement]:
-        """Return the test rows on which base and fine-tuned disagree."""
         return list(read_all(Disagreement, records.lines(self.path / DISAGREEMENTS)))
 
 

@@ -64,7 +64,6 @@ class RecipeOrder(Order):
 
     @property
     def settings(self) -> Recipe:
-        """Its recipe. Raises RecipeError."""
         return Recipe(**self.recipe)
 
 
@@ -83,7 +82,6 @@ class Result(_Record, ABC):
         return {"sentences": self.sentences()}
 
     def to_json(self) -> JsonObject:
-        """Return plain dicts, lists and numbers."""
         return {**json.loads(json.dumps(dataclasses.asdict(self))), **self.said()}
 
     def write(self, folder: Path) -> None:

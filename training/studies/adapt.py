@@ -62,7 +62,6 @@ class Blocks(Dataset[list[int]]):
 
     @property
     def tokens(self) -> int:
-        """Tokens in all."""
         return sum(map(len, self.blocks))
 
     def __len__(self) -> int:

@@ -80,7 +80,6 @@ class Adapted(Result):
     generations: tuple[Generation, ...] = ()
 
     def sentences(self) -> list[str]:
-        """Return what was found, for people."""
         better = self.domain.change
         learnt = (
             "It predicts such texts better than before."

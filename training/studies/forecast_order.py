@@ -49,7 +49,6 @@ class Point:
 
     @property
     def mean(self) -> float:
-        """Their mean."""
         return sum(self.accuracies) / len(self.accuracies)
 
 
@@ -85,7 +84,6 @@ class Forecast(Result):
     """Why nothing is forecast."""
 
     def sentences(self) -> list[str]:
-        """Return what was found, for people."""
         largest = self.points[-1].labels
         if self.refused:
             return [f"Nothing can be forecast: {self.refused}. The largest run had {largest:,} labels."]

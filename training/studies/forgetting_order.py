@@ -92,7 +92,6 @@ class Forgetting(Result):
         return min(max(point.accuracy for point in one.points) for one in self.runs)
 
     def sentences(self) -> list[str]:
-        """Return what was found, for people."""
         lines = [sentence for one in self.runs for sentence in _about(one)]
         if len(self.runs) > 1:
             lines.append(self._compared())

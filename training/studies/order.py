@@ -146,7 +146,6 @@ class TrialResult:
 
     @property
     def mean(self) -> float:
-        """The mean macro-F1 over its seeds."""
         found = self.by_seed or (self.macro_f1 or 0.0,)
         return sum(found) / len(found)
 
@@ -169,11 +168,9 @@ class Search(Result):
 
     @property
     def winner(self) -> TrialResult:
-        """The best trial."""
         return next(trial for trial in self.trials if trial.number == self.best)
 
     def sentences(self) -> list[str]:
-        """Return what was found, for people."""
         best, own = self.winner, next((one for one in self.trials if one.number == 0), None)
         seeds = f"{100 * min(best.by_seed):.1f} to {100 * max(best.by_seed):.1f}" if best.by_seed else ""
         lines = [

@@ -134,7 +134,6 @@ class Pruning(TrainerCallback):
         metrics: dict[str, float],
         **kwargs: object,
     ) -> None:
-        """Report the look."""
         self.looks, self.last = self.looks + 1, metrics["eval_macro_f1"]
         self.trial.report(self.last, self.looks)
         at_the_end = state.global_step >= state.max_steps

@@ -145,7 +145,6 @@ class LiveSource:
 
     @property
     def status(self) -> SourceStatus:
-        """How the source is doing. Any thread may ask."""
         return self._status
 
     @property
@@ -288,11 +287,9 @@ class LiveSource:
                 self._status = replace(self._status, passed_over=counts)
 
     def _count_gap(self) -> None:
-        """Count a time when posts may have been missed."""
         self._change(gaps=self._status.gaps + 1)
 
     def _count_cut(self, count: int = 1) -> None:
-        """Count posts whose end the service has cut off."""
         if count:
             self._change(cut=self._status.cut + count)
 

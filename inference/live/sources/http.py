@@ -63,7 +63,6 @@ class Token:
         return hash(self._value)
 
     def header(self) -> str:
-        """Return the value of the Authorization header."""
         return f"Bearer {self._value}"
 
     def hide(self, text: str) -> str:

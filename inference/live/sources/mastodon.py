@@ -1,7 +1,7 @@
 """Mastodon: the public timeline of an instance, or a tag's, by polling; or as a stream, with a token.
 
     source = Mastodon("mastodon.social", tag="cats")
-    source = Mastodon("mastodon.social", token="…", local=True)       # streams
+    source = Mastodon("mastodon.social", token="…")       # streams
     for post in source.posts(stop):
         ...
 
@@ -63,7 +63,7 @@ def instance_url(text: str, *, allow_loopback: bool = False) -> str:
 
 
 class Mastodon(LiveSource):
-    """The public posts that an instance knows, all of them, its own, or those with a tag."""
+    """The public posts that an instance knows, all of them or those with a tag."""
 
     name = "mastodon"
     title = "Mastodon"
@@ -74,9 +74,7 @@ class Mastodon(LiveSource):
         instance: str,
         *,
         tag: str = "",
-        local: bool = False,
         token: str = "",
-        streaming: bool | None = None,
         interval_s: float = 5.0,
         timeout_s: float = 10.0,
         stall_s: float = 60.0,
@@ -84,22 +82,19 @@ class Mastodon(LiveSource):
         world: World | None = None,
         attempts: int = 12,
     ) -> None:
-        """Take an instance. It is polled every `interval_s`, or streams, which is the default with a token.
+        """Take an instance. It streams with a token; without one it is polled every `interval_s`.
 
         A stream that sends nothing for `stall_s` is given up; Mastodon sends a heartbeat every 15 s.
-        Raises SourceBadQuery for an odd instance or tag, SourceUnauthorised for a stream without a token.
+        Raises SourceBadQuery for an odd instance or tag, SourceUnauthorised for what is no token.
         """
         super().__init__(world=world, attempts=attempts)
         self._base = instance_url(instance, allow_loopback=allow_loopback)
         self._host = urlsplit(self._base).hostname or ""
         self.title = self._host
-        self._tag, self._local = tag.strip().removeprefix("#"), local
+        self._tag = tag.strip().removeprefix("#")
         if self._tag and not re.fullmatch(r"\w{1,100}", self._tag):
             raise SourceBadQuery(f"{clean(tag)[:100]!r} is not a tag. Give one word, such as cats.")
         self._token = Token(token, of=self._host) if token else None
-        self._streaming = bool(token) if streaming is None else streaming
-        if self._streaming and not self._token:
-            raise SourceUnauthorised(f"{self._host} streams to its users only. Give a token, or poll.")
         self._allow_loopback = allow_loopback
         self._interval_s, self._timeout_s, self._stall_s = interval_s, timeout_s, stall_s
         self._http = requests.Session()
@@ -110,7 +105,7 @@ class Mastodon(LiveSource):
         self._seen = Seen()
 
     def _session(self, halt: Event) -> Iterator[Post]:
-        yield from self._stream(halt) if self._streaming else self._poll(halt)
+        yield from self._stream(halt) if self._token else self._poll(halt)
 
     # Polling
 
@@ -118,7 +113,7 @@ class Mastodon(LiveSource):
         full_pages = 0
         while not halt.is_set():
             page, headers = self._page(halt)
-            yield from self._fresh(page)
+            yield from filter(None, map(self._read, page))
             if used_up(headers):
                 raise self._limited(headers, "has no request left for now")
             full_pages = full_pages + 1 if len(page) >= _PAGE and self._last_id else 0
@@ -131,17 +126,14 @@ class Mastodon(LiveSource):
     def _page(self, halt: Event) -> tuple[list[object], Mapping[str, str]]:
         """Return a page of the timeline, oldest first, and the headers of the answer."""
         path = f"/api/v1/timelines/tag/{quote(self._tag)}" if self._tag else "/api/v1/timelines/public"
-        query = {"limit": str(_PAGE)} | ({"local": "true"} if self._local else {})
-        found, headers = self._get(path, query | ({"min_id": self._last_id} if self._last_id else {}), halt)
+        since = {"min_id": self._last_id} if self._last_id else {}
+        found, headers = self._get(path, {"limit": str(_PAGE), **since}, halt)
         if not isinstance(found, list):
             raise SourceUnavailable(f"{self._host} did not answer with a list of posts.", answered=True)
         self._alive()
         if found and isinstance(found[0], dict) and _is_id(found[0].get("id")):
             self._last_id = found[0]["id"]  # the newest comes first
         return found[::-1], headers
-
-    def _fresh(self, page: list[object]) -> Iterator[Post]:
-        yield from filter(None, map(self._read, page))
 
     def _read(self, status: Any) -> Post | None:
         """Return the post of a status that was not seen before, else None with a count of it."""
@@ -167,13 +159,13 @@ class Mastodon(LiveSource):
         name = "hashtag" if self._tag else "public"
         query = {"tag": self._tag} if self._tag else {}
         session = self._streaming_session(halt)
-        url = f"{self._stream_base}/api/v1/streaming/{name}" + ("/local" if self._local else "")
+        url = f"{self._stream_base}/api/v1/streaming/{name}"
         with self._translated(), closing(session), closing(self._open(session, url, query)) as response:
             if self._last_id:  # what was posted while the stream was down
                 missed, _ = self._page(halt)
                 if len(missed) >= _PAGE:
                     self._count_gap()
-                yield from self._fresh(missed)
+                yield from filter(None, map(self._read, missed))
             for event, data in events(response, halt):
                 self._alive()
                 if event == "update":

@@ -369,7 +369,6 @@ class XStream(_X):
             self._connection.adapter.abort()
 
     def resume(self) -> None:
-        """Connect again after `pause`."""
         self._paused.clear()
 
     def _session(self, halt: Event) -> Iterator[Post]:

@@ -70,15 +70,13 @@ def test_posts_come_oldest_first_each_once_and_only_newer_ones_are_asked_for(ser
     assert heard.source.status.passed_over == {}
 
 
-def test_a_tag_and_the_local_timeline(server):
+def test_a_tag(server):
     server.status("<p>cat</p>", tags=["cats"])
     server.status("<p>dog</p>", tags=["dogs"])
-    server.status("<p>far cat</p>", tags=["cats"], local=False)
-    with Listener(mastodon(server, tag="#cats", local=True)) as heard:
+    with Listener(mastodon(server, tag="#cats")) as heard:
         heard.wait(1)
         wait_for(lambda: len(server.asked) >= 2)
-    assert heard.texts == ["cat"]
-    assert server.asked[0].path == "/api/v1/timelines/tag/cats" and server.asked[0].query["local"] == "true"
+    assert heard.texts == ["cat"] and server.asked[0].path == "/api/v1/timelines/tag/cats"
     with Listener(mastodon(server, tag="katzenähnlich")) as heard:
         wait_for(lambda: heard.source.status.state == "connected")
     assert server.asked[-1].path == "/api/v1/timelines/tag/katzen%C3%A4hnlich"
@@ -293,16 +291,14 @@ def test_a_stream_gives_what_comes_and_fills_its_own_gaps(server):
     assert streams[0].path == "/api/v1/streaming/public" and streams[0].query == {}
 
 
-def test_streams_of_tags_and_the_local_timeline_may_be_at_another_host(server):
+def test_streams_of_tags_may_be_at_another_host(server):
     with Instance() as other:
         server.streaming_url = other.url.replace("http", "ws")
-        with Listener(mastodon(server, token=server.token, tag="cats", local=True)) as heard:
+        with Listener(mastodon(server, token=server.token, tag="cats")) as heard:
             streaming(other)
             other.status("<p>meow</p>")
             heard.wait(1)
-    assert other.paths() == ["GET /api/v1/streaming/hashtag/local"] and other.asked[0].query == {
-        "tag": "cats"
-    }
+    assert other.paths() == ["GET /api/v1/streaming/hashtag"] and other.asked[0].query == {"tag": "cats"}
 
 
 def test_an_older_server_without_the_page_that_names_a_host_streams_itself(server):
@@ -355,15 +351,9 @@ def test_a_silent_stream_an_endless_line_and_a_polite_end_are_followed_by_a_new_
 
 
 def test_a_stream_needs_a_token_that_is_accepted(server):
-    with pytest.raises(SourceUnauthorised, match="streams to its users only"):
-        mastodon(server, streaming=True)
     with Listener(mastodon(server, token="another-token")) as heard:
         error = heard.ended()
     assert "127.0.0.1 does not accept this token (status 401)." in str(error)
-    server.private = True
-    server.status("<p>for users</p>")
-    with Listener(mastodon(server, token=server.token, streaming=False)) as heard:
-        assert heard.wait(1)[0].text == "for users"
 
 
 def test_the_token_is_nowhere_to_be_seen(server, caplog, capfd):

@@ -74,7 +74,6 @@ class CardFacts(Provenance):
 
     @property
     def tuned_scores(self) -> Scores | None:
-        """The fine-tuned model's scores."""
         return self.evaluation.tuned.scores if self.evaluation and self.evaluation.tuned else None
 
     @property
