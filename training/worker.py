@@ -95,8 +95,15 @@ class _Masked(io.TextIOBase):
 
 def _long(task: Task) -> None:
     """Train, or do a study. One that is cancelled goes on with its next step when it is resumed."""
-    stop = _stop(task)  # first: the imports below take seconds
-    _quiet()
+    stop = Stop()  # first: the imports below take seconds
+    if task.max_minutes:
+        _limit(task, stop)
+    import datasets  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.set_verbosity_error()  # progress bars and remarks of the libraries stay out of log.txt
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     run, log = task.run, task.log
     if run.kind == TRAIN:
         from training.fit.run import train_run  # noqa: PLC0415
@@ -122,24 +129,6 @@ def _long(task: Task) -> None:
         from training.studies.forgetting import forgetting  # noqa: PLC0415
 
         forgetting(run, log)
-
-
-def _quiet() -> None:
-    """Keep progress bars and remarks of the libraries out of log.txt."""
-    import datasets  # noqa: PLC0415
-    from transformers.utils import logging  # noqa: PLC0415
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-
-
-def _stop(task: Task) -> Stop:
-    """Take signals from here on, and count the run's minutes where they are limited."""
-    stop = Stop()
-    if task.max_minutes:
-        _limit(task, stop)
-    return stop
 
 
 def _limit(task: Task, stop: Stop) -> None:

@@ -17,7 +17,7 @@ from inference.live.counts import FeedSnapshot
 from inference.live.post import ClassifiedPost, Post
 from inference.live.sources import SourceStatus
 from inference.selective import CoveragePoint, Selective
-from training.data.load import DataSpec
+from training.data.load import DataSpec, load_splits
 from training.data.preview import preview
 from training.evaluate.scores import (
     BASE,
@@ -334,7 +334,7 @@ def test_ticks_are_few_and_enclose_their_range(low, high):
 
 
 def test_a_preview_shows_balance_lengths_rows_and_what_was_dropped(tiny_tweets):
-    drawn = preview_panel(preview(DataSpec(dataset=str(tiny_tweets))))
+    drawn = preview_panel(preview(load_splits(DataSpec(dataset=str(tiny_tweets)))))
     Checker(drawn)
     assert "Class balance" in drawn and "Length in characters" in drawn and "Rows used:" in drawn
     assert drawn.count("<rect") > 3 and drawn.count("<tr") > 5

@@ -22,7 +22,6 @@ from inference.common.mend import mend
 from inference.common.store import JsonObject
 from inference.common.text import duplicate_key, one_line
 from inference.common.wording import listed
-from training.data.hub import Hub
 from training.data.load import Splits, load_splits
 from training.data.near import nearest
 from training.data.read import SPLIT_NAMES
@@ -94,9 +93,9 @@ class Audit:
         return {**record, "rows": dict(self.rows), "sentences": self.sentences()}
 
 
-def load_whole(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
+def load_whole(spec: DataSpec) -> Splits:
     """Load all rows, duplicates across splits included. Raises DataError as `load_splits` does."""
-    return load_splits(dataclasses.replace(spec.whole(), leak_gate="off"), hub=hub)
+    return load_splits(dataclasses.replace(spec.whole(), leak_gate="off"))
 
 
 def audit(splits: Splits, *, deep: bool = True) -> Audit:

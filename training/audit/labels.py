@@ -56,13 +56,7 @@ def base_features(
 
 
 def label_errors(
-    texts: Sequence[str],
-    labels: Sequence[int],
-    names: Sequence[str],
-    features: NDArray[np.float32],
-    *,
-    split: str = "train",
-    seed: int = 42,
+    texts: Sequence[str], labels: Sequence[int], names: Sequence[str], features: NDArray[np.float32]
 ) -> tuple[list[Finding], list[Flag]]:
     """Find rows whose label is probably wrong, the most probable first. None where a class has one text."""
     from cleanlab.filter import find_label_issues  # noqa: PLC0415  (seconds)
@@ -82,7 +76,7 @@ def label_errors(
         features,
         places,
         groups=keys,
-        cv=StratifiedGroupKFold(folds, shuffle=True, random_state=seed),
+        cv=StratifiedGroupKFold(folds, shuffle=True, random_state=42),
         method="predict_proba",
     )
     rows = find_label_issues(
@@ -98,12 +92,12 @@ def label_errors(
             names[present[int(chances[row].argmax())]],
             f"probable label error: {chances[row][places[row]]:.0%} for its label, {chances[row].max():.0%} "
             "for the other",
-            split,
+            "train",
         )
         for row in map(int, rows)
     ]
     told = (
-        f"Labels of {split} that are probably wrong, by a model that has not seen them and is right on "
+        f"Labels of train that are probably wrong, by a model that has not seen them and is right on "
         f"{right:.0%}: {len(flags):,} of {len(texts):,}. Many will be hard and not wrong, so look at each."
     )
     return [Finding("label_errors", len(flags), told, tuple(flag.text for flag in flags[:3]))], flags

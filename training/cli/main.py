@@ -282,14 +282,14 @@ def _data(given: argparse.Namespace) -> int:
     from training.cli.terminal import print_labelled, print_preview
     from training.data.add_labels import add_labels
     from training.data.load import load_splits
-    from training.data.preview import preview_of
+    from training.data.preview import preview
     from training.recipes import DataSpec
 
     spec = DataSpec(
         dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""
     )
     added = add_labels(spec, given.more_data) if given.more_data else None
-    found = preview_of(added.splits if added else load_splits(spec))
+    found = preview(added.splits if added else load_splits(spec))
     if given.json:
         more = {"more_data": added.report.to_json(texts=True)} if added else {}
         print_json({**found.to_json(), **more})

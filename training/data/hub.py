@@ -105,7 +105,10 @@ class Hub:
                 builder.download_and_prepare()
                 splits, revision = builder.as_dataset(), builder.hash
             else:
-                raise _out_of_reach(dataset_id, found)
+                raise DataError(
+                    f"The data set {dataset_id} can't be loaded: no file or folder has this name, and "
+                    f"{found.why}. {found.todo}, or take --dataset embedded or a file of your own."
+                )
         except _LOADING_FAILED as error:
             reason = " ".join(str(error).split())[:300].rstrip(".")
             hint = next(
@@ -118,13 +121,6 @@ class Hub:
         *owner, name = dataset_id.split("/")
         folder = "___".join([*owner, camelcase_to_snakecase(name)])
         return Path(self.cache or datasets.config.HF_DATASETS_CACHE).expanduser() / folder
-
-
-def _out_of_reach(dataset_id: str, found: Preflight) -> DataError:
-    return DataError(
-        f"The data set {dataset_id} can't be loaded: no file or folder has this name, and {found.why}. "
-        f"{found.todo}, or take --dataset embedded or a file of your own."
-    )
 
 
 def _tables(dataset_id: str, splits: datasets.DatasetDict) -> dict[str, RawTable]:

@@ -1,6 +1,6 @@
 """Look at a data set before minutes are spent on it: class balance, lengths, some rows, what was dropped.
 
-    seen = preview(DataSpec(dataset="tweets.csv"), limit=5)
+    seen = preview(load_splits(DataSpec(dataset="tweets.csv")), limit=5)
     print(*seen.sentences(), sep="\\n")
 
 Used by `python -m training data` and by the Train tab.
@@ -8,16 +8,14 @@ Used by `python -m training data` and by the Train tab.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.common.mend import mend
-from training.data.hub import Hub
-from training.data.load import LabelledText, Splits, load_splits
+from training.data.load import LabelledText, Splits
 from training.data.report import DataReport
-from training.recipes import DataSpec
 
 HISTOGRAM_BINS = 14
 _TWEET_CHARACTERS = 280
@@ -64,21 +62,16 @@ class Preview:
         return {
             "n": self.n,
             "class_balance": dict(self.balance),
-            "lengths": [{"low": part.low, "high": part.high, "n": part.n} for part in self.lengths],
+            "lengths": [asdict(part) for part in self.lengths],
             "median_characters": self.median_characters,
             "longest_characters": self.longest_characters,
-            "rows": [{"text": row.text, "label": row.label} for row in self.rows],
+            "rows": [asdict(row) for row in self.rows],
             "report": self.report.to_json(),
         }
 
 
-def preview(spec: DataSpec, *, limit: int = 8, hub: Hub | None = None) -> Preview:
-    """Load a data set and sum it up, with `limit` of its training rows. Raises as `load_splits` does."""
-    return preview_of(load_splits(spec, hub=hub), limit=limit)
-
-
-def preview_of(splits: Splits, *, limit: int = 8) -> Preview:
-    """Sum up splits that are loaded already."""
+def preview(splits: Splits, *, limit: int = 8) -> Preview:
+    """Sum a data set up, with `limit` of its training rows."""
     parts = (splits.train, splits.validation, splits.test)
     lengths = np.array([len(text) for part in parts for text in part["text"]])
     counts = Counter(label for part in parts for label in part["label"])
@@ -99,14 +92,14 @@ def preview_of(splits: Splits, *, limit: int = 8) -> Preview:
     )
 
 
-def histogram(lengths: npt.NDArray[np.int64], *, bins: int = HISTOGRAM_BINS) -> tuple[LengthBin, ...]:
+def histogram(lengths: npt.NDArray[np.int64]) -> tuple[LengthBin, ...]:
     """Count lengths in bins of equal width; what is longer than a tweet (280) and rare shares the last bin.
 
     The bins reach up to the 99th percentile, or to 280 where that is more and some text is so long.
     """
     longest = int(lengths.max())
     reach = min(longest, max(_TWEET_CHARACTERS, int(np.percentile(lengths, 99))))
-    width = max(1, -(-reach // bins))
+    width = max(1, -(-reach // HISTOGRAM_BINS))
     n_bins = -(-reach // width)
     counts = np.bincount(np.minimum((lengths - 1) // width, n_bins - 1), minlength=n_bins)
     tops = [width * (i + 1) for i in range(n_bins - 1)] + [max(longest, width * n_bins)]

@@ -25,12 +25,11 @@ import pyarrow as pa
 
 from inference.common.errors import DataError
 from inference.common.store import sha256_of
-from inference.common.text import decoded
 from inference.common.wording import listed
 from inference.tables.columns import Kind, labels_of, pick_column
 from inference.tables.formats import FORMATS, is_saved, open_table
 from inference.tables.parquet import arrow_files, values_of
-from inference.tables.rows import TableReader, kind_of, lines_of, reading
+from inference.tables.rows import TableReader, kind_of, plain_lines, reading
 from training.data.report import DataSource
 
 MAX_FILE_BYTES = 1_000_000_000  # a file is held in memory as Python values, about five times its size
@@ -263,20 +262,19 @@ def _pairs(folder: Path) -> dict[str, list[Path]]:
 
 def _read_pair(texts: Path, labels: Path, mapping: Path | None = None) -> RawTable:
     """Read a text and a label a line; `mapping`: a label and its name a line, with a tab between."""
-    columns: dict[str, list[object]] = {"text": [*_lines(texts)], "label": [*_lines(labels)]}
+    columns: dict[str, list[object]] = {
+        name: [*plain_lines(path.read_bytes(), path.name)]
+        for name, path in (("text", texts), ("label", labels))
+    }
     if (n := len(columns["text"])) != len(columns["label"]):
         raise DataError(
             f"{texts.name} has {n:,} lines and {labels.name} has {len(columns['label']):,}; each text needs "
             "a label, in the same line."
         )
-    names = dict(line.split("\t")[:2] for line in _lines(mapping) if "\t" in line) if mapping else {}
+    known = plain_lines(mapping.read_bytes(), mapping.name) if mapping else []
+    names = dict(line.split("\t")[:2] for line in known if "\t" in line)
     columns["label"] = [names.get(str(label).strip(), label) for label in columns["label"]]
     return RawTable(("text", "label"), n, lambda name: list(columns[name]))
-
-
-def _lines(path: Path) -> list[str]:
-    with lines_of(path) as lines:
-        return [decoded(line.rstrip("\r\n")) for line in iter(lines.line, "")]
 
 
 def _class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:

@@ -20,7 +20,6 @@ from statistics import fmean
 
 from inference.artifact import read_record
 from inference.common.errors import ArtifactError, RunError
-from inference.common.intervals import Interval
 from inference.common.store import JsonObject
 from training.data.report import SplitSizes
 from training.evaluate.scores import BAG_OF_WORDS, MAJORITY, Evaluation, System
@@ -359,8 +358,11 @@ def _noise(records: Records) -> Iterator[Diagnosis]:
             f"Labels contradict each other: {contradicting:,} rows have a text that has another label too.",
             {"label_smoothing": 0.1},
         )
-    elif evaluation and tuned and (sure := _surest(evaluation)):
-        accuracy = tuned.scores.accuracy
+    elif evaluation and tuned:
+        enough = [point for point in evaluation.coverage if point.answered.value >= SUREST]
+        if not enough:
+            return
+        sure, accuracy = min(enough, key=lambda point: point.answered.value).right, tuned.scores.accuracy
         if sure.high < RIGHT_THERE and (records.reach or 0.0) < 0.5:
             yield Diagnosis(
                 "label noise",
@@ -368,12 +370,6 @@ def _noise(records: Records) -> Iterator[Diagnosis]:
                 f"{100 * sure.value:.1f} % are right, and of all rows {100 * accuracy.value:.1f} %.",
                 {"label_smoothing": 0.1},
             )
-
-
-def _surest(evaluation: Evaluation) -> Interval | None:
-    """Return how right the surest third of the answers is, None where that is not recorded."""
-    enough = [point for point in evaluation.coverage if point.answered.value >= SUREST]
-    return min(enough, key=lambda point: point.answered.value).right if enough else None
 
 
 def _sizes(records: Records) -> Iterator[Diagnosis]:

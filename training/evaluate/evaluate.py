@@ -125,6 +125,10 @@ def evaluate(
         )
         for name, found in {**answers, TUNED: mine}.items()
     ]
+    calibrated = None
+    if temperature != 1:
+        before = scores(references, softmax(tuned_logits * temperature), tuned.labels, seed=seed)
+        calibrated = Calibrated(temperature, before.expected_calibration_error)
     evaluation = Evaluation(
         split=split,
         labels=tuple(tuned.labels),
@@ -137,9 +141,7 @@ def evaluate(
         ),
         left_out=dict(left_out or {}),
         rows=rows,
-        calibrated=_calibrated(references, tuned_logits, temperature, tuned.labels, seed)
-        if temperature != 1
-        else None,
+        calibrated=calibrated,
         absent=tuple(label for place, label in enumerate(tuned.labels) if place not in set(references)),
         twins=None
         if twins is None
@@ -153,21 +155,8 @@ def evaluate(
         ),
     )
     confidences = tuple(float(row.max()) for row in mine)
-    if base is None:
-        return Evaluated(evaluation, (), confidences, shared)
-    differing = _disagreements(texts, references, answers[BASE], mine, tuned.labels)
+    differing = _disagreements(texts, references, answers[BASE], mine, tuned.labels) if base else ()
     return Evaluated(evaluation, differing, confidences, shared)
-
-
-def _calibrated(
-    references: Sequence[int],
-    logits: NDArray[np.float32],
-    temperature: float,
-    labels: Sequence[str],
-    seed: int,
-) -> Calibrated:
-    before = scores(references, softmax(logits * temperature), labels, seed=seed)
-    return Calibrated(temperature, before.expected_calibration_error)
 
 
 def _both(

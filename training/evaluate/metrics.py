@@ -123,15 +123,13 @@ def point_scores(truth: Ints, predicted: Ints, probabilities: Floats) -> dict[st
     }
 
 
-def expected_calibration_error(
-    truth: Ints, probabilities: Floats, *, predicted: Ints | None = None, bins: int = ECE_BINS
-) -> float:
+def expected_calibration_error(truth: Ints, probabilities: Floats, *, predicted: Ints | None = None) -> float:
     """Return the mean gap between confidence and accuracy over bins of equal width, weighted by their rows.
 
     Confidence is the largest probability. Source: Guo et al. 2017, arXiv 1706.04599, equation 3.
     """
-    bin_of, gap = _calibration_gaps(truth, probabilities, predicted, bins)
-    return float(np.abs(np.bincount(bin_of, weights=gap, minlength=bins)).sum() / len(truth))
+    bin_of, gap = _calibration_gaps(truth, probabilities, predicted)
+    return float(np.abs(np.bincount(bin_of, weights=gap, minlength=ECE_BINS)).sum() / len(truth))
 
 
 def calibration(references: Sequence[int] | Ints, probabilities: ArrayLike) -> tuple[CalibrationBin, ...]:
@@ -244,12 +242,12 @@ def _checked(
 
 
 def _calibration_gaps(
-    truth: Ints, probabilities: Floats, predicted: Ints | None = None, bins: int = ECE_BINS
+    truth: Ints, probabilities: Floats, predicted: Ints | None = None
 ) -> tuple[Ints, Floats]:
     """Return each row's bin, shape (n,), and its hit minus its confidence, shape (n,)."""
     confidence = probabilities.max(axis=1)
     hit = (probabilities.argmax(axis=1) if predicted is None else predicted) == truth
-    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)  # bins are (low, high]
+    bin_of = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)  # (low, high]
     return bin_of, hit - confidence
 
 

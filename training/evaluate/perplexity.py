@@ -49,12 +49,12 @@ def compared(before: NDArray[np.float64], after: NDArray[np.float64], texts: Seq
     )
 
 
-def general_texts(file: Path | None = None) -> list[str]:
+def general_texts(path: str = "") -> list[str]:
     """Return general text: the passages that come with the project, or a file's texts. Raises DataError."""
-    if file is None:
+    if not path:
         known = tomllib.loads((Path(__file__).parent / "general.toml").read_text(encoding="utf-8"))
         return [" ".join(passage.split()) for passage in known["passages"]]
-    table = read_table(file)
+    file, table = Path(path), read_table(Path(path))
     raw = table.column(table.pick("text", where=file.name))
     texts = [found for text in raw if isinstance(text, str) and (found := mend(text).text.strip())]
     if not texts:

@@ -52,7 +52,7 @@ class Bundle:
         ]
 
 
-def pack(recipe: Recipe, *, root: Path = ROOT) -> Bundle:
+def pack(recipe: Recipe) -> Bundle:
     """Pack a recipe with the code. Raises RecipeError for a base that only this machine has, RentedError."""
     if Path(recipe.base).is_dir() or recipe.base.startswith((".", "/", "~")):
         raise RecipeError(
@@ -82,8 +82,8 @@ def pack(recipe: Recipe, *, root: Path = ROOT) -> Bundle:
     with tempfile.TemporaryDirectory() as folder:
         save_recipe(change(recipe, changes), Path(folder) / "recipe.toml")
         toml = (Path(folder) / "recipe.toml").read_bytes()
-    code = sorted({path for pattern in CODE for path in root.glob(pattern) if path.is_file()})
-    files: dict[str, bytes | Path] = {path.relative_to(root).as_posix(): path for path in code}
+    code = sorted({path for pattern in CODE for path in ROOT.glob(pattern) if path.is_file()})
+    files: dict[str, bytes | Path] = {path.relative_to(ROOT).as_posix(): path for path in code}
     files |= {"recipe.toml": toml, **data}
     for name, content in files.items():
         try:
@@ -92,12 +92,12 @@ def pack(recipe: Recipe, *, root: Path = ROOT) -> Bundle:
             raise RentedError(
                 f"{name} holds what looks like a token of the Hub, so nothing was sent. Take it out."
             ) from error
-    pins = _pins(root / "requirements.txt")
+    pins = _pins(ROOT / "requirements.txt")
     embedded = "embedded" in (recipe.base, recipe.dataset)
     return Bundle(
         files=files,
         requirements=tuple(pin for pin in pins if re.split(r"[=\[]", pin)[0] not in NOT_NEEDED),
-        alone=tuple(_pins(root / "requirements-embedded.txt")) if embedded else (),
+        alone=tuple(_pins(ROOT / "requirements-embedded.txt")) if embedded else (),
         data=tuple(data.values()),
     )
 

@@ -70,7 +70,8 @@ def advise(
         return serving + (training * trainings if trained else 0.0)
 
     top = max(best.values(), key=lambda step: step.scores.accuracy.value)
-    race = {way: step for way, step in best.items() if step is top or not _worse(ladder, step, top)}
+    worse = {way for way, step in best.items() if (pair := ladder.pair(step.name, top.name)) and pair.real}
+    race = {way: step for way, step in best.items() if way not in worse}
     way, step = min(race.items(), key=lambda one: (month(one[1]), one[0] == "both"))
     accuracy = percent(step.scores.accuracy)
     sentences = [
@@ -97,11 +98,6 @@ def _best_of_each(ladder: Ladder, labels: int) -> dict[Way, StepResult]:
         if step.rung != "majority" and step.labels_used <= labels:
             found[WAYS.get(step.rung, "prompt")] = step
     return found
-
-
-def _worse(ladder: Ladder, step: StepResult, top: StepResult) -> bool:
-    pair = ladder.pair(step.name, top.name)
-    return pair is not None and pair.real
 
 
 def _pair(ladder: Ladder, one: StepResult, other: StepResult) -> str:

@@ -47,7 +47,7 @@ from training.ladder.order import STEPS, Order, Step
 from training.ladder.pictures import cost_picture, intervals_picture
 from training.ladder.plan import Counted, planned
 from training.ladder.results import Ladder, StepResult, pairs_of, to_csv
-from training.ladder.rungs import BASE, Materials, build
+from training.ladder.rungs import BASE, BUILDERS, Materials
 from training.model.classifier import words_for
 from training.runs.log import RunLog
 from training.runs.process import parameters_of
@@ -118,10 +118,11 @@ def _measure(
     `build_share`: the share of the time that building it is planned to take.
     """
     gc.collect()
-    _reset_peak()
+    with suppress(OSError):  # Linux alone has it: the peak of memory is counted anew
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     materials.begin(build_share)
     started = time.perf_counter()
-    built = build(materials, step)
+    built = BUILDERS[step.rung](materials, step)
     prepared = time.perf_counter()
     (texts, labels), test = materials.validation, materials.splits.test
     total = round((len(texts) + len(test)) / (1 - build_share))
@@ -215,13 +216,8 @@ def _complete(run: Run, materials: Materials, steps: tuple[Step, ...], left_out:
     write_bytes(run.path / "intervals.png", intervals_picture(ladder))
     write_bytes(run.path / "cost.png", cost_picture(ladder, order.cost))
     ladder.write(run.path)
-    _tidy(run.path)
-
-
-def _tidy(path: Path) -> None:
-    """Remove what only an unfinished ladder needs."""
-    for pattern in ("lora-*", "checkpoints-*", "trunk-*", "index-*"):
-        for left_over in path.glob(pattern):
+    for pattern in ("lora-*", "checkpoints-*", "trunk-*", "index-*"):  # what only an unfinished one needs
+        for left_over in run.path.glob(pattern):
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
 
 
@@ -251,8 +247,3 @@ def _counted(materials: Materials) -> Counted:
         batch_size=recipe.batch_size,
         recipe=recipe,
     )
-
-
-def _reset_peak() -> None:
-    with suppress(OSError):  # Linux alone has it
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

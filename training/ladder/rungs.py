@@ -1,7 +1,7 @@
 """Build the predictor of each step of a ladder.
 
     materials = Materials(order, folder, splits, report)
-    built = build(materials, step)
+    built = BUILDERS[step.rung](materials, step)
     built.predictor.predict(texts), built.hash_weights()     # -> predictions, "9f2c…" of what answered
 
 What several steps need (base, features, index, adapters) is made once and lies in `folder`, so that a resumed
@@ -298,11 +298,6 @@ class _Inner(Silent):
             self._report.progress(round(1000 * self._share * done / max(total, 1)), 1000)
 
 
-def build(materials: Materials, step: Step) -> Built:
-    """Return what answers for a step. Raises TweetTuneError where the data or the base can't give it."""
-    return _BUILDERS[step.rung](materials, step)
-
-
 def _majority(materials: Materials, step: Step) -> Built:
     majority = Majority.fit(materials.train(step.labels)[1], names=materials.labels)
     return Built(majority, majority.about, lambda: hash_of(np.array(majority.shares)))
@@ -399,7 +394,7 @@ def _both(materials: Materials, step: Step) -> Built:
     return Built(both, about, lambda: hash_of(tuned.model, base))
 
 
-_BUILDERS: dict[str, Callable[[Materials, Step], Built]] = {
+BUILDERS: dict[str, Callable[[Materials, Step], Built]] = {
     "majority": _majority,
     "bag-of-words": _bag_of_words,
     **dict.fromkeys(("zero-shot", "zero-shot-contextual", "zero-shot-batch"), _prompt),
@@ -413,3 +408,4 @@ _BUILDERS: dict[str, Callable[[Materials, Step], Built]] = {
     "full": _full,
     "both": _both,
 }
+"""What makes each rung's answers. Raises TweetTuneError where the data or the base can't give them."""

@@ -283,22 +283,18 @@ def _new_folder(runs: Path, name: str) -> Path:
     return path
 
 
-def list_runs(folder: Path | None = None, *, kind: str | None = TRAIN) -> list[Run]:
-    """Return the runs below a folder (default: `runs/`), newest first; other folders are left out.
+def list_runs(*, kind: str | None = TRAIN) -> list[Run]:
+    """Return the runs below `runs/`, newest first; other folders are left out.
 
     `kind`: trainings unless another one is asked for; None: all.
     """
     found = []
-    for path in (folder or runs_dir()).glob("*"):
+    for path in runs_dir().glob("*"):
         if (run := _read(path)) and kind in (None, run.kind):
+            file = next((path / name for name in (RECIPE, ORDER) if os.path.lexists(path / name)), path)
             with contextlib.suppress(FileNotFoundError):  # it is just being removed
-                found.append((_begun(path), run))
+                found.append((file.lstat().st_mtime, run))
     return [run for _, run in sorted(found, key=lambda one: one[0], reverse=True)]
-
-
-def _begun(path: Path) -> float:
-    file = next((path / name for name in (RECIPE, ORDER) if os.path.lexists(path / name)), path)
-    return file.lstat().st_mtime
 
 
 def find_run(id_or_path: str | Path, *, kind: str | None = TRAIN) -> Run:

@@ -83,7 +83,7 @@ def adapt(run: Run, log: RunLog, stop: Stopping) -> None:
     order = AdaptOrder.from_json(run.order)
     recipe = order.settings
     with log.phase("prepare"):
-        general = general_texts(Path(order.general) if order.general else None)
+        general = general_texts(order.general)
         learnt, held_out = _texts(run, log, order, recipe)
         lm = _base(recipe, run, log)
         packed = [_packed(lm, texts, recipe) for texts in (learnt, held_out)]

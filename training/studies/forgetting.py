@@ -143,7 +143,7 @@ class _Asked:
 def forgetting(run: Run, log: RunLog) -> None:
     """Take a study from its order to its results. Killed at any moment, it can be called again."""
     order = ForgettingOrder.from_json(run.order)
-    general = general_texts(Path(order.general) if order.general else None)
+    general = general_texts(order.general)
     with log.phase("prepare"):
         known: dict[str, dict[str, Any]] = read_record(run.path, POINTS) or {}
         asked = [

@@ -69,11 +69,12 @@ def search(run: Run, log: RunLog) -> None:
         _put_right(study, order, recipe)
         for place in range(left):
             _try(study, order, prepared, run.path, log, report=Inner(log, place, left))
-    best = _best_three(study)
-    if not best:
+    complete = study.get_trials(states=[TrialState.COMPLETE])
+    if not complete:
         why = next((trial.user_attrs["why"] for trial in _ended(study) if "why" in trial.user_attrs), "")
         raise DataError(f"Every trial failed. {why}")
     with log.phase("repeat"):
+        best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[:REPEATED]
         repeats = _repeat(best, prepared, run.path, log)
     _complete(run.path, order, study, repeats, prepared)
 
@@ -197,11 +198,6 @@ def _trained(
 
 def _told(params: dict[str, Value]) -> str:
     return ", ".join(f"{name} {f'{v:.3g}' if isinstance(v, float) else v}" for name, v in params.items())
-
-
-def _best_three(study: optuna.Study) -> list[FrozenTrial]:
-    complete = study.get_trials(states=[TrialState.COMPLETE])
-    return sorted(complete, key=lambda trial: -(trial.value or 0.0))[:REPEATED]
 
 
 def _repeat(

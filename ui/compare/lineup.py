@@ -181,7 +181,7 @@ class Lineup:
 
     def _rung(self, key: str) -> Predictor:
         from training.ladder.order import RUNGS, Step  # noqa: PLC0415
-        from training.ladder.rungs import build  # noqa: PLC0415  (torch takes seconds: not before the first page)
+        from training.ladder.rungs import BUILDERS  # noqa: PLC0415  (torch takes seconds: not before the first page)
 
         run = self.workbench.model.run
         recipe = (run.known_recipe if run else None) or self._recipe
@@ -196,7 +196,7 @@ class Lineup:
             kind = RUNGS[key]
             labels = len(materials.splits.train) if kind.labels == "all" else kind.k * len(materials.labels)
             with ONE_LOAD:
-                self._rungs[key] = build(materials, Step(key, key, labels)).predictor
+                self._rungs[key] = BUILDERS[key](materials, Step(key, key, labels)).predictor
         return self._rungs[key]
 
 

@@ -143,9 +143,10 @@ def columns_of(file: str) -> tuple[tuple[str, ...], str, str]:
 
 def look_at(recipe: Recipe) -> "Preview":
     """Return the Preview of a recipe's data. Raises DataError when it can't be read or learned from."""
+    from training.data.load import load_splits  # noqa: PLC0415
     from training.data.preview import preview  # noqa: PLC0415  (takes a second: not before the first page)
 
-    return preview(recipe.data)
+    return preview(load_splits(recipe.data))
 
 
 @lru_cache(maxsize=4)

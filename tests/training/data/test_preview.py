@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from inference.common.errors import DataError
 from tests.support import tweets, write_csv
-from training.data.load import DataSpec
+from training.data.load import DataSpec, load_splits
 from training.data.preview import histogram, preview
 
 
 def test_preview(tmp_path):
     path = write_csv(tmp_path / "t.csv", [*tweets(90), ("", "neutral")])
-    seen = preview(DataSpec(dataset=str(path), n_train=30), limit=4)
+    seen = preview(load_splits(DataSpec(dataset=str(path), n_train=30)), limit=4)
     assert seen.n == sum(rows.used for rows in seen.report.rows.values())
     assert sum(seen.balance.values()) == seen.n == sum(part.n for part in seen.lengths)
     assert list(seen.balance) == ["negative", "neutral", "positive"]
@@ -31,7 +31,7 @@ def test_preview(tmp_path):
 
 def test_a_preview_of_bad_data_is_the_same_error(tmp_path):
     with pytest.raises(DataError, match=r"t\.csv has no rows"):
-        preview(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", []))))
+        preview(load_splits(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", [])))))
 
 
 @given(st.lists(st.integers(1, 90) | st.integers(1, 100_000), min_size=1, max_size=200))
@@ -54,6 +54,8 @@ def test_one_giant_does_not_squash_the_histogram():
 
 def test_the_rows_that_are_shown_have_no_broken_characters_where_others_are_to_be_had(tmp_path):
     broken = [(f"Õ\ufffd\ufffdô {n}", "neutral") for n in range(60)]
-    seen = preview(DataSpec(dataset=str(write_csv(tmp_path / "a.csv", [*tweets(90), *broken]))), limit=8)
+    seen = preview(
+        load_splits(DataSpec(dataset=str(write_csv(tmp_path / "a.csv", [*tweets(90), *broken])))), limit=8
+    )
     assert len(seen.rows) == 8 and not any("\ufffd" in row.text for row in seen.rows)
     assert seen.report.counts.still_damaged == 60, "and they are told"

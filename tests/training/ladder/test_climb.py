@@ -169,7 +169,7 @@ def test_a_rung_that_fails_is_left_out_and_said(order, monkeypatch):
     def broken(materials, step):
         raise DataError("It can't learn from this.")
 
-    monkeypatch.setitem(rungs._BUILDERS, "head", broken)
+    monkeypatch.setitem(rungs.BUILDERS, "head", broken)
     run = create_run_of(LADDER, {**asdict(order), "rungs": ["majority", "head"]}, name="broken")
     climb(run, RunLog(run.path))
     ladder = Ladder.read(run.path)
