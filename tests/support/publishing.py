@@ -42,8 +42,8 @@ class Here(Verifier):
 
     networks: ClassVar = False  # most tests push mere bytes as an exported network
 
-    def __init__(self, artifact, api, *, timeout_s=60.0, stopped=lambda: False):
-        self.artifact, self.timeout_s, self.stopped, self._token = artifact, timeout_s, stopped, ADA
+    def __init__(self, artifact, api, *, timeout_s=60.0):
+        self.artifact, self.timeout_s, self._token = artifact, timeout_s, ADA
         self._here, self._there = Answering(self.networks), Answering(self.networks)
         self._here.order({"model": str(artifact), "revision": None, "adapter": False})
 
@@ -57,7 +57,7 @@ class Answering:
     def order(self, order):
         self.ordered = {**order, "texts": PROBES, "onnx": self.networks and order.get("onnx")}
 
-    def answer(self, what, stopped):
+    def answer(self, what):
         try:
             return _answers(loader()(self.ordered), what)
         except (*CLIENT_ERRORS, TweetTuneError) as error:

@@ -26,7 +26,6 @@ from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
 from inference.tables.columns import SEVERAL
 from training.data.classes import label_key
-from training.data.hub import Hub
 from training.data.load import Splits, load_splits
 from training.data.read import read_table
 from training.data.report import CONFLICTS_SHOWN, LabelConflict, SplitSizes
@@ -106,18 +105,18 @@ class LabelledRow:
     corrects: bool
 
 
-def add_labels(spec: DataSpec, path: Path, *, hub: Hub | None = None) -> AddedLabels:
+def add_labels(spec: DataSpec, path: Path) -> AddedLabels:
     """Load a spec's splits and add a file of labelled texts to train.
 
     The file is CSV, TSV, JSONL or Parquet with a text and a label column, found by name, and maybe one that
     is called was; its labels are names of the data's classes. Raises DataError as `load_splits` does, and for
     a file that can't be read or has a label that the data does not.
     """
-    splits = load_splits(spec, hub=hub)
+    splits = load_splits(spec)
     rows, read = labelled_rows(path, splits.labels)
     whole = splits  # held-out rows that the spec does not take must not be learnt either
     if spec.n_validation or spec.n_test:
-        whole = load_splits(dataclasses.replace(spec, n_validation=0, n_test=0), hub=hub)
+        whole = load_splits(dataclasses.replace(spec, n_validation=0, n_test=0))
     safe = _without_leaks(rows, whole, spec.leak_gate)
     keys, train_labels = [duplicate_key(text) for text in splits.train["text"]], list(splits.train["label"])
     corrections = _corrections(safe, keys, train_labels)

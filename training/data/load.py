@@ -172,12 +172,7 @@ class LabelledRows:
 
 
 def load_labelled(
-    spec: DataSpec,
-    labels: Sequence[str],
-    *,
-    split: str = "test",
-    label_map: Mapping[str, str] | None = None,
-    hub: Hub | None = None,
+    spec: DataSpec, labels: Sequence[str], *, split: str = "test", label_map: Mapping[str, str] | None = None
 ) -> LabelledRows:
     """Load rows to score a model on, without the rules of training: nothing is held out or left out as small.
 
@@ -185,7 +180,7 @@ def load_labelled(
     named by `label_map`; rows of other labels are left out and counted. `n_test` limits the rows.
     Raises DataError when no row can be scored.
     """
-    source, tables = _open(spec.dataset.strip() or "auto", hub or Hub())
+    source, tables = _open(spec.dataset.strip() or "auto", Hub())
     whole = len(tables) == 1
     if not whole and split not in tables:
         raise DataError(
@@ -302,14 +297,12 @@ def check_unchanged(recorded: JsonObject, now: DataReport, *, todo: str) -> None
     raise DataError(f"{now.source.name} is not the data of this training any more: {why}. {todo}")
 
 
-def held_out_texts(
-    spec: DataSpec, *, recorded: JsonObject | None = None, hub: Hub | None = None
-) -> list[LabelledText]:
+def held_out_texts(spec: DataSpec, *, recorded: JsonObject | None = None) -> list[LabelledText]:
     """Return the rows of the test split, for the Replay source.
 
     Raises DataError like `load_splits`, and where the data is not what was `recorded` any more.
     """
-    splits = load_splits(spec, hub=hub)
+    splits = load_splits(spec)
     check_unchanged(recorded or {}, splits.report, todo="Put it back, or stream other posts.")
     texts, ids = splits.test["text"][:], splits.test["label"][:]
     return [LabelledText(text, splits.labels[i]) for text, i in zip(texts, ids, strict=True)]

@@ -73,11 +73,11 @@ def beforehand(recipe: Recipe) -> Beforehand | None:
 
 
 @lru_cache(maxsize=1)
-def _gflops(size: int = 1024, times: int = 3) -> float:
+def _gflops() -> float:
     """Return this machine's rate in 10⁹ operations a second, from some float32 matrix products, once."""
+    size, found = 1024, []
     matrix = np.ones((size, size), dtype=np.float32)
-    found = []
-    for _ in range(times + 1):
+    for _ in range(4):
         start = time.perf_counter()
         matrix @ matrix
         found.append(time.perf_counter() - start)

@@ -3,7 +3,6 @@
 PublishError (a TweetTuneError)
 ├── NotPublishable       a file must not leave the machine, or the model can't be loaded by others
 ├── RepoConflict         the name is taken, or somebody else has committed meanwhile
-├── Interrupted          the push was stopped
 └── VerificationFailed   what was downloaded again does not answer as what was pushed
 """
 
@@ -20,10 +19,6 @@ class NotPublishable(PublishError):  # noqa: N818
 
 class RepoConflict(PublishError):  # noqa: N818
     """The name is taken, or somebody else has committed meanwhile."""
-
-
-class Interrupted(PublishError):  # noqa: N818
-    """The push was stopped."""
 
 
 class VerificationFailed(PublishError):  # noqa: N818

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from inference.common.hub import HubBusy, HubSilent, Timeouts, ask, hub_session, token_of
-from training.publish.errors import Interrupted, RepoConflict
+from training.publish.errors import RepoConflict
 from training.publish.files import CARD, VERIFICATION, Outgoing
 from training.publish.plan import Plan, stamped_card
 from training.publish.remote import PUSH_TIMEOUTS, Changes, Remote, check_card, compare, read_remote, send
@@ -65,16 +65,14 @@ def push(
     api: HfApi,
     *,
     progress: Progress = lambda step: None,
-    stopped: Callable[[], bool] = lambda: False,
     timeouts: Timeouts = PUSH_TIMEOUTS,
     verifier: Callable[..., Verifier] = Verifier,
 ) -> Pushed:
     """Push a plan. Raises a PublishError or a HubError, in one sentence with the next step.
 
-    `stopped` is asked now and then; when it says True, Interrupted is raised. Whatever ends it, the
-    repository holds all of it or none.
+    Whatever ends it, the repository holds all of it or none.
     """
-    to, counter = plan.destination, _Counter(progress, stopped)
+    to, counter = plan.destination, _Counter(progress)
     try:
         with hub_session(timeouts, sent=counter.sent):
             progress(Step("rights", f"Asking the Hub whether the token may write to {to.repo_id}."))
@@ -83,7 +81,7 @@ def push(
             rights.check_private(to.repo_id, private=to.private)
 
             def verifying() -> Verifier:
-                return verifier(plan.artifact, api, timeout_s=timeouts.answer_s, stopped=stopped)
+                return verifier(plan.artifact, api, timeout_s=timeouts.answer_s)
 
             return _Push(plan, api, rights, counter, verifying).run()
     except (HubBusy, HubSilent) as error:
@@ -91,24 +89,18 @@ def push(
 
 
 class _Counter:
-    """Tells how much has gone out, and ends the upload when it is to stop."""
+    """Tells how much has gone out."""
 
-    def __init__(self, progress: Progress, stopped: Callable[[], bool]) -> None:
-        self.progress, self.stopped = progress, stopped
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
         self.total = self.done = 0
 
     def sent(self, count: int) -> None:
-        self.check()
         self.done += count
         self.step("upload", done=min(self.done, self.total), total=self.total)
 
     def step(self, phase: str, text: str = "", *, done: int | None = None, total: int | None = None) -> None:
-        self.check()
         self.progress(Step(phase, text, done, total))
-
-    def check(self) -> None:
-        if self.stopped():
-            raise Interrupted("The push was stopped. Start it again to go on; nothing is sent twice.")
 
 
 class _Push:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from inference.common.hub import (
     token_of,
 )
 from inference.common.store import JsonObject
-from training.publish.errors import Interrupted, VerificationFailed
+from training.publish.errors import VerificationFailed
 
 TOLERANCE = 1e-4
 TOLERANCE_ADAPTER = 1e-3
@@ -117,15 +117,8 @@ class Answers:
 class Verifier:
     """Two processes that load the libraries while the upload is under way."""
 
-    def __init__(
-        self,
-        artifact: Path,
-        api: HfApi,
-        *,
-        timeout_s: float = 60.0,
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.artifact, self.timeout_s, self.stopped = artifact, timeout_s, stopped
+    def __init__(self, artifact: Path, api: HfApi, *, timeout_s: float = 60.0) -> None:
+        self.artifact, self.timeout_s = artifact, timeout_s
         self._token = token_of(api, "verify a push")
         online = {
             "HF_ENDPOINT": str(api.endpoint),
@@ -160,8 +153,8 @@ class Verifier:
                 "onnx": not adapter_only and (self.artifact / ONNX_FOLDER / PARITY).is_file(),
             }
         )
-        there = self._there.answer(f"{repo_id} at commit {commit[:7]}", self.stopped)
-        here = self._here.answer(str(self.artifact.name), self.stopped)
+        there = self._there.answer(f"{repo_id} at commit {commit[:7]}")
+        here = self._here.answer(str(self.artifact.name))
         tolerance = TOLERANCE_ADAPTER if adapter_only else TOLERANCE
         difference = compare(here, there, where=f"{repo_id} at commit {commit[:7]}", tolerance=tolerance)
         verified = Verified(
@@ -235,16 +228,12 @@ class _Child:
             self._process.stdin.write(json.dumps({**order, "texts": PROBES}) + "\n")
             self._process.stdin.flush()
 
-    def answer(self, what: str, stopped: Callable[[], bool]) -> Answers:
+    def answer(self, what: str) -> Answers:
         """Wait for its answer. Raises what went wrong there."""
-        end = time.monotonic() + LONGEST_S
-        while self._reader.is_alive():
-            self._reader.join(0.05)
-            if stopped():
-                raise Interrupted("The push was stopped. Start it again to go on; nothing is sent twice.")
-            if time.monotonic() > end:
-                why = f"it took more than {LONGEST_S / 60:.0f} minutes"
-                raise HubSilent(f"load {what}", why, "Push again later")
+        self._reader.join(LONGEST_S)
+        if self._reader.is_alive():
+            why = f"it took more than {LONGEST_S / 60:.0f} minutes"
+            raise HubSilent(f"load {what}", why, "Push again later")
         lines = [line for line in self._said.splitlines() if line.startswith("{")]
         if not lines:
             raise VerificationFailed(f"{what} could not be loaded ({self._last_error()}). Push it again.")

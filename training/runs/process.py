@@ -62,6 +62,7 @@ PROCESS_BYTES = 600_000_000
 RESERVE_BYTES = 200_000_000
 """Disk that stays free: for logs, for the caches of others."""
 _HEADER_MOST = 100_000_000
+_PATIENCE_S = 5.0
 _GROUP = Path("/sys/fs/cgroup")
 
 
@@ -207,13 +208,13 @@ def cancel(run: Run) -> None:
             os.killpg(worker.pid, signal.SIGTERM)
 
 
-def end(run: Run, *, patience_s: float = 5.0) -> None:
+def end(run: Run) -> None:
     """End a run's process with all that it has started, kindly first, and wait for that."""
     worker = run.worker()
     if worker is None:
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + _PATIENCE_S
         while worker.alive and time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(worker.pid, number)

@@ -221,7 +221,7 @@ def _repeated(folder: Path) -> dict[str, dict[str, float]]:
     return read_record(folder, "repeats.json") or {}
 
 
-def optimism(right: NDArray[np.bool_], *, seed: int, halves: int = HALVES) -> float | None:
+def optimism(right: NDArray[np.bool_], *, seed: int) -> float | None:
     """Return by how much the best of several looks better than it is, in accuracy on all rows.
 
     `right`: shape (systems, rows). The rows are split in two again and again: the best on one half is scored
@@ -232,7 +232,7 @@ def optimism(right: NDArray[np.bool_], *, seed: int, halves: int = HALVES) -> fl
     if systems < 2 or rows < 2:
         return None
     random, lost = np.random.default_rng(seed), []
-    for _ in range(halves):
+    for _ in range(HALVES):
         order = random.permutation(rows)
         one, other = right[:, order[: rows // 2]].mean(1), right[:, order[rows // 2 :]].mean(1)
         lost.append(one.max() - other[one.argmax()])

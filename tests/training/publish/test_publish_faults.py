@@ -16,7 +16,7 @@ from tests.support.publishing import (
     copy_of,
     pushed,
 )
-from training.publish.errors import Interrupted, RepoConflict
+from training.publish.errors import RepoConflict
 
 
 @pytest.fixture
@@ -100,21 +100,6 @@ def test_somebody_else_commits_meanwhile(large, artifact):
     assert set(large.files(REPO)) == {"notes.txt"}
     check_completes(large, artifact)
     assert large.files(REPO)["notes.txt"] == b"mine"  # what is not ours stays
-
-
-def test_a_push_that_is_stopped(large, artifact):
-    sent = []
-
-    def uploading(step):
-        if step.phase == "upload" and step.done:
-            sent.append(step.done)
-
-    with pytest.raises(
-        Interrupted, match=r"^The push was stopped. Start it again to go on; nothing is sent twice.$"
-    ):
-        pushed(large, artifact, progress=uploading, stopped=lambda: bool(sent))
-    assert large.files(REPO) == {}
-    check_completes(large, artifact)
 
 
 def test_the_client_is_left_as_it_was(large, artifact):
