@@ -36,6 +36,7 @@ from tests.support import (
     REPOSITORY,
     Trained,
     command,
+    once,
     train_arguments,
     tweets,
     wait_for,
@@ -90,9 +91,9 @@ def warm_starts():
 
 
 @pytest.fixture(scope="session")
-def tiny_tweets(tmp_path_factory) -> Path:
+def tiny_tweets() -> Path:
     """Return a CSV file of 360 made-up tweets with three labels."""
-    return write_csv(tmp_path_factory.mktemp("data") / "tweets.csv", tweets(360))
+    return once("tweets.csv", lambda file: write_csv(file, tweets(360)))
 
 
 @pytest.fixture(scope="session")
@@ -103,15 +104,14 @@ def tiny_tokenizer(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2(tmp_path_factory, tiny_tokenizer) -> Path:
+def tiny_gpt2(tiny_tokenizer) -> Path:
     """Return the folder of a real GPT-2 of three layers."""
-    return save_gpt2(tmp_path_factory.mktemp("bases") / "tiny-gpt2", tiny_tokenizer, KNOWN)
+    return once("tiny-gpt2", lambda folder: save_gpt2(folder, tiny_tokenizer, KNOWN))
 
 
 @pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory, tiny_tokenizer) -> Path:
+def tiny_llama(tiny_tokenizer) -> Path:
     """Return the folder of a real Llama of three layers, with grouped-query attention."""
-    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tiny_tokenizer),
         hidden_size=32,
@@ -124,8 +124,12 @@ def tiny_llama(tmp_path_factory, tiny_tokenizer) -> Path:
         eos_token_id=0,
         tie_word_embeddings=True,
     )
-    folder = tmp_path_factory.mktemp("bases") / "tiny-llama"
-    return save_base(LlamaForCausalLM(config), tiny_tokenizer, folder, KNOWN)
+
+    def make(folder: Path) -> Path:
+        torch.manual_seed(0)
+        return save_base(LlamaForCausalLM(config), tiny_tokenizer, folder, KNOWN)
+
+    return once("tiny-llama", make)
 
 
 @pytest.fixture(params=["gpt2", "llama"])
@@ -135,30 +139,35 @@ def tiny_base(request) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_gpt2(tmp_path_factory, tiny_gpt2, tiny_tweets) -> Trained:
+def trained_gpt2(tiny_gpt2, tiny_tweets) -> Trained:
     """Return a run that the command line has trained from start to end, undisturbed."""
-    folder = tmp_path_factory.mktemp("trained") / "gpt2"
-    with warm.starts():
-        done = command("training", *train_arguments(tiny_gpt2, tiny_tweets, folder), "--json")
-    assert done.returncode == 0, done.stderr
-    return Trained(find_run(folder), tiny_gpt2, tiny_tweets, done.stdout, done.stderr)
+
+    def train(folder: Path) -> Trained:
+        with warm.starts():
+            done = command("training", *train_arguments(tiny_gpt2, tiny_tweets, folder), "--json")
+        assert done.returncode == 0, done.stderr
+        return Trained(find_run(folder), tiny_gpt2, tiny_tweets, done.stdout, done.stderr)
+
+    return once("gpt2", train)
 
 
 @pytest.fixture(scope="session")
-def trained_llama(tmp_path_factory, tiny_llama, tiny_tweets) -> Trained:
+def trained_llama(tiny_llama, tiny_tweets) -> Trained:
     """Return a finished run whose command line was killed as soon as the run was at work."""
-    folder = tmp_path_factory.mktemp("trained") / "llama"
-    arguments = [str(word) for word in train_arguments(tiny_llama, tiny_tweets, folder)]
-    with warm.starts():
-        parent = subprocess.Popen(
-            [sys.executable, "-m", "training", *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
-        )
-    wait_for(lambda: (folder / "recipe.toml").exists() and find_run(folder).status().pid)
-    parent.send_signal(signal.SIGKILL)
-    _, said = parent.communicate()
-    run = find_run(folder)
-    assert wait_until_ended(run).state == "finished", (folder / "log.txt").read_text()
-    return Trained(run, tiny_llama, tiny_tweets, stderr=said)
+
+    def train(folder: Path) -> Trained:
+        arguments = [str(word) for word in train_arguments(tiny_llama, tiny_tweets, folder)]
+        words = [sys.executable, "-m", "training", *arguments]
+        with warm.starts():
+            parent = subprocess.Popen(words, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: (folder / "recipe.toml").exists() and find_run(folder).status().pid)
+        parent.send_signal(signal.SIGKILL)
+        _, said = parent.communicate()
+        run = find_run(folder)
+        assert wait_until_ended(run).state == "finished", (folder / "log.txt").read_text()
+        return Trained(run, tiny_llama, tiny_tweets, stderr=said)
+
+    return once("llama", train)
 
 
 @pytest.fixture(params=["gpt2", "llama"])

@@ -1,15 +1,19 @@
 """What the tests share: made-up tweets, commands as a user gives them, and the tests' own training."""
 
 import csv
+import fcntl
 import os
+import pickle
 import pty
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from training import worker
 from training.runs.records import Status
@@ -45,6 +49,21 @@ def write_csv(path: Path, rows: list[tuple[str, str]], header: tuple[str, str] =
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
+
+
+def once(name: str, make: Callable[[Path], Any]) -> Any:
+    """Return what `make` makes at a path of this name; of the processes of a session only one makes it.
+
+    All read it, none may write there.
+    """
+    place = Path(os.environ["PYTEST_SHARED_FOLDER"], "made", name)
+    place.mkdir(parents=True, exist_ok=True)
+    kept = place / "returned.pickle"
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(make(place / name)))
+    return pickle.loads(kept.read_bytes())
 
 
 def command(module: str, *arguments: object, **options) -> subprocess.CompletedProcess:
