@@ -64,16 +64,18 @@ def literal(word: str) -> str:
     return json.dumps(word, ensure_ascii=False) if word.isprintable() else repr(word)
 
 
+_ENVIRONMENT = jinja2.Environment(  # compiles a template once
+    loader=jinja2.FileSystemLoader(TEMPLATES),
+    autoescape=False,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {"md": escape, "code": code, "py": literal}
+
+
 def fill(template: str, **values: object) -> str:
     """Return a template of .huggingface/ filled with values; a name that is not among them is an error."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=False,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"md": escape, "code": code, "py": literal}
-    filled = environment.get_template(template).render(values)
+    filled = _ENVIRONMENT.get_template(template).render(values)
     lines = (line.rstrip() for line in filled.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
