@@ -15,6 +15,7 @@ import base64
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -35,6 +36,7 @@ JsonObject = dict[str, Any]
 Logits = Callable[[list[list[int]]], np.ndarray]
 BATCH = 32
 CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
+BYTE = re.compile("<0x[0-9A-F]{2}>")  # of SentencePiece, for what it has no token for
 PROBE_TOLERANCE = 0.05  # logits; a CPU whose int8 kernels overflow is off by far more
 FIXES = ftfy.TextFixerConfig(
     unescape_html=False,
@@ -72,6 +74,10 @@ class EndpointHandler:
         self.tokenizer.enable_truncation(max_length)
         self.tokenizer.no_padding()
         self.curve, self.scope = _curve(folder), _scope(folder)
+        self.lengths = {
+            number: 1 if BYTE.fullmatch(token) else len(token)
+            for token, number in self.tokenizer.get_vocab().items()
+        }
         self.engine, self.logits = _engine(folder, self.pad_id)
         log.info("The engine is %s", self.engine)
 
@@ -119,8 +125,14 @@ class EndpointHandler:
     def _outside(self, token_ids: list[list[int]]) -> list[bool]:
         if self.scope is None:
             raise ValueError("The model has no record by which a text is out of scope. Leave that out.")
-        known, above = self.scope
-        return [sum(i not in known for i in ids) / max(1, len(ids)) > above for ids in token_ids]
+        known, above, pieces = self.scope
+
+        def share(ids: list[int]) -> float:
+            if len(ids) / max(1, sum(self.lengths[i] for i in ids)) > pieces:
+                return 1.0
+            return sum(i not in known for i in ids) / max(1, len(ids))
+
+        return [share(ids) > above for ids in token_ids]
 
     def _answer(self, scores: np.ndarray, top_k: int | None) -> list[LabelScore]:
         best = np.argsort(-scores, kind="stable")[:top_k]
@@ -271,13 +283,17 @@ def _mark(answers: list[list[LabelScore]], name: str, marks: Iterable[bool]) -> 
             each[name] = bool(mark)
 
 
-def _scope(folder: Path) -> tuple[set[int], float] | None:
-    """Return the ids of the tokens that training knew, and the share of others that is too much."""
+def _scope(folder: Path) -> tuple[set[int], float, float] | None:
+    """Return the ids of the tokens that training knew, and the share of others that is too much.
+
+    The third is the number of tokens a character above which no token of a text counts as known.
+    """
     try:
         record = _json(folder / "reference.json")
         bits = base64.b64decode(record["known_tokens"])
         known = {8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1}
-        return known, float(record["out_of_scope_above"])
+        pieces = record.get("out_of_scope_pieces")
+        return known, float(record["out_of_scope_above"]), math.inf if pieces is None else float(pieces)
     except (OSError, ValueError, KeyError, TypeError):  # none, or an earlier version's
         return None
 

@@ -51,6 +51,7 @@ def page(browser, url):
     context = browser.new_context(viewport={"width": 390, "height": 900}, locale="en-US")
     context.route(lambda address: not address.startswith(url), lambda route: route.abort())
     context.add_init_script(STILL)
+    context.add_init_script("localStorage.setItem('tt-toured', '1')")
     opened = context.new_page()
     opened.set_default_timeout(SLOW_MS)
     opened.goto(url)

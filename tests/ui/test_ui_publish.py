@@ -108,7 +108,7 @@ def test_a_push_is_verified_and_a_second_one_sends_nothing(at_home, shared_hub, 
         commits = shared_hub.commits("ada/tweets")
         assert f"{shared_hub.endpoint}/ada/tweets/commit/{commits[-2].oid}" in drawn
         client.predict(*PUSH, api_name="/publish")
-        assert "Nothing has changed since the last time" in ended(at_home)
+        assert "Nothing has changed, so nothing was sent." in ended(at_home)
         assert shared_hub.commits("ada/tweets") == commits
     assert "model.safetensors" in shared_hub.files("ada/tweets")
     assert ADA.encode() not in files_below(place)

@@ -56,7 +56,7 @@ def test_x_by_the_command(trained_gpt2, capsys, monkeypatch):
         monkeypatch.setenv("X_BEARER_TOKEN", server.token)
 
         def make(query, **options):
-            return XSearch(query, base_url=server.url, cap_usd=0.05, **options)
+            return XSearch(query, base_url=server.url, **options | {"cap_usd": 0.05})
 
         record, said = numbers_of(["x", "#cats", "--no-reposts"], {"x": make}, trained_gpt2.artifact, capsys)
         assert server.asked[0].query["query"] == "(#cats) -is:retweet" and server.token not in said
