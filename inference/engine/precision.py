@@ -28,6 +28,7 @@ WINS = 1.5
 """How many times faster bfloat16's products must be: casting takes time too."""
 HOPELESS = 1 / 3
 """Below this share of float32's rate, few rows tell enough."""
+SMALLEST = 128
 _FEW_ROWS = 16
 
 
@@ -85,10 +86,13 @@ def choose_precision(wanted: str, *, hidden: int, tokens: int = 1024, device: st
     """Return float32 or bfloat16 as `wanted`, or for "auto" what is faster on the shapes that will be used.
 
     These are those of a layer's widest product: (tokens, hidden) by (hidden, 4 · hidden). They are measured
-    once a process, in a few tenths of a second.
+    once a process, in a few tenths of a second. A network of fewer than SMALLEST stays in float32: there
+    casting takes as long as the products, and two processes might choose differently.
     """
     if wanted != "auto":
         return Precision(wanted, "It was asked for.", device)
+    if hidden < SMALLEST:
+        return FLOAT32
     return faster(_measured(hidden, tokens, device), device)
 
 
