@@ -73,11 +73,7 @@ class EndpointHandler:
         self.characters = CHARACTERS_A_TOKEN * max_length
         self.tokenizer.enable_truncation(max_length)
         self.tokenizer.no_padding()
-        self.curve, self.scope = _curve(folder), _scope(folder)
-        self.lengths = {
-            number: 1 if BYTE.fullmatch(token) else len(token)
-            for token, number in self.tokenizer.get_vocab().items()
-        }
+        self.curve, self.scope = _curve(folder), _scope(folder, self.tokenizer)
         self.engine, self.logits = _engine(folder, self.pad_id)
         log.info("The engine is %s", self.engine)
 
@@ -125,10 +121,10 @@ class EndpointHandler:
     def _outside(self, token_ids: list[list[int]]) -> list[bool]:
         if self.scope is None:
             raise ValueError("The model has no record by which a text is out of scope. Leave that out.")
-        known, above, pieces = self.scope
+        known, above, pieces, lengths = self.scope
 
         def share(ids: list[int]) -> float:
-            if len(ids) / max(1, sum(self.lengths[i] for i in ids)) > pieces:
+            if lengths and len(ids) / max(1, sum(lengths[i] for i in ids)) > pieces:
                 return 1.0
             return sum(i not in known for i in ids) / max(1, len(ids))
 
@@ -283,17 +279,22 @@ def _mark(answers: list[list[LabelScore]], name: str, marks: Iterable[bool]) -> 
             each[name] = bool(mark)
 
 
-def _scope(folder: Path) -> tuple[set[int], float, float] | None:
+def _scope(folder: Path, tokenizer: Tokenizer) -> tuple[set[int], float, float, dict[int, int]] | None:
     """Return the ids of the tokens that training knew, and the share of others that is too much.
 
-    The third is the number of tokens a character above which no token of a text counts as known.
+    Then the tokens a character above which no token of a text counts as known, and the characters of each
+    token; none where an earlier version's record does not say so.
     """
     try:
         record = _json(folder / "reference.json")
         bits = base64.b64decode(record["known_tokens"])
         known = {8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1}
-        pieces = record.get("out_of_scope_pieces")
-        return known, float(record["out_of_scope_above"]), math.inf if pieces is None else float(pieces)
+        above, pieces = float(record["out_of_scope_above"]), record.get("out_of_scope_pieces")
+        if pieces is None:
+            return known, above, math.inf, {}
+        each = tokenizer.get_vocab().items()
+        lengths = {number: 1 if BYTE.fullmatch(token) else len(token) for token, number in each}
+        return known, above, float(pieces), lengths
     except (OSError, ValueError, KeyError, TypeError):  # none, or an earlier version's
         return None
 

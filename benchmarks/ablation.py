@@ -78,7 +78,9 @@ class Trials:
 
 def main(dataset: str, seeds: Sequence[int] = SEEDS) -> None:
     """Measure what is not measured yet, and write results/ablation.json."""
-    _measured("ablation", Trials(CACHE / "ablation", BASE, VARIANTS), dataset, seeds)
+    trials = Trials(CACHE / "ablation", BASE, VARIANTS)
+    _set_dev_aside(dataset, trials)
+    _measured("ablation", trials, dataset, seeds)
 
 
 def gpt2(dataset: str, seeds: Sequence[int] = SEEDS) -> None:
@@ -93,7 +95,6 @@ def gpt2(dataset: str, seeds: Sequence[int] = SEEDS) -> None:
 
 
 def _measured(name: str, trials: Trials, dataset: str, seeds: Sequence[int]) -> None:
-    _set_dev_aside(dataset, trials)
     measured = [one for seed in seeds for one in _of_seed(trials, seed)]
     results.write(
         name,
@@ -122,9 +123,8 @@ def _pre_train(trials: Trials) -> None:
     torch.manual_seed(0)
     ends = dict.fromkeys(("bos_token_id", "eos_token_id"), tokenizer.eos_token_id)
     GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **SMALL_GPT2, **ends)).save_pretrained(noise)
-    given = {"base": str(noise), "dataset": str(trials.data), **PRE_TRAINING}
-    changed = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
-    found = results.of_command(str(trials.kept), "adapt", str(trials.kept / "corpus.jsonl"), *changed)
+    changes = {"base": str(noise), "dataset": str(trials.data), **PRE_TRAINING}
+    found = results.of_command(str(trials.kept), "adapt", str(trials.kept / "corpus.jsonl"), **changes)
     shutil.rmtree(trials.kept / "base", ignore_errors=True)
     (trials.kept / "runs" / found["run"]).rename(trials.kept / "base")
 

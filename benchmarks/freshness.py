@@ -72,6 +72,6 @@ def _named(row: Learnt) -> str:
 
 def trained(home: str, dataset: str, more: Path | None = None) -> Classifier:
     """Return what the recipe quick makes of the embedded base, and of more labelled texts."""
-    changes = ["--set", f"more_data={more}"] if more else []
-    found = results.of_command(home, "train", "quick", "--base", "embedded", "--dataset", dataset, *changes)
+    changes = {"base": "embedded", "dataset": dataset} | ({"more_data": str(more)} if more else {})
+    found = results.of_command(home, "train", "quick", **changes)
     return Classifier.load(found["artifact"])

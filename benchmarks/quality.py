@@ -53,9 +53,8 @@ def main(dataset: str, runs: Sequence[str] = ()) -> None:
 def _train(dataset: str, name: str, seed: int) -> str:
     folder = KEPT / f"{name}-{seed}"
     print(f"{name}, seed {seed}", flush=True)
-    given = {"base": "embedded", "dataset": str(Path(dataset).absolute()), "n_test": "0", "seed": str(seed)}
-    changed = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
-    results.of_command(str(KEPT), "train", name, "--run-dir", str(folder), "--reuse", *changed)
+    changes = {"base": "embedded", "dataset": str(Path(dataset).absolute()), "n_test": "0", "seed": str(seed)}
+    results.of_command(str(KEPT), "train", name, "--run-dir", str(folder), "--reuse", **changes)
     return str(folder)
 
 

@@ -36,11 +36,12 @@ def write(name: str, **content: Any) -> Path:
     return path
 
 
-def of_command(home: str, *command: str) -> dict[str, Any]:
+def of_command(home: str, *command: str, **changes: str) -> dict[str, Any]:
     """Return what `python -m training COMMAND --json` prints, as a person would run it, with runs in `home`.
 
-    Raises SystemExit where it fails.
+    `changes`: settings of its recipe, for --set. Raises SystemExit where it fails.
     """
+    command += tuple(word for name, value in changes.items() for word in ("--set", f"{name}={value}"))
     done = subprocess.run(
         [sys.executable, "-m", "training", *command, "--json"],
         stdout=subprocess.PIPE,

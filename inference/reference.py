@@ -135,7 +135,9 @@ def scope_of(folder: Path | None, tokenizer: Tokenizer | None = None) -> Scope |
     """
     with suppress(OSError, ArtifactError):
         found = _scope(folder, (folder / REFERENCE).stat().st_mtime_ns) if folder else None
-        return replace(found, lengths=token_lengths(tokenizer)) if found and tokenizer else found
+        if found and tokenizer and found.pieces < math.inf:  # else they would be counted for nothing
+            return replace(found, lengths=token_lengths(tokenizer))
+        return found
     return None
 
 

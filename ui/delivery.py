@@ -12,7 +12,6 @@ who shows a link to it, it gets ours.
 
 import hashlib
 import re
-from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -136,14 +135,15 @@ def styles() -> bytes:
     )
 
 
-def _links(theme: str) -> Iterator[str]:
+@cache
+def _links() -> bytes:
     """Return what the head says of scripts and styles. Gradio loads no sheet that has a link already."""
-    yield f'<link rel="stylesheet" href=".{_ASSETS}{_STYLES}?v={hashlib.sha256(styles()).hexdigest()[:12]}">'
+    version = hashlib.sha256(styles()).hexdigest()[:12]
+    links = [f'<link rel="stylesheet" href=".{_ASSETS}{_STYLES}?v={version}">']
     for name in preloaded():
         rel = 'rel="stylesheet" disabled' if name.endswith(".css") else 'rel="modulepreload"'
-        yield f'<link {rel} href=".{_ASSETS}{name}">'
-    if theme:
-        yield f'<link rel="preload" as="style" href="./theme.css?v={theme}">'
+        links.append(f'<link {rel} href=".{_ASSETS}{name}">')
+    return "".join(links).encode()
 
 
 def previewed(page: bytes, address: str) -> bytes:
@@ -156,6 +156,6 @@ def previewed(page: bytes, address: str) -> bytes:
     for name in preloaded():  # Gradio's own link to its first sheet, which is in ours
         head = head.replace(f'<link rel="stylesheet" crossorigin href=".{_ASSETS}{name}">'.encode(), b"")
     theme = _THEME.search(head)
-    links = "".join(_links(theme[1].decode() if theme else ""))
-    head = head.replace(b"<style>", links.encode() + b"<style>", 1)
+    style = b'<link rel="preload" as="style" href="./theme.css?v=' + theme[1] + b'">' if theme else b""
+    head = head.replace(b"<style>", _links() + style + b"<style>", 1)
     return head + found + rest

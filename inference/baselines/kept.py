@@ -28,12 +28,12 @@ from inference.artifact import RUNG, read_record
 from inference.baselines import Average, Example, Features, Predictor
 from inference.baselines.bag_of_words import Arrays, BagOfWords, LinearHead, Majority
 from inference.baselines.index import Index, Neighbours
-from inference.baselines.prompting import Prompted, PromptEngine
+from inference.baselines.prompting import Prompted
 from inference.baselines.retrieval import FewShotRetrieval, FinalStates, TrunkFeatures
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError
 from inference.common.store import JsonObject, write_json
-from inference.engine.precision import FLOAT32, choose_precision
+from inference.engine.precision import FLOAT32
 from inference.engine.pytorch import has_gpu, quiet_loading
 from inference.prompt import Prompt
 
@@ -177,8 +177,6 @@ class _Maker:
 
     def prompted(self, what: JsonObject) -> Prompted:
         model, tokenizer = self.base()
-        wanted = "float32" if what["precision"] == "float32" else "auto"  # another machine may not have it
-        size, tokens = int(model.config.hidden_size), PromptEngine.batch_tokens
         found = Prompted.build(
             model,
             tokenizer,
@@ -188,7 +186,8 @@ class _Maker:
             examples=[Example(text, label) for text, label in what["examples"]],
             max_length=what["max_length"],
             name=self._base["name"],
-            precision=choose_precision(wanted, hidden=size, tokens=tokens, device=model.device.type),
+            # Another machine may not have bfloat16.
+            precision="float32" if what["precision"] == "float32" else "auto",
         )
         found.engine.offset, found.about = np.array(what["offset"]), what["about"]
         self.reader = self.reader or found

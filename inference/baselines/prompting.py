@@ -25,7 +25,7 @@ from transformers import DynamicCache
 
 from inference.baselines import Example
 from inference.classifier import Classifier, Prediction
-from inference.engine.precision import FLOAT32, Precision
+from inference.engine.precision import choose_precision
 from inference.labels import label_words
 from inference.prompt import Prompt, continuing_tokens, install_prompt, opening_tokens
 
@@ -54,8 +54,10 @@ class PromptEngine:
     cached_tokens = 12_000
     """Tokens whose keys and values are held at once: half a gigabyte for a small base."""
 
-    def __init__(self, model: "PreTrainedModel", word_ids: Sequence[Sequence[int]]) -> None:
-        """`word_ids`: the tokens of each label's words, in label order."""
+    def __init__(
+        self, model: "PreTrainedModel", word_ids: Sequence[Sequence[int]], *, precision: str = "float32"
+    ) -> None:
+        """`word_ids`: the tokens of each label's words, in label order. `precision`: as `TorchEngine` has."""
         self.lm = model.eval()
         self.word_ids = [list(ids) for ids in word_ids]
         self.prefix: list[int] = []
@@ -65,7 +67,8 @@ class PromptEngine:
         self.opening = 0
         """How many of them the base puts before all else, such as <s>: behind a prefix they are left out."""
         self.offset: NDArray[np.float64] = np.zeros(len(self.word_ids))
-        self.precision = FLOAT32
+        hidden, device = int(model.config.hidden_size), model.device.type
+        self.precision = choose_precision(precision, hidden=hidden, tokens=self.batch_tokens, device=device)
         """What the network is computed in."""
         self.tokens_computed = 0
         """Tokens that went through the network, pads not counted."""
@@ -182,7 +185,7 @@ class Prompted(Classifier):
         examples: Sequence[Example] = (),
         max_length: int = 128,
         name: str = "base",
-        precision: Precision = FLOAT32,
+        precision: str = "float32",
     ) -> "Prompted":
         """Put a causal language model and its own tokenizer behind a prompt.
 
@@ -200,14 +203,13 @@ class Prompted(Classifier):
         limit = min(max_length, context - max(map(len, ids)))
         inside = install_prompt(tokenizer, prompt, max_length=limit)
         made = cls(
-            PromptEngine(model, ids),
+            PromptEngine(model, ids, precision=precision),
             inside.backend_tokenizer,
             labels=labels,
             max_length=limit,
             pad_id=model.config.pad_token_id,
             name_or_path=name,
         )
-        made.engine.precision = precision
         made.prompt, made.words = prompt, words
         made._context = context - max(map(len, ids))
         made._between = tokenizer.encode(_BETWEEN, add_special_tokens=False)

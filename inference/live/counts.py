@@ -68,9 +68,7 @@ class FeedSnapshot:
     unsure: int = 0  # classified posts about which the model is not sure enough to count
     abstain_below: float = 0.0  # the confidence from which on it is
     hurried: int = 0  # classified posts that got the model's quicker answer, as they piled up
-    out_of_scope: int | None = (
-        None  # classified posts unlike the training texts, where the model has a record
-    )
+    out_of_scope: int | None = None  # classified posts unlike the training texts, where that is known
 
     def accuracy(self) -> Interval | None:
         """Return the share of judged posts that are right, with Wilson's interval."""

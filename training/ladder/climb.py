@@ -174,8 +174,8 @@ def _keep(
 ) -> None:
     """Write a rung down for whatever takes a model, with what thresholds and the data are told by."""
     place = materials.folder / RUNGS / step.name
-    base = {**(read_record(materials.folder / STEPS, BASE) or {})}
-    keep(predictor, place, base=base | {"path": str(found.path) if (found := materials.found_base) else ""})
+    base, found = read_record(materials.folder / STEPS, BASE) or {}, materials.found_base
+    keep(predictor, place, base={**base, "path": str(found.path) if found else ""})
     data = materials.splits.report.to_json()
     write_json(place / PROVENANCE, {"recipe": materials.recipe.model_dump(), "data": data, "base": base})
     write_json(place / EVALUATION, {CHOSEN_ON: [asdict(one) for one in coverage_curve(labels, sure)]})

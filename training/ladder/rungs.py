@@ -201,7 +201,7 @@ class Materials:
             examples=examples,
             max_length=self.recipe.max_length,
             name=base.base.name,
-            precision=self.precision,
+            precision=self.precision.name,
         )
 
     def index(self, count: int, by: By) -> Index:
