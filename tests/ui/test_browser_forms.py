@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.support import wait_for
 from tests.support.browser import MARKS, tab
 from tests.support.served import app, with_run
 
@@ -73,8 +74,12 @@ def test_a_dot_of_a_chart_tells_its_value_and_the_code_follows_those_who_answer(
     page = opened(url)
     expect(page.locator("#scoreboard .tt-chart .dot").first).to_be_visible()
     dot = page.locator("#scoreboard .tt-chart .dot").first
-    dot.hover(force=True)
-    assert dot.evaluate(_TOLD).strip('"') == dot.get_attribute("data-told")
+
+    def told() -> bool:
+        dot.hover(force=True)  # anew: what is above it may have grown meanwhile
+        return dot.evaluate(_TOLD).strip('"') == dot.get_attribute("data-told")
+
+    wait_for(told, seconds=20, every=0.2)
     code = page.locator("#code")
     code.locator("summary").click()
     expect(code.locator("pre").nth(1)).to_contain_text(f"{url}/v1/compare")

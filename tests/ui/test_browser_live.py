@@ -16,6 +16,7 @@ from tests.support.browser import MARKS, overflow, resize, tab, violations
 from tests.support.live_app import live_app
 
 TOKEN = "AAAA%2Fmade-up-token-of-a-person"
+_STORED = "() => localStorage.getItem('tweettune-live')"
 EVIL = (
     "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">",
     "</div></li></ol><h1>broken</h1>",
@@ -307,8 +308,10 @@ def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tm
     page.locator("#live-file button[aria-label*=lear]").click()
     stream(page, file_of(tmp_path / "newer.jsonl", count=800), rate=5)
     expect(page.locator("#live-numbers")).to_contain_text("newer.jsonl")
+    stored = page.evaluate(_STORED)
     page.locator("#live-others button", has_text="posts.jsonl").click()
     expect(page.locator("#live-numbers")).to_contain_text("posts.jsonl")
+    page.wait_for_function(f"before => ({_STORED})() !== before", arg=stored)  # what is drawn is kept soon
     page.reload()
     tab(page, "Live")
     expect(page.locator("#live-numbers")).to_contain_text("posts.jsonl")

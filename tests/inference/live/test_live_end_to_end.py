@@ -101,7 +101,10 @@ def test_a_duel_with_the_base_on_bluesky_ends_in_the_queue_of_disagreements(clie
     client.predict("bluesky", second="base", languages="en", api_name="/live_start")
     [session] = app.feeds()
     wait_for(lambda: services["bluesky"].joined)
-    for text, _ in tweets(240, seed=9):  # of a tiny model and its base, a few in a hundred
+    texts, model = [text for text, _ in tweets(2000, seed=9)], app.workbench.model
+    pairs = zip(texts, model.tuned.predict(texts), model.base.predict(texts), strict=True)
+    of_two_minds = [text for text, ours, base in pairs if ours.label != base.label]
+    for text in of_two_minds[:20] + texts[:20]:  # fewer than a feed drops before it knows the model's speed
         services["bluesky"].post(text, langs=["en"])
     wait_for(lambda: session.feed.snapshot().disagreed)
     now = session.feed.snapshot()
