@@ -18,7 +18,7 @@ import gradio as gr
 from fastapi import FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 
-from inference.common.command import take_any_text
+from inference.common.command import take_any_text, whole
 from inference.serving.app import answer_errors, refuse_other_methods
 from inference.serving.command import host_of, port_of, tokens, trusted_proxies
 from inference.serving.errors import ServingError
@@ -95,7 +95,7 @@ def main() -> None:
         default=host_of(os.environ.get("GRADIO_SERVER_NAME")),
         help="address to listen on; 0.0.0.0: all (default: %(default)s)",
     )
-    parser.add_argument("--port", type=int, default=port, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=whole, default=port, help="port to listen on (default: %(default)s)")
     arguments = parser.parse_args()
     service = Service({"fine-tuned": "", "base": ""}, settings=settings, expected=())
     workbench = Workbench(

@@ -172,6 +172,10 @@ class Classifier:
         """
         return encode(self.tokenizer, texts, pad_id=self._pad_id, max_length=max_length)
 
+    def counted(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of texts that a reference counts."""
+        return self.encode(texts).token_ids
+
     def logits(
         self, token_ids: Sequence[Sequence[int]], *, progress: Progress = no_progress
     ) -> NDArray[np.float32]:
@@ -207,10 +211,13 @@ class Classifier:
                 tuple(float(p) for p in row),
                 cut,
                 latency_ms,
-                unknown_share=self.scope.unknown_share(ids) if self.scope else None,
+                unknown_share=self._unknown_share(ids),
             )
             for row, cut, ids in rows
         ]
+
+    def _unknown_share(self, token_ids: Sequence[int]) -> float | None:
+        return self.scope.unknown_share(token_ids) if self.scope else None
 
     def _timed(self, text: str) -> Prediction:
         start = time.perf_counter()

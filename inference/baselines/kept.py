@@ -7,6 +7,7 @@
     learnt.npz       what a head or a bag of words has learnt
     index.sqlite     the labelled texts that its answers rest on
     network/         a trained network, as an artifact; the untouched base stays where it lies
+    reference.json   what texts out of scope are told by, where something cuts texts into tokens (`reader_of`)
 
 Nothing in it is run: there is no pickle.
 """
@@ -55,12 +56,28 @@ def load_kept(folder: Path) -> tuple[Predictor, Classifier | None]:
     """
     record = read_record(folder, RUNG) or {}
     try:
-        maker = _Maker(folder, record)
-        return maker.made(record["made_of"]), maker.reader
+        made = _Maker(folder, record).made(record["made_of"])
+        return made, reader_of(made)
     except (*_UNSOUND, OSError, BadZipFile, SafetensorError) as error:
         raise ArtifactError(
             f"The rung {folder} can't be read ({error!r}). Measure it again with `python -m training ladder`."
         ) from error
+
+
+def reader_of(one: Predictor | Features | None) -> Classifier | None:
+    """Return what cuts texts into tokens for a rung; None where nothing does."""
+    match one:
+        case Classifier():
+            return one
+        case FewShotRetrieval() | TrunkFeatures():
+            return one.prompted
+        case FinalStates():
+            return one.classifier
+        case LinearHead() | Neighbours():
+            return reader_of(one.features if isinstance(one, LinearHead) else one.index.features)
+        case Average():
+            return next(filter(None, map(reader_of, one.predictors)), None)
+    return None
 
 
 class _Keeper:
@@ -126,8 +143,6 @@ class _Maker:
 
     def __init__(self, folder: Path, record: JsonObject) -> None:
         self.folder, self.labels = folder, tuple(record["labels"])
-        self.reader: Classifier | None = None
-        """What cuts texts that are too long."""
         self._base: Mapping[str, str] = record["base"]
         self._network: tuple[PreTrainedModel, PreTrainedTokenizerFast] | None = None
 
@@ -171,9 +186,7 @@ class _Maker:
 
     def network(self, what: JsonObject) -> Classifier:
         engine = "torch-float32" if what["precision"] == "float32" else "torch"
-        found = Classifier.load(self.folder / NETWORK, engine=engine)
-        self.reader = self.reader or found
-        return found
+        return Classifier.load(self.folder / NETWORK, engine=engine)
 
     def prompted(self, what: JsonObject) -> Prompted:
         model, tokenizer = self.base()
@@ -190,7 +203,6 @@ class _Maker:
             precision="float32" if what["precision"] == "float32" else "auto",
         )
         found.engine.offset, found.about = np.array(what["offset"]), what["about"]
-        self.reader = self.reader or found
         return found
 
     def base(self) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

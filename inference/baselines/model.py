@@ -8,15 +8,15 @@ Training, evaluation, scoring, server and live feeds know the Classifier alone.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.artifact import RUNG, model_of
-from inference.baselines import Predictor
+from inference.baselines import Example, Explained, Predictor, rests_on
 from inference.classifier import (
     Classifier,
     EncodedTexts,
@@ -28,6 +28,7 @@ from inference.classifier import (
 )
 from inference.common.errors import ArtifactError, PredictionError
 from inference.common.mend import BLANK, mended
+from inference.reference import Scope, scope_of
 
 MOST_CHARACTERS = 8_192
 """What stands further back in a text is not looked at."""
@@ -57,6 +58,7 @@ def load_model(name_or_path: str | Path, *, engine: str = "auto") -> Classifier:
     if not isinstance(made, Classifier):
         return Answering(made, name=named, folder=folder, reader=reader)
     made.name_or_path, made.folder = named, folder
+    made.scope = scope_of(folder, made.tokenizer)
     return made
 
 
@@ -66,10 +68,16 @@ class Answering(Classifier):
     def __init__(
         self, predictor: Predictor, *, name: str, folder: Path | None = None, reader: Classifier | None = None
     ) -> None:
-        """`reader`: what cuts long texts before the predictor sees them."""
-        self.predictor, self.reader = predictor, reader
+        """`reader`: what cuts texts into tokens, and long ones, before the predictor sees them."""
+        self.predictor, self._reader = predictor, reader
         self.labels, self.name_or_path, self.folder = tuple(predictor.labels), name, folder
-        self.engine, self.scope, self.max_length = _Asked(predictor), None, MOST_CHARACTERS
+        self.engine, self.max_length = _Asked(predictor), MOST_CHARACTERS
+        known = scope_of(folder, reader.tokenizer) if reader else None
+        self.scope = known and _ReadScope(**vars(known), read=self.counted)
+
+    def counted(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens that a reference counts: its reader's, where it has one."""
+        return self._reader.counted(texts) if self._reader else super().counted(texts)
 
     def encode(self, texts: Sequence[str], *, max_length: int | None = None) -> EncodedTexts:
         """Return the characters of texts. Raises PredictionError for what is no text, and for a limit."""
@@ -77,10 +85,10 @@ class Answering(Classifier):
         if max_length is not None:
             raise PredictionError("A rung counts no tokens, so it takes no max_length. Leave it out.")
         clean = mended(texts, longest=MOST_CHARACTERS)
-        cut = self.reader.encode(clean).truncated if self.reader else [False] * len(clean)
+        cut = self._reader.encode(clean).truncated if self._reader else [False] * len(clean)
         longer = (len(text.strip(BLANK)) > MOST_CHARACTERS for text in texts)
         return EncodedTexts(
-            [list(map(ord, text)) or [ord(" ")] for text in clean],
+            [_Characters(map(ord, text or " ")) for text in clean],
             [any(each) for each in zip(cut, longer, strict=True)],
         )
 
@@ -95,18 +103,53 @@ class Answering(Classifier):
             progress(done, len(token_ids))
         return found
 
+    def predictions(
+        self, logits: NDArray[np.float32], encoded: EncodedTexts, *, latency_ms: float | None = None
+    ) -> list[Prediction]:
+        """Turn logits of shape (texts, labels) into predictions, with the texts that they rest on."""
+        found = super().predictions(logits, encoded, latency_ms=latency_ms)
+        return [
+            Explained(**vars(one), rests_on=grounds) if (grounds := grounds_of(ids)) else one
+            for one, ids in zip(found, encoded.token_ids, strict=True)
+        ]
+
     def predict(self, texts: Sequence[str], *, with_latency: bool = False) -> list[Prediction]:
         """Return one prediction a text, in input order, with the texts that it rests on."""
         if with_latency:
             return [self._timed(text) for text in texts]
-        cut, clean = self.encode(texts).truncated, mended(texts, longest=MOST_CHARACTERS)
+        encoded, clean = self.encode(texts), mended(texts, longest=MOST_CHARACTERS)
         found = self.predictor.predict(clean) if clean else []
-        return [replace(one, truncated=one.truncated or cut) for one, cut in zip(found, cut, strict=True)]
+        return [
+            replace(one, truncated=one.truncated or cut, unknown_share=self._unknown_share(ids))
+            for one, cut, ids in zip(found, encoded.truncated, encoded.token_ids, strict=True)
+        ]
 
     def _timed(self, text: str) -> Prediction:
         start = time.perf_counter()
         [found] = self.predict([text])
         return replace(found, latency_ms=(time.perf_counter() - start) * 1000)
+
+
+class _Characters(list[int]):
+    """A text as its characters; who answers notes on it what the answer rests on."""
+
+    rests_on: tuple[Example, ...] = ()
+
+
+def grounds_of(token_ids: Sequence[int]) -> tuple[Example, ...]:
+    """Return the labelled texts that the answer to an encoded text rests on, once its logits are there."""
+    return token_ids.rests_on if isinstance(token_ids, _Characters) else ()
+
+
+@dataclass(frozen=True)
+class _ReadScope(Scope):
+    """The scope of a rung, which is given characters: its reader's tokens of them are counted."""
+
+    read: Callable[[Sequence[str]], list[list[int]]] = field(kw_only=True)
+
+    def unknown_share(self, token_ids: Sequence[int]) -> float:
+        [counted] = self.read(["".join(map(chr, token_ids))])
+        return super().unknown_share(counted)
 
 
 class _Asked:
@@ -121,6 +164,9 @@ class _Asked:
     def logits(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return the log-probabilities of one batch of texts, given as characters."""
         found = self.predictor.predict(["".join(map(chr, ids)) for ids in token_ids])
+        for ids, one in zip(token_ids, found, strict=True):
+            if isinstance(ids, _Characters):
+                ids.rests_on = rests_on(one)
         chances = np.array([one.probabilities for one in found])
         logits: NDArray[np.float32] = np.log(np.maximum(chances, _SMALLEST)).astype(np.float32)
         return logits

@@ -85,7 +85,8 @@ def option(
 ) -> None:
     """Add an argument as its usage shows it: "RUN", "--limit N", or the switch "--quick".
 
-    The default says the type of a number, and stands at the end of a help that does not name it.
+    The default says the type of a number, and stands at the end of a help that does not name it. A whole
+    number is one of 0 or more: what is below is refused here, under the name that was given.
     """
     name, _, metavar = usage.partition(" ")
     if metavar:
@@ -98,6 +99,8 @@ def option(
             more.setdefault("type", type(default))
         if default and "(default: " not in help:
             help = f"{help} (default: {default})"
+    if more.get("type") is int:
+        more["type"] = whole
     parser.add_argument(name, help=help, **more)
 
 
@@ -162,7 +165,16 @@ def as_typed(argument: str) -> str:
 
 def positive(word: str) -> int:
     """Return the number above 0 that an option of argparse is given."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{word} is not a number above 0")
-    return number
+    return _from(1, word, "above 0")
+
+
+def whole(word: str) -> int:
+    """Return the number of 0 or more that an option of argparse is given."""
+    return _from(0, word, "of 0 or more")
+
+
+def _from(least: int, word: str, wanted: str) -> int:
+    with contextlib.suppress(ValueError):
+        if (number := int(word)) >= least:
+            return number
+    raise argparse.ArgumentTypeError(f"{word} is not a number {wanted}")

@@ -215,10 +215,7 @@ class LiveStatistics:
         except ArtifactError as error:
             return cls(classifier.labels, drift_problem=str(error), abstain_below=abstain_below)
         return cls(
-            classifier.labels,
-            reference=reference,
-            encode=lambda texts: classifier.encode(texts).token_ids,
-            abstain_below=abstain_below,
+            classifier.labels, reference=reference, encode=classifier.counted, abstain_below=abstain_below
         )
 
     def __call__(self, batch: Sequence[ClassifiedPost]) -> None:

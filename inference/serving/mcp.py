@@ -25,7 +25,7 @@ from inference.baselines.index import Index
 from inference.common.store import JsonObject
 from inference.serving import schema
 from inference.serving.errors import BadRequest, ServingError
-from inference.serving.routes import Call, RequestPipeline
+from inference.serving.routes import Call, RequestPipeline, schema_of
 from inference.serving.schema import Classified
 from inference.serving.service import Service
 
@@ -167,8 +167,8 @@ def _described(service: Service) -> list[types.Tool]:
     names, most = list(service.models.names), service.settings.max_texts
     loaded = service.models.loaded()
     labels = ", ".join(dict.fromkeys(label for model in loaded for label in model.classifier.labels))
-    to_classify = schema.schema_of(schema.ClassifyArguments)
-    to_compare = schema.schema_of(schema.CompareArguments)
+    to_classify = schema_of(schema.ClassifyArguments)
+    to_compare = schema_of(schema.CompareArguments)
     for given in (to_classify["properties"], to_compare["properties"]):
         given["inputs"]["anyOf"][1]["maxItems"] = most
     to_classify["properties"]["model"] |= {"enum": names, "default": names[0]}
@@ -202,7 +202,7 @@ def _described(service: Service) -> list[types.Tool]:
 
 def _of_the_index(names: list[str], labels: Sequence[str], most: int) -> Iterator[types.Tool]:
     """Yield the tools of a server with an index of labelled texts."""
-    to_retrieve, to_add = schema.schema_of(schema.RetrieveRequest), schema.schema_of(schema.LabelledTexts)
+    to_retrieve, to_add = schema_of(schema.RetrieveRequest), schema_of(schema.LabelledTexts)
     for given in (to_retrieve["properties"], to_add["properties"]):
         given["inputs"]["anyOf"][1]["maxItems"] = most
     to_retrieve["properties"]["model"] |= {"enum": names, "default": names[0]}

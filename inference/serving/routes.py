@@ -28,6 +28,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 from starlette.types import Message
 
 from inference.baselines.index import Index
@@ -303,7 +304,7 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
         ("/predict", predict, schema.PredictRequest, row | rows, as_tei, ranked),
         ("/v1/compare", compare, schema.CompareRequest, schema.Comparison, "Compare models", agreement),
     ):
-        content = {"application/json": {"schema": schema.schema_of(body)}}
+        content = {"application/json": {"schema": schema_of(body)}}
         router.add_api_route(
             path,
             pipeline.post(path, handler),
@@ -348,6 +349,29 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
         router.add_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     app.include_router(router)
     return pipeline
+
+
+def schema_of(kind: type[BaseModel]) -> JsonObject:
+    """Return the JSON schema of a request, without references, titles, and null for what may be left out."""
+    whole = kind.model_json_schema()
+    definitions = whole.pop("$defs", {})
+
+    def tidy(node: object) -> object:
+        if isinstance(node, list):
+            return [tidy(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        kinds = [each for each in node.get("anyOf", ()) if each != {"type": "null"}]
+        if len(kinds) == 1:
+            return tidy({**kinds[0], **{key: value for key, value in node.items() if key != "anyOf"}})
+        if "$ref" in node:
+            return tidy(definitions[node["$ref"].rsplit("/", 1)[1]])
+        left_out = {("title", str), ("default", type(None))}
+        return {key: tidy(value) for key, value in node.items() if (key, type(value)) not in left_out}
+
+    tidied = tidy(whole)
+    assert isinstance(tidied, dict)
+    return tidied
 
 
 async def _ask_all(

@@ -37,8 +37,9 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from inference.baselines import rests_on
+from inference.baselines import Example, rests_on
 from inference.baselines.index import NEAREST, VOTE_SHARE
+from inference.baselines.model import grounds_of
 from inference.classifier import EncodedTexts, Prediction, softmax
 from inference.common.store import JsonObject
 from inference.reference import Scope, needed
@@ -246,6 +247,13 @@ OutOfScope = Annotated[
         "of its tokens were hardly in them than of 99 of 100 validation texts."
     ),
 ]
+RestsOn = Annotated[
+    StrictBool | None,
+    Field(
+        description="true: name the labelled texts that each answer `rests_on`, which retrieval and the "
+        "nearest texts have; of other models there are none."
+    ),
+]
 
 
 class HubParameters(_Closed):
@@ -278,6 +286,7 @@ class HubParameters(_Closed):
     precision: Precision = None
     abstain_below: AbstainBelow = None
     out_of_scope: OutOfScope = None
+    rests_on: RestsOn = None
 
     @property
     def most(self) -> int | None:
@@ -385,6 +394,7 @@ class ClassifyArguments(_Closed):
     precision: Precision = None
     abstain_below: AbstainBelow = None
     out_of_scope: OutOfScope = None
+    rests_on: RestsOn = None
 
 
 class CompareArguments(CompareRequest):
@@ -427,7 +437,7 @@ _WANTED = {
     "raw_scores": "Give true or false.",
     "truncate": "Give true or false.",
     "truncation_direction": "Give right: a long text loses its end.",
-    **dict.fromkeys(("return_all_scores", "out_of_scope"), "Give true or false."),
+    **dict.fromkeys(("return_all_scores", "out_of_scope", "rests_on"), "Give true or false."),
     "max_length": "Give a whole number of tokens from 1.",
     **dict.fromkeys(("precision", "abstain_below"), "Give a share above 0 and up to 1, such as 0.9."),
     "batch_size": "Give a whole number from 1.",
@@ -492,6 +502,12 @@ class Score(BaseModel):
     score: float = Field(examples=[0.91])
 
 
+class Ground(Score):
+    """A labelled text that an answer rests on; its score is its similarity, higher is nearer."""
+
+    text: str
+
+
 class Ranked(Score):
     """One of a text's labels."""
 
@@ -503,12 +519,13 @@ class Ranked(Score):
         bool | None,
         Field(description="Where it is asked: whether the text is unlike the texts of the training."),
     ] = None
-
-
-class Ground(Score):
-    """A labelled text that an answer rests on; its score is its similarity, higher is nearer."""
-
-    text: str
+    rests_on: Annotated[
+        list[Ground] | None,
+        Field(
+            description="Where it is asked, of a text's best label: the labelled texts that the answer rests "
+            "on, nearest first."
+        ),
+    ] = None
 
 
 class Retrieved(Score):
@@ -584,7 +601,7 @@ def encode(answer: Answer) -> bytes:
     return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def hub_answer(classified: Classified, request: HubRequest) -> list[list[dict[str, str | float]]]:
+def hub_answer(classified: Classified, request: HubRequest) -> list[list[dict[str, object]]]:
     """Return, for each text, its labels with their scores, best first: what InferenceClient parses."""
     asked = request.asked
     function = asked.function_to_apply or "softmax"
@@ -605,10 +622,11 @@ def ranked(
     top_k: int | None = None,
     *,
     asked: HubParameters | ClassifyArguments | None = None,
-) -> list[list[dict[str, str | float]]]:
+) -> list[list[dict[str, object]]]:
     """Return for each text its labels, best first, scored by softmax or sigmoid, or with their logits.
 
-    `asked`: what else is to be said of each text: whether its answer is sure, whether it is out of scope.
+    `asked`: what else is to be said of each text: whether its answer is sure, whether it is out of scope,
+    what the answer rests on.
     Raises PredictionError where the model has no record for that.
     """
     found = softmax(classified.logits) if function == "softmax" else classified.logits.astype(np.float64)
@@ -626,10 +644,18 @@ def ranked(
         found = 1 / (1 + np.exp(-found.clip(-700, 700)))
     order = np.argsort(-found, axis=1, kind="stable")[:, :top_k]
     labels = classified.labels
-    return [
+    rows: list[list[dict[str, object]]] = [
         [{"label": labels[column], "score": row[column], **said} for column in columns]
         for row, columns, said in zip(found.tolist(), order.tolist(), more, strict=True)
     ]
+    if asked and asked.rests_on:
+        for (best, *_), ids in zip(rows, classified.encoded.token_ids, strict=True):
+            best["rests_on"] = _grounds(grounds_of(ids))
+    return rows
+
+
+def _grounds(examples: Sequence[Example]) -> list[dict[str, object]]:
+    return [{"text": one.text, "label": one.label, "score": one.similarity} for one in examples]
 
 
 def retrieved_answer(
@@ -642,9 +668,7 @@ def retrieved_answer(
             "score": max(answer.probabilities),
             "scores": dict(zip(labels, answer.probabilities, strict=True)),
             "model": own.label,
-            "rests_on": [
-                {"text": one.text, "label": one.label, "score": one.similarity} for one in rests_on(answer)
-            ],
+            "rests_on": _grounds(rests_on(answer)),
         }
         for answer, own in zip(answers, alone, strict=True)
     ]
@@ -673,26 +697,3 @@ def compare_answer(answers: Sequence[Classified]) -> dict[str, object]:
     ]
     agreement = sum(bool(row["agree"]) for row in results) / len(results) if results else None
     return {"models": names, "agreement": agreement, "results": results}
-
-
-def schema_of(kind: type[BaseModel]) -> JsonObject:
-    """Return the JSON schema of a request, without references, titles, and null for what may be left out."""
-    whole = kind.model_json_schema()
-    definitions = whole.pop("$defs", {})
-
-    def tidy(node: object) -> object:
-        if isinstance(node, list):
-            return [tidy(each) for each in node]
-        if not isinstance(node, dict):
-            return node
-        kinds = [each for each in node.get("anyOf", ()) if each != {"type": "null"}]
-        if len(kinds) == 1:
-            return tidy({**kinds[0], **{key: value for key, value in node.items() if key != "anyOf"}})
-        if "$ref" in node:
-            return tidy(definitions[node["$ref"].rsplit("/", 1)[1]])
-        left_out = {("title", str), ("default", type(None))}
-        return {key: tidy(value) for key, value in node.items() if (key, type(value)) not in left_out}
-
-    tidied = tidy(whole)
-    assert isinstance(tidied, dict)
-    return tidied

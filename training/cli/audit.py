@@ -46,8 +46,8 @@ def _audit(given: argparse.Namespace) -> int:
     from training.audit.page import write_flags, write_page
     from training.recipes import DataSpec
 
-    if given.max_length < 8 or given.label_rows < 0:
-        raise DataError("--max-length takes a number from 8 on, and --label-rows one from 0 on.")
+    if given.max_length < 8:
+        raise DataError(f"--max-length is {given.max_length}. Give 8 or more.")
     spec = DataSpec(
         dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""
     )

@@ -146,8 +146,8 @@ def _advise(given: argparse.Namespace) -> int:
         raise RunError(
             f"The ladder {run.id} is {run.status().state}: it has no results yet. Take a finished one."
         )
-    if given.posts < 0 or not 0 <= given.changes < float("inf") or (given.labels or 0) < 0:
-        raise RunError("--labels, --posts and --changes take numbers of 0 or more.")
+    if not 0 <= given.changes < float("inf"):
+        raise RunError(f"--changes is {given.changes:g}. Give a number of 0 or more.")
     most = max(step.labels_used for step in ladder.steps)
     labels = most if given.labels is None else given.labels
     advice = advise(

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.common.errors import DataError
 from inference.common.mend import mend
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
 from training.data.load import Splits, load_splits
 from training.data.read import read_table
 from training.data.splits import remove_duplicates, subset
-from training.recipes import LEFT_OVER, DataSpec
+from training.recipes import LEFT_OVER, DataSpec, check_unlabelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +58,7 @@ def read_unlabelled(
 
     `most`: how many are drawn, by the spec's seed; 0 takes all. Raises DataError when it can't be read.
     """
-    if source in ("validation", "test"):
-        raise DataError(
-            f"The rows of the {source} split are held out, so nothing may learn from their texts. Give a "
-            f"file, or {LEFT_OVER} for the training rows that are left over."
-        )
+    check_unlabelled(source)
     whole = splits  # held-out rows that the spec does not take must not be learnt either
     if spec.n_validation or spec.n_test or source == LEFT_OVER:
         whole = load_splits(spec.whole())

@@ -29,12 +29,13 @@ from transformers import AutoTokenizer
 
 from inference.artifact import EVALUATION, PROVENANCE, RUNGS, read_record
 from inference.baselines import Explained, Predictor
-from inference.baselines.kept import keep
+from inference.baselines.kept import keep, reader_of
 from inference.classifier import Prediction
 from inference.common.errors import BaseError, DataError, RunError, TweetTuneError
 from inference.common.machine import cores, peak_memory_mb
 from inference.common.store import sha256_of, write_bytes, write_json, write_text
 from inference.common.wording import percent
+from inference.reference import reference_of, save_reference, token_lengths
 from inference.selective import CHOSEN_ON, coverage_curve, selective, threshold_for
 from training.data.load import Splits, load_splits
 from training.evaluate.calibration import best_temperature, scaled
@@ -172,13 +173,25 @@ def _measure(
 def _keep(
     materials: Materials, step: Step, predictor: Predictor, labels: Sequence[int], sure: Floats
 ) -> None:
-    """Write a rung down for whatever takes a model, with what thresholds and the data are told by."""
+    """Write a rung down for whatever takes a model, with what thresholds, data and scope are told by.
+
+    The scope is that of all the ladder's training texts, whether or not the rung has learnt from them.
+    """
     place = materials.folder / RUNGS / step.name
     base, found = read_record(materials.folder / STEPS, BASE) or {}, materials.found_base
     keep(predictor, place, base={**base, "path": str(found.path) if found else ""})
     data = materials.splits.report.to_json()
     write_json(place / PROVENANCE, {"recipe": materials.recipe.model_dump(), "data": data, "base": base})
     write_json(place / EVALUATION, {CHOSEN_ON: [asdict(one) for one in coverage_curve(labels, sure)]})
+    if reader := reader_of(predictor):
+        reference = reference_of(
+            reader.counted(list(materials.splits.train["text"])),
+            validation=reader.counted(materials.validation[0]),
+            confidences=sure.max(axis=1).tolist(),
+            lengths=token_lengths(reader.tokenizer),
+            seed=materials.order.seed,
+        )
+        save_reference(reference, place)
 
 
 def _answers(predictor: Predictor, texts: list[str], progress: Callable[[int], None]) -> list[Prediction]:

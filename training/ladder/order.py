@@ -63,7 +63,7 @@ RUNGS: dict[str, RungKind] = {
     "nearest": RungKind("the vote of the nearest labelled tweets, by the base's features"),
     "head": RungKind("only a head is trained, on the frozen base"),
     "contrastive": RungKind("adapters pull like labels together (SetFit's idea), then a head", trains=True),
-    "lora": RungKind("adapters on the upper third, as the recipe quick", trains=True),
+    "lora": RungKind("adapters on the upper third: the recipe quick, not lora", trains=True),
     "full": RungKind("all weights are fine-tuned", trains=True),
     "both": RungKind("the model of lora with the neighbours' vote", trains=True),
 }
@@ -115,10 +115,12 @@ class Order(study.Order):
             raise RunError(f"There is no rung {unknown[0]!r}. Take some of: {', '.join(RUNGS)}.")
         if not self.rungs or not self.labels or min(self.labels) < 2:
             raise RunError("A ladder needs a rung, and two training labels or more, as --labels 96,1000.")
-        if self.limit < 0 or not 0 <= self.price < float("inf"):
-            raise RunError("--limit takes a number of rows, 0 for all, and --price dollars, 0 or more.")
+        if self.limit < 0:
+            raise RunError(f"--limit is {self.limit}. Give a number of rows, 0 for all.")
+        if not 0 <= self.price < float("inf"):
+            raise RunError(f"--price is {self.price:g}. Give dollars, 0 or more.")
         if not 0 < self.precision <= 1:
-            raise RunError("--precision takes a share above 0 and up to 1, as 0.9.")
+            raise RunError(f"--precision is {self.precision:g}. Give a share above 0 and up to 1, as 0.9.")
 
     @property
     def settings(self) -> Recipe:

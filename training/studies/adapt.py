@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Trainer
 
-from inference.common.errors import BaseError, DataError
+from inference.common.errors import DataError
 from inference.common.store import write_json
 from inference.trunk import pad_ids
 from training.data.splits import held_out_size, remove_duplicates
@@ -36,7 +36,7 @@ from training.fit.phases import TRAIN_COST
 from training.fit.prepare import load_data, precision_of
 from training.fit.run import Stopping
 from training.fit.trainer import Curves, arguments, last_checkpoint
-from training.model.bases import ADAPTED, resolve_base
+from training.model.bases import ADAPTED, check_no_classifier, resolve_base
 from training.model.classifier import LanguageModel, freeze_trunk, load_language_model, trunk_depth
 from training.recipes import Recipe
 from training.runs.log import RunLog
@@ -125,12 +125,8 @@ def _base(recipe: Recipe, run: Run, log: RunLog) -> LanguageModel:
         log.note(unchecked)
     base = resolve_base(recipe.base)
     log.note(f"Base: {base.name} ({base.reason}).")
-    lm = load_language_model(base)
-    if lm.trained_head is not None:
-        raise BaseError(
-            f"{base.name} is a classifier, whose head would be lost. Give the base it was trained from."
-        )
-    return lm
+    check_no_classifier(base)
+    return load_language_model(base)
 
 
 def _packed(lm: LanguageModel, texts: Sequence[str], recipe: Recipe) -> Blocks:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from inference.common.errors import RecipeError
 from training.evaluate.scores import Bits
 from training.recipes import Recipe, change
-from training.runs.run import ADAPT
+from training.runs.run import ADAPT, Run
 from training.runs.study import RecipeOrder, Result
 
 LEAST_TEXTS = 20
@@ -53,6 +53,14 @@ class AdaptOrder(RecipeOrder):
     text_column: str = ""
     general: str = ""
     """Path of a file of general text; empty: the passages that come with the project."""
+
+    def create(self, *, name: str) -> Run:
+        """Make the folder of a run of it. Raises BaseError, for a classifier too, or DataError."""
+        from training.model.bases import check_named, check_no_classifier  # noqa: PLC0415  (heavy)
+
+        if base := check_named(self.settings.base):
+            check_no_classifier(base)
+        return super().create(name=name)
 
 
 @dataclass(frozen=True, kw_only=True)

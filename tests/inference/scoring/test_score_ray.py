@@ -11,10 +11,17 @@ import sys
 import psutil
 import pytest
 
+from inference.baselines.index import Index
+from inference.baselines.kept import hash_of, keep
+from inference.baselines.prompting import Prompted
+from inference.baselines.retrieval import FewShotRetrieval
 from inference.cli import main
+from inference.reference import reference_of, save_reference, token_lengths
 from inference.tables.rows import CHUNK_ROWS
-from tests.support import REPOSITORY, WORDS, command, wait_for
+from tests.support import REPOSITORY, WORDS, command, tweets, wait_for
 from tests.support.scored_files import write_rows
+from training.model.bases import resolve_base
+from training.model.classifier import load_language_model
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
@@ -74,6 +81,40 @@ def test_a_cluster_gives_the_rows_of_this_machine_though_a_worker_is_killed(
     assert of_cluster["engine"] == f"{summary['engine']} on Ray"
     assert (of_cluster["rows"], of_cluster["bad"]) == (8 * CHUNK_ROWS + 7, 1)
     assert "Traceback" not in stderr
+
+
+@pytest.fixture
+def rung(tiny_gpt2, tmp_path):
+    """Return the folder of a rung as a ladder keeps it: a prompt with the nearest tweets of an index."""
+    base, labels = load_language_model(resolve_base(str(tiny_gpt2))), ("negative", "neutral", "positive")
+    prompted = Prompted.build(base.model, base.tokenizer, labels, max_length=64)
+    index = Index(None, labels)
+    texts, names = zip(*tweets(40, seed=8), strict=True)
+    index.add(texts, names)
+    folder = tmp_path / "retrieval-words"
+    asks = {"name": "tiny", "path": str(tiny_gpt2), "sha256": hash_of(base.model)}
+    keep(FewShotRetrieval(prompted, index, k=2), folder, base=asks)
+    counted = prompted.counted(texts)
+    lengths = token_lengths(prompted.tokenizer)
+    save_reference(reference_of(counted, validation=counted, lengths=lengths), folder)
+    return folder
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_cluster_scores_with_a_rung_as_this_machine_does(rung, tmp_path):
+    rows = [*({"text": text} for text, _ in tweets(30, seed=9)), {"text": "обед был очень вкусный"}]
+    source = write_rows(tmp_path / "in.jsonl", rows)
+    here, there = tmp_path / "here.jsonl", tmp_path / "there.jsonl"
+    given = ["score", source, "--model", rung, "--probabilities", "--out-of-scope"]
+    assert main([*map(str, given), "--output", str(here)]) == 0
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    on_ray = ("--engine", "ray", "--workers", "2")
+    done = command("inference", *given, "--output", there, *on_ray, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert there.read_bytes() == here.read_bytes()
+    scored = [json.loads(line) for line in there.read_text().splitlines()]
+    assert scored[-1]["out_of_scope"] and "rung on Ray" in done.stdout
 
 
 @needs_ray

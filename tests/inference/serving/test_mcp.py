@@ -11,7 +11,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from inference.baselines.index import Index
+from inference.baselines.index import Index, Neighbours
+from inference.baselines.model import Answering
 from inference.serving.app import create_server
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
@@ -38,9 +39,9 @@ def served(app: FastAPI):
 
 
 @contextlib.contextmanager
-def mounted(artifacts, *, index=None, **limits):
+def mounted(artifacts, *, index=None, load=None, **limits):
     """Serve artifacts by name, with the tools at /mcp."""
-    service = Service(artifacts, settings=Settings(**limits), index=index)
+    service = Service(artifacts, settings=Settings(**limits), index=index, load=load)
     service.load()
     with served(create_server(service)) as port:
         yield port, service
@@ -124,6 +125,18 @@ def test_with_an_index_answers_rest_on_labelled_texts_and_more_can_be_added(trai
     assert error(missing) == "There is no tool 'train'. Known: classify, compare, retrieve, add_texts."
     tools, found = over_stdio(artifact, "--index", path, calls=[("retrieve", ASKED)])
     assert len(tools) == 4 and content(found)["results"][0]["rests_on"], "it is there after a restart"
+
+
+def test_classify_names_the_texts_that_an_answer_rests_on_where_it_is_asked():
+    index = Index(None, ("negative", "neutral", "positive"))
+    index.add(LABELLED["inputs"], LABELLED["labels"])
+    near = Answering(Neighbours(index, k=2, by="words"), name="near")
+    given = {"inputs": ["zorgle"], "top_k": 1}
+    with mounted({"near": "near"}, load=lambda source: near) as (port, _):
+        _, asked, plain = over_http(port, ("classify", {**given, "rests_on": True}), ("classify", given))
+    [[best]] = content(asked)["results"]
+    assert {one["text"] for one in best["rests_on"]} == set(LABELLED["inputs"])
+    assert content(plain)["results"][0][0].keys() == {"label", "score"}
 
 
 def test_an_agent_is_told_what_the_tools_take_and_say(two):

@@ -10,9 +10,11 @@ from huggingface_hub import AsyncInferenceClient, InferenceClient, constants
 from huggingface_hub.errors import HfHubHTTPError
 
 from inference import Classifier
-from inference.baselines.index import Index
+from inference.baselines import rests_on
+from inference.baselines.index import Index, Neighbours
+from inference.baselines.model import Answering
 from tests.support import tweets, wait_for
-from tests.support.serve import Gated, metric, post, serving
+from tests.support.serve import Gated, loaded, metric, post, serving
 
 TEXT = "what a happy sunny day"
 
@@ -344,6 +346,40 @@ def test_a_long_text_is_cut_where_it_is_asked_or_refused(server):
     assert scores(shorter.json[0]) != scores(server.ask({"inputs": f"happy {long}"}).json[0])
     both = {"inputs": TEXT, "parameters": {"max_length": 2, "truncation": False}}
     assert server.ask(both).status in (413, 422)
+
+
+# what answers rest on
+
+
+def resting():
+    """Return the vote of the nearest of three labelled tweets, as a rung of a ladder is served."""
+    index = Index(None, ("negative", "neutral", "positive"))
+    index.add(["so happy today", "what a happy day", "an awful day"], ["positive", "positive", "negative"])
+    return Answering(Neighbours(index, k=2, by="words"), name="nearest")
+
+
+def test_answers_name_the_texts_that_they_rest_on_where_it_is_asked(sources):
+    def load(source):
+        return resting() if source == "nearest" else loaded(source)
+
+    texts = ["happy", "an awful sound", "happy"]
+    wanted = [[one.text for one in rests_on(each)] for each in resting().predict(texts)]
+    asked = {"inputs": texts, "parameters": {"rests_on": True}}
+    with serving({"near": "nearest", "demo": sources["demo"]}, load=load, batch_tokens=8) as running:
+        rows = running.ask(asked).json
+        assert [[one["text"] for one in row[0]["rests_on"]] for row in rows] == wanted and all(wanted)
+        assert rows[0][0]["rests_on"][0].keys() == {"text", "label", "score"}
+        assert not any("rests_on" in other for row in rows for other in row[1:]), "the best label has them"
+        single = {"inputs": texts[0], "rests_on": True, "top_k": 1}
+        assert [one["text"] for one in running.ask(single, "/predict").json[0]["rests_on"]] == wanted[0]
+        assert "rests_on" not in running.ask({"inputs": texts}).json[0][0], "nobody asks"
+        plain = running.ask(asked, "/models/demo").json
+        assert [row[0]["rests_on"] for row in plain] == [[], [], []], "a network rests on no text"
+        refused = running.ask({"inputs": "a", "parameters": {"rests_on": "yes"}})
+        assert refused.json["error"] == 'rests_on is "yes". Give true or false.'
+        assert [rests_on(one) for one in running.service.predict(texts)] == [
+            rests_on(one) for one in resting().predict(texts)
+        ]
 
 
 # an index

@@ -11,6 +11,7 @@ from inference.classifier import EncodedTexts
 from inference.common.errors import PredictionError
 from inference.serving import schema
 from inference.serving.errors import BadRequest, BodyTooLarge
+from inference.serving.routes import schema_of
 from inference.serving.schema import (
     Classified,
     ClassifyArguments,
@@ -293,7 +294,7 @@ def test_answers_say_whether_they_are_sure_where_it_is_asked(kind):
         found = schema.ranked(two, function, asked=asked)
         assert [{one["sure"] for one in row} for row in found] == [{True}, {False}], "confidence is a softmax"
     assert "sure" not in schema.ranked(two)[0][0]
-    assert {"precision", "abstain_below", "out_of_scope"} <= set(str(schema.schema_of(kind)).split("'"))
+    assert {"precision", "abstain_below", "out_of_scope", "rests_on"} <= set(str(schema_of(kind)).split("'"))
     with pytest.raises(PredictionError, match=r"no text can be called out of scope\. Train"):
         schema.ranked(two, asked=asked.model_copy(update={"out_of_scope": True}))
 

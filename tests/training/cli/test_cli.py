@@ -1,7 +1,9 @@
 """The command line, from end to end: what a person or a script gets on each stream, and the exit status."""
 
+import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +12,8 @@ import time
 import pytest
 
 from inference.cli import main as classify
+from inference.cli import parser as inference_parser
+from inference.common.command import positive, whole
 from inference.selective import threshold_on
 from tests.support import REPOSITORY, at_a_terminal, command, train_arguments, tweets, wait_for, write_csv
 from training.cli.main import main, parser
@@ -46,6 +50,47 @@ def refused(capsys, run, *arguments):
     assert stdout == ""
     assert stderr.count("\n") == 1 and "Traceback" not in stderr
     return stderr.strip()
+
+
+# numbers
+
+
+def test_a_number_below_what_an_option_takes_is_refused_under_the_name_that_was_given(capsys):
+    tried = []
+    for program in (parser(), inference_parser()):
+        [commands] = (one for one in program._actions if isinstance(one, argparse._SubParsersAction))
+        for name, sub in commands.choices.items():
+            for each in (one for one in sub._actions if one.type in (int, whole, positive)):
+                with pytest.raises(SystemExit):
+                    program.parse_args([name, each.option_strings[0], "-3"])
+                said = capsys.readouterr().err
+                assert f"argument {each.option_strings[0]}: -3 is not a number" in said, name
+                tried.append((name, each.option_strings[0]))
+    assert {("evaluate", "--limit"), ("tune", "--trials"), ("live", "--limit"), ("ladder", "--seed")} <= {
+        *tried
+    }
+
+
+@pytest.mark.parametrize(
+    ("run", "words", "said"),
+    [
+        ("training", ["audit", "--max-length", "7"], "--max-length is 7."),
+        ("training", ["ladder", "--price", "-1"], "--price is -1."),
+        ("training", ["ladder", "--precision", "-1"], "--precision is -1."),
+        ("training", ["tune", "quick", "--trials", "0"], "--trials is 0."),
+        ("training", ["forecast", "quick", "--most", "3"], "--most is 3."),
+        ("inference", ["serve", "x", "--max-queue", "0"], "max_queue is 0."),
+        ("inference", ["serve", "x", "--deadline-s", "-1"], "deadline_s is -1."),
+        ("inference", ["serve", "x", "--workers", "0"], "workers"),
+        ("inference", ["live", "bluesky", "--model", "x", "--precision", "-1"], "precision is -1."),
+    ],
+)
+def test_a_sentence_about_a_number_names_what_was_given_alone(run, words, said, capsys, home):
+    told = refused(capsys, main if run == "training" else classify, *words)
+    assert said in told
+    given = {word for word in words if word.startswith("--")}
+    assert {word for word in re.findall(r"--[a-z-]+", told)} <= given
+    assert not (home / "runs").exists()
 
 
 # train

@@ -121,6 +121,10 @@ def test_bad_students_are_one_sentence(teacher, home, capsys):
     for depth in ("0", "3"):
         assert main(["distil", str(teacher.path), "--depth", depth]) == 1
         assert f"--depth is {depth}. Give fewer layers than the teacher's 3" in capsys.readouterr().err
+    for source, said in (("test", "The rows of the test split are held out"), ("posts", "posts")):
+        assert main(["distil", str(teacher.path), "--depth", "1", "--unlabelled", source]) == 1
+        assert said in capsys.readouterr().err
+    assert not (home / "runs").exists(), "nothing was begun"
     with pytest.raises(RecipeError, match="unlabelled needs a teacher"):
         Recipe(unlabelled="posts.csv")
     unfinished = create_run(teacher.recipe)

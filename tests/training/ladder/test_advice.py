@@ -117,4 +117,4 @@ def test_the_command_takes_the_newest_finished_ladder(capsys):
     assert main(["advise", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["freshness"]["rows"][0]["fresh"]["value"] == 0.85
     assert measured_freshness("nothing.csv") is None
-    assert main(["advise", "--posts", "-5"]) == 1
+    assert main(["advise", "--changes", "nan"]) == 1

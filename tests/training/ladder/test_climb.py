@@ -211,9 +211,8 @@ def test_the_command_prints_one_object_and_is_listed_and_resumable(order, capsys
         (["--rungs", "zeroshot"], "There is no rung 'zeroshot'. Take some of: majority"),
         (["--labels", "96,some"], "--labels takes whole numbers with commas, as 96,300,1000, and 'some'"),
         (["--labels", "1"], "A ladder needs a rung, and two training labels or more"),
-        (["--precision", "90"], "--precision takes a share above 0 and up to 1, as 0.9."),
-        (["--limit", "-1"], "--limit takes a number of rows"),
-        (["--price", "nan"], "--limit takes a number of rows, 0 for all, and --price dollars"),
+        (["--precision", "90"], "--precision is 90. Give a share above 0 and up to 1, as 0.9."),
+        (["--price", "nan"], "--price is nan. Give dollars, 0 or more."),
     ],
 )
 def test_what_makes_no_ladder_is_said_before_anything_starts(words, said, capsys, home):
@@ -227,6 +226,7 @@ def test_its_help_names_every_rung(capsys):
         main(["ladder", "--help"])
     shown = capsys.readouterr().out
     assert all(name in shown for name in RUNGS)
+    assert "lora" in shown and "the recipe quick, not lora" in shown, "rung and recipe of one name differ"
 
 
 def test_rungs_are_added_to_a_finished_ladder_without_measuring_again(order, monkeypatch, capsys):

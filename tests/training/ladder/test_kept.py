@@ -11,10 +11,13 @@ from inference.baselines.index import Index
 from inference.baselines.model import load_model
 from inference.cli import main as inference
 from inference.common.errors import ArtifactError, DataError, PredictionError, RunError
+from inference.live.post import ClassifiedPost, Post
+from inference.live.statistics import LiveStatistics
 from inference.reference import needed
 from inference.selective import asked_threshold
 from inference.serving.service import Service
 from tests.support import write_csv
+from tests.support.serve import serving
 from tests.training.ladder.conftest import LABELS
 from training.cli.main import main as training
 from training.data.load import load_splits
@@ -25,6 +28,7 @@ from ui.state import Model, Workbench
 
 STEPS = [step.name for step in Order().steps(labels=(LABELS,), classes=3)]
 HOSTILE = ["", "😀🎉", "\u202eشكرا جزيلا\u202c", "nul\0byte", "good " * 20_000, "\ud83d half", "=1+1"]
+FOREIGN = ["съешь ещё этих мягких булок", "xqzj vkwq zzxq jjkq"]
 every_rung = pytest.mark.parametrize("step", STEPS)
 
 
@@ -97,6 +101,61 @@ def test_texts_of_all_kinds_are_answered_and_cuts_are_counted(step, ladder):
     np.testing.assert_allclose([one.probabilities for one in found], alone, atol=1e-4)
 
 
+@every_rung
+def test_a_rung_marks_what_the_ladders_texts_are_unlike(step, ladder, order):
+    rung, splits = load_model(f"tweets/{step}"), load_splits(order.recipe.data)
+    if step.startswith(("majority", "bag-of-words")):
+        assert rung.scope is None and rung.predict(FOREIGN)[0].unknown_share is None
+        return
+    scope, own = needed(rung.scope), list(splits.validation["text"])
+    assert scope.n == len(own)
+    outside = [one.is_out_of_scope(scope.above) for one in rung.predict([*own, *FOREIGN])]
+    assert sum(outside[: len(own)]) <= 0.01 * len(own)
+    assert all(outside[len(own) :])
+    encoded = rung.encode(FOREIGN)
+    served = rung.predictions(rung.logits(encoded.token_ids), encoded)
+    assert [one.unknown_share for one in served] == [one.unknown_share for one in rung.predict(FOREIGN)]
+    assert [one.unknown_share for one in rung.predict(FOREIGN, with_latency=True)] == [1.0] * len(FOREIGN)
+
+
+@pytest.mark.parametrize("step", ["few-shot-4", "nearest-24", "lora-24", "both-24"])
+def test_every_door_marks_them(step, ladder, order, tmp_path, capsys):
+    run, texts = ladder
+    name, n = f"tweets/{step}", len(FOREIGN)
+    above = needed(load_model(name).scope).above
+    outside = sum(one.is_out_of_scope(above) for one in load_model(name).predict(texts)) + n
+    every = [*texts, *FOREIGN]
+    posts = write_csv(tmp_path / "posts.csv", [(text, "positive") for text in every])
+    assert inference(["classify", name, *every]) == 0
+    assert f"{outside} of {len(every)} texts are out of scope" in capsys.readouterr().err
+    out = tmp_path / "out.jsonl"
+    assert inference(["score", str(posts), "--model", name, "--output", str(out), "--out-of-scope"]) == 0
+    scored = [json.loads(line)["out_of_scope"] for line in out.read_text().splitlines()]
+    assert sum(scored) == outside and scored[-n:] == [True] * n
+    capsys.readouterr()
+    assert inference(["live", "replay", str(posts), "--model", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["out_of_scope"] == outside
+    with serving({"rung": run.path / "rungs" / step}, load=load_model) as server:
+        asked = {"inputs": FOREIGN, "parameters": {"out_of_scope": True, "rests_on": True, "top_k": 1}}
+        answers = server.ask(asked).json
+    assert all(best["out_of_scope"] for [best] in answers)
+    shown = [[one["text"] for one in best["rests_on"]] for [best] in answers]
+    found = load_model(name).predict(FOREIGN)
+    assert shown == [[one.text for one in rests_on(each)] for each in found]
+    assert bool(shown[0]) == step.startswith(("nearest", "both"))
+    [contender] = Lineup(Workbench(), recipe=order.recipe).of([name])
+    assert all(one.is_out_of_scope(contender.scope.above) for one in contender.predict(FOREIGN))
+
+
+def test_live_tells_the_drift_of_a_rung_by_its_tokens(ladder, order):
+    splits, statistics = load_splits(order.recipe.data), LiveStatistics.of(load_model("tweets/nearest-24"))
+    own = list(splits.train["text"])
+    for at in range(60):
+        statistics([ClassifiedPost(Post(str(at), own[at % len(own)]), "neutral", 0.5)])
+    found = {one.name: one for one in statistics.view(60).drift.findings}
+    assert found["length"].level == "alike" and found["tokens"].level == "alike"
+
+
 def test_the_app_compares_rungs_and_duels_with_them(ladder, order):
     run, texts = ladder
     lineup = Lineup(Workbench(), recipe=order.recipe)
@@ -131,7 +190,7 @@ def test_what_is_no_rung_is_said_in_one_sentence(ladder, tmp_path, home):
     with pytest.raises(PredictionError, match="takes no max_length"):
         load_model("tweets/nearest-24").encode(["a"], max_length=8)
     with pytest.raises(PredictionError, match="no text can be called out of scope"):
-        needed(load_model("tweets/nearest-24").scope)
+        needed(load_model("tweets/bag-of-words-24").scope)
 
 
 @pytest.mark.parametrize(

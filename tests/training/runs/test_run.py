@@ -16,7 +16,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from inference.common.errors import RecipeError, RunError
+from inference.common.errors import DataError, RecipeError, RunError
 from inference.common.store import append_event, read_jsonl, write_json
 from tests.support import LONGER, tweets, wait_for, wait_until_ended, work_here, write_csv
 from training.recipes import change, load_recipe
@@ -123,6 +123,20 @@ def test_an_unknown_run_names_the_known_ones(home):
     run = create_run(SMOKE)
     with pytest.raises(RunError, match=rf"\(runs: {run.id}\)"):
         find_run("nothing")
+
+
+def test_texts_of_held_out_rows_are_refused_before_there_is_a_run(home, tmp_path, monkeypatch):
+    """By command and form alike: both make their runs here."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("validation", "test"):
+        asked = change(load_recipe("unlabelled"), {"unlabelled": split})
+        with pytest.raises(DataError, match=f"The rows of the {split} split are held out, so nothing may"):
+            create_run(asked)
+    with pytest.raises(DataError, match="posts"):
+        create_run(change(asked, {"unlabelled": "posts"}))
+    assert not (home / "runs").exists()
+    write_csv(tmp_path / "test.csv", tweets(3))
+    create_run(change(asked, {"unlabelled": "test.csv"}))
 
 
 def test_a_place_that_is_taken_is_one_sentence(tmp_path):

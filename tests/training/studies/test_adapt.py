@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from inference.common.errors import BaseError, DataError, RecipeError
+from inference.common.store import write_json
 from tests.support import tweets, work_here, write_csv
 from tests.support.tiny import Never
 from training.cli import studies as cli_studies
@@ -160,14 +161,22 @@ def test_what_means_nothing_to_an_adaptation_is_refused(home, labelled, capsys):
     assert not (home / "runs").exists()
 
 
-def test_a_classifier_and_another_file_than_before_are_refused(labelled, tiny_gpt2, tmp_path):
+def test_a_classifier_and_another_file_than_before_are_refused(labelled, tiny_gpt2, tmp_path, home, capsys):
     classifier = AutoModelForSequenceClassification.from_pretrained(tiny_gpt2, num_labels=2)
     classifier.save_pretrained(tmp_path / "classifier")
     AutoTokenizer.from_pretrained(tiny_gpt2).save_pretrained(tmp_path / "classifier")
     corpus = corpus_of(tmp_path, labelled)
-    run = order_of(corpus, labelled, tmp_path / "classifier").create(name="corpus")
+    asked = ["adapt", str(corpus), "--dataset", str(labelled), "--base", str(tmp_path / "classifier")]
+    assert main(asked) == 1
+    said = "classifier is a classifier, whose head would be lost. Give the base it was trained from.\n"
+    assert capsys.readouterr().err == said
+    assert not (home / "runs").exists(), "nothing was begun"
+    run = order_of(corpus, labelled, tiny_gpt2).create(name="corpus")
+    later = {**run.order, "kind": "adapt", "recipe": {**run.order["recipe"], "base": asked[-1]}}
+    write_json(run.path / "run.json", later)
     with pytest.raises(BaseError, match="classifier is a classifier, whose head would be lost"):
         adapt(run, RunLog(run.path), Never())
+    write_json(run.path / "run.json", {**later, "recipe": {**later["recipe"], "base": str(tiny_gpt2)}})
     write_csv(corpus, tweets(60), header=("body", "id"))
     with pytest.raises(DataError, match=r"corpus\.csv has changed since the run began"):
         adapt(run, RunLog(run.path), Never())
