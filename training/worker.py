@@ -22,6 +22,7 @@ from huggingface_hub import HfApi
 import training.jobs.runner  # noqa: F401  (registers who does the work of a rented run)
 from inference.common.errors import RunError
 from inference.common.store import JsonObject
+from training.runs import launch
 from training.runs.log import RunLog, masked
 from training.runs.process import Ending, Stop, wait_for_turn
 from training.runs.records import SPENT, Spent, read_as
@@ -58,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hidden = _secrets(handed)
     if hidden:
         sys.stdout, sys.stderr = _Masked(sys.stdout, hidden), _Masked(sys.stderr, hidden)
-    log = RunLog(run.path, hidden=hidden, waits=True)
+    log = (RunLog if launch.is_first() else launch.Mute)(run.path, hidden=hidden, waits=True)
     with Ending(log) as ending:
-        if run.can_resume:
+        if run.can_resume and launch.is_first():
             Stop()
             wait_for_turn(run)
         log.begin()

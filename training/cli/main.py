@@ -5,6 +5,7 @@ holds one JSON object and nothing else; all that is for people goes to standard 
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,12 @@ from inference.common.command import Commands, add_command, option, print_found,
 from inference.common.errors import DataError, RunError
 from inference.common.store import JsonObject
 from inference.common.text import one_line
+from training import worker
 from training.cli import audit, doctor, ladder, studies
 from training.cli import publish as cli_publish
 from training.cli.options import DATASET, RUN, changes_of, data_options, recipe_of, recipe_options, set_option
 from training.recipes import RULES, Recipe, available_recipes, change, settings
-from training.runs import process
+from training.runs import launch, process
 from training.runs import run as jobs
 
 
@@ -86,7 +88,10 @@ def _add_train(commands: Commands) -> None:
 
 
 def _train(given: argparse.Namespace) -> int:
+    if not launch.is_first():
+        return _take_part()
     recipe = recipe_of(given)
+    launch.check(recipe)
     cli_publish.check_before_training(given)
     if given.reuse and given.run_dir and (given.run_dir / "recipe.toml").is_file():
         run = jobs.find_run(given.run_dir)
@@ -99,15 +104,29 @@ def _train(given: argparse.Namespace) -> int:
         status = run.status()
         if run.can_start(status):
             sys.stderr.write(f"Run {run.id} is {status.state}: going on with it.\n")
-            process.start(run)
+            _start(run)
     elif given.on:
         run = _rent(recipe, given)
         cli_publish.keep_destination(run.path, given)
     else:
         run = jobs.create_run(recipe, run_dir=given.run_dir)
         cli_publish.keep_destination(run.path, given)
-        process.start(run)
+        _start(run)
+    launch.hand_on("")  # nothing more to share in
     return _watch(run, given)
+
+
+def _start(run: jobs.Run) -> None:
+    """Start a training, with all processes that were launched for it."""
+    launch.hand_on(str(run.path))
+    process.start(run)
+
+
+def _take_part() -> int:
+    """Work on the run that the first of several processes has made, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the launcher sends SIGTERM too
+    run = launch.taken()
+    return worker.main([run]) if run else 0
 
 
 def _rent(recipe: Recipe, given: argparse.Namespace) -> jobs.Run:
@@ -162,8 +181,10 @@ def _add_distil(commands: Commands) -> None:
 
 
 def _distil(given: argparse.Namespace) -> int:
+    if not launch.is_first():
+        return _take_part()
     run = jobs.create_run(_student(given), run_dir=given.run_dir)
-    process.start(run)
+    _start(run)
     return _watch(run, given)
 
 

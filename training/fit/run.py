@@ -47,6 +47,7 @@ from training.model.classifier import load_base_classifier, save_base_head
 from training.publish.card import write_card
 from training.publish.card.examples import EXAMPLES_FILE, classify_examples
 from training.publish.scan import check_records
+from training.runs import launch
 from training.runs.log import RunLog
 from training.runs.process import Cancelled
 from training.runs.provenance import write_provenance
@@ -73,13 +74,14 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
     if (run.path / EVALUATION).is_file():  # killed while it tidied up
         return _tidy(run)
     recipe, artifact = run.recipe, run.path / "artifact.partial"
-    with log.phase("prepare"):
-        data = load_data(recipe, next(iter(run.events("data")), None))
-        _check_unchanged(run, data)
-        log.event("data", **data.to_json())
-        _audit(log, data.splits)
-        write_jsonl(run.path / VALIDATION, _labelled(data.splits))
-    prepared = prepare(recipe, run.path, data=data, report=log, precision=_chosen_before(run))
+    with launch.first_alone():
+        with log.phase("prepare"):
+            data = load_data(recipe, next(iter(run.events("data")), None))
+            _check_unchanged(run, data)
+            log.event("data", **data.to_json())
+            _audit(log, data.splits)
+            write_jsonl(run.path / VALIDATION, _labelled(data.splits))
+        prepared = prepare(recipe, run.path, data=data, report=log, precision=_chosen_before(run))
     checkpoints, stop.gently = run.path / "checkpoints", True
     answers = None
     if recipe.teachers:
@@ -101,6 +103,9 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
             raise Cancelled
         if recipe.seeds > 1:
             log.note(tuned.sentence)
+    launch.part()
+    if not launch.is_first():
+        return
     record = _record(prepared, tuned) | ({"teachers": answers.to_json()} if answers else {})
     with log.phase("export"):
         if recipe.calibrate:
@@ -171,6 +176,7 @@ def _record(prepared: Prepared, tuned: Tuned) -> JsonObject:
         "trunk_layers": prepared.trunk,
         "depth": recipe.depth or prepared.lm.depth,
         "precision": prepared.precision.to_json(),
+        "processes": launch.processes(),
         "estimated_s": {name: round(seconds, 1) for name, seconds in prepared.plan.items()},
         "gflops": round(prepared.pace.gflops, 1),
     }

@@ -42,6 +42,7 @@ from training.fit.prepare import Prepared, Report, Silent
 from training.fit.rows import TrainerRows, TrunkRows, noisy_states
 from training.model.classifier import add_lora, cut_depth, freeze_trunk
 from training.recipes import Recipe
+from training.runs.launch import any_of_us
 
 KEEP_CHECKPOINTS = 2
 _AT_ONCE = 32
@@ -135,6 +136,22 @@ class TweetTrainer(Trainer):
         return stock
 
 
+class EpochOfOrder(TrainerCallback):
+    """Tells the order of the rows which epoch it is.
+
+    Accelerate does, but not where several processes go on in mid-epoch: there it wraps the order too deeply.
+    """
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        batches = kwargs["train_dataloader"].batch_sampler
+        while hasattr(batches, "batch_sampler"):
+            batches = batches.batch_sampler
+        if isinstance(batches.sampler, LikeLengthOrder):
+            batches.sampler.set_epoch(int(state.epoch or 0))
+
+
 class Curves(TrainerCallback):
     """Reports steps and evaluations on the validation split, and stops when asked to."""
 
@@ -147,7 +164,7 @@ class Curves(TrainerCallback):
     ) -> None:
         """Report the step; on a stop signal, save and end."""
         self.report.progress(state.global_step, state.max_steps)
-        if self.stop_asked():
+        if any_of_us(self.stop_asked()):
             self.stopped = True
             control.should_save = True
             control.should_training_stop = True
@@ -169,8 +186,9 @@ class Curves(TrainerCallback):
         if "loss" in logs:
             self.report.event("step", **where, loss=logs["loss"], learning_rate=logs["learning_rate"])
         if "eval_loss" in logs:
-            names = [name for name in ("loss", "accuracy", "macro_f1") if f"eval_{name}" in logs]
-            self.report.event("validation", **where, **{name: logs[f"eval_{name}"] for name in names})
+            names = [name for name in ("accuracy", "macro_f1") if f"eval_{name}" in logs]
+            loss = logs.get("eval_row_loss", logs["eval_loss"])
+            self.report.event("validation", **where, loss=loss, **{n: logs[f"eval_{n}"] for n in names})
 
 
 class StopEarly(TrainerCallback):
@@ -393,7 +411,7 @@ def fit(
     if looks:
         steps = math.ceil(steps_per_epoch * recipe.epochs) // looks
     curves = Curves(report or Silent(), stop_asked)
-    callbacks: list[TrainerCallback] = [curves, *more_callbacks]
+    callbacks: list[TrainerCallback] = [curves, EpochOfOrder(), *more_callbacks]
     if recipe.patience:
         callbacks.append(StopEarly(recipe.patience))
     trainer = TweetTrainer(
@@ -410,6 +428,8 @@ def fit(
         if recipe.class_weights == "balanced"
         else None,
     )
+    if trainer.args.process_index:
+        torch.manual_seed(recipe.seed + trainer.args.process_index)  # each draws noise of its own
     with precision.training():
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward casts no more
@@ -461,9 +481,22 @@ def arguments(
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=on_gpu,
-        report_to="none",
+        accelerator_config={"split_batches": True},  # of several processes each takes its part of a batch
+        average_tokens_across_devices=False,  # the loss is a batch's mean: as many times it would be counted
+        ddp_find_unused_parameters=False,
+        report_to=recipe.report_to,
+        project="tweettune",
+        run_name=_name_of(checkpoints),
+        trackio_static_space_id=False,
         disable_tqdm=True,
     )
+
+
+def _name_of(checkpoints: Path) -> str:
+    """Return what a training is called elsewhere: its run, and which one of several it is."""
+    parts = checkpoints.parts
+    own = parts.index("checkpoints") if "checkpoints" in parts else len(parts) - 1
+    return "-".join([*parts[own - 1 : own], *parts[own:]]).replace("-checkpoints", "")
 
 
 def _metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -473,7 +506,12 @@ def _metrics(prediction: EvalPrediction) -> dict[str, float]:
         references=prediction.label_ids.tolist(),
         probabilities=probabilities.tolist(),
     )
-    return {name: float(scores[name]) for name in ("accuracy", "macro_f1")}
+    of_label = probabilities[np.arange(len(probabilities)), prediction.label_ids]
+    return {
+        "row_loss": float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()),
+        # The Trainer's own counts rows twice that fill up the last batch of several processes.
+        **{name: float(scores[name]) for name in ("accuracy", "macro_f1")},
+    }
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -53,14 +53,8 @@ class Bundle:
 
 
 def pack(recipe: Recipe) -> Bundle:
-    """Pack a recipe with the code. Raises RecipeError for a base that only this machine has, RentedError."""
-    if Path(recipe.base).is_dir() or recipe.base.startswith((".", "/", "~")):
-        raise RecipeError(
-            f"The base {recipe.base} is a folder on this machine, which a job can't see. "
-            "Give --base an id on the Hub, or push the folder there first."
-        )
-    if recipe.teacher.strip():
-        raise RecipeError("A teacher's answers are only had on this machine. Leave out --on.")
+    """Pack a recipe with the code. Raises RecipeError for what only this machine has, RentedError."""
+    _check_portable(recipe)
     changes, data = {}, dict[str, Path]()
     source = Path(recipe.dataset)
     if source.exists() and recipe.dataset not in ("auto", "embedded"):
@@ -100,6 +94,18 @@ def pack(recipe: Recipe) -> Bundle:
         alone=tuple(_pins(ROOT / "requirements-embedded.txt")) if embedded else (),
         data=tuple(data.values()),
     )
+
+
+def _check_portable(recipe: Recipe) -> None:
+    if Path(recipe.base).is_dir() or recipe.base.startswith((".", "/", "~")):
+        raise RecipeError(
+            f"The base {recipe.base} is a folder on this machine, which a job can't see. "
+            "Give --base an id on the Hub, or push the folder there first."
+        )
+    if recipe.teacher.strip():
+        raise RecipeError("A teacher's answers are only had on this machine. Leave out --on.")
+    if recipe.report_to != "none":
+        raise RecipeError("The curves of a job are followed here, not by trackio. Set report_to to none.")
 
 
 def _plain(name: str) -> str:

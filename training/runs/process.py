@@ -40,6 +40,7 @@ from inference.common.errors import RunError, TweetTuneError
 from inference.common.store import Damaged, JsonObject, append_event, write_json
 from inference.common.wording import size
 from training.recipes import Recipe
+from training.runs import launch
 from training.runs.log import RunRecord
 from training.runs.records import EVENTS, SPENT, STATUS, WORKER, Spent, Status, read_as
 from training.runs.run import ACTIVE, RESUMABLE, TRAIN, Run, ahead_of, list_runs, runner_of
@@ -108,6 +109,8 @@ def _start(
         raise RunError(f"The run {run.id} is {state} already. See it with `python -m training runs`.")
     if runner := runner_of(run):
         runner.check_start(run)
+    elif launch.processes() > 1 and run.kind != TRAIN:
+        raise RunError("Only a training works in several processes. Start this without a launcher.")
     elif run.kind == TRAIN and not ahead_of(run):  # else it is looked at when its turn comes
         _check_room(run, state)
     known = {"OMP_WAIT_POLICY": "PASSIVE", **(os.environ if environment is None else environment)}

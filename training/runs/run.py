@@ -34,6 +34,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -200,8 +201,8 @@ def runner_of(run: Run) -> Runner | None:
 def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
     """Make the folder of a new training.
 
-    Raises RunError when the place is taken or can't be written, and BaseError or DataError where a base or a
-    file that the recipe names is not there.
+    Raises RunError when the place is taken or can't be written, and what
+    `check_named` raises.
     """
     recipe = with_whole_paths(recipe)
     check_named(recipe)
@@ -233,7 +234,7 @@ def create_run_of(kind: str, order: JsonObject, *, name: str, recipe: Recipe | N
 
 
 def check_named(recipe: Recipe) -> None:
-    """Raise BaseError or DataError where a folder or file that a recipe names is not there, or is another.
+    """Raise BaseError, DataError or RecipeError where what a recipe names is not there, or is another.
 
     What is fetched, and what the files hold, is seen by the run itself.
     """
@@ -245,6 +246,10 @@ def check_named(recipe: Recipe) -> None:
         path = _path(recipe, name)
         if path and (is_path(path) or name != "dataset") and not (os.path.isdir(path) and name == "dataset"):
             open_table(Path(path))
+    if recipe.report_to == "trackio" and not find_spec("trackio"):
+        raise RecipeError(
+            "report_to is trackio, which is not installed. Run `pip install trackio`, or set it to none."
+        )
 
 
 def with_whole_paths(recipe: Recipe) -> Recipe:

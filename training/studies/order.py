@@ -24,7 +24,7 @@ FIXED = (
     *("prompt_prefix", "prompt_suffix", "more_data", "n_train", "n_validation", "n_test", "stratified"),
     *("teacher", "teachers", "teacher_epochs", "teacher_temperature", "unlabelled", "n_unlabelled"),
     *("leak_gate", "seed", "seeds", "max_length", "padding", "precision", "depth", "trunk_layers"),
-    *("gradient_checkpointing", "onnx", "calibrate"),
+    *("gradient_checkpointing", "report_to", "onnx", "calibrate"),
 )
 """Settings that no trial may change: all trials share rows and trunk, and the rest changes no answer."""
 Value = float | int | str | bool

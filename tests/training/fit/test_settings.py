@@ -1,6 +1,8 @@
 """Class weights, label smoothing, several seeds and temperature scaling do what their sentences say."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,14 +12,18 @@ from torch.nn import functional
 from transformers import pipeline
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
+from inference.common.errors import RecipeError
+from tests.support import wait_until_ended
 from tests.support.tiny import tiny_recipe, trained_here
 from tests.training.fit.test_trainer import distance, kind, make, trained
 from training.evaluate.evaluate import evaluate_artifact
 from training.evaluate.scores import Evaluation, read_evaluation
 from training.fit.run import _calibrate
 from training.fit.trainer import Tuned, TweetTrainer, _class_weights, arguments, logits_of
+from training.runs import process
 from training.runs.log import RunLog
 from training.runs.provenance import read_record
+from training.runs.run import create_run
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +137,31 @@ def test_gradient_checkpointing_computes_again_and_changes_nothing(tiny_gpt2, tm
         make(tiny_gpt2, **settings, gradient_checkpointing=True), tmp_path / "spared", cached=True
     )
     assert distance(plain, spared) < 1e-6 and sum(counted) - once == 2 * once > 0
+
+
+def test_trackio_keeps_the_curves_of_each_training_on_this_machine(tiny_gpt2, tmp_path, monkeypatch):
+    """By its own client, which reads what it wrote; its folder is named before it is imported."""
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    recipe = tiny_recipe(tiny_gpt2, tmp_path, rows=120, report_to="trackio", seeds=2)
+    run = create_run(recipe, run_dir=tmp_path / "run")
+    process.start(run)
+    assert wait_until_ended(run).state == "finished", (run.path / "log.txt").read_text()
+    read = (
+        "import json, trackio; from trackio.sqlite_storage import SQLiteStorage as kept; "
+        "names = [run.name for run in trackio.Api().runs('tweettune')]; "
+        "print(json.dumps({name: kept.get_logs('tweettune', name) for name in names}, default=str))"
+    )
+    done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, check=True)
+    kept = json.loads(done.stdout)
+    assert sorted(kept) == ["run-seed-42", "run-seed-43"]
+    for seed in (42, 43):
+        looks = [event["macro_f1"] for event in run.events("validation") if event["seed"] == seed]
+        logged = [entry["eval/macro_f1"] for entry in kept[f"run-seed-{seed}"] if "eval/macro_f1" in entry]
+        assert logged == pytest.approx(looks) and looks
+
+
+def test_trackio_that_is_not_installed_is_said_before_a_run_exists(tiny_gpt2, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.runs.run.find_spec", lambda name: None)
+    with pytest.raises(RecipeError, match="which is not installed"):
+        create_run(tiny_recipe(tiny_gpt2, tmp_path, rows=120, report_to="trackio"), run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
