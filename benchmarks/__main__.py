@@ -11,6 +11,7 @@ from benchmarks import (
     ablation,
     doctor,
     freshness,
+    kills,
     ladder,
     live,
     load,
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "ablation": ablation.main,
     "gpt2": ablation.gpt2,
     "doctor": doctor.main,
+    "kills": kills.main,
     "ladder": ladder.main,
     "few_labels": ladder.few_labels,
 }

@@ -16,7 +16,6 @@ from inference.common.command import Commands, add_command, option, print_found,
 from inference.common.errors import DataError, RunError
 from inference.common.store import JsonObject
 from inference.common.text import one_line
-from training import worker
 from training.cli import audit, doctor, ladder, studies
 from training.cli import publish as cli_publish
 from training.cli.options import DATASET, RUN, changes_of, data_options, recipe_of, recipe_options, set_option
@@ -126,6 +125,8 @@ def _take_part() -> int:
     """Work on the run that the first of several processes has made, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the launcher sends SIGTERM too
     run = launch.taken()
+    from training import worker
+
     return worker.main([run]) if run else 0
 
 

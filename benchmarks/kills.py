@@ -1,0 +1,146 @@
+"""Is anything lost of a training that is killed at a random moment?
+
+    python -m benchmarks kills
+
+A tiny, real GPT-2 is trained by the same worker as a person's model, and stopped 50 times at random moments:
+by SIGKILL, by SIGTERM, or by a disk that is full (a limit on the size of its files, at which the system fails
+a write in its middle). After each stop all that was reported before has to be there still: each line of
+events.jsonl, a status that can be read, the newest whole checkpoint. Then it is resumed, has to go on from
+that checkpoint, and is stopped again, until it ends; its weights have to be those of a training that nobody
+disturbed.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from benchmarks import results
+from benchmarks.doctor import Draw, base
+from inference.common.intervals import wilson
+from training.recipes import Recipe
+from training.runs.process import start
+from training.runs.run import ACTIVE, Run, create_run
+
+STOPS, SEED = 50, 1
+WAYS = ("SIGKILL", "SIGTERM", "full disk")
+SAME = 1e-4
+"""The largest difference between two weights that are the same: the order of sums may differ."""
+
+
+def main(dataset: str, *, stops: int = STOPS) -> None:
+    """Stop trainings so many times, and write results/kills.json. The data is made up, whatever is given."""
+    rng = random.Random(SEED)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        draw = Draw.healthy(SEED)
+        draw.write(folder / "data")
+        recipe = Recipe(
+            name="killed",
+            base=str(base(folder / "base")),
+            dataset=str(folder / "data"),
+            epochs=6,
+            evals_per_epoch=4,
+            batch_size=8,
+            trunk_layers="1",
+            learning_rate=3e-3,
+        )
+        undisturbed = create_run(recipe, run_dir=folder / "undisturbed")
+        began = time.monotonic()
+        start(undisturbed)
+        _ended(undisturbed, 600)
+        lasts = time.monotonic() - began
+        wanted = load_file(undisturbed.artifact / "model.safetensors")
+        found: list[dict[str, Any]] = []
+        runs = 0
+        while len(found) < stops:
+            run = create_run(recipe, run_dir=folder / f"run-{runs}")
+            runs += 1
+            while run.status().state != "finished":
+                way = rng.choice(WAYS) if len(found) < stops else ""
+                record = _stopped(run, way, rng.uniform(0.2, 0.9 * lasts), rng)
+                if way:
+                    found.append(record)
+                print(json.dumps(record), flush=True)
+            weights = load_file(run.artifact / "model.safetensors")
+            apart = max(float((weights[name] - tensor).abs().max()) for name, tensor in wanted.items())
+            if apart > SAME:
+                found[-1]["lost"].append(f"the weights differ by {apart:.2g} at the end")
+    results.write(
+        "kills",
+        runs=runs,
+        seconds_undisturbed=round(lasts, 1),
+        stops=found,
+        rows=[_row(way, [one for one in found if one["by"] == way]) for way in WAYS],
+    )
+
+
+def _stopped(run: Run, way: str, after_s: float, rng: random.Random) -> dict[str, Any]:
+    """Start a run, stop it after some seconds, and say what was lost; without a way it may end."""
+    before = _lines(run)
+    kept = _newest(run)
+    limit = ["prlimit", f"--fsize={rng.randint(20_000, 400_000)}"] if way == "full disk" else []
+    start(run, command=(*limit, sys.executable, "-m", "training.worker"))
+    pid = run.status().pid
+    if way in ("SIGKILL", "SIGTERM"):
+        time.sleep(after_s)
+        pid = run.status().pid or pid
+        if run.status().state in ACTIVE and pid:
+            os.kill(pid, getattr(signal, way))
+    status = _ended(run, 120)
+    lost = []
+    if _lines(run)[: len(before)] != before:
+        lost.append("events")
+    if status.state not in ("finished", "interrupted", "cancelled", "failed"):
+        lost.append(f"the status is {status.state}")
+    if status.state == "failed" and (not status.message or "\n" in status.message):
+        lost.append("a failed run without a sentence")
+    steps = [line["step"] for line in map(_read, _lines(run)[len(before) :]) if line.get("kind") == "step"]
+    if kept and steps and steps[0] > kept + 1:
+        lost.append(f"steps {kept + 1} to {steps[0] - 1}")
+    if kept and steps and steps[0] <= kept:
+        lost.append(f"the checkpoint of step {kept}")
+    return {"by": way or "nothing", "after_s": round(after_s, 2), "state": status.state, "lost": lost}
+
+
+def _ended(run: Run, seconds: float) -> Any:
+    end = time.monotonic() + seconds
+    while (status := run.status()).state in ACTIVE:
+        if time.monotonic() > end:
+            raise SystemExit(f"{run.path} did not end within {seconds:.0f} s.")
+        time.sleep(0.02)
+    return status
+
+
+def _lines(run: Run) -> list[str]:
+    """Return the whole lines of the run's events: the last one may be torn."""
+    path = run.path / "events.jsonl"
+    return path.read_text("utf-8").split("\n")[:-1] if path.exists() else []
+
+
+def _read(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _newest(run: Run) -> int:
+    """Return the step of the newest whole checkpoint, 0 without one."""
+    whole = run.path.glob("checkpoints/*/trainer_state.json")
+    return max((int(path.parent.name.split("-")[1]) for path in whole if _read(path.read_text())), default=0)
+
+
+def _row(way: str, some: list[dict[str, Any]]) -> dict[str, Any]:
+    bad = sum(bool(one["lost"]) for one in some)
+    share = wilson(bad, len(some))
+    reach = f" ({100 * share.low:.0f} to {100 * share.high:.0f} %)" if share else ""
+    return {"name": way, "stops": len(some), "lost": f"{bad} of {len(some)}{reach}"}
