@@ -39,6 +39,7 @@ BENCHMARKS = {
     "quality": quality.main,
     "ablation": ablation.main,
     "gpt2": ablation.gpt2,
+    "adapters": ablation.adapters,
     "doctor": doctor.main,
     "kills": kills.main,
     "ladder": ladder.main,

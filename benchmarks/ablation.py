@@ -2,6 +2,7 @@
 
     python -m benchmarks ablation --dataset DATA      # on the embedded base
     python -m benchmarks gpt2 --dataset DATA          # on a small GPT-2 that is pre-trained first
+    python -m benchmarks adapters --dataset DATA      # other kinds of LoRA, as peft has them
 
 The test split is not read: 2,000 rows of the train split are set aside as dev rows, which take no part in
 training or in the choice of the epoch. A seed draws the training rows and all that is random in training.
@@ -17,13 +18,18 @@ embedded base, of Llama's family, hold for the other family and its code path.
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
+from peft import LoraConfig
+from peft.optimizers import create_loraplus_optimizer
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
@@ -32,7 +38,7 @@ from inference.common.store import JsonObject, read_json, read_jsonl, write_json
 from training.data.load import load_splits
 from training.fit.prepare import SHARED, Prepared, prepare
 from training.fit.rows import TrainerRows, cache_trunk, encoded_rows
-from training.fit.trainer import logits_of, train
+from training.fit.trainer import TweetTrainer, logits_of, train
 from training.recipes import Recipe, change, load_recipe
 
 BASE, MORE_TEXTS, DEV, SEEDS = "embedded", "embedded", 2_000, (1, 2, 3)
@@ -54,6 +60,36 @@ ON_GPT2 = VARIANTS | {
     "learning rate 2e-4": {"learning_rate": "2e-4"},
     "learning rate 2e-3": {"learning_rate": "2e-3"},
 }
+Patch = Callable[[], AbstractContextManager[object]]
+
+
+def _adapters(**options: object) -> Patch:
+    """Return what has adapters made with more of peft's options."""
+    return lambda: mock.patch("training.model.classifier.LoraConfig", partial(LoraConfig, **options))
+
+
+def _lora_plus() -> AbstractContextManager[object]:
+    """Learn the adapters' second matrices at 16 times the rate (Hayou et al. 2024, arXiv 2402.12354)."""
+
+    def create_optimizer(trainer: TweetTrainer, *_: object) -> torch.optim.Optimizer:
+        trainer.optimizer = create_loraplus_optimizer(
+            trainer.model,
+            torch.optim.AdamW,
+            lr=trainer.args.learning_rate,
+            loraplus_lr_ratio=16,
+            loraplus_weight_decay=trainer.args.weight_decay,
+        )
+        return trainer.optimizer
+
+    return mock.patch.object(TweetTrainer, "create_optimizer", create_optimizer)
+
+
+ADAPTERS: dict[str, Patch] = {
+    "rsLoRA": _adapters(use_rslora=True),
+    "DoRA": _adapters(use_dora=True),
+    "PiSSA": _adapters(init_lora_weights="pissa_niter_4"),
+    "LoRA+, ratio 16": _lora_plus,
+}
 CACHE = results.FOLDER.parent.parent / ".cache"
 SMALL_GPT2 = {"n_layer": 6, "n_embd": 192, "n_head": 3, "n_positions": 256}
 VOCABULARY = 8_000
@@ -69,6 +105,8 @@ class Trials:
     variants: Mapping[str, Mapping[str, str]]
     title: str = ""
     """What the base is called in a table, where its own name says nothing."""
+    patches: Mapping[str, Patch] = field(default_factory=dict)
+    """Within what some of them are trained: what no setting of a recipe can say."""
 
     @property
     def data(self) -> Path:
@@ -92,6 +130,14 @@ def gpt2(dataset: str, seeds: Sequence[int] = SEEDS) -> None:
     if not Path(trials.base).is_dir():
         _pre_train(trials)
     _measured("gpt2", trials, dataset, seeds)
+
+
+def adapters(dataset: str, seeds: Sequence[int] = SEEDS) -> None:
+    """Measure what is not measured yet, and write results/adapters.json."""
+    variants: dict[str, dict[str, str]] = {name: {} for name in (QUICK, *ADAPTERS)}
+    trials = Trials(CACHE / "adapters", BASE, variants, patches=ADAPTERS)
+    _set_dev_aside(dataset, trials)
+    _measured("adapters", trials, dataset, seeds)
 
 
 def _measured(name: str, trials: Trials, dataset: str, seeds: Sequence[int]) -> None:
@@ -202,11 +248,18 @@ def _measure(trials: Trials, seed: int, names: Sequence[str]) -> Iterator[JsonOb
     untouched = right(prepared.untouched)
     for name in names:
         started = time.perf_counter()
-        tuned = train(prepared, _recipe(trials, seed, name), checkpoints=work / "checkpoints")
+        with trials.patches.get(name, nullcontext)():
+            tuned = train(prepared, _recipe(trials, seed, name), checkpoints=work / "checkpoints")
         minutes, accuracy = (time.perf_counter() - started) / 60, right(tuned)
         print(f"seed {seed}, {name}: {100 * accuracy:.2f} %, {minutes:.1f} min of training", flush=True)
         shutil.rmtree(work / "checkpoints")
-        yield {"name": name, "accuracy": accuracy, "untouched": untouched, "made_from": made_from}
+        yield {
+            "name": name,
+            "accuracy": accuracy,
+            "untouched": untouched,
+            "minutes": minutes,
+            "made_from": made_from,
+        }
     shutil.rmtree(work)
 
 

@@ -96,3 +96,29 @@ def test_a_gpt2_of_noise_is_pre_trained_by_adapt_and_every_variant_starts_from_i
     assert not corpus & {row["text"] for row in read_jsonl(kept / "data" / "test.jsonl")}
     monkeypatch.setattr(ablation, "_pre_train", None)
     ablation.gpt2(str(data), seeds=(1, 2))
+
+
+def test_each_kind_of_adapter_is_trained_and_none_is_the_plain_one(tmp_path, kept, monkeypatch):
+    data = write_csv(tmp_path / "t.csv", tweets(200, seed=5))
+    trained, plain = {}, ablation.train
+
+    def keep(*args, **kwargs):
+        tuned = plain(*args, **kwargs)
+        trained[len(trained)] = {
+            name: tensor.clone() for name, tensor in tuned.state_dict().items() if "lora" in name
+        }
+        return tuned
+
+    monkeypatch.setattr(ablation, "train", keep)
+    ablation.adapters(str(data), seeds=(1, 2))
+    record = json.loads((results.FOLDER / "adapters.json").read_text())
+    kinds = ["quick", *ablation.ADAPTERS]
+    assert [row["name"] for row in record["rows"]] == [*kinds, ablation.UNTOUCHED]
+    of_quick = trained[0]
+    for place, name in enumerate(kinds[1:], start=1):
+        other = trained[place]
+        apart = other.keys() != of_quick.keys() or any(
+            (other[one] - tensor).abs().max() > 1e-6 for one, tensor in of_quick.items()
+        )
+        assert apart, name
+    assert any("magnitude" in name for name in trained[kinds.index("DoRA")])
