@@ -104,8 +104,8 @@ def tiles(entries: Sequence[tuple[str, str, str]]) -> str:
     return (
         '<div class="tt-tiles">'
         + "".join(
-            f'<div class="tt-tile"><span class="k">{esc(name)}</span><span class="v">{esc(value)}</span>'
-            f' <span class="u">{esc(unit)}</span></div>'
+            f'<div class="tt-tile"><span class="k">{esc(name)}</span>'
+            f'<span><span class="v">{esc(value)}</span> <span class="u">{esc(unit)}</span></span></div>'
             for name, value, unit in entries
         )
         + "</div>"

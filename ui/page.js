@@ -33,6 +33,23 @@ document.addEventListener('input', (event) => {
   sessionStorage.setItem('tt-text', event.target.value);
   for (const id of ['answers', 'heat']) document.getElementById(id)?.classList.add('tt-stale');
 }, true);
+// Chromium's number fields follow its own language, not the page's, and swallow another's comma: 0,5 would be 05.
+let ttTyping = false;
+document.addEventListener('beforeinput', (event) => {
+  if (event.target.type !== 'number' || event.data !== ',' || ttTyping) return;
+  event.preventDefault();
+  ttTyping = true;
+  let taken = false;
+  event.target.addEventListener('input', () => { taken = true; }, {once: true});
+  document.execCommand('insertText', false, ',');
+  if (!taken) document.execCommand('insertText', false, '.');
+  ttTyping = false;
+}, true);
+// Gradio calls what takes a model away by its place: “Remove 0”.
+for (const kind of ['focusin', 'pointerover']) document.addEventListener(kind, (event) => {
+  const remove = event.target.closest?.('.token-remove:not(.remove-all)');
+  if (remove) remove.title = `${remove.title.split(' ')[0]} ${remove.parentElement.textContent.trim()}`;
+});
 window.ttAsked = (models) => {
   const text = ttTweet()?.value || '';
   sessionStorage.setItem('tt-text', text);

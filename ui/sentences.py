@@ -118,7 +118,14 @@ def _told(sentence: str) -> str:
 
 
 def _in_words(name: str, value: str) -> str:
-    """Write a value for the visitor: a number's separators; states, a split or help by {its name}."""
+    """Write a value for the visitor: a number's separators; states, splits, help, a reason by {its name}."""
+    if name == "why":
+        return _told(value) or value
+    if name.endswith("splits"):  # "1,000 train, 500 validation"
+        return ", ".join(
+            f"{_in_words('n', n)} {_in_words('split', split)}"
+            for n, _, split in (each.partition(" ") for each in value.split(", "))
+        )
     if name == "help":
         about = next((field.name for field in settings() if field.help == value), "")
         return text(f"help.{about}") if about else value
@@ -128,6 +135,11 @@ def _in_words(name: str, value: str) -> str:
         )
     if name.endswith("split") and text.has(f"split.{value}"):
         return text(f"split.{value}")
+    return _number(value)
+
+
+def _number(value: str) -> str:
+    """Write a number with the visitor's separators; what is none stays."""
     if not _NUMBER.fullmatch(value):
         return value
     sign = "+" if value.startswith("+") else ""

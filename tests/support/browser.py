@@ -115,6 +115,50 @@ def violations(page):
     ]
 
 
+def covered(page, of="button, a, input, textarea, summary"):
+    """Return what can be pressed, is in the window, and lies under something else at its centre."""
+    return page.evaluate(
+        """of => [...document.querySelectorAll(of)].filter(it => {
+            const {x, y, width, height} = it.getBoundingClientRect();
+            const [left, top] = [x + width / 2, y + height / 2];
+            if (width < 4 || height < 4) return false;
+            if (top < 0 || top > innerHeight || left < 0 || left > innerWidth) return false;
+            if (!it.checkVisibility({visibilityProperty: true, opacityProperty: true})) return false;
+            const found = document.elementFromPoint(left, top);
+            return !(it.contains(found) || found?.closest('label')?.contains(it));
+        }).map(it => it.id || it.textContent.trim() || it.outerHTML.slice(0, 120))""",
+        of,
+    )
+
+
+def stops(page, most=120):
+    """Press Tab through the page: what each stop is called, and whether its ring is drawn in the clear."""
+    session, found = page.context.new_cdp_session(page), []
+    page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges()")
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        here = session.send("Runtime.evaluate", {"expression": "document.activeElement"})["result"]
+        if page.evaluate("document.activeElement === document.body") and found:
+            return found  # around once
+        [node] = session.send(
+            "Accessibility.getPartialAXTree", {"objectId": here["objectId"], "fetchRelatives": False}
+        )["nodes"]
+        seen = page.evaluate(
+            """() => {
+                const it = document.activeElement, style = getComputedStyle(it);
+                const {x, y, width, height} = it.getBoundingClientRect();
+                const on = document.elementFromPoint(x + width / 2, y + height / 2);
+                return {
+                    what: it.id || it.outerHTML.slice(0, 100),
+                    ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
+                    clear: it.contains(on) || !!on?.closest('label')?.contains(it),
+                };
+            }"""
+        )
+        found.append(seen | {"name": node.get("name", {}).get("value", "")})
+    raise AssertionError(f"the keyboard does not get around: {found[-5:]}")
+
+
 def resize(page, width):
     """Give the page another width, and time to draw it."""
     page.set_viewport_size({"width": width, "height": 900})

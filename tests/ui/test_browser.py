@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browser import MARKS, Gate, drawn, overflow, tab, violations
+from tests.support.browser import MARKS, Gate, covered, drawn, overflow, resize, tab, violations
 from tests.support.served import app, wait_for, with_run
 
 pytestmark = MARKS
@@ -40,6 +40,11 @@ def test_a_newcomer_trains_reloads_uses_compares_and_streams(opened, tmp_path, t
         tab(page, "Compare")
         page.locator("#scoreboard").get_by_role("button", name="Open Train").click()
         expect(page.locator("#run-panel")).to_contain_text("No training yet")
+        for width in (390, 1440):
+            resize(page, width)
+            for recipe in page.locator("#run-panel .tt-recipes button").all():
+                recipe.scroll_into_view_if_needed()
+                assert covered(page, f"button[data-value={recipe.inner_text()}]") == []
         page.locator("#run-panel").get_by_role("button", name="smoke").click()
         expect(page.get_by_role("spinbutton", name="Training rows")).to_have_value("96")
         expect(page.locator("#recipe input")).to_have_value("smoke")

@@ -282,6 +282,33 @@ def test_the_desk_holds_still_and_the_posts_come_first(opened, app):
     expect(page.locator("#live-posts li").first).to_be_in_viewport()
 
 
+def test_on_a_phone_each_number_of_the_duel_stands_beside_its_name_and_no_label_is_cut(opened, app):
+    store = app.duels.store(app.workbench.model.tuned.labels, owner="")
+    store.clear()
+    waiting(app, 4)
+    page = opened(app.url, width=390)
+    tab(page, "Live")
+    for left in (4, 3, 2):
+        expect(page.locator("#live-duel-numbers")).to_contain_text(f"{left} waiting")
+        page.locator("#live-duel button", has_text="negative").click()
+    expect(page.locator("#live-duel-numbers .tt-dots")).to_be_visible()
+    cells = page.evaluate(
+        """() => [...document.querySelectorAll('#live-duel-numbers .tt-dots .name')].map((name) => {
+            const number = name.nextElementSibling.nextElementSibling;
+            return [name, number, number.querySelector('.interval')].map((it) => it.getBoundingClientRect());
+        })"""
+    )
+    assert len(cells) == 2
+    for name, number, interval in cells:
+        middles = [(each["top"] + each["bottom"]) / 2 for each in (name, number, interval)]
+        assert max(middles) - min(middles) <= 3, (name, number, interval)
+        assert name["right"] <= number["left"] and interval["right"] <= 390 - 12
+    labels = page.evaluate(
+        "[...document.querySelectorAll('#live-duel .tt-label')].map(it => it.scrollWidth - it.clientWidth)"
+    )
+    assert len(labels) == 3 and max(labels) <= 1, "the answers to the post before"
+
+
 def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tmp_path):
     page, other = opened(app.url), opened(app.url)
     tab(page, "Live")

@@ -213,6 +213,18 @@ def test_errors_and_notes_of_runs_and_models_are_told_in_the_visitors_language()
         assert said("The run demo is damaged. Mend it.") == "The run demo is damaged. Mend it."
 
 
+def test_every_note_of_a_run_of_today_is_told_in_the_visitors_language(trained_gpt2):
+    run, left = trained_gpt2.run, {}
+    notes = [
+        s for e in read_jsonl(run.path / "events.jsonl") for s in [e.get("text"), *e.get("sentences", ())]
+    ]
+    with speaking("pt-BR"):
+        for sentence in filter(None, notes):
+            if re.search(r"\b(the|is|was|of|for|train|computed)\b", told := said(sentence), re.IGNORECASE):
+                left[sentence] = told
+    assert left == {} and len(notes) > 5
+
+
 def test_notes_of_yesterdays_run_are_told_in_the_visitors_language():
     run = Run(REPOSITORY / "tests" / "fixtures" / "2026-11" / "run")
     with speaking("pt-BR"):

@@ -31,9 +31,14 @@ def run(tmp_path):
 def test_the_panel_tells_the_faults_and_the_change_in_the_visitors_language(run):
     drawn = run_panel(read_run(run), now=0.0)
     assert "too few validation rows to choose by: 30" in drawn and 'data-action="take"' in drawn
+    assert "Validation rows: all" in drawn, "0 stands for all of them"
     with speaking("pt-BR"):
         drawn = run_panel(read_run(run), now=0.0)
-    assert "Há linhas de validação de menos" in drawn and "too few" not in drawn
+    assert (
+        "Há linhas de validação de menos" in drawn
+        and "Linhas de validação: todas" in drawn
+        and "too few" not in drawn
+    )
     assert check_up((), run, "running") == "" and "Nothing wrong" in check_up((), run, "finished")
 
 

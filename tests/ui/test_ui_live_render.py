@@ -171,6 +171,11 @@ def test_the_card_holds_neither_models_answer():
     assert "skipped" in skipped and "run-one" not in skipped, "undo gives it back"
 
 
+def test_a_card_without_a_post_says_whether_posts_wait_on_another_page():
+    drawn = [view.card(SessionView(None, None, LabelCounts(n, 0, 0)), LABELS) for n in (1, 0)]
+    assert "wait on another page" in drawn[0] and "No disagreement waits" in drawn[1]
+
+
 def test_a_post_that_may_wait_for_a_label_is_blind_in_the_stream_too():
     post = Post("1", "so so", label="neutral")
     drawn = view.posts(snapshot(recent=(ClassifiedPost(post, "positive", 0.7, "negative", 0.6),)))

@@ -475,7 +475,7 @@ def card(view: SessionView, labels: tuple[str, ...], *, flagged: bool = False) -
     below = (note(text(late), "warn") if late else "") + (_last(view.last, labels) if view.last else "")
     undo = _key("undo", "", "u", text("duel.undo")) if view.counts.labelled + view.counts.skipped else ""
     if view.item is None:
-        key = "duel.desk_empty" if flagged else "duel.empty"
+        key = "duel.elsewhere" if view.counts.waiting else "duel.desk_empty" if flagged else "duel.empty"
         body = empty(text(key), text(f"{key}_next"))
         answers = f'<div class="tt-row tt-answers">{undo}</div>' if undo else ""
         waiting = f'<div class="tt-case" data-item="0" tabindex="-1">{answers}</div>'

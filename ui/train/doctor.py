@@ -4,6 +4,7 @@ diagnosed(run, state, looks)          # what the doctor finds, as of so many loo
 check_up(found, run, state)           # the same as HTML; `ui.train.recipe_files` does what the button says
 """
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -35,7 +36,9 @@ def check_up(found: Sequence[Diagnosis], run: Run, state: str) -> str:
         return f'<div>{title}<p class="muted">{esc(text("doctor.nothing"))}</p></div>'
     act, recipe = "", run.known_recipe
     if recipe and (changes := changes_of(found)):
-        told = ", ".join(f"{text(f'setting.{name}')}: {_value(value)}" for name, value in changes.items())
+        told = ", ".join(
+            f"{text(f'setting.{name}')}: {_value(name, value)}" for name, value in changes.items()
+        )
         fill = (
             "" if _is_beyond(recipe) else button(text("doctor.take"), action="take", value=run.id, css="go")
         )
@@ -44,7 +47,10 @@ def check_up(found: Sequence[Diagnosis], run: Run, state: str) -> str:
     return f"<div>{title}{notes([one.sentence for one in found])}{act}</div>"
 
 
-def _value(value: object) -> str:
+def _value(name: str, value: object) -> str:
+    """Write a setting's value; 0 by what its help says that it stands for: "training rows; 0: all"."""
+    if value == 0 and (stands_for := re.search(r"\b0: (.+)$", text(f"help.{name}"))):
+        return stands_for[1]
     return text.short(value) if isinstance(value, int | float) else str(value)
 
 

@@ -310,13 +310,15 @@ def build_train(workbench: Workbench) -> TrainTab:
     timer = gr.Timer(1.0, active=False)
     strip = build_login()
     with gr.Row(elem_classes="tt-columns"):
-        with gr.Column(scale=1, min_width=320):
+        with gr.Column(scale=1, min_width=320, elem_id="train-form"):
+            with gr.Column(elem_classes="tt-panel", elem_id="starting") as starting:
+                go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
             data = _data_form(workbench.settings.dataset)
             recipe_name, base, about, form, name = _recipe_form(load_recipe("quick"), workbench.settings.base)
             files = build_recipe_files()
             told_by = [recipe_name, base, *(form.fields[key] for key in _TELLING)]
-            html(expected, inputs=told_by, elem_id="expected")
-            go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
+            with starting:
+                html(expected, inputs=told_by, elem_id="expected")
             with gr.Row(elem_classes="tt-buttons"):
                 studies = {
                     kind: gr.Button(I18N(f"train.{kind}"), size="sm", min_width=140, elem_id=f"start-{kind}")

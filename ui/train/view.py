@@ -348,7 +348,7 @@ def runs_table(runs: Sequence[Run], chosen: str, *, now: float, loaded: str = ""
         return ""
     names = ("run", "state", "recipe", "data", "accuracy", "when")
     head = [(text(f"runs.{name}"), "num" if name == "accuracy" else "") for name in names] + [
-        (text("runs.action"), "")
+        (text("runs.action"), "num")
     ]
     rows = [
         _run_row(run, run.id == chosen, now, _action(run, run.id == loaded, may))
