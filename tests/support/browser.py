@@ -148,9 +148,17 @@ def stops(page, most=120):
                 const it = document.activeElement, style = getComputedStyle(it);
                 const {x, y, width, height} = it.getBoundingClientRect();
                 const on = document.elementFromPoint(x + width / 2, y + height / 2);
+                const out = parseFloat(style.outlineWidth) + parseFloat(style.outlineOffset), cut = [];
+                for (let box = it.parentElement; box && box !== document.body; box = box.parentElement) {
+                    const css = getComputedStyle(box), edge = box.getBoundingClientRect();
+                    if (css.overflowY === 'visible' || css.display === 'contents') continue;
+                    if (y - out < edge.top - 1 || y + height + out > edge.bottom + 1) cut.push(box.className);
+                    if (x - out < edge.left - 1 || x + width + out > edge.right + 1) cut.push(box.className);
+                }
                 return {
                     what: it.id || it.outerHTML.slice(0, 100),
-                    ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
+                    ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 && !cut.length,
+                    cut,
                     clear: it.contains(on) || !!on?.closest('label')?.contains(it),
                 };
             }"""
