@@ -32,7 +32,9 @@ def is_first() -> bool:
 
 
 def check(recipe: Recipe) -> None:
-    """Raise RecipeError when a batch can't be shared among the processes."""
+    """Raise RecipeError when a batch can't be shared among the processes, RunError without a launcher."""
+    if processes() > 1:
+        _store()
     if recipe.batch_size % processes():
         raise RecipeError(
             f"batch_size is {recipe.batch_size}, and {processes()} processes share each batch. "

@@ -105,10 +105,11 @@ def test_what_can_not_be_shared_is_refused(words, sentence, tiny_llama, tiny_twe
     assert process.returncode != 0
 
 
-def test_without_a_launcher_it_says_so(tiny_llama, tiny_tweets):
+def test_without_a_launcher_it_says_so(tiny_llama, tiny_tweets, home):
     done = command(
         *("training", "train", "smoke", "--base", tiny_llama, "--dataset", tiny_tweets),
         env={**os.environ, "WORLD_SIZE": "2"},
     )
     assert done.returncode == 1
     assert "WORLD_SIZE is 2, but no launcher answers." in done.stderr
+    assert not home.exists(), "no run was made"
