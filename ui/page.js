@@ -30,6 +30,7 @@ for (const kind of ['keydown', 'keypress']) document.addEventListener(kind, (eve
 }, true);
 document.addEventListener('input', (event) => {
   if (event.target !== ttTweet()) return;
+  window.ttTyped = true;
   sessionStorage.setItem('tt-text', event.target.value);
   for (const id of ['answers', 'heat']) document.getElementById(id)?.classList.add('tt-stale');
 }, true);

@@ -59,6 +59,8 @@ _FIRST_TAB_JS = """(tab) => {
 _TO_DESK_JS = (
     f"() => {{ document.querySelector('#tab-live-button').click(); ({into_view('live-duel-panel')})(); }}"
 )
+# Who has emptied the field means it: no example is put there again.
+_ARRIVE_JS = "(tweet, chosen) => [window.ttTyped && !tweet.trim() ? null : tweet, chosen]"
 _STORED_JS = "() => [sessionStorage.getItem('tt-text') || '']"
 
 
@@ -104,7 +106,7 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
             tweet = asked.get("text", "") or stored or gr.skip()
             return (*follow("", ""), tab, run_id, tweet)
 
-        def arrive(tweet: str, chosen: list[str] | None) -> tuple[object, ...]:
+        def arrive(tweet: str | None, chosen: list[str] | None) -> tuple[object, ...]:
             return compare.arrive(tweet, chosen) if not loading() else (gr.skip(),) * 3
 
         def timers(name: str) -> Callable[[], tuple[gr.Timer, gr.Timer]]:
@@ -123,7 +125,7 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         demo.load(compare.first, compare.inputs, compare.outputs, **_QUIET)
         _wire_change(workbench, shown_model)
         shown_model.change(compare.refresh, compare.inputs, compare.outputs, **_QUIET).then(
-            compare.arrive, compare.question, compare.answered, **_QUIET
+            compare.arrive, compare.question, compare.answered, js=_ARRIVE_JS, **_QUIET
         )
         # What the browser keeps is there once the tab is open; at the page's own load it is not.
         live_tab.select(live.adopt, [live.stored, live.view], live.view, js=READ_STORED_JS, **_QUIET).then(
@@ -131,7 +133,9 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         )
         live_tab.select(live.choices, None, live.second, **_QUIET)
         pulse.tick(follow, was, told, **_QUIET)
-        boot.tick(follow, was, told, **_QUIET).then(arrive, compare.question, compare.answered, **_QUIET)
+        boot.tick(follow, was, told, **_QUIET).then(
+            arrive, compare.question, compare.answered, js=_ARRIVE_JS, **_QUIET
+        )
         _wire_check(workbench, train, live)
         for changed in train.model_changed:
             changed.then(follow, was, told, **_QUIET)

@@ -86,6 +86,7 @@ def test_a_feed_that_holds_the_engine_up_is_seen(classifier, given):
         predict=slow,
         labels=classifier.labels,
         encode=classifier.encode,
+        counted=classifier.counted,
         engine=classifier.engine,
         hurried=lambda: None,
         folder=None,
@@ -113,7 +114,13 @@ def test_a_feed_that_breaks_off_is_told(classifier):
         raise FeedError("The model is gone.")
 
     gone = SimpleNamespace(
-        predict=broken, labels=LABELS, encode=None, engine=None, folder=None, hurried=lambda: None
+        predict=broken,
+        labels=LABELS,
+        encode=None,
+        counted=None,
+        engine=None,
+        folder=None,
+        hurried=lambda: None,
     )
     with pytest.raises(RuntimeError, match=r"The feed ended early: The model is gone\."):
         live.in_turns(gone, posts(5), stretches=1, stretch_s=0.5)

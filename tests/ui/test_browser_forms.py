@@ -42,6 +42,15 @@ def test_an_error_is_told_at_its_field_and_stays_until_something_else_is_pressed
     expect(problem).to_have_count(0)
 
 
+def test_who_has_emptied_the_field_before_the_example_came_finds_it_empty(opened, url):
+    page = opened(url)
+    page.add_init_script("window.ttTyped = true; sessionStorage.clear()")
+    page.reload()
+    expect(page.locator("#scoreboard .tt-chart .dot").first).to_be_visible()
+    page.wait_for_timeout(2000)
+    expect(page.locator("#tweet textarea")).to_have_value("")
+
+
 def test_the_form_with_its_file_is_there_after_a_reload(opened, url, tmp_path):
     odd = tmp_path / "odd.csv"
     odd.write_text("Said,Mood\n" + "".join(f"text number {n},{'ab'[n % 2]}\n" for n in range(40)))

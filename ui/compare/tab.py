@@ -177,11 +177,13 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         who = gr.update(choices=lineup.choices(), value=named[:MOST])
         return (*found[:6], who, *found[7:]) if named else found
 
-    def arrive(tweet: str, chosen: list[str] | None) -> tuple[object, ...]:
-        """Answer the text that the visitor brought along, or else one that shows what was learnt.
+    def arrive(tweet: str | None, chosen: list[str] | None) -> tuple[object, ...]:
+        """Answer the text that the visitor brought along, or else one that shows what was learnt; None: none.
 
         Without a model nothing is loaded unasked: the first example stands there, to be asked.
         """
+        if tweet is None:
+            return gr.skip(), gr.skip(), gr.skip()
         if workbench.model.state == "none":
             titles = [lineup.title(key) for key in lineup.standard(chosen or [])]
             greeting = gr.skip() if tweet.strip() else next(iter(EXAMPLES))

@@ -180,7 +180,7 @@ def test_one_text_top_k_and_a_text_that_is_cut(two):
             "classify",
             {"inputs": "a", "text": "b"},
             "classify has no argument 'text'. Known: inputs, model, top_k, precision, abstain_below, "
-            "out_of_scope.",
+            "out_of_scope, rests_on.",
         ),
         (
             "compare",

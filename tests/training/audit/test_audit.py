@@ -173,7 +173,7 @@ def test_the_command(sick, tiny_gpt2, tmp_path, capsys):
     assert main(["audit", str(sick), *base, "--no-labels"]) == 0
     assert "rows are flagged" in capsys.readouterr().out
     assert main(["audit", str(sick), *base, "--max-length", "3"]) == 1
-    assert "from 8 on" in capsys.readouterr().err
+    assert "--max-length is 3. Give 8 or more." in capsys.readouterr().err
     assert main(
         ["audit", str(sick), *base, "--no-labels", "--html", str(tmp_path / "no" / "where" / "x")]
     ) in (0, 1)
