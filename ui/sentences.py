@@ -118,8 +118,8 @@ def _told(sentence: str) -> str:
 
 
 def _in_words(name: str, value: str) -> str:
-    """Write a value for the visitor: a number's separators; states, splits, help, a reason by {its name}."""
-    if name == "why":
+    """Write a value for the visitor: a number's separators; states, splits, help, reasons by {its name}."""
+    if name in ("why", "todo"):
         return _told(value) or value
     if name.endswith("splits"):  # "1,000 train, 500 validation"
         return ", ".join(
