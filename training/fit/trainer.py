@@ -494,9 +494,8 @@ def arguments(
 
 def _name_of(checkpoints: Path) -> str:
     """Return what a training is called elsewhere: its run, and which one of several it is."""
-    parts = checkpoints.parts
-    own = parts.index("checkpoints") if "checkpoints" in parts else len(parts) - 1
-    return "-".join([*parts[own - 1 : own], *parts[own:]]).replace("-checkpoints", "")
+    parts = [part for part in checkpoints.parts if part != "checkpoints"]
+    return "-".join(parts[-1:] if checkpoints.name == "checkpoints" else parts[-2:])
 
 
 def _metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -507,9 +506,8 @@ def _metrics(prediction: EvalPrediction) -> dict[str, float]:
         probabilities=probabilities.tolist(),
     )
     of_label = probabilities[np.arange(len(probabilities)), prediction.label_ids]
-    return {
+    return {  # the Trainer's own loss counts rows twice that fill up the last batch of several processes
         "row_loss": float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()),
-        # The Trainer's own counts rows twice that fill up the last batch of several processes.
         **{name: float(scores[name]) for name in ("accuracy", "macro_f1")},
     }
 
