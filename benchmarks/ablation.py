@@ -253,13 +253,7 @@ def _measure(trials: Trials, seed: int, names: Sequence[str]) -> Iterator[JsonOb
         minutes, accuracy = (time.perf_counter() - started) / 60, right(tuned)
         print(f"seed {seed}, {name}: {100 * accuracy:.2f} %, {minutes:.1f} min of training", flush=True)
         shutil.rmtree(work / "checkpoints")
-        yield {
-            "name": name,
-            "accuracy": accuracy,
-            "untouched": untouched,
-            "minutes": minutes,
-            "made_from": made_from,
-        }
+        yield {"name": name, "accuracy": accuracy, "untouched": untouched, "made_from": made_from}
     shutil.rmtree(work)
 
 

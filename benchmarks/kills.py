@@ -88,12 +88,10 @@ def _stopped(run: Run, way: str, after_s: float, rng: random.Random) -> dict[str
     kept = _newest(run)
     limit = ["prlimit", f"--fsize={rng.randint(20_000, 400_000)}"] if way == "full disk" else []
     start(run, command=(*limit, sys.executable, "-m", "training.worker"))
-    pid = run.status().pid
     if way in ("SIGKILL", "SIGTERM"):
         time.sleep(after_s)
-        pid = run.status().pid or pid
-        if run.status().state in ACTIVE and pid:
-            os.kill(pid, getattr(signal, way))
+        if (now := run.status()).state in ACTIVE and now.pid:
+            os.kill(now.pid, getattr(signal, way))
     status = _ended(run, 120)
     lost = []
     if _lines(run)[: len(before)] != before:

@@ -201,8 +201,7 @@ def runner_of(run: Run) -> Runner | None:
 def create_run(recipe: Recipe, *, run_dir: Path | None = None) -> Run:
     """Make the folder of a new training.
 
-    Raises RunError when the place is taken or can't be written, and what
-    `check_named` raises.
+    Raises RunError when the place is taken or can't be written, and what `check_named` raises.
     """
     recipe = with_whole_paths(recipe)
     check_named(recipe)
