@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,9 +200,7 @@ class Classifier:
         encoded = self.encode(texts)
         return self.predictions(self.logits(encoded.token_ids), encoded)
 
-    def predictions(
-        self, logits: NDArray[np.float32], encoded: EncodedTexts, *, latency_ms: float | None = None
-    ) -> list[Prediction]:
+    def predictions(self, logits: NDArray[np.float32], encoded: EncodedTexts) -> list[Prediction]:
         """Turn logits of shape (texts, labels) into predictions."""
         rows = zip(softmax(logits), encoded.truncated, encoded.token_ids, strict=True)
         return [
@@ -210,7 +208,6 @@ class Classifier:
                 self.labels[int(row.argmax())],
                 tuple(float(p) for p in row),
                 cut,
-                latency_ms,
                 unknown_share=self._unknown_share(ids),
             )
             for row, cut, ids in rows
@@ -221,10 +218,8 @@ class Classifier:
 
     def _timed(self, text: str) -> Prediction:
         start = time.perf_counter()
-        encoded = self.encode([text])
-        logits = self.logits(encoded.token_ids)
-        latency_ms = (time.perf_counter() - start) * 1000
-        return self.predictions(logits, encoded, latency_ms=latency_ms)[0]
+        [found] = self.predict([text])
+        return replace(found, latency_ms=(time.perf_counter() - start) * 1000)
 
 
 def cutting(tokenizer: Tokenizer, max_length: int) -> Tokenizer:

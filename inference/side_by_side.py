@@ -11,6 +11,7 @@ import copy
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +64,7 @@ class SideBySide:
         latency_ms = [1000 * each if len(texts) == 1 else None for each in seconds]
         sides, read = (self.first, self.second), (encoded, others)
         mine, theirs = (
-            each.predictions(found, own, latency_ms=ms)
+            [replace(one, latency_ms=ms) for one in each.predictions(found, own)]
             for each, found, own, ms in zip(sides, logits, read, latency_ms, strict=True)
         )
         return mine, theirs

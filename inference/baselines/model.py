@@ -7,9 +7,8 @@
 Training, evaluation, scoring, server and live feeds know the Classifier alone.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ class Answering(Classifier):
         self.labels, self.name_or_path, self.folder = tuple(predictor.labels), name, folder
         self.engine, self.max_length = _Asked(predictor), MOST_CHARACTERS
         known = scope_of(folder, reader.tokenizer) if reader else None
-        self.scope = known and _ReadScope(**vars(known), read=self.counted)
+        self.scope = known and _ReadScope(**vars(known))
 
     def counted(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens that a reference counts: its reader's, where it has one."""
@@ -85,11 +84,14 @@ class Answering(Classifier):
         if max_length is not None:
             raise PredictionError("A rung counts no tokens, so it takes no max_length. Leave it out.")
         clean = mended(texts, longest=MOST_CHARACTERS)
-        cut = self._reader.encode(clean).truncated if self._reader else [False] * len(clean)
-        longer = (len(text.strip(BLANK)) > MOST_CHARACTERS for text in texts)
+        nothing = EncodedTexts([[] for _ in clean], [False] * len(clean))
+        read = self._reader.encode(clean) if self._reader else nothing
         return EncodedTexts(
-            [_Characters(map(ord, text or " ")) for text in clean],
-            [any(each) for each in zip(cut, longer, strict=True)],
+            [_Characters(text, ids) for text, ids in zip(clean, read.token_ids, strict=True)],
+            [
+                cut or len(text.strip(BLANK)) > MOST_CHARACTERS
+                for text, cut in zip(texts, read.truncated, strict=True)
+            ],
         )
 
     def logits(
@@ -103,11 +105,9 @@ class Answering(Classifier):
             progress(done, len(token_ids))
         return found
 
-    def predictions(
-        self, logits: NDArray[np.float32], encoded: EncodedTexts, *, latency_ms: float | None = None
-    ) -> list[Prediction]:
+    def predictions(self, logits: NDArray[np.float32], encoded: EncodedTexts) -> list[Prediction]:
         """Turn logits of shape (texts, labels) into predictions, with the texts that they rest on."""
-        found = super().predictions(logits, encoded, latency_ms=latency_ms)
+        found = super().predictions(logits, encoded)
         return [
             Explained(**vars(one), rests_on=grounds) if (grounds := grounds_of(ids)) else one
             for one, ids in zip(found, encoded.token_ids, strict=True)
@@ -116,7 +116,7 @@ class Answering(Classifier):
     def predict(self, texts: Sequence[str], *, with_latency: bool = False) -> list[Prediction]:
         """Return one prediction a text, in input order, with the texts that it rests on."""
         if with_latency:
-            return [self._timed(text) for text in texts]
+            return super().predict(texts, with_latency=True)
         encoded, clean = self.encode(texts), mended(texts, longest=MOST_CHARACTERS)
         found = self.predictor.predict(clean) if clean else []
         return [
@@ -124,16 +124,17 @@ class Answering(Classifier):
             for one, cut, ids in zip(found, encoded.truncated, encoded.token_ids, strict=True)
         ]
 
-    def _timed(self, text: str) -> Prediction:
-        start = time.perf_counter()
-        [found] = self.predict([text])
-        return replace(found, latency_ms=(time.perf_counter() - start) * 1000)
-
 
 class _Characters(list[int]):
-    """A text as its characters; who answers notes on it what the answer rests on."""
+    """A text as its characters, which is all that a Classifier hands on of it, with what is known of it."""
 
     rests_on: tuple[Example, ...] = ()
+    """Noted by who answers."""
+
+    def __init__(self, text: str, tokens: Sequence[int]) -> None:
+        """`tokens`: what the rung's reader cuts it into."""
+        super().__init__(map(ord, text or " "))
+        self.tokens = tokens
 
 
 def grounds_of(token_ids: Sequence[int]) -> tuple[Example, ...]:
@@ -141,15 +142,12 @@ def grounds_of(token_ids: Sequence[int]) -> tuple[Example, ...]:
     return token_ids.rests_on if isinstance(token_ids, _Characters) else ()
 
 
-@dataclass(frozen=True)
 class _ReadScope(Scope):
     """The scope of a rung, which is given characters: its reader's tokens of them are counted."""
 
-    read: Callable[[Sequence[str]], list[list[int]]] = field(kw_only=True)
-
     def unknown_share(self, token_ids: Sequence[int]) -> float:
-        [counted] = self.read(["".join(map(chr, token_ids))])
-        return super().unknown_share(counted)
+        assert isinstance(token_ids, _Characters)
+        return super().unknown_share(token_ids.tokens)
 
 
 class _Asked:
