@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from benchmarks import results
 from benchmarks.doctor import Draw, base
 from inference.common.intervals import wilson
+from training.fit.trainer import last_checkpoint
 from training.recipes import Recipe
 from training.runs.process import start
 from training.runs.run import ACTIVE, Run, create_run
@@ -84,8 +85,8 @@ def main(dataset: str, *, stops: int = STOPS) -> None:
 
 def _stopped(run: Run, way: str, after_s: float, rng: random.Random) -> dict[str, Any]:
     """Start a run, stop it after some seconds, and say what was lost; without a way it may end."""
-    before = _lines(run)
-    kept = _newest(run)
+    before = run.events()
+    kept = int((last_checkpoint(run.path / "checkpoints") or "-0").rpartition("-")[2])
     limit = ["prlimit", f"--fsize={rng.randint(20_000, 400_000)}"] if way == "full disk" else []
     start(run, command=(*limit, sys.executable, "-m", "training.worker"))
     if way in ("SIGKILL", "SIGTERM"):
@@ -93,14 +94,14 @@ def _stopped(run: Run, way: str, after_s: float, rng: random.Random) -> dict[str
         if (now := run.status()).state in ACTIVE and now.pid:
             os.kill(now.pid, getattr(signal, way))
     status = _ended(run, 120)
-    lost = []
-    if _lines(run)[: len(before)] != before:
+    lost, events = [], run.events()
+    if events[: len(before)] != before:
         lost.append("events")
     if status.state not in ("finished", "interrupted", "cancelled", "failed"):
         lost.append(f"the status is {status.state}")
     if status.state == "failed" and (not status.message or "\n" in status.message):
         lost.append("a failed run without a sentence")
-    steps = [line["step"] for line in map(_read, _lines(run)[len(before) :]) if line.get("kind") == "step"]
+    steps = [event["step"] for event in events[len(before) :] if event["kind"] == "step"]
     if kept and steps and steps[0] > kept + 1:
         lost.append(f"steps {kept + 1} to {steps[0] - 1}")
     if kept and steps and steps[0] <= kept:
@@ -115,26 +116,6 @@ def _ended(run: Run, seconds: float) -> Any:
             raise SystemExit(f"{run.path} did not end within {seconds:.0f} s.")
         time.sleep(0.02)
     return status
-
-
-def _lines(run: Run) -> list[str]:
-    """Return the whole lines of the run's events: the last one may be torn."""
-    path = run.path / "events.jsonl"
-    return path.read_text("utf-8").split("\n")[:-1] if path.exists() else []
-
-
-def _read(line: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _newest(run: Run) -> int:
-    """Return the step of the newest whole checkpoint, 0 without one."""
-    whole = run.path.glob("checkpoints/*/trainer_state.json")
-    return max((int(path.parent.name.split("-")[1]) for path in whole if _read(path.read_text())), default=0)
 
 
 def _row(way: str, some: list[dict[str, Any]]) -> dict[str, Any]:

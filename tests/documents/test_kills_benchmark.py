@@ -5,9 +5,12 @@ import json
 import pytest
 
 from benchmarks import kills, results, tables
+from inference.common.store import append_event
 from tests.support import tweets, write_csv
 from tests.support.tiny import tiny_recipe
 from training.runs.run import create_run
+
+STEP = {"step": 9, "loss": 0.5}
 
 
 @pytest.fixture(autouse=True)
@@ -32,20 +35,19 @@ def test_what_is_lost_is_seen(tmp_path, tiny_gpt2, monkeypatch):
     whole.parent.mkdir(parents=True)
     whole.write_text('{"global_step": 7}')
     events = run.path / "events.jsonl"
-    events.write_text('{"kind": "note", "text": "said before"}\n')
+    append_event(events, "note", text="said before")
 
     def restarted(run, *, command):
-        events.write_text('{"kind": "step", "step": 9}\n')
+        events.unlink()
+        append_event(events, "step", **STEP)
         (run.path / "status.json").write_text('{"state": "failed", "message": ""}')
 
     monkeypatch.setattr(kills, "start", restarted)
     found = kills._stopped(run, "full disk", 0.0, kills.random.Random(0))
     assert found["lost"][:2] == ["events", "a failed run without a sentence"]
-    events.write_text('{"kind": "note"}\n')
 
     def skipped(run, *, command):
-        with events.open("a") as file:
-            file.write('{"kind": "step", "step": 9}\n')
+        append_event(events, "step", **STEP)
 
     monkeypatch.setattr(kills, "start", skipped)
     assert "steps 8 to 8" in kills._stopped(run, "full disk", 0.0, kills.random.Random(0))["lost"]
