@@ -150,10 +150,6 @@ class Rights:
         self._bearers[token] = bearer = Bearer(token, name, tuple(orgs), role, scopes, paying)
         return bearer
 
-    def revoke(self, token: str) -> None:
-        """Let a token be unknown from now on."""
-        del self._bearers[token]
-
     def token_of(self, name: str) -> str:
         """Return a user's first token."""
         return next(bearer.token for bearer in self._bearers.values() if bearer.name == name)

@@ -48,12 +48,11 @@ def add_commands(commands: Commands) -> None:
         "--limit N",
         "a quick look: take N test rows only, and at most N to choose on (default: all)",
         default=0,
-        type=int,
     )
     option(sub, "--base BASE", BASE, default="auto")
     option(sub, "--dataset DATASET", DATASET, default="auto")
     data_options(sub)
-    option(sub, "--price USD", "what a core costs for an hour, in dollars", default=CORE_HOUR_USD, type=float)
+    option(sub, "--price USD", "what a core costs for an hour, in dollars", default=CORE_HOUR_USD)
     option(
         sub,
         "--precision SHARE",
@@ -80,7 +79,6 @@ def add_commands(commands: Commands) -> None:
         "--changes N",
         "how often a month the subject changes: a training each, or labels for an index (default: 0)",
         default=0.0,
-        type=float,
     )
     sub = add_command(
         commands,

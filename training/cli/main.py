@@ -18,7 +18,17 @@ from inference.common.store import JsonObject
 from inference.common.text import one_line
 from training.cli import audit, doctor, ladder, studies
 from training.cli import publish as cli_publish
-from training.cli.options import DATASET, RUN, changes_of, data_options, recipe_of, recipe_options, set_option
+from training.cli.options import (
+    DATASET,
+    RUN,
+    RUN_DIR,
+    UNLABELLED,
+    changes_of,
+    data_options,
+    recipe_of,
+    recipe_options,
+    set_option,
+)
 from training.recipes import RULES, Recipe, available_recipes, change, settings
 from training.runs import launch, process
 from training.runs import run as jobs
@@ -59,12 +69,8 @@ def _add_train(commands: Commands) -> None:
         epilog=f"recipes:\n{recipes}\n\nsettings, for --set and for your own recipe file:\n{known}",
     )
     recipe_options(sub)
-    option(
-        sub,
-        "--unlabelled FILE|SPLIT",
-        "texts without labels that teachers answer: a file, or train: its rows that are left over",
-    )
-    option(sub, "--run-dir DIR", "folder of the run (default: a new one in runs/)", type=Path)
+    option(sub, *UNLABELLED)
+    option(sub, *RUN_DIR, type=Path)
     option(sub, "--reuse", "take the run that --run-dir holds already, and finish it if need be")
     option(
         sub,
@@ -171,14 +177,9 @@ def _add_distil(commands: Commands) -> None:
     )
     option(sub, *RUN)
     option(sub, "--depth N", "layers of the student", type=int, required=True)
-    option(
-        sub,
-        "--unlabelled FILE|SPLIT",
-        "texts without labels that teachers answer: a file, or train: its rows that are left over",
-        default="",
-    )
+    option(sub, *UNLABELLED, default="")
     set_option(sub)
-    option(sub, "--run-dir DIR", "folder of the run (default: a new one in runs/)", type=Path)
+    option(sub, *RUN_DIR, type=Path)
 
 
 def _distil(given: argparse.Namespace) -> int:
@@ -235,7 +236,7 @@ def _add_evaluate(commands: Commands) -> None:
         action="append",
     )
     option(sub, "--split", "of data that has splits", default="test", choices=("train", "validation", "test"))
-    option(sub, "--limit N", "score N rows only (default: all)", default=0, type=int)
+    option(sub, "--limit N", "score N rows only (default: all)", default=0)
     option(
         sub,
         "--precision SHARE",

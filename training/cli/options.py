@@ -14,6 +14,11 @@ from training.recipes import Recipe, change, load_recipe
 DATASET = "auto, embedded, a Hub id, a file or a folder"
 BASE = "auto, embedded, a Hub id or a folder"
 RUN = "run RUN", "the run's name or folder"
+RUN_DIR = "--run-dir DIR", "folder of the run (default: a new one in runs/)"
+UNLABELLED = (
+    "--unlabelled FILE|SPLIT",
+    "texts without labels that teachers answer: a file, or train: its rows that are left over",
+)
 
 
 def data_options(sub: argparse.ArgumentParser) -> None:

@@ -52,7 +52,6 @@ def add_commands(commands: Commands) -> None:
         "--most N",
         "labels of the largest tiny run (default: a tenth of the rows, from 400 to 2,000)",
         default=0,
-        type=int,
     )
     sub = add_command(
         commands,

@@ -93,8 +93,6 @@ class BorderlinePair:
 
     text: str
     other: str
-    split: str
-    other_split: str
     cosine: float
 
 

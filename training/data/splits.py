@@ -194,7 +194,7 @@ def _without_near(keys: Mapping[str, Sequence[str]], exact: LeakGate) -> LeakGat
         found = nearest(mine, others, least=NEAR - BORDER)
         complete &= found.complete
         pairs = {
-            i: BorderlinePair(mine[i], others[match.other], split, other, match.cosine)
+            i: BorderlinePair(mine[i], others[match.other], match.cosine)
             for i, match in enumerate(found.left)
             if match
         }

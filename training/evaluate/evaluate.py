@@ -72,6 +72,8 @@ class Evaluated:
     """Rows on which base and fine-tuned disagree."""
     confidences: tuple[float, ...]
     """The fine-tuned model's probability of the label that it gave, by row."""
+    token_ids: Sequence[Sequence[int]]
+    """The texts as the fine-tuned model reads them."""
     shared_layers: int
     """Lower layers that were computed once for both."""
 
@@ -156,7 +158,7 @@ def evaluate(
     )
     confidences = tuple(float(row.max()) for row in mine)
     differing = _disagreements(texts, references, answers[BASE], mine, tuned.labels) if base else ()
-    return Evaluated(evaluation, differing, confidences, shared)
+    return Evaluated(evaluation, differing, confidences, encoded.token_ids, shared)
 
 
 def _both(

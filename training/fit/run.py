@@ -268,12 +268,12 @@ def _evaluate(
         seed=run.recipe.seed,
     )
     save_reference(reference, artifact)
-    scope, tested = needed(scope_of(artifact, tuned.tokenizer)), tuned.encode(list(splits.test["text"]))
-    marked = sum(scope.unknown_share(ids) > scope.above for ids in tested.token_ids)
+    scope = needed(scope_of(artifact, tuned.tokenizer))
+    marked = sum(scope.unknown_share(ids) > scope.above for ids in result.token_ids)
     log.note(
         f"A text is called out of scope where more than {100 * scope.above:.0f} % of its tokens were hardly "
         f"in training, or where it falls into more pieces than others: so are at most 1 % of {scope.n:,} "
-        f"validation texts, and {marked:,} of {len(tested.token_ids):,} test texts."
+        f"validation texts, and {marked:,} of {len(result.token_ids):,} test texts."
     )
     check_records(artifact, [*texts, *splits.validation["text"], *splits.test["text"]])
     write_jsonl(run.path / "disagreements.jsonl", map(dataclasses.asdict, result.disagreements))
