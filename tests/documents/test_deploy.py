@@ -1,5 +1,7 @@
 """`python .huggingface/deploy.py` against a Hub on loopback, as an owner runs it."""
 
+import contextlib
+import io
 import json
 import re
 import subprocess
@@ -17,16 +19,34 @@ from tests.support.deploying import SCRIPT, deploy
 from tests.support.hub_fixtures import ADA, BOB
 from tests.support.served import answers, app
 
+pytestmark = pytest.mark.usefixtures("online")
+
 SPACE = "ada/tweettune"
+QUICKLY = ("--poll-s", "0.05", "--timeout-s", "20")
 SECRET = "a-secret-value-that-nobody-may-see"
 
 
 def run(hub, *arguments, token=ADA, **environment):
-    """Run the script to its end, as an owner would."""
+    """Run the script to its end in this process, which takes `hub` for the Hub."""
+    out, error = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(error),
+    ):
+        for name, value in {"HF_TOKEN": token, **environment}.items():
+            if value:
+                patch.setenv(name, value)
+        status = deploy.main([SPACE, *QUICKLY, *arguments])
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), error.getvalue())
+
+
+def run_alone(hub, *arguments):
+    """Run it in a process of its own, as an owner would."""
     return subprocess.run(
-        [sys.executable, SCRIPT, SPACE, "--poll-s", "0.05", "--timeout-s", "20", *arguments],
+        [sys.executable, SCRIPT, SPACE, *QUICKLY, *arguments],
         cwd=REPOSITORY,
-        env={**hub.environment(token), **environment},
+        env=hub.environment(ADA),
         capture_output=True,
         text=True,
         timeout=120,
@@ -69,7 +89,7 @@ def made(hub, page):
 
 
 def test_a_space_is_created_with_one_commit_of_the_allow_list(hub, tmp_path):
-    done = run(hub, "--no-wait", "--private", "--hardware", "cpu-upgrade")
+    done = run_alone(hub, "--no-wait", "--private", "--hardware", "cpu-upgrade")
     assert (done.returncode, done.stderr) == (0, "")
     created, *commits = hub.commits(SPACE, kind="space")
     assert [commit.parent for commit in commits] == [created.oid]

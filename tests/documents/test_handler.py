@@ -328,14 +328,18 @@ def choose(artifact: Path, folder: Path, choice: str, **int8) -> Path:
 )
 def test_exported_it_answers_as_the_classifiers_engine(exported, tmp_path, choice, int8, engine):
     artifact = choose(exported, tmp_path, choice, **int8)
-    classifier = Classifier.load(artifact, engine="onnx")
-    with endpoint(artifact, tmp_path) as url:
-        found, answers = about(url), post(url, {"inputs": TEXTS})
-    assert found["engine"].startswith(engine)
-    assert found["engine"].split(":")[0] == classifier.engine.name
-    assert not set(found["modules"]) & {"torch", "transformers"}
-    for answer, prediction in zip(answers, classifier.predict(TEXTS), strict=True):
+    classifier, handler = Classifier.load(artifact, engine="onnx"), handler_of(artifact, tmp_path)
+    assert handler.engine.startswith(engine)
+    assert handler.engine.split(":")[0] == classifier.engine.name
+    for answer, prediction in zip(handler({"inputs": TEXTS}), classifier.predict(TEXTS), strict=True):
         same(answer, prediction, classifier.labels)
+
+
+def test_exported_it_needs_no_pytorch_either(exported, tmp_path):
+    with endpoint(choose(exported, tmp_path, "int8"), tmp_path) as url:
+        found, answers = about(url), post(url, {"inputs": TEXTS})
+    assert found["engine"] == "onnx-int8: it passed its gate" and len(answers) == len(TEXTS)
+    assert not set(found["modules"]) & {"torch", "transformers"}
 
 
 @pytest.mark.parametrize("name", ["onnx/packed_int8.onnx", "model.safetensors", None])

@@ -97,6 +97,7 @@ def ada(online, monkeypatch):
     return online
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_the_datasets_library_reads_it_and_training_takes_it(ada, file, capsys):
     with file.open("a") as more:
         more.writelines(json.dumps({"text": text, "label": label}) + "\n" for text, label in tweets(60))

@@ -8,20 +8,8 @@ import re
 import pytest
 
 from inference.common.hub import HubBusy, HubSilent, NotAllowedOnHub, Timeouts
-from tests.support.publishing import (
-    REPO,
-    STEPS,
-    check_completes,
-    check_one_sentence_and_a_step,
-    copy_of,
-    pushed,
-)
+from tests.support.publishing import REPO, STEPS, check_completes, check_one_sentence_and_a_step, pushed
 from training.publish.errors import RepoConflict
-
-
-@pytest.fixture
-def artifact(trained_gpt2, tmp_path):
-    return copy_of(trained_gpt2.artifact, tmp_path)
 
 
 def test_short_trouble_is_not_even_seen(large, artifact):

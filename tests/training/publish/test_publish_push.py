@@ -6,14 +6,9 @@ import pytest
 
 from inference.common.hub import NotAllowedOnHub
 from tests.support.hub_fixtures import BOB
-from tests.support.publishing import REPO, Here, change_json, copy_of, push_to
+from tests.support.publishing import REPO, Here, change_json, push_to
 from training.publish.errors import NotPublishable, RepoConflict, VerificationFailed
 from training.publish.plan import prepare
-
-
-@pytest.fixture
-def artifact(trained_gpt2, tmp_path):
-    return copy_of(trained_gpt2.artifact, tmp_path)
 
 
 def test_pushed_again_unchanged_nothing_is_sent_and_changed_the_change_alone(online, artifact):

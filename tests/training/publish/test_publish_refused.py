@@ -12,17 +12,10 @@ from tests.support.publishing import (
     check_completes,
     check_nothing_or_all,
     check_one_sentence_and_a_step,
-    copy_of,
     push_to,
     pushed,
 )
 from training.publish.errors import RepoConflict
-
-
-@pytest.fixture
-def artifact(trained_gpt2, tmp_path):
-    return copy_of(trained_gpt2.artifact, tmp_path)
-
 
 CHANGED = "ada/tweets has changed while this push was under way ({}). Look at its history"
 STATUS = {

@@ -1,29 +1,28 @@
 """The Hub falls silent, or the connection breaks, at any step: it ends soon, and the next push completes."""
 
+from dataclasses import replace
+
 import pytest
 
 from inference.common.hub import HubSilent
 from tests.support.publishing import (
+    HASTY,
     REPO,
     STEPS,
     check_completes,
     check_nothing_or_all,
     check_one_sentence_and_a_step,
-    copy_of,
     pushed,
 )
 
-
-@pytest.fixture
-def artifact(trained_gpt2, tmp_path):
-    return copy_of(trained_gpt2.artifact, tmp_path)
+SILENT = replace(HASTY, answer_s=0.5)
 
 
 @pytest.mark.parametrize("step", ["read", "check the card", "large files", "a part", "the parts", "commit"])
 def test_a_hub_that_falls_silent(large, artifact, step):
     large.silence(STEPS[step], times=None)
     with pytest.raises(HubSilent, match="the Hub gave no answer in time") as caught:
-        pushed(large, artifact)
+        pushed(large, artifact, timeouts=SILENT)
     check_one_sentence_and_a_step(str(caught.value))
     check_nothing_or_all(large)
     if step in ("a part", "commit"):

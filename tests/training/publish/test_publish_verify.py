@@ -14,15 +14,10 @@ from inference.common.hub import HubSilent
 from tests.support import REPOSITORY
 from tests.support.exporting import exported
 from tests.support.hub_fixtures import ADA
-from tests.support.publishing import REPO, Here, change_json, check_completes, copy_of, push_to
+from tests.support.publishing import REPO, Here, change_json, check_completes, push_to
 from training.publish.errors import VerificationFailed
 from training.publish.remote import PUSH_TIMEOUTS
 from training.publish.verify import PROBES, Answers, compare
-
-
-@pytest.fixture
-def artifact(trained_gpt2, tmp_path):
-    return copy_of(trained_gpt2.artifact, tmp_path)
 
 
 @pytest.fixture
@@ -160,6 +155,7 @@ def test_an_exported_network_that_answers_otherwise_is_told():
         compare(here, dataclasses.replace(there, onnx_equal=29), where="x", tolerance=1e-4)
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_a_hub_that_falls_silent_while_it_is_verified(online, artifact):
     """In the new process too a silent Hub is given up, and no cache stays behind."""
     online.silence("* /ada/tweets/resolve/*", times=None)
