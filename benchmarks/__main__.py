@@ -9,7 +9,10 @@ from functools import partial
 
 from benchmarks import (
     ablation,
+    bases,
     doctor,
+    forecasts,
+    forgetting,
     freshness,
     kills,
     ladder,
@@ -40,6 +43,10 @@ BENCHMARKS = {
     "ablation": ablation.main,
     "gpt2": ablation.gpt2,
     "adapters": ablation.adapters,
+    "domain": bases.domain,
+    "transfer": bases.transfer,
+    "forgetting": forgetting.main,
+    "forecasts": forecasts.main,
     "doctor": doctor.main,
     "kills": kills.main,
     "ladder": ladder.main,

@@ -36,11 +36,11 @@ def main(dataset: str, runs: Sequence[str] = ()) -> None:
             f"The table is that of one ladder, and {len(runs)} were given. Give one with --runs."
         )
     with tempfile.TemporaryDirectory() as home:
-        [(run, ladder)] = _finished(runs or [_climb(home, dataset)])
+        [(run, ladder)] = finished(runs or [_climb(home, dataset)])
         shutil.copyfile(run.path / "intervals.png", PICTURE)
         results.write(
             "ladder",
-            **_made_from(run, ladder),
+            **made_from(run, ladder),
             rows=[_row(step) for step in ladder.ranked],
             comparison={"sentence": ladder.headline},
             left_out=dict(ladder.left_out),
@@ -52,7 +52,7 @@ def few_labels(dataset: str, runs: Sequence[str] = ()) -> None:
     with tempfile.TemporaryDirectory() as home:
         draws = ["--rungs", ",".join(FEW), "--labels", str(LABELS), "--balanced"]
         runs = runs or [_climb(home, dataset, *draws, "--seed", str(seed)) for seed in range(1, DRAWS + 1)]
-        found = _finished(runs)
+        found = finished(runs)
         seeds = [Order.from_json(run.order).seed for run, _ in found]
         if len(set(seeds)) < max(len(seeds), 2):
             raise SystemExit(f"Draws need seeds of their own, two or more, and these have {seeds}.")
@@ -67,7 +67,7 @@ def few_labels(dataset: str, runs: Sequence[str] = ()) -> None:
         rows = [_mean(found) for found in steps.values() if len(found) == len(ladders)]
         results.write(
             "few_labels",
-            **_made_from(found[0][0], first),
+            **made_from(found[0][0], first),
             draws=len(ladders),
             rows=sorted(rows, key=lambda row: -row["accuracy"]["value"]),
         )
@@ -79,7 +79,8 @@ def _climb(home: str, dataset: str, *more: str) -> str:
     return str(Path(home) / "runs" / found["run"])
 
 
-def _finished(runs: Sequence[str]) -> list[tuple[Run, Ladder]]:
+def finished(runs: Sequence[str]) -> list[tuple[Run, Ladder]]:
+    """Return ladders by the names or folders of their runs. Raises SystemExit for one without results."""
     found = []
     for name in runs:
         run = find_run(name, kind=LADDER)
@@ -90,7 +91,7 @@ def _finished(runs: Sequence[str]) -> list[tuple[Run, Ladder]]:
     return found
 
 
-def _made_from(run: Run, ladder: Ladder) -> Mapping[str, Any]:
+def made_from(run: Run, ladder: Ladder) -> Mapping[str, Any]:
     """Return what a results file says of base, data and rows; the machine must be this one."""
     if ladder.cores != (here := cores()):
         raise SystemExit(

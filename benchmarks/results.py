@@ -12,11 +12,15 @@ from typing import Any
 
 from scipy.stats import sem, t
 
+from inference.artifact import read_record
+from inference.common.store import write_json
 from training.evaluate.scores import SINGLE_SCORES, Scores
 from training.fit.estimate import gflops
 from training.runs.provenance import machine, versions
 
 FOLDER = Path(__file__).parent / "results"
+MADE = "made.json"
+"""In a benchmark's own folder: the runs that it made, by what was asked."""
 
 
 def write(name: str, **content: Any) -> Path:
@@ -53,6 +57,19 @@ def of_command(home: str, *command: str, **changes: str) -> dict[str, Any]:
         raise SystemExit(f"`training {' '.join(command)}` failed with exit status {done.returncode}.")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def once(home: Path, *command: str, **changes: str) -> Path:
+    """Return the folder of the run that `of_command` makes in `home`, or made there before.
+
+    So a benchmark that was stopped goes on with its next run, and two can share one.
+    """
+    known, asked = read_record(home, MADE) or {}, json.dumps([command, changes])
+    if asked not in known:
+        print(f"training {' '.join(command)}", flush=True)
+        known[asked] = of_command(str(home), *command, **changes)["run"]
+        write_json(home / MADE, known)
+    return home.absolute() / "runs" / str(known[asked])
 
 
 def scores_of(each: Sequence[Scores]) -> dict[str, Any]:

@@ -38,6 +38,9 @@ _SHARES = (
     "fresh",
     "ordinary",
     "difference",
+    "untouched",
+    "instead",
+    "gain",
 )
 _TITLES = {
     "name": "",
@@ -58,6 +61,10 @@ _TITLES = {
     "fresh": "right with a new word, %",
     "ordinary": "right without one, %",
     "difference": "points beside the first row",
+    "untouched": "from the untouched base, %",
+    "instead": "from the other base, %",
+    "gain": "points more",
+    "shown": "shown by the paired test",
 }
 
 
@@ -87,7 +94,7 @@ def measured(path: Path) -> str:
     if not path.is_file():
         return NOT_MEASURED
     record = json.loads(path.read_text(encoding="utf-8"))
-    parts = [_rows(record[key]) for key in ("rows", "ratios", "delays") if record.get(key)]
+    parts = [_rows(record[key]) for key in ("rows", "ratios", "delays", "bits", "dial") if record.get(key)]
     return "\n\n".join([*parts, " ".join(_sentences(record))]) if parts else NOT_MEASURED
 
 
