@@ -126,7 +126,7 @@ def test_the_files_of_the_allow_list_are_an_app_that_starts(tmp_path):
     for name, content in deploy.collect(REPOSITORY).items():
         (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "space" / name).write_bytes(content)
-    with app(tmp_path / "home", cwd=tmp_path / "space") as url:
+    with app(tmp_path / "home", cwd=tmp_path / "space", cold=True) as url:
         assert json.loads(answers(f"{url}/healthz")) == {"status": "ok", "model": "none"}
         assert "TweetTune" in answers(url)
     done = subprocess.run(

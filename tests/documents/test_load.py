@@ -14,7 +14,7 @@ from benchmarks.under_load import claims
 from tests.support import tweets
 from tests.support.hostile import ask
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.usefixtures("warm_starts")
 
 SERVER = """
 import http.server, itertools, json, os, signal, sys, time
@@ -56,6 +56,7 @@ def other(request):
     process.communicate()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("other", [("5", "200")], indirect=True)
 def test_a_server_that_drops_what_it_accepted_is_found_out(other):
     found = load.stopped(other, ["a"], clients=8, seconds=1)
@@ -65,6 +66,7 @@ def test_a_server_that_drops_what_it_accepted_is_found_out(other):
     assert found["exit_status"] == 0
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 @pytest.mark.parametrize("other", [("0.01", "200,200,429,503")], indirect=True)
 def test_answers_are_counted_by_status(other):
@@ -79,6 +81,7 @@ def test_answers_are_counted_by_status(other):
     assert 0 <= found["wrk_cores"] < 1
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 @pytest.mark.parametrize("other", [("0", "200")], indirect=True)
 def test_one_client_is_set_beside_the_bare_classifier(other):

@@ -1,6 +1,7 @@
 """Tiny artifacts with their ONNX files, for the tests of engines and of the export."""
 
 import json
+import shutil
 
 import pytest
 
@@ -26,3 +27,9 @@ def exported_llama(trained_llama, tmp_path_factory):
 @pytest.fixture(params=["gpt2", "llama"])
 def exported_model(request):
     return request.getfixturevalue(f"exported_{request.param}")
+
+
+@pytest.fixture
+def copy(exported_llama, tmp_path):
+    """Return a copy of an exported artifact, which the test may break."""
+    return shutil.copytree(exported_llama[0], tmp_path / "artifact")

@@ -267,6 +267,7 @@ def test_a_record_of_the_gate_that_is_broken(exported, content):
     refused(exported)
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_a_server_on_a_broken_folder_ends_and_says_why(folder):
     (folder / "tokenizer.json").write_text("null", encoding="utf-8")
     done = subprocess.run(

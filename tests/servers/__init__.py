@@ -12,15 +12,7 @@ import threading
 import time
 
 from inference.common.errors import TweetTuneError
-
-
-def wait_for(condition, timeout_s: float = 10.0):
-    """Return the first true value of a condition; fail when it does not come in time."""
-    until = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < until, f"it did not happen within {timeout_s:g} s"
-        time.sleep(0.01)
-    return value
+from tests.support import wait_for
 
 
 class Waits:

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, Volume
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError, JobNotFoundError
 
-from tests.servers import wait_for
+from tests.support import wait_for
 from tests.support.hub_fixtures import ADA
 
 FILES = {"README.md": b"---\nsdk: gradio\napp_file: app.py\n---\n", "app.py": b"print()"}

@@ -34,8 +34,8 @@ def probed(tmp_path, monkeypatch):
     given = {"input": "words\n", "capture_output": True, "text": True, "start_new_session": True}
     given["env"] = dict(os.environ)  # what a library of C has set is not in it
 
-    return lambda how: subprocess.run(
-        [sys.executable, "-m", "probe", how, "zwei drei é"], cwd=tmp_path, **given
+    return lambda how, *flags: subprocess.run(
+        [sys.executable, *flags, "-m", "probe", how, "zwei drei é"], cwd=tmp_path, **given
     )
 
 
@@ -50,6 +50,13 @@ def test_a_warm_start_is_as_a_cold_one(probed, how):
     assert (found.pop("torch"), wanted.pop("torch")) == (True, False)
     assert found == wanted and rest == others
     assert hot.stderr.splitlines()[-1] == cold.stderr.splitlines()[-1]
+
+
+def test_what_a_launcher_starts_unbuffered_is_warm_too(probed):
+    with warm.starts():
+        found = json.loads(probed("counts", "-u").stdout.splitlines()[0])
+    assert found["torch"] and found["words"] == ["counts", "zwei drei é"]
+    assert found["variables"]["PYTHONUNBUFFERED"] == "1"
 
 
 def test_what_is_killed_says_so(warm_starts, tmp_path, monkeypatch):

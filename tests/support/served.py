@@ -7,13 +7,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import gradio as gr
 
-from tests.support import Trained
+from tests.support import Trained, wait_for, warm
 from training.recipes import change, load_recipe
 from training.runs.process import start
 from training.runs.run import create_run, find_run
@@ -48,15 +47,6 @@ def recipe_form(name: str) -> RecipeForm:
     return asyncio.run(build())
 
 
-def wait_for(condition, timeout_s: float = 60.0):
-    """Return the first true value of a condition; fail when it does not come in time."""
-    until = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < until, f"it did not happen within {timeout_s:.0f} s"
-        time.sleep(0.05)
-    return value
-
-
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as probe:
@@ -65,20 +55,23 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def app(home: Path, *arguments: str, cwd: Path = ROOT, **environment: str):
-    """Run `python app.py` and yield its URL; its output goes to app.log in its home."""
-    with app_process(home, *arguments, cwd=cwd, **environment) as (port, _):
+def app(home: Path, *arguments: str, cwd: Path = ROOT, cold: bool = False, **environment: str):
+    """Run `python app.py` and yield its URL; its output goes to app.log in its home.
+
+    It starts warm, and so do its trainings, unless the test is about how it starts: `cold`.
+    """
+    with app_process(home, *arguments, cwd=cwd, cold=cold, **environment) as (port, _):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
-def app_process(home: Path, *arguments: str, cwd: Path = ROOT, **environment: str):
+def app_process(home: Path, *arguments: str, cwd: Path = ROOT, cold: bool = False, **environment: str):
     """Run it and yield its port and its process."""
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
     known = {**os.environ, "TWEETTUNE_HOME": str(home), "GRADIO_SERVER_PORT": str(port), **environment}
     known.pop("MODEL", None)
-    with (home / "app.log").open("ab") as log:
+    with (home / "app.log").open("ab") as log, contextlib.nullcontext() if cold else warm.starts():
         process = subprocess.Popen(
             [sys.executable, "app.py", *arguments], cwd=cwd, env=known, stdout=log, stderr=subprocess.STDOUT
         )

@@ -27,9 +27,9 @@ ENVIRONMENT = {
 """Nothing listens on port 9: the Hub's sign-in page is asked for by nobody here."""
 
 
-def space(home, *arguments, **environment):
+def space(home, *arguments, cold=False, **environment):
     """Run the app as a Space and yield its URL."""
-    return app(home, *arguments, **{**ENVIRONMENT, **environment})
+    return app(home, *arguments, cold=cold, **{**ENVIRONMENT, **environment})
 
 
 @contextlib.contextmanager

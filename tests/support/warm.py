@@ -39,7 +39,13 @@ OURS = """
 app inference.cli inference.serving.process inference.serving.service training.cli.main training.fit.run
 training.ladder.climb training.publish.answers training.publish.dataset training.worker
 """
-COMMANDS = {"training", "training.worker", "training.publish.answers", "inference"}
+COMMANDS = {
+    "training",
+    "training.worker",
+    "training.publish.answers",
+    "inference",
+    "accelerate.commands.launch",
+}
 LATE = """
 APP_LANGUAGE BASE CI COLUMNS DATASET GRADIO_SERVER_PORT MAX_ROWS MAX_RUN_MINUTES MODEL MODEL_ID PORT
 PYTEST_CURRENT_TEST PYTHONIOENCODING PYTHONPATH PYTHONUNBUFFERED PYTHONUTF8 TERM TWEETTUNE_HOME
@@ -84,6 +90,10 @@ class Warm(_Cold):
 
     _told: socket.socket | None = None
 
+    def __del__(self, ending=sys.is_finalizing):
+        if not ending():  # then the modules that it takes are gone, and the server ends what is at work
+            super().__del__()
+
     def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest):
         # startupinfo, creationflags, shell, the pipes' ends, restore_signals, ids, umask, session, group
         shell, pipes, (*ids, session, group) = rest[2], rest[3:9], rest[10:]
@@ -94,13 +104,16 @@ class Warm(_Cold):
             and group == -1
             and ids in ([None] * 3 + [-1],)
         )
-        name = _Server.wanted and plain and _server_for(args, environment, folder)
+        words = list(args) if isinstance(args, list | tuple) else [args]
+        if unbuffered := words[1:2] == ["-u"]:  # as a launcher starts its processes
+            del words[1]
+        name = _Server.wanted and plain and _server_for(words, environment, folder)
         if not name:
             return super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest)
         streams = [number if number != -1 else at for at, number in enumerate(pipes[::2][:1] + pipes[3::2])]
         request = {
-            "args": list(map(str, args[1:])),
-            "env": environment,
+            "args": list(map(str, words[1:])),
+            "env": environment | ({"PYTHONUNBUFFERED": "1"} if unbuffered else {}),
             "cwd": str(folder),
             "session": session,
         }
@@ -144,9 +157,9 @@ class Warm(_Cold):
                 raise subprocess.TimeoutExpired(self.args, timeout)
 
 
-def _server_for(args, environment: dict[str, str], folder: Path) -> str:
+def _server_for(args: list, environment: dict[str, str], folder: Path) -> str:
     """Return whose fork a command may be: of a server that has "ours", of one of the "plain", or of none."""
-    if isinstance(args, str | bytes) or [*args[:1]] != [sys.executable] or len(args) < 2:
+    if args[:1] != [sys.executable] or len(args) < 2:
         return ""
     path = environment.get("PYTHONPATH", "").split(os.pathsep)
     here = folder == REPOSITORY or str(REPOSITORY) in path

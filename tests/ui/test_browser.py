@@ -5,8 +5,9 @@ import json
 import pytest
 from playwright.sync_api import expect
 
+from tests.support import wait_for
 from tests.support.browser import MARKS, Gate, covered, drawn, overflow, resize, tab, violations
-from tests.support.served import app, wait_for, with_run
+from tests.support.served import app, with_run
 
 pytestmark = MARKS
 _SHIFTS = """window.shift = 0; new PerformanceObserver((list) => {
@@ -22,12 +23,12 @@ def place(tmp_path_factory, trained_gpt2):
 
 @pytest.fixture(scope="module")
 def url(place):
-    with app(place) as url:
+    with app(place, cold=True) as url:
         yield url
 
 
 def test_a_newcomer_trains_reloads_uses_compares_and_streams(opened, tmp_path, tiny_gpt2, tiny_tweets):
-    with app(tmp_path / "home") as url:
+    with app(tmp_path / "home", cold=True) as url:
         page = opened(url)
         expect(page.get_by_role("tab", name="Compare", exact=True)).to_have_attribute("aria-selected", "true")
         expect(page.locator("#header")).to_contain_text("none yet")

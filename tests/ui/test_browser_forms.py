@@ -13,7 +13,7 @@ _TOLD = "dot => getComputedStyle(dot, '::after').content"
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory, trained_gpt2):
-    with app(with_run(tmp_path_factory.mktemp("forms"), trained_gpt2)) as url:
+    with app(with_run(tmp_path_factory.mktemp("forms"), trained_gpt2), cold=True) as url:
         yield url
 
 

@@ -36,7 +36,7 @@ def place(tmp_path_factory, trained_gpt2):
 
 @pytest.fixture(scope="module")
 def url(place):
-    with app(place, "--model", str(place / "runs" / "first" / "artifact")) as url:
+    with app(place, "--model", str(place / "runs" / "first" / "artifact"), cold=True) as url:
         yield url
 
 

@@ -7,7 +7,8 @@ import urllib.request
 import pytest
 from gradio_client.exceptions import AppError
 
-from tests.support.served import answers, app, recipe_form, wait_for, with_run
+from tests.support import wait_for
+from tests.support.served import answers, app, recipe_form, with_run
 from tests.support.space_app import ENVIRONMENT, session, space_here, visitor
 from training.recipes import load_recipe
 

@@ -42,11 +42,10 @@ def model_state(url):
     return json.loads(answers(f"{url}/healthz") or '{"model": "loading"}')["model"]
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ("silent", "gave no answer in 3 s"),
+        pytest.param("silent", "gave no answer in 3 s", marks=pytest.mark.alone),
         ("down", "can't be reached"),
         ("missing", "the Hub has no public ada/tweets"),
         ("gated", "it is gated"),
@@ -61,7 +60,8 @@ def test_without_its_model_the_app_is_up_and_says_so_within_ten_seconds(hub, tmp
         environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
     elif fault == "gated":
         hub.create_repo(model, gated=True, files={"config.json": b"{}"})
-    with space(tmp_path / "home", MODEL_ID=model, **environment) as url:
+    cold = fault == "silent"  # the longest wait, and as a Space really starts
+    with space(tmp_path / "home", cold=cold, MODEL_ID=model, **environment) as url:
         began = time.monotonic()  # the page is up, whatever the Hub does
         wait_for(lambda: model_state(url) == "failed", seconds=60)
         seconds = time.monotonic() - began
@@ -249,7 +249,7 @@ def test_with_the_real_package_zerogpu_hears_that_the_app_comes_up(tmp_path):
         "PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])),
     }
     try:
-        with space(tmp_path / "home", **zero) as url:
+        with space(tmp_path / "home", cold=True, **zero) as url:
             assert server.RequestHandlerClass.heard == ["/startup-report"]
             assert model_state(url) == "none"
     finally:

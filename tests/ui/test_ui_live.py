@@ -50,13 +50,6 @@ def opened(live, request, *, owner="me", models=MODELS, posts=(), listeners=()):
 
 
 @pytest.fixture
-def live():
-    feeds = LiveFeeds()
-    yield feeds
-    feeds.stop_all()
-
-
-@pytest.fixture
 def x_server():
     with X(token=TOKEN) as server:
         yield server

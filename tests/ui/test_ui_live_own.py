@@ -30,13 +30,6 @@ MODELS_OF_TWO = dataclasses.replace(
 )
 
 
-@pytest.fixture
-def live():
-    feeds = LiveFeeds()
-    yield feeds
-    feeds.stop_all()
-
-
 def disagreements(*numbers, text="post {}"):
     return [Disagreement(f"{n}", text.format(n), "a", "positive", "b", "neutral") for n in numbers]
 

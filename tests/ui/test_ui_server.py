@@ -9,7 +9,8 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from tests.support.served import answers, app, app_process, recipe_form, wait_for, with_run
+from tests.support import wait_for
+from tests.support.served import answers, app, app_process, recipe_form, with_run
 from training.recipes import load_recipe
 
 
@@ -141,7 +142,7 @@ def test_a_failed_run_tells_why_and_can_be_seen_by_name(client, tiny_gpt2):
     started(client, tiny_gpt2, label_words="good, bad")  # the tweets have three labels
     newest = client.predict(api_name="/runs")[0]
     assert newest["recipe"] == "smoke" and newest["state"] in ("queued", "running", "failed")
-    wait_for(lambda: client.predict(api_name="/runs")[0]["state"] == "failed", 90)
+    wait_for(lambda: client.predict(api_name="/runs")[0]["state"] == "failed")
     panel = client.predict(api_name="/refresh_runs")[0]
     assert "“Label words” has 2 words for 3 labels" in str(panel)
 
@@ -160,10 +161,10 @@ def test_the_feed_streams_pauses_and_stops_by_name(client):
     def received():
         return client.predict(api_name="/live")[0]
 
-    wait_for(lambda: "running" in str(received()), 20)
+    wait_for(lambda: "running" in str(received()))
     assert "paused" in str(client.predict(api_name="/live_pause")[0])
     client.predict(api_name="/live_pause")
-    wait_for(lambda: "running" in str(received()), 20)
+    wait_for(lambda: "running" in str(received()))
     assert "stopped" in str(client.predict(api_name="/live_stop")[0])
     with pytest.raises(AppError, match="less than minimum"):
         client.predict("replay", 0, api_name="/live_start")
@@ -198,7 +199,7 @@ def test_the_servers_routes_stand_beside_the_page(url):
 
 
 def test_without_any_run_the_app_says_so_and_its_page_needs_no_pytorch(tmp_path):
-    with app_process(tmp_path / "empty") as (port, process):
+    with app_process(tmp_path / "empty", cold=True) as (port, process):
         url = f"http://127.0.0.1:{port}"
         assert "TweetTune" in answers(url)
         assert json.loads(answers(f"{url}/healthz")) == {"status": "ok", "model": "none"}

@@ -15,7 +15,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, constants
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError, RepositoryNotFoundError
 
 from inference.common.hub import Timeouts, hub_session
-from tests.servers import wait_for
+from tests.support import wait_for
 from tests.support.hub_fixtures import ADA
 
 COMMIT = "POST /api/models/ada/m/commit/main"

@@ -14,12 +14,6 @@ from tests.support import tweets
 from tests.support.exporting import sessions
 
 
-@pytest.fixture
-def copy(exported_llama, tmp_path):
-    shutil.copytree(exported_llama[0], tmp_path / "artifact")
-    return tmp_path / "artifact"
-
-
 def refusal(path, engine="onnx"):
     with pytest.raises(ArtifactError) as caught:
         Classifier.load(path, engine=engine)

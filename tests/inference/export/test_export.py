@@ -23,12 +23,6 @@ from tests.support.served import trained
 ODD = ["", " ", "😀" * 40, "nul \x00", "שלום", "lone \ud800", "sunny " * 300]
 
 
-@pytest.fixture
-def copy(exported_llama, tmp_path):
-    shutil.copytree(exported_llama[0], tmp_path / "artifact")
-    return tmp_path / "artifact"
-
-
 def logits(path, texts, engine):
     classifier = Classifier.load(path, engine=engine)
     return classifier.logits(classifier.encode(texts).token_ids)
@@ -184,6 +178,7 @@ def test_validation_rows(tmp_path):
         validation_rows(tmp_path / "none.jsonl")
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_the_command_exports_by_labelled_texts(trained_llama, tmp_path, capsys):
     artifact = tmp_path / "artifact"
     shutil.copytree(trained_llama.artifact, artifact)
@@ -210,6 +205,7 @@ def test_the_command_exports_by_labelled_texts(trained_llama, tmp_path, capsys):
     assert float(answers[0][1].rstrip("%")) == pytest.approx(float(answers[1][1].rstrip("%")), abs=2)
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_a_run_that_is_asked_to_exports_at_its_end(tiny_gpt2, tmp_path):
     data = write_csv(tmp_path / "tweets.csv", tweets(1200))  # the gate needs a hundred validation texts
     run = trained(tiny_gpt2, data, tmp_path / "run", onnx="true", n_validation="100")

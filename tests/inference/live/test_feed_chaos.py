@@ -12,8 +12,9 @@ from inference.live.post import Post
 from inference.live.sources import SourceStatus
 from inference.live.sources.base import World
 from inference.live.sources.bluesky import Bluesky
-from tests.servers import Waits, wait_for
+from tests.servers import Waits
 from tests.servers.jetstream import Jetstream
+from tests.support import wait_for
 from tests.support.feeds import LABELS, Answer, balanced
 
 

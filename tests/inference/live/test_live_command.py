@@ -21,10 +21,11 @@ from inference.live.feed import Feed
 from inference.live.post import ClassifiedPost, Post
 from inference.live.sources import Mastodon, SourceStatus, SourceUnavailable
 from inference.live.sources.replay import posts_of_file
-from tests.servers import wait_for
 from tests.servers.mastodon import Mastodon as MastodonServer
-from tests.support import REPOSITORY, tweets
+from tests.support import REPOSITORY, tweets, wait_for
 from tests.support.feeds import LABELS, Given, classify, posts
+
+pytestmark = pytest.mark.usefixtures("warm_starts")
 
 KEYS = {"received", "classified", "filtered", "duplicates", "dropped", "rate_per_s", "lag_p50_s", "lag_p95_s"}
 KEYS |= {"unsure", "hurried", "out_of_scope"}

@@ -13,8 +13,9 @@ from inference.live.request import StreamRequest
 from inference.live.sources import SOURCES, SourceBadQuery, SourceError, SourceUnavailable
 from inference.live.sources.base import World
 from inference.live.sources.bluesky import HOSTS, OLD_HOSTS, Bluesky
-from tests.servers import Listener, Waits, wait_for
+from tests.servers import Listener, Waits
 from tests.servers.jetstream import NSID, START_US, Jetstream
+from tests.support import wait_for
 
 
 def bluesky(*servers, waits=None, clock=lambda: START_US / 1e6, **options):

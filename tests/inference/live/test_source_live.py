@@ -13,7 +13,8 @@ from inference.live.post import Post
 from inference.live.request import SOURCE_NAMES
 from inference.live.sources import SOURCES, SourceStatus
 from inference.live.sources.base import Backoff, LiveSource, Seen, World
-from tests.servers import Listener, Waits, wait_for
+from tests.servers import Listener, Waits
+from tests.support import wait_for
 
 
 def test_the_tree_of_errors_is_the_one_that_is_drawn():

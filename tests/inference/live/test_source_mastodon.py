@@ -16,10 +16,11 @@ from inference.live.sources import (
 )
 from inference.live.sources.base import World
 from inference.live.sources.mastodon import instance_url
-from tests.servers import Listener, Waits, wait_for
+from tests.servers import Listener, Waits
 from tests.servers.mastodon import FIRST_ID
 from tests.servers.mastodon import Mastodon as Instance
 from tests.servers.web import Answer, Web
+from tests.support import wait_for
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC).timestamp()
 

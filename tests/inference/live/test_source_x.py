@@ -15,9 +15,10 @@ from inference.live.request import StreamRequest
 from inference.live.sources import SourceBadQuery, SourceRateLimited, SourceUnauthorised, SourceUnavailable
 from inference.live.sources.base import World
 from inference.live.sources.x import XSearch, x_query
-from tests.servers import Listener, Waits, wait_for
+from tests.servers import Listener, Waits
 from tests.servers.web import Answer, Web
 from tests.servers.x import FIRST_ID, X, problem, too_many
+from tests.support import wait_for
 
 NOW = 1_800_000_000.0
 

@@ -14,9 +14,10 @@ from inference.live.pricing import PRICE_PER_POST_USD
 from inference.live.sources import SourceBadQuery, SourceUnauthorised
 from inference.live.sources.base import World
 from inference.live.sources.x import XStream
-from tests.servers import Listener, Waits, wait_for
+from tests.servers import Listener, Waits
 from tests.servers.web import Answer, Web
 from tests.servers.x import DISCONNECT, TOO_MANY_CONNECTIONS, X, problem, too_many
+from tests.support import wait_for
 from tests.support.feeds import LABELS, classify
 
 RULES, STREAM = "/2/tweets/search/stream/rules", "/2/tweets/search/stream"

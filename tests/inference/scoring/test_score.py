@@ -17,6 +17,8 @@ from inference.tables.rows import CHUNK_ROWS
 from tests.support import REPOSITORY, WORDS, at_a_terminal, command, tweets, wait_for
 from tests.support.scored_files import read_rows, write_rows
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 ROWS = 5 * CHUNK_ROWS + 100
 
 

@@ -25,17 +25,6 @@ def loopback_is_no_hub(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
-@pytest.fixture(scope="module")
-def sources(trained_gpt2, trained_llama):
-    return {"demo": trained_gpt2.artifact, "other": trained_llama.artifact}
-
-
-@pytest.fixture(scope="module")
-def server(sources):
-    with serving(sources) as running:
-        yield running
-
-
 @pytest.fixture
 def gated(sources):
     """Return a server of one model whose gate can be closed, with a queue of 3 texts."""

@@ -17,17 +17,6 @@ from tests.support.serve import metric, serving
 TEXT = "what a happy sunny day"
 
 
-@pytest.fixture(scope="module")
-def sources(trained_gpt2, trained_llama):
-    return {"demo": trained_gpt2.artifact, "other": trained_llama.artifact}
-
-
-@pytest.fixture(scope="module")
-def server(sources):
-    with serving(sources) as running:
-        yield running
-
-
 def test_metrics_count_what_happened(sources):
     with serving({"demo": sources["demo"]}) as running:
         answers = running.ask({"inputs": [TEXT, "awful", "happy " * 500]})

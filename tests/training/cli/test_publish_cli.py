@@ -18,6 +18,8 @@ from training.publish.pushing import push
 from training.runs.process import start
 from training.runs.run import create_run_of, find_run
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 
 @pytest.fixture
 def artifact(trained_gpt2, tmp_path):
@@ -141,7 +143,6 @@ def test_a_finished_training_is_pushed(run, ada, trained_gpt2, tmp_path):
     assert not (folder / "push.json").exists()
 
 
-@pytest.mark.usefixtures("warm_starts")
 def test_a_push_is_not_forgotten_when_the_command_is_killed(run, hub, tiny_gpt2, tiny_tweets, tmp_path):
     """The training goes on without it; `resume` then does what was asked, without --push."""
     folder = tmp_path / "run"
@@ -170,7 +171,6 @@ def test_a_push_is_not_forgotten_when_the_command_is_killed(run, hub, tiny_gpt2,
     assert status == 1 and "only a cancelled, failed, interrupted run can be resumed" in stderr
 
 
-@pytest.mark.usefixtures("warm_starts")
 def test_a_killed_push_leaves_nothing_half_and_the_next_one_completes(hub, artifact, tmp_path, capsys):
     """A push of the app is a run: its token comes by standard input, and killing it is safe."""
     lone_process = tmp_path / "temporary"

@@ -139,6 +139,7 @@ def test_gradient_checkpointing_computes_again_and_changes_nothing(tiny_gpt2, tm
     assert distance(plain, spared) < 1e-6 and sum(counted) - once == 2 * once > 0
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_trackio_keeps_the_curves_of_each_training_on_this_machine(tiny_gpt2, tmp_path, monkeypatch):
     """By its own client, which reads what it wrote; its folder is named before it is imported."""
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support import once
 from training.ladder.climb import climb
 from training.ladder.order import Order
 from training.ladder.results import Ladder
@@ -16,12 +17,16 @@ def order(tiny_gpt2, tiny_tweets):
 
 
 @pytest.fixture(scope="session")
-def finished(order, tmp_path_factory):
+def finished(order):
     """Return a finished ladder of every rung, with its trained networks: its run, and what it found."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TWEETTUNE_HOME", str(tmp_path_factory.mktemp("home")))
-        run = order.create(name="tiny")
-        log = RunLog(run.path)
-        climb(run, log)
-        log.finish("finished")
-    return run, Ladder.read(run.path)
+
+    def finish(home):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TWEETTUNE_HOME", str(home))
+            run = order.create(name="tiny")
+            log = RunLog(run.path)
+            climb(run, log)
+            log.finish("finished")
+        return run, Ladder.read(run.path)
+
+    return once("ladder", finish)

@@ -191,6 +191,7 @@ def test_scaling_by_the_best_temperature_softens_what_is_too_sure():
     assert best_temperature(after, truth.tolist()) == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_the_command_prints_one_object_and_is_listed_and_resumable(order, capsys):
     arguments = ["--base", order.base, "--dataset", order.dataset, "--rungs", "majority,zero-shot"]
     assert main(["ladder", *arguments, "--labels", "24", "--limit", "40", "--json"]) == 0
