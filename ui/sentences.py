@@ -119,8 +119,8 @@ def _told(sentence: str) -> str:
 
 def _in_words(name: str, value: str) -> str:
     """Write a value for the visitor: a number's separators; states, splits, help, reasons by {its name}."""
-    if name in ("why", "todo"):
-        return _told(value) or value
+    if name in ("why", "todo", "doing", "status"):
+        return _reason(name, value)
     if name.endswith("splits"):  # "1,000 train, 500 validation"
         return ", ".join(
             f"{_in_words('n', n)} {_in_words('split', split)}"
@@ -136,6 +136,16 @@ def _in_words(name: str, value: str) -> str:
     if name.endswith("split") and text.has(f"split.{value}"):
         return text(f"split.{value}")
     return _number(value)
+
+
+def _reason(name: str, value: str) -> str:
+    """Tell why or what; what is not known, as a library or a server has put it, stands in quotes."""
+    if told := _told(value) or _told(value.rstrip(".")):
+        return told
+    if name in ("todo", "doing") or " " not in value:
+        return value
+    code, colon, message = value.partition(": ") if name == "status" else ("", "", value)  # "401: Not yours"
+    return f"{code}{colon}“{message}”" if message else value
 
 
 def _number(value: str) -> str:

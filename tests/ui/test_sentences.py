@@ -6,6 +6,7 @@ import re
 import pytest
 
 from inference.common.errors import RecipeError
+from inference.common.hub import HubSilent, NotLoggedIn
 from inference.common.store import read_jsonl
 from tests.support import REPOSITORY
 from training.recipes import Recipe, change, load_recipe, settings
@@ -257,3 +258,33 @@ def test_a_runs_state_is_told_in_the_language():
     with speaking("pt-BR"):
         told = said("The run failed is finished: only a cancelled, failed run can be resumed.")
     assert told == "O treino failed está concluído: só um cancelado, falhou pode ser retomado."
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("No space left on device", "não há espaço no disco"),
+        ("[Errno 13] Permission denied: '/srv/far/odd'", "sem permissão: 'odd' (erro 13)"),
+        ("TimeoutError", "sem resposta a tempo"),
+        ("something of a library", "“something of a library”"),
+        ("DiskQuota", "DiskQuota"),
+    ],
+)
+def test_a_reason_of_the_system_is_told_in_the_language_or_stands_in_quotes(reason, told):
+    with speaking("pt-BR"):
+        assert said(f"The run demo can't be renamed ({reason}). Try again.").endswith(
+            f"({told}). Tente de novo."
+        )
+    assert f"({reason})" in said(f"The run demo can't be renamed ({reason}).") or "/srv" in reason
+
+
+def test_what_the_hub_says_no_to_is_told_in_the_language():
+    silent = HubSilent("download ada/x", "the Hub can't be reached", "Check the network, then try again")
+    refused = NotLoggedIn(
+        "read ada/x", "the Hub wants a login (401: Invalid username)", "Mend that, then try again"
+    )
+    with speaking("pt-BR"):
+        assert said(str(silent)) == (
+            "Não foi possível baixar ada/x: o Hub não pode ser alcançado. Confira a rede e tente de novo."
+        )
+        assert "ler ada/x: o Hub pede um login (401: “Invalid username”)." in said(str(refused))
