@@ -15,15 +15,18 @@ arXiv 2309.17249). Never give it the texts that are measured on.
 import copy
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from transformers import DynamicCache
 
 from inference.baselines import Example
+from inference.baselines.shared_prefix import share_prefixes
 from inference.classifier import Classifier, Prediction
 from inference.engine.precision import choose_precision
 from inference.labels import label_words
@@ -43,6 +46,18 @@ PROMPTS = (
 """Prompts to average over: they name no subject but the first, so that labels of any kind fit."""
 _BETWEEN = "\n\n"
 _SMALLEST = 1e-12
+_States = list[tuple[Tensor, Tensor]]  # keys and values of each layer, shape (1, heads, tokens, size)
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Texts behind a prefix as the network has seen them: what their words go on from."""
+
+    prefix: _States
+    """What they share; [] where each has its copy in the cache, or nothing stands before them."""
+    cache: DynamicCache
+    mask: Tensor
+    places: Tensor
 
 
 class PromptEngine:
@@ -53,12 +68,15 @@ class PromptEngine:
     batch_tokens = 2048
     cached_tokens = 12_000
     """Tokens whose keys and values are held at once: half a gigabyte for a small base."""
+    shared_from = 64
+    """Tokens of a prefix that a batch shares; a shorter one is sooner copied for each text."""
 
     def __init__(
         self, model: "PreTrainedModel", word_ids: Sequence[Sequence[int]], *, precision: str = "float32"
     ) -> None:
         """`word_ids`: the tokens of each label's words, in label order. `precision`: as `TorchEngine` has."""
         self.lm = model.eval()
+        self._can_share = share_prefixes(model)
         self.word_ids = [list(ids) for ids in word_ids]
         self.prefix: list[int] = []
         """Token ids that stand before every text."""
@@ -72,7 +90,7 @@ class PromptEngine:
         """What the network is computed in."""
         self.tokens_computed = 0
         """Tokens that went through the network, pads not counted."""
-        self._kept: tuple[tuple[int, ...], list[tuple[Tensor, Tensor]]] = ((), [])
+        self._kept: tuple[tuple[int, ...], _States] = ((), [])
 
     def logits(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return scores of shape (texts, labels) of texts that all begin with `head`."""
@@ -84,72 +102,76 @@ class PromptEngine:
 
         The keys and values of a prefix are kept until another one comes. No rest may be empty.
         """
-        at_once = max(1, self.cached_tokens // (len(prefix) + max(map(len, rests))))
+        held = max(map(len, rests)) + (0 if self._is_shared(prefix) else len(prefix))
+        at_once = max(1, self.cached_tokens // held)
         with torch.inference_mode(), self.precision.on(self.lm):
             kept = self._states_of(prefix)
             parts = [
-                self._scores(kept, len(prefix), rests[at : at + at_once]).double().cpu().numpy()
+                self._scores(kept, prefix, rests[at : at + at_once]).double().cpu().numpy()
                 for at in range(0, len(rests), at_once)
             ]
         return (np.concatenate(parts) + self.offset).astype(np.float32)
 
-    def _states_of(self, prefix: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    def _is_shared(self, prefix: Sequence[int]) -> bool:
+        return self._can_share and len(prefix) >= self.shared_from
+
+    def _states_of(self, prefix: Sequence[int]) -> _States:
         if self._kept[0] != tuple(prefix):
             cache = DynamicCache()
             if prefix:
                 ids = torch.tensor([list(prefix)], device=self.lm.device)
                 self.lm(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
                 self.tokens_computed += len(prefix)
-            self._kept = (tuple(prefix), [(layer.keys, layer.values) for layer in cache.layers])
+            states = [(layer.keys, layer.values) for layer in cache.layers]
+            if self._is_shared(prefix):
+                states = [(keys.float(), values.float()) for keys, values in states]
+            self._kept = (tuple(prefix), states)
         return self._kept[1]
 
-    def _scores(
-        self, kept: list[tuple[Tensor, Tensor]], before: int, rests: Sequence[Sequence[int]]
-    ) -> Tensor:
-        count, longest = len(rests), max(map(len, rests))
-        ids = torch.zeros((count, longest), dtype=torch.long)
-        mask = torch.zeros((count, before + longest), dtype=torch.long)
-        mask[:, :before] = 1
+    def _scores(self, kept: _States, prefix: Sequence[int], rests: Sequence[Sequence[int]]) -> Tensor:
+        before, count, longest = len(prefix), len(rests), max(map(len, rests))
+        ids, mask = (torch.zeros((count, longest), dtype=torch.long) for _ in range(2))
         for row, rest in enumerate(rests):  # pads go between the prefix and the rest
             ids[row, longest - len(rest) :] = torch.as_tensor(rest)
-            mask[row, before + longest - len(rest) :] = 1
-        device = self.lm.device
-        ids, mask = ids.to(device), mask.to(device)
-        places = (mask.cumsum(1) - 1).clamp(min=0)
-        # Each layer's keys and values have the shape (1, heads, tokens, size): one copy for each text.
-        cache = DynamicCache([tuple(part.expand(count, -1, -1, -1) for part in layer) for layer in kept])
-        first = self._log_probabilities(ids, mask, places[:, before:], cache, keep=1)[:, -1]
+            mask[row, longest - len(rest) :] = 1
+        ids, mask = ids.to(self.lm.device), mask.to(self.lm.device)
+        places = (before + mask.cumsum(1) - 1).clamp(min=0)
+        texts = _Texts(kept, DynamicCache(), mask, places)
+        if not self._is_shared(prefix):  # one copy for each text
+            copies = [tuple(part.expand(count, -1, -1, -1) for part in layer) for layer in kept]
+            texts = _Texts([], DynamicCache(copies), functional.pad(mask, (before, 0), value=1), places)
+        first = self._log_probabilities(ids, texts, keep=1)[:, -1]
         self.tokens_computed += sum(map(len, rests))
-        return torch.stack([self._word(word, first, mask, places, cache) for word in self.word_ids], dim=1)
+        return torch.stack([self._word(word, first, texts) for word in self.word_ids], dim=1)
 
-    def _word(
-        self, word: list[int], first: Tensor, mask: Tensor, places: Tensor, cache: DynamicCache
-    ) -> Tensor:
+    def _word(self, word: list[int], first: Tensor, texts: _Texts) -> Tensor:
         """Return the mean log-probability of a word's tokens, shape (texts,)."""
         total, more = first[:, word[0]], len(word) - 1
         if more:
-            count = len(mask)
-            # Concatenation makes new tensors: the cache that is handed on is not changed.
-            branch = DynamicCache([(layer.keys, layer.values) for layer in cache.layers])
+            count, mask = len(texts.mask), texts.mask
             ids = torch.tensor(word[:-1], device=mask.device).expand(count, -1)
-            here = places[:, -1:] + 1 + torch.arange(more, device=mask.device)
-            wider = torch.cat([mask, mask.new_ones((count, more))], dim=1)
-            found = self._log_probabilities(ids, wider, here, branch, keep=0)
+            gone_on = _Texts(
+                texts.prefix,
+                # Concatenation makes new tensors: the cache that is handed on is not changed.
+                DynamicCache([(layer.keys, layer.values) for layer in texts.cache.layers]),
+                torch.cat([mask, mask.new_ones((count, more))], dim=1),
+                texts.places[:, -1:] + 1 + torch.arange(more, device=mask.device),
+            )
+            found = self._log_probabilities(ids, gone_on, keep=0)
             wanted = torch.tensor(word[1:], device=mask.device).expand(count, -1).unsqueeze(-1)
             total = total + found.gather(2, wanted).squeeze(-1).sum(1)
             self.tokens_computed += count * more
         return total / len(word)
 
-    def _log_probabilities(
-        self, ids: Tensor, mask: Tensor, places: Tensor, cache: DynamicCache, *, keep: int
-    ) -> Tensor:
+    def _log_probabilities(self, ids: Tensor, texts: _Texts, *, keep: int) -> Tensor:
         out = self.lm(
             input_ids=ids,
-            attention_mask=mask,
-            position_ids=places,
-            past_key_values=cache,
+            attention_mask=texts.mask,
+            position_ids=texts.places,
+            past_key_values=texts.cache,
             use_cache=True,
             logits_to_keep=keep,
+            **({"shared": texts.prefix} if texts.prefix else {}),
         )
         found: Tensor = out.logits.float().log_softmax(-1)
         return found
@@ -258,7 +280,12 @@ class Prompted(Classifier):
 
 
 def prior_offset(predictions: Sequence[Prediction]) -> NDArray[np.float64]:
-    """Return minus the logarithm of the mean probability of each label: what calibration adds to scores."""
+    """Return minus the logarithm of the mean probability of each label: what calibration adds to scores.
+
+    Raises ValueError without a prediction.
+    """
+    if not predictions:
+        raise ValueError("There is no text to calibrate over. Give some that nothing is measured on.")
     mean = np.mean([prediction.probabilities for prediction in predictions], axis=0)
     offset: NDArray[np.float64] = -np.log(np.maximum(mean, _SMALLEST))
     return offset
