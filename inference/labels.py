@@ -25,8 +25,12 @@ SENTIMENT = tuple(label.name.lower() for label in Label)
 
 
 def label_words(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the verbalizer: the word (or words) a prompt uses for each label name, `_` and `-` as spaces."""
-    return tuple(" ".join(name.lower().replace("_", " ").replace("-", " ").split()) or name for name in names)
+    """Return the verbalizer: the word (or words) a prompt uses for each label name, `_` and `-` as spaces.
+
+    Names that would have the same words, such as -1 and 1, stand for themselves.
+    """
+    words = [" ".join(name.lower().replace("_", " ").replace("-", " ").split()) or name for name in names]
+    return tuple(name if words.count(word) > 1 else word for name, word in zip(names, words, strict=True))
 
 
 def labels_of(config: "PreTrainedConfig") -> tuple[str, ...]:

@@ -122,15 +122,21 @@ class Index:
 
     def _lock_out(self, texts: Iterable[str]) -> None:
         """Keep texts, and what is there of them already, out for good."""
-        keys = {duplicate_key(text) for text in texts}
+        keys = set(map(duplicate_key, mended(texts)))  # as `add` does
         with self._file:
             self._file.executemany("INSERT OR IGNORE INTO locked VALUES (?)", [(_hash(key),) for key in keys])
             self._file.executemany("DELETE FROM examples WHERE key = ?", [(key,) for key in keys])
 
     def copy_to(self, path: Path) -> None:
-        """Write it to a new file as it is now."""
-        with self._lock:
-            self._file.execute("VACUUM INTO ?", (str(path),))
+        """Write it to a new file as it is now. Raises DataError where that can't be written."""
+        try:
+            with self._lock:
+                self._file.execute("VACUUM INTO ?", (str(path),))
+        except sqlite3.Error as error:
+            raise DataError(
+                f"The index can't be copied to {path} ({error}). Make room on the disk, or close what locks "
+                "it."
+            ) from error
 
     def close(self) -> None:
         with self._lock:
@@ -248,9 +254,9 @@ class Index:
             )
             return found
 
-        if self._words is None and self._examples:
+        held = words([text for text, _ in self._examples]) if self._words is None else []
+        if any(held):  # bm25s takes no corpus without a word
             self._words = bm25s.BM25()
-            held = words([text for text, _ in self._examples])
             self._words.index(held, show_progress=False)
             learnt = [set(held[place]) for place in np.flatnonzero(self._learnt)]
             counted = Counter(word for each in learnt for word in each)

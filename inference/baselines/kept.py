@@ -17,12 +17,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from inference.artifact import RUNG, read_record
@@ -32,13 +30,12 @@ from inference.baselines.index import Index, Neighbours
 from inference.baselines.prompting import Prompted
 from inference.baselines.retrieval import FewShotRetrieval, FinalStates, TrunkFeatures
 from inference.classifier import Classifier
-from inference.common.errors import ArtifactError
+from inference.common.errors import ArtifactError, TweetTuneError
 from inference.common.store import JsonObject, write_json
 from inference.engine.precision import FLOAT32
 from inference.engine.pytorch import has_gpu, quiet_loading
 from inference.prompt import Prompt
 
-_UNSOUND = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
 LEARNT, INDEX, NETWORK = "learnt.npz", "index.sqlite", "network"
 
 
@@ -58,7 +55,9 @@ def load_kept(folder: Path) -> tuple[Predictor, Classifier | None]:
     try:
         made = _Maker(folder, record).made(record["made_of"])
         return made, reader_of(made)
-    except (*_UNSOUND, OSError, BadZipFile, SafetensorError) as error:
+    except (TweetTuneError, ModuleNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # of JSON, NumPy, zlib, safetensors, tokenizers: files can be torn anywhere
         raise ArtifactError(
             f"The rung {folder} can't be read ({error!r}). Measure it again with `python -m training ladder`."
         ) from error
@@ -181,7 +180,8 @@ class _Maker:
         return Index(self.folder / INDEX, self.labels, features=features)
 
     def learnt(self) -> Arrays:
-        with np.load(self.folder / LEARNT, allow_pickle=False) as arrays:
+        # Opened here: of a torn archive NumPy would not close it.
+        with (self.folder / LEARNT).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
 
     def network(self, what: JsonObject) -> Classifier:

@@ -182,7 +182,8 @@ FOR_PROGRAMMERS = re.compile(
     r"There is nothing to score|The probabilities have|The references|Predictions must|The trunk would|X X$|"
     r"X is X, but|Base: X|X, line X is not|\w+: X$|The run X is at work, so it can't be X|"
     r"Only predictors with|X neighbours can't|X texts have X|The index has no features|X can't be kept|"
-    r"no rung is|A rung counts|This data is|A ladder needs|--\w+ is X|batch_size is X, and X proc|WORLD_SIZE"
+    r"no rung is|A rung counts|This data is|A ladder needs|--\w+ is X|batch_size is X, and X proc|WORLD_SIZE|"
+    r"There is no text to calibrate"
 )
 
 

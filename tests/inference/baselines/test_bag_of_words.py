@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from inference.baselines.bag_of_words import STRENGTHS, BagOfWords, Majority
+from inference.baselines.kept import keep, load_kept
+from inference.common.errors import ArtifactError
 from tests.support import WORDS, tweets
 
 LABELS = tuple(WORDS)
@@ -47,3 +49,21 @@ def test_the_majority_answers_its_label_with_the_shares_of_training():
     assert {(p.label, p.probabilities) for p in majority.predict(["a", "b"])} == {
         (LABELS[2], (0.25, 0.0, 0.75))
     }
+
+
+def test_a_kept_one_answers_the_same_and_a_torn_file_is_one_sentence(tmp_path):
+    train, test = rows(60, seed=1), rows(9, seed=3)[0]
+    bag = BagOfWords.fit(*train, names=LABELS)
+    keep(bag, tmp_path / "bag", base={})
+    assert load_kept(tmp_path / "bag")[0].predict(test) == bag.predict(test)
+    file = tmp_path / "bag" / "learnt.npz"
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    for torn in (b"", whole[:middle], whole[:200] + bytes(400) + whole[600:], b"PK" + whole):
+        file.write_bytes(torn)
+        with pytest.raises(ArtifactError, match=r"bag can't be read .*Measure it again with") as found:
+            load_kept(tmp_path / "bag")
+        assert "\n" not in str(found.value)
+    file.unlink()
+    with pytest.raises(ArtifactError, match="can't be read"):
+        load_kept(tmp_path / "bag")

@@ -103,3 +103,28 @@ def test_a_file_that_somebody_else_uses_or_owns_is_said_and_left_as_it_is(tmp_pa
     with pytest.raises(DataError, match=r"is no index of tweets\. Make one"):
         Index(foreign)
     assert foreign.read_bytes() == before
+
+
+def test_odd_texts_are_held_found_and_locked_out_as_they_are_read(tmp_path):
+    empty = Index(None, LABELS)
+    empty.add([""], ["positive"])
+    assert empty.search(["", "so happy"], 3) == [[], []], "no word at all, and no error"
+    empty.add(["so happy"], ["positive"])
+    assert [one.text for one in empty.search(["happy"], 3)[0]] == ["so happy"]
+    odd = ["nul\0byte", "half \ud83d", "so &amp; so", "w" * 100_000, "😀", "שלום עולם", "<b>bold</b>"]
+    index = Index(tmp_path / "index.sqlite", LABELS)
+    assert index.add(odd, ["neutral"] * len(odd)).added == len(odd)
+    for text, found in zip(odd, index.search(odd, 99), strict=True):
+        assert found and found[0].label == "neutral", text[:20]
+    again = Index(tmp_path / "index.sqlite", locked=odd)
+    assert len(again) == 0
+    assert again.add(odd, ["neutral"] * len(odd)).locked == len(odd)
+
+
+def test_a_copy_that_can_not_be_written_is_one_sentence(tmp_path):
+    index = Index(None, LABELS)
+    index.add(ROWS, ["positive"] * len(ROWS))
+    with pytest.raises(DataError, match=r"can't be copied to .*gone/copy\.sqlite \(.*\)\. Make room"):
+        index.copy_to(tmp_path / "gone" / "copy.sqlite")
+    index.copy_to(tmp_path / "copy.sqlite")
+    assert len(Index(tmp_path / "copy.sqlite")) == len(ROWS)

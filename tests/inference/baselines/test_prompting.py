@@ -1,13 +1,16 @@
 """Zero- and few-shot: whole label words are scored, the prefix is computed once, calibration evens out."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from inference.baselines import Average, Example
+from inference.baselines.kept import hash_of, keep, load_kept
 from inference.baselines.prompting import PROMPTS, Prompted, balanced
-from inference.common.errors import PredictionError
+from inference.common.errors import ArtifactError, PredictionError
 from tests.support import WORDS, tweets
 
 LABELS = tuple(WORDS)
@@ -82,6 +85,9 @@ def test_calibration_evens_out_what_the_prompt_alone_makes_likely(base, how):
     seen = [text for text, _ in ROWS] if how == "batch" else ["N/A", "[MASK]", ""]
     prior = probabilities(plain, seen).mean(0)
     assert ratio[0] == pytest.approx(prior[0] / prior, rel=1e-3)
+    if how == "batch":
+        with pytest.raises(ValueError, match="no text to calibrate over"):
+            plain.calibrated([])
 
 
 def test_examples_that_do_not_fit_are_dropped_counted_and_shown(base):
@@ -133,3 +139,22 @@ def test_strange_texts_are_answered_and_what_is_no_text_is_refused(base):
     with pytest.raises(PredictionError, match="Item 1 is int"):
         zero.predict(["a", 3])
     assert zero.predict([]) == []
+
+
+def test_labels_whose_words_would_be_the_same_are_told_apart(base):
+    model, tokenizer = base
+    for labels in (("-1", "0", "1"), ("not_sure", "not sure", "sure"), ("😀 day", "😀 DAY!", "day")):
+        made = Prompted.build(model, tokenizer, labels)
+        assert len({tuple(ids) for ids in made.engine.word_ids}) == 3, labels
+    assert Prompted.build(model, tokenizer, ("not_sure", "Sure")).words == ("not sure", "sure")
+
+
+def test_a_base_with_a_torn_tokenizer_is_one_sentence(base, tiny_base, tmp_path):
+    place = shutil.copytree(tiny_base, tmp_path / "base")
+    made = Prompted.build(*base, LABELS)
+    keep(made, tmp_path / "rung", base={"name": "b", "path": str(place), "sha256": hash_of(base[0])})
+    assert load_kept(tmp_path / "rung")[0].predict(TEXTS[:2]) == made.predict(TEXTS[:2])
+    (place / "tokenizer.json").write_text("{")
+    with pytest.raises(ArtifactError, match="rung can't be read") as found:
+        load_kept(tmp_path / "rung")
+    assert "\n" not in str(found.value)
