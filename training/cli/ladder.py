@@ -141,9 +141,10 @@ def _advise(given: argparse.Namespace) -> int:
     run = find_run(given.run, kind=LADDER) if given.run else known[0]
     ladder = Ladder.read(run.path)
     if ladder is None:
-        raise RunError(
-            f"The ladder {run.id} is {run.status().state}: it has no results yet. Take a finished one."
-        )
+        state = run.status().state
+        if state == "finished":
+            raise RunError(f"The ladder {run.id} has no {Ladder.FILE} that can be used. Measure it again.")
+        raise RunError(f"The ladder {run.id} is {state}: it has no results yet. Take a finished one.")
     if not 0 <= given.changes < float("inf"):
         raise RunError(f"--changes is {given.changes:g}. Give a number of 0 or more.")
     most = max(step.labels_used for step in ladder.steps)

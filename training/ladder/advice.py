@@ -131,10 +131,11 @@ def _break_even(ladder: Ladder, best: dict[Way, StepResult], trainings: float) -
     tuned, index = best["fine-tune"], best["retrieve"]
     saved = (index.usd_a_thousand - tuned.usd_a_thousand) * DAYS / 1000  # a month, for each post a day
     training = tuned.minutes_to_prepare / 60 * ladder.cores * ladder.price * trainings
+    less = "less than" if saved or training else "as much as"
     posts = (
         f"{tuned.name} costs less than {index.name} from {training / saved:,.0f} posts a day on."
         if saved > 0
-        else f"{index.name} costs less than {tuned.name} at any number of posts."
+        else f"{index.name} costs {less} {tuned.name} at any number of posts."
     )
     counts = [
         step.labels_used

@@ -92,11 +92,15 @@ def climb(run: Run, log: RunLog) -> None:
 
 def _budgets(order: Order, splits: Splits, log: RunLog) -> tuple[int, ...]:
     """Return the numbers of labels that the data can give, each once."""
-    there = len(splits.train)
+    there, least = len(splits.train), len(splits.labels)
     for count in order.labels:
         if count > there:
             log.note(f"{count:,} labels were asked for, but only {there:,} are there; all are used.")
-    return tuple(sorted({min(count, there) for count in order.labels}))
+        elif count < least:
+            log.note(
+                f"{count:,} labels were asked for, but there are {least:,} classes; one of each is used."
+            )
+    return tuple(sorted({min(max(count, least), there) for count in order.labels}))
 
 
 def _check_rows(splits: Splits, record: Path) -> None:

@@ -1,6 +1,7 @@
 """Advice rests on what the ladder shows, says "can't tell yet" where it shows nothing, and counts costs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,15 @@ def test_few_labels_few_posts_and_a_changing_subject_change_the_advice():
         advise(made(), labels=5, posts_a_day=10)
 
 
+def test_what_costs_nothing_is_called_no_cheaper():
+    free = replace(made(), price=0.0, steps=tuple(replace(one, usd_a_thousand=0.0) for one in made().steps))
+    found = advise(free, labels=100, posts_a_day=1000)
+    assert found.usd_a_month == 0
+    assert "nearest costs as much as lora at any number of posts." in found.sentences
+    dear = advise(made(near_ms=10.0), labels=100, posts_a_day=1000)
+    assert "nearest costs less than lora at any number of posts." in dear.sentences, "it trains nothing"
+
+
 def learnt(how, right, *, ordinary=140, labels=8):
     share = None if how == "training" else VOTE_SHARE
     return Learnt(labels, how, share, wilson(right, 200), wilson(ordinary, 200))
@@ -118,3 +128,7 @@ def test_the_command_takes_the_newest_finished_ladder(capsys):
     assert json.loads(capsys.readouterr().out)["freshness"]["rows"][0]["fresh"]["value"] == 0.85
     assert measured_freshness("nothing.csv") is None
     assert main(["advise", "--changes", "nan"]) == 1
+    capsys.readouterr()
+    write_json(run.path / "ladder.json", {"labels": 3})
+    assert main(["advise"]) == 1
+    assert f"The ladder {run.id} has no ladder.json that can be used." in capsys.readouterr().err

@@ -177,6 +177,22 @@ def test_a_rung_that_fails_is_left_out_and_said(order, monkeypatch):
     assert [step.rung for step in ladder.steps] == ["majority"]
 
 
+def test_a_row_a_class_no_price_and_fewer_labels_than_classes_still_make_a_ladder(order, capsys):
+    few = {"rungs": ["majority", "bag-of-words", "few-shot-1", "head"], "labels": [2], "limit": 1}
+    run = create_run_of(LADDER, {**asdict(order), **few, "price": 0.0, "cost": "money"}, name="one")
+    climb(run, RunLog(run.path))
+    ladder = Ladder.read(run.path)
+    assert not ladder.left_out and ladder.n == ladder.n_validation == 3, "one of each class"
+    assert [step.labels_used for step in ladder.steps] == [3, 3, 3, 3]
+    notes = [event["text"] for event in run.events("note")]
+    assert "2 labels were asked for, but there are 3 classes; one of each is used." in notes
+    assert {pair.smallest_difference for pair in ladder.pairs} == {None}
+    assert all(np.isfinite(one.scores.accuracy.value) and one.usd_a_thousand == 0 for one in ladder.steps)
+    assert "too few rows" in ladder.headline
+    assert main(["advise", run.id]) == 0
+    assert "costs $0.00 a month" in capsys.readouterr().out
+
+
 def test_scaling_by_the_best_temperature_softens_what_is_too_sure():
     random = np.random.default_rng(0)
     truth = random.integers(0, 3, size=2000)
