@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.common.errors import DataError
 from inference.common.mend import mend
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
+from inference.tables.columns import NAMES_SHOWN, find_column
 from training.data.load import Splits, load_splits
-from training.data.read import read_table
+from training.data.read import RawTable, read_table
 from training.data.splits import remove_duplicates, subset
 from training.recipes import LEFT_OVER, DataSpec, check_unlabelled
 
@@ -56,7 +58,8 @@ def read_unlabelled(
 ) -> UnlabelledTexts:
     """Read the texts of a file, or of the training rows left over (`LEFT_OVER`); labels are not looked at.
 
-    `most`: how many are drawn, by the spec's seed; 0 takes all. Raises DataError when it can't be read.
+    `text_column`: of the data; the file may have another one, which is found by name then. `most`: how many
+    are drawn, by the spec's seed; 0 takes all. Raises DataError when it can't be read.
     """
     check_unlabelled(source)
     whole = splits  # held-out rows that the spec does not take must not be learnt either
@@ -70,7 +73,7 @@ def read_unlabelled(
     else:
         path = Path(source).expanduser()
         table = read_table(path)
-        raw = table.column(table.pick("text", given=text_column, where=path.name))
+        raw = table.column(_text_column(table, text_column, path.name))
         texts = [mend(text).text.strip() if isinstance(text, str) else "" for text in raw]
         name, sha256, read = path.name, sha256_of(path), table.found
     seen, fresh = set(map(duplicate_key, splits.train["text"])), []
@@ -95,3 +98,15 @@ def read_unlabelled(
         leaks=len(fresh) - len(kept),
         not_drawn=len(kept) - len(drawn),
     )
+
+
+def _text_column(table: RawTable, like: str, where: str) -> str:
+    """Return the column of a file's texts: that of a name where it has one, else one that is usual."""
+    same = find_column(table.names, [like]) if like else None
+    try:
+        return table.pick("text", given=same or "", where=where)
+    except DataError as error:
+        found = ", ".join(table.names[:NAMES_SHOWN])
+        raise DataError(
+            f"{where} has no text column (found: {found}). Call the column of its texts text."
+        ) from error

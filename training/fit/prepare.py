@@ -166,7 +166,13 @@ def load_data(recipe: Recipe, recorded: JsonObject | None = None) -> TrainingDat
     else:
         data = TrainingData(load_splits(spec))
     if recipe.unlabelled.strip():
-        found = read_unlabelled(spec, data.splits, recipe.unlabelled.strip(), most=recipe.n_unlabelled)
+        found = read_unlabelled(
+            spec,
+            data.splits,
+            recipe.unlabelled.strip(),
+            text_column=recipe.text_column,
+            most=recipe.n_unlabelled,
+        )
         before = (recorded.get("unlabelled") or {}).get("sha256")
         if before not in (None, found.sha256):
             raise DataError(f"{found.name} has changed since the run began. Put it back, or start a new run.")

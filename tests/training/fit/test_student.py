@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 
 import pytest
 import torch
@@ -130,6 +131,35 @@ def test_bad_students_are_one_sentence(teacher, home, capsys):
     unfinished = create_run(teacher.recipe)
     with pytest.raises(RunError, match="it has no model to learn from yet"):
         _student(argparse.Namespace(run=unfinished.path, depth=1, unlabelled="", set=[]))
+
+
+def test_a_run_that_had_teachers_can_be_one(teacher, posts, tmp_path):
+    had = {"teachers": 2, "unlabelled": "train", "n_unlabelled": 3, "teacher_temperature": 0.7}
+    run = create_run(change(teacher.recipe, had), run_dir=tmp_path / "taught")
+    shutil.copytree(teacher.artifact, run.artifact)
+    shutil.copy(teacher.path / "events.jsonl", run.path)
+    given = argparse.Namespace(run=run.path, depth=1, unlabelled=str(posts), set=["teacher_temperature=2"])
+    found = _student(given)
+    assert (found.teachers, found.teacher, found.n_unlabelled) == (0, str(run.artifact), 0)
+    assert found.teacher_temperature == 2.0, "what is set counts"
+
+
+def test_the_column_of_the_texts_is_the_datas_or_found_by_name(teacher, tmp_path):
+    data = write_csv(tmp_path / "data.csv", tweets(200), header=("said", "label"))
+    recipe = change(
+        teacher.recipe, {"dataset": str(data), "text_column": "said", "teachers": 2, "unlabelled": "x"}
+    )
+    for header in (("said", "text"), ("tweet", "id"), ("Said", "other")):
+        file = write_csv(
+            tmp_path / "posts.csv", [(text, "x") for text, _ in tweets(20, seed=9)], header=header
+        )
+        texts = load_data(change(recipe, {"unlabelled": str(file)})).unlabelled.texts
+        assert len(texts) > 10 and "x" not in texts, header
+    file = write_csv(tmp_path / "posts.csv", [("a b", "x")], header=("one", "two"))
+    with pytest.raises(
+        DataError, match=r"posts\.csv has no text column \(found: one, two\)\. Call the column"
+    ):
+        load_data(change(recipe, {"unlabelled": str(file)}))
 
 
 def test_a_teacher_of_other_labels_is_refused(teacher, tmp_path):
