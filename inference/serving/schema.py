@@ -550,9 +550,10 @@ class ComparedText(BaseModel):
 
 
 class Comparison(BaseModel):
-    """The answer to a comparison. `agreement` is the share of texts, None when there are none."""
+    """The answer to a comparison. `agreement`: the share of texts; None without a text or a common label."""
 
     models: list[str]
+    common_labels: list[str]
     agreement: float | None
     results: list[ComparedText]
 
@@ -688,12 +689,11 @@ def compare_answer(answers: Sequence[Classified]) -> dict[str, object]:
         for classified in answers
     ]
     names = [classified.model for classified in answers]
-    results = [
-        {
-            "agree": len({str(answer["label"]) for answer in row}) == 1,
-            "predictions": dict(zip(names, row, strict=True)),
-        }
-        for row in zip(*per_model, strict=True)
-    ]
-    agreement = sum(bool(row["agree"]) for row in results) / len(results) if results else None
-    return {"models": names, "agreement": agreement, "results": results}
+    results = []
+    for row in zip(*per_model, strict=True):
+        agree = len({str(answer["label"]).casefold() for answer in row}) == 1
+        results.append({"agree": agree, "predictions": dict(zip(names, row, strict=True))})
+    known = set.intersection(*(set(map(str.casefold, classified.labels)) for classified in answers))
+    common = [label for label in answers[0].labels if label.casefold() in known]
+    agreement = sum(bool(row["agree"]) for row in results) / len(results) if results and common else None
+    return {"models": names, "common_labels": common, "agreement": agreement, "results": results}

@@ -108,3 +108,26 @@ def test_of_three_it_is_said_how_often_each_two_agree(home):
 def test_without_a_text_a_sentence_says_what_to_do(home):
     with pytest.raises(PredictionError, match="one a line"):
         next(many.answer_all(TWO, [], many.new_stem()))
+
+
+def test_other_labels_are_said_above_the_answers(home):
+    other = fixed("owner/emotions", "joy", labels=("anger", "joy"))
+    some = fixed("two", "positive", labels=("negative", "positive"))
+    for contenders, told in (
+        (
+            [TWO[0], other],
+            "They have no label in common (the base: negative, neutral, positive; the owner/em",
+        ),
+        ([TWO[0], some], "only these can be compared: negative, positive"),
+    ):
+        *_, tally = many.answer_all(contenders, ["a"], many.new_stem())
+        assert told in many.draw(tally, many.Given([], 1), only=False)
+    *_, same = many.answer_all(TWO, ["a"], many.new_stem())
+    assert "labels (" not in many.draw(same, many.Given([], 1), only=False)
+
+
+def test_halves_of_characters_are_written_whole(home):
+    given = many.texts_of("half \ud83d\nso \ud83d\ude00", None)
+    assert given.texts == ["half \ufffd", "so 😀"]
+    *_, tally = many.answer_all(TWO, given.texts, many.new_stem())
+    assert tally.answered == 2

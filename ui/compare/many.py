@@ -23,10 +23,12 @@ import gradio as gr
 from inference.classifier import Prediction
 from inference.common.errors import PredictionError
 from inference.common.paths import cache_dir
+from inference.common.text import whole
 from inference.selective import USUAL_PRECISION
 from inference.tables.rows import ENDINGS
 from ui.account import may_train, visitor_of
 from ui.compare.lineup import TUNED, Contender, Lineup
+from ui.compare.view import other_labels
 from ui.html import as_gradio_error, esc, html, label_chip, note, page, row, table
 from ui.translations import I18N, text
 
@@ -116,7 +118,7 @@ def texts_of(pasted: str, file: str | None) -> Given:
     """Return the lines pasted, then the texts of a file, the first 50,000. Raises DataError."""
     from inference.tables.formats import open_texts  # noqa: PLC0415  (pyarrow takes a while)
 
-    found = [line.strip() for line in (pasted or "").splitlines() if line.strip()]
+    found = [line.strip() for line in whole(pasted or "").splitlines() if line.strip()]
     n, without = len(found), 0
     for chunk in open_texts(Path(file)).chunks() if file else ():
         there = [one for one in chunk.texts if one and one.strip()]
@@ -220,6 +222,7 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
         notes += note(text("many.without", n=text.number(given.without)), "warn")
     if tally.answered < tally.given:
         notes += note(text("many.stopped", n=n, of=text.number(tally.given)), "warn")
+    notes += other_labels(list(zip(tally.titles, tally.labels, strict=True)))
     head = [(name, "") for name in (text("compare.tweet"), *tally.titles)]
     return page(
         f'<p class="small" role="status">{esc(told)}</p>{notes}{_agreement(tally)}'

@@ -69,7 +69,7 @@ def answers(
     cards = [_no_answer(*each) for each in left_out] + [_answer(side, truth) for side in sides]
     cut = note(text("compare.truncated"), "warn") if any(side.prediction.truncated for side in sides) else ""
     drawn = f'<div class="tt-{"two" if len(cards) < 3 else "many"}">{"".join(cards)}</div>'
-    told = f"{_in_a_sentence(sides, truth)}{_other_labels(sides)}"
+    told = f"{_in_a_sentence(sides, truth)}{other_labels([(side.title, side.labels) for side in sides])}"
     return page(f"{told}{drawn}{cut}{_variations(tweet)}", "tt-stack")
 
 
@@ -101,13 +101,13 @@ def _in_a_sentence(sides: Sequence[Side], truth: str) -> str:
     return f'<div class="tt-row"><p class="tt-told" role="status">{esc(told)}</p>{known}</div>'
 
 
-def _other_labels(sides: Sequence[Side]) -> str:
-    """Say which labels can't be compared, since not everybody has them."""
-    known = [{label.casefold() for label in side.labels} for side in sides]
+def other_labels(sides: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Say which labels can't be compared, since not everybody has them; `sides`: (title, labels) of each."""
+    known = [{label.casefold() for label in labels} for _, labels in sides]
     if not known or all(each == known[0] for each in known):
         return ""
     common = set.intersection(*known)
-    told = "; ".join(f"{side.title}: {', '.join(map(text.label, side.labels))}" for side in sides)
+    told = "; ".join(f"{title}: {', '.join(map(text.label, labels))}" for title, labels in sides)
     key = "compare.other_labels" if common else "compare.no_common_labels"
     return note(text(key, told=told, common=", ".join(map(text.label, sorted(common)))), "warn")
 

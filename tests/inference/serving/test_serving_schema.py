@@ -246,6 +246,18 @@ def test_compare_tells_what_each_model_says_and_whether_they_agree():
     said = answer["results"][0]["predictions"]
     assert (said["a"]["label"], said["b"]["label"]) == ("positive", "negative")
     assert said["a"]["score"] == max(said["a"]["scores"].values()) > 0.99
+    assert answer["common_labels"] == ["negative", "positive"]
+
+
+def test_other_labels_are_told_and_case_tells_no_labels_apart():
+    one = classified([0, 0, 9], model="a")
+    loud = classified([9, 0, 0], model="b", labels=("POSITIVE", "Neutral", "Negative"))
+    answer = schema.compare_answer([one, loud])
+    assert (answer["common_labels"], answer["agreement"]) == (["negative", "neutral", "positive"], 1.0)
+    other = classified([9, 0], model="b", labels=("joy", "anger"))
+    answer = schema.compare_answer([one, other])
+    assert (answer["common_labels"], answer["agreement"]) == ([], None)
+    assert [row["agree"] for row in answer["results"]] == [False]
 
 
 @pytest.mark.parametrize(
