@@ -31,6 +31,7 @@ from benchmarks import (
 
 BENCHMARKS = {
     "startup": startup.main,
+    "words": startup.words,
     "speed": speed.main,
     "serving": serving.main,
     "load": under_load.main,

@@ -52,7 +52,7 @@ def _preview(page: Page) -> None:
 
 
 def _train(page: Page) -> None:
-    page.locator("#run-panel summary").first.click()  # the curves
+    page.locator("#run-panel summary", has_text="Curves").click()
     page.locator("#run-panel .tt-chart").first.wait_for()
     page.wait_for_timeout(2000)
 

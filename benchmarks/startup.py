@@ -1,6 +1,7 @@
-"""How soon is the app there, and how heavy? First page, a cold visit in a browser, and what importing costs.
+"""How soon is the app there, how heavy, how wordy? First page, a cold visit, what imports cost, words a tab.
 
 python -m benchmarks startup
+python -m benchmarks words          # of the newest finished run, such as that of `make demo`
 """
 
 import contextlib
@@ -15,12 +16,27 @@ import urllib.request
 from collections.abc import Iterator
 from statistics import median
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks import results
 
 TIMES = 5
 LIMIT_S = 60
+WORDS_BEFORE = {"compare": 707, "train": 375, "live": 177}
+"""Of the app as three people tried it on 2026-11-25 (eb2a354), counted the same way, with a tiny GPT-2 that
+`quick` had trained on 1,000 of the embedded tweets."""
+_COUNT_JS = r"""() => {
+  const shown = (it) => it.checkVisibility({visibilityProperty: true, opacityProperty: true})
+    && !it.closest('script, style, template, desc, noscript, .visually-hidden, .sr-only')
+    && it.getBoundingClientRect().width > 1;
+  const texts = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) if (shown(walk.currentNode.parentElement)) texts.push(walk.currentNode.data);
+  const fields = 'textarea, input:not([type=radio], [type=checkbox], [type=range], [type=file])';
+  for (const field of document.querySelectorAll(fields))
+    if (shown(field)) texts.push(field.value || field.placeholder);
+  return texts.join('\n').match(/\S*[\p{L}\p{N}]\S*/gu).length;
+}"""
+"""Counts what holds a letter or a digit and is drawn, in the window and below it, fields included."""
 SLOW_LINE = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
 
 
@@ -49,6 +65,37 @@ def main(dataset: str) -> None:
             *_visits(),
         ],
     )
+
+
+def words(dataset: str) -> None:
+    """Count the words of each tab, and write results/words.json."""
+    with _app() as (url, _), chromium() as browser:
+        page = browser.new_page(viewport={"width": 1440, "height": 900}, locale="en-US")
+        page.set_default_timeout(1000 * LIMIT_S)
+        page.add_init_script("localStorage.setItem('tt-toured', '1')")
+        page.goto(url)
+        found = words_at_first_sight(page)
+    rows = [
+        {"name": tab.title(), "words": count, "words on 2026-11-25": WORDS_BEFORE[tab]}
+        for tab, count in found.items()
+    ]
+    results.write("words", rows=rows)
+
+
+def words_at_first_sight(page: Page) -> dict[str, int]:
+    """Return how many words a page shows on each tab, header included, before anything is opened."""
+    page.locator("#answers [role=status]").wait_for()  # a tweet is answered on arrival
+    page.locator("#disagreements tbody tr").first.wait_for()
+    found = {}
+    for tab, there in {"compare": "#answers", "train": "#run-list tbody tr", "live": "#live-duel"}.items():
+        page.locator(f"#tab-{tab}-button").click()
+        page.locator(there).first.wait_for()
+        before = -1
+        while (count := int(page.evaluate(_COUNT_JS))) != before:  # until all is drawn
+            before = count
+            page.wait_for_timeout(2000)
+        found[tab] = count
+    return found
 
 
 def _visits() -> list[dict[str, object]]:

@@ -86,15 +86,25 @@ for (const kind of ['click', 'change']) document.addEventListener(kind, (event) 
 }, true);
 const ttFieldOf = (told, near) => {
   const named = [...told.matchAll(/“([^”]+)”/g)].map((found) => found[1]);
-  return [...(near.closest('[role=tabpanel]')?.querySelectorAll('[data-testid=block-info], label > span') || [])]
-    .find((label) => label.offsetParent && named.includes(label.textContent.trim()));
+  const labels = [...(near.closest('[role=tabpanel]')?.querySelectorAll('[data-testid=block-info], label > span') || [])]
+    .filter((label) => named.includes(label.textContent.trim()));
+  return labels.find((label) => label.offsetParent) || labels[0];
 };
-const ttTell = (message) => {
+const ttUnfold = (label) => {
+  const pressed = ttPressed, folds = [];
+  for (let it = label.parentElement; it; it = it.parentElement) folds.push(...it.querySelectorAll(':scope > .label-wrap:not(.open)'));
+  for (const fold of folds) fold.click();
+  ttPressed = pressed;
+  return folds.length > 0;
+};
+const ttTell = (message, unfolded) => {
   const toast = message.closest('.toast-body'), told = message.textContent.trim();
   const lost = document.querySelector('#tt-tour')?.dataset.lost;
   if (lost && told.startsWith('Connection to the server was lost')) { message.textContent = lost; return; }
   if (!told || !ttPressed?.isConnected || !ttPressed.offsetParent) return;
-  const at = ttFieldOf(told, ttPressed) || ttPressed;
+  const field = ttFieldOf(told, ttPressed);
+  if (field && !field.offsetParent && !unfolded && ttUnfold(field)) { setTimeout(() => ttTell(message, true), 100); return; }
+  const at = field?.offsetParent ? field : ttPressed;
   const place = at.closest('.row:not(.tt-columns)') || at.closest('.block') || at;
   const note = Object.assign(document.createElement('div'), {className: 'tt tt-problem', role: 'alert'});
   note.append(Object.assign(document.createElement('p'), {className: 'tt-note bad', textContent: told}));

@@ -139,6 +139,16 @@ class Texts:
         plain = f"{value:.4g}"
         return plain if self.language == DEFAULT else plain.replace(".", ",")
 
+    def typed(self, value: float) -> str:
+        """Write a number as one would type it: without separators of thousands, to be read by `plain`."""
+        written = f"{value:.10g}"
+        return written if self.language == DEFAULT else written.replace(".", ",")
+
+    def plain(self, typed: str) -> str:
+        """Return a number that was typed in this language as Python reads it; what is none stays none."""
+        thousands, point = (",", ".") if self.language == DEFAULT else (".", ",")
+        return re.sub(rf"[ {thousands}](?=\d{{3}}(?!\d))", "", typed).replace(point, ".")
+
     def percent(self, share: float, digits: int = 1) -> str:
         """Write a share of 1 as per cent, with the space between that keeps them on one line."""
         return f"{self.number(100 * share, digits)}\u00a0%"

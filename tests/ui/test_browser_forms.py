@@ -27,6 +27,8 @@ def test_an_error_is_told_at_its_field_and_stays_until_something_else_is_pressed
     expect(toast).to_have_count(0)
     assert page.locator("#question .tt-problem").count() == 1
     tab(page, "Train")
+    settings = page.get_by_role("button", name="All settings")
+    settings.click()
     rate = page.get_by_role("spinbutton", name="Learning rate")
     rate.fill("50")
     page.locator("#start-training").click()
@@ -37,6 +39,11 @@ def test_an_error_is_told_at_its_field_and_stays_until_something_else_is_pressed
     expect(problem).to_be_visible()
     expect(toast).to_have_count(0)
     assert page.locator("#run-list tbody tr").count() == 1, "no run was made"
+    settings.click()  # what is wrong in a closed fold opens it
+    page.locator("#start-training").click()
+    expect(problem).to_be_visible()
+    expect(rate).to_be_visible()
+    assert problem.evaluate("it => it.previousElementSibling.querySelectorAll('input')[0].value") == "50"
     rate.fill("0.001")
     page.locator("#preview-data").click()
     expect(problem).to_have_count(0)
@@ -46,7 +53,7 @@ def test_who_has_emptied_the_field_before_the_example_came_finds_it_empty(opened
     page = opened(url)
     page.add_init_script("window.ttTyped = true; sessionStorage.clear()")
     page.reload()
-    expect(page.locator("#scoreboard .tt-chart .dot").first).to_be_visible()
+    expect(page.locator("#scoreboard .tt-dots").first).to_be_visible()
     page.wait_for_timeout(2000)
     expect(page.locator("#tweet textarea")).to_have_value("")
 
@@ -62,13 +69,15 @@ def test_the_form_with_its_file_is_there_after_a_reload(opened, url, tmp_path):
     expect(page.locator("#data-audit")).to_contain_text("What is wrong with the data")
     page.locator("#recipe input").click()
     page.get_by_role("option", name="smoke").click()
-    page.get_by_role("spinbutton", name="Epochs").fill("9")
+    page.get_by_role("button", name="All settings").click()
+    page.get_by_role("spinbutton", name="Epochs", exact=True).fill("9")
     page.locator("#run-name textarea, #run-name input").fill("mine")
     page.get_by_role("spinbutton", name="Training rows").click()
     page.wait_for_timeout(500)
     page.reload()
     tab(page, "Train")
-    expect(page.get_by_role("spinbutton", name="Epochs")).to_have_value("9")
+    page.get_by_role("button", name="All settings").click()
+    expect(page.get_by_role("spinbutton", name="Epochs", exact=True)).to_have_value("9")
     expect(page.get_by_label("Upload")).to_be_checked()
     expect(page.locator("#data-file")).to_contain_text("odd")
     expect(page.locator("#recipe input")).to_have_value("smoke")
@@ -81,6 +90,7 @@ def test_the_form_with_its_file_is_there_after_a_reload(opened, url, tmp_path):
 
 def test_a_dot_of_a_chart_tells_its_value_and_the_code_follows_those_who_answer(opened, url):
     page = opened(url)
+    page.locator("#scoreboard summary", has_text="Is it right when it is sure?").click()
     expect(page.locator("#scoreboard .tt-chart .dot").first).to_be_visible()
     dot = page.locator("#scoreboard .tt-chart .dot").first
 

@@ -359,7 +359,7 @@ def test_axe_finds_nothing_serious_in_any_state(opened, app, tmp_path, dark):
     tab(page, "Live")
     expect(page.locator("#live-numbers")).to_contain_text("Nothing is streaming")
     expect(page.locator("#live-word")).to_be_hidden()
-    page.locator("#live-filters button").first.click()
+    page.locator("#live-more button").first.click()
     look("empty")
     for source in ("X: search", "Mastodon"):
         choose(page, source)

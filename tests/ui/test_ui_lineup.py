@@ -79,7 +79,7 @@ def test_a_loaded_model_is_compared_with_its_base_and_with_others(trained_gpt2, 
     record = read_record(workbench.model.folder, EVALUATION)
     write_json(workbench.model.folder / EVALUATION, {**record, "chosen_on": curve})
     known = [each.sure_from for each in lineup.of(["base", "tuned"]) if each.key == "tuned"]
-    assert known == [1.0] and "is below 100" in ask(lineup, "so happy today", ["tuned"])
+    assert known == [1.0] and "right it takes 100" in ask(lineup, "so happy today", ["tuned"])
     wait_for(lambda: workbench.model.base_state != "loading")
     contenders = lineup.of(["base", "tuned"])
     together, [pair] = lineup.answers(contenders, ["so happy today"]), [lineup._pair[1]]

@@ -390,7 +390,7 @@ def test_an_answer_below_the_models_threshold_is_an_i_do_not_know():
     unsure = dataclasses.replace(side_of("Fine-tuned", told), sure_from=0.71)
     drawn = render_compare.answers([unsure])
     Checker(drawn)
-    assert "I don&#x27;t know: 70\u00a0% is below 71\u00a0%, from where 90\u00a0% of" in drawn
+    assert "I don&#x27;t know: 70\u00a0% sure; for 90\u00a0% right it takes 71\u00a0%." in drawn
     assert "know" not in render_compare.answers([dataclasses.replace(unsure, sure_from=0.7)])
     assert "know" not in render_compare.answers([dataclasses.replace(unsure, sure_from=None)])
 
@@ -462,6 +462,7 @@ def test_a_visitor_is_met_by_a_tweet_that_was_corrected_and_reads_well():
         "so \ufffd lovely, what a day",
         "Nice!",
         "<b>what a lovely day</b>",
+        "What a shitty day, the train came late",
     ]
     broken = Disagreement(
         "It is fine, I only wanted to say so",

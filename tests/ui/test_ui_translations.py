@@ -116,3 +116,14 @@ def test_the_help_of_a_field_does_not_say_its_label_again():
     assert texts("en")["help.base"] == "auto, embedded, a Hub id or a folder"
     for language in LANGUAGES:
         assert all(texts(language)[f"help.{field.name}"] for field in settings())
+
+
+def test_a_number_is_typed_and_read_as_the_language_writes_it():
+    for value in (0.5, 3, 10_000, 1e6):
+        for language in LANGUAGES:
+            with speaking(language):
+                assert (
+                    float(text.plain(text.typed(value))) == float(text.plain(text.number(value, 1))) == value
+                )
+    with speaking("pt-BR"):
+        assert (text.typed(0.5), text.plain("1.500,5"), text.plain("50 000")) == ("0,5", "1500.5", "50000")

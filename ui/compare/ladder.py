@@ -16,7 +16,7 @@ from training.ladder.freshness import Freshness, measured_freshness
 from training.ladder.order import RUNGS
 from training.ladder.results import Ladder, Pair, StepResult
 from training.runs.run import LADDER, list_runs
-from ui.html import as_gradio_error, button, esc, html, note, page
+from ui.html import as_gradio_error, button, esc, fold, html, note, page
 from ui.plots import dot_chart
 from ui.translations import text
 
@@ -57,9 +57,9 @@ def build_ladder() -> gr.HTML:
 
 
 def number(written: object) -> float:
-    """Return a number that somebody typed. Raises DataError for what is none, or below 0."""
+    """Return a number typed in the visitor's language. Raises DataError for what is none, or below 0."""
     with suppress(ValueError):
-        if 0 <= (found := float(str(written).replace(" ", ""))) < 1e12:
+        if 0 <= (found := float(text.plain(str(written)))) < 1e12:
             return found
     raise DataError(text("advice.no_number", given=str(written)[:40]))
 
@@ -71,7 +71,7 @@ def ladder_card(
     changes_a_month: float = 0.0,
     labels: int | None = None,
 ) -> str:
-    """Draw all steps with their intervals, best first, one honest sentence, and what to take.
+    """Draw one honest sentence; in folds all steps with their intervals, best first, and what to take.
 
     `labels` at hand: None for as many as the ladder has used.
     """
@@ -84,12 +84,14 @@ def ladder_card(
         (_named(step), step.scores.accuracy, "validation" if step.rung in trained else "train")
         for step in ranked
     ]
-    body = dot_chart(rows, title=title)
+    body = ""
     if len(ranked) > 1 and (pair := ladder.pair(ranked[0].name, ranked[1].name)):
         body += f"<p>{esc(_sentence(ranked[0], ranked[1], pair))}</p>"
     most = max(step.labels_used for step in ladder.steps)
     asked = (posts_a_day, changes_a_month, most if labels is None else labels)
-    return page(f"<h2>{esc(title)}</h2>{body}{_advice(ladder, *asked)}{_asked(*asked)}", "tt-card tt-stack")
+    body += fold(text("ladder.steps", n=text.number(len(ranked))), dot_chart(rows, title=title))
+    advice = f'<div class="tt-stack">{_advice(ladder, *asked)}{_asked(*asked)}</div>'
+    return page(f"<h2>{esc(title)}</h2>{body}{fold(text('advice.title'), advice)}", "tt-card tt-stack")
 
 
 def _named(step: StepResult) -> str:
@@ -141,22 +143,22 @@ def _advice(ladder: Ladder, posts_a_day: float, changes_a_month: float, labels: 
         ),
         text("advice.sure" if found.sure else "advice.not_sure"),
     ]
-    lines = f"<h3>{esc(text('advice.title'))}</h3><p><b>{esc(told[0])}</b> {esc(' '.join(told[1:]))}</p>"
+    lines = f"<p><b>{esc(told[0])}</b> {esc(' '.join(told[1:]))}</p>"
     return f'<div class="tt-verdict"><div>{lines}<p>{esc(_news(fresh))}</p></div></div>'
 
 
 def _asked(*numbers: float) -> str:
     """Draw a button for each number that the advice depends on."""
-    value = " ".join(f"{figure:g}" for figure in numbers)
+    written = [text.typed(figure) for figure in numbers]
     drawn = "".join(
         button(
-            f"{text(f'advice.{name}')}: {text.number(figure)}",
+            f"{text(f'advice.{name}')}: {text.number(figure) if figure == round(figure) else proposed}",
             action=name,
-            value=value,
+            value=" ".join(written),
             css="chip",
-            ask=(text(f"advice.{name}"), f"{figure:g}"),
+            ask=(text(f"advice.{name}"), proposed),
         )
-        for name, figure in zip(ASKED, numbers, strict=True)
+        for name, figure, proposed in zip(ASKED, numbers, written, strict=True)
     )
     return f'<div class="tt-row">{drawn}</div>'
 

@@ -209,7 +209,7 @@ def _loaded(key: str, title: str, model: Model) -> Contender | None:
         return Contender(
             key,
             title,
-            text("compare.tuned_how"),
+            "",
             model.name,
             tuned.labels,
             lambda texts: predict(tuned, texts, load=load_tuned, source=str(folder)),

@@ -33,7 +33,6 @@ EXAMPLES = {
     "ugh my flight got cancelled again": "negative",
     "can't believe how much I love this song": "positive",
     "meeting moved to 3pm tomorrow": "neutral",
-    "two hours on hold and nobody picked up": "negative",
 }
 HARD = {
     "not bad at all, honestly": "positive",
@@ -42,7 +41,8 @@ HARD = {
 }
 """What small models still get wrong: negation, irony, emoji alone. Each with its true label."""
 _PLAIN = re.compile(r"(?!.*http)[\w ,.!?'’-]{20,90}")
-_STEP = 10
+_COARSE = re.compile(r"fuck|shit|bitch|cunt|nigg|fag|whore|slut|dick|pussy|asshole|wtf|stfu", re.IGNORECASE)
+_FIRST, _STEP = 3, 10  # disagreements: at first, and with each "Show more"
 _MOST_CHARACTERS = 100_000  # of a text that is looked at; what the model reads is shorter by far
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
@@ -77,7 +77,8 @@ def truth_of(model: Model, tweet: str, labels: Collection[str]) -> str:
 
 def telling(rows: Sequence[Disagreement]) -> str:
     """Return a test tweet that fine-tuning corrected and that reads well, or else the first example."""
-    plain = (one.text for one in found_among(rows, "tuned") if _PLAIN.fullmatch(one.text))
+    texts = (one.text for one in found_among(rows, "tuned"))
+    plain = (one for one in texts if _PLAIN.fullmatch(one) and not _COARSE.search(one))
     return next(plain, next(iter(EXAMPLES)))
 
 
@@ -139,7 +140,7 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
     with gr.Column(visible=False, elem_classes="tt-panel") as section:
         only, search = _filter()
         rows = html(elem_id="disagreements", actions=True)
-        more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_STEP)
+        more, most = gr.Button(I18N("compare.more"), size="sm", elem_id="more"), gr.State(_FIRST)
     code = build_code(lineup, asked.models)
     asked.wire(sources=[rows, asked.result])
 
@@ -251,7 +252,6 @@ class _Question:
             self.tweet = gr.Textbox(
                 "",
                 label=I18N("compare.tweet"),
-                info=I18N("compare.keys"),
                 placeholder=I18N("compare.placeholder"),
                 lines=2,
                 max_lines=6,

@@ -130,12 +130,16 @@ def _answer(side: Side, truth: str) -> str:
     return (
         f'<div class="tt-card"><div class="tt-stack"><div class="tt-row">'
         f"<h2>{esc(side.title)}</h2>"
-        f'<span class="muted small grow">{esc(side.how)}</span>'
+        f'<span class="muted small grow">{esc(_who(side))}</span>'
         f'<span class="muted small num">{esc(latency)}</span></div>'
         f'<div class="tt-row">{label_chip(prediction.label, winner, css="big")}{mark}</div>'
-        f'{unsure}{bars(rows, winner=winner)}<p class="muted small">'
-        f"{esc(text('compare.answered_by', name=said(side.name)))}</p>{_grounds(prediction)}</div></div>"
+        f"{unsure}{bars(rows, winner=winner)}{_grounds(prediction)}</div></div>"
     )
+
+
+def _who(side: Side) -> str:
+    """Say what answers, where its title doesn't, and its own name."""
+    return " · ".join(filter(None, (side.how, said(side.name))))
 
 
 def _unsure(side: Side) -> str:
@@ -231,14 +235,14 @@ def scoreboard(evaluation: Evaluation | None) -> str:
     about = text("compare.scoreboard_n", n=text.number(evaluation.n), split=split)
     title, comparison = text("compare.scoreboard"), evaluation.comparison(BASE, TUNED)
     chart = systems_chart(evaluation, title=text("compare.systems"))
-    right = _calibration(evaluation)
+    changed = _changed(evaluation, comparison)
     matrices = f'<div class="tt-three">{_matrices(evaluation)}</div>'
     return page(
         f'<div class="tt-row"><h2>{esc(title)}</h2><span class="muted small">{esc(about)}</span></div>'
         f"{verdict(comparison)}"
-        f'<div class="tt-two tt-charts">{titled(text("compare.systems"), "", chart)}{right}</div>'
-        f"{_changed(evaluation, comparison)}"
-        f"{fold(text('compare.scores'), _scores(evaluation, title))}{_coverage(evaluation)}"
+        f'<div class="{"tt-two tt-charts" if changed else ""}">'
+        f"{titled(text('compare.systems'), '', chart)}{changed}</div>"
+        f"{fold(text('compare.scores'), _scores(evaluation, title))}{_when_unsure(evaluation)}"
         f"{fold(text('compare.matrices'), matrices)}",
         "tt-card tt-stack",
     )
@@ -324,6 +328,12 @@ def _calibration(evaluation: Evaluation) -> str:
     return f"<div>{reliability_chart(lines, title=text('compare.reliability'))}{told}</div>"
 
 
+def _when_unsure(evaluation: Evaluation) -> str:
+    """Draw, in one fold, how right answers are by how sure they are, and what is left without unsure ones."""
+    drawn = _calibration(evaluation) + _coverage(evaluation)
+    return fold(text("compare.sure_title"), f'<div class="tt-two tt-charts">{drawn}</div>') if drawn else ""
+
+
 def _coverage(evaluation: Evaluation) -> str:
     """Draw what is left of the answers without the unsure ones, and what the chosen thresholds give."""
     if not evaluation.coverage:
@@ -331,7 +341,7 @@ def _coverage(evaluation: Evaluation) -> str:
     chart = coverage_chart(evaluation.coverage, title=text("compare.coverage"))
     lines = "".join(f"<li>{esc(_selective(one))}</li>" for one in evaluation.selective)
     told = f'<ul class="tt-notes">{lines}</ul>' if lines else ""
-    return fold(text("compare.coverage_title"), f"{chart}{told}")
+    return f"<div>{chart}{told}</div>"
 
 
 def _selective(one: Selective) -> str:

@@ -109,14 +109,6 @@ class LiveForm:
                 scale=4,
                 elem_id="rate",
             )
-            fields["unpaced"] = gr.Checkbox(
-                False,
-                label=I18N("live.unpaced"),
-                info=I18N("live.unpaced_help"),
-                min_width=240,
-                scale=3,
-                elem_id="live-unpaced",
-            )
             fields["instance"] = _box("instance", value=DEFAULT_INSTANCE, visible=False, scale=2)
             fields["query"] = _box("query", visible=False, scale=3, placeholder="")
             fields["second"] = gr.Dropdown(
@@ -128,7 +120,6 @@ class LiveForm:
                 elem_id="live-second",
                 allow_custom_value=True,  # runs come and go while a page is open
             )
-            fields["precision"] = _precision()
         fields["file"] = gr.File(
             label=I18N("live.file"),
             file_types=list(UPLOADS),
@@ -155,7 +146,6 @@ class LiveForm:
                 DEFAULT_CAP_USD,
                 label=I18N("live.cap"),
                 visible=False,
-                minimum=0.01,
                 step=0.5,
                 min_width=140,
                 scale=1,
@@ -163,7 +153,17 @@ class LiveForm:
             )
         cost = html(visible=False, elem_id="live-cost")
         about = html(I18N("live.about_replay"), html_template=_ABOUT, elem_id="live-about")
-        with gr.Accordion(I18N("live.filters"), open=False, elem_id="live-filters"):
+        with gr.Accordion(I18N("live.more"), open=False, elem_id="live-more"):
+            with gr.Row(equal_height=False, elem_classes="tt-controls"):
+                fields["precision"] = _precision()
+                fields["unpaced"] = gr.Checkbox(
+                    False,
+                    label=I18N("live.unpaced"),
+                    info=I18N("live.unpaced_help"),
+                    min_width=240,
+                    scale=3,
+                    elem_id="live-unpaced",
+                )
             with gr.Row(equal_height=False, elem_classes="tt-controls"):
                 fields["keywords"] = _box("keywords", info=I18N("live.keywords_help"))
                 fields["languages"] = _box("languages", info=I18N("live.languages_help"))

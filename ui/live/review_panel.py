@@ -64,13 +64,13 @@ class ReviewPanel:
         """Draw the panel inside the current Blocks."""
         with gr.Column(elem_classes="tt-panel", elem_id="live-duel-panel"):
             html(I18N("duel.title"), html_template=HEADING)
-            html(I18N("duel.how"), html_template=REMARK)
             with gr.Accordion(I18N("duel.guide"), open=False):
+                html(I18N("duel.how"), html_template=REMARK)
                 html(I18N("duel.guidelines"), html_template=REMARK)
             post = html(html_template=SLOT, js_on_load=_CARD_JS, elem_id="live-duel")
             numbers = html(elem_id="live-duel-numbers")
             with gr.Row(elem_classes="tt-buttons"):
-                dead: dict[str, Any] = {"size": "sm", "min_width": 120, "interactive": False}
+                dead: dict[str, Any] = {"size": "sm", "min_width": 120, "visible": False}
                 export = gr.Button(I18N("duel.export"), elem_id="live-export", **dead)
                 look = gr.Button(I18N("duel.train"), elem_id="live-train-look", **dead)
                 erase = gr.Button(I18N("duel.erase"), elem_id="live-erase", **dead)
@@ -108,12 +108,12 @@ class ReviewPanel:
         return (page(note(problem, "bad")) if problem else "") + drawn, account, seen.counts
 
     def usable(self, counts: LabelCounts | None) -> list[object]:
-        """Return the updates of `buttons`: what has no label can't be exported or trained on."""
+        """Return the updates of `buttons`: without a post they are hidden, without a label two are grey."""
         labelled = counts.labelled if counts else 0
         there = bool(counts and counts.labelled + counts.waiting + counts.skipped)
         told: dict[str, Any] = {"value": self._train_on(labelled)} if labelled else {}
-        export, erase = gr.update(interactive=labelled > 0), gr.update(interactive=there)
-        return [export, gr.update(interactive=labelled > 0, **told), erase]
+        taken: dict[str, Any] = {"visible": there, "interactive": labelled > 0}
+        return [gr.update(**taken), gr.update(**taken, **told), gr.update(visible=there)]
 
     def _train_on(self, labelled: int) -> str:
         """Say on how many labels would be trained, and how long the loaded model's own training took."""

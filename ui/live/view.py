@@ -518,10 +518,12 @@ def _last(last: LastAnswer, labels: tuple[str, ...]) -> str:
 
 
 def label_numbers(counts: LabelCounts, found: Sequence[Agreement], *, flagged: bool = False) -> str:
-    """Draw how many posts wait and were labelled, and how often each model agreed with people.
+    """Draw how many posts wait and were labelled, and how often each model agreed with people; "" of none.
 
     `flagged`: they are rows of a data set whose labels are in doubt.
     """
+    if not counts.waiting + counts.labelled + counts.skipped:
+        return ""
     line = " · ".join(
         (
             text("duel.waiting", n=text.number(counts.waiting)),

@@ -13,7 +13,7 @@ from inference.common.errors import RecipeError
 from training.doctor.diagnose import Diagnosis, changes_of, examine
 from training.recipes import Recipe
 from training.runs.run import Run
-from ui.html import button, esc, notes
+from ui.html import button, esc, fold, notes
 from ui.translations import text
 
 _NOT_IN_THE_FORM = ("more_data", "teacher", "unlabelled")
@@ -31,9 +31,8 @@ def check_up(found: Sequence[Diagnosis], run: Run, state: str) -> str:
     """Draw what is wrong with a run and what to change; "" for one of which nothing can be told yet."""
     if not found and state != "finished":
         return ""
-    title = f"<h3>{esc(text('doctor.title'))}</h3>"
     if not found:
-        return f'<div>{title}<p class="muted">{esc(text("doctor.nothing"))}</p></div>'
+        return f'<p class="muted">{esc(text("doctor.nothing"))}</p>'
     act, recipe = "", run.known_recipe
     if recipe and (changes := changes_of(found)):
         told = ", ".join(
@@ -44,7 +43,8 @@ def check_up(found: Sequence[Diagnosis], run: Run, state: str) -> str:
         )
         told = esc(text("doctor.change", settings=told))
         act = f'<div class="tt-row"><span class="grow">{told}</span>{fill}</div>'
-    return f"<div>{title}{notes([one.sentence for one in found])}{act}</div>"
+    title = text("doctor.title", n=text.number(len(found)))
+    return fold(title, f"{notes([one.sentence for one in found])}{act}")
 
 
 def _value(name: str, value: object) -> str:

@@ -51,14 +51,16 @@ class RecipeForm:
 
     @classmethod
     def build(cls, recipe: Recipe) -> "RecipeForm":
-        """Draw the form inside the current Blocks: frequent settings openly, the others in an accordion."""
+        """Draw the form inside the current Blocks, in a fold: frequent settings first, then others."""
         known = {field.name: field for field in settings() if field.name not in ELSEWHERE}
         fields: dict[str, gr.Component] = {}
-        with gr.Group(elem_classes="tt-form"):
+        with (
+            gr.Accordion(I18N("train.all_settings"), open=False, elem_id="settings"),
+            gr.Group(elem_classes="tt-form"),
+        ):
             for names in (FREQUENT[i : i + 2] for i in range(0, len(FREQUENT), 2)):
                 with gr.Row():
                     fields |= {name: _component(known[name], recipe) for name in names}
-        with gr.Accordion(I18N("train.all_settings"), open=False), gr.Group(elem_classes="tt-form"):
             rest = [name for name in known if name not in (*FREQUENT, *sum(GROUPS.values(), ()))]
             for group, names in {**GROUPS, "optimiser": tuple(rest)}.items():
                 html(I18N(f"train.group_{group}"), html_template=HEADING)

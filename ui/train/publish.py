@@ -252,8 +252,8 @@ def _result(push: Publication, result: JsonObject) -> str:
     if verified:
         said += " " + text(
             "publish.verified",
-            n=verified.get("n_texts", 0),
-            difference=f"{_number(verified.get('largest_difference')):.1g}",
+            n=text.number(verified.get("n_texts", 0)),
+            difference=text.short(float(f"{_number(verified.get('largest_difference')):.1g}")),
         )
     links = [
         f'<a href="{esc(url)}" target="_blank" rel="noopener">{esc(text(name))}</a>'
@@ -271,8 +271,8 @@ def _plan(plan: JsonObject) -> str:
     files = plan.get("files") or []
     rows = [row("", [(esc(file["name"]), "name"), (esc(size(file["size"])), "num nowrap")]) for file in files]
     total = size(sum(file["size"] for file in files))
-    head = [(text("publish.files", n=len(files), size=total), ""), (text("publish.size"), "num")]
-    drawn = table(head, rows, caption=text("publish.files", n=len(files), size=total), css="tall")
+    told = text("publish.files", n=text.number(len(files)), size=total)
+    drawn = table([(told, ""), (text("publish.size"), "num")], rows, caption=told, css="tall")
     drawn += notes([str(each) for each in plan.get("notes") or ()])
     card = str(plan.get("card") or "")
     if card:

@@ -315,16 +315,10 @@ def build_train(workbench: Workbench) -> TrainTab:
                 go = gr.Button(I18N("train.start"), variant="primary", size="lg", elem_id="start-training")
             data = _data_form(workbench.settings.dataset)
             recipe_name, base, about, form, name = _recipe_form(load_recipe("quick"), workbench.settings.base)
-            files = build_recipe_files()
+            files, studies = _more()
             told_by = [recipe_name, base, *(form.fields[key] for key in _TELLING)]
             with starting:
                 html(expected, inputs=told_by, elem_id="expected")
-            with gr.Row(elem_classes="tt-buttons"):
-                studies = {
-                    kind: gr.Button(I18N(f"train.{kind}"), size="sm", min_width=140, elem_id=f"start-{kind}")
-                    for kind in (TUNE, FORECAST)
-                }
-            html(I18N("train.studies_how"), html_template=REMARK)
         with gr.Column(scale=2, min_width=320):
             preview = html(elem_id="data-preview", actions=True)
             audit = html(elem_id="data-audit", actions=True)
@@ -384,6 +378,19 @@ def build_train(workbench: Workbench) -> TrainTab:
 
     drawn: list[gr.Component] = [chosen, shown, over]
     return TrainTab(timer, refresh, drawn, outputs, chosen, changed, audit, inputs, flagged, kept)
+
+
+def _more() -> tuple[tuple[gr.Button, gr.UploadButton, gr.DownloadButton], dict[str, gr.Button]]:
+    """Draw what is seldom wanted: the form as a recipe file, and a search or a forecast around it."""
+    with gr.Accordion(I18N("train.more"), open=False, elem_id="train-more"):
+        files = build_recipe_files()
+        with gr.Row(elem_classes="tt-buttons"):
+            studies = {
+                kind: gr.Button(I18N(f"train.{kind}"), size="sm", min_width=140, elem_id=f"start-{kind}")
+                for kind in (TUNE, FORECAST)
+            }
+        html(I18N("train.studies_how"), html_template=REMARK)
+    return files, studies
 
 
 def _wire_start(
@@ -492,17 +499,12 @@ def _recipe_form(
                 elem_id="base",
             )
             name = gr.Dropdown(
-                list(recipes),
-                value=first.name,
-                label=I18N("setting.name"),
-                info=I18N("train.recipe_help"),
-                min_width=140,
-                elem_id="recipe",
+                list(recipes), value=first.name, label=I18N("setting.name"), min_width=140, elem_id="recipe"
             )
         about = html(I18N(f"recipe.{first.name}"), html_template=REMARK)
         form = RecipeForm.build(first)
         own = gr.Textbox(
-            "", label=I18N("train.name"), info=I18N("train.name_help"), max_lines=1, elem_id="run-name"
+            "", label=I18N("train.name"), placeholder=I18N("train.name_help"), max_lines=1, elem_id="run-name"
         )
 
     def show_recipe(name: str) -> list[object]:
