@@ -333,12 +333,15 @@ def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tm
         page.locator("#live-save").click()
     assert '"text"' not in download.value.path().read_text()
     page.locator("#live-file button[aria-label*=lear]").click()
+    kept = f"before => ({_STORED})() !== before"  # what is drawn is kept soon
+    stored = page.evaluate(_STORED)
     stream(page, file_of(tmp_path / "newer.jsonl", count=800), rate=5)
     expect(page.locator("#live-numbers")).to_contain_text("newer.jsonl")
+    page.wait_for_function(kept, arg=stored)
     stored = page.evaluate(_STORED)
     page.locator("#live-others button", has_text="posts.jsonl").click()
     expect(page.locator("#live-numbers")).to_contain_text("posts.jsonl")
-    page.wait_for_function(f"before => ({_STORED})() !== before", arg=stored)  # what is drawn is kept soon
+    page.wait_for_function(kept, arg=stored)
     page.reload()
     tab(page, "Live")
     expect(page.locator("#live-numbers")).to_contain_text("posts.jsonl")

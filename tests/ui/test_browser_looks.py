@@ -124,6 +124,7 @@ def test_titles_and_legends_of_charts_stand_apart(opened, url):
 def test_panels_have_frames_of_one_width_and_fields_stand_in_line(opened, url):
     page = opened(url)
     expect(page.locator("#disagreements tbody tr").first).to_be_visible()
+    expect(page.locator("#answers [role=status]")).to_be_visible()
     frames = page.evaluate(
         """['#answers', '#scoreboard', '#disagreements'].map((id) => {
             const it = document.querySelector(id);
@@ -186,7 +187,12 @@ def test_every_stop_of_the_keyboard_has_a_name_and_a_ring_and_none_is_a_trap(ope
     page = opened(url)
     expect(page.locator("#answers [role=status]")).to_be_visible()
     tab(page, name)
-    page.locator("#train-form .label-wrap" if name == "Train" else "#code summary").last.wait_for()
+    if name == "Train":
+        page.get_by_role("button", name="Recipe files and studies").click()
+        page.locator("#recipe-load").wait_for()
+    else:
+        page.locator("#code summary").last.wait_for()
+    tab(page, name)  # from here on
     found = stops(page)
     assert len(found) > 25
     assert [stop for stop in found if not (stop["name"].strip() and stop["ring"] and stop["clear"])] == []
@@ -208,6 +214,7 @@ def test_what_a_loaded_recipe_leaves_out_is_said(opened, url, tmp_path):
     (tmp_path / "mine.toml").write_text('name = "mine"\ndataset = "/srv/far/odd.csv"\n')
     page = opened(url)
     tab(page, "Train")
+    page.get_by_role("button", name="Recipe files and studies").click()
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Load a recipe").click()
     chooser.value.set_files(str(tmp_path / "mine.toml"))
