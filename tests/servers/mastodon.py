@@ -29,6 +29,7 @@ class Mastodon(Web):
         self.statuses: list[dict] = []  # oldest first
         self.headers: dict[str, str] = {}  # added to the answers of the timelines
         self.streaming_url: str | None = self.url.replace("http", "ws")
+        self.opened = 0  # streams so far that were not refused
         self._queues: list[Queue] = []
         self._lock = threading.Lock()
 
@@ -115,6 +116,7 @@ class Mastodon(Web):
     def _pieces(self):
         pieces: Queue = Queue()
         self._queues.append(pieces)
+        self.opened += 1
         try:
             yield b":)\n"
             while not self.ending.is_set():

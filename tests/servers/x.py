@@ -54,6 +54,7 @@ class X(Web):
         self.rules: dict[str, dict] = {}
         self.stream_query: dict[str, str] = {}
         self.headers: dict[str, str] = {}  # added to the answers of the search
+        self.opened = 0  # streams so far that were not refused
         self._lines: list[Queue] = []
         self._lock = threading.Lock()
 
@@ -165,6 +166,7 @@ class X(Web):
     def _pieces(self):
         lines: Queue = Queue()
         self._lines.append(lines)
+        self.opened += 1
         try:
             while not self.ending.is_set():
                 try:

@@ -35,7 +35,7 @@ def stream(server, query="#python", *, waits=None, **options):
 
 
 def streaming(server, times=1):
-    wait_for(lambda: server.paths().count(f"GET {STREAM}") >= times and server._lines)
+    wait_for(lambda: server.opened >= times)
 
 
 def tweet_once_connected(server, count):
@@ -160,7 +160,7 @@ def test_a_rule_that_somebody_removed_is_added_again(server):
         streaming(server)
         server.rules.clear()
         server.hang_up()
-        streaming(server, 3)
+        streaming(server, 2)
         server.tweet("on")
         heard.wait(1)
     assert server.paths().count(f"POST {RULES}") >= 2
