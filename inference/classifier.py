@@ -36,6 +36,7 @@ Progress = Callable[[int, int], None]
 """Called with the work done and the work in all, in the caller's unit."""
 _CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
 _ENCODED_TOGETHER = 2_048  # texts: the tokenizer's records of millions would not fit into memory
+_MOST_PADS = 64  # tokens: about what one batch more costs
 
 
 def no_progress(done: int, total: int) -> None:
@@ -325,13 +326,18 @@ def like_length_batches(lengths: Sequence[int], *, batch_size: int) -> Iterator[
 
 
 def budgeted_batches(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
-    """Yield batches of row numbers, longest texts first, of at most `tokens` tokens, or of one row."""
+    """Yield batches of row numbers, longest texts first, of at most `tokens` tokens, or of one row.
+
+    Texts are padded to the longest of their batch: pads count as tokens, and a batch has at most `_MOST_PADS`.
+    """
     batch: list[int] = []
     used = 0
     for row in longest_first(lengths):
-        if batch and used + lengths[row] > tokens:
-            yield batch
-            batch, used = [], 0
+        if batch:
+            padded = (len(batch) + 1) * lengths[batch[0]]
+            if padded > tokens or padded - used - lengths[row] > _MOST_PADS:
+                yield batch
+                batch, used = [], 0
         batch.append(row)
         used += lengths[row]
     if batch:

@@ -186,5 +186,13 @@ def test_batches_keep_to_their_budget_and_hold_every_row_once():
     batches = list(budgeted_batches(lengths, tokens=100))
     assert sorted(row for batch in batches for row in batch) == list(range(7))
     assert batches[0] == [6]  # too long for any budget: alone
-    assert all(sum(lengths[row] for row in batch) <= 100 for batch in batches[1:])
+    assert all(len(batch) * max(lengths[row] for row in batch) <= 100 for batch in batches[1:])
     assert list(budgeted_batches([], tokens=100)) == []
+
+
+def test_few_pads_are_computed_though_texts_differ_in_length():
+    lengths = [*range(5, 69), 400]
+    batches = list(budgeted_batches(lengths, tokens=1024))
+    padded = sum(len(batch) * lengths[batch[0]] for batch in batches)
+    assert padded < 1.25 * sum(lengths)
+    assert len(batches) < 10, "each batch costs something, too"
