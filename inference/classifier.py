@@ -328,7 +328,7 @@ def like_length_batches(lengths: Sequence[int], *, batch_size: int) -> Iterator[
 def budgeted_batches(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
     """Yield batches of row numbers, longest texts first, of at most `tokens` tokens, or of one row.
 
-    Texts are padded to the longest of their batch: pads count as tokens, and a batch has at most `_MOST_PADS`.
+    Texts are padded to the longest of their batch: pads count as tokens, and none has over `_MOST_PADS`.
     """
     batch: list[int] = []
     used = 0

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 # No test may see or touch what a user has: runs, labels, caches, tokens, settings, proxies, a language.
@@ -55,6 +56,13 @@ hypothesis.settings.load_profile("tests")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 KNOWN = tweets(240, seed=7, words_known=4)
 """What a tiny base is taught, half of the words: zero-shot beats chance, and may be beaten."""
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files of slow tests, then with the longest: so no process works alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    length = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -length[item.path], item.path))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -74,6 +74,7 @@ def test_a_benchmark_that_was_stopped_keeps_what_it_has_measured(tmp_path, kept,
     assert [one["name"] for one in read_jsonl(kept / "seed-1.jsonl")] == ["quick"]
 
 
+@pytest.mark.slow
 def test_a_gpt2_of_noise_is_pre_trained_by_adapt_and_every_variant_starts_from_it(
     tmp_path, kept, monkeypatch
 ):

@@ -22,6 +22,7 @@ def here(tmp_path, monkeypatch, tiny_gpt2):
     return write_csv(tmp_path / "t.csv", tweets(200, seed=5))
 
 
+@pytest.mark.slow
 def test_two_stops_lose_nothing(warm_starts):
     kills.main("", stops=2)
     record = json.loads((results.FOLDER / "kills.json").read_text())

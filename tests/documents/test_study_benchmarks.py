@@ -15,6 +15,7 @@ from training.runs import process
 from training.studies import forecast as forecasting
 from training.studies.forecast_order import Forecast, Target
 
+pytestmark = pytest.mark.slow
 WORDS = ("@united", "Coachella", "driverless", "@united and #Apple")
 SMALL = {"n_train": "48", "n_validation": "30", "n_test": "8", "epochs": "1", "precision": "float32"}
 

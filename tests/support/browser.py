@@ -25,7 +25,7 @@ STILL = """document.addEventListener('DOMContentLoaded', () => {
 """Runs in each page: nothing moves, since a colour on its way to another has another contrast for axe."""
 
 LEFT = ("AbortError: signal is aborted without reason", "Unexpected error Connection errored out.")
-"""What Gradio's client says, before it is gone, of the answers it awaits as its page is left or loaded anew."""
+"""What Gradio's client says of the answers it still awaits when its page is left or loaded anew."""
 
 MARKS = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]
 """What every file of browser tests is marked with."""

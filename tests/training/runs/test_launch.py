@@ -14,7 +14,7 @@ from tests.support.served import free_port
 from training.runs.process import cancel
 from training.runs.run import find_run
 
-pytestmark = pytest.mark.usefixtures("warm_starts")
+pytestmark = [pytest.mark.usefixtures("warm_starts"), pytest.mark.slow]
 
 # Without what each process draws for itself (noise; a Llama has no dropout), and with full batches.
 PLAIN = ["--set", "state_noise=0", "--set", "n_train=192", "--set", "batch_size=16"]
