@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks import bases, forecasts, forgetting, results, tables
+from benchmarks import bases, forecasts, forgetting, results, sharing, tables
 from inference.common.intervals import Interval
 from inference.common.store import read_jsonl
 from tests.support import tweets, work_here, write_csv
@@ -140,6 +140,21 @@ def test_what_is_forgotten_at_equal_accuracy_is_told_of_each_way(
     assert given == ["train", "train", "train", "forgetting"]
     forgetting.main(dataset)
     assert len(given) == 4, "nothing is measured twice"
+
+
+def test_what_is_shared_gives_the_same_answers_and_its_time_stands_beside_the_other(
+    tmp_path, dataset, tiny_gpt2, monkeypatch, given
+):
+    monkeypatch.setattr(sharing, "BASE", str(tiny_gpt2))
+    monkeypatch.setattr(sharing, "TURNS", 2)
+    sharing.main(dataset)
+    found = record_of("sharing")
+    prompt, pair = found["rows"]
+    assert prompt["name"].startswith("examples of ") and "layers shared" in pair["name"]
+    for row in found["rows"]:
+        assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
+        assert row["second_ms_a_tweet"] > row["first_ms_a_tweet"] > 0
+    assert given == ["train"] and "| ratio |" in tables.measured(results.FOLDER / "sharing.json")
 
 
 @pytest.fixture
