@@ -144,14 +144,14 @@ class Index:
 
     def __len__(self) -> int:
         with self._lock:
-            self._look_again()
+            self._reload_if_changed()
             return len(self._examples)
 
     def counts(self) -> dict[str, int]:
         with self._lock:
-            self._look_again()
-            held = [label for _, label in self._examples]
-        return {label: held.count(label) for label in self.labels}
+            self._reload_if_changed()
+            stored = [label for _, label in self._examples]
+        return {label: stored.count(label) for label in self.labels}
 
     def add(self, texts: Sequence[str], labels: Sequence[str], *, learnt: bool = False) -> Added:
         """Take in labelled texts: the next search finds them. `learnt`: a model was trained on them.
@@ -203,7 +203,7 @@ class Index:
         """
         texts = mended(texts)
         with self._lock:
-            self._look_again()
+            self._reload_if_changed()
             examples, keys = self._examples, self._keys
             scores = self._by_features(texts) if by == "features" else self._by_words(texts, by)
         floor = -np.inf if by == "features" else 0.0
@@ -215,7 +215,7 @@ class Index:
             found.append([Example(*examples[at], similarity=round(float(row[at]), 4)) for at in best])
         return found
 
-    def _look_again(self) -> None:
+    def _reload_if_changed(self) -> None:
         """Read the file once more where another process has written it."""
         try:
             if self._file.execute("PRAGMA data_version").fetchone() != self._version:
@@ -254,11 +254,11 @@ class Index:
             )
             return found
 
-        held = words([text for text, _ in self._examples]) if self._words is None else []
-        if any(held):  # bm25s takes no corpus without a word
+        tokenized = words([text for text, _ in self._examples]) if self._words is None else []
+        if any(tokenized):  # bm25s takes no corpus without a word
             self._words = bm25s.BM25()
-            self._words.index(held, show_progress=False)
-            learnt = [set(held[place]) for place in np.flatnonzero(self._learnt)]
+            self._words.index(tokenized, show_progress=False)
+            learnt = [set(tokenized[place]) for place in np.flatnonzero(self._learnt)]
             counted = Counter(word for each in learnt for word in each)
             self._common = {word for word, n in counted.items() if n > RARE * len(learnt)}
         known, size = self._words, len(self._examples)

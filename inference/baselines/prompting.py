@@ -102,8 +102,8 @@ class PromptEngine:
 
         The keys and values of a prefix are kept until another one comes. No rest may be empty.
         """
-        held = max(map(len, rests)) + (0 if self._is_shared(prefix) else len(prefix))
-        at_once = max(1, self.cached_tokens // held)
+        row_tokens = max(map(len, rests)) + (0 if self._is_shared(prefix) else len(prefix))
+        at_once = max(1, self.cached_tokens // row_tokens)
         with torch.inference_mode(), self.precision.on(self.lm):
             kept = self._states_of(prefix)
             parts = [
@@ -158,8 +158,8 @@ class PromptEngine:
                 texts.places[:, -1:] + 1 + torch.arange(more, device=mask.device),
             )
             found = self._log_probabilities(ids, gone_on, keep=0)
-            wanted = torch.tensor(word[1:], device=mask.device).expand(count, -1).unsqueeze(-1)
-            total = total + found.gather(2, wanted).squeeze(-1).sum(1)
+            targets = torch.tensor(word[1:], device=mask.device).expand(count, -1).unsqueeze(-1)
+            total = total + found.gather(2, targets).squeeze(-1).sum(1)
             self.tokens_computed += count * more
         return total / len(word)
 

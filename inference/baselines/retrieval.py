@@ -100,7 +100,7 @@ class FewShotRetrieval:
                 tuple(float(share) for share in row),
                 cut,
                 rests_on=tuple(examples),
-                dropped=len(wanted) - len(examples),
+                dropped=len(nearest) - len(examples),
             )
-            for row, cut, examples, wanted in zip(shares, encoded.truncated, kept, found, strict=True)
+            for row, cut, examples, nearest in zip(shares, encoded.truncated, kept, found, strict=True)
         ]

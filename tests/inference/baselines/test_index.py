@@ -105,7 +105,7 @@ def test_a_file_that_somebody_else_uses_or_owns_is_said_and_left_as_it_is(tmp_pa
     assert foreign.read_bytes() == before
 
 
-def test_odd_texts_are_held_found_and_locked_out_as_they_are_read(tmp_path):
+def test_odd_texts_are_stored_found_and_locked_out_as_they_are_read(tmp_path):
     empty = Index(None, LABELS)
     empty.add([""], ["positive"])
     assert empty.search(["", "so happy"], 3) == [[], []], "no word at all, and no error"

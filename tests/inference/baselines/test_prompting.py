@@ -53,8 +53,8 @@ def test_the_prefix_is_computed_once_and_answers_are_those_of_the_whole_prompt(b
     assert once > 5 * rests / len(TEXTS), "or there is nothing to be saved"
     for row in (0, 7):
         scores = [plainly(model, tokenizer, [*engine.prefix, *ids[row]], word) for word in words]
-        wanted = np.exp(scores) / np.exp(scores).sum()
-        assert found[row] == pytest.approx(wanted, abs=1e-4)
+        expected = np.exp(scores) / np.exp(scores).sum()
+        assert found[row] == pytest.approx(expected, abs=1e-4)
     before = engine.tokens_computed
     assert probabilities(few, TEXTS[:1])[0] == pytest.approx(found[0], abs=1e-4), "batching changes nothing"
     assert engine.tokens_computed - before < once, "nor are they computed for the next request"
@@ -62,7 +62,7 @@ def test_the_prefix_is_computed_once_and_answers_are_those_of_the_whole_prompt(b
     assert probabilities(few) == pytest.approx(found, abs=1e-4), "nor does how much is held at once"
 
 
-def test_words_that_share_their_first_token_are_told_apart(base):
+def test_words_that_share_their_first_token_are_distinguished(base):
     model, tokenizer = base
     words = ("worst thanks", "worst terrible")
     first = [tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in words]
@@ -141,7 +141,7 @@ def test_strange_texts_are_answered_and_what_is_no_text_is_refused(base):
     assert zero.predict([]) == []
 
 
-def test_labels_whose_words_would_be_the_same_are_told_apart(base):
+def test_labels_whose_words_would_be_the_same_are_distinguished(base):
     model, tokenizer = base
     for labels in (("-1", "0", "1"), ("not_sure", "not sure", "sure"), ("😀 day", "😀 DAY!", "day")):
         made = Prompted.build(model, tokenizer, labels)

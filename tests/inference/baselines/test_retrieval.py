@@ -128,10 +128,10 @@ def test_neighbours_that_do_not_fit_are_dropped_the_farthest_first(prompted):
     index = Index(None, LABELS)
     index.add([f"{text} {'so really ' * 20}" for text in TEXTS], NAMES)
     found = FewShotRetrieval(prompted, index, k=20).predict(ASKED[:2])
-    for prediction, wanted in zip(found, index.search(ASKED[:2], 20), strict=True):
+    for prediction, nearest in zip(found, index.search(ASKED[:2], 20), strict=True):
         kept = len(prediction.rests_on)
         assert 0 < kept < 20 and prediction.dropped == 20 - kept
-        assert list(prediction.rests_on) == wanted[:kept]
+        assert list(prediction.rests_on) == nearest[:kept]
 
 
 def test_neighbours_vote_and_an_empty_index_has_none(prompted):

@@ -51,13 +51,13 @@ def test_it_is_attention_over_copies_of_the_prefix(heads, dtype, fused, asked, o
     padded = causal.clone()
     for text in range(TEXTS):
         padded[text, ..., :text] = False  # its first tokens are pads
-    for mask, told in ((causal, None), (causal, causal), (padded, padded)):
-        found, _ = shared_prefix._attend(layer, q, k, v, told, scaling=SCALE, shared=shared)
-        wanted = copied(q, k, v, keys, values, mask)
+    for mask, given_mask in ((causal, None), (causal, causal), (padded, padded)):
+        found, _ = shared_prefix._attend(layer, q, k, v, given_mask, scaling=SCALE, shared=shared)
+        expected = copied(q, k, v, keys, values, mask)
         assert found.dtype == dtype and found.shape == (TEXTS, asked, 4, SIZE)
         within = 1e-5 if dtype == torch.float32 else 2e-2  # what rounding to bfloat16 leaves
-        torch.testing.assert_close(found.double(), wanted, atol=within, rtol=within)
-        torch.testing.assert_close(found, wanted.to(dtype), atol=within / 10, rtol=1e-2)
+        torch.testing.assert_close(found.double(), expected, atol=within, rtol=within)
+        torch.testing.assert_close(found, expected.to(dtype), atol=within / 10, rtol=1e-2)
 
 
 def few_shot(folder, **more):
@@ -73,15 +73,15 @@ def few_shot(folder, **more):
 
 def plainly(few, texts, plain):
     """Return the labels' probabilities, every word behind its whole prompt, computed alone."""
-    wanted = np.zeros((len(texts), len(few.labels)))
+    scores = np.zeros((len(texts), len(few.labels)))
     for row, own in enumerate(few.encode(texts).token_ids):
         for place, word in enumerate(few.engine.word_ids):
             whole = [*few.engine.prefix, *own, *word]
             with torch.no_grad(), few.engine.precision.on(plain):
                 said = plain(torch.tensor([whole])).logits[0].float().log_softmax(-1)
             before = len(whole) - len(word) - 1
-            wanted[row, place] = np.mean([float(said[before + at, token]) for at, token in enumerate(word)])
-    return np.exp(wanted) / np.exp(wanted).sum(1, keepdims=True)
+            scores[row, place] = np.mean([float(said[before + at, token]) for at, token in enumerate(word)])
+    return np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
 
 
 def shares(few, texts):
