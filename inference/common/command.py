@@ -173,8 +173,8 @@ def whole(word: str) -> int:
     return _from(0, word, "of 0 or more")
 
 
-def _from(least: int, word: str, wanted: str) -> int:
+def _from(least: int, word: str, requirement: str) -> int:
     with contextlib.suppress(ValueError):
         if (number := int(word)) >= least:
             return number
-    raise argparse.ArgumentTypeError(f"{word} is not a number {wanted}")
+    raise argparse.ArgumentTypeError(f"{word} is not a number {requirement}")

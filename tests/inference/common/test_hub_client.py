@@ -120,7 +120,7 @@ def test_busy_or_broken_once_is_asked_again_and_what_may_not_be_done_twice_is_no
     assert len(hub.requests) == 1
 
 
-def test_a_long_pause_is_not_waited_for_and_is_told(hub):
+def test_a_long_pause_is_not_waited_for_and_is_reported(hub):
     for headers in ({"Retry-After": "77"}, {"RateLimit": '"api";r=0;t=77'}):
         hub.requests.clear()
         hub.fail(INFO, status=429, headers=headers)

@@ -158,7 +158,7 @@ def stop_in_the_second_chunk(share, sentence):
         raise KeyboardInterrupt
 
 
-def test_a_scoring_by_another_commit_of_the_model_is_told_apart(online, files, tmp_path, capsys):
+def test_a_scoring_by_another_commit_of_the_model_is_distinguished(online, files, tmp_path, capsys):
     online.create_repo("ada/tweets", files=files)
     (tmp_path / "in.csv").write_text("text\n" + "a day\n" * (CHUNK_ROWS + 1))
     job = ScoringJob(tmp_path / "in.csv", tmp_path / "out.csv", model="ada/tweets")
@@ -258,7 +258,7 @@ def test_a_gated_model_needs_its_terms_accepted(online, files, monkeypatch):
     Classifier.load("ada/tweets")
 
 
-def test_what_is_no_classifier_is_told_after_the_fetch(online, tiny_gpt2):
+def test_a_download_without_a_classifier_is_reported(online, tiny_gpt2):
     online.create_repo("ada/base", files=files_of(tiny_gpt2))
     assert "is not a classifier (its config names ['GPT2LMHeadModel'])" in refusal("ada/base")
     online.create_repo("ada/pickle", files={"config.json": b"{}", "tokenizer.json": b"{}"} | UNSAFE)

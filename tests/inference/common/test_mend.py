@@ -35,7 +35,7 @@ def test_a_cell_that_is_not_utf8_is_read_as_windows_1252():
     assert not mend(portuguese).damaged
 
 
-def test_damage_that_remains_is_told():
+def test_damage_that_remains_is_reported():
     for raw in (
         b"don\xd5\xa2_\x8a\xce_\x86\xa2t want",
         b"driverless #cars_\xd1_.no",

@@ -10,7 +10,7 @@ HUB = "https://huggingface.co"
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "expected"),
     [
         (f"{HUB}/ada/tweets", "ada/tweets"),
         (f" {HUB}/ada/tweets/ ", "ada/tweets"),
@@ -36,12 +36,12 @@ HUB = "https://huggingface.co"
         ),
     ],
 )
-def test_a_models_address_is_its_id(given, wanted):
-    assert read_id(given) == wanted
+def test_a_models_address_is_its_id(given, expected):
+    assert read_id(given) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "expected"),
     [
         (f"{HUB}/datasets/ada/posts", "ada/posts"),
         (f"{HUB}/datasets/ada/posts/viewer", "ada/posts"),
@@ -51,10 +51,10 @@ def test_a_models_address_is_its_id(given, wanted):
         ("hf://datasets/ada/posts/tree/main", "ada/posts"),
     ],
 )
-def test_a_data_sets_address_is_its_id(given, wanted):
-    assert read_id(given, "dataset") == wanted
-    assert DataSpec(dataset=given).dataset == wanted
-    assert change(load_recipe("smoke"), {"dataset": given}).dataset == wanted
+def test_a_data_sets_address_is_its_id(given, expected):
+    assert read_id(given, "dataset") == expected
+    assert DataSpec(dataset=given).dataset == expected
+    assert change(load_recipe("smoke"), {"dataset": given}).dataset == expected
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,12 @@ def test_an_interval_holds_its_value_and_stays_in_range(ups, downs, others):
 
 @pytest.mark.parametrize(("n", "up", "down"), [(10, 0.3, 0.4), (40, 0.1, 0.05), (200, 0.5, 0.2)])
 def test_the_net_interval_holds_the_truth_19_times_of_20(n, up, down):
-    rng, held = random.Random(n), 0
+    rng, covered = random.Random(n), 0
     for _ in range(3_000):
         drawn = rng.choices((1, -1, 0), weights=(up, down, 1 - up - down), k=n)
         found = net(positive=drawn.count(1), negative=drawn.count(-1), n=n)
-        held += found.low <= up - down <= found.high
-    assert 0.935 < held / 3_000 < 0.99
+        covered += found.low <= up - down <= found.high
+    assert 0.935 < covered / 3_000 < 0.99
 
 
 def test_the_poles_are_negative_and_positive_or_else_first_and_last():
