@@ -82,15 +82,15 @@ class Precision:
 FLOAT32 = Precision()
 
 
-def choose_precision(wanted: str, *, hidden: int, tokens: int = 1024, device: str = "cpu") -> Precision:
-    """Return float32 or bfloat16 as `wanted`, or for "auto" what is faster on the shapes that will be used.
+def choose_precision(setting: str, *, hidden: int, tokens: int = 1024, device: str = "cpu") -> Precision:
+    """Return float32 or bfloat16 as `setting`, or for "auto" what is faster on the shapes that will be used.
 
     These are those of a layer's widest product: (tokens, hidden) by (hidden, 4 · hidden). They are measured
     once a process, in a few tenths of a second. A network of fewer than SMALLEST stays in float32: there
     casting takes as long as the products, and two processes might choose differently.
     """
-    if wanted != "auto":
-        return Precision(wanted, "It was asked for.", device)
+    if setting != "auto":
+        return Precision(setting, "It was asked for.", device)
     if hidden < SMALLEST:
         return FLOAT32
     return faster(_measured(hidden, tokens, device), device)
