@@ -40,7 +40,7 @@ def largest_inputs(
     modules = [layer.get_submodule(name) for layer in layers_of(model) for name in names]
     largest: dict[int, Tensor] = {}
 
-    def note(place: int, mask: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def recording_hook(place: int, mask: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             found = inputs[0][:, skip:][mask].abs().amax(0)
             largest[place] = torch.maximum(largest[place], found) if place in largest else found
@@ -49,7 +49,9 @@ def largest_inputs(
 
     for batch in batches:
         mask = batch["attention_mask"][:, skip:].bool()
-        hooks = [module.register_forward_pre_hook(note(i, mask)) for i, module in enumerate(modules)]
+        hooks = [
+            module.register_forward_pre_hook(recording_hook(i, mask)) for i, module in enumerate(modules)
+        ]
         try:
             model(**batch, use_cache=False)
         finally:
