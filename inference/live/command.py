@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 SOURCES = tuple(name for name in SOURCE_NAMES if name != "file")  # here "replay" is that of a file
 MASTODON_TOKEN = "MASTODON_TOKEN"
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
-_LOOK_S = 1.0
-_NOTE_S = 10.0  # what has been spent is printed at most this often
+_POLL_S = 1.0
+_COST_INTERVAL_S = 10.0  # what has been spent is printed at most this often
 _LONGEST_MESSAGE = 1000  # characters of a sentence that may quote a service
 
 
@@ -219,12 +219,12 @@ def _until_the_end(feed: "Feed", note: Callable[[str], None]) -> "FeedSnapshot":
         feed.start()
         over = False
         while not over:
-            over = feed.wait(_LOOK_S)
+            over = feed.wait(_POLL_S)
             status = feed.snapshot().source_status
             if status.reason and status.reason != reason:
                 note(one_line(status.sentence(time.time()), longest=_LONGEST_MESSAGE))
             reason = status.reason
-            if status.cost_usd and time.monotonic() - noted_at > _NOTE_S:
+            if status.cost_usd and time.monotonic() - noted_at > _COST_INTERVAL_S:
                 noted_at = time.monotonic()
                 note(f"X: {_spent(feed.snapshot())}")
     except KeyboardInterrupt:

@@ -98,9 +98,9 @@ class _X(LiveSource):
         super().__init__(world=world, attempts=attempts)
         filter = filter or Filter()
         self.query = x_query(query, filter)
-        self._wanted: dict[str, object] = {"tweet_fields": _FIELDS}
+        self._parameters: dict[str, object] = {"tweet_fields": _FIELDS}
         if filter.reposts:  # without any nothing is cut, and what is referred to need not be paid for
-            self._wanted["expansions"] = _EXPANSIONS
+            self._parameters["expansions"] = _EXPANSIONS
         self.budget = Budget(cap_in_posts(cap_usd))
         if not token.strip():
             raise SourceUnauthorised("X needs a bearer token. Set X_BEARER_TOKEN, or type one in.")
@@ -215,7 +215,7 @@ class XSearch(_X):
 
     def _session(self, halt: Event) -> Iterator[Post]:
         while not halt.is_set():
-            posts, headers = self._look(halt)
+            posts, headers = self._search(halt)
             for post in posts:
                 if self._seen.is_new(post.id):
                     yield post
@@ -232,7 +232,7 @@ class XSearch(_X):
             if self._world.wait(halt, self._interval_s):
                 return
 
-    def _look(self, halt: Event) -> tuple[list[Post], Mapping[str, str]]:
+    def _search(self, halt: Event) -> tuple[list[Post], Mapping[str, str]]:
         """Return the posts since the last look, oldest first, and the headers of the last answer."""
         found: list[Post] = []
         headers: Mapping[str, str] = {}
@@ -242,7 +242,7 @@ class XSearch(_X):
                 break
             # The first look of all is a small one: it pays for what was posted before anybody watched.
             size = min(_LARGEST_PAGE, self.budget.left) if self._newest else _SMALLEST_PAGE
-            options = {"max_results": size, **self._wanted}
+            options = {"max_results": size, **self._parameters}
             options |= {"since_id": self._newest} if self._newest else {}
             options |= {"next_token": next_page} if next_page else {}
             try:
@@ -409,7 +409,7 @@ class XStream(_X):
 
     def _connected(self, connection: _Connection, halt: Event) -> Generator[Post, None, bool]:
         """Yield the posts of one connection, until it ends or the cap is reached. Returns whether we left."""
-        connection.filter(threaded=True, **self._wanted)
+        connection.filter(threaded=True, **self._parameters)
         try:
             while not halt.is_set() and self.budget.left:
                 was_closed = connection.closed.is_set()

@@ -24,7 +24,7 @@ def test_every_post_is_classified_when_the_model_keeps_up():
     assert (snapshot.judged, snapshot.right) == (40, 13)
     assert snapshot.accuracy().value == 0.325 and snapshot.accuracy().low == pytest.approx(0.2008, abs=1e-3)
     assert snapshot.reason == "finished"
-    assert [told.post.id for told in snapshot.recent[:3]] == ["39", "38", "37"], "newest first"
+    assert [one.post.id for one in snapshot.recent[:3]] == ["39", "38", "37"], "newest first"
 
 
 def test_a_true_label_that_the_model_does_not_know_is_not_held_against_it():
@@ -56,7 +56,7 @@ def test_a_flood_is_sampled_and_what_was_dropped_is_counted_to_the_post():
     wait_for(lambda: feed.snapshot().pending == 0)
     snapshot = feed.snapshot()
     assert balanced(snapshot)
-    kept = sorted(int(told.post.id) for told in snapshot.recent)
+    kept = sorted(int(one.post.id) for one in snapshot.recent)
     assert len(kept) == snapshot.classified
     assert kept[len(kept) // 2] < 990, "a sample of the flood, not just its end"
     feed.stop()
@@ -157,7 +157,7 @@ def test_pause_holds_the_stream_and_the_clock():
     feed.stop()
 
 
-def test_a_paused_feed_that_nobody_looks_at_ends_too():
+def test_a_paused_feed_that_nobody_reads_ends_too():
     clock = Clock()
     feed = Feed(Given(posts(3), stay=True), classify, labels=LABELS, clock=clock)
     feed.start()
@@ -259,7 +259,7 @@ def test_replay_keeps_time_and_hears_a_change_of_rate():
     assert clock.now - began > 0.6
 
 
-def test_replay_shows_each_post_once_in_a_shuffled_order_and_stops_when_told():
+def test_replay_shows_each_post_once_in_a_shuffled_order_and_stops_when_asked():
     given = posts(50)
     shown = list(Replay(given, rate_per_s=200, wait=lambda stop, s: time.sleep(s)).posts(threading.Event()))
     assert sorted(shown, key=lambda post: int(post.id)) == given and shown != given
@@ -303,8 +303,8 @@ def test_the_rate_is_of_the_time_that_it_worked_though_it_was_paused():
 
 
 def test_what_a_feed_manages_counts_its_listeners_too():
-    def listen(told):
-        time.sleep(0.02 * len(told))
+    def listen(classified):
+        time.sleep(0.02 * len(classified))
 
     feed = Feed(Given(posts(40)), classify, labels=LABELS, listeners=[listen], lossless=True)
     feed.start()

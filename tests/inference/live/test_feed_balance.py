@@ -114,7 +114,7 @@ def test_received_is_the_sum_whatever_happens(kinds, actions, queue_size, batch_
     snapshot = feed.snapshot()
     assert balanced(snapshot) and snapshot.pending == 0
     assert snapshot.received <= source.sent if early or limit else snapshot.received == source.sent
-    assert len({told.post.id for told in seen}) == len(seen) == snapshot.classified == sum(snapshot.counts)
+    assert len({one.post.id for one in seen}) == len(seen) == snapshot.classified == sum(snapshot.counts)
     assert snapshot.agreed + snapshot.disagreed == snapshot.classified
     if not early and not limit:
         assert sum(snapshot.filtered.values()) == sum(kind in ("empty", "unwanted") for kind in kinds)
@@ -185,8 +185,8 @@ def test_it_is_known_why_a_post_was_let_go():
         Post("5", "  ", languages=("en",)),
         Post("1", "the bus is late", languages=("en",)),
     ]
-    wanted = Filter(keywords=("bus",), languages=("en",), replies=False)
-    feed = Feed(Given(given), lambda texts: [Answer("neutral")] * len(texts), labels=LABELS, filter=wanted)
+    asked = Filter(keywords=("bus",), languages=("en",), replies=False)
+    feed = Feed(Given(given), lambda texts: [Answer("neutral")] * len(texts), labels=LABELS, filter=asked)
     feed.start()
     assert feed.wait(10)
     snapshot = feed.snapshot()
@@ -275,11 +275,11 @@ def test_listeners_and_a_recording_get_every_post(tmp_path):
         assert feed.wait(10)
         feed.stop()
     written = posts_of_file(tmp_path / "feed.jsonl")[0]
-    assert [post.text for post in written] == [told.post.text for told in seen] and len(seen) == 40
+    assert [post.text for post in written] == [one.post.text for one in seen] and len(seen) == 40
 
 
 def test_a_listener_that_fails_ends_the_feed_with_its_sentence():
-    def broken(told):
+    def broken(classified):
         raise FeedError("The output can't be written.")
 
     feed = Feed(Given(posts(40), stay=True), classify, labels=LABELS, listeners=[broken])

@@ -23,7 +23,7 @@ class Chaos:
 
     def __init__(self, server, seed):
         self.server, self.rng = server, random.Random(seed)
-        self.wanted, self.filtered, self.repeated = [], 0, 0
+        self.matching, self.filtered, self.repeated = [], 0, 0
 
     def minute(self):
         for posts, step_us in ((295, 100_000), (500, 2_000), (295, 100_000)):
@@ -39,11 +39,11 @@ class Chaos:
         elif kind < 0.25:
             self.server.post("  ")
             self.filtered += 1
-        elif kind < 0.30 and self.wanted:  # the same post once more, as another event
-            self.server.post("again", rkey=self.rng.choice(self.wanted[-2000:]))
+        elif kind < 0.30 and self.matching:  # the same post once more, as another event
+            self.server.post("again", rkey=self.rng.choice(self.matching[-2000:]))
             self.repeated += 1
         else:
-            self.wanted.append(self.server.post(f"post {len(self.wanted)}"))
+            self.matching.append(self.server.post(f"post {len(self.matching)}"))
         if kind > 0.98:
             self.server.frame(self.rng.choice(["{nonsense", "[]", b"\xff"]))
         elif kind > 0.96:
@@ -51,7 +51,7 @@ class Chaos:
 
     @property
     def published(self):
-        return len(self.wanted) + self.filtered + self.repeated
+        return len(self.matching) + self.filtered + self.repeated
 
 
 def test_ten_minutes_of_chaos_balance_to_the_post():
@@ -78,7 +78,7 @@ def test_ten_minutes_of_chaos_balance_to_the_post():
         feed.start()
         wait_for(lambda: server.joined)
         chaos = Chaos(server, seed=3)
-        chaos.wanted.append(server.post("post 0"))
+        chaos.matching.append(server.post("post 0"))
         wait_for(lambda: feed.snapshot().received == 1)  # else a break has no place to go back to
         breaks = [server.drop, lambda: server.close(1012), server.stall, feed.pause, server.drop] * 2
         for minute, accident in enumerate(breaks):
@@ -111,9 +111,9 @@ def test_ten_minutes_of_chaos_balance_to_the_post():
     assert summary.received == chaos.published + found["duplicate"] and found["duplicate"] > 0
     assert summary.filtered == chaos.filtered and snapshot.filtered.keys() == {"language", "no text"}
     assert summary.duplicates == chaos.repeated + found["duplicate"]
-    assert summary.classified + summary.dropped == len(chaos.wanted)
-    ids = [told.post.id.rpartition("/")[2] for told in classified]
-    assert len(set(ids)) == len(ids) == summary.classified > 500 and set(ids) <= set(chaos.wanted)
+    assert summary.classified + summary.dropped == len(chaos.matching)
+    ids = [one.post.id.rpartition("/")[2] for one in classified]
+    assert len(set(ids)) == len(ids) == summary.classified > 500 and set(ids) <= set(chaos.matching)
     assert summary.dropped > 500, "it was a flood"
 
 

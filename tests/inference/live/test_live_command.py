@@ -62,8 +62,10 @@ def test_a_file_is_replayed_and_every_post_accounted_for(trained_gpt2, tmp_path,
     assert record["received"] == 62 and record["filtered"] == 62 - english and record["dropped"] == 0
     assert record["duplicates"] == again and record["classified"] == english - again
     assert record["rate_per_s"] > 0 and 0 < record["lag_p50_s"] <= record["lag_p95_s"]
-    told = [line for line in said.splitlines() if not line.startswith("Unlike the texts of its training: ")]
-    assert len(told) == record["classified"], "with --json posts go to standard error"
+    posts_shown = [
+        line for line in said.splitlines() if not line.startswith("Unlike the texts of its training: ")
+    ]
+    assert len(posts_shown) == record["classified"], "with --json posts go to standard error"
     assert "\x1b" not in said and "\u202e" not in said
     assert len(posts_of_file(saved)[0]) == record["classified"]
 
@@ -220,7 +222,7 @@ def test_a_service_is_read_with_a_token_that_is_in_nothing_printed_saved_or_aske
         ),
     ],
 )
-def test_mistakes_are_told_before_a_model_is_loaded(words, sentence, monkeypatch):
+def test_mistakes_are_reported_before_a_model_is_loaded(words, sentence, monkeypatch):
     monkeypatch.delenv("X_BEARER_TOKEN", raising=False)
     given = parser().parse_args(["live", *words, "--model", "no model"])
     with pytest.raises(FeedError) as refused:
@@ -228,7 +230,7 @@ def test_mistakes_are_told_before_a_model_is_loaded(words, sentence, monkeypatch
     assert str(refused.value).startswith(sentence)
 
 
-def test_a_library_that_is_missing_is_told():
+def test_a_missing_library_is_reported():
     code = (
         "import sys; sys.modules['tweepy'] = None; from inference.cli import main; "
         "sys.exit(main(['live', 'replay', 'a.jsonl', '--model', 'm']))"
@@ -238,20 +240,22 @@ def test_a_library_that_is_missing_is_told():
     assert (done.returncode, done.stderr) == (1, said)
 
 
-def test_what_x_costs_is_told_before_it_is_read(monkeypatch, capsys):
+def test_the_cost_of_x_is_shown_before_it_is_read(monkeypatch, capsys):
     monkeypatch.setenv("X_BEARER_TOKEN", "a-secret-token")
     given = parser().parse_args(["live", "x", "cats", "--model", "nowhere/at/all", "--cap-usd", "0.5"])
     with pytest.raises(Exception, match="nowhere/at/all"):
         run(given)
-    told = capsys.readouterr().err
-    assert "costs about $36.00 an hour" in told and "It stops at $0.50" in told and "secret" not in told
+    printed = capsys.readouterr().err
+    assert (
+        "costs about $36.00 an hour" in printed and "It stops at $0.50" in printed and "secret" not in printed
+    )
 
 
-def test_the_state_of_the_source_and_what_was_spent_are_told_as_it_runs():
-    class Told(Given):
+def test_the_state_of_the_source_and_its_cost_are_shown_as_it_runs():
+    class Costly(Given):
         status = SourceStatus("connected", cost_usd=0.105)
 
-    notes, source = [], Told(posts(3), stay=True)
+    notes, source = [], Costly(posts(3), stay=True)
     feed = Feed(source, classify, labels=LABELS)
     thread = threading.Timer(1.5, feed.stop)
     thread.start()

@@ -366,7 +366,7 @@ def test_clear_leaves_no_text_on_the_disk_nor_on_a_page(opened, tmp_path):
 
 def test_what_the_model_is_least_sure_of_is_labelled_first(opened):
     store = opened()
-    told = [
+    answers = [
         (0, 0.9, "neutral"),
         (1, 0.4, "neutral"),
         (2, 0.4, "neutral"),
@@ -374,7 +374,7 @@ def test_what_the_model_is_least_sure_of_is_labelled_first(opened):
         (4, 0.6, "neutral"),
     ]
     store.listener("a", "b")(
-        [ClassifiedPost(Post(str(n), f"post {n}"), label, p, "positive", 0.9) for n, p, label in told]
+        [ClassifiedPost(Post(str(n), f"post {n}"), label, p, "positive", 0.9) for n, p, label in answers]
     )
     assert [store.take().text for _ in range(4)] == ["post 2", "post 1", "post 4", "post 0"]
 

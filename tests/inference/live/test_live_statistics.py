@@ -62,8 +62,8 @@ def test_drift_is_looked_for_in_eight_posts_of_a_batch_at_most(classifier, size,
 
 def test_a_shift_is_kept_with_its_time_and_only_the_newest_are_kept():
     statistics = LiveStatistics(LABELS, now=iter(range(100)).__next__)
-    for turn in range(8):
-        statistics([classified("x", LABELS[turn % 2 * 2], n) for n in range(600)])
+    for batch in range(8):
+        statistics([classified("x", LABELS[batch % 2 * 2], n) for n in range(600)])
     view = statistics.view(60.0)
     assert [at_s for at_s, _ in view.shifts] == [6, 5, 4, 3, 2]
     assert [shift.rises for _, shift in view.shifts] == [True, False, True, False, True]
@@ -105,13 +105,13 @@ def test_an_artifact_without_a_reference_and_one_with_a_broken_one(trained_gpt2,
 def test_views_from_other_threads_see_whole_batches():
     statistics, wrong, stop = LiveStatistics(LABELS), [], threading.Event()
 
-    def look():
+    def read():
         while not stop.is_set():
             view = statistics.view(300.0)
             if view.posts % 30 or view.now.n != view.posts:
                 wrong.append(view.posts)
 
-    threads = [threading.Thread(target=look) for _ in range(3)]
+    threads = [threading.Thread(target=read) for _ in range(3)]
     for thread in threads:
         thread.start()
     for number in range(150):
@@ -139,13 +139,13 @@ def test_a_post_costs_little_at_any_time(classifier):
 def test_accuracy_over_time_is_that_of_posts_whose_truth_is_known_and_a_word_has_its_own_sentiment():
     clock = Clock()
     statistics = LiveStatistics(LABELS, clock=clock)
-    told = [
+    answers = [
         ("monday", "negative", "negative"),
         ("sunny monday", "positive", "negative"),
         ("x", "neutral", None),
     ]
-    told.append(("monday of others", "negative", "angry"))
-    for number, (text, label, truth) in enumerate(told):
+    answers.append(("monday of others", "negative", "angry"))
+    for number, (text, label, truth) in enumerate(answers):
         post = Post(id=f"{number}", text=text, label=truth)
         statistics([ClassifiedPost(post, label, 0.9)])
     clock.now += 10

@@ -188,7 +188,7 @@ def test_errors_and_nonsense_are_tried_again_with_growing_waits(server):
     assert all(first <= got <= 1.25 * first for first, got in zip((5, 10, 20), waits.seconds, strict=False))
 
 
-def test_a_closed_port_is_told_in_the_end():
+def test_a_closed_port_is_reported_in_the_end():
     with Instance() as server:
         pass
     with Listener(mastodon(server, attempts=3)) as heard:

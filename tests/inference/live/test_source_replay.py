@@ -97,7 +97,7 @@ def test_many_threads_may_record(tmp_path):
     assert recorder.count == 800 and posts_of_file(tmp_path / "a.jsonl")[0] == [POST] * 800
 
 
-def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path):
+def test_a_full_disk_is_reported_and_leaves_whole_lines(tmp_path):
     """The system's own limit on a file's size fails a write in its middle, as a full disk does."""
     path, former = tmp_path / "a.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
     recorder = Recorder(path, texts=True)

@@ -113,10 +113,10 @@ def test_whoever_pauses_pays_for_nothing_more(server):
     assert list(posts) == []
 
 
-def test_cost_is_told_before():
-    told = Estimate(cap_in_posts(1.0))
-    assert told.usd_per_hour == pytest.approx(36.0) and told.cap_posts == 200
-    assert told.sentence() == (
+def test_cost_is_estimated_beforehand():
+    estimate = Estimate(cap_in_posts(1.0))
+    assert estimate.usd_per_hour == pytest.approx(36.0) and estimate.cap_posts == 200
+    assert estimate.sentence() == (
         "Reading 2 posts a second costs about $36.00 an hour ($0.005 a post, price of November 2026). "
         "It stops at $1.00, that is after 200 posts or about 1 min 40 s."
     )
@@ -155,7 +155,7 @@ def test_a_long_post_and_a_repost_of_it_are_whole_and_what_was_read_for_that_is_
     assert heard.source.budget.posts == 3, "what is referred to was among them"
 
 
-def test_what_is_referred_to_costs_too_and_is_not_asked_for_where_no_reposts_are_wanted(server):
+def test_what_is_referred_to_costs_too_and_is_not_asked_for_without_reposts(server):
     server.tweet("old", note_tweet={"text": LONG})
     server.tweet(f"RT @a: {LONG[:126]}…", referenced_tweets=[{"type": "retweeted", "id": "1"}])
     with Listener(search(server)) as heard:
@@ -206,10 +206,10 @@ def test_answers_that_nobody_can_read_end_in_a_sentence(server):
 
 
 def test_the_query_holds_the_filter_so_that_nobody_pays_for_what_is_let_go():
-    wanted = Filter(
+    filter = Filter(
         keywords=("train", "night bus", 'a"b'), languages=("en", "pt"), reposts=False, replies=False
     )
-    assert x_query("", wanted) == '(train OR "night bus" OR "a b") (lang:en OR lang:pt) -is:retweet -is:reply'
+    assert x_query("", filter) == '(train OR "night bus" OR "a b") (lang:en OR lang:pt) -is:retweet -is:reply'
     assert x_query("cats OR dogs", Filter(languages=("en",))) == "(cats OR dogs) lang:en"
     with pytest.raises(SourceBadQuery, match="X needs something to search for"):
         x_query(" ", Filter(languages=("en",)))
@@ -274,12 +274,12 @@ def test_a_state_can_be_shown_while_it_waits(server):
     source = XSearch("a", token=server.token, base_url=server.url, world=World(clock=lambda: NOW))
     with Listener(source) as heard:
         wait_for(lambda: source.status.state == "rate limited")
-        told = r"Rate limited until 08:02:0[12] UTC: X is asked too often \(status 429\)\."
-        assert re.fullmatch(told, source.status.sentence(NOW))
+        sentence = r"Rate limited until 08:02:0[12] UTC: X is asked too often \(status 429\)\."
+        assert re.fullmatch(sentence, source.status.sentence(NOW))
         assert heard.stop() < 2
 
 
-def test_when_no_request_is_left_it_waits_before_it_is_told_to(server):
+def test_when_no_request_is_left_it_waits_before_it_is_refused(server):
     server.tweet("one")
     server.headers = {
         "x-rate-limit-limit": "450",

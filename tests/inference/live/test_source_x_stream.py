@@ -112,7 +112,7 @@ def test_breaks_of_every_kind_are_followed_by_a_new_connection(server):
     assert status.reconnects >= 5 and status.gaps >= 5 and status.passed_over == {"garbage": 1}
 
 
-def test_a_goodbye_is_told_in_the_services_words(server):
+def test_a_goodbye_is_reported_in_the_services_words(server):
     reasons = []
 
     def wait(event, seconds):
@@ -368,7 +368,7 @@ def test_posts_of_other_rules_alone_end_it_before_they_cost_much(server):
     assert heard.source.budget.posts <= 52
 
 
-def test_a_rule_that_can_not_be_removed_is_told(server):
+def test_a_rule_that_can_not_be_removed_is_reported(server):
     source = stream(server, cap_usd=0.005)
     with Listener(source) as heard:
         streaming(server)
