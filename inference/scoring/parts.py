@@ -123,25 +123,25 @@ def _lock(lock: IO[str], out: Path) -> None:
 
 
 def _check_same(folder: Path, made_from: Mapping[str, object], *, overwrite: bool) -> None:
-    wanted = json.loads(json.dumps(made_from))
+    expected = json.loads(json.dumps(made_from))
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         found = None
     except ValueError:
         found = {}
-    if found == wanted:
+    if found == expected:
         return
     begun = any(_NAME.fullmatch(path.name) for path in folder.iterdir())
     if found is not None and begun and not overwrite:
-        other = " and ".join(key for key in wanted if found.get(key) != wanted[key])
+        other = " and ".join(key for key in expected if found.get(key) != expected[key])
         raise ScoringError(
             f"{folder} holds part of a scoring with another {other}; run its command again to finish it, "
             "or give --overwrite to throw it away."
         )
     _clear(folder)
     with by_rename(folder / MANIFEST, durable=True) as file:
-        file.write(json.dumps(wanted, indent=1).encode())
+        file.write(json.dumps(expected, indent=1).encode())
 
 
 def _clear(folder: Path) -> None:

@@ -185,7 +185,7 @@ def test_what_is_wrong_is_said_in_one_sentence(trained_gpt2, tmp_path, capsys):
     assert "0 is not a number above 0" in capsys.readouterr().err
 
 
-def test_a_file_that_breaks_off_leaves_its_parts_and_another_input_is_told_apart(
+def test_a_file_that_breaks_off_leaves_its_parts_and_another_input_is_distinguished(
     many, trained_gpt2, tmp_path, capsys
 ):
     source, out = tmp_path / "in.jsonl", tmp_path / "out.csv"
@@ -282,11 +282,11 @@ def test_a_column_says_which_answers_are_sure(trained_gpt2, tmp_path, capsys):
     assert [row["sure"] for row in found] == [row["score"] >= 0.5 for row in found]
     assert summary["unsure"] == sum(not row["sure"] for row in found) and summary["abstain_below"] == 0.5
     curve = trained_gpt2.run.evaluation().chosen_on
-    wanted = max(point.right.value for point in curve)
+    precision = max(point.right.value for point in curve)
     out = tmp_path / "wanted.csv"
-    assert main(arguments(source, trained_gpt2.artifact, out, "--precision", str(wanted))) == 0
+    assert main(arguments(source, trained_gpt2.artifact, out, "--precision", str(precision))) == 0
     assert " not sure; " in capsys.readouterr().out
-    threshold = min(point.threshold for point in curve if point.right.value >= wanted)
+    threshold = min(point.threshold for point in curve if point.right.value >= precision)
     sure = [row["sure"] in (True, "true", "True") for row in read_rows(out)]
     assert sure == [float(row["score"]) >= threshold for row in read_rows(out)]
     both = ("--precision", "0.9", "--abstain-below", "0.5", "--overwrite")
