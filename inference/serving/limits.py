@@ -86,7 +86,7 @@ class Bodies:
 
     def __init__(self, *, max_bytes: int, max_all_bytes: int, timeout_s: float) -> None:
         self.max_bytes, self.max_all_bytes, self.timeout_s = max_bytes, max_all_bytes, timeout_s
-        self.held = 0
+        self.bytes_held = 0
 
 
 class Body:
@@ -125,13 +125,13 @@ class Body:
         return b"".join(self._parts)
 
     def release(self) -> None:
-        self._bodies.held -= self._size
+        self._bodies.bytes_held -= self._size
         self._parts, self._size = [], 0
 
     def _keep(self, part: bytes) -> None:
-        if self._bodies.held and self._bodies.held + len(part) > self._bodies.max_all_bytes:
+        if self._bodies.bytes_held and self._bodies.bytes_held + len(part) > self._bodies.max_all_bytes:
             raise Overloaded("The server is receiving too much at once. Try again in 1 s.", retry_after_s=1)
-        self._bodies.held += len(part)
+        self._bodies.bytes_held += len(part)
         self._size += len(part)
         self._parts.append(part)
 

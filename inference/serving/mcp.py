@@ -56,9 +56,9 @@ def tools(service: Service, classify: Classify) -> Tools:
                 "truncated_texts": sum(classified.encoded.truncated),
             }
         if name == "compare":
-            wanted = schema.read(schema.CompareArguments, arguments, max_texts=most)
-            models = schema.models_to_compare(wanted, names)
-            return schema.compare_answer([await classify(wanted.inputs, model) for model in models])
+            comparison = schema.read(schema.CompareArguments, arguments, max_texts=most)
+            models = schema.models_to_compare(comparison, names)
+            return schema.compare_answer([await classify(comparison.inputs, model) for model in models])
         if service.index is not None and name == "retrieve":
             given = schema.read(schema.RetrieveRequest, arguments, max_texts=most, models=names)
             return {"results": await service.retrieve(given, await classify(given.inputs, given.model))}

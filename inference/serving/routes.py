@@ -323,9 +323,17 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     guard: Responses = {401: _REFUSED[401]}
     unready: Responses = {503: _REFUSED[503]}
     about = "What is served, and its limits, as text-embeddings-inference"
-    for path, report, summary, told, answers in (
+    for path, report, summary, response_model, answers in (
         *(
-            [("/v1/index", partial(_held, service.index), "What the index holds", dict[str, int], guard)]
+            [
+                (
+                    "/v1/index",
+                    partial(_index_counts, service.index),
+                    "What the index holds",
+                    dict[str, int],
+                    guard,
+                )
+            ]
             if service.index is not None
             else ()
         ),
@@ -343,7 +351,7 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
             methods=["GET"],
             name=path.strip("/"),
             summary=summary,
-            response_model=told,
+            response_model=response_model,
             responses=answers,
         )
         router.add_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
@@ -413,7 +421,7 @@ def _with_index(pipeline: RequestPipeline) -> tuple[tuple[Any, ...], ...]:
     )
 
 
-def _held(index: Index) -> Response:
+def _index_counts(index: Index) -> Response:
     return _json_response(index.counts())
 
 

@@ -430,7 +430,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-_WANTED = {
+_ADVICE = {
     "inputs": "Give a text, or a list of texts.",
     "top_k": f"Give a whole number from 1 to {MAX_TOP_K}.",
     "function_to_apply": "Give softmax, sigmoid or none.",
@@ -458,10 +458,10 @@ def read(kind: type[M], body: Mapping[str, object], *, max_texts: int, models: S
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         *path, name = first["loc"]
-        found, wanted = first["input"], _WANTED.get(str(name), "")
+        found, advice = first["input"], _ADVICE.get(str(name), "")
         if first["type"] == "missing":
             some = _BATCH if kind is PredictRequest else 'Give a text, or a list of texts: {"inputs": "…"}.'
-            some = wanted if name == "labels" else some
+            some = advice if name == "labels" else some
             raise BadRequest(f"{name} is missing. {some}") from error
         if path in (["inputs"], ["labels"]):
             raise BadRequest(f"Item {name} of {path[0]} is {_kind(found)}, not a text.") from error
@@ -470,7 +470,7 @@ def read(kind: type[M], body: Mapping[str, object], *, max_texts: int, models: S
         if name == "parameters":
             raise BadRequest(f"parameters is {_kind(found)}, not an object.") from error
         shown = _kind(found) if name == "inputs" else _shown(found)
-        raise BadRequest(f"{name} is {shown}. {wanted}") from error
+        raise BadRequest(f"{name} is {shown}. {advice}") from error
 
 
 def models_to_compare(request: CompareRequest, names: Sequence[str]) -> list[str]:

@@ -113,8 +113,8 @@ def test_with_an_index_answers_rest_on_labelled_texts_and_more_can_be_added(trai
         assert all(given.get("description") for given in tool.inputSchema["properties"].values()), tool.name
         assert tool.inputSchema["properties"]["inputs"]["anyOf"][1]["maxItems"] == 5
     assert error(empty).startswith("The index holds no labelled text yet")
-    held = {"negative": 0, "neutral": 0, "positive": 2}
-    assert content(added) == {"added": 2, "changed": 0, "known": 0, "locked": 0, "held": held}
+    counts = {"negative": 0, "neutral": 0, "positive": 2}
+    assert content(added) == {"added": 2, "changed": 0, "known": 0, "locked": 0, "held": counts}
     assert content(again)["known"] == 2
     [answer] = content(found)["results"]
     assert answer["label"] == "positive" and answer["rests_on"][0]["label"] == "positive"
@@ -139,7 +139,7 @@ def test_classify_names_the_texts_that_an_answer_rests_on_where_it_is_asked():
     assert content(plain)["results"][0][0].keys() == {"label", "score"}
 
 
-def test_an_agent_is_told_what_the_tools_take_and_say(two):
+def test_the_tools_describe_what_they_take_and_return(two):
     port, _ = two
     [[classify, compare]] = over_http(port)
     assert "Labels: negative, neutral, positive." in classify.description

@@ -240,13 +240,13 @@ def test_a_model_that_fails_answers_so_and_computes_on():
 
 def test_close_answers_what_is_accepted_and_takes_nothing_new(behind, gate):
     futures = [ask(behind, [[n]]) for n in range(3)]
-    held = behind.load().texts
+    queued = behind.load().texts
     closing = threading.Thread(target=behind.close)
     closing.start()
     wait_for(lambda: behind._closed)
     with pytest.raises(NotReady, match="Send it again"):
         behind.reserve(1, deadline_s=9)
-    assert held == 4 and not any(future.done() for future in futures)
+    assert queued == 4 and not any(future.done() for future in futures)
     gate.open.set()
     closing.join(20)
     assert all(future.done() for future in futures) and not closing.is_alive()

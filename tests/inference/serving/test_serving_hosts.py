@@ -193,7 +193,7 @@ def test_a_web_socket_is_a_door_too():
     assert passed == ["websocket", "lifespan"]
 
 
-def test_it_listens_on_this_machine_alone_unless_it_is_a_space_or_told(monkeypatch):
+def test_it_listens_on_this_machine_alone_unless_it_is_a_space_or_asked(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
     assert host_of() == host_of("") == "127.0.0.1" and host_of("0.0.0.0") == "0.0.0.0"
     monkeypatch.setenv("SPACE_ID", "ada/x")

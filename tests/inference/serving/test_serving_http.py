@@ -352,15 +352,15 @@ def test_answers_name_the_texts_that_they_rest_on_where_it_is_asked(sources):
         return resting() if source == "nearest" else loaded(source)
 
     texts = ["happy", "an awful sound", "happy"]
-    wanted = [[one.text for one in rests_on(each)] for each in resting().predict(texts)]
+    expected = [[one.text for one in rests_on(each)] for each in resting().predict(texts)]
     asked = {"inputs": texts, "parameters": {"rests_on": True}}
     with serving({"near": "nearest", "demo": sources["demo"]}, load=load, batch_tokens=8) as running:
         rows = running.ask(asked).json
-        assert [[one["text"] for one in row[0]["rests_on"]] for row in rows] == wanted and all(wanted)
+        assert [[one["text"] for one in row[0]["rests_on"]] for row in rows] == expected and all(expected)
         assert rows[0][0]["rests_on"][0].keys() == {"text", "label", "score"}
         assert not any("rests_on" in other for row in rows for other in row[1:]), "the best label has them"
         single = {"inputs": texts[0], "rests_on": True, "top_k": 1}
-        assert [one["text"] for one in running.ask(single, "/predict").json[0]["rests_on"]] == wanted[0]
+        assert [one["text"] for one in running.ask(single, "/predict").json[0]["rests_on"]] == expected[0]
         assert "rests_on" not in running.ask({"inputs": texts}).json[0][0], "nobody asks"
         plain = running.ask(asked, "/models/demo").json
         assert [row[0]["rests_on"] for row in plain] == [[], [], []], "a network rests on no text"

@@ -1,4 +1,4 @@
-"""What the server tells of itself: readiness, version, metrics, its OpenAPI document, its log."""
+"""What the server reports of itself: readiness, version, metrics, its OpenAPI document, its log."""
 
 import json
 import logging
@@ -39,14 +39,14 @@ def test_metrics_count_what_happened(sources):
 
 
 def test_version_tells_the_provenance_and_no_path(server, trained_gpt2):
-    told = server.get("/version").json
-    [demo, other] = told["models"]
-    assert demo["name"] == told["default"] == "demo" and other["name"] == "other"
+    version = server.get("/version").json
+    [demo, other] = version["models"]
+    assert demo["name"] == version["default"] == "demo" and other["name"] == "other"
     assert demo["labels"] == ["negative", "neutral", "positive"]
     assert demo["provenance"]["base"] == trained_gpt2.base.name
-    assert demo["provenance"]["recipe"] == "smoke" and told["packages"]["torch"]
-    assert str(trained_gpt2.base.parent) not in json.dumps(told)
-    assert not [word for word in json.dumps(told).split('"') if word.startswith("/")]
+    assert demo["provenance"]["recipe"] == "smoke" and version["packages"]["torch"]
+    assert str(trained_gpt2.base.parent) not in json.dumps(version)
+    assert not [word for word in json.dumps(version).split('"') if word.startswith("/")]
 
 
 def test_version_tells_names_where_the_record_has_paths(tmp_path, sources):
@@ -99,11 +99,11 @@ def slowly(gate):
     return load
 
 
-@pytest.mark.parametrize("wanted", [False, True])
-def test_the_log_is_json_and_holds_texts_only_when_asked(sources, caplog, wanted):
+@pytest.mark.parametrize("log_texts", [False, True])
+def test_the_log_is_json_and_holds_texts_only_when_asked(sources, caplog, log_texts):
     secret = 'my secret\r\n{"level": "error"}\x1b[31m\u2028'
     caplog.set_level(logging.INFO, logger="inference.serving")
-    with serving({"demo": sources["demo"]}, log_texts=wanted) as running:
+    with serving({"demo": sources["demo"]}, log_texts=log_texts) as running:
         running.ask({"inputs": [secret, "ok"]}, X_Request_ID="mine-1")
         running.ask({"inputs": secret, "parameters": {secret: 1}})
     lines = [JsonFormatter().format(record) for record in caplog.records if hasattr(record, "fields")]
@@ -112,7 +112,7 @@ def test_the_log_is_json_and_holds_texts_only_when_asked(sources, caplog, wanted
     assert good.items() >= {"id": "mine-1", "route": "/", "status": 200, "texts": 2}.items()
     assert good["tokens"] > 2 and 0 < good["ms"] < 60_000 and good["time"].endswith("+00:00")
     assert bad.items() >= {"status": 422, "refused": "bad_request"}.items()
-    assert ("my secret" in "".join(lines)) == wanted
+    assert ("my secret" in "".join(lines)) == log_texts
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,10 @@ class Load:
     def _client(self, seed):
         connection = http.client.HTTPConnection("127.0.0.1", self.running.port, timeout=30)
         with contextlib.closing(connection):
-            turn = seed
+            number = seed
             while not self.over.is_set():
-                turn += 1
-                text = TEXTS[turn % len(TEXTS)]
+                number += 1
+                text = TEXTS[number % len(TEXTS)]
                 body = json.dumps({"inputs": text})
                 try:
                     connection.request("POST", "/", body, {"Content-Type": "application/json"})
@@ -143,8 +143,8 @@ def test_sigterm_under_load_loses_no_request(tmp_path, trained_gpt2):
         calm.join()
     counts = load.counts + calm.counts
     assert set(counts) == {200}, (counts, running.log.read_text()[-2000:])
-    told = [line for line in running.lines() if line.get("route") == "/"]
-    assert len(told) == counts[200] + 1, "answered, logged and received are the same requests"
+    logged = [line for line in running.lines() if line.get("route") == "/"]
+    assert len(logged) == counts[200] + 1, "answered, logged and received are the same requests"
     assert not any(text in running.log.read_text() for text in TEXTS)
 
 

@@ -249,7 +249,7 @@ def test_compare_tells_what_each_model_says_and_whether_they_agree():
     assert answer["common_labels"] == ["negative", "positive"]
 
 
-def test_other_labels_are_told_and_case_tells_no_labels_apart():
+def test_models_with_other_labels_have_none_in_common_and_case_is_ignored():
     one = classified([0, 0, 9], model="a")
     loud = classified([9, 0, 0], model="b", labels=("POSITIVE", "Neutral", "Negative"))
     answer = schema.compare_answer([one, loud])

@@ -36,9 +36,9 @@ def test_threads_and_tasks_get_what_the_classifier_says(service):
         found = [answer for [answer] in threads.map(lambda text: service.predict([text]), texts)]
     together = asyncio.run(service.classify(texts))
     expected = service.models.get().classifier.predict(texts)
-    for prediction, wanted in zip(found, expected, strict=True):
-        assert prediction.label == wanted.label and prediction.truncated == wanted.truncated
-        assert prediction.probabilities == pytest.approx(wanted.probabilities, abs=1e-6)
+    for prediction, alone in zip(found, expected, strict=True):
+        assert prediction.label == alone.label and prediction.truncated == alone.truncated
+        assert prediction.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
     assert [together.labels[column] for column in together.logits.argmax(axis=1)] == [
         p.label for p in expected
     ]
