@@ -58,19 +58,19 @@ def pick_column(
     raise DataError(f"{where} has no {what} (found: {found}); name {by} with {_OPTIONS[kind]}.")
 
 
-def _by_last_word(names: Sequence[str], wanted: Sequence[str]) -> str | None:
+def _by_last_word(names: Sequence[str], candidates: Sequence[str]) -> str | None:
     """Return what "label.responses", "data.text" or "OriginalTweet" is, None if nothing or too much is."""
     paths = [
-        (name.count("."), wanted.index(last), place)
+        (name.count("."), candidates.index(last), place)
         for place, name in enumerate(names)
         if "." in name
         for last in [_plain(_WRAPPED.sub("", name).rpartition(".")[2])]
-        if last in wanted
+        if last in candidates
     ]
     if paths:
         return names[min(paths)[2]]
     words = {name: _plain(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).split("_") for name in names}
-    found = [name for name, parts in words.items() if len(parts) > 1 and parts[-1] in wanted]
+    found = [name for name, parts in words.items() if len(parts) > 1 and parts[-1] in candidates]
     return found[0] if len(found) == 1 else None
 
 
@@ -114,11 +114,11 @@ def labels_of(name: str, names: Collection[str], column: Callable[[str], Sequenc
     ]
 
 
-def find_column(names: Sequence[str], wanted: Iterable[str]) -> str | None:
-    """Return the first wanted column that is there; case, spaces and hyphens don't matter."""
+def find_column(names: Sequence[str], candidates: Iterable[str]) -> str | None:
+    """Return the first candidate that is a column; case, spaces and hyphens don't matter."""
     exact = {name: name for name in names}
     plain = {_plain(name): name for name in reversed(names)}
-    for name in wanted:
+    for name in candidates:
         if found := exact.get(name) or plain.get(_plain(name)):
             return found
     return None

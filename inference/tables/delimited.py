@@ -295,16 +295,16 @@ class _Judge:
         if len(cells) != self._width:
             return "a quote that opens in it closes in another line"
         opened = next((place for place, cell in enumerate(cells) if "\n" in cell or "\r" in cell), 0)
-        told = [self._told(line, opened, place, len(lines)) for place, line in enumerate(lines)]
-        if True not in told and (None not in told or self._quotes_well):
+        rows = [self._is_row(line, opened, place, len(lines)) for place, line in enumerate(lines)]
+        if True not in rows and (None not in rows or self._quotes_well):
             return None
         if len(lines[0].split(self.delimiter)) != self._width:
             return "a stray quote opens in it"
-        if True in told or self.delimiter == "\t":
+        if True in rows or self.delimiter == "\t":
             return ""
         return "a quote opens in it, and the next lines may be its rest or rows of their own"
 
-    def _told(self, line: str, opened: int, place: int, count: int) -> bool | None:
+    def _is_row(self, line: str, opened: int, place: int, count: int) -> bool | None:
         """Whether a line looks like a row; None when no column tells, False when there is none to tell."""
         cells = line.rstrip("\r\n").split(self.delimiter)
         left = [*range(opened)] if place > 0 else []
@@ -313,11 +313,11 @@ class _Judge:
             return False
         found = [(cells[i], self._known[i]) for i in left]
         found += [(cells[i - self._width], self._known[i]) for i in right]
-        told = [(known, known(cell)) for cell, known in found if known]
-        if told and all(fits for _, fits in told):
+        fits = [(known, known(cell)) for cell, known in found if known]
+        if fits and all(fit for _, fit in fits):
             return True
         prose = self.delimiter != "\t" and any(cell.startswith(" ") for cell in cells[1:])
-        return False if prose or (told and (self._enough or (_is_number, False) in told)) else None
+        return False if prose or (fits and (self._enough or (_is_number, False) in fits)) else None
 
 
 def _known_values(column: Sequence[str]) -> Callable[[str], bool] | None:

@@ -43,7 +43,7 @@ FORMATS: Mapping[str, Format] = {
     ".js": Format("a Twitter archive (`tweets.js`)", JsonlReader, None),
     ".arrow": Format("Arrow; also the folder of `datasets.Dataset.save_to_disk`", ArrowReader, None),
 }
-WRITTEN = tuple(ending for ending, known in FORMATS.items() if known.writer)
+WRITTEN = tuple(suffix for suffix, known in FORMATS.items() if known.writer)
 _PACKED = (".parquet", ".arrow")
 
 

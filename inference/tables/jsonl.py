@@ -26,7 +26,7 @@ from inference.tables.rows import (
 from inference.tables.write import TextWriter, Value, as_json, plain_value
 
 MAX_COLUMNS = 1_000
-_LOOKED_INTO = 2_000  # rows whose nested values are looked at
+_INSPECTED_ROWS = 2_000  # rows whose nested values are looked at
 _DEEPEST = 5
 _WHOLE = {"text": ("note_tweet", "extended_tweet")}  # where X keeps all of a long post's text
 _TYPES = {
@@ -74,8 +74,8 @@ class JsonlReader(TableReader):
             for count, line in enumerate(objects(path, lines)):
                 for key, value in line.row.items():
                     kinds.setdefault(key, set()).update(_kind(value))
-                    if count < _LOOKED_INTO and isinstance(value, dict | list):
-                        _look_into(value, key, nested)
+                    if count < _INSPECTED_ROWS and isinstance(value, dict | list):
+                        _gather_paths(value, key, nested)
                 if len(kinds) > MAX_COLUMNS:
                     break
         if len(kinds) > MAX_COLUMNS:
@@ -141,16 +141,16 @@ def _value(row: object, key: str) -> object:
     return at_path(row, [key])
 
 
-def _look_into(value: object, path: str, found: dict[str, str], *, many: bool = False) -> None:
+def _gather_paths(value: object, path: str, found: dict[str, str], *, many: bool = False) -> None:
     """Gather the paths of texts and numbers, of those through lists only where labels may stand."""
     if path.count(".") >= _DEEPEST or len(found) >= MAX_COLUMNS:
         return
     if isinstance(value, list):
         for item in value[:1]:
-            _look_into(item, path, found, many=True)
+            _gather_paths(item, path, found, many=True)
     elif isinstance(value, dict):
         for key, inner in value.items():
-            _look_into(inner, f"{path}.{key}", found, many=many)
+            _gather_paths(inner, f"{path}.{key}", found, many=many)
     elif "." in path and value is not None and isinstance(value, str | int | float):
         last = path.rpartition(".")[2]
         label = path in LABEL_COLUMNS or (path.startswith("responses.") and last == "value")

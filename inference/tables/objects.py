@@ -156,7 +156,11 @@ def _values(path: Path, read: Callable[[int], str]) -> Iterator[JsonLine]:
 def _rows(value: object, raw: str, number: int, *, whole: bool = False) -> Iterator[JsonLine]:
     """Yield the objects that a JSON value holds; one that holds none is a bad row, with its reason."""
     inner = (
-        value if isinstance(value, list) else _held(value, whole=whole) if isinstance(value, dict) else None
+        value
+        if isinstance(value, list)
+        else _records(value, whole=whole)
+        if isinstance(value, dict)
+        else None
     )
     if isinstance(value, dict) and inner is None:
         yield JsonLine(number, raw, value)
@@ -174,7 +178,7 @@ def _no_object(value: object) -> str:
     return f"the line is not a JSON object but a {type(value).__name__}"
 
 
-def _held(value: JsonObject, *, whole: bool) -> list[JsonObject] | None:
+def _records(value: JsonObject, *, whole: bool) -> list[JsonObject] | None:
     """Return the objects of a page or of a table of pandas'; None for a row."""
     for key in PAGES:
         found = value.get(key)

@@ -128,10 +128,10 @@ def test_endings_are_those_of_the_formats(tmp_path):
     assert tuple(FORMATS) == ENDINGS
     (tmp_path / "a.txt").write_text("hello\n")
     table = open_texts(tmp_path / "a.txt")
-    for ending in FORMATS:
-        if ending not in WRITTEN:
-            with pytest.raises(DataError, match=rf"can't be written \({ending}\); use \.csv, \.tsv, \.jsonl"):
-                open_writer(tmp_path / f"out{ending}", table, {})
+    for suffix in FORMATS:
+        if suffix not in WRITTEN:
+            with pytest.raises(DataError, match=rf"can't be written \({suffix}\); use \.csv, \.tsv, \.jsonl"):
+                open_writer(tmp_path / f"out{suffix}", table, {})
 
 
 def test_a_saved_data_set_is_a_table(tmp_path):
