@@ -212,9 +212,9 @@ def _parameters(given: object) -> JsonObject:
     if unknown := [name for name in given if name not in PARAMETERS]:
         raise ValueError(f'"parameters" has no {unknown[0][:80]!r}. Known: {", ".join(PARAMETERS)}.')
     for name, value in given.items():
-        is_right, wanted = PARAMETERS[name]
+        is_right, expected = PARAMETERS[name]
         if value is not None and not is_right(value):
-            raise ValueError(f'"{name}" is {value!r}, not {wanted}.')
+            raise ValueError(f'"{name}" is {value!r}, not {expected}.')
     if given.get("return_all_scores") is False and "top_k" not in given:
         given = {**given, "top_k": 1}
     function = (given.get("function_to_apply") or "softmax").lower()

@@ -82,17 +82,17 @@ def _notes(predictions: Sequence[Prediction], scope: Scope | None) -> str:
     """Say of how many texts the answer may mean little, and why."""
     outside = sum(found.is_out_of_scope(scope.above) for found in predictions) if scope else 0
     cut, n = sum(found.truncated for found in predictions), len(predictions)
-    told = (
+    notes = (
         f"{outside} of {n} texts are out of scope: more of their tokens were hardly in training than of 99 "
         "of 100 validation texts.\n"
         if outside
         else ""
     )
     if cut:
-        told += f"{cut} of {n} texts were longer than the model's limit and were cut.\n"
+        notes += f"{cut} of {n} texts were longer than the model's limit and were cut.\n"
     if dropped := sum(found.dropped for found in predictions if isinstance(found, Explained)):
-        told += f"{dropped} examples had no room in the prompts of {n} texts and were left out.\n"
-    return told
+        notes += f"{dropped} examples had no room in the prompts of {n} texts and were left out.\n"
+    return notes
 
 
 def _texts(given: argparse.Namespace) -> tuple[list[str], list[str], tuple[str, ...]]:

@@ -180,19 +180,19 @@ def reference_of(
         raise ValueError("A reference needs at least one training text, and none is given.")
     if len(token_ids) > MOST_TEXTS:
         token_ids = random.Random(seed).sample(token_ids, MOST_TEXTS)
-    held_in = Counter(i for ids in token_ids for i in set(ids))
-    known = bytearray(max(held_in, default=0) // 8 + 1)
-    for i, count in held_in.items():
+    document_counts = Counter(i for ids in token_ids for i in set(ids))
+    known = bytearray(max(document_counts, default=0) // 8 + 1)
+    for i, count in document_counts.items():
         if count >= LEAST_TEXTS:
             known[i >> 3] |= 1 << (i & 7)
     # Left out of the count itself, a text knows the tokens of LEAST_TEXTS *other* texts or more.
-    unknown = [sum(held_in[i] <= LEAST_TEXTS for i in ids) / max(1, len(ids)) for ids in token_ids]
+    unknown = [sum(document_counts[i] <= LEAST_TEXTS for i in ids) / max(1, len(ids)) for ids in token_ids]
     bins = Counter(length_bin(len(ids)) for ids in token_ids)
     in_pieces = sorted((pieces(ids, lengths) for ids in validation if lengths), reverse=True)
     limit = in_pieces[int(IN_PIECES * len(in_pieces))] if in_pieces else None
     whole = [ids for ids in validation if limit is None or pieces(ids, lengths) <= limit]
     others = sorted(
-        (sum(held_in[i] < LEAST_TEXTS for i in ids) / max(1, len(ids)) for ids in whole), reverse=True
+        (sum(document_counts[i] < LEAST_TEXTS for i in ids) / max(1, len(ids)) for ids in whole), reverse=True
     )
     more = int(MARKED * len(validation)) - (len(validation) - len(whole))
     return Reference(

@@ -76,7 +76,7 @@ def classifier(artifact):
 
 
 @pytest.fixture(scope="module")
-def wanted(classifier):
+def token_ids(classifier):
     """Return each text's token ids, encoded alone."""
     return {text: classifier.encode([text]).token_ids[0] for text in HOSTILE}
 
@@ -91,12 +91,12 @@ def alike(found, answers, abs=1e-4):
         assert one == pytest.approx(other.probabilities, abs=abs)
 
 
-def test_a_batch_encodes_as_single_texts_do(classifier, wanted):
-    assert classifier.encode(HOSTILE).token_ids == list(wanted.values())
-    assert classifier.encode(mended(HOSTILE)).token_ids == list(wanted.values())
+def test_a_batch_encodes_as_single_texts_do(classifier, token_ids):
+    assert classifier.encode(HOSTILE).token_ids == list(token_ids.values())
+    assert classifier.encode(mended(HOSTILE)).token_ids == list(token_ids.values())
 
 
-def test_a_mended_text_and_its_sound_form_are_one(classifier, wanted):
+def test_a_mended_text_and_its_sound_form_are_one(classifier, token_ids):
     sound = {
         CARRIED[0]: "i love it & you <3 'so' ♥ \"happy\"",
         CARRIED[1]: "twice <3 escaped",
@@ -108,10 +108,10 @@ def test_a_mended_text_and_its_sound_form_are_one(classifier, wanted):
         MORE[9]: "< nested <",
         MORE[11]: "happy",
     }
-    assert classifier.encode(list(sound.values())).token_ids == [wanted[text] for text in sound]
+    assert classifier.encode(list(sound.values())).token_ids == [token_ids[text] for text in sound]
 
 
-def test_training_reads_a_file_into_the_same_tokens(artifact, classifier, wanted, tmp_path):
+def test_training_reads_a_file_into_the_same_tokens(artifact, classifier, token_ids, tmp_path):
     rows = {"train": HOSTILE, "validation": ["sunny day", "rainy day"], "test": ["good one", "bad one"]}
     for split, texts in rows.items():
         lines = (json.dumps({"text": text, "label": "ab"[at % 2]}) for at, text in enumerate(texts))
@@ -119,13 +119,13 @@ def test_training_reads_a_file_into_the_same_tokens(artifact, classifier, wanted
     splits = load_splits(DataSpec(dataset=str(tmp_path)))
     rows = encoded_rows(AutoTokenizer.from_pretrained(artifact), splits.train)
     kept = [text for text in HOSTILE if mended([text]) != [""]]
-    assert rows.token_ids == [wanted[text] for text in kept]
+    assert rows.token_ids == [token_ids[text] for text in kept]
     assert rows.truncated == sum(classifier.encode(kept).truncated)
 
 
-def test_onnx_sees_the_same_tokens_and_answers_as_torch_does(artifact, wanted, answers):
+def test_onnx_sees_the_same_tokens_and_answers_as_torch_does(artifact, token_ids, answers):
     onnx = Classifier.load(artifact, engine="onnx")
-    assert onnx.encode(HOSTILE).token_ids == list(wanted.values())
+    assert onnx.encode(HOSTILE).token_ids == list(token_ids.values())
     alike([one.probabilities for one in onnx.predict(HOSTILE)], answers, abs=0.05)  # its int8 rounds
 
 
@@ -139,7 +139,7 @@ def test_rest_answers_as_the_classifier_does(artifact, answers):
         alike([[scores[label] for label in sorted(scores)]], [answer])
 
 
-def test_a_feed_shows_and_classifies_the_same_text(classifier, wanted):
+def test_a_feed_shows_and_classifies_the_same_text(classifier, token_ids):
     given, seen = [text for text in HOSTILE if mended([text]) != [""]], []
 
     def classify(texts):
@@ -150,7 +150,7 @@ def test_a_feed_shows_and_classifies_the_same_text(classifier, wanted):
     feed = Feed(Given(posts), classify, labels=classifier.labels, lossless=True)
     feed.start()
     wait_for(lambda: feed.snapshot().state == "ended")
-    assert classifier.encode(seen).token_ids == [wanted[text] for text in given]
+    assert classifier.encode(seen).token_ids == [token_ids[text] for text in given]
     assert seen[0] == "i love it & you <3 'so' ♥ \"happy\""
 
 
@@ -162,7 +162,7 @@ def test_a_scored_file_has_the_classifiers_answers(classifier, answers, tmp_path
     alike([one.probabilities for one in found], answers)
 
 
-def test_the_endpoints_handler_sees_the_same_tokens(trained_gpt2, wanted):
+def test_the_endpoints_handler_sees_the_same_tokens(trained_gpt2, token_ids):
     spec = importlib.util.spec_from_file_location("handler", REPOSITORY / "handler.py")
     handler = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(handler)
@@ -171,13 +171,13 @@ def test_the_endpoints_handler_sees_the_same_tokens(trained_gpt2, wanted):
     for text in HOSTILE:
         endpoint.logits = lambda ids, text=text: logits(seen.setdefault(text, ids))
         endpoint({"inputs": text})
-    assert {text: ids for text, [ids] in seen.items()} == wanted
+    assert {text: ids for text, [ids] in seen.items()} == token_ids
 
 
-def test_a_plain_pipeline_sees_what_its_tokenizer_can_mend(artifact, wanted, answers):
+def test_a_plain_pipeline_sees_what_its_tokenizer_can_mend(artifact, token_ids, answers):
     tokenizer = AutoTokenizer.from_pretrained(artifact)
     encoded = tokenizer(CARRIED, truncation=True)["input_ids"]
-    assert encoded == [wanted[text] for text in CARRIED]
+    assert encoded == [token_ids[text] for text in CARRIED]
     plain = pipeline("text-classification", str(artifact), top_k=None)
     for rows, answer in zip(plain(CARRIED, truncation=True), answers, strict=False):
         scores = {row["label"]: row["score"] for row in rows}

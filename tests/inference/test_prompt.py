@@ -94,7 +94,7 @@ def test_a_prompt_is_replaced_and_not_doubled(tiny_tokenizer):
     assert again("happy &lt;3")["input_ids"] == once("happy &lt;3")["input_ids"]
 
 
-def test_a_tokenizer_told_to_add_its_start_token_keeps_it(tiny_tokenizer, tmp_path):
+def test_a_tokenizer_set_to_add_its_start_token_keeps_it(tiny_tokenizer, tmp_path):
     tiny_tokenizer.save_pretrained(tmp_path)
     own = GPT2Tokenizer.from_pretrained(tmp_path, add_bos_token=True)
     prompted = install_prompt(own, PROMPT, max_length=24)

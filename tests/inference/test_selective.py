@@ -21,7 +21,7 @@ def rows(count, *, seed):
     return truth.tolist(), chances
 
 
-def test_the_threshold_gives_the_wanted_precision_on_other_rows():
+def test_the_threshold_gives_the_asked_precision_on_other_rows():
     threshold = threshold_for(*rows(4000, seed=1), precision=0.9)
     found = selective(*rows(4000, seed=2), threshold=threshold, precision=0.9)
     assert threshold == pytest.approx(0.8, abs=0.04), "from 0.8 on, confidence is 0.9 on average"
@@ -80,14 +80,14 @@ def test_a_model_knows_by_its_record_when_to_abstain(tmp_path):
         ),
     ],
 )
-def test_what_can_not_be_wanted_is_said_in_one_sentence(asked, said, tmp_path):
+def test_an_impossible_request_is_refused_in_one_sentence(asked, said, tmp_path):
     recorded(tmp_path, coverage_curve([0, 1], [[0.9, 0.1], [0.9, 0.1]]))
     with pytest.raises(PredictionError, match=said):
         asked_threshold(tmp_path, **asked)
 
 
 @pytest.mark.parametrize("record", [None, "{}", '{"chosen_on": [{"threshold": "x"}]}', '{"chosen_on": 7}'])
-def test_a_model_without_a_record_is_told_what_to_do(record, tmp_path):
+def test_a_model_without_a_record_is_refused_with_advice(record, tmp_path):
     if record:
         (tmp_path / "evaluation.json").write_text(record)
     with pytest.raises(PredictionError, match="no threshold is known for a precision"):
