@@ -38,9 +38,10 @@ Scores = NDArray[np.floating]
 NEAREST = 8
 """Neighbours that vote beside a classifier."""
 VOTE_SHARE = 0.5
-"""Of their vote in the answer."""
+"""The vote's part of the answer."""
 RARE = 0.01
-"""Of the learnt texts hold a word that is rare."""
+"""The share of the learnt texts up to which a word of theirs is rare."""
+_KS = (5, 10, 20, 40)  # numbers of neighbours to choose from
 _TODO = "Close what uses it where it is locked; else make it anew with `python -m training index RUN`."
 _SINCE = "ALTER TABLE examples ADD COLUMN learnt INTEGER NOT NULL DEFAULT 0"
 _IS_ONE = "SELECT 1 FROM sqlite_master WHERE name = 'labels'"
@@ -302,17 +303,15 @@ class Neighbours:
         return f"the vote of the {self.k} nearest of {len(self.index):,} labelled texts, by {self.by}"
 
     @classmethod
-    def chosen(
-        cls, index: Index, texts: Sequence[str], labels: Sequence[str], *, ks: Sequence[int] = (5, 10, 20, 40)
-    ) -> "Neighbours":
+    def chosen(cls, index: Index, texts: Sequence[str], labels: Sequence[str]) -> "Neighbours":
         """Return the vote with the k that is right on most of some labelled texts, of equals the smallest."""
-        found = index.search(texts, max(ks), by="features")
+        found = index.search(texts, max(_KS), by="features")
 
         def right(k: int) -> int:
             votes = [cls(index, k=k)._vote(examples[:k]).label for examples in found]
             return sum(vote == label for vote, label in zip(votes, labels, strict=True))
 
-        return cls(index, k=max(ks, key=lambda k: (right(k), -k)))
+        return cls(index, k=max(_KS, key=lambda k: (right(k), -k)))
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return one prediction a text, in input order, each with the examples that voted.

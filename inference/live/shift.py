@@ -72,21 +72,14 @@ class ShiftDetector:
     """Watches net sentiment, post by post, in constant memory.
 
     `threshold`: the larger, the fewer false alarms and the later true ones. No alarm comes within the first
-    `warm_up` posts, nor within as many after another one. The reference is the mean since the last alarm, of
-    the last `memory` posts or so.
+    WARM_UP posts, nor within as many after another one. The reference is the mean since the last alarm, of
+    the last MEMORY posts or so.
     """
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        *,
-        threshold: float = THRESHOLD,
-        warm_up: int = WARM_UP,
-        memory: int = MEMORY,
-    ) -> None:
+    def __init__(self, labels: Sequence[str], *, threshold: float = THRESHOLD) -> None:
         negative, positive = poles(labels)
         self._value = {label: (label == positive) - (label == negative) for label in labels}
-        self._threshold, self._warm_up, self._memory = threshold, warm_up, memory
+        self._threshold = threshold
         self._posts = self._n = 0
         self._mean = self._square = 0.0
         self._sums = (_Sum(1), _Sum(-1))
@@ -95,7 +88,7 @@ class ShiftDetector:
         """Take the label of one post. Raises KeyError for an unknown label."""
         x = self._value[label]
         self._posts += 1
-        if self._n >= self._warm_up:
+        if self._n >= WARM_UP:
             spread = max(math.sqrt(max(0.0, self._square - self._mean**2)), _LEAST_SPREAD)
             residual = (x - self._mean) / spread * math.sqrt(self._n / (self._n + 1))
             for one in self._sums:
@@ -106,7 +99,7 @@ class ShiftDetector:
                     self._n, self._mean, self._square = 0, 0.0, 0.0
                     self._sums = (_Sum(1), _Sum(-1))
                     return Shift(self._posts, one.since, one.before, after)
-        self._n = min(self._n + 1, self._memory)
+        self._n = min(self._n + 1, MEMORY)
         self._mean += (x - self._mean) / self._n
         self._square += (x * x - self._square) / self._n
         return None

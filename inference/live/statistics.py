@@ -84,23 +84,18 @@ class _Ring:
 
 
 class RollingCounts:
-    """Counts of labels over the recent past. `spans_s` are whole seconds; `keep` points make a line."""
+    """Counts of labels over the recent past. `keep` points make a line."""
 
     def __init__(
-        self,
-        labels: Sequence[str],
-        *,
-        spans_s: Sequence[float] = SPANS_S,
-        keep: int = 60,
-        clock: Callable[[], float] = time.monotonic,
+        self, labels: Sequence[str], *, keep: int = 60, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._place = {label: i for i, label in enumerate(labels)}
         self._negative, self._positive = (self._place[label] for label in poles(labels))
         self._clock, self._last, self._elapsed_s = clock, clock(), 0.0
         self._truth = len(labels)  # behind the labels, the posts that were right and those that were wrong
         size, self._keep = len(labels) + 2, keep
-        self._fine = _Ring(width_s=_FINE_S, keep=math.ceil(max(spans_s) / _FINE_S), size=size)
-        self._lines = {span_s: _Ring(width_s=span_s, keep=keep, size=size) for span_s in spans_s}
+        self._fine = _Ring(width_s=_FINE_S, keep=math.ceil(max(SPANS_S) / _FINE_S), size=size)
+        self._lines = {span_s: _Ring(width_s=span_s, keep=keep, size=size) for span_s in SPANS_S}
 
     def add(self, label: str, n: int = 1, *, right: bool | None = None) -> None:
         """Count posts of a label that are classified now. Raises KeyError for an unknown label.

@@ -115,7 +115,7 @@ def mount_mcp(app: FastAPI, pipeline: RequestPipeline) -> None:
         await pipeline.decode(content)  # the library answers 500 to JSON nested too deeply or not UTF-8
         return await _collected(managers[-1], {**call.request.scope, _CALL: call}, content)
 
-    app.router.lifespan_context = _with_manager(app, server, managers, pipeline)
+    app.router.lifespan_context = _with_manager(app, server, managers)
     app.add_api_route(
         PATH,
         pipeline.raw(PATH, answer, max_bytes=MAX_BODY_BYTES),
@@ -126,7 +126,7 @@ def mount_mcp(app: FastAPI, pipeline: RequestPipeline) -> None:
 
 
 def _with_manager(
-    app: FastAPI, server: Tools, managers: list[StreamableHTTPSessionManager], pipeline: RequestPipeline
+    app: FastAPI, server: Tools, managers: list[StreamableHTTPSessionManager]
 ) -> Lifespan[FastAPI]:
     """Return the app's lifespan with a session manager within it; a manager can be run only once."""
     inner = app.router.lifespan_context
