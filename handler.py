@@ -35,7 +35,7 @@ except ImportError:  # not installed everywhere
 JsonObject = dict[str, Any]
 Logits = Callable[[list[list[int]]], np.ndarray]
 BATCH = 32
-CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
+CHARACTERS_A_TOKEN = 64  # of the token limit: the rest of a longer text is ignored
 BYTE = re.compile("<0x[0-9A-F]{2}>")  # of SentencePiece, for what it has no token for
 PROBE_TOLERANCE = 0.05  # logits; a CPU whose int8 kernels overflow is off by far more
 FIXES = ftfy.TextFixerConfig(
@@ -83,7 +83,7 @@ class EndpointHandler:
         `data` is a request: `inputs` is a text or a list of texts; `parameters` may hold `top_k` (default:
         all labels), or its forerunner `return_all_scores`; `function_to_apply` ("softmax", the default,
         "sigmoid" or "none"); `max_length`, in tokens, where the model takes more; and `truncation`, false to
-        refuse what is too long. With `precision`, a wanted share of right answers, or `abstain_below`, a
+        refuse what is too long. With `precision`, a required share of right answers, or `abstain_below`, a
         confidence, each label comes with `sure`, false where the answer should count as "I don't know"; with
         `out_of_scope`, it comes with whether the text is unlike those of the training. `padding` and
         `batch_size` change no answer. Raises ValueError.
@@ -200,7 +200,7 @@ PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
         ),
     ),
 }
-"""What a request may ask for: whether a value is right, and what to give."""
+"""The parameters of a request: whether a value is right, and what to give."""
 
 
 def _parameters(given: object) -> JsonObject:
@@ -345,7 +345,7 @@ def _engine(folder: Path, pad_id: int) -> tuple[str, Logits]:
 
 
 def _against_onnx(folder: Path, record: JsonObject) -> str:
-    """Return what speaks against the exported files, "" when nothing does."""
+    """Return why the exported files can't be used, "" if they can."""
     if not record:
         return "the repository has no onnx/parity.json"
     if onnxruntime is None:

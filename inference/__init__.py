@@ -1,4 +1,4 @@
-"""What a model is to the world: labels, prompt, artifact, classifier. Needs neither Gradio nor training code.
+"""Use a trained model: labels, prompt, artifact, classifier. Needs neither Gradio nor training code.
 
 from inference import Classifier
 """
@@ -14,7 +14,7 @@ __all__ = ["Classifier", "Prediction", "TweetTuneError"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the classifier when it is asked for: it is slow to import, and errors need it not."""
+    """Import the classifier lazily: it is slow to import, and not needed for the errors."""
     if name in ("Classifier", "Prediction"):
         from inference import classifier  # noqa: PLC0415  (see above)
 

@@ -6,12 +6,12 @@
       README.md                           the model card, with the measured results
       evaluation.json                     scores of base and fine-tuned on the locked test split
       provenance.json                     recipe, base, data, seed, versions, machine, duration
-      reference.json                      what the training texts were like, in counts, to notice drift by
+      reference.json                      statistics of the training texts (counts), to detect drift
       examples.json                       sentences of ours with both models' answers, for the card
       assets/                             the card's pictures
       base_head.safetensors               the calibrated zero-shot head of the untouched base
       adapter/                            the LoRA weights alone, for peft
-      onnx/                               the same classifier for ONNX Runtime, and how alike it answers
+      onnx/                               the same classifier for ONNX Runtime, and how closely it agrees
 
 Loading needs only the first two lines of files.
 """
@@ -34,18 +34,18 @@ SHARDS = "model.safetensors.index.json"
 ONNX_FOLDER = "onnx"
 PARITY = "parity.json"
 RUNG = "rung.json"
-"""What a rung is made of: in runs/LADDER/rungs/RUNG/, a folder that every door takes as a model."""
+"""The record of a rung, in runs/LADDER/rungs/RUNG/: a folder that every command accepts as a model."""
 RUNGS = "rungs"
 _NAMED = 20
-VALIDATION = "validation.jsonl"  # beside the artifact, in the run's folder: texts stay at home
+VALIDATION = "validation.jsonl"  # beside the artifact, in the run's folder: texts are not published
 
 
 def model_of(given: str | Path) -> str:
-    """Return the artifact's folder, or the Hub's id, that a model was named by.
+    """Return the artifact's folder, or the id on the Hub, for the name of a model.
 
-    A run, by its name in `runs/` or its folder, is its artifact; LADDER/RUNG what a ladder has kept of this
-    rung; an address of the Hub is its id. Raises ArtifactError for a run without a model, TweetTuneError for
-    an address of something else.
+    A run (its name in `runs/`, or its folder) gives its artifact; LADDER/RUNG the folder that the ladder has
+    kept for this rung; an address of the Hub its id. Raises ArtifactError for a run without a model,
+    TweetTuneError for an address of something else.
     """
     text = read_id(str(given))
     for folder in (Path(text), runs_dir() / text):
@@ -69,7 +69,7 @@ def model_of(given: str | Path) -> str:
 
 
 def kept_rungs(ladder: Path) -> list[str]:
-    """Return the names of the rungs that a ladder has kept, by its folder."""
+    """Return the names of the rungs kept in a ladder's folder."""
     return sorted(path.parent.name for path in (ladder / RUNGS).glob(f"*/{RUNG}"))
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with the work done and the work in all, in the caller's unit."""
-_CHARACTERS_A_TOKEN = 64  # what stands further back in a text than so many a token is not looked at
+_CHARACTERS_A_TOKEN = 64  # of the token limit: the rest of a longer text is ignored
 _ENCODED_TOGETHER = 2_048  # texts: the tokenizer's records of millions would not fit into memory
 _MOST_PADS = 64  # tokens: about what one batch more costs
 
@@ -54,7 +54,7 @@ class Prediction:
     """Whether the text was longer than the model's limit and lost its end."""
     latency_ms: float | None = None
     unknown_share: float | None = field(default=None, kw_only=True)
-    """Of its tokens, of those that the training texts hardly had; None where there is no record of them."""
+    """Of its tokens, of those that the training texts hardly had; None without a record of these."""
 
     def is_out_of_scope(self, above: float) -> bool:
         """Whether the text has a larger share of unknown tokens, so is unlike the training texts."""
@@ -94,7 +94,7 @@ class Classifier:
     ) -> None:
         """Put a classifier together. `folder`: where its artifact lies, with the records beside it.
 
-        `scope`: what tells texts that are unlike its training texts.
+        `scope`: detects texts that are unlike its training texts.
         """
         self.engine = engine
         self.labels = tuple(labels)
@@ -158,7 +158,7 @@ class Classifier:
         return precision.on(self.model) if precision else nullcontext()
 
     def hurried(self) -> "Callable[[Sequence[str]], list[Prediction]] | None":
-        """Return `predict` with close calls left to int8, the faster way; None where int8 does not answer."""
+        """Return a faster `predict`, which leaves close calls to int8; None if int8 is not used."""
         shorten = getattr(self.engine, "without_close_calls", None)
         if not (shorten and (engine := shorten())):
             return None
@@ -277,7 +277,7 @@ def _labels(path: Path, config: JsonObject) -> tuple[str, ...]:
 
 
 def _is_repo(path: Path) -> bool:
-    """Tell "owner/name" from a path: nothing is there under that name, and it is no run's."""
+    """Whether a path is an "owner/name" on the Hub: it does not exist here, and is no run's."""
     return (
         not path.exists()
         and not path.is_absolute()
@@ -301,7 +301,7 @@ def _cut(encoding: Encoding, max_length: int | None) -> list[int]:
 
 
 def check_texts(texts: Sequence[object]) -> None:
-    """Raise PredictionError for what is no list of texts, naming the first item that is none."""
+    """Raise PredictionError for anything but a list of texts, naming the first item that is none."""
     if isinstance(texts, str):
         raise PredictionError("One text was given where a list of texts is expected. Write [text].")
     for place, text in enumerate(texts):

@@ -79,7 +79,7 @@ def _classify(given: argparse.Namespace) -> int:
 
 
 def _notes(predictions: Sequence[Prediction], scope: Scope | None) -> str:
-    """Say of how many texts the answer may mean little, and why."""
+    """Return lines that say for how many texts the answer may mean little, and why."""
     outside = sum(found.is_out_of_scope(scope.above) for found in predictions) if scope else 0
     cut, n = sum(found.truncated for found in predictions), len(predictions)
     notes = (
@@ -96,7 +96,7 @@ def _notes(predictions: Sequence[Prediction], scope: Scope | None) -> str:
 
 
 def _texts(given: argparse.Namespace) -> tuple[list[str], list[str], tuple[str, ...]]:
-    """Return the texts, why each row of the file that has none is left out, and how it was understood."""
+    """Return the texts, the problem of each row without one, and notes on how the file was understood."""
     if given.text and given.file:
         raise PredictionError("Texts and --file were both given. Give one of them.")
     if given.text:
@@ -118,7 +118,7 @@ def _texts(given: argparse.Namespace) -> tuple[list[str], list[str], tuple[str, 
 
 
 def _ask_about_files(texts: Sequence[str]) -> None:
-    """Raise PredictionError where a text is a file's name, unless somebody says that it is the text."""
+    """Raise PredictionError if a text is a file's name, unless the user confirms that it is the text."""
     if file := next(filter(os.path.isfile, texts), ""):
         agree = agreed(f"{file} is a file here. Classify its name as a text?")
         if not agree:

@@ -1,6 +1,6 @@
 """Which words moved an answer, and which small changes of the text flip it.
 
-Each word is left out in turn, and what that does to the answer is its weight.
+The weight of a word is how the answer changes when it is left out.
 
     leave_one_out(classifier.predict, "so happy today", classifier.labels)
     # -> Explanation(label="positive", pieces=(("so", 0.01), ("happy", 0.42), ("today", -0.03)))
@@ -49,7 +49,7 @@ def leave_one_out(
 
 
 def variants(text: str) -> dict[str, str]:
-    """Return a text with small changes, by what they are; none of a text that is empty or long.
+    """Return small changes of a text, by their kind; none for an empty or a long text.
 
     A negation, and an emoji of the other pole, may well change its sentiment; capitals and a user's name
     should not.

@@ -4,8 +4,8 @@
     tokenizer("what a day")      # -> ids of "Tweet: what a day\\nSentiment:"
 
 The prompt's tokens are "special tokens" of a `TemplateProcessing` post-processor, so truncation shortens the
-text and never the prompt, and an empty text is never zero tokens. What the base puts before each text by
-itself, such as <s>, stays in front. The text is mended on its way in, as far as a normalizer can do what
+text and never the prompt, and an empty text is never zero tokens. Tokens that the base puts before each text,
+such as <s>, stay in front. The text is mended on its way in, as far as a normalizer can do what
 `inference.common.mend` does (`MENDED`). It is tidied a little: a link becomes "http" (its letters say nothing
 and cost a dozen tokens), a backtick within a word becomes an apostrophe, white space around it is dropped and
 one space put before it, as the base saw words in its own training. With an empty prompt it is only mended.
@@ -36,7 +36,7 @@ Tokens = list[tuple[str, int]]
 
 @dataclass(frozen=True)
 class Prompt:
-    """What stands before and after a text. Both empty: the text alone, as the guide's recipe has it."""
+    """The words before and after a text. Both empty: the text alone, as the guide's recipe has it."""
 
     prefix: str = "Tweet:"
     suffix: str = "\nSentiment:"
@@ -85,8 +85,8 @@ def with_limit(
 def opening_tokens(tokenizer: PreTrainedTokenizerFast) -> Tokens:
     """Return the special tokens that a tokenizer puts before each text by itself, such as <s>.
 
-    What one puts behind it is not asked for: a language model has to go on from the prompt's end. A prompt
-    that is in the tokenizer already is none of them.
+    Those that one puts behind it are left out: a language model has to go on from the prompt's end. So is a
+    prompt that is in the tokenizer already.
     """
     whole = tokenizer("a")["input_ids"]
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
@@ -97,7 +97,7 @@ def opening_tokens(tokenizer: PreTrainedTokenizerFast) -> Tokens:
 
 
 def continuing_tokens(backend: Tokenizer, text: str) -> Tokens:
-    """Return the tokens of a text that goes on behind a word: no tokenizer takes it for a beginning then."""
+    """Return the tokens of a text behind a word, where no tokenizer takes it for a beginning."""
     # One by one: a tokenizer that pads would pad the shorter ones of a batch.
     word, both, alone = (backend.encode(one, add_special_tokens=False) for one in ("a", f"a{text}", text))
     behind = both.ids[: len(word.ids)] == word.ids
@@ -128,7 +128,7 @@ def _tidying(prompt: Prompt) -> list[normalizers.Normalizer]:
 
 
 def _mending() -> list[normalizers.Normalizer]:
-    """Return what a normalizer can do of `inference.common.mend`: it knows no rule, only replacements."""
+    """Return the part of `inference.common.mend` that a normalizer can do: replacements, not rules."""
     controls = "".join(map(chr, CONTROL_CHARS))  # U+FEFF and the like too
     return [
         normalizers.Replace("\0", " "),

@@ -1,4 +1,4 @@
-"""What the training texts were like, in counts: by it drift is told, and a text that is out of scope.
+"""Statistics of the training texts, in counts: they detect drift, and texts that are out of scope.
 
     reference = reference_of(token_ids, validation=validation_ids, confidences=held_out_confidences)
     save_reference(reference, artifact)                 # once, after a training
@@ -6,12 +6,12 @@
     scope = scope_of("runs/demo/artifact")              # None where nothing is known
     scope.unknown_share(token_ids), scope.above         # -> 0.45, 0.12: unlike the training texts
 
-A token of the vocabulary is "known" when three training texts or more have it; what fewer have leaves no
-trace. The share of a text's tokens that are unknown tells texts apart that the model was never meant for
-(another language, another subject), better than its confidence does: see benchmarks/LOG.md. Random letters
-fall into tokens that tweets have too, but into more of them: none of a text's tokens counts as known where it
-has more tokens a character than the validation texts have. From which share on a text is called out of scope
-is chosen on the validation texts: 1 % of them at most have more.
+A token of the vocabulary is "known" when three training texts or more have it; rarer ones leave no trace. The
+share of a text's tokens that are unknown detects texts that the model was never meant for (another language,
+another subject) better than its confidence does: see benchmarks/LOG.md. Random letters fall into tokens that
+tweets have too, but into more of them: in a text with more tokens a character than the validation texts have,
+no token counts as known. The share above which a text is out of scope is chosen on the validation texts: 1 %
+of them at most exceed it.
 
 A reference holds counts alone, no text and no word. Where even that is too much, delete the file: the model
 works without it.
@@ -97,7 +97,7 @@ class Reference(BaseModel):
 
 @dataclass(frozen=True)
 class Scope:
-    """Tells the texts that a model was trained for from others, by the tokens that training hardly knew."""
+    """Separates the texts that a model was trained for from others, by tokens that training hardly knew."""
 
     known: frozenset[int]
     above: float
@@ -110,7 +110,7 @@ class Scope:
     """The characters of each token, by its id."""
 
     def unknown_share(self, token_ids: Sequence[int]) -> float:
-        """Return the share of a text's tokens, prompt included, that hardly a training text had."""
+        """Return the share of a text's tokens, prompt included, that hardly any training text had."""
         if self.lengths and pieces(token_ids, self.lengths) > self.pieces:
             return 1.0
         return sum(i not in self.known for i in token_ids) / max(1, len(token_ids))
@@ -129,7 +129,7 @@ def token_lengths(tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 def scope_of(folder: Path | None, tokenizer: Tokenizer | None = None) -> Scope | None:
-    """Return what tells the scope of the model in a folder; texts in pieces are told by its tokenizer.
+    """Return the scope of the model in a folder; its tokenizer serves to detect texts in pieces.
 
     None where its reference.json is missing, can't be read or was written by an earlier version.
     """
@@ -152,7 +152,7 @@ def _scope(folder: Path, modified_ns: int) -> Scope | None:
 
 
 def needed(scope: Scope | None) -> Scope:
-    """Return the scope that somebody asks for. Raises PredictionError where there is none."""
+    """Return the scope of a model that must have one. Raises PredictionError if there is none."""
     if scope is None:
         raise PredictionError(
             "The model has no record of how its validation texts differ from what it was trained on, so no "
@@ -171,7 +171,7 @@ def reference_of(
 ) -> Reference:
     """Sum up the tokens of training texts, prompt included; of more than 20,000 texts, a random sample.
 
-    `validation`: the tokens of texts that nothing was trained on, by which a text is called out of scope.
+    `validation`: the tokens of texts that nothing was trained on, which set the limits of the scope.
     `confidences` are the probabilities of the labels given to *held-out* texts: on its training texts a model
     is surer than it should be. Without them confidence is not compared. `lengths`: from `token_lengths`;
     without them no text is in pieces. Raises ValueError for no texts.

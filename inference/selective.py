@@ -35,7 +35,7 @@ class Selective:
     """What a threshold of confidence gives on rows that it was not chosen on."""
 
     wanted: float
-    """The share of right answers that was wanted."""
+    """The required share of right answers."""
     threshold: float | None
     """Answers below it are withheld; None where no threshold would do on the validation rows."""
     answered: Interval
@@ -66,7 +66,7 @@ def threshold_for(references: Sequence[int], probabilities: ArrayLike, *, precis
 def selective(
     references: Sequence[int], probabilities: ArrayLike, *, threshold: float | None, precision: float
 ) -> Selective:
-    """Return what a threshold gives on labelled rows; `precision` is what was wanted of it."""
+    """Return what a threshold gives on labelled rows; `precision`: the share that it was chosen for."""
     confidence, hits, counts = _by_confidence(references, probabilities)
     kept = int((confidence >= threshold).sum()) if threshold is not None else 0
     right, answered = (int(hits[kept - 1]), int(counts[kept - 1])) if kept else (0, 0)
@@ -92,7 +92,7 @@ def threshold_on(curve: Sequence[CoveragePoint], *, precision: float) -> float |
 
 
 def check_asked(*, precision: float | None, abstain_below: float | None) -> None:
-    """Raise PredictionError for what says in no way when to abstain: both, or a number that is no share."""
+    """Raise PredictionError if both say when to abstain, or a number is no share."""
     for name, share in (("precision", precision), ("abstain_below", abstain_below)):
         if share is not None and not 0 < share <= 1:
             raise PredictionError(f"{name} is {share:g}. Give a share above 0 and up to 1, such as 0.9.")
@@ -103,9 +103,9 @@ def check_asked(*, precision: float | None, abstain_below: float | None) -> None
 def asked_threshold(
     folder: Path | None, *, precision: float | None = None, abstain_below: float | None = None
 ) -> float | None:
-    """Return the confidence below which an answer is not sure, as somebody asks for it; None: nobody does.
+    """Return the confidence below which an answer is not sure, as asked for; None if neither is given.
 
-    `folder`: the model's, whose record says what gives a wanted precision. Raises PredictionError, in one
+    `folder`: the model's, whose record gives the threshold for a precision. Raises PredictionError, in one
     sentence, for numbers that are no shares, and where the record has no such threshold.
     """
     check_asked(precision=precision, abstain_below=abstain_below)

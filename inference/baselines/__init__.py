@@ -1,4 +1,4 @@
-"""Baselines: what else could classify the same texts, and answers `predict(texts)` as the Classifier does."""
+"""Baselines: other classifiers of the same texts, with the `predict(texts)` of the Classifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Example:
     text: str
     label: str
     similarity: float | None = None
-    """To the text that is classified, higher is nearer; None where nothing was searched for."""
+    """To the text that is classified, higher is nearer; None without a search."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Explained(Prediction):
 
 
 def rests_on(prediction: Prediction) -> tuple[Example, ...]:
-    """Return the labelled texts that a prediction names as its ground, none for most."""
+    """Return the labelled texts that a prediction rests on; most predictions name none."""
     return prediction.rests_on if isinstance(prediction, Explained) else ()
 
 
@@ -49,15 +49,15 @@ class Predictor(Protocol):
 
 
 class Baseline(Predictor, Protocol):
-    """A predictor that was made from training texts, to be beaten."""
+    """A predictor fitted to training texts, as a baseline to beat."""
 
     @property
     def about(self) -> str:
-        """What it is, for people."""
+        """A description for people."""
 
     @property
     def seconds(self) -> float:
-        """What making it took."""
+        """How long it took to make."""
 
 
 class Features(Protocol):
@@ -65,7 +65,7 @@ class Features(Protocol):
 
     @property
     def name(self) -> str:
-        """What makes them: vectors of different names can't be compared."""
+        """The model that computes them: vectors of different names can't be compared."""
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Return one vector a text, shape (texts, size)."""
@@ -95,7 +95,7 @@ class Average:
         return [self.mean(one) for one in zip(*found, strict=True)]
 
     def mean(self, found: Sequence[Prediction]) -> Explained:
-        """Return the mean of what each of them said of one text."""
+        """Average the predictors' answers to one text."""
         mixed = np.average([one.probabilities for one in found], axis=0, weights=self.weights)
         return Explained(
             self.labels[int(mixed.argmax())],

@@ -79,14 +79,14 @@ class BagOfWords:
         return _predictions(self.labels, found)
 
     def learnt(self) -> Arrays:
-        """Return what it has learnt, for `of`."""
+        """Return the learnt parameters, for `of`."""
         parts = [part for _, part in self.features.transformer_list]
         terms = {f"terms{at}": np.array(part.get_feature_names_out(), str) for at, part in enumerate(parts)}
         return {**terms, **{f"idf{at}": part.idf_ for at, part in enumerate(parts)}, **_weights(self.model)}
 
     @classmethod
     def of(cls, learnt: Arrays, *, labels: Sequence[str], about: str) -> "BagOfWords":
-        """Return one that has learnt this."""
+        """Make one again from its learnt parameters."""
         features = _counted_words()
         for at, (_, part) in enumerate(features.transformer_list):
             part.vocabulary_ = {str(term): place for place, term in enumerate(learnt[f"terms{at}"])}
@@ -125,7 +125,7 @@ def _fitted(
     held_out: Any,
     held_out_labels: Sequence[int],
 ) -> "LogisticRegression":
-    """Return the logistic regression that is best on the held-out rows, of equals the smoother."""
+    """Return the logistic regression that is best on the held-out rows, of equals that with the least C."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
     tried = [LogisticRegression(C=strength, max_iter=1000).fit(rows, labels) for strength in strengths]
@@ -136,7 +136,7 @@ def _fitted(
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A logistic regression over what the base makes of the texts: only the head is trained."""
+    """A logistic regression over the base's features of the texts: only the head is trained."""
 
     labels: tuple[str, ...]
     about: str
@@ -155,7 +155,7 @@ class LinearHead:
         names: Sequence[str],
         validation: tuple[Sequence[str], Sequence[int]],
     ) -> "LinearHead":
-        """Learn from texts and their labels; how smooth it is, is chosen on the validation texts."""
+        """Learn from texts and their labels; C is chosen on the validation texts."""
         from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
         started = time.perf_counter()
@@ -175,12 +175,12 @@ class LinearHead:
         return _predictions(self.labels, found)
 
     def learnt(self) -> Arrays:
-        """Return what it has learnt, for `of`."""
+        """Return the learnt parameters, for `of`."""
         return {"mean": self.scale.mean_, "scale": self.scale.scale_, **_weights(self.model)}
 
     @classmethod
     def of(cls, learnt: Arrays, features: Features, *, labels: Sequence[str], about: str) -> "LinearHead":
-        """Return one that has learnt this."""
+        """Make one again from its learnt parameters."""
         from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
         scale = StandardScaler()

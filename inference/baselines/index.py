@@ -1,4 +1,4 @@
-"""Labelled texts that answers rest on: an index that grows while it is asked, and the vote of the nearest.
+"""Labelled texts that answers rest on: an index that can grow while in use, and the vote of the nearest.
 
     index = Index(folder / "index.sqlite", labels, locked=test_texts)
     index.add(texts, names)                          # -> Added(added=996, changed=0, known=4, locked=0)
@@ -6,10 +6,10 @@
     Neighbours(index, k=20).predict(["what a day"])  # their vote alone, by features
     beside(classifier, index).predict(["so zorgle"])[0].rests_on     # its answer, and the vote of new texts
 
-By words it is BM25 (bm25s); by features the cosine between what `features` make of the texts, about their
-mean. The index lies in an SQLite file, with its labels: it is there again after a restart, and what another
-process adds is found by the next search. Texts that are measured on are locked: no duplicate of one of them
-is ever taken in, whoever adds it; the file holds their hashes alone.
+Search by words uses BM25 (bm25s); by features, the cosine of the texts' `features`, centred on their mean.
+The index and its labels are kept in an SQLite file: they survive a restart, and the next search finds what
+another process has added. Evaluation texts are locked: the index never accepts a duplicate of one, whoever
+adds it, and stores only their hashes.
 """
 
 import hashlib
@@ -56,14 +56,14 @@ _TABLE = """CREATE TABLE IF NOT EXISTS examples
 
 @dataclass(frozen=True)
 class Added:
-    """What became of rows that were to be added to an index."""
+    """The outcome of adding rows to an index."""
 
     added: int
     changed: int
     """Texts that were there under another label; the newer one counts."""
     known: int
     locked: int
-    """Duplicates of texts that are measured on: left out."""
+    """Duplicates of evaluation texts: left out."""
 
 
 class Index:
@@ -79,8 +79,8 @@ class Index:
     ) -> None:
         """Open or make the file; None: in memory alone. `locked`: texts whose duplicates stay out.
 
-        Without `labels` it must be there, and has those of its file. Vectors that another base made are made
-        anew. Raises DataError for a file that is no index, or has other labels.
+        Without `labels` the file must exist, and its labels are used. Vectors made by another base are
+        computed again. Raises DataError for a file that is no index, or has other labels.
         """
         self.features = features
         self._lock = threading.RLock()
@@ -107,7 +107,7 @@ class Index:
             raise DataError(f"{path} is no index of tweets that can be used ({error}). {_TODO}") from error
 
     def _agreed(self, path: Path | None, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the labels of the file, which are those that are given where it has none yet."""
+        """Return the file's labels; a new file gets the given ones."""
         with self._file:
             known = tuple(name for (name,) in self._file.execute("SELECT name FROM labels ORDER BY place"))
             if not known:
@@ -122,14 +122,14 @@ class Index:
         return known or labels
 
     def _lock_out(self, texts: Iterable[str]) -> None:
-        """Keep texts, and what is there of them already, out for good."""
+        """Lock texts out for good, and remove those that are in the index already."""
         keys = set(map(duplicate_key, mended(texts)))  # as `add` does
         with self._file:
             self._file.executemany("INSERT OR IGNORE INTO locked VALUES (?)", [(_hash(key),) for key in keys])
             self._file.executemany("DELETE FROM examples WHERE key = ?", [(key,) for key in keys])
 
     def copy_to(self, path: Path) -> None:
-        """Write it to a new file as it is now. Raises DataError where that can't be written."""
+        """Copy the index to a new file. Raises DataError if it can't be written."""
         try:
             with self._lock:
                 self._file.execute("VACUUM INTO ?", (str(path),))
@@ -155,9 +155,10 @@ class Index:
         return {label: stored.count(label) for label in self.labels}
 
     def add(self, texts: Sequence[str], labels: Sequence[str], *, learnt: bool = False) -> Added:
-        """Take in labelled texts: the next search finds them. `learnt`: a model was trained on them.
+        """Add labelled texts; the next search finds them. `learnt`: a model was trained on them.
 
-        Raises DataError for an unknown label, for another number of labels, and where the disk takes nothing.
+        Raises DataError for an unknown label, if not every text has a label, and if the file can't be
+        written.
         """
         if unknown := sorted(set(labels) - set(self.labels)):
             raise DataError(
@@ -199,7 +200,7 @@ class Index:
     ) -> list[list[Example]]:
         """Return up to k examples a text, nearest first; by words only those that share one.
 
-        By "added" they are those that nobody was trained on and that share a word that is rare in what was.
+        By "added" they are those that no model was trained on and that share a word that is rare in the rest.
         `itself`: whether a duplicate of the text may be found, which is wrong for texts of the index.
         """
         texts = mended(texts)
@@ -217,7 +218,7 @@ class Index:
         return found
 
     def _reload_if_changed(self) -> None:
-        """Read the file once more where another process has written it."""
+        """Read the file again if another process has written to it."""
         try:
             if self._file.execute("PRAGMA data_version").fetchone() != self._version:
                 self._load()
@@ -225,7 +226,7 @@ class Index:
             raise PredictionError(f"The index can't be read ({error}). {_TODO}") from error
 
     def _load(self) -> None:
-        """Read the file, and make the vectors that are missing."""
+        """Read the file, and compute missing vectors."""
         self._version = self._file.execute("PRAGMA data_version").fetchone()
         if self.features:
             missing = self._file.execute("SELECT id, text FROM examples WHERE features IS NULL").fetchall()
@@ -246,7 +247,7 @@ class Index:
         self._words: BM25 | None = None
 
     def _by_words(self, texts: Sequence[str], by: By) -> Iterator[Scores]:
-        """Return a row of scores for each text, one after the other: all at once would not fit."""
+        """Return a row of scores for each text, one at a time: all of them would not fit into memory."""
         import bm25s  # noqa: PLC0415  (only who searches by words needs it)
 
         def words(some: Sequence[str]) -> list[list[str]]:
@@ -290,8 +291,8 @@ def _directions(vectors: Vectors) -> Vectors:
 class Neighbours:
     """The vote of the k nearest labelled texts by features; each label has one vote to begin with.
 
-    Each weighs as much as any other. Close to kNN prompting (Xu et al. 2023, arXiv 2303.13824), which takes
-    the distribution of the answer for features where this takes the trunk's states.
+    All votes weigh the same. Close to kNN prompting (Xu et al. 2023, arXiv 2303.13824), whose features are
+    the distribution of the answer; here they are the trunk's states.
     """
 
     def __init__(self, index: Index, *, k: int, by: By = "features") -> None:
@@ -336,11 +337,11 @@ class Neighbours:
 
 
 def beside(classifier: Predictor, index: Index, *, share: float = VOTE_SHARE, k: int = NEAREST) -> Average:
-    """Return a classifier with the vote of the k nearest texts that were added to an index since it learnt.
+    """Return a classifier with the vote of the k nearest texts added to an index since its training.
 
-    They share a word with the text that is rare in what it learnt: of such words it can't know much, and on
-    all others it is asked alone. `share`: of the vote in the answer. Raises PredictionError where the labels
-    differ, and for what is no share.
+    Those texts share a word with the classified one that is rare in training: the classifier can't know much
+    about such words. `share`: the vote's part of the answer. Raises PredictionError if the labels differ or a
+    number is out of range.
     """
     if not 0 <= share <= 1 or k < 1:
         raise PredictionError(f"{k} neighbours can't have a share of {share:g}. Give 1 or more, and 0 to 1.")

@@ -1,15 +1,15 @@
-"""Rungs in a folder each: what answered on a ladder answers in every door that takes a model.
+"""Save a ladder's rungs in a folder each, and load them wherever a model is taken.
 
     keep(predictor, folder, base={"name": "gpt2", "path": "…", "sha256": "9f2c…"})
-    load_kept(folder)          # -> what answers the same; `inference.baselines.model` makes it a Classifier
+    load_kept(folder)          # -> an equal predictor; `inference.baselines.model` makes it a Classifier
 
-    rung.json        what it is made of: labels, prompts and their offsets, the base by its folder and hash
-    learnt.npz       what a head or a bag of words has learnt
+    rung.json        its parts: labels, prompts and their offsets, the base by its folder and hash
+    learnt.npz       the parameters of a head or a bag of words
     index.sqlite     the labelled texts that its answers rest on
-    network/         a trained network, as an artifact; the untouched base stays where it lies
-    reference.json   what texts out of scope are told by, where something cuts texts into tokens (`reader_of`)
+    network/         a trained network, as an artifact; the untouched base stays where it is
+    reference.json   statistics that detect texts out of scope, if a part has a tokenizer (`reader_of`)
 
-Nothing in it is run: there is no pickle.
+Loading runs no code from it: there is no pickle.
 """
 
 import hashlib
@@ -40,16 +40,16 @@ LEARNT, INDEX, NETWORK = "learnt.npz", "index.sqlite", "network"
 
 
 def keep(predictor: Predictor, folder: Path, *, base: Mapping[str, str]) -> None:
-    """Write a rung to a folder. `base`: name, folder ("path") and hash of the base that it asks."""
+    """Write a rung to a folder. `base`: name, folder ("path") and hash of its base."""
     folder.mkdir(parents=True, exist_ok=True)
     made_of = _Keeper(folder).described(predictor)
     write_json(folder / RUNG, {"labels": list(predictor.labels), "base": dict(base), "made_of": made_of})
 
 
 def load_kept(folder: Path) -> tuple[Predictor, Classifier | None]:
-    """Return what answers for a rung, and what cuts texts for it.
+    """Return the predictor of a rung, and the classifier that tokenizes for it, if any.
 
-    Raises ArtifactError where files or base can't be used, DataError for its index.
+    Raises ArtifactError if its files or base can't be used, DataError for its index.
     """
     record = read_record(folder, RUNG) or {}
     try:
@@ -64,7 +64,7 @@ def load_kept(folder: Path) -> tuple[Predictor, Classifier | None]:
 
 
 def reader_of(one: Predictor | Features | None) -> Classifier | None:
-    """Return what cuts texts into tokens for a rung; None where nothing does."""
+    """Return the classifier that tokenizes for a rung; None if nothing in it does."""
     match one:
         case Classifier():
             return one
@@ -80,7 +80,7 @@ def reader_of(one: Predictor | Features | None) -> Classifier | None:
 
 
 class _Keeper:
-    """Describes what a rung is made of, and writes what is too large for a record."""
+    """Describes a rung's parts, and writes those that are too large for a record."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -138,7 +138,7 @@ class _Keeper:
 
 
 class _Maker:
-    """Makes a rung again from what it was described as; the base is loaded at most once."""
+    """Makes a rung again from its description; the base is loaded at most once."""
 
     def __init__(self, folder: Path, record: JsonObject) -> None:
         self.folder, self.labels = folder, tuple(record["labels"])
@@ -180,7 +180,7 @@ class _Maker:
         return Index(self.folder / INDEX, self.labels, features=features)
 
     def learnt(self) -> Arrays:
-        # Opened here: of a torn archive NumPy would not close it.
+        # Opened here: NumPy would leave the file of a torn archive open.
         with (self.folder / LEARNT).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
 
@@ -206,7 +206,7 @@ class _Maker:
         return found
 
     def base(self) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-        """Return the network that was measured. Raises ArtifactError where it is away, or another one."""
+        """Return the network that was measured. Raises ArtifactError if it is missing or has changed."""
         if self._network is None:
             name, path = self._base["name"], self._base["path"]
             again = "Put it back, or measure the ladder again."

@@ -1,10 +1,10 @@
-"""A model by its name, for every door that takes one: an artifact, or a rung that a ladder has kept.
+"""Load a model by its name: an artifact, or a rung that a ladder has kept.
 
     load_model("demo")                     # the artifact of a run: a Classifier
-    load_model("tweets/few-shot-8")        # what answered for this step of the ladder "tweets"
+    load_model("tweets/few-shot-8")        # the predictor of this step of the ladder "tweets"
     Answering(BagOfWords.fit(…), name="mine")   # any predictor, as a Classifier
 
-Training, evaluation, scoring, server and live feeds know the Classifier alone.
+Training, evaluation, scoring, server and live feeds work with Classifiers only.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from inference.common.mend import BLANK, mended
 from inference.reference import Scope, scope_of
 
 MOST_CHARACTERS = 8_192
-"""What stands further back in a text is not looked at."""
+"""The rest of a longer text is ignored."""
 _AT_ONCE = 32
 _SMALLEST = 1e-30
 
@@ -38,7 +38,7 @@ _SMALLEST = 1e-30
 def load_model(name_or_path: str | Path, *, engine: str = "auto") -> Classifier:
     """Load an artifact, a run's, a repository of the Hub, or a rung of a ladder ("LADDER/RUNG").
 
-    Raises ArtifactError when it is none of these, can't be read or reached, or what it needs is away.
+    Raises ArtifactError when it is none of these, can't be read or reached, or a part is missing.
     """
     named = model_of(name_or_path)
     if not (Path(named) / RUNG).is_file():
@@ -67,7 +67,7 @@ class Answering(Classifier):
     def __init__(
         self, predictor: Predictor, *, name: str, folder: Path | None = None, reader: Classifier | None = None
     ) -> None:
-        """`reader`: what cuts texts into tokens, and long ones, before the predictor sees them."""
+        """`reader`: tokenizes texts, and cuts long ones, before the predictor sees them."""
         self.predictor, self._reader = predictor, reader
         self.labels, self.name_or_path, self.folder = tuple(predictor.labels), name, folder
         self.engine, self.max_length = _Asked(predictor), MOST_CHARACTERS
@@ -75,11 +75,11 @@ class Answering(Classifier):
         self.scope = known and _ReadScope(**vars(known))
 
     def counted(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens that a reference counts: its reader's, where it has one."""
+        """Return the tokens that a reference counts: the reader's, if there is one."""
         return self._reader.counted(texts) if self._reader else super().counted(texts)
 
     def encode(self, texts: Sequence[str], *, max_length: int | None = None) -> EncodedTexts:
-        """Return the characters of texts. Raises PredictionError for what is no text, and for a limit."""
+        """Return the characters of texts. Raises PredictionError for an item that is no text, or a limit."""
         check_texts(texts)
         if max_length is not None:
             raise PredictionError("A rung counts no tokens, so it takes no max_length. Leave it out.")
@@ -126,13 +126,13 @@ class Answering(Classifier):
 
 
 class _Characters(list[int]):
-    """A text as its characters, which is all that a Classifier hands on of it, with what is known of it."""
+    """The token ids of a text for a rung: its characters, since a Classifier hands nothing else on."""
 
     rests_on: tuple[Example, ...] = ()
-    """Noted by who answers."""
+    """Set by the predictor."""
 
     def __init__(self, text: str, tokens: Sequence[int]) -> None:
-        """`tokens`: what the rung's reader cuts it into."""
+        """`tokens`: those of the rung's reader."""
         super().__init__(map(ord, text or " "))
         self.tokens = tokens
 
@@ -143,7 +143,7 @@ def grounds_of(token_ids: Sequence[int]) -> tuple[Example, ...]:
 
 
 class _ReadScope(Scope):
-    """The scope of a rung, which is given characters: its reader's tokens of them are counted."""
+    """The scope of a rung: it is given characters, and counts its reader's tokens."""
 
     def unknown_share(self, token_ids: Sequence[int]) -> float:
         assert isinstance(token_ids, _Characters)
@@ -151,7 +151,7 @@ class _ReadScope(Scope):
 
 
 class _Asked:
-    """What computes for a predictor, as an engine."""
+    """A predictor as an engine."""
 
     name, batch_tokens = "rung", 4_096
 

@@ -6,10 +6,10 @@
     few = Prompted.build(model, tokenizer, labels, examples=balanced(texts, numbers, labels, k=4, seed=42))
 
 A label's score is the mean log-probability of all the tokens of its words, so words that share their first
-token are told apart and long ones are not punished. What stands before every text (the examples) is computed
-once, and its keys and values are used again. Calibration adds an offset to the scores, found on texts without
-labels: contextual calibration (Zhao et al. 2021, arXiv 2102.09690) or batch calibration (Zhou et al. 2023,
-arXiv 2309.17249). Never give it the texts that are measured on.
+token differ and long ones are not penalised. The part before every text (the examples) is computed once, and
+its keys and values are reused. Calibration adds an offset to the scores, found on texts without labels:
+contextual calibration (Zhao et al. 2021, arXiv 2102.09690) or batch calibration (Zhou et al. 2023, arXiv
+2309.17249). Never give it evaluation texts.
 """
 
 import copy
@@ -51,10 +51,10 @@ _States = list[tuple[Tensor, Tensor]]  # keys and values of each layer, shape (1
 
 @dataclass(frozen=True)
 class _Texts:
-    """Texts behind a prefix as the network has seen them: what their words go on from."""
+    """The network's state after a prefix and a batch of texts: label words are scored from there."""
 
     prefix: _States
-    """What they share; [] where each has its copy in the cache, or nothing stands before them."""
+    """The shared prefix; [] if each text has its copy in the cache, or there is no prefix."""
     cache: DynamicCache
     mask: Tensor
     places: Tensor
@@ -69,7 +69,7 @@ class PromptEngine:
     cached_tokens = 12_000
     """Tokens whose keys and values are held at once: half a gigabyte for a small base."""
     shared_from = 64
-    """Tokens of a prefix that a batch shares; a shorter one is sooner copied for each text."""
+    """Tokens from which on a batch shares a prefix; copying a shorter one for each text is faster."""
 
     def __init__(
         self, model: "PreTrainedModel", word_ids: Sequence[Sequence[int]], *, precision: str = "float32"
@@ -87,7 +87,7 @@ class PromptEngine:
         self.offset: NDArray[np.float64] = np.zeros(len(self.word_ids))
         hidden, device = int(model.config.hidden_size), model.device.type
         self.precision = choose_precision(precision, hidden=hidden, tokens=self.batch_tokens, device=device)
-        """What the network is computed in."""
+        """The precision in which the network computes."""
         self.tokens_computed = 0
         """Tokens that went through the network, pads not counted."""
         self._kept: tuple[tuple[int, ...], _States] = ((), [])
@@ -152,7 +152,7 @@ class PromptEngine:
             ids = torch.tensor(word[:-1], device=mask.device).expand(count, -1)
             gone_on = _Texts(
                 texts.prefix,
-                # Concatenation makes new tensors: the cache that is handed on is not changed.
+                # Concatenation makes new tensors, so the texts' own cache is not changed.
                 DynamicCache([(layer.keys, layer.values) for layer in texts.cache.layers]),
                 torch.cat([mask, mask.new_ones((count, more))], dim=1),
                 texts.places[:, -1:] + 1 + torch.arange(more, device=mask.device),
@@ -182,16 +182,16 @@ class Prompted(Classifier):
 
     engine: PromptEngine
     about: str = ""
-    """What it is, for people."""
+    """A description for people."""
     seconds: float = 0.0
-    """What calibrating it took."""
+    """How long calibrating it took."""
     examples: tuple[Example, ...] = ()
     """The examples that stand in the prompt."""
     dropped: int = 0
     """Examples that the model's context had no room for."""
     prompt: Prompt
     words: tuple[str, ...]
-    """What stands for each label."""
+    """The words for each label."""
     _context: int
     _between: list[int]
 
@@ -211,8 +211,8 @@ class Prompted(Classifier):
     ) -> "Prompted":
         """Put a causal language model and its own tokenizer behind a prompt.
 
-        `words`: what stands for each label, its name unless given; `max_length`: tokens of a text with its
-        prompt. Of the examples, the first ones are dropped where the context is too short for all.
+        `words`: those for each label, its name unless given; `max_length`: tokens of a text with its prompt.
+        Of the examples, the first ones are dropped where the context is too short for all.
         """
         if model.config.pad_token_id is None:
             model.config.pad_token_id = 0  # pads are masked: any token will do
@@ -263,10 +263,10 @@ class Prompted(Classifier):
         ]
 
     def calibrated(self, texts: Sequence[str], *, how: str = "batch") -> "Prompted":
-        """Return the same with an offset that evens out what the prompt alone makes likely.
+        """Return the same with an offset that cancels the prompt's own bias.
 
-        `how`: "contextual" takes inputs without content and does not look at `texts`; "batch" takes the
-        unlabelled `texts`, which must not be those that are measured on.
+        `how`: "contextual" uses inputs without content and ignores `texts`; "batch" uses the unlabelled
+        `texts`, which must not be evaluation texts.
         """
         started = time.perf_counter()
         found = copy.copy(self)

@@ -35,7 +35,7 @@ class TrunkFeatures:
 
 
 class FinalStates:
-    """What the head of a classifier in PyTorch is given: the last state of each text in its prompt."""
+    """The input of a PyTorch classifier's head: the last state of each text in its prompt."""
 
     def __init__(self, classifier: Classifier, *, name: str) -> None:
         self.classifier, self.name = classifier, name
@@ -53,7 +53,7 @@ class FinalStates:
 class FewShotRetrieval:
     """A language model whose prompt holds the k nearest labelled texts, the very nearest last.
 
-    Texts for which nothing is found are answered zero-shot.
+    Texts without neighbours are answered zero-shot.
     """
 
     def __init__(self, prompted: Prompted, index: Index, *, k: int = 8, by: By = "words") -> None:
@@ -73,7 +73,7 @@ class FewShotRetrieval:
         )
 
     def calibrate(self, texts: Sequence[str]) -> None:
-        """Even out what the prompts alone make likely, over unlabelled texts that are not measured on."""
+        """Cancel the bias of the prompts, measured on unlabelled texts that are not for evaluation."""
         self.offset = np.zeros(len(self.labels))
         self.offset = prior_offset(self._answers(texts, itself=False))
         self.over = len(texts)

@@ -6,10 +6,10 @@
 `pairs` has the keys and values of the prefix in each layer, shape (1, heads, tokens, size); `places` go on
 from its end.
 
-The queries of all texts ask the prefix as if they were one text's, those of all heads that have keys in
-common together; each text asks its own tokens; and the two answers are mixed by the sums of their softmaxes,
-as FlashAttention mixes blocks (Dao et al. 2022, arXiv 2205.14135). In float32, whatever the network is
-computed in: on a CPU that is also the faster one here.
+The queries of all texts attend to the prefix as if they were one text's, with the heads that share keys
+together; each text attends to its own tokens; and the two results are combined by the sums of their
+softmaxes, as FlashAttention combines blocks (Dao et al. 2022, arXiv 2205.14135). This is in float32, whatever
+the network's precision: on a CPU that is also faster here.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ _NAME = "shared_prefix"
 _FUSED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "cpu": torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 }
-"""PyTorch's own attention that tells the sums of its softmaxes too, by device; elsewhere it is spelt out."""
+"""PyTorch's attention that also returns the sums of its softmaxes, by device; elsewhere it is spelt out."""
 _MASKED = -1e9  # not minus infinity: all own tokens of a pad are masked, and their mean must be a number
 
 

@@ -1,4 +1,4 @@
-"""What all command lines here do alike: parse, run a command, and end in one sentence and an exit status.
+"""Shared by all command lines: parse, run a command, and end with one sentence and an exit status.
 
     sys.exit(run_command(parser, arguments))      # `command` of the parsed arguments returns the status
     sub = add_command(commands, "audit", _audit, "look for what is wrong with a data set")
@@ -25,7 +25,7 @@ from inference.common.store import JsonObject
 MODEL = "an artifact's folder, a run, a rung of a ladder (LADDER/RUNG), or a Hub repository"
 """What may be given as a model, for the help of commands."""
 INTERRUPTED, BROKEN_PIPE = 130, 141
-"""Exit statuses, as shells give them to what Ctrl-C ends, and to what has no reader any more."""
+"""Exit statuses by the convention of shells: ended by Ctrl-C, and output that nobody reads any more."""
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -126,13 +126,13 @@ def _ended(status: int, sentence: str) -> int:
 
 
 def _silence(stream: TextIO) -> None:
-    """Let what a stream still holds go nowhere, so that Python's own end does not stumble over it."""
+    """Discard a stream's buffered output, so that Python does not fail on it at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def take_any_text() -> None:
-    """Let standard output and error take any text, and be there where they were closed."""
+    """Make standard output and error accept any text, and replace them if they are closed."""
     for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
         stream = getattr(sys, name)
         if stream is None:
@@ -156,7 +156,7 @@ def print_found(given: argparse.Namespace, record: JsonObject, sentences: Iterab
 
 
 def as_typed(argument: str) -> str:
-    """Return an argument as its bytes say in UTF-8, whatever this system's encoding makes of them."""
+    """Return an argument with its bytes read as UTF-8, whatever this system's encoding."""
     try:  # half surrogates are Python's stand-ins for bytes that this encoding does not know
         return argument if argument.isascii() else os.fsencode(argument).decode("utf-8", "replace")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The Hub, for all who talk to it: requests that end, one loop that tries again, one tree of errors.
+"""The client of the Hub: requests that end, one loop that tries again, one tree of errors.
 
     api = HfApi(token=token)                    # it carries the endpoint and the token
     info = ask("read ada/tweets", lambda: api.repo_info("ada/tweets"), repo="ada/tweets")
@@ -19,8 +19,8 @@ HubError (a TweetTuneError)
 
 The client of huggingface_hub has no time-outs of its own (a silent server hangs it for ever), tries some
 requests again for minutes, and has one session for the whole process. So importing this module puts a guard
-around that session, in every process that imports it: a request that fails `tries` times for want of an
-answer, or is told to come back much later, raises `GaveUp`, which the client does not try again.
+around that session, in every process that imports it: a request that gets no answer `tries` times, or is
+asked to come back much later, raises `GaveUp`, which the client does not try again.
 """
 
 import json
@@ -139,7 +139,7 @@ class Timeouts:
     tries: int = 2
     """Of one request, while the Hub is silent or busy."""
     longest_wait_s: float = 20.0
-    """A Hub that wants a longer pause is one that can't be used now."""
+    """If the Hub asks for a longer pause, the request is given up."""
 
 
 Sent = Callable[[int], None]
@@ -157,10 +157,10 @@ _session = _Session()  # the client is the process's, and uploads from threads o
 
 @contextmanager
 def hub_session(timeouts: Timeouts, *, sent: Sent | None = None) -> Iterator[None]:
-    """Within it, this process waits so long for the Hub, and uploads by plain HTTP, counted by `sent`.
+    """Within it, this process uses these time-outs for the Hub and uploads by plain HTTP, counted by `sent`.
 
     Xet's uploader has no time-outs, and its errors are not HTTP's. The client's own warnings and bars are
-    off: they hold addresses that are signed.
+    off: they hold signed addresses.
     """
     global _session
     library, before = logging.getLogger("huggingface_hub"), _session
@@ -190,7 +190,7 @@ class _Guard(httpx2.BaseTransport):
         self._inner = inner
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request. Raises GaveUp when it is no use to send it again."""
+        """Send a request. Raises GaveUp if sending it again is no use."""
         now, host = _session, request.url.netloc.decode()
         key = f"{request.method} {host}{request.url.path}"
         silence = f"silence of {host}"  # a library may pass over a silent request and send the next one
@@ -227,7 +227,7 @@ class _Guard(httpx2.BaseTransport):
         return found
 
     def _failed(self, key: str, timeouts: Timeouts) -> int:
-        """Return how often this has failed in a row, not long ago."""
+        """Return how often in a row this has just failed."""
         now = time.monotonic()
         with self._lock:
             times, last = self.failures.get(key, (0, now))
@@ -251,7 +251,7 @@ class _Counted(httpx2.SyncByteStream):
 
 
 def guarded_client() -> httpx2.Client:
-    """Return the Hub's client as it is, with all that it sends going through the guard."""
+    """Return the Hub's own client, with all its requests going through the guard."""
     client = default_client_factory()
     client._transport = _Guard(client._transport)  # the factory takes no transport
     client._mounts = {pattern: _Guard(proxy) if proxy else None for pattern, proxy in client._mounts.items()}
@@ -275,10 +275,10 @@ def ask(
 ) -> T:
     """Call the Hub, and again while it is busy or the connection breaks. Raises HubError.
 
-    `doing` completes "it was not possible to …"; `repo`: what it is about; `tries`: 1 for what must not be
-    done twice, by default those of the session. After silence for a whole time-out there is no other try,
-    unless `when_silent` asks for it: for a caller who would rather wait than fail.
-    An error of ours that stopped the call, such as one of `Sent`, is raised as it is.
+    `doing` completes "it was not possible to …"; `repo`: the repository concerned; `tries`: 1 for a call that
+    must not be repeated, by default those of the session. A call without an answer within the time-out is not
+    tried again, unless `when_silent` asks for it: for a caller who would rather wait than fail. An error of
+    ours that stopped the call, such as one of `Sent`, is raised as it is.
     """
     tries = tries or _session.timeouts.tries
     for attempt in range(1, tries + 1):
@@ -300,7 +300,7 @@ def ask(
 def preflight(doing: str, call: Callable[[], T], *, repo: str = "", seconds: float = PREFLIGHT_S) -> T:
     """Call the Hub once, and end within `seconds` whatever the network does. Raises HubError.
 
-    The call runs in a thread that is left behind when it takes too long: looking up a name knows no time-out.
+    The call runs in a thread, abandoned if it takes too long: looking up a name has no time-out.
     """
     done: list[T] = []
     failed: list[BaseException] = []
@@ -437,7 +437,7 @@ def _retry_after_s(headers: httpx2.Headers) -> float | None:
 def snapshot(repo: str, *, api: HfApi | None = None, also: Sequence[str] = ()) -> tuple[Path, str]:
     """Return a model's folder in the local cache and its commit, downloaded where needed.
 
-    A preflight of three seconds comes first; without an answer from the Hub, what the cache has is taken.
+    A preflight of three seconds comes first; without an answer from the Hub the cached files are used.
     `also`: patterns of files that a plain model does not need. Raises HubError.
     """
     api, files, doing = api or HfApi(), [*FILES, *also], f"download {repo}"

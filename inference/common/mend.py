@@ -3,9 +3,9 @@
     mend("I donâ€™t &amp; won't")      # -> Mended(text="I don’t & won't", changed=True, damaged=False)
     mended([" &lt;3 "])                # -> ["<3"]
 
-Training's texts are mended when they are read and every other door's by `inference.classifier.encode`, so a
-model is shown the texts that it was trained on; mending twice changes nothing more. Typography (curly quotes,
-wide characters) is no damage and stays. `inference.prompt` has what a tokenizer can do of it by itself.
+Training texts are mended when they are read and all others by `inference.classifier.encode`, so a model sees
+every text as it does in training; mending twice changes nothing more. Typography (curly quotes, wide
+characters) is no damage and stays. `inference.prompt` has the part that a tokenizer can do.
 """
 
 import re
@@ -66,7 +66,7 @@ def mend(text: str) -> Mended:
 
 
 def mended(texts: Iterable[str], *, longest: int | None = None) -> list[str]:
-    """Return texts as a model is shown them: mended, without white space around them.
+    """Return texts as a model sees them: mended, without white space around them.
 
     `longest`: characters that are looked at; blanks before the text don't count.
     """

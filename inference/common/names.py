@@ -1,10 +1,10 @@
-"""What people type, or paste, to name a model, a base or a data set of the Hub.
+"""Read what people type or paste to name a model, a base or a data set of the Hub.
 
     read_id("https://huggingface.co/ada/tweets/tree/main")                     # -> "ada/tweets"
     read_id("https://huggingface.co/datasets/ada/posts", kind="dataset")       # -> "ada/posts"
     read_id("runs/demo")                                                       # -> "runs/demo", as it is
 
-Reaches for nothing: whether there is such a repository is asked by whoever uses it.
+Makes no request: the caller finds out whether the repository exists.
 """
 
 import os
@@ -28,7 +28,7 @@ _PAGES = (*_OF_FILES, "discussions", "viewer", "settings", "embed", "community",
 
 
 def read_id(given: str, kind: Kind = "model") -> str:
-    """Return the id that an address of the Hub names, and all else as it was given, without blanks around it.
+    """Return the id in an address of the Hub, and any other name as it is, without blanks around it.
 
     A data set's viewer names its configuration too: "ada/posts:english". Raises TweetTuneError for a page of
     another kind or another site, and for a branch or commit: main alone is taken.

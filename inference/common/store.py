@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JsonObject = dict[str, Any]
-"""A JSON object as read from a file or a wire: nothing is known yet of what stands in it."""
+"""A JSON object as read from a file or a wire: its content has not been checked."""
 MOST_BYTES = 64_000_000
 """A record is never larger."""
 

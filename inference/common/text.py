@@ -1,4 +1,4 @@
-"""Strangers' text: whole characters, one line that a page shows and does not obey, what duplicates share.
+"""Untrusted text: whole characters, one line without control characters, the key that duplicates share.
 
     whole("x \\ud83d y")                # -> "x \\ufffd y"
     one_line("a\\x1b[31m\\u202eb")      # -> "a[31mb"
@@ -62,6 +62,6 @@ def one_line(text: object, *, longest: int = LONGEST_SHOWN, leave_out: Collectio
 
 
 def duplicate_key(text: str) -> str:
-    """Return what exact duplicates share: NFKC, case folded, one user name, one link, single spaces."""
+    """Return the key of exact duplicates: NFKC, case folded, one user name, one link, single spaces."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(_USER.sub("@user", _LINK.sub("http", folded)).split())

@@ -4,8 +4,8 @@
     engine.name, engine.reason       # "onnx-int8", "int8 gives the same label on 99.6 % of 500 ..."
     engine.logits(token_ids)         # (texts, labels)
 
-"torch" computes in what is faster on this machine, "torch-float32" and "torch-bfloat16" in what they say.
-"auto" takes PyTorch where there is a GPU or nothing was exported, and else what passed the parity gate.
+"torch" computes in the precision that is faster on this machine, "torch-float32" and "torch-bfloat16" in
+theirs. "auto" takes PyTorch if there is a GPU or nothing was exported, and else what passed the parity gate.
 """
 
 import contextlib

@@ -4,7 +4,7 @@
     engine.logits(token_ids)
     engine.close_calls, engine.answered      # texts that int8 left to float32, of all
 
-int8 answers most texts. Where its two best labels are closer than it can tell apart (a margin that export
+int8 answers most texts. Where its two best labels are too close for it to decide (a margin that export
 measured), float32 answers again.
 """
 
@@ -71,7 +71,7 @@ class OnnxEngine:
         self._exact, self._quick, self._margin = exact, quick, margin
 
     def without_close_calls(self) -> "OnnxEngine | None":
-        """Return int8 alone, for who is in a hurry; None where float32 answers anyway."""
+        """Return int8 alone, which is faster; None if float32 answers anyway."""
         if self._quick is None:
             return None
         return OnnxEngine(self._quick, None, margin=0.0, reason="Close calls are left to int8.")

@@ -1,4 +1,4 @@
-"""Choose between float32 and bfloat16 by the rates that matrix products have on this machine.
+"""Choose between float32 and bfloat16 by the speed of matrix products on this machine.
 
     precision = choose_precision("auto", hidden=576)
     precision.name, precision.reason        # "float32", "Matrix products run at 96 GFLOP/s in float32, …"
@@ -6,7 +6,7 @@
         model(**batch)                      # weights and artifact stay float32: they are cast on the way
 
 bfloat16 is several times faster where the processor has it, and a hundred times slower where it has not.
-`torch.autocast` keeps what it has cast until its context ends: a context around many training steps would
+`torch.autocast` caches casted weights until its context ends: a context around many training steps would
 train nothing. For training the Trainer enters one anew in each step, within `precision.training()`.
 """
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 WINS = 1.5
 """How many times faster bfloat16's products must be: casting takes time too."""
 HOPELESS = 1 / 3
-"""Below this share of float32's rate, few rows tell enough."""
+"""Below this share of float32's rate, a measurement of few rows is enough."""
 SMALLEST = 128
 _FEW_ROWS = 16
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What a network's matrix products are computed in."""
+    """The precision of a network's matrix products."""
 
     name: str = "float32"
     """Or "bfloat16"."""
     reason: str = "It is the usual one."
     device: str = "cpu"
-    """Where it was measured: a model elsewhere is left in float32."""
+    """The device it was measured on: a model on another stays in float32."""
     gflops: dict[str, float] = field(default_factory=dict)
-    """What was measured, in 10⁹ operations a second; empty where it was asked for."""
+    """Measured rates in 10⁹ operations a second; empty if the precision was asked for."""
 
     def on(self, model: "PreTrainedModel") -> AbstractContextManager[object]:
         """Within it, a model answers in this precision. Not for training."""
@@ -83,9 +83,9 @@ FLOAT32 = Precision()
 
 
 def choose_precision(setting: str, *, hidden: int, tokens: int = 1024, device: str = "cpu") -> Precision:
-    """Return float32 or bfloat16 as `setting`, or for "auto" what is faster on the shapes that will be used.
+    """Return float32 or bfloat16 as `setting`, or for "auto" the faster one for a network's shapes.
 
-    These are those of a layer's widest product: (tokens, hidden) by (hidden, 4 · hidden). They are measured
+    These are those of a layer's widest product: (tokens, hidden) by (hidden, 4 · hidden). Rates are measured
     once a process, in a few tenths of a second. A network of fewer than SMALLEST stays in float32: there
     casting takes as long as the products, and two processes might choose differently.
     """
@@ -113,7 +113,7 @@ def _measured(hidden: int, tokens: int, device: str) -> dict[str, float]:
     few = rate(torch.bfloat16, _FEW_ROWS, 0.0)
     if few <= HOPELESS * rate(torch.float32, _FEW_ROWS, 0.0):
         return {"float32": rate(torch.float32, tokens, 0.05), "bfloat16": few}
-    # In turns, the best of each: what else the machine does hits one as hard as the other.
+    # Alternately, the best of each: any other load on the machine slows both alike.
     turns = [[rate(dtype, tokens, 0.02) for dtype in (torch.float32, torch.bfloat16)] for _ in range(3)]
     return {"float32": max(turn[0] for turn in turns), "bfloat16": max(turn[1] for turn in turns)}
 

@@ -66,7 +66,7 @@ class Exported:
     """The file that "auto" will take: float32 or int8."""
     why: str
     record: JsonObject
-    """What stands in parity.json."""
+    """The content of parity.json."""
 
 
 def export_onnx(
@@ -149,7 +149,7 @@ def _write_and_measure(
     }
     step()
     plain = write(STANDARD, build_network(read_weights(classifier.model), prefix, Form.STANDARD))
-    # Other clients' file is kept whatever the gate says of it: the record tells them how alike it answers.
+    # The file for other clients is kept even if it fails the gate: the record says how closely it agrees.
     standard = _measure(plain, gate_ids, gate_reference, gate_labels)
     record = {
         "choice": choice,

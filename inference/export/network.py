@@ -63,7 +63,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Names of what says where the packed tokens are."""
+    """Names of the tensors that locate the packed tokens."""
 
     places: str  # (tokens,): place of each packed token in (batch · length)
     sources: str  # (batch · length,): packed token for each place

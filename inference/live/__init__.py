@@ -1,7 +1,7 @@
-"""Posts as they come: where from, what the model makes of them, and what people say.
+"""Live posts: their sources, the model's answers to them, and the labels that people give.
 
 post, filter   a post, and which ones to classify
-request        what somebody asks to be streamed; `pricing`: what reading X costs; `errors`: what can go wrong
+request        the settings of a stream; `pricing`: what reading X costs; `errors`: what can go wrong
 sources        Bluesky, Mastodon, X and the replay of a file
 feed           moves posts from a source through a model and to listeners; `counts` has its numbers
 recording      a listener that saves posts as JSON lines

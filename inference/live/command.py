@@ -113,7 +113,7 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
     from inference.selective import asked_threshold, check_asked
 
     check_asked(precision=given.precision, abstain_below=given.abstain_below)
-    # All imports here wait for their turn: the services' libraries take a second; mistakes come first.
+    # All imports here are late: the services' libraries take a second, and mistakes are reported first.
     try:
         source = request.open(sources=sources)
         if request.is_x:
@@ -175,7 +175,7 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
 
 
 def _request(given: argparse.Namespace) -> StreamRequest:
-    """Return what is asked for. Raises FeedError for what can't be, such as an option of another source."""
+    """Return the request that the options make. Raises FeedError for others, such as another source's."""
     name = "file" if given.source == "replay" else given.source
     options = {"rate_per_s": "rate", "instance": "instance", "host": "host", "cap_usd": "cap_usd"}
     for setting, given_as in options.items():
@@ -211,7 +211,7 @@ def _request(given: argparse.Namespace) -> StreamRequest:
 
 
 def _until_the_end(feed: "Feed", note: Callable[[str], None]) -> "FeedSnapshot":
-    """Run a feed to its end or to Ctrl-C; note how its source is doing, and what it costs."""
+    """Run a feed to its end or to Ctrl-C; print the state of its source, and the cost."""
     # A service manager and `timeout` send SIGTERM: the numbers are printed then too.
     former = {number: signal.signal(number, signal.default_int_handler) for number in _INTERRUPTS}
     reason, noted_at = "", -math.inf
@@ -228,7 +228,7 @@ def _until_the_end(feed: "Feed", note: Callable[[str], None]) -> "FeedSnapshot":
                 noted_at = time.monotonic()
                 note(f"X: {_spent(feed.snapshot())}")
     except KeyboardInterrupt:
-        # Before the word is out: who presses twice gets the numbers too, and no traceback at the very end.
+        # First of all: a second Ctrl-C must neither lose the numbers nor end in a traceback.
         for number in _INTERRUPTS:
             signal.signal(number, signal.SIG_IGN)
         former = {}
@@ -243,7 +243,7 @@ def _until_the_end(feed: "Feed", note: Callable[[str], None]) -> "FeedSnapshot":
 
 
 def printer(stream: TextIO, *, abstain_below: float = 0.0) -> "Callable[[Sequence[ClassifiedPost]], None]":
-    """Return a listener that writes each post as one line that a terminal does not obey; ? for "not sure"."""
+    """Return a listener that writes each post as one line without control characters; ? for "not sure"."""
     if isinstance(stream, io.TextIOWrapper):  # which may take less than UTF-8
         stream.reconfigure(errors="replace")
 

@@ -1,4 +1,4 @@
-"""What a feed has counted and measured, and the snapshots of it that are shown.
+"""The counts and measurements of a feed, and the snapshots of them that are shown.
 
     snapshot = feed.snapshot()
     accounted = snapshot.classified + sum(snapshot.filtered.values()) + snapshot.duplicates + snapshot.dropped
@@ -26,7 +26,7 @@ _SPEED_SPAN_S = 5.0  # … and the model's speed over this much of its own time
 _NEWEST = 1000  # posts whose lags are shown while a feed runs
 _SAMPLE = 5000  # posts whose lags are kept for the end
 _OF_THE_SOURCE = {"duplicate": "duplicates", "unread at the end": "dropped", "not public": "filtered"}
-"""What sources pass over that is a post, and how it is counted. The rest is events and garbage."""
+"""How posts that a source passes over are counted, by its reason. Other reasons are events and garbage."""
 
 
 @dataclass(frozen=True)

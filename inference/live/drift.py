@@ -82,7 +82,7 @@ class DriftMeter:
 
 
 def distance(then: Mapping[int, int], now: Mapping[int, int]) -> tuple[float, float]:
-    """Return the total variation between two counts, from 0 to 1, and what chance makes of it, about.
+    """Return the total variation between two counts, from 0 to 1, and the largest that chance makes it.
 
     It is the share of posts that would have to change. The mean under chance is the sum over the bins of the
     mean absolute value of a normal deviate, halved; twice that mean is taken as the limit of chance, or, of
@@ -105,7 +105,7 @@ def _chance(spread: float, n: int, other_spread: float, other_n: int) -> float:
 
 
 def _level(name: str, gap: float, chance: float) -> Level:
-    """Judge a gap: it differs when it is beyond chance and as large as matters."""
+    """Judge a gap: it differs when it is beyond chance and large enough to matter."""
     if gap <= chance or gap < _MATTERS[name]:
         return "alike"
     return "different" if gap >= _STRONG_TIMES * _MATTERS[name] else "somewhat different"

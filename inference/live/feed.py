@@ -45,7 +45,7 @@ Listener = Callable[[Sequence[ClassifiedPost]], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """A post that waits, and when it came, in seconds of the feed's clock."""
+    """A waiting post and the time of its arrival, in seconds of the feed's clock."""
 
     post: Post
     arrived_s: float
@@ -177,12 +177,12 @@ class Feed:
         """Take a source and a model; the newest `keep` posts are remembered.
 
         `abstain_below`: the confidence below which an answer counts as not sure, and for no label.
-        `outside_above`: the share of unknown tokens above which a post counts as out of scope.
-        `hurried`: a quicker, less exact answer of the same model, for when posts pile up.
-        `second`: another model that is asked about the same posts. `limit`: end after so many posts that were
-        wanted and new. `lossless`: let the source wait, and drop nothing; for a replay as fast as possible.
-        `compute_lock` is held while a model computes, where several feeds share it. `batch_size` and
-        `queue_size` are upper limits; the model's speed sets the actual sizes. `now`: Unix seconds.
+        `outside_above`: the share of unknown tokens above which a post counts as out of scope. `hurried`: a
+        quicker, less exact answer of the same model, for when posts pile up. `second`: another model that is
+        asked about the same posts. `limit`: end after so many posts that pass the filter and are new.
+        `lossless`: let the source wait, and drop nothing; for a replay as fast as possible. `compute_lock` is
+        held while a model computes, where several feeds share it. `batch_size` and `queue_size` are upper
+        limits; the model's speed sets the actual sizes. `now`: Unix seconds.
         """
         self.source = source
         self._models: tuple[Classify, ...] = (classify, second) if second else (classify,)
@@ -238,7 +238,7 @@ class Feed:
     def pause(self) -> None:
         """Take no further post from the source until `resume`; does nothing unless it runs.
 
-        What waits already is classified all the same, and that time counts as running.
+        Posts that wait already are still classified, and that time counts as running.
         """
         with self._changed:
             if self._state == "running":
@@ -293,7 +293,7 @@ class Feed:
     def summary(self) -> FeedSummary:
         """Return the numbers from the start until now. After `stop` they are the last ones, and balance.
 
-        A batch that a slow model still has in hand then is counted as dropped: nobody waits for its answer.
+        A batch that a slow model is still computing then counts as dropped: nobody waits for its answer.
         """
         with self._changed:
             now = self.snapshot(watching=False)
@@ -322,7 +322,7 @@ class Feed:
         return max(0.0, until - self._started - self._paused_s)
 
     def _drains(self) -> bool:
-        """Whether it is paused and still classifies what waited then."""
+        """Whether it is paused and still classifies the posts that waited then."""
         return self._state == "paused" and bool(self._waiting or self._counts.in_hand)
 
     def _notify_source(self, what: str) -> None:
@@ -382,7 +382,7 @@ class Feed:
             return self._state != "ended" and self._accepted != self._limit
 
     def _work(self) -> None:
-        """Classify what waits, batch by batch, until the feed ends; runs in a thread."""
+        """Classify waiting posts, batch by batch, until the feed ends; runs in a thread."""
         reason, message = "failed", "The model broke off: see the log for the reason, then start a new feed."
         try:
             warm = False  # a first batch is slow, and would be taken for the model's speed
@@ -405,7 +405,7 @@ class Feed:
                 self._end("failed", message)
 
     def _follow(self, batch: Sequence[Entry], *, busy_s: float) -> None:
-        """Let the queue follow what models and listeners manage together, unhurried."""
+        """Fit the queue to the speed of models and listeners together, unhurried."""
         with self._changed:
             if not self._hurries:
                 speed = self._counts.speed
@@ -452,7 +452,7 @@ class Feed:
     def _count(
         self, batch: Sequence[Entry], results: Sequence[ClassifiedPost | None]
     ) -> list[ClassifiedPost]:
-        """Count what was classified, and return it."""
+        """Count the classified posts, and return them."""
         with self._changed:
             now_s, clock_s, unix_s, counts = self._running_s(), self._clock(), self._now(), self._counts
             if self._drains():
@@ -469,7 +469,7 @@ class Feed:
 
 
 def normalised(post: Post) -> Post:
-    """Return a post with its text as the model is shown it (mended, no blanks around), and not too long."""
+    """Return a post with its text as the model sees it: mended, without blanks around, and not too long."""
     [text] = mended([post.text], longest=LONGEST_TEXT)
     return post if text == post.text else replace(post, text=text)
 

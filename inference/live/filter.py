@@ -21,7 +21,7 @@ _UNKNOWN = ("", "und", "zxx", "qme", "qst", "qht", "qam", "qct")  # X's tags for
 
 @dataclass(frozen=True)
 class Filter:
-    """What passes. No keyword: any text; no language: any language.
+    """The posts that pass. No keyword: any text; no language: any language.
 
     A post matches when it holds at least one keyword, as whole words, whatever the case. A language "en" also
     matches "en-GB". A post without a known language is filtered out when languages are asked for.

@@ -61,7 +61,7 @@ class ClassifiedPost:
     second_label: str | None = None
     second_probability: float | None = None
     unknown_share: float = 0.0
-    """Of its tokens, of those that the model's training texts hardly had; 0 where that is not known."""
+    """Of its tokens, of those that the model's training texts hardly had; 0 if that is not known."""
 
     @property
     def disagrees(self) -> bool:
@@ -70,7 +70,7 @@ class ClassifiedPost:
 
 
 def clean(text: object) -> str:
-    """Return a text that every encoder takes (`inference.common.text.whole`); "" for what is no text."""
+    """Return a text that every encoder takes (`inference.common.text.whole`); "" for anything but a text."""
     return whole(text) if isinstance(text, str) else ""
 
 
@@ -101,7 +101,7 @@ def plain(html: object) -> str:
     """Return the text of a post's HTML, "" for what is no text. It is text, not HTML: escape it to draw it.
 
     Paragraphs and line breaks are kept, links and mentions by their text; scripts and styles are dropped with
-    what is in them, and so is the link to a post that is quoted.
+    their content, and so is the link to a quoted post.
     """
     parser = _Text()
     parser.feed(_DECLARATION.sub("", _NO_TAG.sub("&lt;", clean(html)[:LONGEST_HTML])))

@@ -6,8 +6,8 @@
     Replay.of_file("monday.jsonl")       # of sources/replay.py: the posts again
 
 A line holds the post's id, source, times and labels. Text, author and link are left out unless `texts` is
-set, since the services ask that their posts be fetched again by id, so that what was deleted stays deleted.
-`label` is what a model said; `true_label` is what is known to be true, and all that a replay is judged by.
+set, since the services ask that their posts be fetched again by id, so that deleted posts stay deleted.
+`label` is the model's answer; `true_label` is the known true label, the only one that a replay is judged by.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class Recorder:
     def __call__(self, classified: Sequence[ClassifiedPost]) -> None:
         """Write posts with their labels, and those of a second model in a duel; nothing after `close`.
 
-        Raises RecordingError when the disk is full; what was written before can be replayed.
+        Raises RecordingError when the disk is full; the lines before can be replayed.
         """
         at = datetime.fromtimestamp(self._now(), UTC).isoformat()
         with self._lock:
@@ -86,7 +86,7 @@ class Recorder:
         return row
 
     def _write(self, line: bytes) -> None:
-        """Write a line whole. A disk that fills up takes a part of it, which is taken back."""
+        """Write a line whole: a part of it that was written as the disk filled up is removed."""
         whole = self._file.tell()
         try:
             while line:

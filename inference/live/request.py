@@ -1,8 +1,8 @@
-"""What somebody asks to be streamed: a source with its settings, and a filter. The command line and the Live
-form both fill one.
+"""The request for a stream: a source with its settings, and a filter. The command line and the Live form both
+fill one.
 
     request = StreamRequest(source="mastodon", instance="mastodon.social", query="cats", languages=("en",))
-    request.key(model="demo", owner="")      # what two people must have in common to share a feed
+    request.key(model="demo", owner="")      # requests with one key share a feed
     request.open(held_out=posts)             # -> Mastodon(...); raises SourceError
 
 A token is in the request until the source has it, and in no key and no repr.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SOURCE_NAMES = ("replay", "file", "bluesky", "mastodon", "x", "x-stream")
 DEFAULT_INSTANCE = "mastodon.social"
 X_TOKEN = "X_BEARER_TOKEN"
-"""The environment's token for X. An instance of Mastodon is anybody's choice, so it is never given one."""
+"""The environment's token for X. No Mastodon instance, which may be anybody's, gets a token from it."""
 JETSTREAM = "JETSTREAM_HOST"
 """The environment's host for Bluesky, which is asked unless another one is named."""
 SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
@@ -65,7 +65,7 @@ class StreamRequest:
     reposts: bool = True
     replies: bool = True
     precision: float | None = None
-    """The share of right answers that is wanted, where the model may be not sure; None: it always answers."""
+    """The required share of right answers, where the model may be not sure; None: it always answers."""
     second: str = ""
     """The second model, by the name that the caller knows it by; "" for no duel."""
 
@@ -110,7 +110,7 @@ class StreamRequest:
         return Filter(keywords=words, languages=self.languages, reposts=self.reposts, replies=self.replies)
 
     def title(self) -> str:
-        """Return what sets it apart from others of its source: query, tag or file, and the filter."""
+        """Return what distinguishes it from others of its source: query, tag or file, and the filter."""
         what = self.query.strip() if self.uses("query") else Path(self.file).name
         if self.source == "mastodon":
             where = self.instance.strip().removeprefix("https://").strip("/")
@@ -118,7 +118,7 @@ class StreamRequest:
         return " · ".join(part for part in (what, ", ".join(self.keywords), " ".join(self.languages)) if part)
 
     def key(self, *, model: str, owner: str) -> Hashable:
-        """Return what two requests have in common when one feed serves both. It holds no token."""
+        """Return the key by which requests share a feed. It holds no token."""
         return (
             self.source,
             " ".join(self.query.split()) if self.uses("query") else "",
@@ -140,7 +140,7 @@ class StreamRequest:
         held_out: "Callable[[], Sequence[Post]]" = list,
         sources: "Mapping[str, Callable[..., Source]] | None" = None,
     ) -> "Source":
-        """Return the source; nothing is asked of a service yet. `held_out`: the posts of "replay".
+        """Return the source, without a request to its service yet. `held_out`: the posts of "replay".
 
         `sources`: `SOURCES`, or others that take the same. Raises FeedError for settings that can't be used.
         """

@@ -9,13 +9,13 @@
     store.review(key=normalise)             # duplicates and conflicts, to be shown before
     store.export(Path("mine.jsonl"), key=normalise)  # {"text", "label"} a line, as `--dataset` takes it
 
-Rows of a data set whose labels are in doubt take the same way: what they are labelled stands for the first
-model, IN_DATA, and what is suggested for the second. Exported, such a row says which label it "was".
+Rows of a data set whose labels are in doubt are reviewed the same way: their label stands for the answer of
+the first model, IN_DATA, and the suggestion for the second's. Exported, such a row says which label it "was".
 
-The store is an SQLite file, in WAL mode or, where the disk can't do that, with a plain journal: what was
-labelled survives a kill at any moment, and several pages, threads and processes may use one file. A post that
-is shown on one page is not shown on another for two minutes; when both answer, the first answer counts.
-Who labelled, and when, is not stored; posts' texts are, until `clear`. A page's own `undo` ends with it.
+The store is an SQLite file, in WAL mode or, where the disk can't do that, with a plain journal: labels
+survive a kill at any moment, and several pages, threads and processes may use one file. A post that is shown
+on one page is not shown on another for two minutes; when both answer, the first answer counts. Who labelled,
+and when, is not stored; posts' texts are, until `clear`. A page's own `undo` ends with it.
 """
 
 import sqlite3
@@ -378,7 +378,7 @@ class LabelStore:
         self._read("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def listener(self, first_model: str, second_model: str) -> Listener:
-        """Return what puts a feed's disagreements into the store.
+        """Return a listener that puts a feed's disagreements into the store.
 
         Where that fails `problem` says so, the feed goes on, and the store is tried again 10 s later: a file
         that is locked would hold up each batch.
@@ -442,7 +442,7 @@ class SessionView:
 
 
 class AnnotationSession:
-    """What one open page shows and has done; each step returns what to show next. Thread-safe."""
+    """The state of one open page; each step returns the next view. Thread-safe."""
 
     def __init__(self, store: LabelStore) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """Score a file of texts: read it in chunks, label every row, write the result so that a kill loses nothing.
 
     command     `python -m inference score`, with a bar or plain lines
-    job         what is to be scored, and all that can be wrong with that before a model is loaded
+    job         the input, the output and the options, checked before a model is loaded
     score       read, classify and write at the same time
     on_ray      classify on a Ray cluster
     parts       the folder OUT.partial: finished parts, and what they were made from

@@ -48,7 +48,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _score(given: argparse.Namespace) -> int:
-    # All imports here wait for their turn: Arrow takes a moment and torch seconds, and mistakes come first.
+    # All imports here are late: Arrow takes a moment and torch seconds, and mistakes are reported first.
     from inference.common.progress import shown_progress
     from inference.scoring.job import ScoringJob, open_input
 

@@ -1,4 +1,4 @@
-"""What is to be scored, with what, and how; and all that can be wrong with that before a model is loaded.
+"""A scoring job: input, output, model and options, checked before a model is loaded.
 
     job = ScoringJob(Path("posts.csv"), Path("scored.csv"), model="runs/demo/artifact")
     table = open_input(job)
@@ -49,7 +49,7 @@ class ScoringJob:
     """The one input column that the output keeps; empty: all of them."""
     probabilities: bool = False
     precision: float | None = None
-    """The share of right answers that is wanted: the column `sure` says whether an answer is sure enough."""
+    """The required share of right answers: the column `sure` says whether an answer is sure enough."""
     abstain_below: float | None = None
     """The same, by the confidence below which an answer is not sure."""
     out_of_scope: bool = False

@@ -5,7 +5,7 @@
 Without RAY_ADDRESS a cluster is started on this machine for the time of the job. A reading task, on this
 machine, streams the texts of each chunk to Ray Data; the workers answer with probabilities; and this process
 puts them beside the rows, which it reads itself, so that only texts and probabilities travel. Ray restarts a
-worker that dies and repeats what it had in hand.
+worker that dies and repeats its unfinished work.
 """
 
 import logging

@@ -1,12 +1,12 @@
-"""The folder OUT.partial: what is scored already, safe from a kill, and what it was made from.
+"""The folder OUT.partial: finished parts, safe from a kill, and a record of what they were made from.
 
     with open_parts(Path("scored.csv"), made_from, overwrite=False) as parts:
         parts.done                                  # whole parts of an earlier, killed run
         parts.write(data, RowCounts(rows=2048, bad=3, truncated=1))
         parts.finish(writer.join)                   # scored.csv is there, and the folder is gone
 
-A part is written beside its name and renamed once it is on the disk, and its name tells its counts, so it is
-whole or not there. Parts are numbered without a gap, one for each chunk of the input, in its order.
+A part is written beside its name and renamed once it is on the disk, and its name holds its counts, so it is
+whole or absent. Parts are numbered without a gap, one for each chunk of the input, in its order.
 """
 
 import dataclasses
@@ -89,9 +89,9 @@ class Parts:
 def open_parts(out: Path, made_from: Mapping[str, object], *, overwrite: bool) -> Iterator[Parts]:
     """Open the parts of an output: those of an earlier run that was made from the same, or none.
 
-    `made_from` tells input, model and options in what JSON can hold. With `overwrite`, parts made from
-    something else are thrown away. Raises ScoringError when that would be needed without it, when another
-    process works on the same output, or when nothing can be written there.
+    `made_from`: input, model and options, as JSON can hold them. With `overwrite`, parts made from something
+    else are thrown away. Raises ScoringError when that would be needed without it, when another process works
+    on the same output, or when nothing can be written there.
     """
     folder = partial_folder(out)
     try:

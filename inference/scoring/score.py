@@ -112,7 +112,7 @@ class ScoreColumns:
 
 @dataclass(frozen=True)
 class ScoringSummary:
-    """What came of it; `rows`, `bad` and `truncated` count the whole output."""
+    """The result; `rows`, `bad` and `truncated` count the whole output."""
 
     output: str
     rows: int

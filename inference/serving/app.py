@@ -1,4 +1,4 @@
-"""The server's app: the routes alone, and what is answered where there is none.
+"""The server's app: the routes alone, and the answers where there is none.
 
     app = create_server(service)
     answer_errors(app, service)          # refuse_other_methods(app), too: for an app with pages beside them
@@ -61,7 +61,7 @@ def create_server(service: Service) -> FastAPI:
 
 
 def answer_errors(app: FastAPI, service: Service) -> None:
-    """Let an app answer with JSON of one sentence where a route has no such method, or fails, or is none."""
+    """Make an app answer with JSON of one sentence to an unknown route, a wrong method, or a failure."""
 
     async def not_served(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -84,7 +84,7 @@ def _json(sentence: str, status: int, headers: Mapping[str, str] | None = None) 
 
 
 def refuse_other_methods(app: FastAPI) -> None:
-    """Let an app's routes answer to a wrong method themselves; else a mount at "/" would be asked instead."""
+    """Let an app's routes refuse a wrong method themselves; else a mount at "/" would take the request."""
 
     async def refuse(request: Request) -> Response:
         raise HTTPException(405)

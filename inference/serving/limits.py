@@ -25,7 +25,7 @@ class ClientGone(ConnectionError):  # noqa: N818  (it is no error)
 def check_token(header: str, tokens: Sequence[str]) -> str | None:
     """Return which token an Authorization header bears, None where none is needed. Raises Unauthorized.
 
-    All tokens are compared, each in constant time, so that the answer's time tells nothing.
+    All tokens are compared, each in constant time, so that timing reveals nothing.
     """
     if not tokens:
         return None
@@ -37,7 +37,7 @@ def check_token(header: str, tokens: Sequence[str]) -> str | None:
 
 
 def network(host: str) -> str:
-    """Return what tells clients apart by address: an IPv4 address, or the 64 bits of an IPv6 network."""
+    """Return the key of a client by its address: an IPv4 address, or the 64 bits of an IPv6 network."""
     if ":" not in host:
         return host
     try:

@@ -163,7 +163,7 @@ async def _collected(manager: StreamableHTTPSessionManager, scope: Scope, conten
 
 
 def _described(service: Service) -> list[types.Tool]:
-    """Return the tools as a client is told of them: models and limits are this server's."""
+    """Return the tools as a client sees them, with this server's models and limits."""
     names, most = list(service.models.names), service.settings.max_texts
     loaded = service.models.loaded()
     labels = ", ".join(dict.fromkeys(label for model in loaded for label in model.classifier.labels))

@@ -38,7 +38,7 @@ class ServedModel:
     classifier: Classifier
     batcher: Batcher
     about: dict[str, object]
-    """What /version says of it: labels, engine, where it comes from; no path of this machine."""
+    """What /version says about it: labels, engine, provenance; no path of this machine."""
 
 
 def name_of(source: str) -> str:
@@ -113,7 +113,7 @@ class Models:
         return bool(self._expected)
 
     def expect(self, name: str, coming: bool) -> None:
-        """Note whether a model is on its way, or does not come: nobody is to wait for it then."""
+        """Set whether a model is on its way, or does not come and nobody should wait for it."""
         (self._expected.add if coming else self._expected.discard)(name)
 
     def get(self, name: str | None = None) -> ServedModel:
@@ -198,7 +198,7 @@ def _about(name: str, classifier: Classifier) -> dict[str, object]:
 
 
 def _public(record: JsonObject) -> dict[str, object]:
-    """Return what of a provenance record is public, by an allow-list; of a path its last part."""
+    """Return the public part of a provenance record, by an allow-list; of a path its last part."""
     base, data = record.get("base") or {}, (record.get("data") or {}).get("source") or {}
     recipe = record.get("recipe") or {}
     public = {

@@ -4,8 +4,8 @@
 
 SIGTERM or SIGINT: no new connection is accepted, everything accepted is answered, exit status 0; a second one
 ends it at once. SIGHUP: every model is loaded again from its folder and takes over when it is warm. Nothing
-that comes over the network can change what is served. Once the models are there, the garbage collector is
-told to pass them over: looking through them takes long enough to be felt.
+that comes over the network can change what is served. Once the models are there, they are frozen for the
+garbage collector: looking through them would cause noticeable pauses.
 
 The log is JSON, one object a line, in ASCII: no text from outside can begin a line of its own. A client that
 connects and says nothing, or sends a head that never ends, is cut off; uvicorn and httptools wait for ever

@@ -8,7 +8,7 @@
     GET  /health /info        text-embeddings-inference's
     GET  /healthz /readyz /version /metrics
 
-What is asked by GET answers HEAD, too.
+Every GET route answers HEAD, too.
 
 Every request passes one pipeline: an id, a token, a rate, a body within bounds, a line in the log, a count.
 """
@@ -52,7 +52,7 @@ CLIENT_GONE = 499  # nginx's number for it; nobody receives it
 
 @dataclass
 class Call:
-    """One request on its way: what the log and the metrics will say of it."""
+    """One request in progress, and what the log and the metrics will say about it."""
 
     request: Request
     id: str
@@ -173,7 +173,7 @@ class RequestPipeline:
     async def classify(
         self, call: Call, texts: list[str], model: str | None, asked: schema.HubParameters | None = None
     ) -> Classified:
-        """Classify a call's texts, and note what the log says of them.
+        """Classify a call's texts, and record what the log says about them.
 
         Raises BodyTooLarge for texts that are too long and, as was asked, not to be cut.
         """

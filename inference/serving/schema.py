@@ -3,9 +3,9 @@
     request = read(HubRequest, decode(b'{"inputs": "what a day"}'), max_texts=1000)
     hub_answer(classified, request)             # -> [[{"label": "positive", "score": 0.91}, …]]
 
-The formats are the Hub's text-classification API, text-embeddings-inference's, and our own /v1/compare. From
-these models /openapi.json, the MCP tools and the options of `python -m inference serve` are described. A body
-is checked once, and the first thing that is wrong with it is said in one sentence.
+The formats are the Hub's text-classification API, text-embeddings-inference's, and our own /v1/compare. These
+models describe /openapi.json, the MCP tools and the options of `python -m inference serve`. A body is checked
+once, and one sentence says the first thing that is wrong with it.
 """
 
 import ipaddress
@@ -451,7 +451,7 @@ _ADVICE = {
 def read(kind: type[M], body: Mapping[str, object], *, max_texts: int, models: Sequence[str] = ()) -> M:
     """Return a request; `models` are the names that are served.
 
-    Raises BadRequest or BodyTooLarge: one sentence on what is wrong first, what was found, and what to give.
+    Raises BadRequest or BodyTooLarge: one sentence with the first mistake, what was found, and what to give.
     """
     try:
         return kind.model_validate(body, context={"max_texts": max_texts})

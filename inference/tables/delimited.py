@@ -44,8 +44,8 @@ _SPACES = str.maketrans("\t\r\n", "   ")
 _NO_DELIMITER = "\x1f"  # of a table of one column
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\r?\n?', re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?", re.IGNORECASE)
-_LOOKED_AT = 2_000  # rows of the file's beginning that tell how it is written
-_LOOKED_AT_CHARACTERS = 200_000
+_SAMPLE_ROWS = 2_000  # rows of the file's beginning that show how it is written
+_SAMPLE_CHARACTERS = 200_000
 _FEW_VALUES = 50
 _ENOUGH_ROWS = 6
 _MOST_MISFITS = 0.3  # of the rows: with more, what looks like prose is
@@ -103,14 +103,14 @@ class DelimitedReader(TableReader):
         super().__init__(path)
         csv.field_size_limit(MAX_CELL_CHARACTERS)
         head = read_head(path)
-        if len(head.text) > _LOOKED_AT_CHARACTERS:
-            end = head.text.find("\n", _LOOKED_AT_CHARACTERS) + 1
+        if len(head.text) > _SAMPLE_CHARACTERS:
+            end = head.text.find("\n", _SAMPLE_CHARACTERS) + 1
             head = replace(head, text=head.text[: end or None])
         if not head.text.strip():
             raise DataError(f"{path.name} is empty; it must hold at least a header and a row.")
         plain = kind_of(path) == ".txt" and not _tabbed(head.text)
         self.dialect = _LINES if plain else _dialect(path, head)
-        sample = list(islice(_rows(_readline(head.text), self.dialect), _LOOKED_AT))
+        sample = list(islice(_rows(_readline(head.text), self.dialect), _SAMPLE_ROWS))
         first = sample[0] if sample else _Row([], "", 1, "the file holds no row")
         problem = "it holds NUL, as binary files do" if "\0" in first.text else first.problem
         if problem and not plain:
@@ -271,13 +271,13 @@ class _Lines:
 
 
 class _Judge:
-    """Tells whether the lines that a quoted cell spans are rows of their own, run together by a stray quote.
+    """Decides if the lines that a quoted cell spans are rows of their own, run together by a stray quote.
 
     A line is one when its cells are those of the other rows: a number where a column has but numbers, one of
-    the few values where it has few. Left of the quoted cell every line but the first can be told so, right of
-    it every line but the last. A blank behind a delimiter is prose. Where nothing tells, a file that quotes
-    as it should (a delimiter or a doubled quote within quotes) is believed; else lines that have all their
-    tabs are rows, and other lines that might be rows are called bad.
+    the few values where it has few. Left of the quoted cell every line but the first can be judged so, right
+    of it every line but the last. A blank behind a delimiter is prose. Where nothing decides, a file that
+    quotes as it should (a delimiter or a doubled quote within quotes) is believed; else lines that have all
+    their tabs are rows, and other lines that might be rows are called bad.
     """
 
     def __init__(self, dialect: Dialect, width: int, sample: Iterable["_Row"]) -> None:
@@ -305,7 +305,7 @@ class _Judge:
         return "a quote opens in it, and the next lines may be its rest or rows of their own"
 
     def _is_row(self, line: str, opened: int, place: int, count: int) -> bool | None:
-        """Whether a line looks like a row; None when no column tells, False when there is none to tell."""
+        """Whether a line looks like a row; None when no column decides, False when there is none to ask."""
         cells = line.rstrip("\r\n").split(self.delimiter)
         left = [*range(opened)] if place > 0 else []
         right = [*range(opened + 1, self._width)] if place < count - 1 else []
@@ -321,7 +321,7 @@ class _Judge:
 
 
 def _known_values(column: Sequence[str]) -> Callable[[str], bool] | None:
-    """Return what tells the cells of a column, None if it may hold anything."""
+    """Return a check for the cells of a column, None if it may hold anything."""
     counts = Counter(cell.strip() for cell in column)
     if all(map(_is_number, counts)):
         return _is_number
@@ -389,7 +389,7 @@ def _readline(text: str) -> Callable[[], str]:
 
 def _tabbed(text: str) -> bool:
     """Whether the lines of a text are rows of cells: half of them have as many tabs as the first, or more."""
-    lines = [line for line in text.split("\n")[:_LOOKED_AT] if line.strip()]
+    lines = [line for line in text.split("\n")[:_SAMPLE_ROWS] if line.strip()]
     tabs = lines[0].count("\t")
     return tabs > 0 and 2 * sum(line.count("\t") == tabs for line in lines) >= len(lines)
 
@@ -401,7 +401,7 @@ def _dialect(path: Path, head: Head) -> Dialect:
     if sep := _SEP_LINE.fullmatch(first.removeprefix("\ufeff")):
         return replace(found, delimiter=sep[1], sep_line=True)
     order = "\t,;|" if kind_of(path) in (".tsv", ".tab", ".txt") else DELIMITERS
-    whole = "\n".join(text.split("\n")[:_LOOKED_AT])
+    whole = "\n".join(text.split("\n")[:_SAMPLE_ROWS])
     dialects = [replace(found, delimiter=delimiter) for delimiter in order if delimiter in first]
     if "\t" in first:  # tab-separated tweets are often written with bare quotes
         dialects.append(replace(found, delimiter="\t", quoted=False))

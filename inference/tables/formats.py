@@ -19,7 +19,7 @@ from inference.tables.write import TableWriter
 
 
 class Format(NamedTuple):
-    """What a format is, what reads it, and what writes it, if anything does."""
+    """A format's description, its reader, and its writer, if it has one."""
 
     title: str
     reader: type[TableReader]
@@ -48,7 +48,7 @@ _PACKED = (".parquet", ".arrow")
 
 
 def open_table(path: Path) -> TableReader:
-    """Look at a table. Raises DataError when it can't be read."""
+    """Open a table. Raises DataError when it can't be read."""
     if is_saved(path):
         return ArrowReader(path)
     check_format(path)
@@ -71,7 +71,7 @@ def is_saved(path: Path) -> bool:
 
 
 def is_path(name: str) -> bool:
-    """Whether what is named is a file or a folder, and not the id of something on the Hub."""
+    """Whether a name is that of a file or a folder, and not an id on the Hub."""
     path = Path(name)
     if name.startswith((".", "/", "~")) or kind_of(path) in FORMATS:
         return True
@@ -82,7 +82,7 @@ def is_path(name: str) -> bool:
 
 
 def open_texts(path: Path, *, text_column: str = "", key: str = "") -> TextTable:
-    """Look at a table of texts; `key`: keep this column alone. Raises DataError when there is none."""
+    """Open a table of texts; `key`: keep this column alone. Raises DataError when there is none."""
     reader = open_table(path)
     text = reader.pick("text", given=text_column)
     kept = (reader.pick("key", given=key),) if key else tuple(dict.fromkeys((*reader.names, text)))
@@ -90,7 +90,7 @@ def open_texts(path: Path, *, text_column: str = "", key: str = "") -> TextTable
 
 
 def open_writer(out: Path, table: TextTable, new: Mapping[str, type]) -> TableWriter:
-    """Return what writes the format of `out`. Raises DataError when nothing does."""
+    """Return the writer of `out`, by its format. Raises DataError if there is none."""
     check_format(out, write=True)
     writer = FORMATS[kind_of(out)].writer
     assert writer  # checked above

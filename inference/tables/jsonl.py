@@ -26,7 +26,7 @@ from inference.tables.rows import (
 from inference.tables.write import TextWriter, Value, as_json, plain_value
 
 MAX_COLUMNS = 1_000
-_INSPECTED_ROWS = 2_000  # rows whose nested values are looked at
+_INSPECTED_ROWS = 2_000  # rows whose nested values are inspected
 _DEEPEST = 5
 _WHOLE = {"text": ("note_tweet", "extended_tweet")}  # where X keeps all of a long post's text
 _TYPES = {

@@ -1,4 +1,4 @@
-"""What a table is to the rest: a `TableReader` yields `Chunk`s of rows, and a `TextTable` their texts.
+"""The interface of tables: a `TableReader` yields `Chunk`s of rows, and a `TextTable` their texts.
 
     table = open_texts(Path("posts.csv.gz"))                    # inference.tables.formats
     for chunk in table.chunks():
@@ -39,7 +39,7 @@ HEAD_BYTES = 1_000_000
 _BINARY = (b"PK\x03\x04", b"\x1f\x8b", b"PAR1", b"%PDF", b"\x89PNG", b"SQLite format", b"ARROW1")
 _UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".tab", ".txt", ".ndjson", ".json", ".js", ".arrow")
-"""Of the files that `inference.tables.formats` reads, for who must not wait for Arrow."""
+"""Of the files that `inference.tables.formats` reads, for code that must not import Arrow."""
 _PEEKED = 4_096
 _LEAST_ASCII = 0.02  # of a text of any language in UTF-16: line ends, delimiters, digits
 _MOSTLY_ASCII = 0.3  # of one that might be UTF-8 as well
@@ -95,7 +95,7 @@ class TableReader(ABC):
     more: Mapping[Kind, Sequence[str]] = {}
     """Names, such as paths of nested values, that may be picked beside the columns; of texts only these."""
     samples: Mapping[str, str] = {}
-    """Of columns that have no names but their places, a cell each."""
+    """For columns without names, a cell of each."""
     text_guess: str = ""
     """The column that holds texts by all appearance, where there are no names."""
     notes: tuple[str, ...] = ()
@@ -136,7 +136,7 @@ class TextChunk:
         return [text for text in self.texts if text is not None]
 
     def aligned(self, of_good_rows: Iterable[_T]) -> list[_T | None]:
-        """Return what belongs to the good rows in the places of all rows, None for a bad one."""
+        """Put values of the good rows in the places of all rows, None for a bad one."""
         found = iter(of_good_rows)
         return [None if text is None else next(found) for text in self.texts]
 
@@ -180,7 +180,7 @@ def readable(text: str) -> str:
 
 
 def kind_of(path: Path) -> str:
-    """Return the ending of a file's name that tells its format, in lower case; .gz does not count."""
+    """Return the suffix of a file's name that gives its format, in lower case; .gz does not count."""
     return Path(path.stem if gzipped(path) else path.name).suffix.lower()
 
 
@@ -191,7 +191,7 @@ def gzipped(path: Path) -> bool:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Within it, what goes wrong in reading a file is a DataError of one sentence."""
+    """Within it, an error in reading a file becomes a DataError of one sentence."""
     try:
         yield
     except EOFError as error:

@@ -30,7 +30,7 @@ _POLL_S = 0.1  # how soon a stop is heard
 _JOIN_S = 0.7  # how long a stop waits for the connection to be closed; the thread may take longer
 _JITTER = 0.25  # a wait is up to this share longer than what is documented, never shorter
 _SHORTEST_LIMIT_S = 1.0
-_MOST_UNREADABLE = 50  # between two posts; so many are no stranger's slip, but a form that we don't know
+_MOST_UNREADABLE = 50  # between two posts: with more it is no slip, but a format that we don't know
 IDS_REMEMBERED = 20_000  # services repeat themselves after a reconnect, and not from long ago
 
 SourceState = Literal["ready", "connecting", "connected", "reconnecting", "rate limited", "ended"]
@@ -262,7 +262,7 @@ class LiveSource:
             self._change(state="connected", reason="", until=None)
 
     def _unreadable(self, sender: str, count: int = 1, *, tries: int = 1) -> None:
-        """Count what came and can't be read. Raises SourceError when nothing else comes any more.
+        """Count messages that can't be read. Raises SourceError when nothing else comes any more.
 
         `tries`: how many connections may bring nothing else, as long as each may lead to another host.
         """
@@ -279,7 +279,7 @@ class LiveSource:
             )
 
     def _pass_over(self, reason: str, count: int = 1) -> None:
-        """Count what came and is not handed over."""
+        """Count messages that are not handed over."""
         if count:
             with self._lock:
                 counts = dict(self._status.passed_over)

@@ -5,8 +5,8 @@
         ...
 
 Some fifty posts a second, in all languages: a `Filter` chooses among them. After a break it goes on a few
-seconds before the place where it was, and drops what it has seen. The stream names authors by number
-(a DID) and not by handle, so `author` is empty; the link leads to the post.
+seconds before the place where it was, and drops the posts that it has seen. The stream names authors by
+number (a DID) and not by handle, so `author` is empty; the link leads to the post.
 
 Jetstream v2 and v1 are spoken: a host is asked for v2 (network.bsky.jetstream.subscribeEvents), and where it
 has none, for v1 (/subscribe). A place in the stream is a time in both, and so holds from host to host.
@@ -73,7 +73,7 @@ class Bluesky(LiveSource):
         connection starts `rewind_s` before the last event, and at most `catch_up_s` before now. One that
         brings nothing for `stall_s`, or no answer to a ping within `ping_s`, is given up.
 
-        Raises SourceBadQuery for what is no host.
+        Raises SourceBadQuery for a name that is no host.
         """
         super().__init__(world=world, attempts=attempts)
         shuffled = self._world.rng.sample
@@ -163,7 +163,7 @@ class Bluesky(LiveSource):
         return query
 
     def _read(self, frame: str | bytes, host: str) -> Post | None:
-        """Return the post of an event, None for what is none, with a count of it.
+        """Return the post of an event; any other event is counted, and None returned.
 
         Raises SourceUnavailable when the stream says goodbye, or nothing in it can be read.
         """
@@ -188,7 +188,7 @@ class Bluesky(LiveSource):
             key = f"{event['did']}/{_POSTS}/{commit['rkey']}/{commit['rev']}" if is_post else ""
             post = _post(event["did"], commit, when) if is_post else None
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-            # A stranger's frame can be wrong in any way. It is counted, and the stream goes on.
+            # A stranger's frame can be wrong in any way: count it and go on.
             self._unreadable(_name(host), tries=len(self._hosts))
             return None
         self._cursor = event["time_us"]

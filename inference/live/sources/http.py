@@ -6,9 +6,9 @@
     for event, data in events(response, halt):  # ("update", '{"id": …}'); ("", "") for a heartbeat
         ...
 
-The adapter writes the token into a request as the last thing before it leaves, and takes it out of what comes
-back. So the libraries above it, their logs and their exceptions never hold it. With `only_public` a name is
-looked up once, refused when it leads into a private network, and connected to at just that address.
+The adapter adds the token to a request just before it is sent, and removes it from the answer. So the
+libraries above it, their logs and their exceptions never hold it. With `only_public` a name is looked up
+once, refused when it leads into a private network, and the connection goes to exactly that address.
 """
 
 import contextlib

@@ -84,8 +84,8 @@ class Mastodon(LiveSource):
     ) -> None:
         """Take an instance. It streams with a token; without one it is polled every `interval_s`.
 
-        A stream that sends nothing for `stall_s` is given up; Mastodon sends a heartbeat every 15 s.
-        Raises SourceBadQuery for an odd instance or tag, SourceUnauthorised for what is no token.
+        A stream that sends nothing for `stall_s` is given up; Mastodon sends a heartbeat every 15 s. Raises
+        SourceBadQuery for an odd instance or tag, SourceUnauthorised for an impossible token.
         """
         super().__init__(world=world, attempts=attempts)
         self._base = instance_url(instance, allow_loopback=allow_loopback)
@@ -136,11 +136,11 @@ class Mastodon(LiveSource):
         return found[::-1], headers
 
     def _read(self, status: Any) -> Post | None:
-        """Return the post of a status that was not seen before, else None with a count of it."""
+        """Return the post of a new status; any other is counted, and None returned."""
         try:
             post = _post(status, self._host)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            # A stranger's post can be wrong in any way. It is counted, and the stream goes on.
+            # A stranger's post can be wrong in any way: count it and go on.
             self._unreadable(self._host)
             return None
         self._in_a_row = 0

@@ -1,11 +1,11 @@
-"""Replay: posts that are already at hand, streamed at a chosen rate. Needs no network and no key.
+"""Replay: given posts, streamed at a chosen rate. Needs no network and no key.
 
     replay = Replay([Post("1", "what a day", label="positive")], rate_per_s=2.0)
     replay = Replay.of_file("monday.jsonl", rate_per_s=None)      # a recording, as fast as it is taken
     list(replay.posts(Event()))
 
-The rate may be changed while it streams. Given posts come in a shuffled order, those of a file in theirs: a
-recording, or any table that `inference.tables` reads. Knows nothing about splits: whoever makes one passes
+The rate may be changed while it streams. Given posts come in a shuffled order, those of a file in the file's:
+a recording, or any table that `inference.tables` reads. Knows nothing about splits: whoever makes one passes
 held-out posts, so that no model has seen them.
 """
 
@@ -74,9 +74,9 @@ class Replay:
         """Replay a recording or a file of texts, in its order. Rows without a text are left out.
 
         The column of texts is found by its name, as `python -m inference score` finds it; the column of true
-        labels may be missing. In a recording of ours they are always "text" and "true_label". What was left
-        out, and how the file was understood, stands in the status; `options` are those of `Replay`.
-        Raises SourceBadQuery when the file can't be read, is of an unknown kind, or has no texts.
+        labels may be missing. In a recording of ours they are always "text" and "true_label". The status says
+        what was left out, and how the file was understood; `options` are those of `Replay`. Raises
+        SourceBadQuery when the file can't be read, is of an unknown kind, or has no texts.
         """
         posts, notes = posts_of_file(Path(path), text_column, label_column)
         return cls(posts, reason=" ".join(notes), **{"shuffle": False, **options})

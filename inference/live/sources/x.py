@@ -42,7 +42,7 @@ from inference.live.sources.http import Adapter, Token, limit_wait_s, used_up
 
 _LONGEST_QUERY = 512
 _SMALLEST_PAGE, _LARGEST_PAGE = 10, 100  # X's limits
-_MOST_PAGES = 5  # for one look: what is older is left, so that no lag grows
+_MOST_PAGES = 5  # for one search: older posts are skipped, so that no lag grows
 _LIMIT_S, _LONGEST_LIMIT_S = 60.0, 900.0  # a 429 that does not say for how long; doubled at each failure
 _PLACEHOLDER = "the-adapter-knows-it"
 _FIELDS = [
@@ -90,9 +90,9 @@ class _X(LiveSource):
         world: World | None = None,
         attempts: int = 12,
     ) -> None:
-        """Take a query of X's, a filter that is made part of it, and what may be spent.
+        """Take a query in X's syntax, a filter that becomes part of it, and the most to spend.
 
-        `read_timeout_s`: what sends nothing for so long is given up; by default `longest_silence_s`.
+        `read_timeout_s`: a connection that is silent for longer is given up; by default `longest_silence_s`.
         Raises SourceUnauthorised without a token, SourceBadQuery for a query or a cap that can't be used.
         """
         super().__init__(world=world, attempts=attempts)
@@ -111,7 +111,7 @@ class _X(LiveSource):
         self._change(cost_usd=0.0)
 
     def _mount(self, session: requests.Session) -> Adapter:
-        """Let a session of tweepy's speak through an adapter of its own, which is returned."""
+        """Mount an adapter of its own in a session of tweepy's, and return it."""
         session.max_redirects = 0  # X sends nobody elsewhere
         adapter = Adapter(
             token=self._token,
@@ -233,14 +233,14 @@ class XSearch(_X):
                 return
 
     def _search(self, halt: Event) -> tuple[list[Post], Mapping[str, str]]:
-        """Return the posts since the last look, oldest first, and the headers of the last answer."""
+        """Return the posts since the last search, oldest first, and the headers of the last answer."""
         found: list[Post] = []
         headers: Mapping[str, str] = {}
         newest, next_page = self._newest, ""
         for page in range(_MOST_PAGES):
             if self.budget.left < _SMALLEST_PAGE or halt.is_set():
                 break
-            # The first look of all is a small one: it pays for what was posted before anybody watched.
+            # The first search is a small one: it pays for posts from before anybody watched.
             size = min(_LARGEST_PAGE, self.budget.left) if self._newest else _SMALLEST_PAGE
             options = {"max_results": size, **self._parameters}
             options |= {"since_id": self._newest} if self._newest else {}
@@ -250,7 +250,7 @@ class XSearch(_X):
             except SourceError:
                 if page == 0:
                     raise
-                self._count_gap()  # what was paid for is kept; if X goes on to fail, the next look shows it
+                self._count_gap()  # paid posts are kept; if X goes on to fail, the next search shows it
                 break
             self._alive()
             found += self._paid(answer.get("data"), answer.get("includes"))
@@ -341,8 +341,8 @@ class XStream(_X):
     while it was down: `status.gaps` counts these times. `pause` closes the connection, so that nothing more
     is paid for.
 
-    The cap counts what was read. It is overshot by what X had sent when it was reached: two posts at most
-    that are at hand, and counted, and what is in the network's buffers, which can't be counted and may be
+    The cap counts posts that were read. It is overshot by those that X had sent when it was reached: two at
+    most that are at hand, and counted, and some in the network's buffers, which can't be counted and may be
     charged for.
     """
 
@@ -438,7 +438,7 @@ class XStream(_X):
             self._change(cost_usd=self.budget.usd)
 
     def _read(self, line: bytes) -> Post | None:
-        """Return the post of a line, None for what is none.
+        """Return the post of a line, None for any other line.
 
         Raises SourceUnavailable when X says goodbye, SourceError when nothing but posts of other rules comes.
         """
