@@ -164,7 +164,7 @@ def few(tmp_path, dataset, tiny_gpt2, monkeypatch):
     small = forecasts.SMALL | small | {"precision": "float32", "learning_rate": "3e-3"}
     recipes = {"one": {}, "two": {"state_noise": "0"}, "three": {}}
     of(forecasts, monkeypatch, tmp_path, SMALL=small, RECIPES=recipes, **sizes)
-    for name, value in {"SIZES": 4, "TURNS": 2, "LEAST_STEPS": 4, "RESAMPLES": 20}.items():
+    for name, value in {"SIZES": 4, "SEEDS": 2, "LEAST_STEPS": 4, "RESAMPLES": 20}.items():
         monkeypatch.setattr(forecasting, name, value)
 
 

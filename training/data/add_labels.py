@@ -149,9 +149,9 @@ def _corrections(rows: Sequence[LabelledRow], keys: Sequence[str], labels: Seque
     given: dict[str, set[int]] = {}
     for row in rows:
         given.setdefault(row.key, set()).add(row.label)
-    wanted = {row.key: row.label for row in rows if row.corrects and len(given[row.key]) == 1}
+    new_labels = {row.key: row.label for row in rows if row.corrects and len(given[row.key]) == 1}
     had = zip(keys, labels, strict=True)
-    return {key: wanted[key] for key, label in had if key in wanted and label != wanted[key]}
+    return {key: new_labels[key] for key, label in had if key in new_labels and label != new_labels[key]}
 
 
 def labelled_rows(path: Path, names: Sequence[str]) -> tuple[list[LabelledRow], int]:

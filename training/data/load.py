@@ -55,7 +55,7 @@ class Splits:
     test: datasets.Dataset
     labels: tuple[str, ...]
     report: DataReport
-    twins: frozenset[str] = frozenset()
+    test_duplicates: frozenset[str] = frozenset()
     """Keys (`duplicate_key`) of the test rows that had a duplicate in train before the leak gate."""
 
 
@@ -133,7 +133,7 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
     rows = {split: part.renumbered(classes.names, names) for split, part in rows.items()}
     full = {split: rows[split].dataset(names) for split in SPLIT_NAMES}
     used = {
-        split: subset(full[split], spec.rows_wanted(split), seed=spec.seed, stratified=spec.stratified)
+        split: subset(full[split], spec.row_limit(split), seed=spec.seed, stratified=spec.stratified)
         for split in SPLIT_NAMES
     }
     report = DataReport(
@@ -156,7 +156,7 @@ def load_splits(spec: DataSpec, *, hub: Hub | None = None) -> Splits:
         shown_conflicts=tuple(conflict for conflict, _ in conflicts[:CONFLICTS_SHOWN]),
         borderline=tuple(gate.borderline),
     )
-    return Splits(used["train"], used["validation"], used["test"], names, report, gate.twins)
+    return Splits(used["train"], used["validation"], used["test"], names, report, gate.test_duplicates)
 
 
 @dataclass(frozen=True)
@@ -483,13 +483,13 @@ def _conflicts(rows: Mapping[str, _Rows], names: Sequence[str]) -> list[tuple[La
 
 
 def _held_out(train: _Rows, split: str, spec: DataSpec) -> dict[str, _Rows]:
-    rest, held = stratified_split(
+    rest, held_out = stratified_split(
         train.labels,
         size=held_out_size(len(train.labels)),
         seed=spec.seed,
         keys=train.keys if spec.rules > 1 else None,
     )
-    return {split: train.take(held), "train": train.take(rest)}
+    return {split: train.take(held_out), "train": train.take(rest)}
 
 
 def _balance(dataset: datasets.Dataset, names: Sequence[str]) -> dict[str, int]:
@@ -519,10 +519,10 @@ def _subset_notes(
 ) -> list[str]:
     notes = []
     for split in SPLIT_NAMES:
-        wanted, there = spec.rows_wanted(split), len(full[split])
-        if wanted > there:
+        limit, there = spec.row_limit(split), len(full[split])
+        if limit > there:
             notes.append(
-                f"{wanted:,} {split} rows were asked for, but only {there:,} are there; all are used."
+                f"{limit:,} {split} rows were asked for, but only {there:,} are there; all are used."
             )
     if len(set(used["train"]["label"][:])) < 2:
         raise DataError(

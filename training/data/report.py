@@ -204,12 +204,12 @@ class DataReport:
         for kind, counts in (("an exact", self.duplicates_removed), ("a near", self.near_removed)):
             for pair, n in counts.items():
                 split, other = pair.split("/")
-                ending = f"with {kind} duplicate in {other}"
+                suffix = f"with {kind} duplicate in {other}"
                 one, many = f"is removed from {split}", f"are removed from {split}"
                 if self.leak_gate == "off":
                     one = many = f"stay in {split}, since the leak gate is off"
                 if n:
-                    lines.append(_sentence(n, f"row {ending} {one}", f"rows {ending} {many}"))
+                    lines.append(_sentence(n, f"row {suffix} {one}", f"rows {suffix} {many}"))
         if texts and self.borderline:
             lines.append(self._borderline())
         return lines

@@ -82,7 +82,7 @@ def stratified_split(
         groups.setdefault(label, []).append(group)
     counts = {label: sum(map(len, groups[label])) for label in sorted(groups)}
     share = class_shares(counts, size, leave=1)
-    held: set[int] = set()
+    held_out: set[int] = set()
     for label in counts:
         drawn = [groups[label][i] for i in random.permutation(len(groups[label]))]
         if len(drawn) == 1:
@@ -92,8 +92,8 @@ def stratified_split(
             if n + len(group) <= share[label]:
                 chosen.append(group)
                 n += len(group)
-        held.update(*(chosen or [min(drawn, key=len)]))
-    return [row for row in range(len(labels)) if row not in held], sorted(held)
+        held_out.update(*(chosen or [min(drawn, key=len)]))
+    return [row for row in range(len(labels)) if row not in held_out], sorted(held_out)
 
 
 def subset(dataset: datasets.Dataset, n: int, *, seed: int, stratified: bool = False) -> datasets.Dataset:
@@ -126,7 +126,7 @@ class LeakGate:
     """Rows with an exact duplicate; counted, and not removed, where the gate is off."""
     near: Mapping[str, int] = field(default_factory=dict)
     """Rows removed for a near duplicate; empty where none was looked for."""
-    twins: frozenset[str] = frozenset()
+    test_duplicates: frozenset[str] = frozenset()
     """Keys of the test rows that had a duplicate in train."""
     leaked: Mapping[str, Sequence[BorderlinePair]] = field(default_factory=dict)
     """Some of the pairs for which `near` removed rows, the least alike first."""
@@ -175,7 +175,7 @@ def leak_gate(keys: Mapping[str, Sequence[str]], *, mode: str = "exact") -> Leak
             "train/validation": sum(in_validation),
             "validation/test": len(keys["validation"]) - len(kept_validation),
         },
-        twins=frozenset(test & set(keys["train"])),
+        test_duplicates=frozenset(test & set(keys["train"])),
     )
     if mode == "off":
         return replace(exact, kept={split: range(len(rows)) for split, rows in keys.items()})
@@ -188,7 +188,7 @@ def _without_near(keys: Mapping[str, Sequence[str]], exact: LeakGate) -> LeakGat
     kept = {split: list(rows) for split, rows in exact.kept.items()}
     near: dict[str, int] = {}
     leaked: dict[str, Sequence[BorderlinePair]] = {}
-    twins, complete, borderline = set(exact.twins), True, []
+    test_duplicates, complete, borderline = set(exact.test_duplicates), True, []
     for split, other in (("validation", "test"), ("train", "test"), ("train", "validation")):
         mine, others = ([keys[name][i] for i in kept[name]] for name in (split, other))
         found = nearest(mine, others, least=NEAR - BORDER)
@@ -202,7 +202,7 @@ def _without_near(keys: Mapping[str, Sequence[str]], exact: LeakGate) -> LeakGat
         leaked[f"{split}/{other}"] = sorted((pairs[i] for i in leaks), key=lambda pair: pair.cosine)[:SHOWN]
         borderline += [pair for pair in pairs.values() if pair.cosine <= NEAR + BORDER]
         if (split, other) == ("train", "test"):
-            twins |= {
+            test_duplicates |= {
                 key for key, match in zip(others, found.right, strict=True) if match and match.cosine >= NEAR
             }
         near[f"{split}/{other}"] = len(leaks)
@@ -213,7 +213,7 @@ def _without_near(keys: Mapping[str, Sequence[str]], exact: LeakGate) -> LeakGat
         kept=kept,
         near=near,
         leaked=leaked,
-        twins=frozenset(twins),
+        test_duplicates=frozenset(test_duplicates),
         borderline=borderline[:BORDERLINE_SHOWN],
         complete=complete,
     )

@@ -64,10 +64,10 @@ def _alone(classifier: Classifier, texts: Sequence[str]) -> Check:
     single = softmax(np.concatenate([classifier.engine.logits([one]) for one in ids]))
     apart = np.abs(together - single).max(axis=1)
     n = int((apart > APART).sum())
-    told = (
+    sentence = (
         f"{n} of {len(texts)} texts are answered otherwise in a batch than alone (by up to {apart.max():.1g})"
     )
-    return Check("batch", n, len(texts), n > 0, f"{told}.")
+    return Check("batch", n, len(texts), n > 0, f"{sentence}.")
 
 
 _CHANGES: dict[str, tuple[str, Callable[[str], str]]] = {
@@ -82,16 +82,16 @@ def _unmoved(classifier: Classifier, texts: Sequence[str]) -> Iterator[Check]:
     for name, (how, change) in _CHANGES.items():
         pairs = [(text, change(text)) for text in texts if change(text) != text]
         if len(pairs) < LEAST_TEXTS:
-            told = f"Only {len(pairs)} of the {len(texts)} texts can be written {how}: too few to tell."
-            yield Check(name, 0, len(pairs), False, told)
+            sentence = f"Only {len(pairs)} of the {len(texts)} texts can be written {how}: too few to tell."
+            yield Check(name, 0, len(pairs), False, sentence)
             continue
         before, after = (
             [one.label for one in classifier.predict(list(side))] for side in zip(*pairs, strict=True)
         )
         n = sum(a != b for a, b in zip(before, after, strict=True))
-        told = f"{n} of {len(pairs)} texts get another label {how}."
+        sentence = f"{n} of {len(pairs)} texts get another label {how}."
         low = (wilson(n, len(pairs)) or Interval(0, 0, 0)).low
-        yield Check(name, n, len(pairs), low > FRAGILE, told)
+        yield Check(name, n, len(pairs), low > FRAGILE, sentence)
 
 
 def _negated(classifier: Classifier) -> Iterator[Check]:
@@ -99,8 +99,8 @@ def _negated(classifier: Classifier) -> Iterator[Check]:
     known = {label.casefold() for label in classifier.labels}
     if not {"negative", "positive"} <= known:
         return
-    wanted = dict(zip(("bad", "good"), poles(classifier.labels), strict=True))
-    words = [(word, wanted[side]) for side, some in _SAID.items() for word in some]
+    pole_of = dict(zip(("bad", "good"), poles(classifier.labels), strict=True))
+    words = [(word, pole_of[side]) for side, some in _SAID.items() for word in some]
     plain, negated = (
         [one.label for one in classifier.predict([form.format(word) for word, _ in words])]
         for form in (_PLAIN, _NEGATED)
@@ -108,14 +108,14 @@ def _negated(classifier: Classifier) -> Iterator[Check]:
     right = [at for at, (_, label) in enumerate(words) if plain[at] == label]
     kept = sum(negated[at] == plain[at] for at in right)
     if len(right) < len(words) / 2:
-        told = (
+        sentence = (
             f"Negation can't be told: only {len(right)} of {len(words)} plain sentences (“this is great”) "
             "are right."
         )
-        yield Check("negation", 0, len(right), False, told)
+        yield Check("negation", 0, len(right), False, sentence)
         return
-    told = (
+    sentence = (
         f"{kept} of {len(right)} plain sentences keep their label with “not” in them (“this is not great”)."
     )
     low = (wilson(kept, len(right)) or Interval(0, 0, 0)).low
-    yield Check("negation", kept, len(right), low > 0.5, told)
+    yield Check("negation", kept, len(right), low > 0.5, sentence)

@@ -226,12 +226,12 @@ def _tokens(records: Records) -> Iterator[Diagnosis]:
     )
     named = records.config.get("pad_token_id")
     if records.config and records.tokenizer and (named is None or pad not in (None, named)):
-        told = "none" if named is None else f"{named}"
+        named_pad = "none" if named is None else f"{named}"
         yield Diagnosis(
             "pad token",
-            f"The pad token is wrong: config.json names {told}, the tokenizer pads with {pad}, so texts of "
-            "several lengths in one batch are answered by another token than their last. Train it again, or "
-            "copy config.json from where it came from.",
+            f"The pad token is wrong: config.json names {named_pad}, the tokenizer pads with {pad}, so texts "
+            "of several lengths in one batch are answered by another token than their last. Train it again, "
+            "or copy config.json from where it came from.",
         )
     prompted = records.recipe.prompt_prefix or records.recipe.prompt_suffix
     if records.tokenizer and prompted and "SpecialToken" not in str(records.tokenizer.get("post_processor")):
@@ -248,7 +248,7 @@ def _curves(records: Records) -> Iterator[Diagnosis]:
     if len(records.losses) < _LEAST_LOSSES or not checks:
         return
     rate, chance = recipe.learning_rate, records.chance
-    told = f"the training loss went from {records.early:.2f} to {records.late:.2f}"
+    descent = f"the training loss went from {records.early:.2f} to {records.late:.2f}"
     losses = [float(check["loss"]) for check in checks]
     lowest, last = min(losses), losses[-1]
     best = float(checks[losses.index(lowest)]["epoch"])
@@ -268,8 +268,8 @@ def _curves(records: Records) -> Iterator[Diagnosis]:
     elif (last > RISE * lowest and late < 0.6 * last) or (late < GAP * last and last > 0.25 * chance):
         yield Diagnosis(
             "over-fitting",
-            f"It over-fits: {told}, and the validation loss, at its lowest {lowest:.2f} in epoch {best:.1f}, "
-            f"ended at {last:.2f}.",
+            f"It over-fits: {descent}, and the validation loss, at its lowest {lowest:.2f} in epoch "
+            f"{best:.1f}, ended at {last:.2f}.",
             {
                 "epochs": max(round(best if best < 0.8 * recipe.epochs else recipe.epochs / 2, 1), 0.5),
                 "patience": recipe.patience or 2,
@@ -281,18 +281,18 @@ def _curves(records: Records) -> Iterator[Diagnosis]:
         if recipe.head == "random":
             yield Diagnosis(
                 "untrained head",
-                f"The head started from noise and has learnt nearly nothing: {told}.",
+                f"The head started from noise and has learnt nearly nothing: {descent}.",
                 {"head": "words"},
             )
         yield Diagnosis(
             "learning rate too low",
-            f"Hardly anything was learnt with a learning rate of {rate:g}: {told}.",
+            f"Hardly anything was learnt with a learning rate of {rate:g}: {descent}.",
             {"learning_rate": float(f"{min(rate * 10, 1.0):.3g}")},
         )
     elif late > HALF * early and late > 0.95 * last and (len(losses) == 1 or last < 0.9 * losses[0]):
         yield Diagnosis(
             "under-fitting",
-            f"It was stopped too early: {told}, and nothing was learnt by heart yet, since the validation "
+            f"It was stopped too early: {descent}, and nothing was learnt by heart yet, since the validation "
             f"loss is {last:.2f}.",
             {"epochs": max(2 * recipe.epochs, 2.0)},
         )
@@ -337,12 +337,12 @@ def _predictions(records: Records) -> Iterator[Diagnosis]:
 
 
 def _leak(records: Records) -> Iterator[Diagnosis]:
-    twins = records.evaluation.twins if records.evaluation else None
-    if records.evaluation and twins and twins.learnt > LEAKED * records.evaluation.n:
+    duplicates = records.evaluation.twins if records.evaluation else None
+    if records.evaluation and duplicates and duplicates.learnt > LEAKED * records.evaluation.n:
         yield Diagnosis(
             "leak",
-            f"Test rows leaked: {twins.learnt:,} of {records.evaluation.n:,} have an exact or near duplicate "
-            "that was trained on.",
+            f"Test rows leaked: {duplicates.learnt:,} of {records.evaluation.n:,} have an exact or near "
+            "duplicate that was trained on.",
             {"leak_gate": "near"},
         )
 

@@ -45,10 +45,10 @@ from training.evaluate.scores import (
     Answer,
     Calibrated,
     Disagreement,
+    Duplicates,
     Evaluation,
     RowsRead,
     System,
-    Twins,
     read_evaluation,
 )
 from training.model.classifier import load_base_classifier
@@ -56,7 +56,7 @@ from training.recipes import DataSpec, load_recipe
 
 
 @dataclass(frozen=True)
-class TwinRows:
+class DuplicateRows:
     """Rows that have an exact or near duplicate in train: taken out by the leak gate, or trained on."""
 
     removed: frozenset[int]
@@ -90,7 +90,7 @@ def evaluate(
     baselines: Mapping[str, Baseline] | None = None,
     left_out: Mapping[str, str] | None = None,
     rows: RowsRead | None = None,
-    twins: TwinRows | None = None,
+    duplicates: DuplicateRows | None = None,
     temperature: float = 1.0,
     chosen_on: Sequence[CoveragePoint] = (),
     precisions: Sequence[float] = PRECISIONS,
@@ -98,7 +98,7 @@ def evaluate(
     """Score a classifier on labelled texts, and all that is given beside it; each is compared with it.
 
     References are numbers in the classifier's label order, which the base and the baselines share.
-    `left_out`: why a baseline is not there, by its name; `twins`: rows that are scored with and without.
+    `left_out`: why a baseline is not there, by its name; `duplicates`: rows to score with and without.
     `temperature`: the one that is folded into the classifier's head, so that the evaluation also tells what
     its calibration error would be without it.
     `chosen_on`: the coverage curve of the validation rows, by which thresholds for `precisions` are chosen.
@@ -146,13 +146,15 @@ def evaluate(
         calibrated=calibrated,
         absent=tuple(label for place, label in enumerate(tuned.labels) if place not in set(references)),
         twins=None
-        if twins is None
-        else _without(twins, references, {**answers, TUNED: mine}, tuned.labels, seed),
+        if duplicates is None
+        else _without(duplicates, references, {**answers, TUNED: mine}, tuned.labels, seed),
         coverage=coverage_curve(references, mine),
         chosen_on=tuple(chosen_on),
         selective=tuple(
-            selective(references, mine, threshold=threshold_on(chosen_on, precision=wanted), precision=wanted)
-            for wanted in precisions
+            selective(
+                references, mine, threshold=threshold_on(chosen_on, precision=precision), precision=precision
+            )
+            for precision in precisions
             if chosen_on
         ),
     )
@@ -175,22 +177,22 @@ def _both(
 
 
 def _without(
-    twins: TwinRows,
+    duplicates: DuplicateRows,
     references: Sequence[int],
     answers: Mapping[str, NDArray[np.float64]],
     labels: Sequence[str],
     seed: int,
-) -> Twins:
+) -> Duplicates:
     """Score each system on the rows that have no duplicate in train."""
-    gone = twins.removed | twins.learnt
+    gone = duplicates.removed | duplicates.learnt
     rest = [row for row in range(len(references)) if row not in gone]
     found = {}
     if gone and rest:
         truth = [references[row] for row in rest]
         found = {name: scores(truth, answer[rest], labels, seed=seed) for name, answer in answers.items()}
-    return Twins(
-        removed=len(twins.removed - twins.learnt),
-        learnt=len(twins.learnt),
+    return Duplicates(
+        removed=len(duplicates.removed - duplicates.learnt),
+        learnt=len(duplicates.learnt),
         cosine=NEAR,
         n=len(rest),
         accuracy={name: one.accuracy for name, one in found.items()},
@@ -215,15 +217,17 @@ def _disagreements(
     )
 
 
-def twin_rows(splits: Splits, split: str = "test") -> TwinRows | None:
+def duplicate_rows(splits: Splits, split: str = "test") -> DuplicateRows | None:
     """Find the rows of a held-out split with a duplicate in train, None for train itself."""
     if split == "train":
         return None
     keys = [duplicate_key(text) for text in getattr(splits, split)["text"]]
     learnt = [duplicate_key(text) for text in splits.train["text"]]
     found, exact = nearest(keys, learnt, least=NEAR), set(learnt)
-    return TwinRows(
-        removed=frozenset(i for i, key in enumerate(keys) if split == "test" and key in splits.twins),
+    return DuplicateRows(
+        removed=frozenset(
+            i for i, key in enumerate(keys) if split == "test" and key in splits.test_duplicates
+        ),
         learnt=frozenset(i for i, key in enumerate(keys) if found.left[i] or key in exact),
     )
 
@@ -260,7 +264,7 @@ def evaluate_artifact(
     if dataset is None and own is None:
         raise ArtifactError(f"{artifact} does not say what data it was trained on. Name some with --dataset.")
     rows: tuple[Sequence[str], Sequence[int], RowsRead] | None = None
-    twins = None
+    duplicates = None
     if own and (dataset is None or _is_own(dataset, record, own, (text_column, label_column))):
         if label_map:
             raise DataError("This data is the model's own, so its labels need no --label-map. Leave it out.")
@@ -274,7 +278,7 @@ def evaluate_artifact(
             n_test=limit if split == "test" else 0,
         )
         with suppress(*([DataError] if dataset else [])):  # it is scored like other data where it has changed
-            rows, twins = _own_rows(spec, record, tuned, split, given=dataset is not None)
+            rows, duplicates = _own_rows(spec, record, tuned, split, given=dataset is not None)
     if rows is None:
         spec = DataSpec(
             dataset=dataset or "",
@@ -297,7 +301,7 @@ def evaluate_artifact(
         split=split,
         seed=spec.seed,
         rows=read,
-        twins=twins,
+        duplicates=duplicates,
         temperature=scaled_by if isinstance(scaled_by, float) and scaled_by > 0 else 1.0,
         chosen_on=known.chosen_on if known else (),
         precisions=PRECISIONS if precision is None else (precision,),
@@ -331,7 +335,7 @@ def _is_own(dataset: str, record: JsonObject, own: DataSpec, columns: tuple[str 
 
 def _own_rows(
     spec: DataSpec, record: JsonObject, tuned: Classifier, split: str, *, given: bool
-) -> tuple[tuple[Sequence[str], Sequence[int], RowsRead], TwinRows | None]:
+) -> tuple[tuple[Sequence[str], Sequence[int], RowsRead], DuplicateRows | None]:
     """Return the rows of a split of the data that the artifact was trained on."""
     splits = load_splits(spec)
     todo = "Put it back to score its locked test split, or score other rows with --dataset."
@@ -347,7 +351,7 @@ def _own_rows(
     if given:
         note = f"The model was trained on {read.data}, so the {split} split is scored, as it was drawn then."
         read = dataclasses.replace(read, notes=(note,))
-    return (part["text"], numbers, read), twin_rows(splits, split)
+    return (part["text"], numbers, read), duplicate_rows(splits, split)
 
 
 def _learnt(texts: Sequence[str], own: DataSpec | None, record: JsonObject) -> list[str]:

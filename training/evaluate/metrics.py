@@ -224,8 +224,10 @@ def _checked(
     if truth.ndim != 1 or len(truth) == 0:
         raise DataError(f"There is nothing to score: {len(np.atleast_1d(truth))} rows; give at least one.")
     if chances.ndim != 2 or len(chances) != len(truth) or classes not in (None, chances.shape[1]):
-        wanted = f"({len(truth)}, {classes or 'classes'})"
-        raise PredictionError(f"The probabilities have the shape {chances.shape}, where {wanted} is needed.")
+        expected = f"({len(truth)}, {classes or 'classes'})"
+        raise PredictionError(
+            f"The probabilities have the shape {chances.shape}, where {expected} is needed."
+        )
     bad = ~np.isfinite(chances).all(axis=1) | (chances < 0).any(axis=1) | (chances > 1 + 1e-6).any(axis=1)
     if bad.any():
         row = int(bad.argmax())

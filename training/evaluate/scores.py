@@ -83,7 +83,7 @@ class Bits:
     """After less before; its interval is a bootstrap's, over the texts."""
 
     @property
-    def told(self) -> str:
+    def figures(self) -> str:
         """The figures, for a sentence."""
         change = self.change
         return (
@@ -127,7 +127,7 @@ class RowsRead:
 
 
 @dataclass(frozen=True)
-class Twins:
+class Duplicates:
     """Rows with an exact or near duplicate in train, before the leak gate or after, and scores without."""
 
     removed: int
@@ -195,8 +195,8 @@ class Evaluation:
     rows: RowsRead | None = None
     absent: tuple[str, ...] = ()
     """Labels that no row has."""
-    twins: Twins | None = None
-    """None where nobody looked for duplicates in train."""
+    twins: Duplicates | None = None
+    """Duplicates in train; None where nobody searched for them. The name is evaluation.json's."""
     calibrated: Calibrated | None = None
     """None where no temperature was folded in."""
     coverage: tuple[CoveragePoint, ...] = ()
@@ -224,18 +224,18 @@ class Evaluation:
         if self.truncated:
             lines.append(f"{self.truncated:,} texts were longer than the model's limit and were cut.")
         if self.twins and (self.twins.removed or self.twins.learnt):
-            lines.append(self._twins(self.twins))
+            lines.append(self._of_duplicates(self.twins))
         return lines
 
-    def _twins(self, twins: Twins) -> str:
-        n = twins.removed + twins.learnt
-        told = f"{n:,} of the {self.n:,} rows have an exact or near duplicate in train"
-        told += f" ({twins.removed:,} taken out by the leak gate, {twins.learnt:,} trained on)"
-        without = twins.accuracy.get(TUNED)
+    def _of_duplicates(self, found: Duplicates) -> str:
+        n = found.removed + found.learnt
+        sentence = f"{n:,} of the {self.n:,} rows have an exact or near duplicate in train"
+        sentence += f" ({found.removed:,} taken out by the leak gate, {found.learnt:,} trained on)"
+        without = found.accuracy.get(TUNED)
         if not (without and self.tuned):
-            return f"{told}."
+            return f"{sentence}."
         return (
-            f"{told}: the accuracy is {100 * self.tuned.scores.accuracy.value:.1f} % with them and "
+            f"{sentence}: the accuracy is {100 * self.tuned.scores.accuracy.value:.1f} % with them and "
             f"{100 * without.value:.1f} % without."
         )
 
@@ -278,7 +278,7 @@ class Evaluation:
             left_out={str(name): str(why) for name, why in left_out.items()},
             rows=next(read_all(RowsRead, [record.get("rows")]), None),
             absent=_texts(record.get("absent")),
-            twins=next(read_all(Twins, [record.get("twins")]), None),
+            twins=next(read_all(Duplicates, [record.get("twins")]), None),
             calibrated=next(read_all(Calibrated, [record.get("calibrated")]), None),
             coverage=tuple(read_all(CoveragePoint, record.get("coverage"))),
             chosen_on=tuple(read_all(CoveragePoint, record.get(CHOSEN_ON))),
@@ -298,14 +298,14 @@ def _from_flat(record: JsonObject) -> JsonObject:
     In it the fine-tuned model's scores stood at the top, "base" and "comparison" beside them, other systems
     under "rivals", and what the bag of words is under "bag_of_words".
     """
-    bag, base, rivals = (_mapping(record.get(key)) for key in ("bag_of_words", "base", "rivals"))
+    bag, base, baselines = (_mapping(record.get(key)) for key in ("bag_of_words", "base", "rivals"))
     about = {BAG_OF_WORDS: {"about": bag.get("words") or "", "seconds": bag.get("seconds")}}
     compared = {BASE: record.get("comparison")}
-    compared |= {name: _mapping(one).get("comparison") for name, one in rivals.items()}
+    compared |= {name: _mapping(one).get("comparison") for name, one in baselines.items()}
     return {
         **record,
         "systems": [
-            *({"name": name, "scores": one, **about.get(name, {})} for name, one in rivals.items()),
+            *({"name": name, "scores": one, **about.get(name, {})} for name, one in baselines.items()),
             {"name": BASE, "about": base.get("name") or "", "scores": base},
             {"name": TUNED, "scores": record},
         ],

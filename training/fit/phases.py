@@ -59,13 +59,13 @@ def phases(pace: Pace, recipe: Recipe, sizes: Sizes) -> dict[str, float]:
     labelled = sizes.train_tokens - sizes.unlabelled_tokens
     labelled_rows = sizes.train_rows - sizes.unlabelled_rows
 
-    def training(tokens: int, rows: int, epochs: float, looks: float) -> float:
+    def training(tokens: int, rows: int, epochs: float, evaluations: float) -> float:
         cost = TRAIN_COST[recipe.method] + recipe.gradient_checkpointing  # which is a forward pass more
         seconds = unit * epochs * tokens * top * cost * pace.step
         steps = epochs * rows / (recipe.batch_size * recipe.gradient_accumulation_steps)
         if recipe.method == "full":
             seconds += steps * sizes.parameters * ADAMW_S_PER_PARAMETER
-        return seconds + unit * looks * sizes.validation_tokens * top
+        return seconds + unit * evaluations * sizes.validation_tokens * top
 
     tokens, rows, teach = sizes.train_tokens, sizes.train_rows, {}
     if recipe.teacher.strip():

@@ -37,7 +37,7 @@ from training.data.add_labels import LabelsReport
 from training.data.load import Splits
 from training.data.report import CleaningCounts
 from training.evaluate.calibration import best_temperature
-from training.evaluate.evaluate import evaluate, rows_read, twin_rows
+from training.evaluate.evaluate import duplicate_rows, evaluate, rows_read
 from training.evaluate.scores import BAG_OF_WORDS, MAJORITY
 from training.fit.prepare import Prepared, TrainingData, base_prompt, load_data, prepare
 from training.fit.teachers import answers_of_teachers
@@ -134,8 +134,8 @@ def _chosen_before(run: Run) -> Precision | None:
 
 def _audit(log: RunLog, splits: Splits) -> None:
     """Say what is wrong with the rows that are used; what reading them dropped is told already."""
-    told = ("conflicts", *CleaningCounts.__dataclass_fields__)
-    found = [one for one in audit(splits, deep=False).findings if one.kind not in told]
+    reported = ("conflicts", *CleaningCounts.__dataclass_fields__)
+    found = [one for one in audit(splits, deep=False).findings if one.kind not in reported]
     for one in found:
         log.note(one.sentence)
     log.event("audit", findings={one.kind: one.count for one in found})
@@ -253,7 +253,7 @@ def _evaluate(
         baselines=baselines,
         left_out=left_out,
         rows=rows_read(splits, "test"),
-        twins=twin_rows(splits),
+        duplicates=duplicate_rows(splits),
         temperature=record.get("temperature", 1.0),
         chosen_on=chosen_on,
     )

@@ -101,18 +101,18 @@ def answers_of_teachers(
     once = recipe.model_copy(update={"epochs": recipe.teacher_epochs})
     folder.mkdir(exist_ok=True)
     answers, scores = [], {}
-    for turn in range(recipe.teachers):
-        seed = (recipe.seed + recipe.seeds + turn) % 2**32
+    for index in range(recipe.teachers):
+        seed = (recipe.seed + recipe.seeds + index) % 2**32
         file, place = folder / f"teacher-{seed}.npz", folder / f"teacher-{seed}"
         if not file.is_file():
             model = train(
                 prepared,
                 once,
                 checkpoints=place,
-                report=Inner(report, turn, recipe.teachers),
+                report=Inner(report, index, recipe.teachers),
                 stop_asked=stop_asked,
                 seed=seed,
-                looks=max(round(recipe.teacher_epochs), 1),
+                evaluations=max(round(recipe.teacher_epochs), 1),
             )
             if model is None or stop_asked():
                 return None
@@ -126,7 +126,7 @@ def answers_of_teachers(
         with np.load(file) as kept:
             answers.append(torch.from_numpy(kept["answers"]))
             scores[seed] = float(kept["macro_f1"])
-        report.progress(turn + 1, recipe.teachers)
+        report.progress(index + 1, recipe.teachers)
     each = torch.stack(answers)
     likeliest = each.argmax(2)
     return Answers(

@@ -235,14 +235,14 @@ def train(
     last: bool = False,
     seed: int | None = None,
     more_callbacks: Sequence[TrainerCallback] = (),
-    looks: int = 0,
+    evaluations: int = 0,
 ) -> PreTrainedModel | PeftModel | None:
     """Return a classifier that was trained by a recipe, adapters still on; None when it was stopped midway.
 
     It starts from a copy of the prepared base; `last` spares the memory of that: nothing can be trained from
     the same preparation afterwards. `seed`: of adapters, order, dropout and noise, where it is not the
-    recipe's, which draws the rows. `looks`: at the validation split in all, where they are not the recipe's
-    for each epoch. Raises RecipeError for a recipe that needs another preparation.
+    recipe's, which draws the rows. `evaluations`: on the validation split in all, instead of the recipe's
+    number for each epoch. Raises RecipeError for a recipe that needs another preparation.
     """
     prepared.check(recipe)
     if seed is not None:
@@ -276,7 +276,7 @@ def train(
             report=report,
             stop_asked=stop_asked,
             more_callbacks=more_callbacks,
-            looks=looks,
+            evaluations=evaluations,
             precision=prepared.precision,
         )
     return tuned if whole else None
@@ -304,24 +304,24 @@ class Tuned:
         )
 
 
-class _Turn(Silent):
+class _SeedReport(Silent):
     """The Report of one of several trainings: their curves and their progress follow each other."""
 
-    def __init__(self, report: Report, turn: int, recipe: Recipe) -> None:
-        self._report, self._turn, self._recipe = report, turn, recipe
+    def __init__(self, report: Report, index: int, recipe: Recipe) -> None:
+        self._report, self._index, self._recipe = report, index, recipe
 
     def event(self, kind: str, **content: Any) -> None:
         turns, steps = self._recipe.seeds, content["total_steps"]
         place = {
-            "step": content["step"] + self._turn * steps,
+            "step": content["step"] + self._index * steps,
             "total_steps": turns * steps,
-            "epoch": round(content["epoch"] + self._turn * self._recipe.epochs, 3),
-            "seed": self._recipe.seed + self._turn,
+            "epoch": round(content["epoch"] + self._index * self._recipe.epochs, 3),
+            "seed": self._recipe.seed + self._index,
         }
         self._report.event(kind, **{**content, **place})
 
     def progress(self, done: int, total: int) -> None:
-        self._report.progress(self._turn * total + done, self._recipe.seeds * total)
+        self._report.progress(self._index * total + done, self._recipe.seeds * total)
 
 
 def train_seeds(
@@ -338,17 +338,17 @@ def train_seeds(
     """
     kept: Tuned | None = None
     found: dict[int, float] = {}
-    for turn in range(recipe.seeds):
-        seed = (recipe.seed + turn) % 2**32
+    for index in range(recipe.seeds):
+        seed = (recipe.seed + index) % 2**32
         several = recipe.seeds > 1
         model = train(
             prepared,
             recipe,
             seed=seed,
             checkpoints=checkpoints / f"seed-{seed}" if several else checkpoints,
-            report=_Turn(report, turn, recipe) if several else report,
+            report=_SeedReport(report, index, recipe) if several else report,
             stop_asked=stop_asked,
-            last=turn == recipe.seeds - 1,
+            last=index == recipe.seeds - 1,
         )
         if model is None or stop_asked():
             return None
@@ -402,14 +402,14 @@ def fit(
     report: Report | None = None,
     stop_asked: Callable[[], bool] = lambda: False,
     more_callbacks: Sequence[TrainerCallback] = (),
-    looks: int = 0,
+    evaluations: int = 0,
     precision: Precision = FLOAT32,
 ) -> bool:
     """Train, from the last whole checkpoint where there is one. Returns False when it was stopped midway."""
     steps_per_epoch = math.ceil(len(train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
     steps = steps_per_epoch // recipe.evals_per_epoch
-    if looks:
-        steps = math.ceil(steps_per_epoch * recipe.epochs) // looks
+    if evaluations:
+        steps = math.ceil(steps_per_epoch * recipe.epochs) // evaluations
     curves = Curves(report or Silent(), stop_asked)
     callbacks: list[TrainerCallback] = [curves, EpochOfOrder(), *more_callbacks]
     if recipe.patience:
@@ -451,7 +451,7 @@ def arguments(
     greater: bool = True,
     precision: Precision = FLOAT32,
 ) -> TrainingArguments:
-    """Return the Trainer's settings; `best`: what tells the best of the looks, one `every` so many steps."""
+    """Return the Trainer's settings; `best` is the metric that picks the best of the evaluations."""
     on_gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(checkpoints),

@@ -64,7 +64,7 @@ class DataSpec:
             if getattr(self, name) < 0:
                 raise DataError(f"{name} is {getattr(self, name)}; give a number of rows, or 0 for all.")
 
-    def rows_wanted(self, split: str) -> int:
+    def row_limit(self, split: str) -> int:
         """Return how many rows of a split to take; 0 is all."""
         return {"train": self.n_train, "validation": self.n_validation, "test": self.n_test}[split]
 
@@ -373,11 +373,11 @@ def _sentence(error: ValidationError) -> str:
         low, high = setting.low, setting.high
         limits = f"from {low} to {high}" if high is not None else f"of at least {low}"
         return f"{name} is {value}. Give a value {limits}: {setting.help}."
-    wanted = {
+    expected = {
         bool: "true or false",
         int: "a whole number",
         float: "a number",
         str: "text",
         tuple: "a list of texts",
     }
-    return f"{name} is {value!r}. Give {wanted[setting.kind]}: {setting.help}."
+    return f"{name} is {value!r}. Give {expected[setting.kind]}: {setting.help}."

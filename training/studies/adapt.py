@@ -91,8 +91,8 @@ def adapt(run: Run, log: RunLog, stop: Stopping) -> None:
         general_before = bits_of(lm.model, lm.tokenizer, general, progress=log.progress)
         each = (time.perf_counter() - started) / sum(map(len, ids_of(lm.tokenizer, general)))
         forward = recipe.epochs * (packed[0].tokens * TRAIN_COST["full"] + packed[1].tokens)
-        look = each * packed[1].tokens
-        log.plan({"before": look, "train": each * forward, "after": look})
+        evaluation_s = each * packed[1].tokens
+        log.plan({"before": evaluation_s, "train": each * forward, "after": evaluation_s})
     with log.phase("before"):
         domain_before = bits_of(lm.model, lm.tokenizer, held_out, progress=log.progress)
         before = _generations(lm, held_out, recipe.seed)

@@ -104,6 +104,6 @@ class Adapted(Result):
         )
         return [
             f"Adapted {self.base} on {self.texts:,} texts ({self.tokens:,} tokens).",
-            f"Held-out texts of the corpus: {self.domain.told}. {learnt}",
-            f"General text: {self.general.told}. {forgot}",
+            f"Held-out texts of the corpus: {self.domain.figures}. {learnt}",
+            f"General text: {self.general.figures}. {forgot}",
         ]

@@ -3,11 +3,11 @@
     forecast(run, log)                       # the work of a run of the kind "forecast"
     Forecast.read(run.path).sentences()      # when it is finished
 
-    runs/<id>/points/LABELS-TURN.npy    which validation rows each tiny run got right; a resumed one keeps it
+    runs/<id>/points/LABELS-INDEX.npy   which validation rows each tiny run got right; a resumed one keeps it
               forecast.json, forecast.png
 
 All runs train on one cached trunk, by the same recipe; with few labels they make as many more epochs as give
-them LEAST_STEPS steps, and as many looks at the validation split as the whole training would have. The
+them LEAST_STEPS steps, and as many evaluations on the validation split as the whole training would have. The
 interval is a bootstrap's, over the validation rows and over the runs of each size, with the spread of single
 runs on top. The test split is never read.
 """
@@ -44,14 +44,14 @@ from training.studies.forecast_order import (
 from training.studies.learning_curve import fit_curves, labels_for, misbehaves, predict
 from training.studies.pictures import forecast_picture
 
-SIZES, TURNS, LEAST_STEPS, RESAMPLES = 6, 3, 60, 200
+SIZES, SEEDS, LEAST_STEPS, RESAMPLES = 6, 3, 60, 200
 
 
 def forecast(run: Run, log: RunLog) -> None:
     """Take a forecast from its order to its results. Killed at any moment, it can be called again."""
     order = ForecastOrder.from_json(run.order)
-    wanted = order.settings
-    recipe = change(wanted, {"n_train": 0, "seeds": 1})
+    asked = order.settings
+    recipe = change(asked, {"n_train": 0, "seeds": 1})
     (run.path / "points").mkdir(exist_ok=True)
     data = load_data(recipe, next(iter(run.events("data")), None))
     log.event("data", **data.to_json())
@@ -66,14 +66,14 @@ def forecast(run: Run, log: RunLog) -> None:
     some = TrainingData(dataclasses.replace(data.splits, train=pool), data.added)
     prepared = prepare(recipe, run.path, data=some, report=Preparing(log))
     sizes = np.unique(np.geomspace(LEAST_LABELS, most, SIZES).round().astype(int)).tolist()
-    files = {(n, turn): run.path / "points" / f"{n}-{turn}.npy" for n in sizes for turn in range(TURNS)}
+    files = {(n, index): run.path / "points" / f"{n}-{index}.npy" for n in sizes for index in range(SEEDS)}
     left = {place: file for place, file in files.items() if not file.is_file()}
     log.plan({"runs": prepared.plan["train"] * sum(n for n, _ in left) / len(pool), "fit": 5.0})
     with log.phase("runs"):
         _run(left, prepared, run.path, log)
     with log.phase("fit"):
-        right = np.array([[np.load(files[n, turn]) for turn in range(TURNS)] for n in sizes])
-        found = _fitted(prepared, wanted, sizes, right, total)
+        right = np.array([[np.load(files[n, index]) for index in range(SEEDS)] for n in sizes])
+        found = _fitted(prepared, asked, sizes, right, total)
     write_bytes(run.path / "forecast.png", forecast_picture(found))
     found.write(run.path)
     for left_over in run.path.glob("trunk-*"):
@@ -81,11 +81,11 @@ def forecast(run: Run, log: RunLog) -> None:
 
 
 def _run(left: Mapping[tuple[int, int], Path], prepared: Prepared, folder: Path, log: RunLog) -> None:
-    """Write which validation rows each run gets right, by its number of labels and its turn."""
+    """Write which validation rows each run gets right, by its number of labels and its index."""
     numbered = prepared.splits.train.add_column("row", list(range(len(prepared.splits.train))))
     done, total = 0, sum(count for count, _ in left)
-    for (count, turn), file in left.items():
-        seed = (prepared.recipe.seed + turn) % 2**32
+    for (count, index), file in left.items():
+        seed = (prepared.recipe.seed + index) % 2**32
         rows = list(subset(numbered, count, seed=seed, stratified=True)["row"])
         partial = file.with_suffix(".partial.npy")
         report = Inner(log, done, total, part=count)
@@ -101,8 +101,8 @@ def _right(some: Prepared, place: Path, report: Inner, seed: int) -> NDArray[np.
     recipe = some.recipe
     steps = math.ceil(len(some.train) / (recipe.batch_size * recipe.gradient_accumulation_steps))
     longer = change(recipe, {"epochs": max(recipe.epochs, LEAST_STEPS / steps)})
-    looks = max(round(recipe.epochs * recipe.evals_per_epoch), 1)
-    model = train(some, longer, checkpoints=place, report=report, seed=seed, looks=looks)
+    evaluations = max(round(recipe.epochs * recipe.evals_per_epoch), 1)
+    model = train(some, longer, checkpoints=place, report=report, seed=seed, evaluations=evaluations)
     assert model is not None, "nobody asks it to stop midway"
     answers = logits_of(model, some.validation, some.trunk, some.precision).argmax(1)
     shutil.rmtree(place, ignore_errors=True)
@@ -110,29 +110,29 @@ def _right(some: Prepared, place: Path, report: Inner, seed: int) -> NDArray[np.
 
 
 def _fitted(
-    prepared: Prepared, wanted: Recipe, sizes: list[int], right: NDArray[np.bool_], total: int
+    prepared: Prepared, recipe: Recipe, sizes: list[int], right: NDArray[np.bool_], total: int
 ) -> Forecast:
     """Fit the curves, and say what they say, or why they say nothing."""
     accuracies = right.mean(2)
     found = Forecast(
-        recipe=wanted.name,
+        recipe=recipe.name,
         n_validation=right.shape[2],
         points=tuple(
-            Point(labels=n, accuracies=tuple(map(float, by_turn)))
-            for n, by_turn in zip(sizes, accuracies, strict=True)
+            Point(labels=n, accuracies=tuple(map(float, by_seed)))
+            for n, by_seed in zip(sizes, accuracies, strict=True)
         ),
     )
     means, errors, one_run = _noise(accuracies, right.shape[2])
     fits = fit_curves(sizes, means, errors)
     if why := misbehaves(sizes, means, errors, fits):
         return dataclasses.replace(found, refused=why)
-    asked = sorted({total, *([min(wanted.n_train, total)] if wanted.n_train > sizes[-1] else [])})
+    asked = sorted({total, *([min(recipe.n_train, total)] if recipe.n_train > sizes[-1] else [])})
     grid = np.unique([*np.geomspace(sizes[0], total, 40).round().astype(int), *asked])
-    random, drawn = np.random.default_rng(wanted.seed), []
+    random, drawn = np.random.default_rng(recipe.seed), []
     for _ in range(RESAMPLES):
         rows = random.integers(right.shape[2], size=right.shape[2])
-        turns = random.integers(TURNS, size=(len(sizes), TURNS))
-        again = np.take_along_axis(right[:, :, rows].mean(2), turns, axis=1).mean(1)
+        picks = random.integers(SEEDS, size=(len(sizes), SEEDS))
+        again = np.take_along_axis(right[:, :, rows].mean(2), picks, axis=1).mean(1)
         if refitted := fit_curves(sizes, again, errors, start=fits):
             drawn.append(predict(refitted, grid) + random.normal(0, one_run))
     low, high = np.percentile(np.array(drawn), [2.5, 97.5], axis=0)

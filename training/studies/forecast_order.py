@@ -89,10 +89,10 @@ class Forecast(Result):
             return [f"Nothing can be forecast: {self.refused}. The largest run had {largest:,} labels."]
         lines = []
         for one in self.targets:
-            told = one.accuracy
+            accuracy = one.accuracy
             lines.append(
-                f"With {one.labels:,} labels: {100 * told.value:.1f} % on the validation split (95 % "
-                f"interval {100 * told.low:.1f} to {100 * told.high:.1f}), in about "
+                f"With {one.labels:,} labels: {100 * accuracy.value:.1f} % on the validation split (95 % "
+                f"interval {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}), in about "
                 f"{one.minutes:.0f} min on this machine."
             )
             if one.labels > FAR * largest:

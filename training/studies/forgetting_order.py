@@ -101,10 +101,10 @@ class Forgetting(Result):
         level = self.equal_accuracy
         if level is None:
             return "The runs have other validation rows, so they can't be compared at equal accuracy."
-        told = ", ".join(f"{one.run} ({one.method}) {one.bits_at(level):.3f}" for one in self.runs)
+        figures = ", ".join(f"{one.run} ({one.method}) {one.bits_at(level):.3f}" for one in self.runs)
         return (
             f"At equal accuracy, {100 * level:.1f} % on the same validation rows, bits per character of "
-            f"general text: {told}."
+            f"general text: {figures}."
         )
 
     def said(self) -> JsonObject:
@@ -125,7 +125,7 @@ def _about(one: Forgotten) -> list[str]:
             f"Turned down to {advised.share:.1f}: accuracy {100 * advised.accuracy:.1f} % instead of "
             f"{100 * full.accuracy:.1f} %, general text {advised.bits:.3f} instead of {full.bits:.3f} bits."
         )
-    return [f"{one.run} ({one.method}, on {one.base}), general text: {one.general.told}. {verdict}", dial]
+    return [f"{one.run} ({one.method}, on {one.base}), general text: {one.general.figures}. {verdict}", dial]
 
 
 def check_finished(tuned: Run) -> JsonObject:

@@ -121,11 +121,11 @@ def _suggest(trial: Trial, one: Dimension, recipe: Recipe) -> Value:
 
 
 class Pruning(TrainerCallback):
-    """Tells Optuna the macro-F1 after each look, and ends a trial that falls behind."""
+    """Tells Optuna the macro-F1 after each evaluation, and ends a trial that falls behind."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
-        self.looks, self.pruned, self.last = 0, False, 0.0
+        self.evaluations, self.pruned, self.last = 0, False, 0.0
 
     def on_evaluate(
         self,
@@ -135,8 +135,8 @@ class Pruning(TrainerCallback):
         metrics: dict[str, float],
         **kwargs: object,
     ) -> None:
-        self.looks, self.last = self.looks + 1, metrics["eval_macro_f1"]
-        self.trial.report(self.last, self.looks)
+        self.evaluations, self.last = self.evaluations + 1, metrics["eval_macro_f1"]
+        self.trial.report(self.last, self.evaluations)
         at_the_end = state.global_step >= state.max_steps
         if not at_the_end and self.trial.should_prune():
             self.pruned = control.should_training_stop = True
@@ -164,13 +164,13 @@ def _try(
     if pruning.pruned:
         trial.set_user_attr("macro_f1", pruning.last)
         study.tell(trial, state=TrialState.PRUNED)
-        log.note(f"Trial {trial.number} is pruned after {pruning.looks} looks: {_told(params)}.")
+        log.note(f"Trial {trial.number} is pruned after {pruning.evaluations} looks: {_listed(params)}.")
         return
     answers, macro_f1, accuracy = scores
     np.save(folder / "trials" / f"{trial.number}.npy", answers)
     trial.set_user_attr("accuracy", accuracy)
     study.tell(trial, macro_f1)
-    log.note(f"Trial {trial.number}: macro-F1 {100 * macro_f1:.1f} %, with {_told(params)}.")
+    log.note(f"Trial {trial.number}: macro-F1 {100 * macro_f1:.1f} %, with {_listed(params)}.")
 
 
 def _trained(
@@ -196,7 +196,7 @@ def _trained(
     return answers, float(found["macro_f1"]), float(found["accuracy"])
 
 
-def _told(params: dict[str, Value]) -> str:
+def _listed(params: dict[str, Value]) -> str:
     return ", ".join(f"{name} {f'{v:.3g}' if isinstance(v, float) else v}" for name, v in params.items())
 
 
@@ -205,8 +205,10 @@ def _repeat(
 ) -> dict[str, dict[str, float]]:
     """Run the best trials by more seeds; return their macro-F1 by trial and seed."""
     found = _repeated(folder)
-    wanted = [(trial, (prepared.recipe.seed + turn) % 2**32) for trial in best for turn in range(1, REPEATED)]
-    left = [(trial, seed) for trial, seed in wanted if str(seed) not in found.get(str(trial.number), {})]
+    planned = [
+        (trial, (prepared.recipe.seed + offset) % 2**32) for trial in best for offset in range(1, REPEATED)
+    ]
+    left = [(trial, seed) for trial, seed in planned if str(seed) not in found.get(str(trial.number), {})]
     for place, (trial, seed) in enumerate(left):
         recipe, report = change(prepared.recipe, trial.params), Inner(log, place, len(left))
         _, score, _ = _trained(prepared, recipe, folder / "repeat", report, seed=seed)

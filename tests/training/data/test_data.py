@@ -309,7 +309,7 @@ def test_duplicates_leave_train_and_are_reported(tmp_path):
     assert len(splits.test) == 3
 
 
-def test_asking_for_more_rows_than_there_are_is_told(tmp_path):
+def test_asking_for_more_rows_than_there_are_is_noted(tmp_path):
     report = load(write_csv(tmp_path / "t.csv", tweets(90)), n_train=500).report
     assert "500 train rows were asked for, but only 58 are there; all are used." in report.sentences()
 
@@ -354,17 +354,17 @@ def test_the_data_modules_import_no_model_library():
 # Equal texts
 
 
-def twins(count=60):
+def duplicated_rows(count=60):
     """Return rows of which every text stands there three times, and every sixth with two labels."""
     return [
-        (f"{text}{' ' * turn}", "neutral" if i % 6 == turn == 0 else label)
-        for turn in range(3)
+        (f"{text}{' ' * copy}", "neutral" if i % 6 == copy == 0 else label)
+        for copy in range(3)
         for i, (text, label) in enumerate(tweets(count))
     ]
 
 
 def test_equal_texts_are_drawn_into_one_split_and_none_is_lost(tmp_path):
-    splits = load(write_csv(tmp_path / "t.csv", twins()))
+    splits = load(write_csv(tmp_path / "t.csv", duplicated_rows()))
     keys = [set(map(duplicate_key, part["text"])) for part in (splits.train, splits.validation, splits.test)]
     assert sum(map(len, keys)) == len(set.union(*keys)) == 60
     assert sum(rows.kept for rows in splits.report.rows.values()) == 180
@@ -373,14 +373,14 @@ def test_equal_texts_are_drawn_into_one_split_and_none_is_lost(tmp_path):
 
 
 def test_texts_with_different_labels_are_counted_and_shown_and_stay_out_of_records(tmp_path):
-    report = load(write_csv(tmp_path / "t.csv", twins())).report
-    wanted = sum(i % 6 == 0 and label != "neutral" for i, (_, label) in enumerate(tweets(60)))
-    assert (report.conflicts, report.conflict_rows) == (wanted, 3 * wanted)
+    report = load(write_csv(tmp_path / "t.csv", duplicated_rows())).report
+    expected = sum(i % 6 == 0 and label != "neutral" for i, (_, label) in enumerate(tweets(60)))
+    assert (report.conflicts, report.conflict_rows) == (expected, 3 * expected)
     shown = report.shown_conflicts[0]
     assert shown.text.strip() == tweets(1)[0][0] and shown.labels == ("neutral", "negative")
     sentence = (
-        f"{wanted} texts come with different labels ({3 * wanted} rows): no label is changed, and each text "
-        "is in one split only."
+        f"{expected} texts come with different labels ({3 * expected} rows): no label is changed, and each "
+        "text is in one split only."
     )
     assert sentence in report.sentences()
     assert any(shown.text.strip() in line for line in report.sentences(texts=True))
@@ -404,7 +404,9 @@ def test_a_class_of_one_text_can_not_be_in_every_split(tmp_path):
 
 
 def test_a_record_of_before_is_drawn_by_its_own_rules(tmp_path):
-    path = write_csv(tmp_path / "t.csv", [*twins(), *((text, "Neutral") for text, _ in tweets(9, seed=3))])
+    path = write_csv(
+        tmp_path / "t.csv", [*duplicated_rows(), *((text, "Neutral") for text, _ in tweets(9, seed=3))]
+    )
     old = load(path, rules=1)
     assert old.labels == ("Neutral", *SENTIMENT) and sum(old.report.duplicates_removed.values()) > 10
     record = {"recipe": {"dataset": str(path)}, "data": old.report.to_json()}

@@ -49,7 +49,7 @@ def test_among_themselves_a_text_is_never_its_own_duplicate():
     assert [match and match.other for match in found.left] == [2, None, 0]
 
 
-def test_a_search_beyond_the_limit_is_told_and_finds_no_pair_that_is_none():
+def test_a_search_beyond_the_limit_is_noted_and_finds_no_pair_that_is_none():
     texts = [text for text, _ in tweets(90)]
     found = nearest(texts, texts, least=0.9, limit=50)
     assert not found.complete
@@ -82,7 +82,9 @@ def test_the_gate_has_three_settings(mode, train, validation, removed, near):
     assert (list(gate.kept["train"]), list(gate.kept["validation"])) == (train, validation)
     assert list(gate.kept["test"]) == [0, 1], "what is measured on is never touched"
     assert (gate.removed["train/test"], gate.near) == (removed, near)
-    assert "exactly me" in gate.twins and (duplicate_key(LONG + "!") in gate.twins) == (mode == "near")
+    assert "exactly me" in gate.test_duplicates and (duplicate_key(LONG + "!") in gate.test_duplicates) == (
+        mode == "near"
+    )
 
 
 def test_borderline_pairs_are_those_nearest_to_the_limit():
@@ -111,9 +113,9 @@ def test_a_recipe_says_which_and_an_old_one_is_exact(tmp_path):
         kept[mode] = found.report.rows["train"].kept + found.report.rows["validation"].kept
         report = DataReport.from_json(found.report.to_json())
         assert (report.leak_gate, report.near_removed) == (mode, found.report.near_removed)
-        told = " ".join(found.report.sentences())
-        assert ("1 row with a near duplicate in test is removed from train." in told) == (mode == "near")
-        assert ("since the leak gate is off" in told) == (mode == "off")
+        text = " ".join(found.report.sentences())
+        assert ("1 row with a near duplicate in test is removed from train." in text) == (mode == "near")
+        assert ("since the leak gate is off" in text) == (mode == "off")
         assert found.report.removed == {"exact": 1, "near": 2, "off": 0}[mode]
     assert kept["off"] > kept["exact"] > kept["near"]
     old = {

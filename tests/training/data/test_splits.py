@@ -42,34 +42,34 @@ def test_shares_give_every_class_a_row_and_leave_one_behind(counts, size):
 @given(COUNTS, st.integers(0, 5))
 def test_splitting_loses_and_doubles_no_row(counts, seed):
     labels = [label for label, count in counts.items() for _ in range(count)]
-    rest, held = stratified_split(labels, size=held_out_size(len(labels)), seed=seed)
-    assert sorted(rest + held) == list(range(len(labels)))
-    assert {labels[i] for i in rest} == {labels[i] for i in held} == set(counts)
+    rest, held_out = stratified_split(labels, size=held_out_size(len(labels)), seed=seed)
+    assert sorted(rest + held_out) == list(range(len(labels)))
+    assert {labels[i] for i in rest} == {labels[i] for i in held_out} == set(counts)
 
 
 def test_the_only_row_of_a_class_stays_behind():
-    rest, held = stratified_split([0] * 10 + [1], size=2, seed=0)
-    assert 10 in rest and len(held) == 2
+    rest, held_out = stratified_split([0] * 10 + [1], size=2, seed=0)
+    assert 10 in rest and len(held_out) == 2
 
 
 def test_splitting_keeps_the_shares_and_draws_the_same_rows_for_ever():
     labels = [0] * 600 + [1] * 300 + [2] * 100
-    rest, held = stratified_split(labels, size=100, seed=42)
-    assert Counter(labels[i] for i in held) == {0: 60, 1: 30, 2: 10}
-    assert held[:4] == [2, 10, 24, 29] and held[-3:] == [978, 980, 997]
-    assert stratified_split(labels, size=100, seed=42) == (rest, held)
-    assert stratified_split(labels, size=100, seed=43)[1] != held
+    rest, held_out = stratified_split(labels, size=100, seed=42)
+    assert Counter(labels[i] for i in held_out) == {0: 60, 1: 30, 2: 10}
+    assert held_out[:4] == [2, 10, 24, 29] and held_out[-3:] == [978, 980, 997]
+    assert stratified_split(labels, size=100, seed=42) == (rest, held_out)
+    assert stratified_split(labels, size=100, seed=43)[1] != held_out
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=2, max_size=60), st.integers(0, 3))
 def test_rows_of_one_text_stay_together_and_classes_of_two_texts_are_in_both(rows, seed):
     labels, keys = [label for label, _ in rows], [f"text {key}" for _, key in rows]
-    rest, held = stratified_split(labels, size=held_out_size(len(rows)), seed=seed, keys=keys)
-    assert sorted(rest + held) == list(range(len(rows)))
-    assert not {keys[i] for i in rest} & {keys[i] for i in held}
+    rest, held_out = stratified_split(labels, size=held_out_size(len(rows)), seed=seed, keys=keys)
+    assert sorted(rest + held_out) == list(range(len(rows)))
+    assert not {keys[i] for i in rest} & {keys[i] for i in held_out}
     groups = groups_of(keys, labels)
     texts = Counter(label for label, _ in groups)
-    for side in (rest, held):
+    for side in (rest, held_out):
         there = {label for label, group in groups if group[0] in side}
         assert there >= {label for label, n in texts.items() if n > 1}
 

@@ -21,11 +21,11 @@ def test_a_run_gets_its_index_more_rows_are_added_and_answers_show_them(trained_
     assert training(["index", run, "--to", str(path)]) == 0
     assert f"{len(splits.train):,} added" in capsys.readouterr().out
     assert training(["index", run, str(more), "--to", str(path)]) == 0
-    told = capsys.readouterr().out
-    assert "Left out: 1 (rows that are broken, or without a text or a label)." in told
-    assert "Training rows" not in told
-    assert "more.csv: 1 added, 1 left out as duplicates of validation or test rows." in told
-    assert f"{path} holds {len(splits.train) + 1:,} labelled texts" in told
+    output = capsys.readouterr().out
+    assert "Left out: 1 (rows that are broken, or without a text or a label)." in output
+    assert "Training rows" not in output
+    assert "more.csv: 1 added, 1 left out as duplicates of validation or test rows." in output
+    assert f"{path} holds {len(splits.train) + 1:,} labelled texts" in output
     assert training(["index", run, str(more), "--to", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["added"]["more.csv"]["known"] == 1
     assert inference(["classify", str(trained_gpt2.artifact), "so zorgle", "--index", str(path)]) == 0

@@ -17,7 +17,7 @@ def classifier():
     return Classifier.load(ARTIFACT, engine="torch")
 
 
-def told(classifier, texts=TEXTS):
+def checked(classifier, texts=TEXTS):
     return {check.name: check for check in behaviour(classifier, texts)}
 
 
@@ -34,14 +34,14 @@ def by_rule(classifier, monkeypatch, rule):
 
 
 def test_a_model_answers_alike_alone_and_in_a_batch(classifier):
-    check = told(classifier)["batch"]
+    check = checked(classifier)["batch"]
     assert (check.changed, check.n, check.fault) == (0, 30, False)
     assert check.to_json()["share"]["high"] > 0
 
 
 def test_a_batch_that_changes_answers_is_a_fault(classifier, monkeypatch):
     by_rule(classifier, monkeypatch, lambda text, n: 0 if n > 1 else 2)
-    assert told(classifier)["batch"].fault
+    assert checked(classifier)["batch"].fault
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_batch_that_changes_answers_is_a_fault(classifier, monkeypatch):
 )
 def test_what_should_not_matter_is_a_fault_where_it_does(classifier, monkeypatch, name, rule):
     by_rule(classifier, monkeypatch, rule)
-    checks = told(classifier)
+    checks = checked(classifier)
     assert checks[name].fault and checks[name].changed == 30
     assert not checks["batch"].fault and (name == "user names" or not checks["user names"].fault)
 
@@ -62,15 +62,15 @@ def test_what_should_not_matter_is_a_fault_where_it_does(classifier, monkeypatch
 def test_a_negation_that_changes_nothing_is_a_fault(classifier, monkeypatch):
     good = ("great", "wonderful", "good", "lovely", "nice")
     by_rule(classifier, monkeypatch, lambda text, n: 2 if any(word in text for word in good) else 0)
-    assert told(classifier)["negation"].fault
+    assert checked(classifier)["negation"].fault
     by_rule(classifier, monkeypatch, lambda text, n: 2 * (any(w in text for w in good) != (" not " in text)))
-    assert not told(classifier)["negation"].fault
+    assert not checked(classifier)["negation"].fault
     by_rule(classifier, monkeypatch, lambda text, n: 1)
-    assert "can't be told" in told(classifier)["negation"].sentence
+    assert "can't be told" in checked(classifier)["negation"].sentence
 
 
 def test_too_few_texts_tell_nothing_and_none_is_an_error(classifier):
-    checks = told(classifier, ["a plain text", "another one"])
+    checks = checked(classifier, ["a plain text", "another one"])
     assert not checks["emoji"].fault and "Only 0 of the 2 texts" in checks["emoji"].sentence
     with pytest.raises(DataError, match="There is no text"):
         behaviour(classifier, [])

@@ -13,7 +13,7 @@ from tests.support import REPOSITORY
 from tests.support.cards import evaluation as made
 from training.cli import main as cli
 from training.doctor.diagnose import Diagnosis, Records, changed, changes_of, command, examine, records_of
-from training.evaluate.scores import BAG_OF_WORDS, MAJORITY, TUNED, Twins
+from training.evaluate.scores import BAG_OF_WORDS, MAJORITY, TUNED, Duplicates
 from training.recipes import Recipe, load_recipe
 from training.runs.run import Run, create_run
 
@@ -24,7 +24,7 @@ WELL = [1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.4, 0.4]
 ROWS = {"train": 300, "validation": 150, "test": 300}
 
 
-def looks(*losses):
+def evaluations(*losses):
     return [
         {"epoch": at + 1.0, "loss": loss, "accuracy": 0.8, "macro_f1": 0.8} for at, loss in enumerate(losses)
     ]
@@ -35,7 +35,7 @@ def records(*, losses=WELL, checks=None, recipe=RECIPE, balance=(100, 100, 100),
         "class_balance": {"train": dict(zip(LABELS, balance, strict=True))},
         "rows": {split: {"read": 0, "kept": n, "used": n} for split, n in rows.items()},
     }
-    checks = looks(0.8, 0.6, 0.5, 0.45) if checks is None else checks
+    checks = evaluations(0.8, 0.6, 0.5, 0.45) if checks is None else checks
     return Records(recipe=recipe, losses=losses, checks=checks, data=data | more.pop("more", {}), **more)
 
 
@@ -65,18 +65,20 @@ def scored(matrix, *, surest=0.95, bag=0.8, **changes):
 
 
 GOOD = ((90, 5, 5), (5, 90, 5), (5, 5, 90))
-RISEN = looks(0.8, 0.6, 0.7, 0.9)
+RISEN = evaluations(0.8, 0.6, 0.7, 0.9)
 FLAT, HIGH = [1.1, 1.09] * 10, [1.1, 4.0, 3.0, 2.5, 2.0, 1.5, 1.3, 1.2, 1.2, 1.2]
 SICK = {
     "over-fitting": (records(losses=[*WELL[:8], 0.1, 0.1], checks=RISEN), {"epochs": 2.0, "patience": 2}),
     "under-fitting": (
-        records(losses=[1.1, 1.0, 0.95, 0.9, 0.9, 0.85, 0.8, 0.75, 0.7, 0.7], checks=looks(0.9, 0.65)),
+        records(losses=[1.1, 1.0, 0.95, 0.9, 0.9, 0.85, 0.8, 0.75, 0.7, 0.7], checks=evaluations(0.9, 0.65)),
         {"epochs": 8.0},
     ),
-    "learning rate too high": (records(losses=HIGH, checks=looks(2.0, 1.3)), {"learning_rate": 0.0002}),
-    "learning rate too low": (records(losses=FLAT, checks=looks(1.1, 1.09)), {"learning_rate": 0.02}),
+    "learning rate too high": (records(losses=HIGH, checks=evaluations(2.0, 1.3)), {"learning_rate": 0.0002}),
+    "learning rate too low": (records(losses=FLAT, checks=evaluations(1.1, 1.09)), {"learning_rate": 0.02}),
     "untrained head": (
-        records(losses=FLAT, checks=looks(1.1, 1.09), recipe=RECIPE.model_copy(update={"head": "random"})),
+        records(
+            losses=FLAT, checks=evaluations(1.1, 1.09), recipe=RECIPE.model_copy(update={"head": "random"})
+        ),
         {"head": "words", "learning_rate": 0.02},
     ),
     "collapsed head": (
@@ -89,7 +91,7 @@ SICK = {
     ),
     "label noise": (records(evaluation=scored(GOOD, surest=0.6, bag=0.4)), {"label_smoothing": 0.1}),
     "leak": (
-        records(evaluation=scored(GOOD, twins=Twins(removed=0, learnt=9, cosine=0.9, n=291))),
+        records(evaluation=scored(GOOD, twins=Duplicates(removed=0, learnt=9, cosine=0.9, n=291))),
         {"leak_gate": "near"},
     ),
     "few validation rows": (records(rows={**ROWS, "validation": 40}), {}),
@@ -122,7 +124,7 @@ def test_rare_classes_that_suffer_are_found_by_the_gap_between_accuracy_and_macr
 
 
 def test_a_loss_that_is_no_number_is_a_learning_rate_too_high():
-    [found] = examine(records(losses=[*WELL, math.nan], checks=looks(0.8, math.nan)))
+    [found] = examine(records(losses=[*WELL, math.nan], checks=evaluations(0.8, math.nan)))
     assert found.fault == "learning rate too high"
 
 
@@ -134,12 +136,12 @@ def test_what_label_smoothing_adds_to_the_loss_is_no_fault():
 
 def test_where_a_bag_of_words_finds_nothing_either_the_labels_are_blamed_and_not_the_learning_rate():
     nothing = scored(((40, 30, 30), (30, 40, 30), (30, 30, 40)), surest=0.45, bag=0.38)
-    found = examine(records(losses=FLAT, checks=looks(1.1, 1.09), evaluation=nothing))
+    found = examine(records(losses=FLAT, checks=evaluations(1.1, 1.09), evaluation=nothing))
     assert [one.fault for one in found] == ["label noise"]
 
 
-def test_a_run_at_work_is_told_only_what_its_curves_tell_already():
-    at_work = records(losses=FLAT, checks=looks(1.1, 1.09), finished=False)
+def test_of_a_run_at_work_only_the_curves_are_diagnosed():
+    at_work = records(losses=FLAT, checks=evaluations(1.1, 1.09), finished=False)
     assert examine(at_work) == []
     assert [one.fault for one in examine(replace(at_work, losses=HIGH))] == ["learning rate too high"]
     assert examine(replace(at_work, losses=HIGH[:3])) == []
@@ -195,9 +197,9 @@ def test_the_command_tells_all_and_its_recipe_is_ready_to_run(yesterday, capsys)
     next(one for one in said if one["kind"] == "data")["rows"]["validation"]["used"] = 30
     events.write_text("".join(json.dumps(line) + "\n" for line in said))
     assert cli.main(["doctor", str(yesterday.path)]) == 0
-    told = capsys.readouterr().out
-    assert "too few validation rows to choose by: 30" in told and "--set n_validation=0" in told
-    assert "0 of 100 texts are answered otherwise in a batch" in told
+    output = capsys.readouterr().out
+    assert "too few validation rows to choose by: 30" in output and "--set n_validation=0" in output
+    assert "0 of 100 texts are answered otherwise in a batch" in output
     assert cli.main(["doctor", str(yesterday.path), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["diagnoses"][0]["changes"] == {"n_validation": 0}

@@ -131,9 +131,11 @@ def test_the_base_answers_as_the_language_model_does_but_for_calibration(trained
 
 def test_without_a_base_only_the_model_is_scored(trained):
     tuned, _ = both(trained)
-    told = []
-    result = evaluate(tuned, None, TEXTS, REFERENCES, split="test", progress=lambda *done: told.append(done))
-    assert told[-1] == (120, 120)
+    reported = []
+    result = evaluate(
+        tuned, None, TEXTS, REFERENCES, split="test", progress=lambda *done: reported.append(done)
+    )
+    assert reported[-1] == (120, 120)
     assert [system.name for system in result.evaluation.systems] == [TUNED]
     assert (result.evaluation.comparisons, result.disagreements, result.shared_layers) == ((), (), 0)
 

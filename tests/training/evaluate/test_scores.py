@@ -13,7 +13,7 @@ from inference.common.errors import ArtifactError
 from tests.support import REPOSITORY, tweets, write_csv
 from tests.support.cards import evaluation as made
 from training.data.load import load_splits
-from training.evaluate.evaluate import TwinRows, _without, twin_rows
+from training.evaluate.evaluate import DuplicateRows, _without, duplicate_rows
 from training.evaluate.scores import BASE, TUNED, Evaluation, RowsRead, read_evaluation
 from training.recipes import DataSpec
 
@@ -72,20 +72,20 @@ def test_a_folder_without_one_has_none_and_a_torn_one_is_one_sentence(tmp_path):
 def test_scores_with_and_without_rows_that_have_a_duplicate_in_train(tmp_path):
     rows = tweets(60)
     long = "we waited two hours for the train to the coast and nobody told us anything at all"
-    held = [("fine by me", "positive"), *tweets(24, seed=5)]
-    write_csv(tmp_path / "train.csv", [*rows, *held[:2], (long, "neutral")])
+    held_out = [("fine by me", "positive"), *tweets(24, seed=5)]
+    write_csv(tmp_path / "train.csv", [*rows, *held_out[:2], (long, "neutral")])
     write_csv(tmp_path / "dev.csv", tweets(9, seed=6))
-    write_csv(tmp_path / "test.csv", [*held, (f"{long}!", "neutral")])
+    write_csv(tmp_path / "test.csv", [*held_out, (f"{long}!", "neutral")])
     counts = {}
     for mode in ("exact", "near", "off"):
         splits = load_splits(DataSpec(dataset=str(tmp_path), leak_gate=mode))
-        found = twin_rows(splits)
+        found = duplicate_rows(splits)
         counts[mode] = (len(found.removed), len(found.learnt))
     assert counts["near"] == (3, 0) and counts["exact"][0] == 2 and counts["off"][1] >= 2
-    assert twin_rows(splits, "train") is None
+    assert duplicate_rows(splits, "train") is None
     majority = Majority.fit(splits.train["label"], names=splits.labels)
     without = _without(
-        TwinRows(frozenset({0}), frozenset({0, 3})),
+        DuplicateRows(frozenset({0}), frozenset({0, 3})),
         splits.test["label"],
         {TUNED: np.array([one.probabilities for one in majority.predict(splits.test["text"])])},
         splits.labels,

@@ -37,18 +37,18 @@ def test_more_work_takes_longer(more):
     assert beforehand(change(QUICK, more)).high_s > 1.2 * beforehand(QUICK).high_s
 
 
-def test_of_rows_that_nobody_has_counted_no_time_is_told_and_of_an_unknown_base_nothing():
+def test_uncounted_rows_have_no_time_and_an_unknown_base_no_estimate():
     found = beforehand(change(QUICK, {"n_train": "0"}))
     assert (found.low_s, found.high_s) == (0, 0) and found.memory_bytes > 1e9
     assert beforehand(change(QUICK, {"base": "ada/own"})) is None
 
 
 @pytest.mark.parametrize("name", list(available_recipes()))
-def test_every_recipe_can_be_told_of(name):
+def test_every_recipe_has_an_estimate(name):
     assert beforehand(load_recipe(name)).layers > 0
 
 
 def test_nothing_heavy_is_loaded():
     code = "import sys, training.fit.beforehand; print({'torch', 'transformers'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
-    assert told.stdout.strip() == "set()", told.stderr
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr

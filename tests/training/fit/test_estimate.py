@@ -65,7 +65,7 @@ def test_the_measurement_is_seconds_of_a_token_in_a_layer(tiny_gpt2, pad_to):
     assert pace.gflops > 0
 
 
-def test_a_step_in_bfloat16_costs_more_of_its_forward_passes_and_the_rate_told_is_of_float32(tiny_llama):
+def test_a_step_in_bfloat16_costs_more_of_its_forward_passes_and_the_rate_given_is_of_float32(tiny_llama):
     lm = load_language_model(resolve_base(str(tiny_llama)))
     model = build_classifier(lm, ("a", "b"), prompted_tokenizer(lm, Prompt(), max_length=128))
     rows, found, ticks = EncodedRows([[1] * 9] * 5, [0] * 5, 0, 0, 0), set(), iter(range(10_000))

@@ -12,7 +12,7 @@ from training.recipes import Recipe, change
 from training.runs.provenance import write_provenance
 
 
-class Told(Silent):
+class Recorded(Silent):
     """A Report that remembers its notes and the losses."""
 
     def __init__(self):
@@ -56,16 +56,16 @@ def loss_of(classifier, splits):
 
 def test_the_first_step_starts_from_the_tuned_weights(recipe, first, tmp_path):
     again = change(recipe, {"base": str(first), "batch_size": "48", "epochs": "1", "learning_rate": "1e-9"})
-    told = Told()
-    prepared = prepare(again, tmp_path, report=told)
+    recorded = Recorded()
+    prepared = prepare(again, tmp_path, report=recorded)
     tuned = Classifier.load(first / "artifact", engine="torch")
     assert torch.equal(prepared.base_head, tuned.model.score.weight)
     start = loss_of(tuned, prepared.splits)
-    train(prepared, again, checkpoints=tmp_path / "checkpoints", report=told)
-    fresh, anew = Told(), change(again, {"base": recipe.base})
+    train(prepared, again, checkpoints=tmp_path / "checkpoints", report=recorded)
+    fresh, anew = Recorded(), change(again, {"base": recipe.base})
     train(prepare(anew, tmp_path), anew, checkpoints=tmp_path / "fresh", report=fresh)
-    assert abs(told.losses[0] - start) < (fresh.losses[0] - start) / 4  # but for GPT-2's dropout
-    [note] = [note for note in told.notes if "classifier" in note]
+    assert abs(recorded.losses[0] - start) < (fresh.losses[0] - start) / 4  # but for GPT-2's dropout
+    [note] = [note for note in recorded.notes if "classifier" in note]
     assert "its head is kept too" in note and "may be among these test rows" in note
 
 
@@ -95,9 +95,9 @@ def test_other_labels_start_from_their_words(recipe, first, tmp_path):
         f"{'love' if at % 2 else 'hate'} it {at} times,{'good' if at % 2 else 'bad'}" for at in range(120)
     ]
     file.write_text("text,label\n" + "\n".join(rows))
-    told = Told()
+    recorded = Recorded()
     again = change(recipe, {"base": str(first), "dataset": str(file), "n_train": "0", "n_validation": "0"})
-    prepared = prepare(again, tmp_path, report=told)
+    prepared = prepare(again, tmp_path, report=recorded)
     assert prepared.base_head.shape == (2, 32) and prepared.splits.labels == ("bad", "good")
     model = prepared.untouched
     with torch.no_grad():
@@ -105,5 +105,6 @@ def test_other_labels_start_from_their_words(recipe, first, tmp_path):
     found = torch_classifier(model, prepared.tokenizer, name_or_path="test").predict(["love it", "hate it"])
     assert len(found) == 2
     assert any(
-        "its head, for negative, neutral, positive, is replaced by the label words" in n for n in told.notes
+        "its head, for negative, neutral, positive, is replaced by the label words" in n
+        for n in recorded.notes
     )

@@ -48,7 +48,7 @@ def test_a_run_in_bfloat16_says_so_and_gives_a_float32_artifact_with_the_same_la
     assert [event["precision"]["name"] for event in run.events("estimate")] == ["bfloat16"]
 
 
-def test_the_engine_computes_in_what_it_is_told_and_both_agree(run):
+def test_the_engine_computes_in_the_given_precision_and_both_agree(run):
     texts = [json.loads(line)["text"] for line in (run.path / "validation.jsonl").read_text().splitlines()]
     exact = Classifier.load(run.artifact, engine="torch-float32")
     cast = Classifier.load(run.artifact, engine="torch-bfloat16")

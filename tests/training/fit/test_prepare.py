@@ -120,7 +120,7 @@ def test_a_training_that_is_stopped_midway_has_no_model(recipe, tmp_path):
 
 
 def test_a_run_goes_on_with_the_splits_that_it_began_with_or_not_at_all(tmp_path):
-    rows = [(text + " " * turn, label) for turn in range(2) for text, label in tweets(60)]
+    rows = [(text + " " * spaces, label) for spaces in range(2) for text, label in tweets(60)]
     path = write_csv(tmp_path / "t.csv", rows)
     recipe = change(load_recipe("smoke"), {"dataset": str(path)})
     before = load_splits(dataclasses.replace(recipe.data, rules=1))

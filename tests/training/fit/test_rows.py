@@ -37,12 +37,12 @@ def made(tiny_base):
 def cached(made, tmp_path, layers=2):
     """Return the cache and how often the trunk was computed for it."""
     rows, model = made
-    told = []
+    reported = []
     trunk = cache_trunk(
-        model, rows, layers=layers, path=tmp_path / "trunk", progress=lambda *done: told.append(done)
+        model, rows, layers=layers, path=tmp_path / "trunk", progress=lambda *done: reported.append(done)
     )
-    assert told[-1] == (sum(rows.lengths), sum(rows.lengths))
-    return trunk, len(told) - 1
+    assert reported[-1] == (sum(rows.lengths), sum(rows.lengths))
+    return trunk, len(reported) - 1
 
 
 def test_the_cache_holds_each_rows_states_in_the_rows_order(made, tmp_path):

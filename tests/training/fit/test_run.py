@@ -19,7 +19,14 @@ def test_the_export_of_a_quick_run_tells_how_far_it_is_and_what_came_of_it(train
     log.plan({"export": 10.0})
     with log.phase("export"):
         _export_onnx(run, log, run.artifact)
-    told = [event["done"] / event["total"] for event in run.events("progress") if event["phase"] == "export"]
-    assert told == sorted(told) and told[-1] == 1.0 and 0 in told and any(0 < share < 1 for share in told)
+    shares = [
+        event["done"] / event["total"] for event in run.events("progress") if event["phase"] == "export"
+    ]
+    assert (
+        shares == sorted(shares)
+        and shares[-1] == 1.0
+        and 0 in shares
+        and any(0 < share < 1 for share in shares)
+    )
     assert run.events("note")[-1]["text"].startswith("ONNX: ")
     assert (run.artifact / "onnx" / "packed_int8.onnx").is_file()

@@ -35,16 +35,18 @@ def run(tiny_gpt2, tmp_path_factory):
     return trained_here(tiny_recipe(tiny_gpt2, folder, rows=360, **settings), folder / "run")
 
 
-def test_several_seeds_are_told_and_the_best_by_validation_is_kept(run):
+def test_several_seeds_are_reported_and_the_best_by_validation_is_kept(run):
     record = read_record(run.artifact, "provenance.json")
     scores = record["validation_macro_f1"]
     assert set(scores) == {"42", "43"} and scores["42"] != scores["43"]
     assert scores[str(record["trained_by_seed"])] == max(scores.values())
     [said] = [event["text"] for event in run.events("note") if "seeds:" in event["text"]]
     assert said.startswith("2 seeds: validation macro-F1 ") and "standard deviation" in said
-    looks = run.events("validation")
-    assert [event["seed"] for event in looks] == [42, 42, 43, 43], "no curve overwrites another"
-    assert [event["step"] for event in looks] == [6, 12, 18, 24] and looks[-1]["total_steps"] == 24
+    evaluations = run.events("validation")
+    assert [event["seed"] for event in evaluations] == [42, 42, 43, 43], "no curve overwrites another"
+    assert [event["step"] for event in evaluations] == [6, 12, 18, 24] and evaluations[-1][
+        "total_steps"
+    ] == 24
 
 
 def test_the_temperature_is_in_the_plain_folder_and_the_evaluation_tells_what_it_does(run):
@@ -106,8 +108,8 @@ def test_the_loss_is_that_of_the_settings_in_training_and_plain_in_validation(ti
     assert trainer.compute_loss(made.model, dict(batch)).item() == pytest.approx(plain.item(), abs=1e-5)
     made.model.training = True  # and nothing inside it, so that there is no dropout
     spread = 0.8 * torch.eye(3)[batch["labels"]] + 0.2 / 3
-    wanted = -(spread * weights * torch.log_softmax(logits, 1)).sum(1).mean()
-    assert trainer.compute_loss(made.model, dict(batch)).item() == pytest.approx(wanted.item(), abs=1e-5)
+    expected = -(spread * weights * torch.log_softmax(logits, 1)).sum(1).mean()
+    assert trainer.compute_loss(made.model, dict(batch)).item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_a_recipe_without_them_is_trained_as_before(tiny_gpt2, tmp_path):
@@ -156,9 +158,9 @@ def test_trackio_keeps_the_curves_of_each_training_on_this_machine(tiny_gpt2, tm
     kept = json.loads(done.stdout)
     assert sorted(kept) == ["run-seed-42", "run-seed-43"]
     for seed in (42, 43):
-        looks = [event["macro_f1"] for event in run.events("validation") if event["seed"] == seed]
+        evaluations = [event["macro_f1"] for event in run.events("validation") if event["seed"] == seed]
         logged = [entry["eval/macro_f1"] for entry in kept[f"run-seed-{seed}"] if "eval/macro_f1" in entry]
-        assert logged == pytest.approx(looks) and looks
+        assert logged == pytest.approx(evaluations) and evaluations
 
 
 def test_trackio_that_is_not_installed_is_said_before_a_run_exists(tiny_gpt2, tmp_path, monkeypatch):

@@ -58,10 +58,10 @@ def test_a_student_is_a_plain_artifact_beside_its_teacher(student, teacher):
         "its base is the teacher, on the same rows"
     )
     assert found.comparison(BASE, TUNED).n == 40
-    [told] = student.events("student")
+    [event] = student.events("student")
     disagreeing = (student.path / "disagreements.jsonl").read_text().count("\n")
-    assert told["agreed"] == pytest.approx(1 - disagreeing / 40, abs=1e-4) and told["agreed"] > 0.5
-    assert told["rate"] > 0 < told["teacher_rate"]
+    assert event["agreed"] == pytest.approx(1 - disagreeing / 40, abs=1e-4) and event["agreed"] > 0.5
+    assert event["rate"] > 0 < event["teacher_rate"]
     assert any(event["text"].startswith("Student and teacher agree on ") for event in student.events("note"))
     record = read_record(student.artifact, "provenance.json")
     assert record["sizes"]["train"] == 48 and record["data"]["unlabelled"]["used"] == 30
@@ -91,9 +91,9 @@ def test_what_is_taught_are_the_teachers_probabilities(student, teacher, tmp_pat
     assert len(prepared.train) == len(prepared.data.learnt) == 78
     texts = prepared.data.learnt["text"][:]
     classifier = Classifier.load(teacher.artifact)
-    wanted = softmax(classifier.logits(classifier.encode(texts).token_ids))
-    assert torch.allclose(prepared.train.targets.double(), torch.from_numpy(wanted), atol=1e-5)
-    assert prepared.train.labels == wanted.argmax(1).tolist()
+    expected = softmax(classifier.logits(classifier.encode(texts).token_ids))
+    assert torch.allclose(prepared.train.targets.double(), torch.from_numpy(expected), atol=1e-5)
+    assert prepared.train.labels == expected.argmax(1).tolist()
     some = prepared.take([70, 3]).train
     assert torch.equal(some[0]["targets"], prepared.train.targets[70])
     assert some.collate([some[0], some[1]])["targets"].shape == (2, 3)

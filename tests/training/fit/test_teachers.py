@@ -45,8 +45,8 @@ class Once:
 
     gently = False
 
-    def __init__(self, monkeypatch, turn):
-        self.trained, self._turn = [], turn
+    def __init__(self, monkeypatch, call):
+        self.trained, self._call = [], call
         train = teachers.train
 
         def counted(*given, seed, **options):
@@ -57,24 +57,24 @@ class Once:
 
     @property
     def asked(self):
-        return len(self.trained) == self._turn
+        return len(self.trained) == self._call
 
 
 def test_a_run_tells_its_teachers_its_texts_and_its_temperature(run, recipe):
     record = read_record(run.artifact, "provenance.json")
-    told = record["teachers"]
-    assert (told["texts"], told["temperature"]) == (60, 0.7)
-    assert set(told["validation_macro_f1"]) == {"43", "44"} and record["trained_by_seed"] == 42
-    assert sum(told["answered"].values()) == 60 and 0 <= told["agreed"] <= 1
+    summary = record["teachers"]
+    assert (summary["texts"], summary["temperature"]) == (60, 0.7)
+    assert set(summary["validation_macro_f1"]) == {"43", "44"} and record["trained_by_seed"] == 42
+    assert sum(summary["answered"].values()) == 60 and 0 <= summary["agreed"] <= 1
     assert record["data"]["unlabelled"]["used"] == 60 and record["sizes"]["train"] == 48
     [event] = run.events("teachers")
-    assert event["answered"] == told["answered"]
+    assert event["answered"] == summary["answered"]
     [said] = [event["text"] for event in run.events("note") if "teachers (validation" in event["text"]]
     assert "answer 60 texts without labels" in said and "each labelled text 2 times" in said
     phases_seen = list(dict.fromkeys(event["phase"] for event in run.events("progress")))
     assert phases_seen == ["prepare", "cache", "teach", "train", "export", "evaluate"]
-    turns = [event for event in run.events("progress") if event["phase"] == "teach"]
-    assert turns[-1]["done"] == turns[-1]["total"] and turns[0]["time_left_s"] > 0
+    progress = [event for event in run.events("progress") if event["phase"] == "teach"]
+    assert progress[-1]["done"] == progress[-1]["total"] and progress[0]["time_left_s"] > 0
     assert [event["total_steps"] for event in run.events("validation")] == [20], "60 texts, 48 labels twice"
     assert not list(run.path.glob("trunk-*")) and not (run.path / "checkpoints").exists()
 
@@ -83,7 +83,7 @@ def test_a_stopped_run_trains_no_finished_teacher_again_and_ends_with_the_same_w
     run, recipe, tmp_path, monkeypatch
 ):
     other = create_run(recipe, run_dir=tmp_path / "run")
-    stop = Once(monkeypatch, turn=2)
+    stop = Once(monkeypatch, call=2)
     with pytest.raises(Cancelled):
         train_run(other, RunLog(other.path), stop)
     assert stop.trained == [43, 44], "it was stopped in the middle of the second"
@@ -103,8 +103,8 @@ def test_what_is_taught_are_the_labels_twice_and_the_aligned_and_sharpened_mean(
     assert torch.equal(student.train.targets[5], torch.eye(3)[prepared.train.labels[5]])
     files = sorted((tmp_path / "c").glob("teacher-*.npz"))
     mean = sum(torch.from_numpy(np.load(file)["answers"]) for file in files) / 2
-    wanted = sharpened(aligned(mean, prepared.train.labels), 0.7)
-    assert torch.allclose(student.train.targets[96:], wanted, atol=1e-6)
+    expected = sharpened(aligned(mean, prepared.train.labels), 0.7)
+    assert torch.allclose(student.train.targets[96:], expected, atol=1e-6)
     assert torch.equal(student.train.state(96 + 7), prepared.learnt.state(48 + 7))
     with pytest.raises(RecipeError, match="teachers is 0, but 2 was prepared"):
         prepared.check(change(recipe, {"teachers": 0, "unlabelled": "", "n_unlabelled": 0}))

@@ -234,17 +234,17 @@ def test_the_best_weights_by_macro_f1_are_in_the_model_at_the_end(tiny_base, tmp
     # The rate rises from 0 to far too high: the weights get better, then they are ruined.
     made = make(tiny_base, learning_rate=0.05, warmup=1.0, epochs=6.0)
     _, events = trained(made, tmp_path / "run")
-    looks = [event["macro_f1"] for event in kind(events, "validation")]
-    assert len(looks) == 6
-    assert looks[-1] < max(looks), "the last look must not be the best, or this test shows nothing"
+    scores = [event["macro_f1"] for event in kind(events, "validation")]
+    assert len(scores) == 6
+    assert scores[-1] < max(scores), "the last look must not be the best, or this test shows nothing"
     found = f1_score(made.validation.labels, predictions(made, made.validation), average="macro")
-    assert found == pytest.approx(max(looks))
+    assert found == pytest.approx(max(scores))
 
 
 HOPELESS = {"learning_rate": 1e-9, "epochs": 6.0, "patience": 2}
 
 
-def test_training_stops_after_looks_without_gain(tiny_gpt2, tmp_path):
+def test_training_stops_after_evaluations_without_gain(tiny_gpt2, tmp_path):
     _, events = trained(make(tiny_gpt2, **HOPELESS), tmp_path / "run")
     assert len(kind(events, "validation")) == 3
     _, events = trained(make(tiny_gpt2, **{**HOPELESS, "patience": 0}), tmp_path / "never")

@@ -79,9 +79,9 @@ def test_it_predicts_the_domain_better_and_says_what_it_forgot(adapted):
     found = Adapted.read(adapted[0].path)
     assert found.domain.change.high < 0 and found.domain.after < found.domain.before
     assert found.general.texts == len(general_texts()) == 24 and found.general.characters > 8000
-    told = found.sentences()
-    assert "predicts such texts better" in told[1] and "bits per character before" in told[2]
-    assert json.loads((adapted[0].path / "adapt.json").read_text())["sentences"] == told
+    sentences = found.sentences()
+    assert "predicts such texts better" in sentences[1] and "bits per character before" in sentences[2]
+    assert json.loads((adapted[0].path / "adapt.json").read_text())["sentences"] == sentences
     assert len(found.generations) == 5 and all(one.before != one.after for one in found.generations)
     assert not (adapted[0].path / "checkpoints").exists()
     phases = [event["phase"] for event in adapted[0].events("progress")]

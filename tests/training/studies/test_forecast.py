@@ -43,7 +43,7 @@ def stopped_once(recipe, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TWEETTUNE_HOME", str(tmp_path_factory.mktemp("home")))
-        for name, value in (("_right", stopping), ("LEAST_STEPS", 4), ("SIZES", 4), ("TURNS", 2)):
+        for name, value in (("_right", stopping), ("LEAST_STEPS", 4), ("SIZES", 4), ("SEEDS", 2)):
             patch.setattr(forecasting, name, value)
         run = run_of(recipe, most=128)
         with pytest.raises(Cancelled):
@@ -55,9 +55,11 @@ def stopped_once(recipe, tmp_path_factory):
 def test_tiny_runs_rise_and_a_stopped_forecast_goes_on_with_the_next(stopped_once):
     run, counts, shares = stopped_once
     sizes = [32, 51, 81, 128]
-    wanted = [(n, seed) for n in sizes for seed in (42, 43)]
-    assert list(dict.fromkeys(counts)) == wanted, "in this order"
-    assert len(counts) == len(wanted) + 1 and counts.count(wanted[1]) == 2, "the one at work is begun again"
+    expected = [(n, seed) for n in sizes for seed in (42, 43)]
+    assert list(dict.fromkeys(counts)) == expected, "in this order"
+    assert len(counts) == len(expected) + 1 and counts.count(expected[1]) == 2, (
+        "the one at work is begun again"
+    )
     rows = 2 * sum(sizes)
     assert shares[:3] == [(0, 32, rows), (32, 32, rows), (0, 32, rows - 32)], "of what is left"
     found = Forecast.read(run.path)
@@ -100,10 +102,13 @@ def test_what_is_said_holds_the_truth_and_tells_how_far_it_goes(recipe, a_minute
     for one in found.targets:
         assert one.accuracy.low < truth(one.labels) < one.accuracy.high
         assert one.accuracy.high - one.accuracy.low < 0.25
-    told = found.sentences()
-    assert told[0].startswith("With 1,000 labels: ") and "in about 10 min" in told[0]
-    assert told[2] == "That is 15 times past the largest run (400 labels): a direction rather than a figure."
-    assert len(told) == 4 and "more point of accuracy" in told[3]
+    sentences = found.sentences()
+    assert sentences[0].startswith("With 1,000 labels: ") and "in about 10 min" in sentences[0]
+    assert (
+        sentences[2]
+        == "That is 15 times past the largest run (400 labels): a direction rather than a figure."
+    )
+    assert len(sentences) == 4 and "more point of accuracy" in sentences[3]
     widths = [one.accuracy.high - one.accuracy.low for one in found.targets]
     assert widths[1] > widths[0], "the farther, the less sure"
 

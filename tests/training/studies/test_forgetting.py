@@ -121,9 +121,9 @@ def test_a_study_goes_on_where_it_was_stopped_and_compares_at_equal_accuracy(
         forgetting(run, RunLog(run.path))
     forgetting(run, RunLog(run.path))
     assert turned == [0.0, 0.2, 0.4, 0.4, 0.6, 0.8, 1.0, *forgetting_study.SHARES]
-    told = [event for event in run.events("progress") if event["phase"] == "dial"]
-    assert told[-1]["done"] == told[-1]["total"] < told[1]["total"], "what is left when it goes on"
-    assert all(event["time_left_s"] is not None for event in told)
+    events = [event for event in run.events("progress") if event["phase"] == "dial"]
+    assert events[-1]["done"] == events[-1]["total"] < events[1]["total"], "what is left when it goes on"
+    assert all(event["time_left_s"] is not None for event in events)
     found = Forgetting.read(run.path)
     one, other = found.runs
     general = general_texts()
@@ -156,12 +156,12 @@ def test_the_sentences_follow_from_the_points():
     other = made("other", [(0.0, 0.5, 1.0), (1.0, 0.7, 1.2)])
     assert one.advised.share == 0.5 and other.advised.share == 1.0
     assert one.bits_at(0.6225) == pytest.approx(1.02) and one.bits_at(0.8) is None and one.bits_at(0.4) == 1.0
-    told = Forgetting(runs=(one, other)).sentences()
-    assert told[1] == (
+    sentences = Forgetting(runs=(one, other)).sentences()
+    assert sentences[1] == (
         "Turned down to 0.5: accuracy 74.5 % instead of 75.0 %, general text 1.040 instead of 1.100 bits."
     )
-    assert told[3] == "Nothing is gained by turning it down."
-    assert told[4].endswith("one (lora) 1.033, other (lora) 1.200.") and "70.0 %" in told[4]
+    assert sentences[3] == "Nothing is gained by turning it down."
+    assert sentences[4].endswith("one (lora) 1.033, other (lora) 1.200.") and "70.0 %" in sentences[4]
     apart = Forgetting(runs=(one, made("third", [(0.0, 0.5, 1.0), (1.0, 0.7, 1.2)], rows="b")))
     assert apart.equal_accuracy is None and "can't be compared" in apart.sentences()[-1]
 

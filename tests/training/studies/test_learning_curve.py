@@ -47,7 +47,7 @@ def test_a_curve_of_jumps_is_refused():
 
 def test_what_the_next_point_costs_is_read_off_the_curve():
     fits = fit_curves(SIZES, pow3(SIZES.astype(float), 0.8, 1.5, 0.5), np.full(6, 0.002))
-    wanted = float(predict(fits, [1000])[0]) + 0.01
-    more = labels_for(fits, wanted, above=1000, most=100_000)
-    assert predict(fits, [more])[0] >= wanted > predict(fits, [0.97 * more])[0]
+    target = float(predict(fits, [1000])[0]) + 0.01
+    more = labels_for(fits, target, above=1000, most=100_000)
+    assert predict(fits, [more])[0] >= target > predict(fits, [0.97 * more])[0]
     assert labels_for(fits, 0.99, above=1000, most=100_000) is None
