@@ -24,7 +24,7 @@ from inference.common.errors import RunError
 from inference.common.store import JsonObject
 from training.runs import launch
 from training.runs.log import RunLog, masked
-from training.runs.process import Ending, Stop, wait_for_turn
+from training.runs.process import FinalStatus, Stop, wait_in_queue
 from training.runs.records import SPENT, Spent, read_as
 from training.runs.run import ADAPT, FORECAST, LADDER, STUDIES, TRAIN, TUNE, Run, find_run, runner_of
 
@@ -35,7 +35,7 @@ class Task:
 
     run: Run
     log: RunLog
-    ending: Ending
+    final: FinalStatus
     handed: JsonObject
     """Secrets, from whoever started it."""
     max_minutes: int = 0
@@ -60,15 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if hidden:
         sys.stdout, sys.stderr = _Masked(sys.stdout, hidden), _Masked(sys.stderr, hidden)
     log = (RunLog if launch.is_first() else launch.Mute)(run.path, hidden=hidden, waits=True)
-    with Ending(log) as ending:
+    with FinalStatus(log) as final:
         if run.can_resume and launch.is_first():
             Stop()
-            wait_for_turn(run)
+            wait_in_queue(run)
         log.begin()
         if run.kind not in WORK:
             raise RunError(f"{run.id} is of an unknown kind, {run.kind!r} (known: {', '.join(WORK)}).")
-        WORK[run.kind](Task(run, log, ending, handed, given.max_minutes))
-    return ending.exit_status
+        WORK[run.kind](Task(run, log, final, handed, given.max_minutes))
+    return final.exit_status
 
 
 def _secrets(handed: JsonObject) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ def _limit(task: Task, stop: Stop) -> None:
         )
 
     def too_long(number: int, frame: FrameType | None) -> None:
-        task.ending.cancelled = (
+        task.final.cancelled = (
             f"Stopped after {minutes} min, the most allowed here (MAX_RUN_MINUTES). "
             "Its last checkpoint is kept; start a run with fewer rows or epochs."
         )
@@ -164,12 +164,12 @@ def _push(task: Task) -> None:
     from training.publish.rights import check_rights  # noqa: PLC0415  (a second)
 
     order, log = task.run.order, task.log
-    look, adapter_only, pr = (bool(order.get(name)) for name in ("dry_run", "adapter_only", "pr"))
-    if not look:
+    dry_run, adapter_only, pr = (bool(order.get(name)) for name in ("dry_run", "adapter_only", "pr"))
+    if not dry_run:
         log.enter("rights")
         check_rights(order["repo_id"], task.api, pr=pr)
     log.enter("prepare")
-    note = "" if adapter_only else export_for_push(find_artifact(order["source"]), dry_run=look)
+    note = "" if adapter_only else export_for_push(find_artifact(order["source"]), dry_run=dry_run)
     plan = prepare(
         Path(order["source"]),
         order["repo_id"],
@@ -180,7 +180,7 @@ def _push(task: Task) -> None:
     )
     files = [{"name": file.path_in_repo, "size": file.size} for file in plan.files]
     log.event("plan", files=files, card=plan.card, notes=[*filter(None, [note]), *plan.notes])
-    if not look:
+    if not dry_run:
         steps = _Steps(log)
         pushed = push(plan, task.api, progress=lambda s: steps.show(s.phase, s.text, s.done, s.total))
         log.event("result", **dataclasses.asdict(pushed))

@@ -26,7 +26,7 @@ from training.jobs.hub import PATIENT, JobsHub
 from training.jobs.record import JobFailed, Rental, RentedError, keep, load
 from training.jobs.work import MARK, event_line, read_event
 from training.runs.log import RunRecord
-from training.runs.process import Cancelled, Ending, Stop
+from training.runs.process import Cancelled, FinalStatus, Stop
 from training.runs.records import DISAGREEMENTS, EVENTS
 from training.runs.run import Run, find_run
 
@@ -34,7 +34,7 @@ IMAGE = "ghcr.io/astral-sh/uv:python3.11-bookworm"
 MOUNTED = "/bundle"
 CANCELLED = "Cancelled: its job was stopped, and costs no more."
 GIVE_UP_S = 900.0
-_LOOK_S = 2.0
+_POLL_S = 2.0
 _ENDED = (JobStage.COMPLETED, JobStage.CANCELED, JobStage.ERROR, JobStage.DELETED)
 _SHARES = {"send": 0.0, "queue": 0.01, "install": 0.02, "push": 0.96, "fetch": 0.98}
 _TRAINING = (0.03, 0.96)  # the share of the whole that the job's own progress fills
@@ -45,9 +45,9 @@ def main(path: str) -> int:
     run = find_run(path)
     stop = Stop()
     log = FollowedLog(run.path)
-    with hub_session(PATIENT), Ending(log, cancelled=CANCELLED) as ending:
+    with hub_session(PATIENT), FinalStatus(log, cancelled=CANCELLED) as final:
         Follower(run, JobsHub.open(), log).follow(stop)
-    return ending.exit_status
+    return final.exit_status
 
 
 def cancel_now(run: Run) -> None:
@@ -181,13 +181,13 @@ class Follower:
                 if not noted:
                     noted = True
                     self.log.note(f"The job's log broke off, and is read again from its start. {error}")
-            job = self._look()
+            job = self._inspect()
             if job.status.stage in _ENDED:
                 self._note_cost(job)
                 return str(JobStage(job.status.stage).value)
-            self.sleep(_LOOK_S)
+            self.sleep(_POLL_S)
 
-    def _look(self) -> JobInfo:
+    def _inspect(self) -> JobInfo:
         """Return the job as it is now; waits through a Hub that is silent for a while."""
         since = time.monotonic()
         while True:
@@ -199,7 +199,7 @@ class Follower:
                         f"The Hub gave no answer for {in_words(GIVE_UP_S)}; the job {self.rental.job_url} "
                         f"goes on there. Follow it again with `python -m training resume {self.run.id}`."
                     ) from error
-                self.sleep(_LOOK_S)
+                self.sleep(_POLL_S)
 
     def _copy_log(self) -> None:
         """Read the log from its start: known events are passed over, plain output goes to job.log."""
@@ -292,8 +292,8 @@ class Follower:
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         differing = [
             name
-            for name, wanted in sha256.items()
-            if not (partial / name).is_file() or sha256_of(partial / name) != wanted
+            for name, expected in sha256.items()
+            if not (partial / name).is_file() or sha256_of(partial / name) != expected
         ]
         if differing:
             shutil.rmtree(partial)

@@ -84,11 +84,11 @@ class JobsHub:
     def find(self, namespace: str, nonce: str) -> JobInfo | None:
         """Return the job with this nonce, None when there is none."""
 
-        def look() -> JobInfo | None:
+        def search() -> JobInfo | None:
             found = self.api.list_jobs(labels={LABEL: nonce}, namespace=namespace)
             return next((job for job in found if (job.labels or {}).get(LABEL) == nonce), None)
 
-        return self.ask("list the jobs", look)
+        return self.ask("list the jobs", search)
 
     def submit(self, *, namespace: str, nonce: str, **spec: Any) -> JobInfo:
         """Start a job once, and return it.

@@ -229,5 +229,5 @@ def estimate_job(
         **planned,
         "push": 30 + 2 * 4 * shape.parameters / PUSH_BYTES_S,
     }
-    wanted = max(LEAST_TIMEOUT_S, MARGIN * sum(seconds.values()))
-    return JobEstimate(flavor, seconds, timeout_s or 300 * math.ceil(wanted / 300))
+    needed = max(LEAST_TIMEOUT_S, MARGIN * sum(seconds.values()))
+    return JobEstimate(flavor, seconds, timeout_s or 300 * math.ceil(needed / 300))

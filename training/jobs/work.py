@@ -77,15 +77,15 @@ def main() -> int:
     take_any_text()
     task = json.loads(os.environ["TWEETTUNE_JOB"])
     os.chdir(ROOT)  # the bundle: the recipe's data file lies there
-    home = Path(tempfile.mkdtemp(prefix="tweettune-"))
-    os.environ["TWEETTUNE_HOME"] = str(home)
-    run = runs.create_run(load_recipe("recipe.toml"), run_dir=home / "run")
+    work_folder = Path(tempfile.mkdtemp(prefix="tweettune-"))
+    os.environ["TWEETTUNE_HOME"] = str(work_folder)
+    run = runs.create_run(load_recipe("recipe.toml"), run_dir=work_folder / "run")
     events = EventPrinter(run)
     try:
         if task["gpu"]:
             _require_gpu()
         if task["alone"]:
-            _install_alone(task["alone"], home / "packages")
+            _install_alone(task["alone"], work_folder / "packages")
         if not _train(run, events):
             return 1
         with hub_session(Timeouts(answer_s=60.0, connect_s=10.0, tries=4, longest_wait_s=60.0)):

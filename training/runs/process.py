@@ -7,10 +7,10 @@
 Runs take turns: the process of each waits until no other is at work and none was started before it.
 
     stop = Stop()                   # in the child: SIGTERM is a request to stop in good order
-    wait_for_turn(run)
-    with Ending(log) as ending:     # its last word is one sentence in the run's status
-        train_run(run, log, stop)   # raises Cancelled when it is told to stop
-    sys.exit(ending.exit_status)
+    wait_in_queue(run)
+    with FinalStatus(log) as final: # its last word is one sentence in the run's status
+        train_run(run, log, stop)   # raises Cancelled on a request to stop
+    sys.exit(final.exit_status)
 
 Memory and disk are looked at before a training starts, so that it is refused, not killed. What is asked for
 is a floor, counted from the base's parameters: a refusal is right, and a run that passes may still be too
@@ -158,8 +158,8 @@ def spent_s(run: Run) -> float:
     return before.seconds + max(0.0, last - worker.created - worker.waited_s if worker else 0.0)
 
 
-def wait_for_turn(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait, in a run's own process, until its turn comes. Raises Cancelled, or NotEnoughRoom after a wait."""
+def wait_in_queue(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait, in a run's own process, for the runs ahead of it. Raises Cancelled, or NotEnoughRoom after a wait."""
     if not ahead_of(run):
         return
     began = time.monotonic()
@@ -364,7 +364,7 @@ def _has_gpu() -> bool:
 
 
 class Cancelled(Exception):  # noqa: N818  (it is no error)
-    """The run was told to stop."""
+    """The run was asked to stop."""
 
 
 class Stop:
@@ -380,14 +380,14 @@ class Stop:
             raise Cancelled
 
 
-class Ending:
-    """Around a run: whatever ends it is written to its status, in one sentence."""
+class FinalStatus:
+    """Wraps a run: writes how it ended to its status, in one sentence."""
 
     def __init__(self, log: RunRecord, *, cancelled: str = "Cancelled; it can be resumed.") -> None:
         self.log, self.cancelled = log, cancelled
         self.exit_status = 0
 
-    def __enter__(self) -> "Ending":
+    def __enter__(self) -> "FinalStatus":
         return self
 
     def __exit__(

@@ -339,7 +339,7 @@ def ahead_of(run: Run) -> list[Run]:
 
     Trainings and other long work on this machine take turns; pushes, rented runs and folders elsewhere don't.
     """
-    if not _takes_turns(run):
+    if not _queues(run):
         return []
     own, found = run.status(), []
     if own.state == "running":
@@ -347,7 +347,7 @@ def ahead_of(run: Run) -> list[Run]:
     last = (True, (own.started_at or 0.0) if own.state == "queued" else time.time(), run.id)
     for other in list_runs(kind=None):
         worker = other.worker()
-        if other.id == run.id or not (worker and worker.alive and _takes_turns(other)):
+        if other.id == run.id or not (worker and worker.alive and _queues(other)):
             continue
         status = other.status()
         place = (status.state == "queued", status.started_at or 0.0, other.id)
@@ -356,7 +356,7 @@ def ahead_of(run: Run) -> list[Run]:
     return [other for _, other in sorted(found, key=lambda one: one[0])]
 
 
-def _takes_turns(run: Run) -> bool:
+def _queues(run: Run) -> bool:
     return run.can_resume and run.path.parent == runs_dir().absolute() and runner_of(run) is None
 
 

@@ -170,8 +170,8 @@ def test_the_bundle_holds_the_code_alone(tiny_tweets):
     bundle = pack(recipe)
     tops = {name.split("/")[0] for name in bundle.files}
     assert tops == {"inference", "training", ".huggingface", "recipe.toml", "data"}
-    wanted = {"training/fit/run.py", "training/recipes/quick.toml", ".huggingface/model_card.md"}
-    assert wanted <= set(bundle.files)
+    required = {"training/fit/run.py", "training/recipes/quick.toml", ".huggingface/model_card.md"}
+    assert required <= set(bundle.files)
     code = set(bundle.files) - {"data/tweets.csv"}
     assert not [n for n in code if n.endswith((".pyc", ".json", ".jsonl", ".csv", ".safetensors"))]
     assert b'dataset = "data/tweets.csv"' in bundle.files["recipe.toml"]
@@ -351,12 +351,12 @@ def test_a_hub_that_is_away_while_a_job_runs_is_waited_for(logged_in, tmp_path, 
     follower = Follower(run, hub, FollowedLog(run.path), sleep=lambda seconds: None)
     logged_in.fail("GET /api/jobs/ada/gone", status=503, times=9)
     with hub_session(Timeouts(tries=2)), pytest.raises(HubRefused, match=r"look at the job: .*404"):
-        follower._look()  # the Hub's word that there is no such job is none to wait for
+        follower._inspect()  # the Hub's word that there is no such job is none to wait for
     assert len(logged_in.requests) == 10
     logged_in.fail("GET /api/jobs/ada/gone", status=503, times=None)
     monkeypatch.setattr("training.jobs.follow.GIVE_UP_S", -60.0)
     with pytest.raises(RentedError, match=r"the job https://jobs/gone goes on there\. Follow it again with"):
-        follower._look()
+        follower._inspect()
 
 
 def test_a_base_or_data_that_cant_be_had_is_refused(logged_in, tiny_tweets, tmp_path):

@@ -24,7 +24,7 @@ from training.runs.process import (
     spent_s,
     start,
     start_waiting,
-    wait_for_turn,
+    wait_in_queue,
 )
 from training.runs.run import (
     FORECAST,
@@ -216,7 +216,7 @@ def test_a_run_waits_for_its_turn_and_that_time_is_not_counted(monkeypatch):
             write_json(first.path / "status.json", {"state": "finished"})
 
     monkeypatch.setattr("time.monotonic", iter([100.0, 160.0]).__next__)
-    wait_for_turn(second, sleep=sleep)
+    wait_in_queue(second, sleep=sleep)
     assert len(slept) == 2 and second.worker().waited_s == 60
     os.utime(second.path / "status.json", (second.worker().created + 90,) * 2)
     assert spent_s(second) == pytest.approx(30)
@@ -228,11 +228,11 @@ def test_a_waiting_run_is_cancelled_and_can_be_resumed(monkeypatch):
     started(second, 2.0)
     seen = []
 
-    def told_to_stop(run, **_):
+    def cancelled(run, **_):
         seen.append(run.status().state)
         raise Cancelled
 
-    monkeypatch.setattr("training.worker.wait_for_turn", told_to_stop)
+    monkeypatch.setattr("training.worker.wait_in_queue", cancelled)
     assert work_here(second) == 1
     assert seen == ["queued"] and second.status().state == "cancelled"
     assert second.status().message == "Cancelled; it can be resumed."

@@ -30,7 +30,7 @@ def bad(request, home):
     return KINDS[request.param](home / "runs" / "bad")
 
 
-def look(run: Run) -> str:
+def inspect(run: Run) -> str:
     """Read a run by all its readers, none of which may raise but for a sentence; return its state."""
     found = {each.id: each for each in list_runs(kind=None)}
     assert found.keys() == {"good", "bad"}
@@ -51,32 +51,32 @@ def look(run: Run) -> str:
 
 
 def test_any_record_damaged_in_any_way_is_that_runs_own_affair(bad, capsys):
-    whole = look(bad)
+    whole = inspect(bad)
     for path in [path for path in sorted(bad.path.iterdir()) if path.is_file()]:
         content = path.read_bytes()
         for name, damaged in DAMAGES.items():
             path.write_bytes(damaged)
-            state = look(bad)
-            wanted = path.name in RECORDS and name not in HARMLESS.get(path.name, ())
-            assert state == ("damaged" if wanted else whole), (path.name, name)
+            state = inspect(bad)
+            needed = path.name in RECORDS and name not in HARMLESS.get(path.name, ())
+            assert state == ("damaged" if needed else whole), (path.name, name)
         assert main(["runs"]) == 0
         assert "good" in capsys.readouterr().out
         path.unlink()
         path.mkdir()
-        assert look(bad) == ("damaged" if path.name in RECORDS else whole), path.name
+        assert inspect(bad) == ("damaged" if path.name in RECORDS else whole), path.name
         path.rmdir()
         path.symlink_to("nowhere")
-        assert look(bad) == ("damaged" if path.name in RECORDS else whole), path.name
+        assert inspect(bad) == ("damaged" if path.name in RECORDS else whole), path.name
         path.unlink()
         with path.open("wb") as huge:
             huge.truncate(2**40)  # a file of holes
-        assert look(bad) == ("damaged" if path.name in RECORDS else whole), path.name
+        assert inspect(bad) == ("damaged" if path.name in RECORDS else whole), path.name
         path.write_bytes(content)
-        assert look(bad) == whole, path.name
+        assert inspect(bad) == whole, path.name
 
 
 def test_truncated_at_any_byte(bad):
-    whole = look(bad)
+    whole = inspect(bad)
     for path in [path for path in sorted(bad.path.iterdir()) if path.name in RECORDS]:
         content = path.read_bytes()
         last = content.rindex(b" # ") if path.suffix == ".toml" else len(content.rstrip())
