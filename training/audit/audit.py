@@ -130,12 +130,12 @@ def lengths(tokens: Sequence[int], *, max_length: int) -> list[Finding]:
     cut = sum(n > max_length for n in tokens)
     if not cut:
         return []
-    told = (
+    sentence = (
         f"Texts longer than max_length ({max_length} tokens), which would be cut: {cut:,} of "
         f"{len(tokens):,}; half have at most {int(np.median(tokens)):,}, the longest has {max(tokens):,}."
     )
     reach = 8 * -(-int(np.percentile(tokens, 99.9)) // 8)
-    return [Finding("truncated", cut, told, act=f"max_length={max(reach, max_length + 8)}")]
+    return [Finding("truncated", cut, sentence, act=f"max_length={max(reach, max_length + 8)}")]
 
 
 def _read(splits: Splits, parts: Mapping[str, _Part]) -> Iterator[Finding]:
@@ -145,8 +145,8 @@ def _read(splits: Splits, parts: Mapping[str, _Part]) -> Iterator[Finding]:
         for sentence in CleaningCounts(**{name: n}).sentences():
             yield Finding(name, n, sentence, damaged[:EXAMPLES] if name == "still_damaged" else ())
     if n := splits.report.counts.small_class:
-        told = f"Rows left out, of classes too small to be split or that train lacks: {n:,}."
-        yield Finding("small_class", n, told)
+        sentence = f"Rows left out, of classes too small to be split or that train lacks: {n:,}."
+        yield Finding("small_class", n, sentence)
 
 
 def _repeated(parts: Mapping[str, _Part]) -> Iterator[Finding]:
@@ -169,14 +169,14 @@ def _leaks(parts: Mapping[str, _Part]) -> Iterator[Finding]:
         for pair, n in counts.items():
             split, other = pair.split("/")
             if n:
-                told = f"Rows of {split} with {kind} duplicate in {other}, where they would leak: {n:,}."
+                sentence = f"Rows of {split} with {kind} duplicate in {other}, where they would leak: {n:,}."
                 pairs = gate.leaked[pair] if mode == "near" else ()
                 shown = [f"{one.text} / {one.other} ({one.cosine:.2f})" for one in pairs]
                 if mode == "exact":
                     there = set(parts[other].keys)
                     mine = zip(parts[split].texts, parts[split].keys, strict=True)
                     shown = [text for text, key in mine if key in there]
-                yield Finding(f"leak_{mode}", n, told, tuple(shown[:EXAMPLES]), f"leak_gate={mode}")
+                yield Finding(f"leak_{mode}", n, sentence, tuple(shown[:EXAMPLES]), f"leak_gate={mode}")
 
 
 def _conflicts(parts: Mapping[str, _Part], names: Sequence[str]) -> tuple[list[Finding], list[Flag]]:
@@ -190,16 +190,18 @@ def _conflicts(parts: Mapping[str, _Part], names: Sequence[str]) -> tuple[list[F
     for group in found:
         counts = Counter(label for _, label, _ in group).most_common()
         most = names[counts[0][0]] if counts[0][1] > counts[1][1] else ""
-        told = "equal texts are labelled " + ", ".join(f"{names[i]} ({n})" for i, n in counts)
+        reason = "equal texts are labelled " + ", ".join(f"{names[i]} ({n})" for i, n in counts)
         flags += [
-            Flag(text, names[label], most, told, split)
+            Flag(text, names[label], most, reason, split)
             for text, label, split in group
             if names[label] != most
         ]
     if not found:
         return [], []
-    told = f"Texts that come with different labels: {len(found):,} ({sum(map(len, found)):,} rows)."
-    return [Finding("conflicts", len(found), told, tuple(group[0][0] for group in found[:EXAMPLES]))], flags
+    sentence = f"Texts that come with different labels: {len(found):,} ({sum(map(len, found)):,} rows)."
+    return [
+        Finding("conflicts", len(found), sentence, tuple(group[0][0] for group in found[:EXAMPLES]))
+    ], flags
 
 
 def _near_within(part: _Part, names: Sequence[str]) -> tuple[list[Finding], list[Flag]]:
@@ -211,15 +213,15 @@ def _near_within(part: _Part, names: Sequence[str]) -> tuple[list[Finding], list
     differing = [(a, b) for a, b in pairs if part.labels[a] != part.labels[b]]
     findings = []
     if pairs:
-        told = (
+        sentence = (
             f"Texts of train with a near duplicate in it (cosine from {NEAR} on): {len(pairs):,}. They stay."
         )
         shown = tuple(f"{part.texts[a]} / {part.texts[b]}" for a, b in pairs[:EXAMPLES])
-        findings.append(Finding("near_within", len(pairs), told, shown))
+        findings.append(Finding("near_within", len(pairs), sentence, shown))
     if differing:
-        told = f"Texts of train labelled otherwise than their near duplicate: {len(differing):,}."
+        sentence = f"Texts of train labelled otherwise than their near duplicate: {len(differing):,}."
         shown = tuple(f"{part.texts[a]} / {part.texts[b]}" for a, b in differing[:EXAMPLES])
-        findings.append(Finding("near_conflicts", len(differing), told, shown))
+        findings.append(Finding("near_conflicts", len(differing), sentence, shown))
     flags = [
         Flag(
             part.texts[a],
@@ -248,15 +250,15 @@ def _scripts(parts: Mapping[str, _Part]) -> Iterator[Finding]:
     of = [(script_of(text), text) for part in parts.values() for text in part.texts]
     counts = Counter(script for script, _ in of)
     if n := counts.pop("", 0):
-        told = f"Texts without a letter (emoji, numbers, punctuation): {n:,}."
-        yield Finding("no_letters", n, told, tuple(text for script, text in of if not script)[:EXAMPLES])
+        sentence = f"Texts without a letter (emoji, numbers, punctuation): {n:,}."
+        yield Finding("no_letters", n, sentence, tuple(text for script, text in of if not script)[:EXAMPLES])
     (main, most), *others = counts.most_common() or [("", 0)]
     if others:
         n = sum(count for _, count in others)
         named = listed([f"{script.title()} {count:,}" for script, count in others], most=5)
-        told = f"Texts in another script than {main.title()} ({most:,}): {n:,} ({named})."
+        sentence = f"Texts in another script than {main.title()} ({most:,}): {n:,} ({named})."
         yield Finding(
-            "scripts", n, told, tuple(text for script, text in of if script not in ("", main))[:EXAMPLES]
+            "scripts", n, sentence, tuple(text for script, text in of if script not in ("", main))[:EXAMPLES]
         )
 
 
@@ -264,15 +266,15 @@ def _balance(parts: Mapping[str, _Part], names: Sequence[str]) -> Iterator[Findi
     train, test = (Counter(parts[split].labels) for split in ("train", "test"))
     large, small = max(train, key=lambda i: train[i]), min(train, key=lambda i: train[i])
     if train[large] >= UNEVEN * train[small]:
-        told = (
+        sentence = (
             f"The classes of train are uneven: {names[large]} has {train[large]:,} rows, {names[small]} "
             f"{train[small]:,}. Read macro-F1 and macro-recall, not accuracy alone."
         )
-        yield Finding("uneven", train[small], told, act="class_weights=balanced")
+        yield Finding("uneven", train[small], sentence, act="class_weights=balanced")
     few = [i for i in range(len(names)) if test[i] < FEW_ROWS]
     if few:
-        told = (
+        sentence = (
             f"Classes with under {FEW_ROWS} test rows, too few to tell how good a model is there: "
             f"{listed([f'{names[i]} ({test[i]})' for i in few])}."
         )
-        yield Finding("few_test_rows", len(few), told)
+        yield Finding("few_test_rows", len(few), sentence)

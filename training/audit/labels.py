@@ -96,8 +96,8 @@ def label_errors(
         )
         for row in map(int, rows)
     ]
-    told = (
+    sentence = (
         f"Labels of train that are probably wrong, by a model that has not seen them and is right on "
         f"{right:.0%}: {len(flags):,} of {len(texts):,}. Many will be hard and not wrong, so look at each."
     )
-    return [Finding("label_errors", len(flags), told, tuple(flag.text for flag in flags[:3]))], flags
+    return [Finding("label_errors", len(flags), sentence, tuple(flag.text for flag in flags[:3]))], flags

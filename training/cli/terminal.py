@@ -72,15 +72,15 @@ def follow_to_the_end(run: Run, *, quiet: bool = False) -> None:
 
 def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iterator[Status]:
     """Print what the run says from now on, and yield its status again and again until it has ended."""
-    began, seen, told = time.time() - 1, 0, set[str]()
+    began, seen, reported = time.time() - 1, 0, set[str]()
     while True:
         status, events = run.status(), run.events()
         for event in events[seen:]:
             if event["time"] >= began and (sentence := _sentence(event)):
                 console.print(sentence, markup=False)
                 if event["kind"] == "validation" and run.kind == TRAIN:
-                    new = [one for one in examine(run) if one.fault not in told]
-                    told |= {one.fault for one in new}
+                    new = [one for one in examine(run) if one.fault not in reported]
+                    reported |= {one.fault for one in new}
                     for one in new:
                         console.print(one.sentence, markup=False)
         seen = len(events)
@@ -241,8 +241,8 @@ def print_search(found: "Search") -> None:
     console = _out(140)
     console.print(table)
     if found.importances:
-        told = ", ".join(f"{name} {share:.0%}" for name, share in found.importances.items())
-        console.print(f"What explains the spread of the scores: {told}.", soft_wrap=True)
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importances.items())
+        console.print(f"What explains the spread of the scores: {shares}.", soft_wrap=True)
     _say(console, found.sentences())
 
 

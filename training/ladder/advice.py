@@ -78,15 +78,15 @@ def advise(
         f"{way.capitalize()}: {step.name} is right on {accuracy} % of {step.n:,} test rows with "
         f"{step.labels_used:,} labels, and costs {dollars(month(step))} a month."
     ]
-    for other, rival in race.items():
-        if rival is not step:
+    for other_way, other in race.items():
+        if other is not step:
             sentences.append(
-                f"Can't tell yet whether {other} ({rival.name}, {percent(rival.scores.accuracy)} %, "
-                f"{dollars(month(rival))} a month) is better: {_pair(ladder, step, rival)}"
+                f"Can't tell yet whether {other_way} ({other.name}, {percent(other.scores.accuracy)} %, "
+                f"{dollars(month(other))} a month) is better: {_pair(ladder, step, other)}"
             )
-    for other, rival in best.items():
-        if other not in race:
-            sentences.append(f"Not {other} ({rival.name}): {_pair(ladder, rival, top)}")
+    for other_way, other in best.items():
+        if other_way not in race:
+            sentences.append(f"Not {other_way} ({other.name}): {_pair(ladder, other, top)}")
     sentences += _break_even(ladder, best, trainings)
     sentences += _news(freshness, changes_a_month)
     return Advice(way, step, len(race) == 1, month(step), tuple(sentences), freshness)
@@ -114,14 +114,14 @@ def _news(found: Freshness | None, changes_a_month: float) -> list[str]:
             "What a new word does to a fine-tuned model of this data is not measured (`python -m training "
             f"freshness RUN` does that), so {each}"
         ]
-    told = f"Of {found.asked:,} texts with a new word {found.run} has {percent(found.before)} % right"
+    sentence = f"Of {found.asked:,} texts with a new word {found.run} has {percent(found.before)} % right"
     if row := found.taken_up:
-        told += f", and {percent(row.fresh)} % with {row.labels:,} labelled ones in its index."
+        sentence += f", and {percent(row.fresh)} % with {row.labels:,} labelled ones in its index."
         each = f"a change of the subject ({n}) takes labels for the index, and no training."
     else:
-        told += ", and an index is not shown to mend that."
+        sentence += ", and an index is not shown to mend that."
     trained = [found.sentences()[-1]] if any(row.how == "training" for row in found.rows) else []
-    return [told, *trained, f"So {each}"]
+    return [sentence, *trained, f"So {each}"]
 
 
 def _break_even(ladder: Ladder, best: dict[Way, StepResult], trainings: float) -> list[str]:
@@ -140,11 +140,11 @@ def _break_even(ladder: Ladder, best: dict[Way, StepResult], trainings: float) -
     counts = [
         step.labels_used
         for step in ladder.steps
-        for rival in ladder.steps
-        if WAYS.get(step.rung) == "fine-tune" and WAYS.get(rival.rung) == "retrieve"
-        if step.labels_used == rival.labels_used
-        if (pair := ladder.pair(step.name, rival.name)) and pair.real
-        if step.scores.accuracy.value > rival.scores.accuracy.value
+        for other in ladder.steps
+        if WAYS.get(step.rung) == "fine-tune" and WAYS.get(other.rung) == "retrieve"
+        if step.labels_used == other.labels_used
+        if (pair := ladder.pair(step.name, other.name)) and pair.real
+        if step.scores.accuracy.value > other.scores.accuracy.value
     ]
     labels = (
         f"Fine-tuning is shown to be better than retrieval with {min(counts):,} labels."

@@ -140,8 +140,8 @@ def _measure(
     seconds, seed = time.perf_counter() - asked, materials.order.seed
     chances = _probabilities(found)
     sure = _probabilities(held_out)
-    temperature, wanted = best_temperature(sure, labels), materials.order.precision
-    threshold = threshold_for(labels, sure, precision=wanted)
+    temperature, precision = best_temperature(sure, labels), materials.order.precision
+    threshold = threshold_for(labels, sure, precision=precision)
     scored, after = (
         scores(test["label"], each, materials.labels, seed=seed)
         for each in (chances, scaled(chances, temperature))
@@ -162,7 +162,7 @@ def _measure(
         truncated=sum(one.truncated for one in found),
         dropped=built.dropped + sum(one.dropped for one in found if isinstance(one, Explained)),
         weights_sha256=built.hash_weights(),
-        selective=selective(test["label"], chances, threshold=threshold, precision=wanted),
+        selective=selective(test["label"], chances, threshold=threshold, precision=precision),
     )
     np.save(folder / f"{step.name}.npy", chances)
     if materials.order.keep or not step.kind.trains:

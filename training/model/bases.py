@@ -49,26 +49,28 @@ class Base:
     """Why this one, in words."""
 
 
-def resolve_base(wanted: str = "auto", *, api: HfApi | None = None) -> Base:
+def resolve_base(name_or_path: str = "auto", *, api: HfApi | None = None) -> Base:
     """Return a base: "auto", "embedded", a Hub id or a folder. Raises BaseError when it can't be loaded."""
-    if wanted == "auto":
+    if name_or_path == "auto":
         return _auto(api or HfApi())
-    if wanted == EMBEDDED:
+    if name_or_path == EMBEDDED:
         return embedded_base("it was asked for")
-    if Path(wanted).exists() or "://" in wanted:  # a run's folder, an address of the Hub
-        wanted = model_of(wanted)
-    folder = Path(wanted)
+    if Path(name_or_path).exists() or "://" in name_or_path:  # a run's folder, an address of the Hub
+        name_or_path = model_of(name_or_path)
+    folder = Path(name_or_path)
     if folder.exists():
         folder = folder.resolve()
-        check_base(folder, wanted)
+        check_base(folder, name_or_path)
         name = folder.parent.name if folder.name == "artifact" else folder.name
         record, why = read_record(folder, ADAPTED), "the folder was given"
         if record:
             why += f"; it is {record.get('base')}, adapted to {record.get('corpus')}"
         return Base(name, folder, "local", why)
-    if _is_folder(wanted):
-        raise BaseError(f"The base folder {wanted} does not exist. Give a folder that does, or a Hub id.")
-    return _from_hub(wanted, api or HfApi(), "it was asked for")
+    if _is_folder(name_or_path):
+        raise BaseError(
+            f"The base folder {name_or_path} does not exist. Give a folder that does, or a Hub id."
+        )
+    return _from_hub(name_or_path, api or HfApi(), "it was asked for")
 
 
 def _auto(api: HfApi) -> Base:
@@ -92,13 +94,13 @@ def _from_hub(repo: str, api: HfApi, reason: str) -> Base:
     return Base(repo, path, revision, reason)
 
 
-def check_named(wanted: str) -> Base | None:
+def check_named(name_or_path: str) -> Base | None:
     """Return the base of a folder that is named, None where it is fetched, and so checked later.
 
     Raises BaseError when the folder can't be a base.
     """
-    if wanted not in ("auto", EMBEDDED) and (Path(wanted).exists() or _is_folder(wanted)):
-        return resolve_base(wanted)
+    if name_or_path not in ("auto", EMBEDDED) and (Path(name_or_path).exists() or _is_folder(name_or_path)):
+        return resolve_base(name_or_path)
     return None
 
 
@@ -111,10 +113,10 @@ def check_no_classifier(base: Base) -> None:
         )
 
 
-def _is_folder(wanted: str) -> bool:
+def _is_folder(name_or_path: str) -> bool:
     """Whether a name can only be that of a folder: none of the Hub's has such a form."""
-    is_address = "://" in wanted
-    return not is_address and (len(Path(wanted).parts) > 2 or wanted.startswith((".", "/", "~")))
+    is_address = "://" in name_or_path
+    return not is_address and (len(Path(name_or_path).parts) > 2 or name_or_path.startswith((".", "/", "~")))
 
 
 def check_base(folder: Path, name: str) -> None:

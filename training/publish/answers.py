@@ -26,12 +26,12 @@ from inference.common.text import one_line
 
 def main() -> int:
     """Load the libraries, take an order, answer it. Returns the exit status."""
-    home = Path(os.environ["HF_HOME"])  # made for this process
-    (place := home / "here").mkdir()
+    work_folder = Path(os.environ["HF_HOME"])  # made for this process
+    (place := work_folder / "here").mkdir()
     os.chdir(place)  # a folder that is called like the repository must not take its place
     orders: list[str] = []
     arrived = threading.Event()
-    threading.Thread(target=_listen, args=(orders, arrived, home), daemon=True).start()
+    threading.Thread(target=_listen, args=(orders, arrived, work_folder), daemon=True).start()
     try:
         answer = loader()
         arrived.wait()
@@ -43,7 +43,7 @@ def main() -> int:
     except Exception as error:
         raise SystemExit(_refused(error)) from error
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(work_folder, ignore_errors=True)
     _write(found)
     return 0
 
@@ -54,12 +54,12 @@ def _refused(error: Exception) -> int:
     return 1
 
 
-def _listen(orders: list[str], arrived: threading.Event, home: Path) -> None:
+def _listen(orders: list[str], arrived: threading.Event, work_folder: Path) -> None:
     """Take the order; end the process when whoever gave it is gone."""
     for line in sys.stdin:
         orders.append(line)
         arrived.set()
-    shutil.rmtree(home, ignore_errors=True)
+    shutil.rmtree(work_folder, ignore_errors=True)
     os._exit(3)
 
 
@@ -115,8 +115,8 @@ def _onnx_equal(order: JsonObject, best: list[str]) -> int:
 
     from inference.classifier import Classifier  # noqa: PLC0415
 
-    wanted = ["*.json", "*.safetensors", "onnx/*"]
-    folder = snapshot_download(order["model"], revision=order["revision"], allow_patterns=wanted)
+    patterns = ["*.json", "*.safetensors", "onnx/*"]
+    folder = snapshot_download(order["model"], revision=order["revision"], allow_patterns=patterns)
     found = Classifier.load(folder, engine="onnx").predict(list(order["texts"]))
     return sum(one.label == label for one, label in zip(found, best, strict=True))
 

@@ -133,7 +133,7 @@ class PushedData:
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Published:
     """What a data set of ours on the Hub holds; nothing where the repository is new."""
 
     content: bytes = b""
@@ -245,14 +245,14 @@ def push_data(
 
 def _send(plan: DataPlan, api: HfApi, progress: Callable[[str], None]) -> PushedData:
     remote = read_remote(api, plan.repo_id, revision="main", kind="dataset")
-    held = _held(api, remote)
-    known = set(held.rows)
+    published = _read_published(api, remote)
+    known = set(published.rows)
     new = [row for row in plan.rows if row not in known]
     commit = remote.head
-    changed = bool(new) or (plan.licence or held.licence) != held.licence
+    changed = bool(new) or (plan.licence or published.licence) != published.licence
     if changed:
-        progress(f"Adding {len(new)} rows to the {len(held.rows)} that are there.")
-        files = _added(plan, held, new) if held.content else plan.files
+        progress(f"Adding {len(new)} rows to the {len(published.rows)} that are there.")
+        files = _added(plan, published, new) if published.content else plan.files
         check_secret(files, token_of(api, f"push to {plan.repo_id}"))
         commit = send(
             api,
@@ -273,7 +273,7 @@ def _send(plan: DataPlan, api: HfApi, progress: Callable[[str], None]) -> Pushed
     )
 
 
-def _held(api: HfApi, remote: Remote) -> _Held:
+def _read_published(api: HfApi, remote: Remote) -> _Published:
     """Read what is there. Raises RepoConflict for a data set that TweetTune has not pushed."""
     others = sorted(set(remote.files) - {ROWS, CARD, ".gitattributes"})
     if others:
@@ -283,7 +283,7 @@ def _held(api: HfApi, remote: Remote) -> _Held:
         )
     there = sorted(set(remote.files) & {ROWS, CARD})
     if not there:
-        return _Held()
+        return _Published()
     card: JsonObject = {}
     if CARD in there:
         content = read_content(api, remote, CARD, kind="dataset").decode("utf-8", "replace")
@@ -303,26 +303,26 @@ def _held(api: HfApi, remote: Remote) -> _Held:
     rows = read_content(api, remote, ROWS, kind="dataset") if ROWS in there else b""
     rows += b"\n" if rows and not rows.endswith(b"\n") else b""
     known = [line.row for line in json_lines(rows) if {"text", "label"} <= line.row.keys()]
-    return _Held(
+    return _Published(
         rows,
         tuple((str(record["text"]), str(record["label"])) for record in known),
         licence if isinstance(licence, str) else None,
     )
 
 
-def _added(plan: DataPlan, held: _Held, new: Sequence[Row]) -> tuple[Outgoing, ...]:
+def _added(plan: DataPlan, published: _Published, new: Sequence[Row]) -> tuple[Outgoing, ...]:
     """Return the files with the new rows behind those that are there, and a card that counts them all."""
-    rows = (*held.rows, *new)
+    rows = (*published.rows, *new)
     others = {"earlier pushes": len(rows) - plan.n} if len(rows) > plan.n else {}
     whole = dataclasses.replace(
         plan,
         rows=rows,
-        licence=plan.licence or held.licence,
+        licence=plan.licence or published.licence,
         sources={**plan.sources, **others} if plan.sources else {},
         languages={**plan.languages, **others} if plan.languages else {},
     )
     card = Outgoing.of(CARD, render_dataset_card(whole).encode())
-    files = (card, Outgoing.of(ROWS, held.content + _lines(new)))
+    files = (card, Outgoing.of(ROWS, published.content + _lines(new)))
     check(files)
     return files
 

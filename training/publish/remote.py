@@ -182,33 +182,33 @@ def compare(files: Iterable[Outgoing], remote: Remote) -> Changes:
 
     Removed is only what an earlier push wrote, and nothing where provenance.json does not say what that was.
     """
-    wanted = {file.path_in_repo: file for file in files}
+    planned = {file.path_in_repo: file for file in files}
     ours = remote.ours
     if ours is None:
         _refuse_others(remote)
     elif taken := sorted(
         n
-        for n in wanted
+        for n in planned
         if PUSHED in (remote.provenance or {})
         and n in remote.files
         and n not in ours
-        and not remote.same(wanted[n])
+        and not remote.same(planned[n])
     ):
         raise RepoConflict(
             f"{remote.repo_id} holds {taken[0]}, which no push of TweetTune's has written, and this one "
             "would take its place. Rename it there, or give another name, then push again."
         )
     return Changes(
-        add=tuple(file for file in wanted.values() if not remote.same(file)),
+        add=tuple(file for file in planned.values() if not remote.same(file)),
         remove=tuple(
             name
             for name in remote.files
-            if name not in wanted and name in (ours or ()) and allowed(name) and name != VERIFICATION
+            if name not in planned and name in (ours or ()) and allowed(name) and name != VERIFICATION
         ),
         foreign=tuple(
             name
             for name in remote.files
-            if name not in wanted and name not in (ours or ()) and name not in _OF_THE_HUB
+            if name not in planned and name not in (ours or ()) and name not in _OF_THE_HUB
         ),
     )
 

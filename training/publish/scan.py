@@ -58,7 +58,7 @@ def check(files: Iterable[Outgoing], *, secrets: Iterable[str] = ()) -> None:
     tops = {*_HOMES, *(e.name for e in Path("/").iterdir() if e.is_dir() and e.name.isalnum())}
     rooted = re.compile(rf"(?<![\w.:/~&#;-])/(?:{'|'.join(sorted(map(re.escape, tops)))})/[\w.-]+")
     for file in files:
-        _look_for(needles, file)
+        _search(needles, file)
         if PurePosixPath(file.path_in_repo).suffix in _TEXT and file.path_in_repo not in _VOCABULARY:
             text = b"".join(file.pieces()).decode("utf-8", "replace")
             if rooted.search(text) or _WINDOWS.search(text):
@@ -69,13 +69,13 @@ def check_tokens(files: Iterable[Outgoing]) -> None:
     """Look for tokens and for this process's secrets, in every byte. Raises NotPublishable."""
     needles = _tokens()
     for file in files:
-        _look_for(needles, file)
+        _search(needles, file)
 
 
 def check_secret(files: Iterable[Outgoing], secret: str) -> None:
     """Look for one secret alone, in every byte. Raises NotPublishable."""
     for file in files:
-        _look_for([(secret.encode(), None, "a secret of this machine")], file)
+        _search([(secret.encode(), None, "a secret of this machine")], file)
 
 
 def _tokens(secrets: Iterable[str] = ()) -> list[Needle]:
@@ -88,7 +88,7 @@ def _tokens(secrets: Iterable[str] = ()) -> list[Needle]:
     ]
 
 
-def _look_for(needles: Iterable[Needle], file: Outgoing) -> None:
+def _search(needles: Iterable[Needle], file: Outgoing) -> None:
     for content in _overlapping(file):
         for start, pattern, kind in needles:
             at = content.find(start)

@@ -202,7 +202,7 @@ class _Child:
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CODE), kept.get("PYTHONPATH")]))
         for name in ("HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HUGGING_FACE_HUB_TOKEN"):
             kept.pop(name, None)
-        self._home = tempfile.mkdtemp(prefix="tweettune-verify-")
+        self._work_folder = tempfile.mkdtemp(prefix="tweettune-verify-")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "training.publish.answers"],
@@ -211,7 +211,7 @@ class _Child:
             stderr=self._errors,
             text=True,
             start_new_session=True,  # it ends when its input does, and removes its cache: no signal is needed
-            env={**kept, **_ALONE, "HF_HOME": self._home, **environment},
+            env={**kept, **_ALONE, "HF_HOME": self._work_folder, **environment},
         )
         self._said = ""
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -258,7 +258,7 @@ class _Child:
         assert self._process.stdout
         self._process.stdout.close()
         self._errors.close()
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self._work_folder, ignore_errors=True)
 
 
 def _answers(said: JsonObject, what: str) -> Answers:

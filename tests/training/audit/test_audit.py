@@ -68,9 +68,9 @@ def test_each_fault_is_found_and_counted(sick):
     assert all(one.examples for one in found.findings if one.kind.startswith("leak")), "however near they are"
     conflict = next(flag for flag in found.flags if flag.text == "twice the same <b>")
     assert (conflict.label, conflict.suggested, conflict.split) == ("neutral", "negative", "train")
-    told = " ".join(found.sentences())
-    assert "Rows of train with an exact duplicate in test, where they would leak: 1." in told
-    assert "Act: --set leak_gate=near." in told and "Cyrillic 1" in told
+    text = " ".join(found.sentences())
+    assert "Rows of train with an exact duplicate in test, where they would leak: 1." in text
+    assert "Act: --set leak_gate=near." in text and "Cyrillic 1" in text
 
 
 def test_what_the_gate_of_a_run_took_out_is_not_found_again(sick):
@@ -95,9 +95,11 @@ def test_uneven_classes(tmp_path):
 
 def test_many_classes_are_counted_where_they_are_not_all_named(tmp_path):
     rows = [(f"text {i} about {i % 30}", f"class {i % 30:02}") for i in range(180)]
-    told = audit(load_whole(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", rows))))).sentences()
-    assert told[0].endswith("class 19 and 10 more).")
-    assert any(line.startswith("Classes with under 10 test rows") and "and 20 more." in line for line in told)
+    sentences = audit(load_whole(DataSpec(dataset=str(write_csv(tmp_path / "t.csv", rows))))).sentences()
+    assert sentences[0].endswith("class 19 and 10 more).")
+    assert any(
+        line.startswith("Classes with under 10 test rows") and "and 20 more." in line for line in sentences
+    )
 
 
 def test_lengths_and_what_is_cut():

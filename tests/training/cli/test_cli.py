@@ -86,10 +86,10 @@ def test_a_number_below_what_an_option_takes_is_refused_under_the_name_that_was_
     ],
 )
 def test_a_sentence_about_a_number_names_what_was_given_alone(run, words, said, capsys, home):
-    told = refused(capsys, main if run == "training" else classify, *words)
-    assert said in told
+    message = refused(capsys, main if run == "training" else classify, *words)
+    assert said in message
     given = {word for word in words if word.startswith("--")}
-    assert {word for word in re.findall(r"--[a-z-]+", told)} <= given
+    assert {word for word in re.findall(r"--[a-z-]+", message)} <= given
     assert not (home / "runs").exists()
 
 
@@ -212,10 +212,10 @@ def test_a_base_or_data_that_is_not_there_is_one_line_and_leaves_no_run(
 ):
     monkeypatch.chdir(tiny_tweets.parent)
     tiny_tweets.with_name("corpus.csv").write_bytes(tiny_tweets.read_bytes())
-    told = refused(capsys, main, *words.split(), "--base", "./none")
-    assert told == "The base folder ./none does not exist. Give a folder that does, or a Hub id."
-    told = refused(capsys, main, *words.split(), "--dataset", "none.csv")
-    assert told.startswith("There is no file none.csv (data files beside it: ")
+    message = refused(capsys, main, *words.split(), "--base", "./none")
+    assert message == "The base folder ./none does not exist. Give a folder that does, or a Hub id."
+    message = refused(capsys, main, *words.split(), "--dataset", "none.csv")
+    assert message.startswith("There is no file none.csv (data files beside it: ")
     assert not (home / "runs").exists()
 
 

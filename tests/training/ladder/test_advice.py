@@ -94,9 +94,9 @@ def test_a_model_that_takes_up_new_words_from_its_index_needs_no_training_where_
     )
     assert "each change of the subject (1000 a month) counts as a training." in unknown.sentences[-1]
     assert takes_up.way == "retrieve" and takes_up.freshness.taken_up.labels == 8, "10 posts a day are few"
-    told = " ".join(takes_up.sentences)
-    assert "Of 200 texts with a new word demo has 15.0 (10.7 to 20.6) % right, and 85.0 " in told
-    assert "with 8 labelled ones in its index. So a change of the subject (1000 a month) takes labels" in told
+    text = " ".join(takes_up.sentences)
+    assert "Of 200 texts with a new word demo has 15.0 (10.7 to 20.6) % right, and 85.0 " in text
+    assert "with 8 labelled ones in its index. So a change of the subject (1000 a month) takes labels" in text
     cheap = made(near=0.89, training=0.6)
     busy = {"labels": 100, "posts_a_day": 10_000, "changes_a_month": 1000}
     assert advise(cheap, **busy).way == "retrieve", "a thousand trainings"
@@ -117,8 +117,11 @@ def test_the_command_takes_the_newest_finished_ladder(capsys):
     assert json.loads(capsys.readouterr().out)["way"] == "fine-tune"
     write_json(run.path / "status.json", {"state": "finished"})
     assert main(["advise", "--posts", "5"]) == 0
-    told = capsys.readouterr().out
-    assert "Fine-tune: lora is right on 90.0" in told and "is not measured (`python -m training fresh" in told
+    output = capsys.readouterr().out
+    assert (
+        "Fine-tune: lora is right on 90.0" in output
+        and "is not measured (`python -m training fresh" in output
+    )
     rows = {"data": "tweets.csv"}
     write_json(run.path / "ladder.json", {**made().to_json(), "rows": rows})
     other, mine = (create_run(load_recipe("smoke")) for _ in range(2))

@@ -34,12 +34,12 @@ def rows(ladder):
 def test_every_rung_is_there_on_the_same_rows(finished, order):
     _, ladder = finished
     assert not ladder.left_out, ladder.left_out
-    wanted = [step.name for step in order.steps(labels=order.labels, classes=3)]
-    assert [step.name for step in ladder.steps] == wanted
+    expected = [step.name for step in order.steps(labels=order.labels, classes=3)]
+    assert [step.name for step in ladder.steps] == expected
     assert {step.rung for step in ladder.steps} == set(RUNGS)
     assert {step.n for step in ladder.steps} == {48} == {ladder.n}
     assert {pair.comparison.n for pair in ladder.pairs} == {48}
-    assert len(ladder.pairs) == len(wanted) * (len(wanted) - 1) // 2
+    assert len(ladder.pairs) == len(expected) * (len(expected) - 1) // 2
     found = rows(ladder)
     assert (found["zero-shot"].labels_used, found["few-shot-1"].labels_used) == (0, 3)
     assert found["lora-24"].labels_used == found["nearest-24"].labels_used == LABELS

@@ -45,10 +45,10 @@ def test_like_labels_come_closer_and_one_seed_gives_one_answer(tuned):
 
 def test_the_loss_is_that_of_its_definition():
     states, labels = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1])
-    wanted = torch.log(
+    expected = torch.log(
         1 + torch.exp(torch.tensor(-10.0))
     )  # each of the two likes the other at 1, the third at 0
-    torch.testing.assert_close(contrastive_loss(states, labels), wanted)
+    torch.testing.assert_close(contrastive_loss(states, labels), expected)
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0]])

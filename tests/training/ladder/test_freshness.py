@@ -39,7 +39,7 @@ def measured(**changes):
     return freshness(fit(TRAIN), known=known, neutral=NEUTRAL, ordinary=ordinary, **options)
 
 
-def test_the_index_knows_a_new_word_at_once_and_the_cost_is_told():
+def test_the_index_knows_a_new_word_at_once_and_the_cost_is_reported():
     found = measured()
     assert found.before.value < 0.6 and found.asked == 60
     assert [(row.labels, row.how, row.share) for row in found.rows] == [
@@ -54,9 +54,9 @@ def test_the_index_knows_a_new_word_at_once_and_the_cost_is_told():
     assert unheard.fresh == found.before and unheard.ordinary == found.ordinary_before
     assert more.fresh.value > found.before.value + 0.3 and more.fresh.value >= few.fresh.value
     assert found.needed(0.8) == (16 if trained.fresh.value >= more.fresh.value else None)
-    told = found.sentences(0.8)
-    assert told[0].startswith("Of 60 texts with a new word") and len(told) == 6
-    assert "16 labelled texts in the index" in told[3] and "Training" in told[-1]
+    sentences = found.sentences(0.8)
+    assert sentences[0].startswith("Of 60 texts with a new word") and len(sentences) == 6
+    assert "16 labelled texts in the index" in sentences[3] and "Training" in sentences[-1]
     assert measured() == found, "the same again"
 
 
@@ -79,10 +79,10 @@ def test_a_runs_own_model_is_measured_and_what_was_trained_for_it_is_taken_again
     capsys.readouterr()
     monkeypatch.setattr("training.ladder.freshness.LEAST_ASKED", 20)  # the data has 27
     assert main(["freshness", "mine", "--labels", "2"]) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     found = measured_freshness(load_splits(find_run("mine").recipe.data).report.source.name)
     assert found.run == "mine" and [row.how for row in found.rows] == ["index"]
-    assert told.splitlines() == found.sentences() and "With 2 labelled texts in the index" in told
+    assert output.splitlines() == found.sentences() and "With 2 labelled texts in the index" in output
     started = []
     monkeypatch.setattr(process, "start", started.append)
 

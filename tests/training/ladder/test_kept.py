@@ -67,15 +67,15 @@ def test_every_door_takes_a_rung(step, ladder, tmp_path, capsys, monkeypatch):
     _, texts = ladder
     posts = write_csv(tmp_path / "posts.csv", [(text, "positive") for text in texts])
     name = f"tweets/{step}"
-    wanted = [one.label for one in load_model(name).predict(texts)]
+    expected = [one.label for one in load_model(name).predict(texts)]
     assert inference(["classify", name, *texts, "--json"]) == 0
-    assert [one["label"] for one in json.loads(capsys.readouterr().out)["predictions"]] == wanted
+    assert [one["label"] for one in json.loads(capsys.readouterr().out)["predictions"]] == expected
     out = tmp_path / "out.jsonl"
     assert (
         inference(["score", str(posts), "--model", name, "--output", str(out), "--abstain-below", "0.4"]) == 0
     )
     scored = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [row["tweettune_label"] for row in scored] == wanted and {row["sure"] for row in scored} <= {
+    assert [row["tweettune_label"] for row in scored] == expected and {row["sure"] for row in scored} <= {
         True,
         False,
     }
@@ -84,9 +84,9 @@ def test_every_door_takes_a_rung(step, ladder, tmp_path, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["classified"] == len(texts)
     assert training(["evaluate", name, "--dataset", str(posts), "--json"]) == 0
     right = json.loads(capsys.readouterr().out)["systems"][-1]["scores"]["accuracy"]["value"]
-    assert right == pytest.approx(np.mean([label == "positive" for label in wanted]))
+    assert right == pytest.approx(np.mean([label == "positive" for label in expected]))
     with Service({"rung": name.replace("tweets", str(ladder[0].path))}) as service:
-        assert [one.label for one in service.predict(texts, model="rung")] == wanted
+        assert [one.label for one in service.predict(texts, model="rung")] == expected
 
 
 @every_rung
@@ -162,8 +162,8 @@ def test_the_app_compares_rungs_and_duels_with_them(ladder, order):
     assert {f"tweets/{step}" for step in STEPS} <= {key for _, key in lineup.choices()}
     one, other = lineup.of(["tweets/few-shot-4", "tweets/lora-24"])
     assert one.sure_from is None or 0 < one.sure_from <= 1
-    wanted = [np.load(run.path / "steps" / f"{name}.npy") for name in ("few-shot-4", "lora-24")]
-    for contender, measured in zip((one, other), wanted, strict=True):
+    expected = [np.load(run.path / "steps" / f"{name}.npy") for name in ("few-shot-4", "lora-24")]
+    for contender, measured in zip((one, other), expected, strict=True):
         found = [answer.probabilities for answer in contender.predict(texts)]
         np.testing.assert_allclose(found, measured, atol=1e-4)
     with pytest.raises(RunError, match=r"There is no run '\.\./tweets/lora-24' here"):

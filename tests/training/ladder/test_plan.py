@@ -50,23 +50,23 @@ def log(tmp_path, clock):
     return RunLog(tmp_path, clock=lambda: clock[0])
 
 
-def test_a_machine_as_fast_as_measured_is_told_the_truth_from_the_start(log, clock):
-    for told, true in climbed(log, clock, lambda name: 1.0):
-        assert told == pytest.approx(true, rel=0.02, abs=1)
+def test_a_machine_as_fast_as_measured_gets_the_true_time_from_the_start(log, clock):
+    for estimate, true in climbed(log, clock, lambda name: 1.0):
+        assert estimate == pytest.approx(true, rel=0.02, abs=1)
 
 
 def test_a_small_step_that_takes_ten_times_as_long_says_nothing_about_the_hours_to_come(log, clock):
     small = ("majority", "bag-of-words")
-    for told, true in climbed(log, clock, lambda name: 10.0 if name.startswith(small) else 1.0):
-        assert told == pytest.approx(true, rel=0.35, abs=1)
+    for estimate, true in climbed(log, clock, lambda name: 10.0 if name.startswith(small) else 1.0):
+        assert estimate == pytest.approx(true, rel=0.35, abs=1)
 
 
 def test_a_machine_that_turns_out_half_as_fast_is_believed_after_a_step_of_weight(log, clock):
     whole = sum(one.build + one.answer for one in PLAN.values())
-    for told, true in climbed(log, clock, lambda name: 2.0):
-        assert 0.49 * true - 1 <= told <= 1.05 * true + 1, "never far too high"
+    for estimate, true in climbed(log, clock, lambda name: 2.0):
+        assert 0.49 * true - 1 <= estimate <= 1.05 * true + 1, "never far too high"
         if 2 * whole - true > 0.3 * whole:
-            assert told == pytest.approx(true, rel=0.25, abs=2)
+            assert estimate == pytest.approx(true, rel=0.25, abs=2)
 
 
 def test_the_weights_of_the_steps_are_those_of_their_tokens():

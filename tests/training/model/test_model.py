@@ -146,7 +146,7 @@ def test_label_words_must_be_as_many_as_labels_and_differ():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sentence"),
+    ("name", "sentence"),
     [
         ("./no/such/folder", "The base folder ./no/such/folder does not exist."),
         (
@@ -155,9 +155,9 @@ def test_label_words_must_be_as_many_as_labels_and_differ():
         ),
     ],
 )
-def test_a_base_that_cant_be_had_is_one_sentence(wanted, sentence):
+def test_a_base_that_cant_be_loaded_is_one_sentence(name, sentence):
     with pytest.raises(BaseError) as caught:
-        resolve_base(wanted)
+        resolve_base(name)
     assert str(caught.value).startswith(sentence)
 
 

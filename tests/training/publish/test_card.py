@@ -158,9 +158,9 @@ def test_a_verification_is_told(old):
     assert "Verified" not in plain.text and stamped.files == plain.files
     link = f"[`{commit}`](https://huggingface.co/ada/tweets/tree/{commit})"
     assert f"Verified at commit {link}" in stamped.text
-    told = " ".join(stamped.text.split())
-    assert "on 32 stored texts with the model that was > trained" in told
-    assert "at most 3.1e-07. `onnx/` gives the same label on 31 of them." in told
+    text = " ".join(stamped.text.split())
+    assert "on 32 stored texts with the model that was > trained" in text
+    assert "at most 3.1e-07. `onnx/` gives the same label on 31 of them." in text
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,9 @@ def test_in_the_artifacts_folder(folder, tmp_path):
         check(answer, expected(folder), snippet)
 
 
-def check(found: list[dict[str, float]], wanted: list[dict[str, float]], snippet: str) -> None:
-    assert len(found) == len(wanted), snippet
-    for one, other in zip(found, wanted, strict=True):
+def check(found: list[dict[str, float]], expected: list[dict[str, float]], snippet: str) -> None:
+    assert len(found) == len(expected), snippet
+    for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, abs=2e-2), snippet  # int8 may answer, where it passes the gate
 
 

@@ -128,7 +128,7 @@ def test_another_repository_of_the_same_name_stays(online, file):
         push(online, file)
 
 
-def held(hub) -> list[dict]:
+def published(hub) -> list[dict]:
     return [json.loads(line) for line in hub.files(REPO, kind="dataset")["train.jsonl"].decode().splitlines()]
 
 
@@ -177,14 +177,14 @@ def test_labels_accumulate_whoever_pushes_them(online, file, tmp_path):
     )
     done = push(online, other)
     assert (done.changed, done.n, done.added) == (True, 2, 1)
-    rows = held(online)
+    rows = published(online)
     assert len(rows) == 5 and rows[0]["label"] == "positive" and rows[3] == {"other": 1}
     assert rows[4] == {"text": "the shop has closed", "label": "negative"}
     card = online.files(REPO, kind="dataset")["README.md"].decode()
     assert "license: cc-by-4.0" in card and "4 posts with a label each" in card
     assert "| earlier pushes | 2 |" in card
     again = push(online, file)
-    assert (again.changed, again.added) == (False, 0) and held(online) == rows
+    assert (again.changed, again.added) == (False, 0) and published(online) == rows
     assert any("has already stay there" in one for one in prepare_data(file, REPO).sentences)
 
 
@@ -199,7 +199,7 @@ def test_a_push_that_is_cut_off_in_its_middle_completes(online, file):
         push(online, file)
     assert online.files(REPO, kind="dataset") == before
     online.faults.clear()
-    assert push(online, file).added == 9 and len(held(online)) == 12
+    assert push(online, file).added == 9 and len(published(online)) == 12
 
 
 FAULTS = {

@@ -35,14 +35,14 @@ def test_a_push_is_verified_by_new_processes_and_stamped(online, trained_gpt2, t
     artifact = exported(trained_gpt2.artifact, tmp_path / "mine" / "artifact")
     steps, environments = [], []
 
-    def look(step):
+    def inspect(step):
         steps.append(step.phase)
         for child in psutil.Process().children() if step.phase == "verify" else []:
             with contextlib.suppress(psutil.NoSuchProcess):  # another test's child, which has just ended
                 if "training.publish.answers" in child.cmdline():
                     environments.append(str(child.environ()))
 
-    done = push_to(online, artifact, private=True, progress=look, timeouts=PUSH_TIMEOUTS)
+    done = push_to(online, artifact, private=True, progress=inspect, timeouts=PUSH_TIMEOUTS)
     assert [c.title for c in online.commits(REPO)] == [
         "initial commit",
         "TweetTune: push of mine",

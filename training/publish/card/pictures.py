@@ -173,8 +173,8 @@ def curves_picture(loss: Sequence[Point], validation: Mapping[str, Sequence[Poin
 
     `validation`: points (epoch, value) by "loss", "accuracy" and "macro-F1"; each may be missing.
     """
-    looks = {"accuracy": (BLUE, "-"), "macro-F1": (ORANGE, "--")}  # dashes: the two often lie on each other
-    scores = [name for name in looks if validation.get(name)]
+    styles = {"accuracy": (BLUE, "-"), "macro-F1": (ORANGE, "--")}  # dashes: the two often lie on each other
+    scores = [name for name in styles if validation.get(name)]
 
     def draw(figure: "Figure") -> None:
         charts = figure.subplots(2 if scores else 1, sharex=True, squeeze=False)[:, 0]
@@ -187,7 +187,7 @@ def curves_picture(loss: Sequence[Point], validation: Mapping[str, Sequence[Poin
         axes.set_xlim(left=0)
         _legend(axes)
         for name in scores:
-            colour, line = looks[name]
+            colour, line = styles[name]
             axes = plain_axes(charts[1], x="epoch", y="validation")
             epochs, values = zip(*validation[name], strict=True)
             axes.plot(epochs, values, line, color=colour, marker="o", markersize=4, label=name)

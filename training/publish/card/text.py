@@ -367,7 +367,7 @@ def swaps_sentences(facts: CardFacts) -> list[str]:
 
 def missing(facts: CardFacts, pictures: Sequence[str]) -> list[str]:
     """Name what this card can't tell, since the version that trained the model did not record it."""
-    wanted = {
+    recorded = {
         "scores": facts.evaluation,
         "a bag of words on the same rows": bag_sentence(facts),
         "the calibration's bins": CALIBRATION in pictures,
@@ -375,4 +375,4 @@ def missing(facts: CardFacts, pictures: Sequence[str]) -> list[str]:
         "answers to the sentences that show limits": facts.examples.examples,
         "recipe, data and machine": facts.settings,
     }
-    return [name for name, there in wanted.items() if not there]
+    return [name for name, there in recorded.items() if not there]
