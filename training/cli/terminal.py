@@ -9,7 +9,7 @@ Knows nothing about training: it reads the run's folder, as the app does.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
 
 def is_at_a_desktop() -> bool:
-    """Whether that person has a screen on which a browser can be opened."""
+    """Whether the user has a screen to open a browser on."""
     screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     return is_interactive() and screen
 
 
-def follow(run: Run, *, quiet: bool = False, sleep: Callable[[float], None] = time.sleep) -> Status:
+def follow(run: Run, *, quiet: bool = False) -> Status:
     """Show a run's progress on stderr until it ends, and return how it ended."""
     console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
     with shown_progress(console) as show:
-        for status in _watched(run, console, sleep):
+        for status in _watched(run, console):
             left = "" if status.time_left_s is None else f"{in_words(status.time_left_s)} left"
             if status.state == "queued" and (waits := len(ahead_of(run))):
                 show(0.0, f"its place in the queue is {waits}", "waiting")
@@ -70,8 +70,8 @@ def follow_to_the_end(run: Run, *, quiet: bool = False) -> None:
         raise RunError(status.message or f"The run {run.id} is {status.state}. Its log.txt may say why.")
 
 
-def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iterator[Status]:
-    """Print what the run says from now on, and yield its status again and again until it has ended."""
+def _watched(run: Run, console: Console) -> Iterator[Status]:
+    """Print the run's messages from now on, and yield its status repeatedly until it has ended."""
     began, seen, reported = time.time() - 1, 0, set[str]()
     while True:
         status, events = run.status(), run.events()
@@ -87,7 +87,7 @@ def _watched(run: Run, console: Console, sleep: Callable[[float], None]) -> Iter
         yield status
         if status.state not in ACTIVE:
             return
-        sleep(0.3)
+        time.sleep(0.3)
 
 
 def _sentence(event: JsonObject) -> str | None:
@@ -121,7 +121,7 @@ def _say(console: Console, sentences: Iterable[str]) -> None:
 
 
 def print_preview(seen: "Preview") -> None:
-    """Print a look at a data set: what was left out, class balance, lengths, some rows."""
+    """Print a preview of a data set: what was left out, class balance, lengths, some rows."""
     console = _out()
     _say(console, seen.sentences())
     highest = max(part.n for part in seen.lengths)

@@ -64,8 +64,8 @@ class FollowedLog(RunRecord):
     Events get the time at which they came in, `job_seq` and the job's own `job_time`.
     """
 
-    def __init__(self, run: Path, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(run, clock=clock)
+    def __init__(self, run: Path) -> None:
+        super().__init__(run)
         self.started = Run(run).status().started_at or self.started
         self._left_s: float | None = None
         self._status("running")
@@ -95,7 +95,7 @@ class FollowedLog(RunRecord):
         return self._left_s
 
     def overall(self) -> float:
-        """Return the share of the whole, the machine's start and the way home included."""
+        """Return the share of the whole, the machine's start and the download included."""
         return self._share
 
 
@@ -309,7 +309,7 @@ class Follower:
         self.log.note(f"The model is here, and in the private repository {repo}.")
 
     def cancel(self) -> None:
-        """Stop the job, wherever it stands. Raises RentedError, with the cost, when the Hub can't be told."""
+        """Stop the job, at any stage. Raises RentedError, with the cost, when the Hub can't be reached."""
         self.rental = load(self.run.path) or self.rental
         rental = self.rental
         try:

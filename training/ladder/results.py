@@ -53,7 +53,7 @@ class StepResult:
     usd_a_thousand: float
     """For 1,000 posts, from the price of a core-hour."""
     peak_memory_mb: float | None
-    """The most that the process held while it worked on this step; None where the system does not tell."""
+    """Peak memory of the process during this step; None where the system does not report it."""
     truncated: int
     """Test texts that were cut."""
     dropped: int
@@ -61,7 +61,7 @@ class StepResult:
     weights_sha256: str
     """Of the weights that answered."""
     selective: Selective | None = None
-    """What is left where it may say "I don't know"; the threshold is chosen on the validation rows."""
+    """Its results where it may say "I don't know"; the threshold is chosen on the validation rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +166,8 @@ def pairs_of(
     return tuple(pairs)
 
 
-def smallest_difference(disagreeing: int, n: int, *, level: float, power: float = POWER) -> float | None:
-    """Return the least difference in accuracy that McNemar's exact test shows with `power` at `level`.
+def smallest_difference(disagreeing: int, n: int, *, level: float) -> float | None:
+    """Return the least difference in accuracy that McNemar's exact test shows with POWER at `level`.
 
     The rows on which the two disagree are taken as they are. None where even winning all of them is no proof.
     """
@@ -176,9 +176,7 @@ def smallest_difference(disagreeing: int, n: int, *, level: float, power: float 
     if not disagreeing or 2 * 0.5**disagreeing > level:
         return None
     wins = int(binom.isf(level / 2, disagreeing, 0.5)) + 1  # P(this many or more) is at most level / 2
-    share = float(
-        beta.ppf(power, wins, disagreeing - wins + 1)
-    )  # with it, so many are won in `power` of cases
+    share = float(beta.ppf(POWER, wins, disagreeing - wins + 1))  # with it, so many are won in POWER of cases
     return (2 * share - 1) * disagreeing / n
 
 

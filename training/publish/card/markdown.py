@@ -36,9 +36,9 @@ def escape(content: object, *, limit: int = 300) -> str:
     return _AT_START.sub(_not_a_block, line)
 
 
-def code(content: object, *, limit: int = 120) -> str:
+def code(content: object) -> str:
     """Return content as inline code, as HTML: a code span of Markdown can't hold a backtick or a bar."""
-    return f"<code>{escape(content, limit=limit)}</code>"
+    return f"<code>{escape(content, limit=120)}</code>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
