@@ -1,8 +1,8 @@
 """The process of one run, whatever its kind: `python -m training.worker RUN_DIR`.
 
 The CLI and the app start it alike (`training.runs.process.start`). It does the work of the run's kind and
-makes sure that its end, whatever ends it, is written to its status in one sentence. What is secret comes by
-standard input, as one JSON object, and is written nowhere.
+makes sure that its status says in one sentence how it ended. Secrets come by standard input, as one JSON
+object, and are written nowhere.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Task:
 
     @property
     def api(self) -> HfApi:
-        """The Hub, for whoever asked: without a token it is nobody, and never this process's own login."""
+        """The Hub with the caller's token: without one anonymous, and never with this process's own login."""
         return HfApi(token=self.handed.get("token") or False)
 
 
@@ -133,7 +133,7 @@ def _long(task: Task) -> None:
 
 
 def _limit(task: Task, stop: Stop) -> None:
-    """Stop the run, with a checkpoint, after its minutes. What its earlier processes took counts too.
+    """Stop the run, with a checkpoint, after its minutes. The time of its earlier processes counts too.
 
     Raises RunError when nothing is left.
     """

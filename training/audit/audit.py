@@ -2,11 +2,11 @@
 
     found = audit(load_whole(DataSpec(dataset="tweets.csv")))
     print(*found.sentences(), sep="\\n")
-    found.flags                                # -> rows to look at again, with the label that is suggested
+    found.flags                                # -> rows to check, with the suggested label
 
 Each finding is a sentence with its count, examples, and the setting that acts on it. Nothing is changed, and
 the test split is never cleaned. `training.audit.labels` adds probable label errors. Languages are told apart
-by their script alone: on a tweet's few words a guesser of languages is wrong too often to accuse a row.
+by script alone: on a tweet's few words, language detection is wrong too often to accuse a row.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ from training.recipes import DataSpec
 
 EXAMPLES = 3
 UNEVEN = 4
-"""How many times as many rows the largest class may have as the smallest one."""
+"""The largest class may have this many times the rows of the smallest."""
 FEW_ROWS = 10
-"""Fewer test rows of a class tell nothing about it."""
+"""A class with fewer test rows can't be judged."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Flag:
-    """A row to look at again: of the relabel queue."""
+    """A row of the relabel queue."""
 
     text: str
     label: str
     suggested: str
-    """The label that it may have; "" where nothing speaks for another."""
+    """The suggested label; "" without one."""
     reason: str
     split: str
 
@@ -126,7 +126,7 @@ class _Part:
 
 
 def lengths(tokens: Sequence[int], *, max_length: int) -> list[Finding]:
-    """Tell the texts' lengths in tokens, prompt included, and what truncation would cut."""
+    """Report the texts' lengths in tokens, prompt included, and what truncation would cut."""
     cut = sum(n > max_length for n in tokens)
     if not cut:
         return []
@@ -139,7 +139,7 @@ def lengths(tokens: Sequence[int], *, max_length: int) -> list[Finding]:
 
 
 def _read(splits: Splits, parts: Mapping[str, _Part]) -> Iterator[Finding]:
-    """Tell what was dropped or mended when the rows were read."""
+    """Report what was dropped or mended when the rows were read."""
     damaged = tuple(text for part in parts.values() for text in part.texts if mend(text).damaged)
     for name, n in dataclasses.asdict(splits.report.counts).items():
         for sentence in CleaningCounts(**{name: n}).sentences():
@@ -180,7 +180,7 @@ def _leaks(parts: Mapping[str, _Part]) -> Iterator[Finding]:
 
 
 def _conflicts(parts: Mapping[str, _Part], names: Sequence[str]) -> tuple[list[Finding], list[Flag]]:
-    """Find equal texts of different labels; what is suggested is what most of them have."""
+    """Find equal texts with different labels; the suggestion is the majority's label."""
     groups: dict[str, list[tuple[str, int, str]]] = {}
     for part in parts.values():
         for key, text, label in zip(part.keys, part.texts, part.labels, strict=True):

@@ -1,12 +1,12 @@
-"""Probable label errors: rows whose label a cross-validated model on frozen features holds for wrong.
+"""Probable label errors: rows whose label a cross-validated model on frozen features considers wrong.
 
     findings, flags = label_errors(texts, labels, names, features)
     features = base_features(lm, texts, names, max_length=128)       # -> shape (texts, hidden)
 
 Confident learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068) by cleanlab. The probabilities are out
-of sample: equal texts are in one fold, and a row is judged by a model that has not seen it. On a model that
-is right on three rows of four most flags are hard rows and not wrong ones, so they are a queue to look
-through, and nothing is changed by itself.
+of sample: equal texts are in one fold, and a row is judged by a model that has not seen it. With a model that
+is right on three rows of four, most flags are hard rows and not wrong ones: they are a queue to review, and
+nothing is changed automatically.
 """
 
 from collections import Counter
@@ -38,7 +38,7 @@ def base_features(
     max_length: int,
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
-    """Return what the untouched base would give a head for each text in the prompt, shape (texts, hidden)."""
+    """Return the untouched base's final state of each text in the prompt, shape (texts, hidden)."""
     tokenizer = prompted_tokenizer(lm, Prompt(), max_length=max_length)
     classifier = build_classifier(lm, tuple(names), tokenizer, seed=0)
     pad = tokenizer.pad_token_id

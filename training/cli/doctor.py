@@ -48,7 +48,7 @@ def _doctor(given: argparse.Namespace) -> int:
 
 
 def _behaviour(run: Run) -> "tuple[list[Check], str]":
-    """Return how a run's model behaves on its validation rows, or why that can't be told."""
+    """Return how a run's model behaves on its validation rows, or why that can't be measured."""
     from inference.classifier import Classifier
     from training.doctor.behaviour import TEXTS, behaviour
 

@@ -181,7 +181,7 @@ def _ladder(given: argparse.Namespace) -> int:
     before = find_run(given.add_to, kind=LADDER) if given.add_to else None
     if before:
         order = _more(Order.from_json(before.order), order)
-    recipe = with_whole_paths(order.recipe)  # a wrong setting is told before anything starts
+    recipe = with_whole_paths(order.recipe)  # a wrong setting is an error before anything starts
     order = replace(order, base=recipe.base, dataset=recipe.dataset)
     run = order.create(name=order.dataset.rsplit("/", 1)[-1])
     if before:

@@ -91,13 +91,13 @@ def check_before_training(given: argparse.Namespace) -> None:
 
 
 def keep_destination(run: Path, given: argparse.Namespace) -> None:
-    """Write down where a run's model goes, never with which token, so that `resume` can push it too."""
+    """Save where a run's model goes, never the token, so that `resume` can push it too."""
     if given.push:
         write_json(run / PUSH_TO, dataclasses.asdict(PushTo(given.push, given.private)))
 
 
 def destination_of(run: Path) -> str | None:
-    """Return the repository that a run's model is still to be pushed to, None where none can be read."""
+    """Return the repository that a run's model has yet to be pushed to, None where none can be read."""
     with contextlib.suppress(Damaged):
         if to := read_as(PushTo, run / PUSH_TO):
             return to.repo_id
@@ -105,7 +105,7 @@ def destination_of(run: Path) -> str | None:
 
 
 def push_after_training(run: Path, artifact: Path) -> JsonObject | None:
-    """Push the finished model where its run was told to. Returns what --json tells of it, None: nowhere."""
+    """Push the finished model to its run's destination. Returns the result for --json, None without one."""
     to = read_as(PushTo, run / PUSH_TO)
     if to is None:
         return None
@@ -172,7 +172,7 @@ def _do_push(plan: "Plan") -> JsonObject:
 
 
 class _Shown:
-    """Tells people where a push is: sentences, and one line that counts."""
+    """Prints a push's progress: sentences, and one line that counts."""
 
     def __init__(self) -> None:
         self.share = -1

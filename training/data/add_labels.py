@@ -64,7 +64,7 @@ class LabelsReport:
         return cls(**{key: record[key] for key in cls.__dataclass_fields__ if key in record})
 
     def to_json(self, *, texts: bool = False) -> JsonObject:
-        """Return the counts, for events.jsonl and provenance; with `texts` what is shown too."""
+        """Return the counts, for events.jsonl and provenance; `texts` adds the shown texts."""
         record = dataclasses.asdict(self)
         return {key: value for key, value in record.items() if texts or not key.startswith("shown_")}
 
@@ -108,8 +108,8 @@ class LabelledRow:
 def add_labels(spec: DataSpec, path: Path) -> AddedLabels:
     """Load a spec's splits and add a file of labelled texts to train.
 
-    The file is CSV, TSV, JSONL or Parquet with a text and a label column, found by name, and maybe one that
-    is called was; its labels are names of the data's classes. Raises DataError as `load_splits` does, and for
+    The file is CSV, TSV, JSONL or Parquet with a text and a label column, found by name, and optionally one
+    called was; its labels are names of the data's classes. Raises DataError as `load_splits` does, and for
     a file that can't be read or has a label that the data does not.
     """
     splits = load_splits(spec)
@@ -145,7 +145,7 @@ def add_labels(spec: DataSpec, path: Path) -> AddedLabels:
 
 
 def _corrections(rows: Sequence[LabelledRow], keys: Sequence[str], labels: Sequence[int]) -> dict[str, int]:
-    """Return the label that each text of train is to have which a correction changes, by key."""
+    """Return the new label of each training text that a correction changes, by key."""
     given: dict[str, set[int]] = {}
     for row in rows:
         given.setdefault(row.key, set()).add(row.label)

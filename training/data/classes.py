@@ -103,7 +103,7 @@ def read_classes(
 
 
 def label_key(name: str) -> str:
-    """Return what names of one class share: NFKC, case folded, without spaces and invisible characters."""
+    """Return the key that names of one class share: NFKC, case folded, no spaces or invisible characters."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
 
@@ -205,7 +205,7 @@ def _unified(
 def _merged(
     values: Mapping[str, list[_Value]], declared: Sequence[str]
 ) -> tuple[dict[str, list[_Value]], list[str]]:
-    """Take names that differ by case or spaces alone for one: a declared one, or the most frequent."""
+    """Merge names that differ by case or spaces alone: into a declared one, or the most frequent."""
     counts = Counter(v for rows in values.values() for v in rows if isinstance(v, str))
     chosen = {label_key(name): name for name in declared}
     spellings: dict[str, list[str]] = {}

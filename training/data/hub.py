@@ -4,7 +4,7 @@
     found = hub.preflight("mteb/tweet_sentiment_extraction")     # -> Preflight(reachable=True, …)
     loaded = hub.load("mteb/tweet_sentiment_extraction", found=found)
 
-The preflight is there because the Hub's clients wait up to 23 s before they admit that nobody answers.
+The preflight exists because the Hub's clients wait up to 23 s before they report that nothing answers.
 Respects HF_HUB_OFFLINE, HF_ENDPOINT and HF_DATASETS_CACHE.
 """
 
@@ -27,7 +27,7 @@ _HINTS = {
     "onfig": "choose one as --dataset ID:CONFIG",
     "gated": "accept its terms on the Hub and log in with `hf auth login`",
 }
-"""What to do, by a word of what the loader says."""
+"""What to do, by a word of the loader's error."""
 
 
 @dataclass(frozen=True, kw_only=True)

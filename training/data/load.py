@@ -238,10 +238,10 @@ def _matched(names: Sequence[str], labels: Sequence[str], label_map: Mapping[str
 
 
 def spec_of(provenance: JsonObject, *, paths: bool = True) -> DataSpec | None:
-    """Return the rows that an artifact was trained on, as its provenance.json says; None where it does not.
+    """Return which rows an artifact was trained on, from its provenance.json; None where it does not say.
 
-    It names the source that was read then, which need not be what "auto" would take today. `paths`: whether
-    a file or folder of this machine may be named: not by the record of somebody else's model.
+    It names the source that was read then, which may differ from what "auto" takes today. `paths`: whether it
+    may name a file or folder of this machine; the record of somebody else's model may not.
     """
     recipe, data = provenance.get("recipe"), provenance.get("data")
     source = data.get("source") if isinstance(data, dict) else None
@@ -264,7 +264,7 @@ def spec_of(provenance: JsonObject, *, paths: bool = True) -> DataSpec | None:
 
 
 def check_unchanged(recorded: JsonObject, now: DataReport, *, todo: str) -> None:
-    """Raise DataError when the data is not what a record tells of, with `todo` as what to do.
+    """Raise DataError when the data differs from what a record says; `todo` is the next step.
 
     `recorded`: the "data" of a provenance.json, or the data event of a run. With other rows the test split
     may hold some that were learnt.
@@ -500,7 +500,7 @@ def _balance(dataset: datasets.Dataset, names: Sequence[str]) -> dict[str, int]:
 def _reading_notes(
     tables: Mapping[str, RawTable], columns: Mapping[str, tuple[str, str | None]]
 ) -> list[str]:
-    """Return what is to be said of how the files were read."""
+    """Return notes on how the files were read."""
     notes = [note for table in tables.values() for note in table.notes]
     several = sum(
         label is SEVERAL

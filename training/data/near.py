@@ -3,8 +3,8 @@
     found = nearest(["what a great day!!"], ["what a great day", "so sad"], least=0.8)
     found.left                                 # -> [Match(other=0, cosine=0.9…)], None where there is none
 
-Two texts are as near as the cosine of their character 3- and 4-grams (TF-IDF) says, after all that exact
-duplicates may differ in is folded away (`inference.common.text.duplicate_key`).
+Similarity is the cosine of character 3- and 4-grams (TF-IDF), after folding away what exact duplicates may
+differ in (`inference.common.text.duplicate_key`).
 
 Not every pair is compared. Two texts of cosine c share one of each one's rarest n-grams: those before the
 rest has a norm below c (prefix filtering; Bayardo, Ma and Srikant 2007, "Scaling up all pairs similarity

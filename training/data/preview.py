@@ -1,4 +1,4 @@
-"""Look at a data set before minutes are spent on it: class balance, lengths, some rows, what was dropped.
+"""Preview a data set before training on it: class balance, lengths, some rows, what was dropped.
 
     seen = preview(load_splits(DataSpec(dataset="tweets.csv")), limit=5)
     print(*seen.sentences(), sep="\\n")
@@ -33,11 +33,11 @@ class LengthBin:
 
 @dataclass(frozen=True)
 class Preview:
-    """What there is to see of a data set.
+    """The preview of a data set.
 
     `n` counts all rows that are used; `balance` goes by label over all splits, in label order; `lengths` are
     counts of texts by length in characters, shortest first; `rows` are some of train, drawn by a seed,
-    none with broken characters where others are to be had.
+    without broken characters where possible.
     """
 
     n: int

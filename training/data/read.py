@@ -69,7 +69,7 @@ class RawTable:
 
     @property
     def found(self) -> int:
-        """Rows of the file, those that could not be read included."""
+        """Rows of the file, unreadable ones included."""
         return self.n + self.broken_lines
 
     def labels(self, name: str) -> list[object]:

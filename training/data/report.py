@@ -16,7 +16,7 @@ from inference.common.text import one_line
 
 CONFLICTS_SHOWN = 20
 NEAR = 0.9
-"""The cosine from which on two texts are near duplicates; see `training.data.near`."""
+"""Texts with at least this cosine are near duplicates; see `training.data.near`."""
 BORDER = 0.05
 """How far below and above NEAR a pair is shown as a borderline one."""
 BORDERLINE_SHOWN = 20
@@ -28,7 +28,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 class DataSource:
     """Where the rows come from.
 
-    `kind` is "embedded", "hub", "file" or "folder"; `location` is what finds it again (a package, a Hub id, a
+    `kind` is "embedded", "hub", "file" or "folder"; `location` finds it again (a package, a Hub id, a
     path as it was given); `sha256` is that of the file (for a folder: of its files' digests), `revision` the
     Hub's commit; `bytes` is the size on disk (None for the Hub); `reason` says why it was taken. What a
     record does not say is empty.
@@ -82,14 +82,14 @@ class LabelConflict:
 
     text: str
     labels: tuple[str, ...]
-    """In the order they were met; that of the training row first, where one is concerned."""
+    """In order of appearance, a training row's label first."""
     with_train: bool = False
-    """Of a file that is added to train: whether the other label is that of a training row."""
+    """For a file added to train: whether the other label is a training row's."""
 
 
 @dataclass(frozen=True)
 class BorderlinePair:
-    """Two rows of different splits, as keys, that are just about near duplicates, or just not."""
+    """Two rows of different splits, as keys, that are barely near duplicates, or barely not."""
 
     text: str
     other: str
@@ -152,7 +152,7 @@ class DataReport:
     shown_conflicts: tuple[LabelConflict, ...] = field(default=(), compare=False)
     """The first 20 of them: they hold texts, and are in no record."""
     borderline: tuple[BorderlinePair, ...] = field(default=(), compare=False)
-    """20 pairs that are just about near duplicates, or just not: they hold texts, and are in no record."""
+    """20 pairs that are barely near duplicates, or barely not: they hold texts, and are in no record."""
 
     @classmethod
     def from_json(cls, record: JsonObject) -> "DataReport":

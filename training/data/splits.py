@@ -54,7 +54,7 @@ def class_shares(counts: Mapping[int, int], size: int, *, leave: int = 0) -> dic
 def groups_of(keys: Sequence[Hashable], labels: Sequence[int]) -> list[tuple[int, list[int]]]:
     """Return (label, rows) of each text, in the order of its first row: rows with one key are one text.
 
-    The label is the one that most of the rows have, of several the one that came first.
+    The label is that of most rows; in a tie, of the first one.
     """
     rows: dict[Hashable, list[int]] = {}
     for row, key in enumerate(keys):
@@ -119,13 +119,13 @@ def subset(dataset: datasets.Dataset, n: int, *, seed: int, stratified: bool = F
 
 @dataclass(frozen=True)
 class LeakGate:
-    """What is let through: `kept` row indices by split, and counts by "from/duplicate in"."""
+    """The rows that pass: `kept` row indices by split, and counts by "from/duplicate in"."""
 
     kept: Mapping[str, Sequence[int]]
     removed: Mapping[str, int]
     """Rows with an exact duplicate; counted, and not removed, where the gate is off."""
     near: Mapping[str, int] = field(default_factory=dict)
-    """Rows removed for a near duplicate; empty where none was looked for."""
+    """Rows removed for a near duplicate; empty without a search for them."""
     test_duplicates: frozenset[str] = frozenset()
     """Keys of the test rows that had a duplicate in train."""
     leaked: Mapping[str, Sequence[BorderlinePair]] = field(default_factory=dict)
@@ -133,11 +133,11 @@ class LeakGate:
     borderline: Sequence[BorderlinePair] = ()
     """The pairs nearest to the limit, above and below it."""
     complete: bool = True
-    """Whether no near duplicate can have been missed."""
+    """False where the search may have missed a near duplicate."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said of the search."""
+        """Notes on the search."""
         passed_over = (
             "The texts are too many to compare every pair, so the search for near duplicates passed over "
             "frequent letters and may have missed some."
@@ -146,7 +146,7 @@ class LeakGate:
 
 
 def remove_duplicates(splits: Mapping[str, Sequence[str]], *, mode: str = "exact") -> LeakGate:
-    """The leak gate: no row of train, or of validation, may be a duplicate of a row that is measured on.
+    """The leak gate: no row of train, or of validation, may duplicate a row that is measured on.
 
     Duplicates of test leave validation, and duplicates of either leave train; test is never touched. `splits`
     has the texts of train, validation and test. A train row with duplicates in both is counted once, under

@@ -1,10 +1,10 @@
-"""Put labelled texts into an index that answers rest on: those that a run learnt from, and files of more.
+"""Put labelled texts into a retrieval index: a run's training rows, and files of more.
 
     found = to_index(run.recipe.data, run.path / "index.sqlite", [Path("new-words.csv")])
     print(*found.sentences("index.sqlite"), sep="\\n")
 
-The whole validation and test splits are locked out of it, so no duplicate of their rows is ever taken in,
-whoever adds to the index later. Rows of the run are put in once, when the index is made.
+The whole validation and test splits are locked out of it, so no duplicate of their rows ever gets in,
+whoever adds to the index later. The run's rows go in once, when the index is made.
 """
 
 import dataclasses

@@ -23,7 +23,7 @@ from training.recipes import LEFT_OVER, DataSpec, check_unlabelled
 
 @dataclass(frozen=True, kw_only=True)
 class UnlabelledTexts:
-    """The texts of a file, or of the rows left over, that are used, and what became of the others."""
+    """The texts used of a file or of the rows left over, and counts of the others."""
 
     texts: tuple[str, ...]
     name: str
@@ -56,7 +56,7 @@ class UnlabelledTexts:
 def read_unlabelled(
     spec: DataSpec, splits: Splits, source: str, *, text_column: str = "", most: int = 0
 ) -> UnlabelledTexts:
-    """Read the texts of a file, or of the training rows left over (`LEFT_OVER`); labels are not looked at.
+    """Read the texts of a file, or of the training rows left over (`LEFT_OVER`); labels are ignored.
 
     `text_column`: of the data; the file may have another one, which is found by name then. `most`: how many
     are drawn, by the spec's seed; 0 takes all. Raises DataError when it can't be read.
@@ -101,7 +101,7 @@ def read_unlabelled(
 
 
 def _text_column(table: RawTable, like: str, where: str) -> str:
-    """Return the column of a file's texts: that of a name where it has one, else one that is usual."""
+    """Return the column of a file's texts: the named one where it exists, else a usual one."""
     same = find_column(table.names, [like]) if like else None
     try:
         return table.pick("text", given=same or "", where=where)

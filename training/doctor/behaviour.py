@@ -19,9 +19,9 @@ from inference.common.intervals import Interval, poles, wilson
 from inference.common.store import JsonObject
 
 TEXTS = 100
-"""Texts that are looked at: 500 answers or so in all."""
+"""Texts that are checked: about 500 answers in all."""
 APART = 1e-3
-"""How far two probabilities of one text may lie apart, alone and in a batch."""
+"""How far the probabilities of one text, alone and in a batch, may lie apart."""
 FRAGILE = 0.1
 """The share of changed labels above which, beyond chance, it is a fault."""
 LEAST_TEXTS = 10
@@ -36,12 +36,12 @@ _PLAIN, _NEGATED = "this is {}", "this is not {}"
 
 @dataclass(frozen=True)
 class Check:
-    """What became of the answers when texts were changed."""
+    """How many answers changed with the texts."""
 
     name: str
     changed: int
     n: int
-    """Texts that were asked twice."""
+    """Texts that were classified twice."""
     fault: bool
     sentence: str
 

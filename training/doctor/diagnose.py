@@ -6,8 +6,8 @@
 
 Reads events, evaluation and the artifact's small files, so that any run can be examined, finished or not, in
 milliseconds. Each diagnosis cites the numbers that it rests on. How often it is right is measured by
-`benchmarks/doctor.py`, on whose other draws the limits below were chosen. Knows no text: how a model answers
-is looked at by `training.doctor.behaviour`.
+`benchmarks/doctor.py`, on whose other draws the limits below were chosen. Reads no text:
+`training.doctor.behaviour` checks how a model answers.
 """
 
 import contextlib
@@ -28,28 +28,28 @@ from training.runs.provenance import read_provenance
 from training.runs.run import Run
 
 FEW_VALIDATION_ROWS = 100
-"""Under this an accuracy is uncertain by 10 points and more."""
+"""With fewer rows an accuracy is uncertain by 10 points and more."""
 RISE, GAP = 1.2, 0.3
-"""How many times its lowest the validation loss ends at where a run over-fits; or the training loss, at its
-end, is under this share of it."""
+"""A run over-fits when its validation loss ends above RISE times its lowest, or its training loss below GAP
+times the validation loss."""
 LEARNT, HALF = 0.85, 0.45
-"""Shares of its first value above which the training loss ends where nearly nothing, or only a part, was
-learnt."""
+"""Nearly nothing, or only a part, was learnt when the training loss ends above these shares of its first
+value."""
 KNOWN = 0.4
-"""The share of the loss of guessing under which there is not much left to learn."""
+"""Below this share of the loss of guessing there is not much left to learn."""
 JUMP = 2.0
-"""How many times its first value, or that of guessing, the loss reaches by too high a learning rate."""
+"""Too high a learning rate takes the loss to this many times its first value, or that of guessing."""
 COLLAPSED = 0.95
-"""The share of the answers that are one label where the head has collapsed."""
+"""The head has collapsed when one label has this share of the answers."""
 TELLABLE = 0.25
-"""How far from the most frequent label to perfect a bag of words gets where labels follow from texts."""
+"""Labels follow from texts when a bag of words gets this far from the most frequent label to perfect."""
 UNEVEN = 4
-"""How many times as many training rows the largest class has as the smallest, where that is to blame."""
+"""Imbalance is to blame when the largest class has this many times the training rows of the smallest."""
 LEAKED, CUT = 0.01, 0.01
-"""Shares of test rows that were trained on, and of texts that were cut, from which on it is told."""
+"""Shares of test rows that were trained on, and of texts that were cut, that are reported as faults."""
 SUREST, RIGHT_THERE = 1 / 3, 0.75
-"""What is right among the surest third of the answers, where the labels are not noisy."""
-_LEAST_ROWS = 5  # test rows of a class from which on it is odd that it is never predicted
+"""Labels are not noisy when this share of the surest third of the answers is right."""
+_LEAST_ROWS = 5  # with so many test rows of a class it is odd never to predict it
 _LEAST_LOSSES = 10
 
 
@@ -73,7 +73,7 @@ class Records:
     losses: Sequence[float] = ()
     """Of the training steps, of the seed that was kept."""
     checks: Sequence[JsonObject] = ()
-    """Looks at the validation split: epoch, loss, accuracy, macro_f1."""
+    """Evaluations on the validation split: epoch, loss, accuracy, macro_f1."""
     finished: bool = True
     data: JsonObject = field(default_factory=dict)
     evaluation: Evaluation | None = None
@@ -136,7 +136,7 @@ class Records:
 
 
 def records_of(run: Run) -> Records:
-    """Read a run, whatever of it is there. Raises RecipeError where its recipe can't be used."""
+    """Read a run's records, as far as they exist. Raises RecipeError where its recipe can't be used."""
     found: dict[str, JsonObject] = {}
     truncated: Mapping[str, int] = {}
     seed = None
@@ -190,7 +190,7 @@ def examine(run: Run | Records) -> list[Diagnosis]:
 
 
 def check_examinable(run: Run) -> None:
-    """Raise RunError for a run of which nothing is there to be examined."""
+    """Raise RunError for a run without records to examine."""
     run.check()
     if not run.events("step") and run.evaluation() is None:
         raise RunError(
@@ -210,7 +210,7 @@ def changed(recipe: Recipe, found: Sequence[Diagnosis]) -> Recipe:
 
 
 def command(recipe: Path, found: Sequence[Diagnosis]) -> str:
-    """Return the command that trains by the changed recipe, "" where nothing is to be changed."""
+    """Return the command that trains by the changed recipe, "" without a change."""
     changes = changes_of(found)
     words = ["python", "-m", "training", "train", str(recipe)]
     words += [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
@@ -218,7 +218,7 @@ def command(recipe: Path, found: Sequence[Diagnosis]) -> str:
 
 
 def _tokens(records: Records) -> Iterator[Diagnosis]:
-    """Look at the artifact's tokenizer: the pad token, and the prompt."""
+    """Check the artifact's tokenizer: the pad token, and the prompt."""
     vocabulary = (records.tokenizer.get("model") or {}).get("vocab") or {}
     special = {one["content"]: one["id"] for one in records.tokenizer.get("added_tokens") or ()}
     pad = special.get(
@@ -305,7 +305,7 @@ def _smooth(losses: Sequence[float]) -> list[float]:
 
 
 def _predictions(records: Records) -> Iterator[Diagnosis]:
-    """Look at what is predicted: one class for all, a class never."""
+    """Check the predictions: one class for all, or a class never."""
     tuned, evaluation = records.tuned, records.evaluation
     matrix = tuned.scores.confusion_matrix if tuned else ()
     if not (tuned and evaluation and matrix):

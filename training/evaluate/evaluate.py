@@ -1,7 +1,7 @@
 """Score a classifier on a split, beside its base and plain baselines on the same rows.
 
-    evaluation, answers = evaluate(tuned, base, texts, references, split="test", baselines={"majority": …})
-    evaluation.tuned.scores.accuracy     # -> Interval(value=0.74, low=0.725, high=0.755)
+    found = evaluate(tuned, base, texts, references, split="test", baselines={"majority": …})
+    found.evaluation.tuned.scores.accuracy     # -> Interval(value=0.74, low=0.725, high=0.755)
     evaluate_artifact(Path("runs/demo/artifact"), split="test")     # `python -m training evaluate`
 
 Scores through the serving code, so what is measured is what is served. Where base and fine-tuned have lower
@@ -65,7 +65,7 @@ class DuplicateRows:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation, and what of it stays at home."""
+    """An evaluation, and what never leaves this machine."""
 
     evaluation: Evaluation
     disagreements: tuple[Disagreement, ...]
@@ -95,12 +95,12 @@ def evaluate(
     chosen_on: Sequence[CoveragePoint] = (),
     precisions: Sequence[float] = PRECISIONS,
 ) -> Evaluated:
-    """Score a classifier on labelled texts, and all that is given beside it; each is compared with it.
+    """Score a classifier, its base and baselines on labelled texts, and compare each with the classifier.
 
     References are numbers in the classifier's label order, which the base and the baselines share.
-    `left_out`: why a baseline is not there, by its name; `duplicates`: rows to score with and without.
-    `temperature`: the one that is folded into the classifier's head, so that the evaluation also tells what
-    its calibration error would be without it.
+    `left_out`: why a baseline is missing, by its name; `duplicates`: rows to score with and without.
+    `temperature`: the one folded into the classifier's head; the evaluation also reports what the calibration
+    error would be without it.
     `chosen_on`: the coverage curve of the validation rows, by which thresholds for `precisions` are chosen.
     Raises DataError when there is no text.
     """
@@ -250,10 +250,10 @@ def evaluate_artifact(
     label_map: Mapping[str, str] | None = None,
     precision: float | None = None,
 ) -> Evaluation:
-    """Score an artifact on any labelled data; `precision`: the share of right answers that is wanted.
+    """Score an artifact on any labelled data; `precision`: the required share of right answers.
 
-    Without a data set it reads the one that the artifact was trained on, split as it was then, so that "test"
-    is the locked test split; so it does where that one is given. Other data is scored whole, or the split of
+    Without a data set, or with the one that the artifact was trained on, it reads that one, split as it was
+    then, so that "test" is the locked test split. Other data is scored whole, or the split of
     it: see `load_labelled`. Raises ArtifactError, BaseError or DataError, and PredictionError where the model
     has no threshold for the precision.
     """
@@ -324,7 +324,7 @@ def _data_of(record: JsonObject) -> JsonObject:
 
 
 def _is_own(dataset: str, record: JsonObject, own: DataSpec, columns: tuple[str | None, str | None]) -> bool:
-    """Whether a data set that is given is the one that the artifact was trained on."""
+    """Whether the given data set is the one that the artifact was trained on."""
     if any(columns) and columns != (own.text_column, own.label_column):
         return False
     source, path = _data_of(record).get("source") or {}, Path(dataset).expanduser()

@@ -61,7 +61,7 @@ class ClassificationMetric(evaluate.Metric):  # type: ignore[misc]
         )
 
     def _build_data_dir(self) -> str:
-        """Give evaluate the path that it wants without making a folder there: memory needs none."""
+        """Give evaluate its path without making a folder there: memory needs none."""
         return str(self._data_dir_root) if self.keep_in_memory else str(super()._build_data_dir())
 
     def _compute(
@@ -200,7 +200,7 @@ def compare(
 
 
 def sentence_of(found: Comparison, *, corrected: str = "") -> str:
-    """Say what a comparison shows; `corrected`: what was done to its p for other comparisons beside it."""
+    """Say what a comparison shows; `corrected`: how its p was corrected for other comparisons."""
     first, second = (_IN_A_SENTENCE.get(name, f"the {name}") for name in (found.first, found.second))
     a, b, p, n = found.only_second_right, found.only_first_right, found.mcnemar_p, found.n
     difference = found.accuracy_difference

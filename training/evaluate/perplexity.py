@@ -1,4 +1,4 @@
-"""How well a language model predicts text: bits per character, before and after something was done to it.
+"""How well a language model predicts text: bits per character, before and after a change.
 
     texts = general_texts()
     before = bits_of(model, tokenizer, texts)      # bits of each text, shape (texts,)
@@ -30,13 +30,13 @@ from training.data.read import read_table
 from training.evaluate.scores import Bits
 
 IGNORED = -100
-"""The label of a position that no loss is taken of."""
+"""The label of positions without a loss."""
 WINDOW, AT_ONCE, RESAMPLES = 512, 1024, 1000
-"""Tokens that a prediction looks back on at most, and that are computed together."""
+"""The most tokens of context for a prediction, tokens computed together, resamples of the bootstrap."""
 
 
 def compared(before: NDArray[np.float64], after: NDArray[np.float64], texts: Sequence[str]) -> Bits:
-    """Return bits per character of the bits of each text, from `bits_of`: shape (texts,) both."""
+    """Return bits per character, before and after, from the bits of each text (`bits_of`): shape (texts,)."""
     lengths, change = np.array([len(text) for text in texts]), after - before
     drawn = np.random.default_rng(0).multinomial(len(texts), [1 / len(texts)] * len(texts), RESAMPLES)
     total = lengths.sum()

@@ -61,14 +61,14 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """Something that answered the rows, under a name, and its scores."""
+    """A named system that answered the rows, and its scores."""
 
     name: str
     scores: Scores
     about: str = ""
-    """What it is, for people: the base's name, how a baseline was made."""
+    """A description for people: the base's name, how a baseline was made."""
     seconds: float | None = None
-    """What making it took, where that was measured."""
+    """How long making it took, where measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Bits:
     before: float
     after: float
     change: Interval
-    """After less before; its interval is a bootstrap's, over the texts."""
+    """After minus before, with a bootstrap interval over the texts."""
 
     @property
     def figures(self) -> str:
@@ -128,18 +128,18 @@ class RowsRead:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Rows with an exact or near duplicate in train, before the leak gate or after, and scores without."""
+    """Rows with a duplicate in train, exact or near, before the leak gate or after, and scores without."""
 
     removed: int
     """Rows whose duplicate was taken out of train."""
     learnt: int
-    """Rows that have one that was trained on."""
+    """Rows whose duplicate was trained on."""
     cosine: float
-    """From which on a text of train is a near duplicate."""
+    """From this cosine on a text of train is a near duplicate."""
     n: int
-    """The rows without one."""
+    """Rows without a duplicate."""
     accuracy: Mapping[str, Interval] = field(default_factory=dict)
-    """On these, by system; empty where no row, or every row, has a duplicate."""
+    """On rows without a duplicate, by system; empty where no row, or every row, has one."""
     macro_f1: Mapping[str, Interval] = field(default_factory=dict)
 
 
@@ -155,7 +155,7 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one system makes of one row."""
+    """One system's answer to one row."""
 
     label: str
     probabilities: tuple[float, ...]
@@ -200,14 +200,14 @@ class Evaluation:
     calibrated: Calibrated | None = None
     """None where no temperature was folded in."""
     coverage: tuple[CoveragePoint, ...] = ()
-    """What is left of the fine-tuned model's answers to these rows, and how right it is, by threshold."""
+    """Coverage and accuracy of the fine-tuned model on these rows, by threshold."""
     chosen_on: tuple[CoveragePoint, ...] = ()
-    """The same on the validation rows: what a threshold is chosen by."""
+    """The same on the validation rows, where thresholds are chosen."""
     selective: tuple[Selective, ...] = ()
-    """What the thresholds that were chosen there for some precisions give on these rows."""
+    """Results on these rows of the thresholds that were chosen there for some precisions."""
 
     def sentences(self) -> list[str]:
-        """Return what has to be known to read the scores, for people."""
+        """Return what a reader of the scores has to know."""
         lines = list(self.rows.notes) if self.rows else []
         if self.absent:
             lines.append(

@@ -1,9 +1,9 @@
-"""What a training takes on this machine, told before a run exists and without loading anything.
+"""Estimate what a training takes on this machine, before a run exists and without loading anything.
 
     found = beforehand(load_recipe("quick"))      # -> Beforehand(low_s=210.0, high_s=840.0, layers=30, …)
 
-By the base's shape and one matrix product, tweets taken as of usual length: right within a factor of two or
-so. A run measures itself better, once its base is loaded. Importing this loads nothing heavy.
+From the base's shape and one matrix product, for tweets of usual length: right within a factor of two or so.
+A run measures more precisely, once its base is loaded. Importing this loads nothing heavy.
 """
 
 import time
@@ -42,11 +42,11 @@ class Beforehand:
     """At the least."""
     trained: int
     layers: int
-    """So many of these layers are trained."""
+    """Layers in all, of which `trained` are trained."""
 
 
 def beforehand(recipe: Recipe) -> Beforehand | None:
-    """Return what a training takes; None for a base whose shape is not known without a look."""
+    """Return what a training takes; None for a base whose shape is not known in advance."""
     if recipe.base not in _LAYERS:
         return None
     layers, weights = _LAYERS[recipe.base]

@@ -13,7 +13,7 @@ from training.recipes import Recipe
 TRAIN_COST = {"lora": 2.2, "full": 3.3}
 """A training step's cost over a forward pass's, measured: full also computes every weight's gradient."""
 IN_BFLOAT16 = 1.8
-"""How many times that is in bfloat16, measured: a forward pass gains more by it than the rest of a step."""
+"""How many times that is in bfloat16, measured: a forward pass gains more than the rest of a step."""
 ADAMW_S_PER_PARAMETER = 4e-9
 """One AdamW update of one trained weight; only felt when all weights are trained."""
 COPY_S_PER_PARAMETER = 1.2e-8

@@ -114,7 +114,7 @@ class Inner(Silent):
 
 
 class Preparing(Silent):
-    """The Report of the preparation of many trainings: the plan and estimate of one are not handed on."""
+    """The Report of the preparation of many trainings: it drops the plan and estimate of one."""
 
     def __init__(self, report: Report) -> None:
         self.note, self.phase, self.progress = report.note, report.phase, report.progress  # type: ignore[method-assign]
@@ -204,17 +204,17 @@ class Prepared:
     """Lower layers that are frozen and computed once."""
     train: TrainerRows
     validation: TrainerRows
-    """What the Trainer is fed with: the trunk's states, or the encoded rows where there is no trunk."""
+    """The Trainer's input: the trunk's states, or the encoded rows where there is no trunk."""
     learnt: TrainerRows
     """All training texts, those without labels last, whose labels say nothing until they are taught."""
     asked: TrainerRows
-    """Training texts in the prompt that the base answers; without labels' help they calibrate its head."""
+    """Training texts in the base's prompt; they calibrate its head without labels."""
     words: Tensor
     """The language model's output rows for the label words, shape (labels, hidden)."""
     base_head: Tensor
     """The untouched base's calibrated zero-shot head."""
     precision: Precision
-    """What the network is computed in; weights, states and artifact are float32."""
+    """The precision of computation; weights, states and artifact are float32."""
     pace: Pace
     sizes: Sizes
     """What a training by `recipe` works on."""
@@ -251,7 +251,7 @@ class Prepared:
 
 
 def precision_of(recipe: Recipe, model: PreTrainedModel, *, tokens: int) -> Precision:
-    """Return what a recipe's network is computed in, where the Trainer puts it. `tokens`: of one batch."""
+    """Return the precision of a recipe's network on the Trainer's device. `tokens`: of one batch."""
     device, hidden = "cuda" if torch.cuda.is_available() else "cpu", int(model.config.hidden_size)
     return choose_precision(recipe.precision, hidden=hidden, tokens=tokens, device=device)
 
@@ -266,8 +266,8 @@ def prepare(
 ) -> Prepared:
     """Do all that comes before training; a whole cache that lies in `folder` is used again.
 
-    `data`: the recipe's data, where the caller has loaded it. `precision`: what an earlier process of the
-    same run has chosen. Raises DataError, BaseError or RecipeError, and OSError when the disk is full.
+    `data`: the recipe's data, where the caller has loaded it. `precision`: the choice of an earlier process
+    of the same run. Raises DataError, BaseError or RecipeError, and OSError when the disk is full.
     """
     report = report or Silent()
     with report.phase("prepare"):
@@ -388,7 +388,7 @@ def _goes_on(lm: LanguageModel, same_labels: bool) -> str:
 
 
 def prompt_of(recipe: Recipe) -> Prompt:
-    """Return what a recipe puts around each text."""
+    """Return the prompt that a recipe puts around each text."""
     return Prompt(recipe.prompt_prefix, recipe.prompt_suffix)
 
 

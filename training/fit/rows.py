@@ -1,4 +1,4 @@
-"""What the Trainer is fed with: labelled rows as token ids, or as states that have left the trunk already.
+"""The Trainer's input: labelled rows as token ids, or as the trunk's output states.
 
     rows = encoded_rows(tokenizer, dataset)                  # -> EncodedRows
     cached = cache_trunk(classifier, rows, layers=20, path=run / "trunk-train")
@@ -32,11 +32,11 @@ from inference.trunk import backbone_of, pad_ids, pad_states, trunk_batch
 
 
 class TrainerRow(TypedDict):
-    """A labelled text: token ids, or the states that they left the trunk with, shape (tokens, hidden)."""
+    """A labelled text: token ids, or their states after the trunk, shape (tokens, hidden)."""
 
     labels: int
     targets: NotRequired[Tensor]
-    """Probabilities that are taught in place of the label, shape (labels,)."""
+    """Target probabilities in place of the label, shape (labels,)."""
     token_ids: NotRequired[list[int]]
     state: NotRequired[Tensor]
 
@@ -52,7 +52,7 @@ class EncodedRows(Dataset[TrainerRow]):
     pad_to: int = 0
     """Tokens every text is padded to; 0: the longest of its batch."""
     targets: Tensor | None = None
-    """What is taught in place of the labels, shape (rows, labels)."""
+    """Targets in place of the labels, shape (rows, labels)."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -99,7 +99,7 @@ class TrunkRows(Dataset[TrainerRow]):
     """Tokens of each row."""
     labels: list[int]
     targets: Tensor | None = None
-    """What is taught in place of the labels, shape (rows, labels)."""
+    """Targets in place of the labels, shape (rows, labels)."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -129,7 +129,7 @@ TrainerRows = EncodedRows | TrunkRows
 
 
 def taught(rows: TrainerRows, targets: Tensor) -> TrainerRows:
-    """Return rows to which probabilities are taught, shape (rows, labels); their labels are the likeliest."""
+    """Return rows with target probabilities, shape (rows, labels); their labels are the likeliest."""
     return replace(rows, targets=targets, labels=targets.argmax(1).tolist())
 
 

@@ -2,7 +2,7 @@
 
     train_run(run, log, stop)
 
-Each step below is a module of this package. All there is to say goes to the run's folder, by its log.
+Each step below is a module of this package. Everything is reported to the run's folder, by its log.
 Killed at any moment, it can be called again and ends with the same weights.
 """
 
@@ -70,7 +70,7 @@ class Stopping(Protocol):
 
 
 def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
-    """Take a run from its recipe to its artifact and evaluation. Raises Cancelled when told to stop."""
+    """Take a run from its recipe to its artifact and evaluation. Raises Cancelled when asked to stop."""
     if (run.path / EVALUATION).is_file():  # killed while it tidied up
         return _tidy(run)
     recipe, artifact = run.recipe, run.path / "artifact.partial"
@@ -124,7 +124,7 @@ def train_run(run: Run, log: RunLog, stop: Stopping) -> None:
 
 
 def _chosen_before(run: Run) -> Precision | None:
-    """Return what an earlier process of the run computed in: one that goes on stays with it."""
+    """Return the precision that an earlier process of the run chose: a resumed run keeps it."""
     for event in run.events("estimate"):
         if chosen := event.get("precision"):
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -133,7 +133,7 @@ def _chosen_before(run: Run) -> Precision | None:
 
 
 def _audit(log: RunLog, splits: Splits) -> None:
-    """Say what is wrong with the rows that are used; what reading them dropped is told already."""
+    """Report what is wrong with the rows that are used; what reading dropped is reported already."""
     reported = ("conflicts", *CleaningCounts.__dataclass_fields__)
     found = [one for one in audit(splits, deep=False).findings if one.kind not in reported]
     for one in found:
@@ -158,7 +158,7 @@ def _labelled(splits: Splits) -> Iterator[dict[str, str]]:
 
 
 def _record(prepared: Prepared, tuned: Tuned) -> JsonObject:
-    """Return what provenance.json says."""
+    """Return the content of provenance.json."""
     recipe, base, splits = prepared.recipe, prepared.base, prepared.splits
     train, validation = prepared.encoded_train, prepared.encoded_validation
     return {
@@ -303,7 +303,7 @@ def _beside_float32(tuned: Classifier, splits: Splits, precision: str, log: RunL
 def _tell_student(
     run: Run, log: RunLog, student: Classifier, base: Classifier, texts: list[str], *, agreed: float
 ) -> None:
-    """Say how far a student is its teacher, and how much faster, where the teacher is its base."""
+    """Report how often a student agrees with its teacher, and how much faster it is, if that is its base."""
     if Path(run.recipe.teacher) != Path(run.recipe.base):
         return
     rates = []
@@ -320,7 +320,7 @@ def _tell_student(
 
 
 def _baselines(splits: Splits) -> tuple[dict[str, Baseline], dict[str, str]]:
-    """Return what the model has to beat, by name, and why one of them is left out."""
+    """Return the baselines by name, and why one of them is left out."""
     texts, labels = splits.train["text"], splits.train["label"]
     found: dict[str, Baseline] = {MAJORITY: Majority.fit(labels, names=splits.labels)}
     validation = (splits.validation["text"], splits.validation["label"])

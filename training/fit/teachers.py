@@ -29,10 +29,10 @@ from training.fit.trainer import logits_of, macro_f1, train
 
 @dataclass(frozen=True)
 class Answers:
-    """What the teachers say of the texts without labels."""
+    """The teachers' answers to the texts without labels."""
 
     targets: Tensor
-    """What is taught: probabilities, shape (texts, labels)."""
+    """Targets: probabilities, shape (texts, labels)."""
     labels: tuple[str, ...]
     temperature: float
     macro_f1: dict[int, float]
@@ -42,7 +42,7 @@ class Answers:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many texts have each label for the likeliest."""
+        """Number of texts by their likeliest label."""
         found = np.bincount(self.targets.argmax(1).numpy(), minlength=len(self.labels))
         return dict(zip(self.labels, found.tolist(), strict=True))
 

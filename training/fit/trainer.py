@@ -137,7 +137,7 @@ class TweetTrainer(Trainer):
 
 
 class EpochOfOrder(TrainerCallback):
-    """Tells the order of the rows which epoch it is.
+    """Sets the epoch in the order of the rows.
 
     Accelerate does, but not where several processes go on in mid-epoch: there it wraps the order too deeply.
     """
@@ -332,7 +332,7 @@ def train_seeds(
     report: Report,
     stop_asked: Callable[[], bool] = lambda: False,
 ) -> Tuned | None:
-    """Train as often as the recipe says, each time by the next seed; return the best by validation macro-F1.
+    """Train as often as the recipe says, each with the next seed; return the best by validation macro-F1.
 
     None when it was stopped midway. Nothing can be trained from the same preparation afterwards.
     """

@@ -39,7 +39,7 @@ class Bundle:
     requirements: tuple[str, ...]
     """What the job installs, pinned."""
     alone: tuple[str, ...]
-    """Pins that are installed without what they ask for."""
+    """Pins that are installed without their dependencies."""
     data: tuple[Path, ...]
     """Local data files that leave this machine."""
 

@@ -82,7 +82,7 @@ def rent(
 
 
 def what_will_happen(rental: Rental, estimate: JobEstimate, bundle: Bundle, shape: Shape) -> list[str]:
-    """Say all that a yes agrees to, for people."""
+    """Describe what a yes agrees to."""
     return [
         f"The Hub's account {rental.namespace} rents a machine to train from {shape.name}.",
         *estimate.sentences(),

@@ -39,7 +39,7 @@ class JobsHub:
         return token_of(self.api, "rent a machine")
 
     def ask(self, doing: str, call: Callable[[], T], *, repo: str = "") -> T:
-        """Do what may be done twice, again while the Hub is silent or busy."""
+        """Make a call that may be repeated, and retry it while the Hub is silent or busy."""
         return ask(doing, call, repo=repo, when_silent=True, sleep=self.sleep)
 
     def user(self) -> str:
@@ -50,7 +50,7 @@ class JobsHub:
         try:
             return list(ask("list its machines", self.api.list_jobs_hardware, tries=1)) or None
         except HubError:
-            return None  # the table of prices is taken, and said to be
+            return None  # the table of prices is used, and the plan says so
 
     def create(self, repo: str, kind: str) -> None:
         """Create a private repository, or keep the one that is there."""
@@ -93,7 +93,7 @@ class JobsHub:
     def submit(self, *, namespace: str, nonce: str, **spec: Any) -> JobInfo:
         """Start a job once, and return it.
 
-        It looks before it starts one, again after every answer that was lost: a job costs money.
+        It searches for the job before it starts one, also after every lost answer: a job costs money.
         """
 
         def start() -> JobInfo:

@@ -1,4 +1,4 @@
-"""What a run remembers of its rented machine, `rented.json` in its folder, and what can go wrong with one.
+"""A run's record of its rented machine, `rented.json` in its folder, and the errors of renting.
 
     rental = load(run.path)                   # None for a run on this machine
     rental = keep(run.path, rental, job_id="687f…")

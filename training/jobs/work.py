@@ -2,10 +2,10 @@
 
     python -m training.jobs.work         with PYTHONPATH at the mounted bundle, and TWEETTUNE_JOB (JSON)
 
-The training is the same child process as at home. Exit status 0 means: the artifact is on the Hub.
+The training is the same child process as in a local run. Exit status 0 means: the artifact is on the Hub.
 
 An event is one marked line of the job's log, numbered from 1. A log cuts long lines, so an event that is too
-long for one is left out there; it comes home with the records.
+long for one is left out there; it is downloaded with the records.
 """
 
 import json
@@ -158,7 +158,7 @@ def _push(run: runs.Run, task: JsonObject, events: EventPrinter) -> None:
 def pushable(artifact: Path) -> tuple[dict[str, bytes | Path], list[str]]:
     """Return an artifact's files that may be pushed, by their path in it, and the names of the others.
 
-    They are looked through byte by byte, as in a push from home. Raises NotPublishable.
+    Every byte is scanned, as in a local push. Raises NotPublishable.
     """
     found = sorted(path for path in artifact.rglob("*") if path.is_file())
     named = {path.relative_to(artifact).as_posix(): path for path in found}

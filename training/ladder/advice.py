@@ -1,4 +1,4 @@
-"""Fine-tune, retrieve, or both? Said in words, from the numbers of a ladder of one's own.
+"""Fine-tune, retrieve, or both? A recommendation in words, from a ladder on your own data.
 
     advice = advise(ladder, labels=1000, posts_a_day=50_000, changes_a_month=4, freshness=measured)
     advice.way, advice.sentences          # -> "retrieve", ("Retrieve: nearest-1000 …", …)
@@ -38,7 +38,7 @@ class Advice:
     usd_a_month: float
     sentences: tuple[str, ...]
     freshness: Freshness | None = None
-    """What was measured of a new word, None where nothing was."""
+    """The measurement with new words, None without one."""
 
 
 def advise(
@@ -49,7 +49,7 @@ def advise(
     changes_a_month: float = 0.0,
     freshness: Freshness | None = None,
 ) -> Advice:
-    """Return what to do with so many labels and posts, where the subject changes so often.
+    """Recommend a way for so many labels, posts a day and changes of the subject a month.
 
     `freshness`: what a new word did to a model of the same data, where that was measured. Raises DataError
     where the ladder has nothing to choose between.
@@ -106,7 +106,7 @@ def _pair(ladder: Ladder, one: StepResult, other: StepResult) -> str:
 
 
 def _news(found: Freshness | None, changes_a_month: float) -> list[str]:
-    """Say what a new word does to a model, and what a change of the subject is counted as for it."""
+    """Say what a new word does to a model, and how a change of the subject is counted."""
     n = f"{changes_a_month:g} a month" if changes_a_month else "none is counted"
     each = f"each change of the subject ({n}) counts as a training."
     if found is None:

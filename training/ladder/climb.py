@@ -5,11 +5,11 @@
 
     runs/<id>/steps/NAME.json, NAME.npy    what was measured, and the probabilities on the test rows
               steps/rows.json              which rows: a resumed ladder must have the very same
-              rungs/NAME/                  what answered, for every door that takes a model
+              rungs/NAME/                  what answered, for whatever takes a model
               ladder.json, ladder.csv      the results
               intervals.png, cost.png      the pictures
 
-What is chosen is chosen on validation rows; a step reads the test rows once, when it is built.
+All choices are made on validation rows; a step reads the test rows once, when it is built.
 """
 
 import gc
@@ -118,12 +118,12 @@ def _check_rows(splits: Splits, record: Path) -> None:
 def _measure(
     materials: Materials, step: Step, folder: Path, log: RunLog, *, build_share: float = 0.0
 ) -> None:
-    """Build a step's predictor, let it answer, and write down what was found.
+    """Build a step's predictor, let it answer, and save the result.
 
-    `build_share`: the share of the time that building it is planned to take.
+    `build_share`: the planned share of the time for building it.
     """
     gc.collect()
-    with suppress(OSError):  # Linux alone has it: the peak of memory is counted anew
+    with suppress(OSError):  # on Linux only: resets the peak of memory
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     materials.begin(build_share)
     started = time.perf_counter()
@@ -177,7 +177,7 @@ def _measure(
 def _keep(
     materials: Materials, step: Step, predictor: Predictor, labels: Sequence[int], sure: Floats
 ) -> None:
-    """Write a rung down for whatever takes a model, with what thresholds, data and scope are told by.
+    """Save a rung as a model, with the records behind its thresholds, data and scope.
 
     The scope is that of all the ladder's training texts, whether or not the rung has learnt from them.
     """

@@ -36,7 +36,7 @@ _AT_ONCE = 32
 
 
 def epochs_for(count: int) -> int:
-    """Return how often so many texts are seen."""
+    """Return the number of epochs for so many texts."""
     return EPOCHS if count >= FEW else FEW_EPOCHS
 
 

@@ -3,11 +3,11 @@
     found = freshness(classifier, known=(texts, names), neutral=texts, ordinary=(texts, names), teach=train)
     print(*found.sentences(), sep="\\n")
     save_freshness(freshness_of(run), run)      # the same of a finished run, kept in its folder
-    measured_freshness("tweets.csv")            # the newest that was kept for a data set, None where none is
+    measured_freshness("tweets.csv")            # the newest for a data set, None without one
 
 Made words, one for each pole, stand behind texts that are neutral without them, so nothing else in a text
 tells its label. Some of these texts are labelled and put into the index, or trained on; others are asked. The
-cost is told on ordinary rows, which hold no such word.
+cost is measured on ordinary rows, which hold no such word.
 """
 
 import random
@@ -32,7 +32,7 @@ WORDS = ("blemful", "zorgly")
 Rows = tuple[Sequence[str], Sequence[str]]
 """Texts and the names of their labels."""
 COUNTS = (8, 32)
-"""Labelled texts with a new word that are tried."""
+"""Numbers of labelled texts with a new word to try."""
 ASKED, LEAST_ASKED, ORDINARY = 200, 40, 500
 RESULTS = "freshness.json"
 Teach = Callable[[Sequence[str], Sequence[str]], Predictor]
@@ -41,7 +41,7 @@ Teach = Callable[[Sequence[str], Sequence[str]], Predictor]
 
 @dataclass(frozen=True)
 class Learnt:
-    """What so many labelled texts with a new word give."""
+    """The result of so many labelled texts with a new word."""
 
     labels: int
     how: str
@@ -63,7 +63,7 @@ class Freshness:
     asked: int
     rows: tuple[Learnt, ...]
     run: str = ""
-    """Whose model was asked."""
+    """The run whose model was asked."""
     data: str = ""
     """Name of the data set that it was trained on."""
 
@@ -118,8 +118,8 @@ def freshness(
 ) -> Freshness:
     """Return what labelled texts with new words bring, in an index beside the model and by training.
 
-    `known`: the rows of the index besides; `neutral`: texts that are in neither; `ordinary`: rows that the
-    cost is told on. Raises DataError for fewer neutral texts than are asked and taught.
+    `known`: the rows of the index besides; `neutral`: texts that are in neither; `ordinary`: rows to
+    measure the cost on. Raises DataError for fewer neutral texts than are asked and taught.
     """
     names = tuple(classifier.labels)
     if len(neutral) < asked + max(counts):
@@ -202,7 +202,7 @@ def save_freshness(found: Freshness, run: Run) -> None:
 
 
 def measured_freshness(data: str) -> Freshness | None:
-    """Return what was kept last of the runs on a data set, by its name; None where nothing was measured."""
+    """Return the newest measurement of the runs on a data set, by its name; None without one."""
     for run in list_runs():
         with suppress(TweetTuneError):
             for found in read_all(Freshness, [read_record(run.path, RESULTS)]):

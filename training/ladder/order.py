@@ -19,7 +19,7 @@ from training.runs.run import LADDER
 STEPS = "steps"
 """Folder of what was measured, in the run's."""
 MADE = "made.json"
-"""Beside the steps: the seconds that things took which several steps use."""
+"""Beside the steps: the seconds spent on what several steps share."""
 N_VALIDATION = 500
 """Labelled validation rows, on which epochs, k, weights and temperature are chosen: for every rung alike."""
 CORE_HOUR_USD = 0.04
@@ -104,7 +104,7 @@ class Order(study.Order):
     price: float = CORE_HOUR_USD
     """Dollars that a core costs for an hour."""
     precision: float = USUAL_PRECISION
-    """The share of right answers that is wanted where a step may say "I don't know"."""
+    """The required share of right answers where a step may say "I don't know"."""
     cost: Cost = "ms"
     """What the second picture draws accuracy against."""
     keep: bool = False

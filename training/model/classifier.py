@@ -112,7 +112,7 @@ def _trained_head(folder: Path) -> Tensor | None:
 
 
 def _check_causal(base: Base, model: PreTrainedModel) -> None:
-    """Raise BaseError for a model that looks ahead: what follows a token would change what it makes of it."""
+    """Raise BaseError for a model that attends ahead: later tokens would change earlier states."""
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([[0, 0], [0, 1]]), use_cache=False).logits
     if not torch.allclose(logits[0, 0], logits[1, 0], atol=1e-4):
@@ -282,7 +282,7 @@ def calibrated_head(states: Tensor, rows: Tensor) -> Tensor:
 def final_states(
     classifier: PreTrainedModel, batches: Iterable[dict[str, Tensor]], *, precision: Precision = FLOAT32
 ) -> Tensor:
-    """Return what the head is given for each text, in float32, shape (texts, hidden)."""
+    """Return the final state of each text, the head's input, in float32, shape (texts, hidden)."""
     with headless(classifier), torch.no_grad(), precision.on(classifier):
         found = [
             classifier(

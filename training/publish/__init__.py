@@ -1,6 +1,6 @@
 """What goes to the Hub: the model card, the data card, and the push that checks itself.
 
-    plan = prepare("demo", "ada/tweets")                      # what would leave, looked at byte by byte
+    plan = prepare("demo", "ada/tweets")                      # what would leave, every byte checked
     check_rights("ada/tweets", HfApi())                       # before a training, too
     pushed = push(plan, HfApi(), progress=print)              # commits, verifies, stamps
 

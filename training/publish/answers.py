@@ -122,7 +122,7 @@ def _onnx_equal(order: JsonObject, best: list[str]) -> int:
 
 
 def _adapter(order: JsonObject) -> JsonObject:
-    """Load an adapter onto its base, which has to be told what the adapter does not say."""
+    """Load an adapter onto its base, with the settings that the adapter lacks."""
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
     from peft import AutoPeftModelForSequenceClassification  # noqa: PLC0415
     from transformers import AutoTokenizer  # noqa: PLC0415

@@ -129,7 +129,7 @@ class PushedData:
     n: int
     """Rows of the file that was pushed."""
     added: int
-    """Those of them that were not there yet."""
+    """Rows of it that were not there yet."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 PublishError (a TweetTuneError)
 ├── NotPublishable       a file must not leave the machine, or the model can't be loaded by others
 ├── RepoConflict         the name is taken, or somebody else has committed meanwhile
-└── VerificationFailed   what was downloaded again does not answer as what was pushed
+└── VerificationFailed   the downloaded model or data differs from the pushed one
 """
 
 from inference.common.errors import TweetTuneError
@@ -22,4 +22,4 @@ class RepoConflict(PublishError):  # noqa: N818
 
 
 class VerificationFailed(PublishError):  # noqa: N818
-    """What was downloaded again does not answer as what was pushed."""
+    """The downloaded model or data differs from the pushed one."""

@@ -3,7 +3,7 @@
     files, left_out = collect(Path("runs/demo/artifact"), adapter_only=False)
 
 No optimizer state, no pickle and no data is on the list. provenance.json goes with names in place of this
-machine's paths. `scan` looks at every byte of what goes.
+machine's paths. `scan` checks every byte of what goes.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from training.runs.provenance import read_provenance
 CARD = "README.md"
 VERIFICATION = "verification.json"
 LOADING = "classifier_config.json"
-"""What an adapter does not say of itself: labels, pad token, depth."""
+"""The file of what an adapter lacks: labels, pad token, depth."""
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -124,7 +124,7 @@ def name_all(files: Sequence[Outgoing]) -> list[Outgoing]:
 
 
 def collect(artifact: Path, *, adapter_only: bool) -> tuple[list[Outgoing], list[str]]:
-    """Return what goes, without the card, and the names of what stays.
+    """Return the files to push, without the card, and the names of those that stay.
 
     Raises NotPublishable when there is no adapter to push alone, or a file is not what its name says.
     """
@@ -172,7 +172,7 @@ def _pinned(artifact: Path) -> JsonObject:
 
 
 def loading_facts(artifact: Path) -> JsonObject:
-    """Return what the base's config has to be told so that an adapter fits onto it."""
+    """Return the settings that the base's config needs so that an adapter fits onto it."""
     config = read_record(artifact, "config.json") or {}
     names = config.get("id2label") or {}
     depth = "n_layer" if "n_layer" in config else "num_hidden_layers"

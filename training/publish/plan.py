@@ -1,4 +1,4 @@
-"""What a push will do, before anything is sent: `prepare` reads, renders and looks at every byte.
+"""What a push will do, before anything is sent: `prepare` reads, renders and checks every byte.
 
     plan = prepare(Path("runs/demo"), "ada/tweets")
     plan.files, plan.card, plan.left_out, plan.notes          # what --dry-run shows
@@ -48,7 +48,7 @@ class Plan:
     notes: tuple[str, ...]
     """What people should know, in sentences."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What was looked for beside this process's own secrets; the stamped card is looked at for it too."""
+    """Secrets to search for besides this process's own, in the stamped card too."""
 
     @property
     def card(self) -> str:

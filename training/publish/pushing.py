@@ -89,7 +89,7 @@ def push(
 
 
 class _Counter:
-    """Tells how much has gone out."""
+    """Reports how much has gone out."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -178,7 +178,7 @@ class _Push:
         return f"{self.api.endpoint}/{self.to.repo_id}/discussions/{ours[0].num}"
 
     def _changes(self, remote: Remote) -> tuple[Changes, Verified | None]:
-        """Return what has to be sent, and the verification that holds when that is nothing.
+        """Return the changes to send, and the verification that still holds when there are none.
 
         The card on the Hub carries the stamp of the last verification, so it is compared with that in it.
         """

@@ -98,7 +98,7 @@ class Changes:
 
     @property
     def of_the_model(self) -> bool:
-        """Whether it may answer otherwise afterwards: not only what is told about it changes."""
+        """Whether the model may answer differently afterwards: more than metadata changes."""
         return any(
             not is_metadata(name) for name in (*(file.path_in_repo for file in self.add), *self.remove)
         )
@@ -178,9 +178,9 @@ def _record(api: HfApi, remote: Remote, name: str) -> JsonObject | None:
 
 
 def compare(files: Iterable[Outgoing], remote: Remote) -> Changes:
-    """Say what has to change. Raises RepoConflict where that would touch what somebody else has put there.
+    """Return what has to change. Raises RepoConflict where that would touch what somebody else has put there.
 
-    Removed is only what an earlier push wrote, and nothing where provenance.json does not say what that was.
+    Only files of earlier pushes are removed, and none where provenance.json does not list them.
     """
     planned = {file.path_in_repo: file for file in files}
     ours = remote.ours

@@ -1,4 +1,4 @@
-"""Look at every byte that is about to leave: no token, no secret, no path of this machine.
+"""Check every byte that is about to leave: no token, no secret, no path of this machine.
 
     check(files)                                  # raises NotPublishable, naming file and kind
     check_secret(files, token)                    # the one that a push is made with
@@ -18,7 +18,7 @@ from training.publish.errors import NotPublishable
 from training.publish.files import Outgoing
 
 WORDS_LEAST = 6
-"""Shorter texts are too common to tell from chance, and are not looked for."""
+"""Shorter texts are too common to tell from chance, and are not searched for."""
 _WORDS_COMPARED = 10
 _RECORDS = (EVALUATION, PROVENANCE, REFERENCE, f"{ONNX_FOLDER}/{PARITY}")
 _OVERLAP = 1024
@@ -48,7 +48,7 @@ Needle = tuple[bytes, re.Pattern[bytes] | None, str]
 
 
 def check(files: Iterable[Outgoing], *, secrets: Iterable[str] = ()) -> None:
-    """Look at every byte of every file. Raises NotPublishable for the first find.
+    """Check every byte of every file. Raises NotPublishable for the first find.
 
     `secrets`: those of whoever started this process, where they are not in its environment.
     """
@@ -66,14 +66,14 @@ def check(files: Iterable[Outgoing], *, secrets: Iterable[str] = ()) -> None:
 
 
 def check_tokens(files: Iterable[Outgoing]) -> None:
-    """Look for tokens and for this process's secrets, in every byte. Raises NotPublishable."""
+    """Search for tokens and for this process's secrets, in every byte. Raises NotPublishable."""
     needles = _tokens()
     for file in files:
         _search(needles, file)
 
 
 def check_secret(files: Iterable[Outgoing], secret: str) -> None:
-    """Look for one secret alone, in every byte. Raises NotPublishable."""
+    """Search for one secret alone, in every byte. Raises NotPublishable."""
     for file in files:
         _search([(secret.encode(), None, "a secret of this machine")], file)
 

@@ -1,4 +1,4 @@
-"""Does a pushed model answer, downloaded again by its commit, as it did at home?
+"""Does a pushed model answer, downloaded again by its commit, as it did here?
 
     with Verifier(artifact, HfApi()) as verifier:      # two processes warm up
         ...upload and commit...
@@ -39,13 +39,13 @@ from training.publish.errors import VerificationFailed
 
 TOLERANCE = 1e-4
 TOLERANCE_ADAPTER = 1e-3
-"""An adapter beside its base rounds otherwise than the merged weights do."""
+"""An adapter beside its base rounds differently from the merged weights."""
 ONNX_LEAST = 30
 """Labels of the 32 that onnx/ has to share with the weights: where its gate's 99 % hold, three others are
 as good as never seen (0.4 %)."""
 LONGEST_S = 1800.0
 _ON_THE_WAY: tuple[type[HubError], ...] = (HubBusy, HubSilent, NotAllowedOnHub, NotLoggedIn, NotOnHub)
-"""What says nothing about the model."""
+"""Errors that say nothing about the model."""
 _ALONE = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE"}
 """For two processes on few cores: threads that spin while they wait made each three times slower."""
 PROBES: tuple[str, ...] = (
@@ -96,7 +96,7 @@ class Verified:
     """The commit that was downloaded."""
     n_texts: int
     largest_difference: float
-    """Of any probability of any text, between home and Hub."""
+    """Of any probability of any text, between this machine and the Hub."""
     seconds: float
     """From the commit to the comparison: download, loading, answers."""
     date: str
@@ -107,7 +107,7 @@ class Verified:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model makes of the probes."""
+    """A model's answers to the probes."""
 
     labels: tuple[str, ...]
     probabilities: tuple[tuple[float, ...], ...]
@@ -222,7 +222,7 @@ class _Child:
         self._said = self._process.stdout.read()
 
     def order(self, order: JsonObject) -> None:
-        """Tell it which model to load; a process that is gone shows when its answer is asked for."""
+        """Send it the model to load; a process that has died is noticed by `answer`."""
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({**order, "texts": PROBES}) + "\n")

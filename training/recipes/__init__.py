@@ -238,7 +238,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
 
     @property
     def data(self) -> DataSpec:
-        """Which rows it trains, chooses and is tested on."""
+        """Which rows it trains, validates and tests on."""
         return DataSpec(**self.model_dump(include=set(DataSpec.__dataclass_fields__)))
 
     def trunk_of(self, depth: int) -> int:
@@ -249,7 +249,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
 
 @dataclass(frozen=True)
 class Setting:
-    """What `--help`, the form and the tables of the documents say of a setting."""
+    """A setting as `--help`, the form and the documents' tables show it."""
 
     name: str
     help: str

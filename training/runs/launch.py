@@ -17,7 +17,7 @@ from training.recipes import Recipe
 from training.runs.log import RunLog
 
 _PATIENCE = timedelta(days=2)
-"""The others wait while the first one waits for its turn, or fills the trunk's cache."""
+"""The others wait while the first one waits in the queue, or fills the trunk's cache."""
 _KEY, _NONE = "tweettune/run", "none"
 
 
@@ -43,7 +43,7 @@ def check(recipe: Recipe) -> None:
 
 
 def hand_on(run: str) -> None:
-    """Tell the other processes, where there are any, which run it is; "": none. The first word counts."""
+    """Pass the run to the other processes, if there are any; "": none. The first call counts."""
     if processes() > 1:
         _store().compare_set(_KEY, "", run or _NONE)
 

@@ -6,8 +6,8 @@
         log.progress(120, 1500)                                       # work done, work in all
 
 The time left is the running phase's own pace plus what is planned for the rest, scaled by how the plan has
-held so far. From the second report on the pace is that since the first: what came before, loading or the work
-of an earlier process, tells nothing about what is to come.
+held so far. From the second report on, the pace counts from the first: what came before, loading or an
+earlier process's work, says nothing about the rest.
 """
 
 import json

@@ -2,7 +2,7 @@
 
     start(run)                      # a child process; this one may end, the run goes on
     cancel(run); resume(run)        # a cancelled, failed or interrupted training goes on from its checkpoint
-    start_waiting()                 # those again that waited when the machine went down
+    start_waiting()                 # restart those that waited when the machine went down
 
 Runs take turns: the process of each waits until no other is at work and none was started before it.
 
@@ -12,9 +12,9 @@ Runs take turns: the process of each waits until no other is at work and none wa
         train_run(run, log, stop)   # raises Cancelled on a request to stop
     sys.exit(final.exit_status)
 
-Memory and disk are looked at before a training starts, so that it is refused, not killed. What is asked for
-is a floor, counted from the base's parameters: a refusal is right, and a run that passes may still be too
-big, since long texts and large batches come on top. Importing this loads no torch.
+Memory and disk are checked before a training starts, so that it is refused, not killed. The requirement is
+a lower bound, from the base's parameters: a refusal is right, but a run that passes may still be too big,
+since long texts and large batches come on top. Importing this loads no torch.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ PARAMETERS = {
     "openai-community/gpt2-large": 774_000_000,
     "openai-community/gpt2-xl": 1_558_000_000,
 }
-"""Parameters of the bases that are known without a look."""
+"""Parameters of the bases that are known in advance."""
 PROCESS_BYTES = 600_000_000
 """A training process with its libraries, before any model. Measured: 0.6 GB."""
 RESERVE_BYTES = 200_000_000
@@ -87,7 +87,7 @@ def start(
 
 @contextlib.contextmanager
 def _alone(run: Run) -> Iterator[None]:
-    """Let nobody else start this run meanwhile: two processes would write to one folder."""
+    """Lock the start of this run: two processes would write to one folder."""
     folder = os.open(run.path, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # the system lets go of it when this process dies
@@ -111,7 +111,7 @@ def _start(
         runner.check_start(run)
     elif launch.processes() > 1 and run.kind != TRAIN:
         raise RunError("Only a training works in several processes. Start this without a launcher.")
-    elif run.kind == TRAIN and not ahead_of(run):  # else it is looked at when its turn comes
+    elif run.kind == TRAIN and not ahead_of(run):  # else it is checked when its turn comes
         _check_room(run, state)
     known = {"OMP_WAIT_POLICY": "PASSIVE", **(os.environ if environment is None else environment)}
     known |= {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -159,7 +159,7 @@ def spent_s(run: Run) -> float:
 
 
 def wait_in_queue(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait, in a run's own process, for the runs ahead of it. Raises Cancelled, or NotEnoughRoom after a wait."""
+    """Wait, in a run's process, for the runs ahead of it. Raises Cancelled, or NotEnoughRoom after a wait."""
     if not ahead_of(run):
         return
     began = time.monotonic()
@@ -175,7 +175,7 @@ def wait_in_queue(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> N
 
 
 def start_waiting(*, max_minutes: int = 0) -> list[Run]:
-    """Start the runs again, in their order, that waited for their turn when the machine went down."""
+    """Restart, in order, the runs that were queued when the machine went down."""
     waited = []
     for run in list_runs(kind=None):
         worker = run.worker()

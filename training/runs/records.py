@@ -4,8 +4,8 @@
     damage(folder, finished=True)                  # "" or "Its status.json can't be used (it is empty). …"
     events(folder / EVENTS)                        # those that are events; a torn line is passed over
 
-Disks fill up, people edit, and other versions write other things: nobody who lists or looks at runs may
-stumble over that.
+Disks fill up, people edit, and other versions write other things: listing or reading
+runs must not fail over that.
 """
 
 import contextlib
@@ -61,9 +61,9 @@ class Worker:
     created: Seconds
     """When it began: its number can be given to another process."""
     cancelled: bool = False
-    """Whether it was told to stop."""
+    """Whether it was asked to stop."""
     waited_s: Seconds = 0.0
-    """How long it waited for its turn."""
+    """How long it waited in the queue."""
 
     @property
     def alive(self) -> bool:
@@ -84,7 +84,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class PushTo:
-    """Where `train --push` was told to put the model, until it is there: its push.json."""
+    """Where `train --push` is to put the model, until it is there: its push.json."""
 
     repo_id: str
     private: bool = False
@@ -137,7 +137,7 @@ _NEEDED = {
     "progress": {"phase"},
     "pushed": {"repo", "commit", "sha256"},
 }
-"""What an event of a kind is read for."""
+"""The keys that an event of a kind needs."""
 
 
 def _is_event(record: JsonObject) -> bool:
@@ -205,7 +205,7 @@ def _check_evaluation(path: Path) -> None:
 
 
 def _check_lines(path: Path, finished: bool) -> None:
-    """Look at both ends of a JSONL file: it may be long, and a line in the middle may be torn."""
+    """Check both ends of a JSONL file: it may be long, and a line in the middle may be torn."""
     if not path.exists():
         if path.is_symlink():
             raise Damaged("it is a link that leads nowhere")
@@ -240,4 +240,4 @@ _CHECKS: dict[str, tuple[Callable[[Path, bool], object], str]] = {
         "See huggingface.co/settings/jobs for what may go on and cost, and train again",
     ),
 }
-"""The records that are read of a run, how each is looked at, and what to do where it can't be used."""
+"""The records that are read of a run, how each is checked, and what to do where it can't be used."""

@@ -17,12 +17,12 @@
               artifact/             the servable folder, when it is finished
               evaluation.json       fine-tuned, base and baselines on the test split
               disagreements.jsonl   the test rows on which they disagree
-              push.json             where `train --push` was told to put the model, until it is there
+              push.json             where `train --push` is to put the model, until it is there
               rented.json           the job that trains it elsewhere: see `training.jobs`
 
 The folder is the record: whoever reads it later (the app after a restart, the CLI) finds every run again.
-One with a record that is torn, empty or foreign is "damaged", and its message says what to do: to list runs
-and to look at one never raises.
+One with a record that is torn, empty or foreign is "damaged", and its message says what to do: listing
+and reading runs never raises.
 """
 
 import contextlib
@@ -235,7 +235,7 @@ def create_run_of(kind: str, order: JsonObject, *, name: str, recipe: Recipe | N
 def check_named(recipe: Recipe) -> None:
     """Raise BaseError, DataError or RecipeError where what a recipe names is not there, or is another.
 
-    What is fetched, and what the files hold, is seen by the run itself.
+    Downloads and the files' content are checked by the run itself.
     """
     from training.model.bases import check_named as check_base  # noqa: PLC0415  (not for those who only look)
 
@@ -328,16 +328,16 @@ def long_runs() -> list[Run]:
 
 
 def running() -> Run | None:
-    """Return the long work that is at work in `runs/`, if one is; else the one whose turn is next."""
+    """Return the long work that is at work in `runs/`, if one is; else the next one in the queue."""
     active = [(run.status().state, run) for run in long_runs()]
     active = [(state, run) for state, run in active if state in ACTIVE]
     return next((run for state, run in active if state == "running"), active[-1][1] if active else None)
 
 
 def ahead_of(run: Run) -> list[Run]:
-    """Return what a run of `runs/` waits for: who is at work, then who was started before it.
+    """Return the runs that a run of `runs/` waits for: the one at work, then those started before it.
 
-    Trainings and other long work on this machine take turns; pushes, rented runs and folders elsewhere don't.
+    Trainings and other long work on this machine queue; pushes, rented runs and folders elsewhere don't.
     """
     if not _queues(run):
         return []

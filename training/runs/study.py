@@ -1,4 +1,4 @@
-"""A study is a run of a kind: what it is asked to do is its run.json, what it found one JSON file beside it.
+"""A study is a run of a kind: its order is its run.json, its result one JSON file beside it.
 
     order = ForecastOrder(recipe=recipe.model_dump())
     run = order.create(name="quick")                  # then `training.runs.process.start`
@@ -28,7 +28,7 @@ from training.runs.run import Run, create_run_of
 class _Record:
     @classmethod
     def _known(cls, record: JsonObject) -> Self | None:
-        """Return what a record tells, None where it can't be used; what else it has is passed over."""
+        """Return a record's known fields, None where it can't be used; other fields are ignored."""
         names = [field.name for field in dataclasses.fields(cls)]
         return next(read_all(cls, [{name: record[name] for name in names if name in record}]), None)
 

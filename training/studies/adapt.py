@@ -8,8 +8,8 @@
               adapt.json             bits per character before and after, and how both models go on
 
 The texts stand after each other in blocks of one length, an end of text after each. That end is learnt,
-though it pads the last block too: what is not learnt is told by its place, not by its token. No held-out row
-of the labelled data set is learnt, nor a duplicate of one; some texts of the corpus are held out as well.
+though it pads the last block too: what is not learnt is marked by its place, not by its token. No held-out
+row of the labelled data set is learnt, nor a duplicate of one; some texts of the corpus are held out as well.
 """
 
 import itertools

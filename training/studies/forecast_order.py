@@ -18,7 +18,7 @@ LEAST_ROWS = 4 * LEAST_LABELS
 """Training rows below which there is no curve to see."""
 LEAST_VALIDATION = 50
 FAR = 10
-"""Times past the largest run from which on a forecast is said to be a guess."""
+"""A forecast this many times past the largest run is said to be a guess."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Forecast(Result):
     curve: tuple[Target, ...] = ()
     """The same from the smallest run on, for the picture."""
     next_point: int | None = None
-    """Labels more than the last target's that one more point of accuracy takes; None where no number does."""
+    """Labels beyond the last target's for one more point of accuracy; None where no number gives it."""
     weights: dict[str, float] = field(default_factory=dict)
     """What each curve counts for."""
     refused: str = ""

@@ -114,7 +114,7 @@ class _Meter:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A run that is looked at."""
+    """A run under study."""
 
     run: Run
     record: JsonObject
@@ -123,7 +123,7 @@ class _Asked:
     general: Sequence[str]
     general_tokens: int
     measured: dict[str, Any]
-    """By share, and "before": what is known already."""
+    """Measurements so far, by share and "before"."""
 
     @property
     def frozen(self) -> float:
@@ -176,7 +176,7 @@ def _asked(tuned: Run, general: Sequence[str], measured: dict[str, Any]) -> _Ask
 
 
 def _measure(asked: _Asked, trunk: Path, meter: _Meter, *, keep: Callable[[], None]) -> None:
-    """Measure what is not known of a run; `keep` is called after each measurement."""
+    """Measure what is missing of a run; `keep` is called after each measurement."""
     mine, tokens = asked.measured, asked.general_tokens
     if "before" not in mine:
         lm = load_language_model(_true_base(asked.record))

@@ -105,7 +105,7 @@ def read_space(given: Sequence[str], recipe: Recipe) -> tuple[Dimension, ...]:
 
 
 def usual_space(recipe: Recipe) -> tuple[Dimension, ...]:
-    """Return what is searched around a recipe where nothing is said."""
+    """Return the default search space around a recipe."""
     rate, epochs = recipe.learning_rate, recipe.epochs
     found = [
         Dimension(name="learning_rate", low=rate / 5, high=min(5 * rate, 1.0)),

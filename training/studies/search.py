@@ -10,9 +10,9 @@
 
 Optuna's TPE draws the trials; the first one is the recipe as it was. A trial whose macro-F1 is below the
 median of the others after the same number of epochs is pruned. (Optuna's WilcoxonPruner compares row by row
-while rows are still coming in; here all rows are scored at once, and what pruning saves is epochs.) A trial
-that was killed is told to Optuna as failed, since its sampler would else keep away from where it was, and is
-drawn again. The test split is never read.
+while rows are still coming in; here all rows are scored at once, and what pruning saves is epochs.) A killed
+trial is reported to Optuna as failed, since its sampler would otherwise avoid that region, and is drawn
+again. The test split is never read.
 """
 
 import csv
@@ -95,7 +95,7 @@ def _study(folder: Path, recipe: Recipe) -> optuna.Study:
 
 
 def _put_right(study: optuna.Study, order: SearchOrder, recipe: Recipe) -> None:
-    """Put the recipe's own settings first, and what a killed process was at, once more."""
+    """Enqueue the recipe's own settings first, and again the trial that a killed process was at."""
     own = {one.name: getattr(recipe, one.name) for one in order.space if one.holds(getattr(recipe, one.name))}
     if not study.trials:
         study.enqueue_trial(own)
@@ -121,7 +121,7 @@ def _suggest(trial: Trial, one: Dimension, recipe: Recipe) -> Value:
 
 
 class Pruning(TrainerCallback):
-    """Tells Optuna the macro-F1 after each evaluation, and ends a trial that falls behind."""
+    """Reports the macro-F1 to Optuna after each evaluation, and ends a trial that falls behind."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
@@ -145,7 +145,7 @@ class Pruning(TrainerCallback):
 def _try(
     study: optuna.Study, order: SearchOrder, prepared: Prepared, folder: Path, log: RunLog, *, report: Inner
 ) -> None:
-    """Run one trial to its end, and tell Optuna."""
+    """Run one trial to its end, and report it to Optuna."""
     trial, started = study.ask(), time.perf_counter()
     recipe, place = prepared.recipe, folder / f"trial-{trial.number}"
     params = {one.name: _suggest(trial, one, recipe) for one in order.space}

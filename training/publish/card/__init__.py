@@ -4,7 +4,7 @@
     card = render_card(artifact, repo_id="ada/tweets", verified=verified)
     card.text, card.files                                       # what a push sends
 
-The prose and the code of the card are in .huggingface/model_card.md; `facts` are what it may tell, `text` its
+The prose and the code of the card are in .huggingface/model_card.md; `facts` is what it may say, `text` its
 tables and sentences, `pictures` its charts. The same artifact gives the same card, byte for byte: nothing is
 taken from the clock or the network.
 """

@@ -3,8 +3,8 @@
     record = classify_examples(tuned, base).to_json()    # at the end of training; kept as examples.json
     expected_label("positive", labels)                   # None where the labels are other ones
 
-The sentences were written for this project: none is anybody's post, none comes from a data set. What is
-expected of them is said for sentiment only; for other labels they are shown as they were answered. They are
+The sentences were written for this project: none is anybody's post, none comes from a data set. Answers
+are expected for sentiment only; for other labels they are shown as given. They are
 too few for a score: they are examples, and the card says so.
 """
 
@@ -23,7 +23,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Example:
-    """One sentence, what it tries, and the sentiment that a person would give it."""
+    """One sentence, what it tests, and the sentiment that a person would give it."""
 
     group: str
     text: str
@@ -111,7 +111,7 @@ SWAPPED = (
 
 @dataclass(frozen=True)
 class AnsweredExample(Example):
-    """A sentence, and what fine-tuned and base made of it."""
+    """A sentence, and the answers of fine-tuned and base."""
 
     tuned: Answer | None = None
     base: Answer | None = None

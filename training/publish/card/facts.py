@@ -1,4 +1,4 @@
-"""What a card can tell: the records of an artifact and its run, as one typed object.
+"""The facts of a card: the records of an artifact and its run, as one typed object.
 
     facts = read_facts(Path("runs/demo/artifact"))
     facts.data.source.name, facts.evaluation, facts.history
@@ -91,7 +91,7 @@ class CardFacts(Provenance):
 def read_facts(artifact: Path, *, run: Path | None = None) -> CardFacts:
     """Read an artifact's records. `run`: its run's folder; the artifact's parent where it is one.
 
-    Raises ArtifactError where config.json is missing or torn, or another record is torn or no such record.
+    Raises ArtifactError where config.json is missing or torn, or another record is torn or invalid.
     """
     config = read_record(artifact, "config.json") or {}
     names = config.get("id2label")

@@ -2,7 +2,7 @@
 
     confusion_picture([[17, 2], [3, 14]], ("negative", "positive"))       # bytes
 
-    def draw(figure):                                  # any other chart, in the same looks
+    def draw(figure):                                  # any other chart, in the same style
         axes = plain_axes(figure.subplots(), x="rows", y="accuracy")
         axes.plot(rows, accuracy, color=BLUE)
     png(draw, width=640, height=300)
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 INK, FAINT, GRID = "#1f2328", "#656d76", "#dee2e6"
 BLUE, ORANGE, GREY = "#005ab5", "#cc5500", "#8c959f"
-"""Told apart by colour-blind people too."""
+"""Colour-blind people can tell them apart."""
 DENSITY = 2
 """Pixels of the file for each pixel of the page, for dense screens."""
 COLOURS = 64
