@@ -216,7 +216,7 @@ class _Steps:
 
 Work = Callable[[Task], None]
 WORK: dict[str, Work] = {**dict.fromkeys((TRAIN, *STUDIES), _long), "push": _push, "push-data": _push_data}
-"""What there is to do, by the kind of a run."""
+"""The work of a run, by its kind."""
 
 if __name__ == "__main__":
     sys.exit(main())

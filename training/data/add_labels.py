@@ -38,7 +38,7 @@ WAS = "was"
 
 @dataclass(frozen=True)
 class LabelsReport:
-    """What became of the rows of a file of labelled texts. The counts sum up to `read`."""
+    """The account of a file of labelled texts. The counts sum up to `read`."""
 
     name: str
     sha256: str

@@ -22,7 +22,7 @@ from training.recipes import DataSpec
 
 @dataclass(frozen=True)
 class Indexed:
-    """What became of the rows of each source, and what the index holds now, by label."""
+    """The counts of rows by source, and those in the index now, by label."""
 
     added: dict[str, Added]
     held: dict[str, int]

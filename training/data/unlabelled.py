@@ -28,7 +28,7 @@ class UnlabelledTexts:
     texts: tuple[str, ...]
     name: str
     sha256: str
-    """Of the file; "" for rows of the data, which has its own."""
+    """Hash of the file; "" for rows of the data, which has its own."""
     read: int
     unusable: int
     """Rows that are broken, or without a text."""

@@ -67,11 +67,11 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Records:
-    """What a run wrote down."""
+    """The records of a run."""
 
     recipe: Recipe
     losses: Sequence[float] = ()
-    """Of the training steps, of the seed that was kept."""
+    """Training loss by step, of the seed that was kept."""
     checks: Sequence[JsonObject] = ()
     """Evaluations on the validation split: epoch, loss, accuracy, macro_f1."""
     finished: bool = True

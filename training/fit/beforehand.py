@@ -27,7 +27,7 @@ _LAYERS = {
 }
 """Layers, and the weights of one."""
 _TOKENS = 28
-"""Of a tweet with its prompt, as padded in batches of like length."""
+"""Tokens of a tweet with its prompt, as padded in batches of like length."""
 _TIMES_OFF = 2.0
 
 

@@ -32,11 +32,11 @@ class Answers:
     """The teachers' answers to the texts without labels."""
 
     targets: Tensor
-    """Targets: probabilities, shape (texts, labels)."""
+    """Probabilities, shape (texts, labels)."""
     labels: tuple[str, ...]
     temperature: float
     macro_f1: dict[int, float]
-    """Of each teacher on the validation split, by seed."""
+    """Macro-F1 of each teacher on the validation split, by seed."""
     agreed: float
     """Share of the texts that all teachers give the same label."""
 

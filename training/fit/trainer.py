@@ -290,7 +290,7 @@ class Tuned:
     """Adapters still on."""
     seed: int
     logits: NDArray[np.float32]
-    """Of the validation rows, as prepared: shape (rows, labels)."""
+    """Logits of the validation rows, as prepared: shape (rows, labels)."""
     macro_f1: dict[int, float]
     """On the validation split, by the seed of each training."""
 
@@ -311,10 +311,10 @@ class _SeedReport(Silent):
         self._report, self._index, self._recipe = report, index, recipe
 
     def event(self, kind: str, **content: Any) -> None:
-        turns, steps = self._recipe.seeds, content["total_steps"]
+        seeds, steps = self._recipe.seeds, content["total_steps"]
         place = {
             "step": content["step"] + self._index * steps,
-            "total_steps": turns * steps,
+            "total_steps": seeds * steps,
             "epoch": round(content["epoch"] + self._index * self._recipe.epochs, 3),
             "seed": self._recipe.seed + self._index,
         }

@@ -32,12 +32,12 @@ NOT_NEEDED = {
 
 @dataclass(frozen=True)
 class Bundle:
-    """What is sent for a job."""
+    """The files and pins of a job."""
 
     files: Mapping[str, bytes | Path]
     """Path in the data set → content, or the local file that has it."""
     requirements: tuple[str, ...]
-    """What the job installs, pinned."""
+    """Pinned packages that the job installs."""
     alone: tuple[str, ...]
     """Pins that are installed without their dependencies."""
     data: tuple[Path, ...]

@@ -75,7 +75,7 @@ class Flavor:
 
     @property
     def words(self) -> str:
-        """What it is, for people: "1x L4, 8 vCPU"."""
+        """A description for people: "1x L4, 8 vCPU"."""
         return f"{self.gpus}x {self.gpu.upper()}, {self.cpus} vCPU" if self.gpu else f"{self.cpus} vCPU"
 
 
@@ -160,7 +160,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class JobEstimate:
-    """What a job should take."""
+    """The estimate of a job."""
 
     flavor: Flavor
     phases_s: dict[str, float]

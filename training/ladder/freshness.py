@@ -47,7 +47,7 @@ class Learnt:
     how: str
     """ "index", or "training"."""
     share: float | None
-    """Of the neighbours' vote; None after a training."""
+    """Share of the neighbours' vote; None after a training."""
     fresh: Interval
     """Share right of the texts with a new word that are asked."""
     ordinary: Interval

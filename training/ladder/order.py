@@ -1,4 +1,4 @@
-"""What a ladder is asked to do: which rungs, with how many labels, on which data.
+"""The order of a ladder: which rungs, with how many labels, on which data.
 
     order = Order(rungs=("zero-shot", "lora"), labels=(96, 1000), limit=500)
     order.steps(labels=(96, 1000), classes=3)   # -> (Step("zero-shot", …), Step("lora-96", …), …)
@@ -30,7 +30,7 @@ COSTS: dict[Cost, str] = {
     "minutes": "minutes to prepare",
     "money": "dollars for 1,000 posts",
 }
-"""What accuracy is drawn against."""
+"""Costs to draw accuracy against."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Order(study.Order):
-    """What a ladder is asked to do."""
+    """The order of a ladder."""
 
     KIND: ClassVar[str] = LADDER
 
@@ -106,7 +106,7 @@ class Order(study.Order):
     precision: float = USUAL_PRECISION
     """The required share of right answers where a step may say "I don't know"."""
     cost: Cost = "ms"
-    """What the second picture draws accuracy against."""
+    """The cost that the second picture draws accuracy against."""
     keep: bool = False
     """Whether trained networks are kept, too, each as large as the base; the other rungs always are."""
 

@@ -25,12 +25,12 @@ _CPU_S, _CPU_S_PER_LABEL = 0.5, 0.004  # reading, hashing and testing; a bag of 
 
 @dataclass(frozen=True)
 class Counted:
-    """What a plan is made from."""
+    """The counts that a plan is made from."""
 
     text_tokens: float
-    """Of a text under its prompt, on average."""
+    """Mean tokens of a text under its prompt."""
     word_tokens: float
-    """Of all labels' words, but for the first of each: they are computed for each text."""
+    """Tokens of all labels' words, but for the first of each: they are computed for each text."""
     classes: int
     validation: int
     test: int
@@ -44,7 +44,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Seconds:
-    """What a step takes."""
+    """The planned seconds of a step."""
 
     build: float
     answer: float

@@ -1,4 +1,4 @@
-"""What a ladder found: a row a step, and what the paired tests say. Read and written as JSON, and as CSV.
+"""The results of a ladder: a row a step, and the paired tests. Read and written as JSON, and as CSV.
 
     ladder = Ladder.read(run.path)                                   # None before it is finished
     ladder.best.name, ladder.pair("zero-shot", "lora-1000").sentence
@@ -33,7 +33,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What was measured of one step."""
+    """The measurements of one step."""
 
     name: str
     rung: str
@@ -59,7 +59,7 @@ class StepResult:
     dropped: int
     """Examples that did not fit into the context, over all test rows where each has its own."""
     weights_sha256: str
-    """Of the weights that answered."""
+    """Hash of the weights that answered."""
     selective: Selective | None = None
     """Its results where it may say "I don't know"; the threshold is chosen on the validation rows."""
 
@@ -94,7 +94,7 @@ class Ladder(Result):
     base: Mapping[str, str] = field(default_factory=dict)
     """Name and revision of the base, and the hash of its weights as they were loaded."""
     price: float = 0.0
-    """Of a core-hour, in dollars."""
+    """Price of a core-hour, in dollars."""
     cores: int = 0
 
     @property

@@ -61,7 +61,7 @@ class LanguageModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     trained_head: Tensor | None = None
-    """Of a base that is a classifier: its head, shape (labels, hidden)."""
+    """The head of a base that is a classifier, shape (labels, hidden)."""
     trained_labels: tuple[str, ...] = ()
     has_output: bool = True
     """Whether it can predict words: a classifier's weights may be without that."""

@@ -90,7 +90,7 @@ class DataPlan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out or changed, in sentences."""
+        """Sentences on what was left out or changed."""
         notes = [f"{count} rows {why}: left out." for why, count in self.left_out.items() if count]
         if self.masked:
             notes.append(f"{self.masked} names of people in the texts became @user.")
@@ -134,7 +134,7 @@ class PushedData:
 
 @dataclass(frozen=True)
 class _Published:
-    """What a data set of ours on the Hub holds; nothing where the repository is new."""
+    """The content of a data set of ours on the Hub; empty where the repository is new."""
 
     content: bytes = b""
     """The file as it is, ending in a line break where there is a row."""

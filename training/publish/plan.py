@@ -46,7 +46,7 @@ class Plan:
     left_out: tuple[str, ...]
     """Files of the artifact that stay: they are not on the allow-list, or not asked for."""
     notes: tuple[str, ...]
-    """What people should know, in sentences."""
+    """Sentences that people should know."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Secrets to search for besides this process's own, in the stamped card too."""
 

@@ -31,7 +31,7 @@ TITLE = "TweetTune: push of"
 
 @dataclass(frozen=True)
 class Step:
-    """Where a push is."""
+    """A push's progress."""
 
     phase: str
     """rights, compare, upload, commit, verify, stamp or done."""

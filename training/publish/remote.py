@@ -1,4 +1,4 @@
-"""What a repository on the Hub holds now, and how a push differs from it.
+"""The content of a repository on the Hub, and how a push differs from it.
 
 remote = read_remote(api, "ada/tweets", revision="main")
 changes = compare(plan.files, remote)
@@ -32,7 +32,7 @@ _WEIGHTS = re.compile(
     r"|ot|nemo|pte)$",
     re.IGNORECASE,
 )
-"""How files end that hold a model, of any library."""
+"""File endings of models, of any library."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class RemoteFile:
     git_sha1: str
     size: int
     sha256: str | None
-    """Of a large file; None for one that is in git itself."""
+    """The hash of a large file; None for one that is in git itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,9 @@ class Remote:
     head: str
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
     stamp: JsonObject | None = None
-    """What verification.json says, None where there is none."""
+    """The content of verification.json, None without one."""
     provenance: JsonObject | None = None
-    """What provenance.json says, None where there is none."""
+    """The content of provenance.json, None without one."""
     card: str = ""
     """README.md, "" where there is none."""
 
@@ -84,7 +84,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Changes:
-    """What one commit will do."""
+    """The changes of one commit."""
 
     add: tuple[Outgoing, ...]
     """Files that are new or different."""

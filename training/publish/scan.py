@@ -44,7 +44,7 @@ _HOMES = ("home", "root", "Users", "tmp", "var", "mnt", "opt", "srv", "private")
 _WINDOWS = re.compile(r"(?<![\w])[A-Za-z]:\\{1,2}(?:Users|Documents|Temp)\\")
 
 Needle = tuple[bytes, re.Pattern[bytes] | None, str]
-"""How it begins, the whole of it (None: that was all), its kind."""
+"""Its start, its whole pattern (None: the start is all of it), its kind."""
 
 
 def check(files: Iterable[Outgoing], *, secrets: Iterable[str] = ()) -> None:

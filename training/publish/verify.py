@@ -90,13 +90,13 @@ _CODE = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """What a verification has found."""
+    """The result of a verification."""
 
     commit: str
     """The commit that was downloaded."""
     n_texts: int
     largest_difference: float
-    """Of any probability of any text, between this machine and the Hub."""
+    """Over all probabilities of all texts, between this machine and the Hub."""
     seconds: float
     """From the commit to the comparison: download, loading, answers."""
     date: str

@@ -26,7 +26,7 @@ _QUIET_S = 0.5  # progress is written no more often than this
 
 
 class RunRecord(ABC):
-    """What the process of a run writes: events and status. Raises OSError when the disk is full."""
+    """The record that a run's process writes: events and status. Raises OSError when the disk is full."""
 
     def __init__(
         self, run: Path, *, hidden: Sequence[str] = (), clock: Callable[[], float] = time.time

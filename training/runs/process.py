@@ -253,7 +253,7 @@ class NotEnoughRoom(RunError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Need:
-    """What a run needs at the least."""
+    """The least memory and disk that a run needs."""
 
     memory_bytes: int
     disk_bytes: int

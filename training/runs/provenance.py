@@ -80,7 +80,7 @@ class SettingsUsed:
 
 @dataclass(frozen=True)
 class MachineUsed:
-    """What the run ran on."""
+    """The machine of the run."""
 
     processor: str = ""
     platform: str = "CPU"
@@ -91,7 +91,7 @@ class MachineUsed:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What provenance.json says; what it does not say is empty."""
+    """The content of provenance.json; a key that it lacks is empty."""
 
     recipe: SettingsUsed = SettingsUsed()
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -143,7 +143,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> JsonObject:
-    """Return what the run ran on."""
+    """Return the facts of this machine."""
     import torch  # noqa: PLC0415  (seconds, and a reader of records needs none of it)
 
     return {

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run stands: its status.json."""
+    """The state of a run: its status.json."""
 
     state: State
     """interrupted: its process died; damaged: a record can't be used, and the message says which."""
@@ -77,7 +77,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Spent:
-    """What earlier processes of a run took: its spent.json."""
+    """The time that earlier processes of a run took: its spent.json."""
 
     seconds: Seconds = 0.0
 

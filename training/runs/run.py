@@ -63,7 +63,7 @@ class Run:
 
     path: Path
     kind: str = TRAIN
-    """What it does: a key of `training.worker.WORK`."""
+    """Its work: a key of `training.worker.WORK`."""
 
     @property
     def id(self) -> str:
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def order(self) -> JsonObject:
-        """What a run of another kind was asked to do; {} where that can't be read."""
+        """The order of a run of another kind; {} where it can't be read."""
         with contextlib.suppress(Damaged):
             return read_json(self.path / ORDER) or {}
         return {}

@@ -35,7 +35,7 @@ class _Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Order(_Record):
-    """What a study is asked to do."""
+    """The order of a study."""
 
     KIND: ClassVar[str]
 
@@ -69,7 +69,7 @@ class RecipeOrder(Order):
 
 @dataclass(frozen=True, kw_only=True)
 class Result(_Record, ABC):
-    """What a study found."""
+    """The result of a study."""
 
     FILE: ClassVar[str]
 

@@ -1,4 +1,4 @@
-"""What an adaptation of a base is asked to do, and what it found: `python -m training adapt`.
+"""The order and the result of an adaptation of a base: `python -m training adapt`.
 
     Adapted.read(run.path).sentences()                  # None before it is finished
 
@@ -45,7 +45,7 @@ def adapt_recipe(name: str, changes: Mapping[str, object]) -> Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptOrder(RecipeOrder):
-    """What an adaptation is asked to do."""
+    """The order of an adaptation."""
 
     KIND: ClassVar[str] = ADAPT
     corpus: str
@@ -74,7 +74,7 @@ class Generation:
 
 @dataclass(frozen=True, kw_only=True)
 class Adapted(Result):
-    """What an adaptation found."""
+    """The result of an adaptation."""
 
     FILE: ClassVar[str] = "adapt.json"
 

@@ -1,4 +1,4 @@
-"""What a forecast is asked to do, and what it found: `python -m training forecast`.
+"""The order and the result of a forecast: `python -m training forecast`.
 
     Forecast.read(run.path).sentences()                 # None before it is finished
 
@@ -23,7 +23,7 @@ FAR = 10
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastOrder(RecipeOrder):
-    """What a forecast is asked to do."""
+    """The order of a forecast."""
 
     KIND: ClassVar[str] = FORECAST
     most: int = 0
@@ -41,7 +41,7 @@ class ForecastOrder(RecipeOrder):
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """What runs with so many labels reached on the validation split."""
+    """The accuracy of runs with so many labels on the validation split."""
 
     labels: int
     accuracies: tuple[float, ...]
@@ -54,18 +54,18 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is forecast for a number of labels."""
+    """The forecast for a number of labels."""
 
     labels: int
     accuracy: Interval
     """With the 95 % interval of the bootstrap, in which one run should lie."""
     minutes: float
-    """Of a training with them on the machine of the forecast, evaluation included."""
+    """Of a training with these labels on the forecast's machine, evaluation included."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast(Result):
-    """What a forecast found."""
+    """The result of a forecast."""
 
     FILE: ClassVar[str] = "forecast.json"
 
@@ -79,7 +79,7 @@ class Forecast(Result):
     next_point: int | None = None
     """Labels beyond the last target's for one more point of accuracy; None where no number gives it."""
     weights: dict[str, float] = field(default_factory=dict)
-    """What each curve counts for."""
+    """The weight of each curve."""
     refused: str = ""
     """Why nothing is forecast."""
 

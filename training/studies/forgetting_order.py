@@ -1,4 +1,4 @@
-"""What a study of forgetting is asked to do, and what it found: `python -m training forgetting`.
+"""The order and the result of a study of forgetting: `python -m training forgetting`.
 
     Forgetting.read(run.path).sentences()                  # None before it is finished
 
@@ -21,7 +21,7 @@ WORTH = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class ForgettingOrder(Order):
-    """What a study of forgetting is asked to do."""
+    """The order of a study of forgetting."""
 
     KIND: ClassVar[str] = FORGETTING
 
@@ -36,7 +36,7 @@ class DialPoint:
     """A model between base and fine-tuned."""
 
     share: float
-    """Of the change that fine-tuning made, head included: 0 is the base it started from, 1 the fine-tuned."""
+    """Share of the change that fine-tuning made, head included: 0 is its base, 1 the fine-tuned."""
     accuracy: float
     """On validation rows."""
     bits: float
@@ -45,7 +45,7 @@ class DialPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Forgotten:
-    """What one run forgot."""
+    """The forgetting of one run."""
 
     run: str
     method: str
@@ -54,7 +54,7 @@ class Forgotten:
     """Validation rows."""
     rows_sha256: str
     general: Bits
-    """Of the true base, whole and untouched, and of the fine-tuned network under its language head."""
+    """Bits of the true base, whole and untouched, and of the fine-tuned network under its language head."""
     points: tuple[DialPoint, ...]
     """By rising share."""
 
@@ -78,7 +78,7 @@ class Forgotten:
 
 @dataclass(frozen=True, kw_only=True)
 class Forgetting(Result):
-    """What a study of forgetting found."""
+    """The result of a study of forgetting."""
 
     FILE: ClassVar[str] = "forgetting.json"
 

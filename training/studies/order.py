@@ -1,4 +1,4 @@
-"""What a search over settings is asked to do, and what it found: `python -m training tune`.
+"""The order and the result of a search over settings: `python -m training tune`.
 
     space = read_space(["learning_rate=1e-4..2e-3", "lora_r=4,8,16"], recipe)
     order = SearchOrder(recipe=recipe.model_dump(), trials=20, space=space)
@@ -48,7 +48,7 @@ class Dimension:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOrder(RecipeOrder):
-    """What a search is asked to do."""
+    """The order of a search."""
 
     KIND: ClassVar[str] = TUNE
     trials: int
@@ -138,7 +138,7 @@ class TrialResult:
     params: Mapping[str, Value]
     seconds: float = 0.0
     macro_f1: float | None = None
-    """Of the weights that were kept; of a pruned trial the last that was seen."""
+    """Score of the weights that were kept; of a pruned trial the last one seen."""
     accuracy: float | None = None
     by_seed: tuple[float, ...] = ()
     """Macro-F1 by each seed, this trial's own first, where more were run."""
@@ -152,7 +152,7 @@ class TrialResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Search(Result):
-    """What a search found."""
+    """The result of a search."""
 
     FILE: ClassVar[str] = "search.json"
 

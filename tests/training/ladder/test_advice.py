@@ -38,7 +38,7 @@ def made(*, tuned=0.9, near=0.7, both=0.9, training=6.0, tuned_ms=10.0, near_ms=
     )
 
 
-def test_what_is_shown_to_be_better_is_recommended_for_sure_unless_its_rival_is_as_good():
+def test_what_is_shown_to_be_better_is_recommended_for_sure_unless_another_way_is_as_good():
     found = advise(made(both=0.7), labels=100, posts_a_day=1000)
     assert (found.way, found.step.name, found.sure) == ("fine-tune", "lora", True)
     assert sum(sentence.startswith("Not ") for sentence in found.sentences) == 3

@@ -101,7 +101,7 @@ def test_data_leaks_recipe_and_time(trained_gpt2, card):
     assert f"best of {len(checks)} checks on the validation split, after epoch {best['epoch']:g}" in card
 
 
-def test_no_path_of_this_machine_is_told(trained_gpt2):
+def test_no_path_of_this_machine_is_shown(trained_gpt2):
     made = render_card(trained_gpt2.artifact, repo_id="ada/tweets")
     for place in (trained_gpt2.run.path.parent, trained_gpt2.base.parent, trained_gpt2.data.parent):
         assert str(place) not in made.text
@@ -148,7 +148,7 @@ def test_the_pictures_stand_beside_it_and_the_same_artifact_gives_the_same_card(
     assert (old / "README.md").read_bytes() == written
 
 
-def test_a_verification_is_told(old):
+def test_a_verification_is_shown(old):
     commit = "0123456789abcdef" * 2 + "01234567"
     verified = Verified(
         commit=commit, n_texts=32, largest_difference=3.1e-7, seconds=1.0, date="2026-11-23", onnx_equal=31
@@ -308,7 +308,7 @@ def test_sentences_for_other_labels_are_shown_without_a_verdict(tmp_path):
     assert "❌" not in text and "As expected" not in text
 
 
-def test_scores_of_other_labels_than_the_models_are_not_told(tmp_path):
+def test_scores_of_other_labels_than_the_models_are_not_shown(tmp_path):
     folder = artifact(tmp_path / "mixed", SENTIMENT)
     changed(folder, "evaluation.json", labels=["a", "b", "c"])
     assert "No scores were recorded for these labels" in render_card(folder).text

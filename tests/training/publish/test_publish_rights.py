@@ -136,7 +136,7 @@ def test_a_hub_that_is_busy_once_is_asked_again(hub):
     assert rights(hub, "ada/tweets").user == "ada"
 
 
-def test_when_to_come_back_is_told(hub):
+def test_when_to_come_back_is_reported(hub):
     hub.fail("GET /api/whoami-v2", status=429, times=None, headers={"Retry-After": "77"})
     with pytest.raises(HubBusy, match=r"\(429\). Try again in 77 s.$") as caught:
         rights(hub, "ada/tweets")

@@ -104,7 +104,7 @@ class Tampering(Here):
         super().__init__(other, api, **more)
 
 
-def test_other_labels_than_those_at_home_are_no_success(online, artifact):
+def test_other_labels_than_the_artifacts_are_no_success(online, artifact):
     class Renamed(Tampering):
         changes: ClassVar = {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
 
@@ -116,7 +116,7 @@ def test_other_labels_than_those_at_home_are_no_success(online, artifact):
     assert b"Verified at commit" not in online.files(REPO)["README.md"]
 
 
-def test_probabilities_that_differ_are_told():
+def test_probabilities_that_differ_are_reported():
     here = Answers(("a", "b"), ((0.3, 0.7),) * 32)
     there = Answers(("a", "b"), (*((0.3, 0.7),) * 31, (0.3003, 0.6997)))
     assert compare(here, here, where="x", tolerance=1e-4) == 0
@@ -146,7 +146,7 @@ def test_an_exported_network_that_can_not_be_loaded_is_no_success(online, traine
     assert "\n" not in str(caught.value) and "verification.json" not in online.files(REPO)
 
 
-def test_an_exported_network_that_answers_otherwise_is_told():
+def test_an_exported_network_that_answers_otherwise_is_reported():
     here, there = (Answers(("a", "b"), ((0.3, 0.7),) * 32, equal) for equal in (None, 30))
     assert compare(here, there, where="x", tolerance=1e-4) == 0
     with pytest.raises(

@@ -204,7 +204,7 @@ def test_runs_take_turns_in_the_order_of_their_start(tmp_path):
     assert ahead_of(started(create_run_of(LADDER, {}, name="l"), 30.0)) == [first, second, third]
 
 
-def test_a_run_waits_for_its_turn_and_that_time_is_not_counted(monkeypatch):
+def test_a_run_waits_in_the_queue_and_that_time_is_not_counted(monkeypatch):
     first, second = create_run(load_recipe("smoke")), create_run(load_recipe("smoke"))
     started(first, 1.0, "running")
     started(second, 2.0)

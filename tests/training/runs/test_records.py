@@ -141,7 +141,7 @@ def test_a_run_at_work_is_not_damaged_and_can_be_stopped(home):
     assert run.status().state == "running" and running() == run
 
 
-def test_a_lost_worker_is_told_by_the_status(home):
+def test_a_lost_worker_is_reported_by_the_status(home):
     run = create_run(load_recipe("smoke"))
     write_json(run.path / "status.json", {"state": "running", "pid": 2**30})
     assert run.status().state == "interrupted"

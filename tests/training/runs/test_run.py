@@ -219,7 +219,7 @@ def test_a_run_that_ends_while_it_is_looked_at_is_not_interrupted(pretender):
     assert (seen, run.status().state) == ("running", "finished")
 
 
-def test_a_worker_told_to_stop_before_it_can_listen_is_cancelled(pretender):
+def test_a_worker_asked_to_stop_before_it_can_listen_is_cancelled(pretender):
     run, process = pretender
     cancel(run)
     assert process.wait(timeout=10) == -signal.SIGTERM

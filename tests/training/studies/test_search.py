@@ -55,7 +55,7 @@ def killed_once(recipe, tmp_path_factory):
     return run, once
 
 
-def test_a_killed_trial_is_told_as_failed_and_drawn_again(killed_once):
+def test_a_killed_trial_is_reported_as_failed_and_drawn_again(killed_once):
     run, once = killed_once
     assert (once[2]["r"], once[2]["rate"]) == (once[3]["r"], once[3]["rate"])
     assert len({(each["r"], each["rate"]) for each in once[:4]}) == 3
@@ -89,7 +89,7 @@ def test_all_that_a_search_says_is_written(killed_once):
     assert [path.name for path in run.path.glob("evaluation*")] == [], "the test split is never read"
 
 
-def test_settings_that_can_not_be_trained_are_told_and_when_none_can_nothing_is_written(recipe, home):
+def test_settings_that_can_not_be_trained_are_reported_and_when_none_can_nothing_is_written(recipe, home):
     bad = order_of(recipe, trials=2, space=["state_noise=0.5,1.0"])
     run = create_run_of(
         TUNE, {**asdict(bad), "recipe": {**recipe.model_dump(), "trunk_layers": "0"}}, name="x"

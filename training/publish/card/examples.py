@@ -128,7 +128,7 @@ class AnsweredSwap:
 
 @dataclass(frozen=True)
 class AnsweredExamples:
-    """What examples.json holds."""
+    """The content of examples.json."""
 
     labels: tuple[str, ...] = ()
     examples: tuple[AnsweredExample, ...] = ()
@@ -153,7 +153,7 @@ class AnsweredExamples:
 
 
 class Predicts(Protocol):
-    """What is needed of a classifier."""
+    """The part of a classifier that is needed here."""
 
     labels: tuple[str, ...]
 
@@ -190,7 +190,7 @@ def expected_label(sentiment: str, labels: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far apart the answers to a sentence are that says the same of different people."""
+    """How far apart the answers to the same sentence about different people are."""
 
     label: str
     """The label whose probability moves most."""

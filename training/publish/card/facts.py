@@ -28,14 +28,14 @@ _MOST_POINTS = 200
 
 @dataclass(frozen=True)
 class StandardFacts:
-    """What parity.json says of the network for other clients."""
+    """The part of parity.json on the network for other clients."""
 
     why: str = ""
 
 
 @dataclass(frozen=True)
 class ParityFacts:
-    """What the export's parity.json says."""
+    """The content of the export's parity.json."""
 
     choice: str = ""
     why: str = ""
