@@ -84,8 +84,8 @@ for (const kind of ['click', 'change']) document.addEventListener(kind, (event) 
   ttPressed = at;
   document.querySelector('.tt-problem')?.remove();
 }, true);
-const ttFieldOf = (told, near) => {
-  const named = [...told.matchAll(/“([^”]+)”/g)].map((found) => found[1]);
+const ttFieldOf = (sentence, near) => {
+  const named = [...sentence.matchAll(/“([^”]+)”/g)].map((found) => found[1]);
   const labels = [...(near.closest('[role=tabpanel]')?.querySelectorAll('[data-testid=block-info], label > span') || [])]
     .filter((label) => named.includes(label.textContent.trim()));
   return labels.find((label) => label.offsetParent) || labels[0];
@@ -97,17 +97,17 @@ const ttUnfold = (label) => {
   ttPressed = pressed;
   return folds.length > 0;
 };
-const ttTell = (message, unfolded) => {
-  const toast = message.closest('.toast-body'), told = message.textContent.trim();
+const ttShowProblem = (message, unfolded) => {
+  const toast = message.closest('.toast-body'), sentence = message.textContent.trim();
   const lost = document.querySelector('#tt-tour')?.dataset.lost;
-  if (lost && told.startsWith('Connection to the server was lost')) { message.textContent = lost; return; }
-  if (!told || !ttPressed?.isConnected || !ttPressed.offsetParent) return;
-  const field = ttFieldOf(told, ttPressed);
-  if (field && !field.offsetParent && !unfolded && ttUnfold(field)) { setTimeout(() => ttTell(message, true), 100); return; }
+  if (lost && sentence.startsWith('Connection to the server was lost')) { message.textContent = lost; return; }
+  if (!sentence || !ttPressed?.isConnected || !ttPressed.offsetParent) return;
+  const field = ttFieldOf(sentence, ttPressed);
+  if (field && !field.offsetParent && !unfolded && ttUnfold(field)) { setTimeout(() => ttShowProblem(message, true), 100); return; }
   const at = field?.offsetParent ? field : ttPressed;
   const place = at.closest('.row:not(.tt-columns)') || at.closest('.block') || at;
   const note = Object.assign(document.createElement('div'), {className: 'tt tt-problem', role: 'alert'});
-  note.append(Object.assign(document.createElement('p'), {className: 'tt-note bad', textContent: told}));
+  note.append(Object.assign(document.createElement('p'), {className: 'tt-note bad', textContent: sentence}));
   document.querySelector('.tt-problem')?.remove();
   place.insertAdjacentElement(at.closest('.html-container') ? 'beforebegin' : 'afterend', note);
   note.scrollIntoView({block: 'nearest'});
@@ -116,7 +116,7 @@ const ttTell = (message, unfolded) => {
 };
 new MutationObserver((changes) => {
   for (const {addedNodes} of changes) for (const node of addedNodes)
-    for (const found of node.querySelectorAll?.('.toast-message-text.error') || []) setTimeout(() => ttTell(found));
+    for (const found of node.querySelectorAll?.('.toast-message-text.error') || []) setTimeout(() => ttShowProblem(found));
 }).observe(document.documentElement, {childList: true, subtree: true});
 // The tour: five stops, offered at the first visit alone; Escape or Skip ends it.
 let ttTour = null;

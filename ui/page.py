@@ -56,7 +56,7 @@ _FIRST_TAB_JS = """(tab) => {
   }
   return [to({selected: tab}), to({active: tab === 'train'})];
 }"""
-_TO_DESK_JS = (
+_TO_REVIEW_JS = (
     f"() => {{ document.querySelector('#tab-live-button').click(); ({into_view('live-duel-panel')})(); }}"
 )
 # Who has emptied the field means it: no example is put there again.
@@ -112,12 +112,16 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         def timers(name: str) -> Callable[[], tuple[gr.Timer, gr.Timer]]:
             return lambda: (gr.Timer(active=name == "train"), gr.Timer(active=name == "live"))
 
-        was, told = [shown_head, shown_model], [head, boot, shown_head, shown_model]
+        was, outputs = [shown_head, shown_model], [head, boot, shown_head, shown_model]
         for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):
             tab.select(timers(name), None, [train.timer, live.timer], **_QUIET)
-            tab.select(follow, was, told, **_QUIET)  # somebody else may have chosen another model
+            tab.select(follow, was, outputs, **_QUIET)  # somebody else may have chosen another model
         opened = demo.load(
-            open_page, stored, [*told, first_tab, train.chosen, compare.question[0]], js=_STORED_JS, **_QUIET
+            open_page,
+            stored,
+            [*outputs, first_tab, train.chosen, compare.question[0]],
+            js=_STORED_JS,
+            **_QUIET,
         )
         opened.then(None, first_tab, [tabs, train.timer], js=_FIRST_TAB_JS, **_QUIET)
         opened.then(train.refresh, train.inputs, train.outputs, **_QUIET)
@@ -132,27 +136,27 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
             live.refresh, live.inputs, live.outputs, **_QUIET
         )
         live_tab.select(live.choices, None, live.second, **_QUIET)
-        pulse.tick(follow, was, told, **_QUIET)
-        boot.tick(follow, was, told, **_QUIET).then(
+        pulse.tick(follow, was, outputs, **_QUIET)
+        boot.tick(follow, was, outputs, **_QUIET).then(
             arrive, compare.question, compare.answered, js=_ARRIVE_JS, **_QUIET
         )
         _wire_check(workbench, train, live)
         for changed in train.model_changed:
-            changed.then(follow, was, told, **_QUIET)
+            changed.then(follow, was, outputs, **_QUIET)
     demo.queue(max_size=64, default_concurrency_limit=4)
     return demo
 
 
 def _wire_change(workbench: Workbench, shown_model: gr.Textbox) -> None:
     """Say that another model was chosen: through the queue, since Gradio shows no message without it."""
-    told = gr.State("")
+    last = gr.State("")
 
-    def tell(model: str, was: str) -> str:
+    def announce(model: str, was: str) -> str:
         if was and model != was:
             gr.Info(text("compare.changed_model", name=workbench.model.name), duration=8)
         return model
 
-    shown_model.change(tell, [shown_model, told], told, api_visibility="private", show_progress="hidden")
+    shown_model.change(announce, [shown_model, last], last, api_visibility="private", show_progress="hidden")
 
 
 def _wire_check(workbench: Workbench, train: TrainTab, live: LiveTab) -> None:
@@ -168,7 +172,7 @@ def _wire_check(workbench: Workbench, train: TrainTab, live: LiveTab) -> None:
 
     train.audit.select(
         check_flags, [live.view, *train.asked], live.view, api_visibility="private", show_progress="hidden"
-    ).success(None, None, None, js=_TO_DESK_JS)
+    ).success(None, None, None, js=_TO_REVIEW_JS)
 
 
 def _at_work_now() -> Run | None:
@@ -207,12 +211,12 @@ def _tour() -> str:
         for name in ("skip", "next")
     )
     opening = button(text("tour.open"), action="tour", value="", css="link tt-tour-open")
-    told = f'data-done="{esc(text("tour.done"))}" data-lost="{esc(text("words.lost"))}"'
-    card = f'<template id="tt-tour" {told}>{stops}{steps}</template>'
+    data = f'data-done="{esc(text("tour.done"))}" data-lost="{esc(text("words.lost"))}"'
+    card = f'<template id="tt-tour" {data}>{stops}{steps}</template>'
     start = button(text("tour.start"), action="tour", value="", css="go")
     skip = button(text("tour.skip"), action="tour-skip", value="")
-    told = f"<h2>{esc(text('tour.hello'))}</h2><p>{esc(text('tour.hello_how'))}</p>"
-    return f'{opening}{card}<template id="tt-hello">{told}{start}{skip}</template>'
+    greeting = f"<h2>{esc(text('tour.hello'))}</h2><p>{esc(text('tour.hello_how'))}</p>"
+    return f'{opening}{card}<template id="tt-hello">{greeting}{start}{skip}</template>'
 
 
 def _gain(model: Model) -> str:

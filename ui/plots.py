@@ -18,7 +18,7 @@ from ui.translations import text
 
 FEW = 10
 """Posts, or answers, from which on a bar or a dot of theirs is drawn in full colour."""
-_TOLD = 24
+_MOST_TOOLTIPS = 24
 """Places of a line without dots that tell their value."""
 _WIDTH, _HEIGHT = 1000.0, 100.0  # units of the drawing, not pixels: it is stretched
 
@@ -32,12 +32,12 @@ class Axis:
     ticks: Sequence[float]
     write: Callable[[float], str]
     log: bool = False
-    tell: Callable[[float], str] | None = None
+    exact: Callable[[float], str] | None = None
     """How a point's value is written, where ticks are rounder."""
 
-    def told(self, value: float) -> str:
+    def at_point(self, value: float) -> str:
         """Write a point's value."""
-        return (self.tell or self.write)(value)
+        return (self.exact or self.write)(value)
 
     def place(self, value: float) -> float:
         """Return where a value lies: 0 at the low end, 1 at the high one."""
@@ -59,7 +59,7 @@ class Series:
     """Its dots, without a line between them."""
     band: Sequence[tuple[float, float]] = ()
     """The interval of each point, (low, high)."""
-    told: Sequence[str] = ()
+    tooltips: Sequence[str] = ()
     """What is told of each point; else its name and values."""
 
 
@@ -91,7 +91,7 @@ def nice_axis(values: Sequence[float], *, percent: bool = False) -> Axis:
     digits = 0 if all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks) else 1
     if not percent:
         return Axis(ticks[0], ticks[-1], ticks, text.short)
-    return Axis(ticks[0], ticks[-1], ticks, lambda value: text.percent(value, digits), tell=text.percent)
+    return Axis(ticks[0], ticks[-1], ticks, lambda value: text.percent(value, digits), exact=text.percent)
 
 
 def xy_chart(
@@ -119,7 +119,7 @@ def xy_chart(
     labels = "".join(_y_tick(y.place(tick), y.write(tick)) for tick in y.ticks)
     labels += "".join(_x_tick(x.place(tick), x.write(tick)) for tick in x.ticks)
     last = ", ".join(
-        f"{line.name} {y.told(line.points[-1][1])}" for line in series if line.points and not line.thin
+        f"{line.name} {y.at_point(line.points[-1][1])}" for line in series if line.points and not line.thin
     )
     return _frame(body, labels + dots, name=f"{title}: {last}")
 
@@ -148,11 +148,13 @@ def _dots(line: Series, x: Axis, y: Axis) -> str:
     if line.thin:
         return ""
     seen = line.dots or line.alone
-    step = 1 if seen else max(1, len(line.points) // _TOLD)
-    told = line.told or [f"{line.name}, {x.told(at)}: {y.told(value)}" for at, value in line.points]
+    step = 1 if seen else max(1, len(line.points) // _MOST_TOOLTIPS)
+    tooltips = line.tooltips or [
+        f"{line.name}, {x.at_point(at)}: {y.at_point(value)}" for at, value in line.points
+    ]
     css = line.css if seen else f"{line.css} unseen"
     return "".join(
-        _dot(x.place(at), y.place(value), css, told[place])
+        _dot(x.place(at), y.place(value), css, tooltips[place])
         for place, (at, value) in enumerate(line.points)
         if math.isfinite(value) and place % step == 0
     )
@@ -270,8 +272,8 @@ def reliability_chart(lines: Sequence[tuple[str, str, Sequence[CalibrationBin]]]
         at = " ".join(f"{b.confidence * _WIDTH:.1f},{(1 - b.accuracy) * _HEIGHT:.2f}" for b in enough)
         body += f'<polyline class="line tt-s-{css}" points="{at}"/>'
         for each in bins:
-            told = f"{name}: {_sure_right(each.confidence, each.accuracy)} (n = {text.number(each.n)})"
-            dots += _dot(each.confidence, each.accuracy, css if each.n >= FEW else f"{css} few", told)
+            tooltip = f"{name}: {_sure_right(each.confidence, each.accuracy)} (n = {text.number(each.n)})"
+            dots += _dot(each.confidence, each.accuracy, css if each.n >= FEW else f"{css} few", tooltip)
         n = sum(each.n for each in bins)
         sure, right = (sum(getattr(b, key) * b.n for b in bins) / n for key in ("confidence", "accuracy"))
         spoken.append(f"{name} {_sure_right(sure, right)}")
@@ -297,8 +299,8 @@ def coverage_chart(points: Sequence[CoveragePoint], *, title: str) -> str:
     body += f'<polyline class="line tt-s-validation" points="{" ".join(line)}"/>'
     dots = ""
     for point in points:
-        told = text("compare.coverage_at", threshold=text.percent(point.threshold, 0), **_shares(point))
-        dots += _dot(point.answered.value, (point.right.value - low) / (1 - low), "validation", told)
+        tooltip = text("compare.coverage_at", threshold=text.percent(point.threshold, 0), **_shares(point))
+        dots += _dot(point.answered.value, (point.right.value - low) / (1 - low), "validation", tooltip)
     ticks = "".join(_y_tick(y, text.percent(low + y * (1 - low), 1)) for y in (0.0, 0.5, 1.0))
     ticks += "".join(_x_tick(x, text.percent(x, 0)) for x in (0.0, 0.25, 0.5, 0.75, 1.0))
     ends = ", ".join(text("compare.coverage_is", **_shares(point)) for point in (points[0], points[-1]))
@@ -339,8 +341,8 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str) -> s
             f'<rect style="fill:var(--tt-accent)" x="{index * width:.1f}" y="{_HEIGHT - height:.2f}" '
             f'width="{width * 0.9:.1f}" height="{height:.2f}"/>'
         )
-        told = f"{text.number(edges[index])} – {text.number(edges[index + 1])}: {text.number(count)}"
-        dots += _dot((index + 0.45) / len(counts), count / high, "validation unseen", told)
+        tooltip = f"{text.number(edges[index])} – {text.number(edges[index + 1])}: {text.number(count)}"
+        dots += _dot((index + 0.45) / len(counts), count / high, "validation unseen", tooltip)
     grid = "".join(_grid_line(tick / high) for tick in ticks)
     labels = "".join(_y_tick(tick / high, text.number(tick)) for tick in ticks)
     step = max(1, math.ceil(len(counts) / 6))
@@ -402,8 +404,8 @@ def _x_tick(x: float, written: str) -> str:
     return f'<span class="tick x{css}" style="left:{100 * x:.2f}%">{esc(written)}</span>'
 
 
-def _dot(x: float, y: float, css: str, told: str = "") -> str:
+def _dot(x: float, y: float, css: str, tooltip: str = "") -> str:
     """Draw a dot; what it tells is shown to who points at it or taps it, towards the chart's middle."""
-    data = f' data-told="{esc(told)}"' if told else ""
+    data = f' data-tooltip="{esc(tooltip)}"' if tooltip else ""
     css += " left" if x > 0.5 else ""
     return f'<span class="dot tt-s-{css}" style="left:{100 * x:.2f}%;bottom:{100 * y:.2f}%"{data}></span>'

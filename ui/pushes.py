@@ -2,7 +2,7 @@
 
     publications = Publications()
     publications.start("ada", Order(run_id="demo", source="runs/demo", repo_id="ada/tweets"), token="hf_…")
-    publications.look("ada")             # -> Publication: steps so far, plan, result or error
+    publications.newest("ada")           # -> Publication: steps so far, plan, result or error
     publications.cancel("ada")
 
 A push goes on when the app ends, and is found again by its folder. The token goes to its process by standard
@@ -61,8 +61,8 @@ class Publication:
     @classmethod
     def of(cls, run: Run) -> "Publication":
         """Read how a push stands from its folder."""
-        told = {name: value for name, value in run.order.items() if name in Order.__dataclass_fields__}
-        order = Order(**{**told, "kind": "model" if run.kind == _KINDS["model"] else "dataset"})
+        fields = {name: value for name, value in run.order.items() if name in Order.__dataclass_fields__}
+        order = Order(**{**fields, "kind": "model" if run.kind == _KINDS["model"] else "dataset"})
         status = run.status()
         newest = {event.pop("kind"): event for event in run.events() if event.pop("time", None)}
         plan, result, progress = (newest.get(kind) for kind in ("plan", "result", "progress"))
@@ -85,7 +85,7 @@ class Publications:
         self._lock = threading.Lock()
         self._known: dict[str, Run | None] = {}
 
-    def look(self, who: str) -> Publication | None:
+    def newest(self, who: str) -> Publication | None:
         """Return the newest order of somebody, None when there is none."""
         if who not in self._known:  # an earlier process of the app may have started it
             self._known[who] = next((run for run in _pushes() if run.order.get("who") == who), None)
@@ -118,7 +118,7 @@ class Publications:
 
     def cancel(self, who: str) -> None:
         """End somebody's own order, and wait for that. Raises RunError when none is at work."""
-        run = self._known.get(who) if self.look(who) else None
+        run = self._known.get(who) if self.newest(who) else None
         if run is None or not _is_active(run):
             raise RunError("Nothing of yours is being published, so there is nothing to cancel.")
         cancel(run)
@@ -127,9 +127,9 @@ class Publications:
 
 def _pushes() -> list[Run]:
     """Return the pushes that the app has started, newest first."""
-    told = ("who", "run_id", "source", "repo_id")
+    needed = ("who", "run_id", "source", "repo_id")
     pushes = [run for run in list_runs(kind=None) if run.kind in _KINDS.values()]
-    return [run for run in pushes if all(isinstance(run.order.get(name), str) for name in told)]
+    return [run for run in pushes if all(isinstance(run.order.get(name), str) for name in needed)]
 
 
 def _is_active(run: Run) -> bool:
@@ -139,8 +139,8 @@ def _is_active(run: Run) -> bool:
 def _forget(pushes: Sequence[Run], who: str) -> None:
     """Remove the folders of somebody's looks, which have sent nothing, and of the oldest pushes."""
     for number, run in enumerate(pushes):
-        is_look = run.order.get("who") == who and run.order.get("dry_run")
-        if (is_look or number >= _MOST_KEPT) and not _is_active(run):
+        is_preview = run.order.get("who") == who and run.order.get("dry_run")
+        if (is_preview or number >= _MOST_KEPT) and not _is_active(run):
             shutil.rmtree(run.path, ignore_errors=True)
 
 

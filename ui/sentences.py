@@ -100,13 +100,13 @@ def _translated(sentence: str) -> str:
 def _translated_to(language: str, sentence: str) -> str:
     """Translate for the visitor, whose language is a part of the key: pages are drawn every second."""
     parts = re.split(r"(?<=[.!?])\s+(?=[A-Z“])", sentence)
-    told = [_told(part) for part in parts]
-    if not all(told) and (whole := _told(sentence)):  # a known sentence may have others in a place
+    translated = [_translation(part) for part in parts]
+    if not all(translated) and (whole := _translation(sentence)):  # others may stand in a place of it
         return whole
-    return " ".join(one or part for one, part in zip(told, parts, strict=True))
+    return " ".join(one or part for one, part in zip(translated, parts, strict=True))
 
 
-def _told(sentence: str) -> str:
+def _translation(sentence: str) -> str:
     return next(
         (
             text(key, **{name: _in_words(name, value) for name, value in found.groupdict().items()})
@@ -140,8 +140,8 @@ def _in_words(name: str, value: str) -> str:
 
 def _reason(name: str, value: str) -> str:
     """Tell why or what; what is not known, as a library or a server has put it, stands in quotes."""
-    if told := _told(value) or _told(value.rstrip(".")):
-        return told
+    if translated := _translation(value) or _translation(value.rstrip(".")):
+        return translated
     if name in ("todo", "doing") or " " not in value:
         return value
     code, colon, message = value.partition(": ") if name == "status" else ("", "", value)  # "401: Not yours"

@@ -96,7 +96,7 @@ def test_a_dot_of_a_chart_tells_its_value_and_the_code_follows_those_who_answer(
 
     def told() -> bool:
         dot.hover(force=True)  # anew: what is above it may have grown meanwhile
-        return dot.evaluate(_TOLD).strip('"') == dot.get_attribute("data-told")
+        return dot.evaluate(_TOLD).strip('"') == dot.get_attribute("data-tooltip")
 
     wait_for(told, seconds=20, every=0.2)
     code = page.locator("#code")

@@ -12,7 +12,7 @@ from tests.support import REPOSITORY
 from training.recipes import Recipe, change, load_recipe, settings
 from training.runs.run import Run
 from ui.html import empty, note, notes
-from ui.sentences import _told, said
+from ui.sentences import _translation, said
 from ui.train.view import read_run, run_panel
 from ui.translations import LANGUAGES, speaking, texts
 
@@ -208,14 +208,14 @@ def sentences_of_runs_and_models():
 def in_parts(sample):
     """Whether each sentence of it is told but those that come from elsewhere."""
     parts = [part for part in re.split(r"(?<=\.) (?=[A-Z])", sample) if part != "X"]
-    return len(parts) < len(sample.split(". ")) and all(map(_told, parts))
+    return len(parts) < len(sample.split(". ")) and all(map(_translation, parts))
 
 
 def test_errors_and_notes_of_runs_and_models_are_told_in_the_visitors_language():
     samples = sentences_of_runs_and_models()
     assert len(samples) > 190
     with speaking("pt-BR"):
-        left = {place: one for place, one in samples.items() if not (_told(one) or in_parts(one))}
+        left = {place: one for place, one in samples.items() if not (_translation(one) or in_parts(one))}
     assert left == {}, "keys said.… of ui/texts are missing"
     with speaking("en"):
         assert said("The run demo is damaged. Mend it.") == "The run demo is damaged. Mend it."

@@ -33,7 +33,7 @@ def test_a_broken_record_stops_no_page(kind, home):
             panel, runs = draw(workbench, "bad")
             assert ">good<" in runs and "finished" in runs
             if kind in ("push", "push-data"):
-                Publications().look("ada")
+                Publications().newest("ada")
             else:
                 state = known_run("bad").status().state
                 assert f"tt-state {state}" in panel and f"tt-state {state}" in runs

@@ -14,9 +14,9 @@ from ui import Workbench
 from ui.html import note
 from ui.live.actions import NEW
 from ui.live.feeds import LiveFeeds
-from ui.live.review import Desk, Duels, export_labels, look_at_labels, training_recipe
+from ui.live.review import Duels, FlaggedRows, export_labels, preview_labels, training_recipe
 from ui.live.review_panel import ReviewPanel
-from ui.train.tab import look_through
+from ui.train.tab import audit_of
 from ui.train.view import audit_panel
 from ui.translations import LANGUAGES, speaking, text
 
@@ -63,18 +63,18 @@ def test_flagged_rows_wait_blind_and_in_their_order_and_are_found_again(panel):
 
 
 def test_an_answer_takes_the_place_of_the_label_in_the_data(panel, data, tmp_path):
-    found = look_through(DataSpec(dataset=str(data)))
+    found = audit_of(DataSpec(dataset=str(data)))
     flags = [flag for flag in found.flags if flag.split == "train"]
     assert {flag.text for flag in flags} == {"what a day at sea", "What a day at SEA"}
     view = panel.check(NEW, flags, found.labels, name=found.data, data={"dataset": str(data)})
-    store, desk = panel._store(view), Desk.read(view["desk"])
+    store, rows = panel._store(view), FlaggedRows.read(view["desk"])
     item = store.session("page").view().item
     store.session("page").label(item.id, "neutral")
     file = export_labels(store, tmp_path / "out")
     assert json.loads(file.read_text()) == {"text": item.text, "label": "neutral", "was": item.first_label}
-    recipe = training_recipe(None, file, desk.data)
+    recipe = training_recipe(None, file, rows.data)
     assert recipe.dataset == str(data)
-    assert (look_at_labels(recipe).corrected, look_at_labels(recipe).conflicts) == (1, 0)
+    assert (preview_labels(recipe).corrected, preview_labels(recipe).conflicts) == (1, 0)
 
 
 def test_findings_are_shown_with_what_acts_on_them_and_in_the_visitors_language(data):

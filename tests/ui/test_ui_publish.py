@@ -300,7 +300,7 @@ def test_no_secret_is_in_the_childs_environment_nor_in_any_file(monkeypatch, hom
         monkeypatch.setenv(name, BOB)
     publications = publishing(ECHO)
     publications.start("here", order(), token=ADA)
-    found = wait_for(lambda: (p := publications.look("here")).state != "running" and p, seconds=60)
+    found = wait_for(lambda: (p := publications.newest("here")).state != "running" and p, seconds=60)
     assert (found.state, found.plan) == ("failed", {"names": [], "secrets": 3, "card": "***"})
     assert found.error.startswith("ValueError: it broke with ***")
     written = files_below(home)
@@ -314,7 +314,7 @@ def test_no_secret_is_in_the_childs_environment_nor_in_any_file(monkeypatch, hom
 def test_a_process_that_dies_is_a_failed_push_with_the_next_step(home):
     publications = Publications(command=[sys.executable, "-c", "import sys; sys.exit(3)"])
     publications.start("here", order(), token=ADA)
-    found = wait_for(lambda: (p := publications.look("here")).state != "running" and p, seconds=30)
+    found = wait_for(lambda: (p := publications.newest("here")).state != "running" and p, seconds=30)
     assert (found.state, found.error) == (
         "failed",
         "Its process ended without a word; start it again: nothing is sent twice.",
@@ -340,9 +340,9 @@ def test_a_push_that_is_done_is_not_shown_as_cancelled(run_id, home):
     """A process takes seconds to end after its last word, and may say it just when it is told to end."""
     publications = publishing(DONE)
     publications.start("here", order(run_id), token=ADA)
-    wait_for(lambda: (p := publications.look("here")).result or p.step["phase"] == "stamp", seconds=60)
+    wait_for(lambda: (p := publications.newest("here")).result or p.step["phase"] == "stamp", seconds=60)
     publications.cancel("here")
-    found = publications.look("here")
+    found = publications.newest("here")
     assert (found.state, found.result) == ("done", {"commit": "abc"})
 
 
@@ -359,18 +359,18 @@ def work(task):
 def test_a_push_outlives_the_app_and_is_found_again_by_its_owner_alone(home):
     publishing(ENDLESS).start("user ada", order(), token=ADA)
     after = Publications()
-    found = wait_for(lambda: (p := after.look("user ada")).step.get("done") and p, seconds=60)
+    found = wait_for(lambda: (p := after.newest("user ada")).step.get("done") and p, seconds=60)
     assert (found.state, found.order, found.step) == (
         "running",
         order(),
         {"phase": "upload", "done": 25, "total": 100},
     )
-    assert after.look("user bob") is None and list_runs() == [], "the Train tab lists trainings"
+    assert after.newest("user bob") is None and list_runs() == [], "the Train tab lists trainings"
     for who, whose in (("user bob", "Another"), ("user ada", "This")):
         with pytest.raises(RunError, match=f"^{whose} model is being published. Wait for its end"):
             after.start(who, order(), token=ADA)
     after.cancel("user ada")
-    assert after.look("user ada").state == "cancelled"
+    assert after.newest("user ada").state == "cancelled"
     [run] = list_runs(kind="push")
     with pytest.raises(RunError, match="is no training: it can't be resumed"):
         resume(run)

@@ -91,7 +91,7 @@ def test_a_search_shows_its_picture_what_it_found_and_gives_its_settings(home):
     drawn = run_panel(read_run(run), now=0.0)
     Checker(drawn)
     assert "Validation macro-F1 by trial" in drawn and 'data-action="take"' in drawn
-    assert drawn.count('class="dot') == 5 and 'data-told="by seed, 3: 73.0\u00a0%"' in drawn
+    assert drawn.count('class="dot') == 5 and 'data-tooltip="by seed, 3: 73.0\u00a0%"' in drawn
     assert "Too few trials" in drawn
     assert "Trial 3 is the best of 3: validation macro-F1 74.0 % on average over 2 seeds" in drawn
     assert 'data-action="use"' not in drawn and 'data-action="take"' not in run_panel(
@@ -108,7 +108,7 @@ def test_a_forecast_shows_what_it_says_or_why_it_says_nothing(home, found):
     run = ended(FORECAST, found, "forecast")
     drawn = run_panel(read_run(run), now=0.0)
     Checker(drawn)
-    assert "tiny runs" in drawn and 'data-told="tiny runs, 400: 71.0\u00a0%"' in drawn
+    assert "tiny runs" in drawn and 'data-tooltip="tiny runs, 400: 71.0\u00a0%"' in drawn
     assert ("9,000 labels: 75.0" in drawn) is bool(found.targets)
     with speaking("pt-BR"):
         drawn = run_panel(read_run(run), now=0.0)

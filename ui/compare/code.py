@@ -44,7 +44,7 @@ def build_code(lineup: Lineup, models: gr.Dropdown) -> gr.HTML:
             return [
                 {
                     "text": one,
-                    **{who.key: _told(who.labels, each) for who, each in zip(asked, found, strict=True)},
+                    **{who.key: _record(who.labels, each) for who, each in zip(asked, found, strict=True)},
                 }
                 for one, *found in zip(texts, *lineup.answers(asked, texts), strict=True)
             ]
@@ -55,7 +55,7 @@ def build_code(lineup: Lineup, models: gr.Dropdown) -> gr.HTML:
     return code
 
 
-def _told(labels: Sequence[str], answer: Prediction) -> dict[str, object]:
+def _record(labels: Sequence[str], answer: Prediction) -> dict[str, object]:
     shares = zip(labels, answer.probabilities, strict=True)
     return {"label": answer.label, "scores": {label: round(share, 4) for label, share in shares}}
 
@@ -70,8 +70,8 @@ def in_code(address: str, chosen: Sequence[str] = (), *, tweet: str = TWEET) -> 
         f'<h3>{name}</h3><pre class="tt-pre" tabindex="0" role="region" aria-label="{name}">{esc(code)}</pre>'
         for name, code in programs.items()
     )
-    told = "" if all_served else f'<p class="muted small">{esc(text("compare.code_page"))}</p>'
-    return page(fold(text("compare.code"), f'<div class="tt-stack">{told}{drawn}</div>'))
+    remark = "" if all_served else f'<p class="muted small">{esc(text("compare.code_page"))}</p>'
+    return page(fold(text("compare.code"), f'<div class="tt-stack">{remark}{drawn}</div>'))
 
 
 def _by_routes(address: str, tweet: str, names: Sequence[str]) -> dict[str, str]:

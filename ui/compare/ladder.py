@@ -105,7 +105,7 @@ def _sentence(best: StepResult, other: StepResult, pair: Pair) -> str:
     low, high = difference.low, difference.high
     if difference.value < 0:  # the pair stands the other way round
         low, high = -high, -low
-    told = text(
+    sentence = text(
         "ladder.better" if pair.real else "ladder.no_difference",
         best=_named(best),
         other=_named(other),
@@ -113,8 +113,8 @@ def _sentence(best: StepResult, other: StepResult, pair: Pair) -> str:
         interval=text.interval(Interval(abs(difference.value), low, high), points=True),
     )
     if not pair.real and pair.smallest_difference:
-        told += " " + text("ladder.least", points=text.number(100 * pair.smallest_difference, 1))
-    return told
+        sentence += " " + text("ladder.least", points=text.number(100 * pair.smallest_difference, 1))
+    return sentence
 
 
 def _advice(ladder: Ladder, posts_a_day: float, changes_a_month: float, labels: int) -> str:
@@ -130,7 +130,7 @@ def _advice(ladder: Ladder, posts_a_day: float, changes_a_month: float, labels: 
         )
     except DataError:
         return note(text("advice.none", labels=text.number(labels)))
-    told = [
+    sentences = [
         text(f"advice.{found.way.replace('-', '_')}"),
         text(
             "advice.rests_on",
@@ -143,7 +143,7 @@ def _advice(ladder: Ladder, posts_a_day: float, changes_a_month: float, labels: 
         ),
         text("advice.sure" if found.sure else "advice.not_sure"),
     ]
-    lines = f"<p><b>{esc(told[0])}</b> {esc(' '.join(told[1:]))}</p>"
+    lines = f"<p><b>{esc(sentences[0])}</b> {esc(' '.join(sentences[1:]))}</p>"
     return f'<div class="tt-verdict"><div>{lines}<p>{esc(_news(fresh))}</p></div></div>'
 
 

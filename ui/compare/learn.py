@@ -127,7 +127,7 @@ class Teaching:
                 label=I18N("compare.learn_label"),
             )
             self.add = gr.Button(I18N("compare.learn_add"), size="md", min_width=120)
-            self.told = html(elem_id="learnt")
+            self.outcome = html(elem_id="learnt")
 
     def shown(self, model: Model) -> tuple[object, object]:
         """Return the panel and the labels as they are for a model."""
@@ -155,7 +155,7 @@ class Teaching:
         return self.add.click(
             add_to_index,
             [tweet, self.label, models],
-            [self.told, models],
+            [self.outcome, models],
             api_name="add_to_index",
             show_progress="hidden",
             concurrency_id="classify",

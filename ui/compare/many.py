@@ -34,7 +34,7 @@ from ui.translations import I18N, text
 
 MOST = 50_000
 _SHOWN, _BATCH, _MOST_KEPT = 100, 32, 16
-_TOLD_EVERY_S = 0.5
+_DRAW_EVERY_S = 0.5
 _UPLOADS = (*ENDINGS, ".gz")
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
@@ -205,7 +205,7 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
         for one in shown
     ]
     n = text.number(tally.answered)
-    told = text("many.told", n=n, differ=text.number(tally.differ), shown=text.number(len(drawn)))
+    summary = text("many.told", n=n, differ=text.number(tally.differ), shown=text.number(len(drawn)))
     notes = "".join(
         note(text("many.unsure_n", name=title, n=text.number(count), wanted=text.percent(USUAL_PRECISION, 0)))
         for title, count in zip(tally.titles, tally.unsure, strict=False)
@@ -225,7 +225,7 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
     notes += other_labels(list(zip(tally.titles, tally.labels, strict=True)))
     head = [(name, "") for name in (text("compare.tweet"), *tally.titles)]
     return page(
-        f'<p class="small" role="status">{esc(told)}</p>{notes}{_agreement(tally)}'
+        f'<p class="small" role="status">{esc(summary)}</p>{notes}{_agreement(tally)}'
         + table(head, drawn, caption=text("many.title"), css="tt-cards tall"),
         "tt-stack",
     )
@@ -294,10 +294,10 @@ def build_many(lineup: Lineup, models: gr.Dropdown) -> None:
             given = texts_of(pasted, file)
             may = may_train(lineup.workbench.settings, visitor_of(request, profile))
             contenders = lineup.of(chosen or [], may_load=may)
-            started = told = time.monotonic()
+            started = drawn_s = time.monotonic()
             for tally in answer_all(contenders, given.texts, new_stem(), ask=lineup.answers):
-                if (now := time.monotonic()) - told > _TOLD_EVERY_S or tally.answered == _BATCH:
-                    told = now
+                if (now := time.monotonic()) - drawn_s > _DRAW_EVERY_S or tally.answered == _BATCH:
+                    drawn_s = now
                     bar = progress_bar(tally, now - started)
                     hidden = [gr.update(visible=False)] * 2
                     yield bar, (tally, given), gr.update(visible=False), gr.update(visible=True), *hidden

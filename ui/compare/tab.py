@@ -108,8 +108,8 @@ def explain(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load:
         return ""
     found, flipped = [], []
     for each in lineup.of(chosen, may_load=may_load):
-        told = leave_one_out(each.predict, tweet, each.labels)
-        found.append((each.title, told.label, told.pieces))
+        moved = leave_one_out(each.predict, tweet, each.labels)
+        found.append((each.title, moved.label, moved.pieces))
         flipped.append(flips(each.predict, tweet))
     return heat(found, flipped)
 
@@ -119,8 +119,8 @@ def draw(model: Model, only: str, most: int, search: str = "", *, trains: bool =
     if model.state in ("none", "failed"):
         message = model.message or text("compare.model_none")
         step = button(text("compare.to_train"), action="tab", value="train", css="go") if trains else ""
-        told = text("compare.no_model_next" if trains else "compare.no_model_off")
-        return page(empty(message, told, act=step)), ""
+        next_step = text("compare.no_model_next" if trains else "compare.no_model_off")
+        return page(empty(message, next_step, act=step)), ""
     if model.state == "loading" or model.tuned is None:
         return page(empty(why_no_answer(model), text("compare.loading_next"))), ""
     evaluation = model.evaluation()
@@ -155,15 +155,15 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
             for name in FILTERS
         ]
         rest = len(found_among(known, only, search)) > most
-        wanted = lineup.standard(chosen or [])
-        told = in_code(address_of(request), wanted)
-        who: dict[str, Any] = {} if wanted == chosen else {"value": wanted}
+        usual = lineup.standard(chosen or [])
+        programs = in_code(address_of(request), usual)
+        who: dict[str, Any] = {} if usual == chosen else {"value": usual}
         return (
             *drawn,
             gr.Column(visible=bool(drawn[1])),
             gr.update(choices=counted),
             gr.update(visible=rest),
-            told,
+            programs,
             gr.update(choices=lineup.choices(), **who),
             ladder_card(newest_ladder()),
             *asked.teaching.shown(model),

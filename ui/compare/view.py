@@ -69,36 +69,36 @@ def answers(
     cards = [_no_answer(*each) for each in left_out] + [_answer(side, truth) for side in sides]
     cut = note(text("compare.truncated"), "warn") if any(side.prediction.truncated for side in sides) else ""
     drawn = f'<div class="tt-{"two" if len(cards) < 3 else "many"}">{"".join(cards)}</div>'
-    told = f"{_in_a_sentence(sides, truth)}{other_labels([(side.title, side.labels) for side in sides])}"
-    return page(f"{told}{drawn}{cut}{_variations(tweet)}", "tt-stack")
+    head = f"{_in_a_sentence(sides, truth)}{other_labels([(side.title, side.labels) for side in sides])}"
+    return page(f"{head}{drawn}{cut}{_variations(tweet)}", "tt-stack")
 
 
-def skeleton(titles: Sequence[str] = (), told: str = "") -> str:
+def skeleton(titles: Sequence[str] = (), message: str = "") -> str:
     """Draw where the answers will be: whose, and what to do to have them."""
     cards = "".join(
         f'<div class="tt-card tt-skeleton"><h2>{esc(title)}</h2></div>' for title in titles or ("", "")
     )
-    head = f'<p class="muted">{esc(told)}</p>' if told else ""
+    head = f'<p class="muted">{esc(message)}</p>' if message else ""
     return page(f'{head}<div class="tt-two" aria-hidden="true">{cards}</div>', "tt-stack")
 
 
 def _in_a_sentence(sides: Sequence[Side], truth: str) -> str:
     said_ = [text.label(side.prediction.label) for side in sides]
     if len(sides) == 1:
-        told = text("compare.alone", name=sides[0].title, label=said_[0])
+        sentence = text("compare.alone", name=sides[0].title, label=said_[0])
     elif len({side.prediction.label.casefold() for side in sides}) == 1:
-        told = text("compare.agree" if len(sides) == 2 else "compare.agree_all", label=said_[0])
+        sentence = text("compare.agree" if len(sides) == 2 else "compare.agree_all", label=said_[0])
     else:
         who = ", ".join(
             text("compare.says", name=side.title, label=label)
             for side, label in zip(sides, said_, strict=True)
         )
-        told = text("compare.differ", who=who)
+        sentence = text("compare.differ", who=who)
     known = ""
     if truth:
         place = next((side.labels.index(truth) for side in sides if truth in side.labels), 0)
         known = f'<span class="muted small">{esc(text("compare.true"))}</span> {label_chip(truth, place)}'
-    return f'<div class="tt-row"><p class="tt-told" role="status">{esc(told)}</p>{known}</div>'
+    return f'<div class="tt-row"><p class="tt-lead" role="status">{esc(sentence)}</p>{known}</div>'
 
 
 def other_labels(sides: Sequence[tuple[str, Sequence[str]]]) -> str:
@@ -107,9 +107,9 @@ def other_labels(sides: Sequence[tuple[str, Sequence[str]]]) -> str:
     if not known or all(each == known[0] for each in known):
         return ""
     common = set.intersection(*known)
-    told = "; ".join(f"{title}: {', '.join(map(text.label, labels))}" for title, labels in sides)
+    listed = "; ".join(f"{title}: {', '.join(map(text.label, labels))}" for title, labels in sides)
     key = "compare.other_labels" if common else "compare.no_common_labels"
-    return note(text(key, told=told, common=", ".join(map(text.label, sorted(common)))), "warn")
+    return note(text(key, told=listed, common=", ".join(map(text.label, sorted(common)))), "warn")
 
 
 def _answer(side: Side, truth: str) -> str:
@@ -123,8 +123,8 @@ def _answer(side: Side, truth: str) -> str:
     mark = ""
     if truth in labels:
         right = truth == prediction.label
-        told = esc(text("compare.is_right" if right else "compare.is_wrong"))
-        mark = f'<span class="tt-mark {"right" if right else "wrong"}">{"✓" if right else "✗"} {told}</span>'
+        word = esc(text("compare.is_right" if right else "compare.is_wrong"))
+        mark = f'<span class="tt-mark {"right" if right else "wrong"}">{"✓" if right else "✗"} {word}</span>'
     unsure = "" if side.is_sure else note(_unsure(side), "warn")
     unsure += note(_outside(side), "warn") if side.is_outside else ""
     return (
@@ -215,10 +215,10 @@ def heat(
 
 
 def _flips(changes: Mapping[str, str]) -> str:
-    told = ", ".join(
+    listed = ", ".join(
         f"{text(f'compare.with_{name}')} ({text.label(label)})" for name, label in changes.items()
     )
-    return text("compare.flips", changes=told) if told else text("compare.no_flip")
+    return text("compare.flips", changes=listed) if listed else text("compare.no_flip")
 
 
 def _signed(share: float) -> str:
@@ -304,8 +304,8 @@ def _changed(evaluation: Evaluation, comparison: Comparison | None) -> str:
     bar = "".join(f'<span class="{name}" style="flex-grow:{count}"></span>' for name, count, _ in parts)
     keys = ""
     for name, count, only in parts:
-        told = f"{text(f'compare.part_{name}')}: {text.number(count)}"
-        shown = button(told, action="filter", value=only, css="link") if only else esc(told)
+        caption = f"{text(f'compare.part_{name}')}: {text.number(count)}"
+        shown = button(caption, action="filter", value=only, css="link") if only else esc(caption)
         keys += f'<span class="tt-part {name}"><i></i>{shown}</span>'
     spoken = ", ".join(f"{text(f'compare.part_{name}')} {text.number(count)}" for name, count, _ in parts)
     return (
@@ -324,8 +324,8 @@ def _calibration(evaluation: Evaluation) -> str:
         for system, bins in found
     ]
     sure = _when_sure(evaluation.tuned.scores.calibration if evaluation.tuned else ())
-    told = f'<p class="muted small">{esc(sure)}</p>' if sure else ""
-    return f"<div>{reliability_chart(lines, title=text('compare.reliability'))}{told}</div>"
+    remark = f'<p class="muted small">{esc(sure)}</p>' if sure else ""
+    return f"<div>{reliability_chart(lines, title=text('compare.reliability'))}{remark}</div>"
 
 
 def _when_unsure(evaluation: Evaluation) -> str:
@@ -340,8 +340,8 @@ def _coverage(evaluation: Evaluation) -> str:
         return ""
     chart = coverage_chart(evaluation.coverage, title=text("compare.coverage"))
     lines = "".join(f"<li>{esc(_selective(one))}</li>" for one in evaluation.selective)
-    told = f'<ul class="tt-notes">{lines}</ul>' if lines else ""
-    return f"<div>{chart}{told}</div>"
+    listed = f'<ul class="tt-notes">{lines}</ul>' if lines else ""
+    return f"<div>{chart}{listed}</div>"
 
 
 def _selective(one: Selective) -> str:
@@ -437,8 +437,8 @@ def found_among(rows: Sequence[Disagreement], only: str, search: str = "") -> li
         wrong = [side for side in (one.base, one.tuned) if side.label != one.label]
         return _is_damaged(one.text), -max((max(side.probabilities) for side in wrong), default=0.0)
 
-    wanted = search.strip().casefold()
-    kept = [one for one in rows if only in ("all", one.right) and wanted in one.text.casefold()]
+    query = search.strip().casefold()
+    kept = [one for one in rows if only in ("all", one.right) and query in one.text.casefold()]
     return sorted(kept, key=surest)
 
 

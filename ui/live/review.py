@@ -5,7 +5,7 @@
     store = duels.store(labels, owner="")         # everybody's; a person's own for a private feed
     store.session("page").view()                  # -> the post that waits for this page's label
     training_recipe(run, export_labels(store, folder))
-    duels.put(flags, desk)              # rows of a data set whose labels are in doubt wait there too
+    duels.put(flags, rows)              # flagged rows of a data set wait there too
 
 The post to be labelled is shown without either model's answer: who knows what the models say tends to agree
 with one of them. Posts of a private feed go into a store of its owner's, and so do its labels; it is deleted
@@ -47,7 +47,7 @@ _KEPT_S = 30 * 86400.0  # such a file is deleted when nobody has labelled in it 
 
 
 @dataclass(frozen=True)
-class Desk:
+class FlaggedRows:
     """A data set's rows whose labels are in doubt: their queue is found again by the data alone."""
 
     name: str
@@ -58,7 +58,7 @@ class Desk:
     n: int
 
     @classmethod
-    def read(cls, written: str) -> "Desk | None":
+    def read(cls, written: str) -> "FlaggedRows | None":
         """Read one from a page's view; "" is none."""
         record = json.loads(written) if written else None
         return cls(**{**record, "labels": tuple(record["labels"])}) if record else None
@@ -119,9 +119,9 @@ class Duels:
                 _close(self._stores.popitem(last=False)[1])
             return store
 
-    def put(self, flags: "Sequence[Flag]", desk: Desk) -> None:
-        """Put rows into a desk's queue, the first of them to be asked first. Raises LabelError."""
-        self.store(desk.labels, owner=desk.digest).add(
+    def put(self, flags: "Sequence[Flag]", rows: FlaggedRows) -> None:
+        """Put flagged rows into their queue, to be asked in their order. Raises LabelError."""
+        self.store(rows.labels, owner=rows.digest).add(
             [
                 Disagreement(
                     "", one.text, IN_DATA, one.label, SUGGESTED if one.suggested else "", one.suggested
@@ -172,7 +172,7 @@ def training_recipe(loaded: Run | None, file: Path, data: Mapping[str, str] | No
     return change(recipe, {**(data or {}), "more_data": str(file)})
 
 
-def look_at_labels(recipe: Recipe) -> "LabelsReport":
+def preview_labels(recipe: Recipe) -> "LabelsReport":
     """Return what a recipe's file of labels adds to its training data, and what is left out, and why.
 
     Raises DataError when the data can't be read or the labels don't fit.

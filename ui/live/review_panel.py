@@ -27,8 +27,8 @@ from ui.html import HEADING, REMARK, SAVE_JS, as_gradio_error, busy, esc, html, 
 from ui.live.actions import NEW, View, followed
 from ui.live.feeds import LiveFeeds
 from ui.live.form import UPLOADS
-from ui.live.review import Desk, Duels, export_labels, look_at_labels, training_recipe
-from ui.live.view import at_desk, card, label_numbers, no_model, review
+from ui.live.review import Duels, FlaggedRows, export_labels, preview_labels, training_recipe
+from ui.live.view import card, flagged_header, label_numbers, no_model, review
 from ui.pushes import Order
 from ui.state import Workbench, export_folder
 from ui.train.publish import publication
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 SLOT = '<div class="tt-slot"></div>'
 """The template of a part that a script fills."""
 _CARD_JS = Path(__file__).with_name("card.js").read_text(encoding="utf-8")
-_LOOK_S = 0.4
+_POLL_S = 0.4
 _HIDDEN: dict[str, Any] = {"show_progress": "hidden"}
 _QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False, **_HIDDEN}
 
@@ -72,19 +72,19 @@ class ReviewPanel:
             with gr.Row(elem_classes="tt-buttons"):
                 dead: dict[str, Any] = {"size": "sm", "min_width": 120, "visible": False}
                 export = gr.Button(I18N("duel.export"), elem_id="live-export", **dead)
-                look = gr.Button(I18N("duel.train"), elem_id="live-train-look", **dead)
+                preview = gr.Button(I18N("duel.train"), elem_id="live-train-look", **dead)
                 erase = gr.Button(I18N("duel.erase"), elem_id="live-erase", **dead)
-                told: Any = I18N("duel.flags")
+                label: Any = I18N("duel.flags")
                 flags = gr.UploadButton(
-                    told, file_types=list(UPLOADS), size="sm", min_width=160, elem_id="live-flags"
+                    label, file_types=list(UPLOADS), size="sm", min_width=160, elem_id="live-flags"
                 )
             file = gr.DownloadButton("JSONL", visible="hidden", elem_id="live-export-file")
             report = html(elem_id="live-train-review")
-            panel = cls(workbench, feeds, duels, view, post, numbers, [export, look, erase])
+            panel = cls(workbench, feeds, duels, view, post, numbers, [export, preview, erase])
             panel._wire_card()
             panel._wire_export(export, file)
             panel._wire_flags(flags)
-            panel._build_training(look, report)
+            panel._build_training(preview, report)
             panel._build_erasing(erase, report)
             panel._build_publishing()
         return panel
@@ -111,9 +111,9 @@ class ReviewPanel:
         """Return the updates of `buttons`: without a post they are hidden, without a label two are grey."""
         labelled = counts.labelled if counts else 0
         there = bool(counts and counts.labelled + counts.waiting + counts.skipped)
-        told: dict[str, Any] = {"value": self._train_on(labelled)} if labelled else {}
+        caption: dict[str, Any] = {"value": self._train_on(labelled)} if labelled else {}
         taken: dict[str, Any] = {"visible": there, "interactive": labelled > 0}
-        return [gr.update(**taken), gr.update(**taken, **told), gr.update(visible=there)]
+        return [gr.update(**taken), gr.update(**taken, **caption), gr.update(visible=there)]
 
     def _train_on(self, labelled: int) -> str:
         """Say on how many labels would be trained, and how long the loaded model's own training took."""
@@ -139,11 +139,11 @@ class ReviewPanel:
         """
         if not flags:
             raise DataError("No label is flagged, so there is nothing to check. Look through other data.")
-        told = repr(sorted(data.items()) or [(flag.text, flag.label) for flag in flags])
-        digest = f"flags {hashlib.sha256(told.encode()).hexdigest()}"
-        desk = Desk(name, tuple(labels), dict(data), digest, len({flag.text for flag in flags}))
-        self.duels.put(flags, desk)
-        return {**view, "desk": str(desk)}
+        identity = repr(sorted(data.items()) or [(flag.text, flag.label) for flag in flags])
+        digest = f"flags {hashlib.sha256(identity.encode()).hexdigest()}"
+        rows = FlaggedRows(name, tuple(labels), dict(data), digest, len({flag.text for flag in flags}))
+        self.duels.put(flags, rows)
+        return {**view, "desk": str(rows)}
 
     def _wire_flags(self, upload: gr.UploadButton) -> None:
         def live_check(file: str, view: View) -> View:
@@ -159,19 +159,19 @@ class ReviewPanel:
         upload.upload(live_check, [upload, self.view], self.view, api_name="live_check", **_HIDDEN)
 
     def _drawn(self, view: View, store: LabelStore, seen: SessionView) -> tuple[str, str]:
-        desk = Desk.read(view["desk"])
-        drawn, counts = card(seen, store.labels, flagged=desk is not None), seen.counts
+        rows = FlaggedRows.read(view["desk"])
+        drawn, counts = card(seen, store.labels, flagged=rows is not None), seen.counts
         head = (
-            at_desk(desk.name, more=desk.n > counts.waiting + counts.labelled + counts.skipped)
-            if desk
+            flagged_header(rows.name, more=rows.n > counts.waiting + counts.labelled + counts.skipped)
+            if rows
             else ""
         )
-        return head + drawn, label_numbers(counts, store.agreement(), flagged=desk is not None)
+        return head + drawn, label_numbers(counts, store.agreement(), flagged=rows is not None)
 
     def _store(self, view: View) -> LabelStore:
         """Return the store that a page works on: its owner's own for a private feed, else everybody's."""
-        if desk := Desk.read(view["desk"]):
-            return self.duels.store(desk.labels, owner=desk.digest)
+        if rows := FlaggedRows.read(view["desk"]):
+            return self.duels.store(rows.labels, owner=rows.digest)
         model = self.workbench.model
         if model.state != "ready" or model.tuned is None:
             raise FeedError("No model is loaded, so there is nothing to label. Train one first.")
@@ -224,7 +224,7 @@ class ReviewPanel:
             None, None, None, js=SAVE_JS.format("live-export-file")
         )
 
-    def _build_training(self, look: gr.Button, report: gr.HTML) -> None:
+    def _build_training(self, preview: gr.Button, report: gr.HTML) -> None:
         with gr.Row(visible=False, elem_classes="tt-buttons") as confirm:
             go = gr.Button(
                 I18N("duel.start_training"), variant="primary", size="sm", elem_id="live-train-start"
@@ -239,7 +239,7 @@ class ReviewPanel:
             try:
                 path = str(export_labels(self._store(view), home() / "labels"))
                 recipe = self._recipe(view, path)
-                found = look_at_labels(recipe)
+                found = preview_labels(recipe)
                 drawn, added = review(found, Path(path).name, recipe.name), found.added + found.corrected
             finally:
                 yield drawn, gr.update(visible=added > 0), path
@@ -253,13 +253,13 @@ class ReviewPanel:
 
         outputs = [report, confirm, chosen]
         shared: dict[str, Any] = {"concurrency_id": "train", "concurrency_limit": 1, **_HIDDEN}
-        look.click(live_train_look, self.view, outputs, api_name="live_train_look", **shared)
+        preview.click(live_train_look, self.view, outputs, api_name="live_train_look", **shared)
         go.click(live_train, [chosen, self.view], outputs, api_name="live_train", **shared)
         close.click(lambda: ("", gr.update(visible=False), ""), None, outputs, **_QUIET)
 
     def _recipe(self, view: View, path: str) -> Recipe:
-        desk = Desk.read(view["desk"])
-        return training_recipe(self.workbench.model.run, Path(path), desk.data if desk else None)
+        rows = FlaggedRows.read(view["desk"])
+        return training_recipe(self.workbench.model.run, Path(path), rows.data if rows else None)
 
     def _build_erasing(self, erase: gr.Button, report: gr.HTML) -> None:
         with gr.Row(visible=False, elem_classes="tt-buttons") as sure:
@@ -296,7 +296,9 @@ class ReviewPanel:
                 private = gr.Checkbox(
                     label=I18N("publish.private"), info=I18N("publish.private_help"), min_width=160
                 )
-            look = gr.Button(I18N("duel.publish_look"), size="sm", min_width=120, elem_id="live-publish-look")
+            preview = gr.Button(
+                I18N("duel.publish_look"), size="sm", min_width=120, elem_id="live-publish-look"
+            )
             report = html(elem_id="live-publish-report", actions=True)
             with gr.Row(visible=False, elem_classes="tt-buttons") as confirm:
                 go = gr.Button(I18N("publish.go"), variant="primary", size="sm", elem_id="live-publish-go")
@@ -309,7 +311,7 @@ class ReviewPanel:
         ) -> tuple[str, object, dict[str, Any]]:
             path = export_labels(self._store(view), home() / "labels")
             repo_id = read_id(repo_id or "", "dataset")
-            drawn = look_at_publication(path, repo_id, private=bool(private))
+            drawn = preview_publication(path, repo_id, private=bool(private))
             order = {"source": str(path), "repo_id": repo_id, "private": bool(private)}
             return drawn, gr.update(visible=True), order
 
@@ -319,18 +321,18 @@ class ReviewPanel:
                 raise FeedError("Nothing was looked at yet. Press Show what would be public first.")
             asked = Order(kind="dataset", run_id=Path(order["source"]).name, **order)
             publications.start(visitor.key, asked, token=token_for(visitor))
-            while (now := publications.look(visitor.key)) and now.order == asked:
+            while (now := publications.newest(visitor.key)) and now.order == asked:
                 yield publication(now), gr.update(visible=False), {}
                 if now.state != "running":
                     return
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
 
         def live_publish_cancel(request: gr.Request, profile: gr.OAuthProfile | None) -> None:
             with as_gradio_error():
                 publications.cancel(visitor_of(request, profile).key)
 
         outputs = [report, confirm, chosen]
-        look.click(
+        preview.click(
             live_publish_look,
             [self.view, repo, private],
             outputs,
@@ -352,7 +354,7 @@ class ReviewPanel:
         report.select(live_publish_cancel, None, None, **_QUIET)
 
 
-def look_at_publication(path: Path, repo_id: str, *, private: bool) -> str:
+def preview_publication(path: Path, repo_id: str, *, private: bool) -> str:
     """Draw what of a file of labels would be public. Raises DataError or PublishError."""
     from training.publish.dataset import prepare_data  # noqa: PLC0415  (takes a second: not before the first page)
 

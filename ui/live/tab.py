@@ -138,10 +138,10 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
         pieces = [gr.skip() if shown.get(name) == new[name] else drawn[name] for name in names]
         changed = any(shown.get(name) != new[name] for name in ("state", "recording"))
         usable = [gr.skip()] * 3 if shown.get("counts") == new["counts"] else panel.usable(counts)
-        told = (*pieces, *_states(drawn, changed), *usable, *form.followed(asked))
-        return (*told, view if view["owner"] else gr.skip(), new)
+        updates = (*pieces, *_states(drawn, changed), *usable, *form.followed(asked))
+        return (*updates, view if view["owner"] else gr.skip(), new)
 
-    def look(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
+    def poll(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
         *drawn, _, new = refresh(view, shown, request)
         return (*drawn, gr.skip(), new)  # what the page has chosen since it asked, such as a feed, stays so
 
@@ -152,7 +152,7 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     actions.wire_others(parts["others"])
     actions.wire_words(parts["words"], word)
     timer.tick(
-        look,
+        poll,
         [view, shown],
         outputs,
         api_name="live",
@@ -165,7 +165,7 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
         return gr.update(choices=second_models())
 
     return LiveTab(
-        timer, look, [view, shown], outputs, adopt, stored, view, choices, form.fields["second"], panel.check
+        timer, poll, [view, shown], outputs, adopt, stored, view, choices, form.fields["second"], panel.check
     )
 
 
@@ -188,9 +188,9 @@ def adopt(stored: str, view: View) -> View:
 
 def _words_panel() -> tuple[gr.HTML, gr.Textbox]:
     words = html(elem_id="live-words", actions=True)
-    told: dict[str, Any] = {"label": I18N("live.word"), "info": I18N("live.word_help")}
+    labels: dict[str, Any] = {"label": I18N("live.word"), "info": I18N("live.word_help")}
     with gr.Column(elem_classes="tt-panel"):
-        return words, gr.Textbox(max_lines=1, elem_id="live-word", **told)
+        return words, gr.Textbox(max_lines=1, elem_id="live-word", **labels)
 
 
 def _chart_panel() -> tuple[gr.Radio, gr.HTML]:

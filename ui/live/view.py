@@ -68,8 +68,8 @@ def nothing_yet(ready: bool, *, trains: bool = True) -> str:
 def no_model(trains: bool = True) -> str:
     """Draw that there is no model yet, with the way to one."""
     act = button(text("compare.to_train"), action="tab", value="train", css="go") if trains else ""
-    told = text("live.no_model_next" if trains else "live.no_model_off")
-    return empty(text("live.no_model"), told, act=act)
+    next_step = text("live.no_model_next" if trains else "live.no_model_off")
+    return empty(text("live.no_model"), next_step, act=act)
 
 
 def numbers(
@@ -383,16 +383,16 @@ def _about(about: AboutWord, labels: tuple[str, ...]) -> str:
     head = f'<div class="tt-row"><span class="grow">{shown}</span>{close}</div>'
     if not about.those.n:
         return f'<section class="tt-stack">{head}<p class="muted">{esc(text("live.word_none"))}</p></section>'
-    told = text("live.word_posts", n=text.number(about.those.n), of=text.number(about.every.n))
+    sentence = text("live.word_posts", n=text.number(about.those.n), of=text.number(about.every.n))
     if about.those.net and about.every.net:
-        told += " " + text("live.word_net", net=_net(about.those.net), all=_net(about.every.net))
+        sentence += " " + text("live.word_net", net=_net(about.those.net), all=_net(about.every.net))
     items = "".join(
         f'<li>{_chip(label, labels)}<span class="text" dir="auto">{esc(readable(post))}</span></li>'
         for post, label in about.newest
     )
     shares = bars(_shares(about.those, labels))
     return (
-        f'<section class="tt-stack tt-about-word">{head}<p>{esc(told)}</p>{shares}'
+        f'<section class="tt-stack tt-about-word">{head}<p>{esc(sentence)}</p>{shares}'
         f'<ol class="tt-word-posts">{items}</ol></section>'
     )
 
@@ -428,8 +428,8 @@ def _shifts(found: Sequence[tuple[float, Shift]], n_posts: int) -> str:
     none = f"<p>{esc(text('live.no_shift'))}</p>"
     listed = f'<ul class="tt-shifts" role="status">{items}</ul>' if items else none
     title = f"<h3>{esc(text('live.shift'))}</h3>"
-    told = f'<p class="muted small">{esc(how)}</p>'
-    return f"<section>{title}{listed}{fold(text('live.shift_title'), told)}</section>"
+    remark = f'<p class="muted small">{esc(how)}</p>'
+    return f"<section>{title}{listed}{fold(text('live.shift_title'), remark)}</section>"
 
 
 def drift(found: Drift | None) -> str:
@@ -459,11 +459,11 @@ def _finding(finding: Finding) -> str:
 # The duel
 
 
-def at_desk(name: str, *, more: bool) -> str:
+def flagged_header(name: str, *, more: bool) -> str:
     """Say that a data set's flagged labels are checked; `more`: than are put on the desk at once."""
-    told = text("duel.desk", name=said(name)) + (f" {text('duel.desk_more')}" if more else "")
+    sentence = text("duel.desk", name=said(name)) + (f" {text('duel.desk_more')}" if more else "")
     back = button(text("duel.desk_back"), action="back", value="")
-    return page(f'<div class="tt-row"><span class="grow">{esc(told)}</span>{back}</div>', "tt-desk")
+    return page(f'<div class="tt-row"><span class="grow">{esc(sentence)}</span>{back}</div>', "tt-flagged")
 
 
 def card(view: SessionView, labels: tuple[str, ...], *, flagged: bool = False) -> str:

@@ -1,6 +1,6 @@
 """What is wrong with a run, on the Train tab: sentences, and a button that takes the changed recipe.
 
-diagnosed(run, state, looks)          # what the doctor finds, as of so many looks at the validation split
+diagnosed(run, state, evaluations)    # what the doctor finds, as of so many evaluations
 check_up(found, run, state)           # the same as HTML; `ui.train.recipe_files` does what the button says
 """
 
@@ -20,7 +20,7 @@ _NOT_IN_THE_FORM = ("more_data", "teacher", "unlabelled")
 
 
 @lru_cache(maxsize=32)
-def diagnosed(run: Run, state: str, looks: int) -> tuple[Diagnosis, ...]:
+def diagnosed(run: Run, state: str, evaluations: int) -> tuple[Diagnosis, ...]:
     """Return what the doctor finds; it looks again when the state changes or there is one more look."""
     with suppress(RecipeError):
         return tuple(examine(run))
@@ -35,14 +35,14 @@ def check_up(found: Sequence[Diagnosis], run: Run, state: str) -> str:
         return f'<p class="muted">{esc(text("doctor.nothing"))}</p>'
     act, recipe = "", run.known_recipe
     if recipe and (changes := changes_of(found)):
-        told = ", ".join(
+        changed = ", ".join(
             f"{text(f'setting.{name}')}: {_value(name, value)}" for name, value in changes.items()
         )
         fill = (
             "" if _is_beyond(recipe) else button(text("doctor.take"), action="take", value=run.id, css="go")
         )
-        told = esc(text("doctor.change", settings=told))
-        act = f'<div class="tt-row"><span class="grow">{told}</span>{fill}</div>'
+        sentence = esc(text("doctor.change", settings=changed))
+        act = f'<div class="tt-row"><span class="grow">{sentence}</span>{fill}</div>'
     title = text("doctor.title", n=text.number(len(found)))
     return fold(title, f"{notes([one.sentence for one in found])}{act}")
 

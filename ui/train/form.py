@@ -81,8 +81,8 @@ class RecipeForm:
     def recipe(self, name: str, values: Sequence[object], **others: str) -> Recipe:
         """Return the named recipe with what was changed in the form. Raises RecipeError."""
         recipe = built_in(name)
-        wanted = {key: _text(value) for key, value in zip(self.fields, values, strict=True)}
-        changes = {key: text for key, text in wanted.items() if text != _text(_shown(getattr(recipe, key)))}
+        given = {key: _text(value) for key, value in zip(self.fields, values, strict=True)}
+        changes = {key: text for key, text in given.items() if text != _text(_shown(getattr(recipe, key)))}
         return change(recipe, {**changes, **others})
 
 

@@ -34,7 +34,7 @@ class PublishPanel:
     run: gr.Dropdown
     panel: gr.HTML
     login: gr.HTML
-    look: gr.Button
+    preview: gr.Button
     draw: Callable[[Visitor, str], tuple[dict[str, Any], str, str, dict[str, Any]]]
 
 
@@ -72,7 +72,7 @@ def build_publish(space: SpaceSettings, publications: Publications) -> PublishPa
                 for name in ("private", "pr", "adapter_only")
             ]
         with gr.Row(elem_classes="tt-buttons"):
-            look = gr.Button(
+            preview = gr.Button(
                 I18N("publish.look"), variant="primary", size="md", min_width=140, elem_id="publish-look"
             )
             go = gr.Button(
@@ -93,10 +93,10 @@ def build_publish(space: SpaceSettings, publications: Publications) -> PublishPa
         if chosen in runs:
             update["value"] = chosen
         usable = {"interactive": bool(runs) and may_train(space, visitor)}
-        return update, publication(publications.look(visitor.key)), _login(visitor), usable
+        return update, publication(publications.newest(visitor.key)), _login(visitor), usable
 
-    _wire(space, publications, [run, repo, *options], panel, look=look, go=go)
-    return PublishPanel(run, panel, login, look, draw)
+    _wire(space, publications, [run, repo, *options], panel, preview=preview, go=go)
+    return PublishPanel(run, panel, login, preview, draw)
 
 
 def finished() -> list[str]:
@@ -147,14 +147,14 @@ def _wire(
     inputs: list[Any],
     panel: gr.HTML,
     *,
-    look: gr.Button,
+    preview: gr.Button,
     go: gr.Button,
 ) -> None:
     def begun(visitor: Visitor, values: tuple[Any, ...], *, dry_run: bool) -> str:
         run_id, repo_id, private, pr, adapter_only = values
         order = order_of(run_id, repo_id, private=private, pr=pr, adapter_only=adapter_only, dry_run=dry_run)
         begin(publications, visitor, order)
-        return publication(publications.look(visitor.key))
+        return publication(publications.newest(visitor.key))
 
     @changes_something(space)
     def publish(visitor: Visitor, *values: object) -> str:
@@ -169,17 +169,17 @@ def _wire(
         visitor = visitor_of(request, profile)
         with as_gradio_error():
             publications.cancel(visitor.key)
-        return publication(publications.look(visitor.key))
+        return publication(publications.newest(visitor.key))
 
     def publication_state(request: gr.Request, profile: gr.OAuthProfile | None) -> JsonObject:
-        found = publications.look(visitor_of(request, profile).key)
+        found = publications.newest(visitor_of(request, profile).key)
         return dataclasses.asdict(found) if found else {}
 
     gr.api(publication_state, api_name="publication", queue=False)
     shared: dict[str, Any] = {"concurrency_id": "publish", "concurrency_limit": 2, "show_progress": "hidden"}
     hide: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     go.click(publish, inputs, panel, api_name="publish", **shared)
-    look.click(publish_preview, inputs, panel, api_name="publish_preview", **shared).success(
+    preview.click(publish_preview, inputs, panel, api_name="publish_preview", **shared).success(
         _looked, inputs[1:3], go, **hide
     )
     gr.on([each.change for each in inputs], lambda: gr.update(visible=False), None, go, **hide)
@@ -271,8 +271,8 @@ def _plan(plan: JsonObject) -> str:
     files = plan.get("files") or []
     rows = [row("", [(esc(file["name"]), "name"), (esc(size(file["size"])), "num nowrap")]) for file in files]
     total = size(sum(file["size"] for file in files))
-    told = text("publish.files", n=text.number(len(files)), size=total)
-    drawn = table([(told, ""), (text("publish.size"), "num")], rows, caption=told, css="tall")
+    caption = text("publish.files", n=text.number(len(files)), size=total)
+    drawn = table([(caption, ""), (text("publish.size"), "num")], rows, caption=caption, css="tall")
     drawn += notes([str(each) for each in plan.get("notes") or ()])
     card = str(plan.get("card") or "")
     if card:

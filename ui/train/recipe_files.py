@@ -29,10 +29,10 @@ HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
 
 def build_recipe_files() -> tuple[gr.Button, gr.UploadButton, gr.DownloadButton]:
     """Draw the buttons that save and load a recipe; the third is pressed by the page once there is a file."""
-    told: Any = I18N("train.recipe_load")
+    label: Any = I18N("train.recipe_load")
     with gr.Row(elem_classes="tt-buttons"):
         save = gr.Button(I18N("train.recipe_save"), size="sm", min_width=130, elem_id="recipe-save")
-        load = gr.UploadButton(told, file_types=[".toml"], size="sm", min_width=130, elem_id="recipe-load")
+        load = gr.UploadButton(label, file_types=[".toml"], size="sm", min_width=130, elem_id="recipe-load")
     return save, load, gr.DownloadButton("TOML", visible="hidden", elem_id="recipe-file")
 
 
@@ -85,9 +85,9 @@ def wire_recipe_files(
 
     def load_recipe_file(path: str) -> list[object]:
         with as_gradio_error():
-            return told(load_recipe(path))
+            return fill(load_recipe(path))
 
-    def told(recipe: Recipe) -> list[object]:
+    def fill(recipe: Recipe) -> list[object]:
         values = filled_in(form, recipe)
         files = [name for name in ("more_data", "teacher", "unlabelled") if getattr(recipe, name)]
         if values[0] == "file":
@@ -102,7 +102,7 @@ def wire_recipe_files(
                 return _built_in(form, event.action, event.value, len(filled))
             run = known_run(event.value, kind=None)
             if run.kind != TUNE:
-                return told(changed(run.recipe, examine(run)))
+                return fill(changed(run.recipe, examine(run)))
             recipe = load_recipe(run.path / BEST)
         gr.Info(text("train.taken"), duration=6)
         return [*[gr.skip()] * 5, *filled_in(form, recipe)[5:], gr.skip()]

@@ -31,8 +31,8 @@ def study(run: Run) -> str:
         found = _KINDS[run.kind].read(run.path) if run.kind in _KINDS else None
     if not found:
         return ""
-    told, *more = (said(sentence) for sentence in found.sentences())
-    return f'<p class="tt-told">{esc(told)}</p>{_chart(found)}{notes(more)}'
+    first, *more = (said(sentence) for sentence in found.sentences())
+    return f'<p class="tt-lead">{esc(first)}</p>{_chart(found)}{notes(more)}'
 
 
 def _chart(found: Study) -> str:
@@ -70,8 +70,8 @@ def _search(found: Search) -> str:
     )
     shares = sorted(found.importances.items(), key=lambda item: -item[1])
     rows = [(text(f"setting.{name}"), 0, share, text.percent(share, 0)) for name, share in shares]
-    told = bars(rows) if rows else f'<p class="muted">{esc(text("study.too_few"))}</p>'
-    return f'<div class="tt-two tt-charts">{chart}{titled(text("study.importances"), "", told)}</div>'
+    importances = bars(rows) if rows else f'<p class="muted">{esc(text("study.too_few"))}</p>'
+    return f'<div class="tt-two tt-charts">{chart}{titled(text("study.importances"), "", importances)}</div>'
 
 
 def _forecast(found: Forecast) -> str:
@@ -82,7 +82,7 @@ def _forecast(found: Forecast) -> str:
     curve = [(float(one.labels), one.accuracy.value) for one in found.curve]
     band = [(one.accuracy.low, one.accuracy.high) for one in found.curve]
     targets = [(float(one.labels), one.accuracy.value) for one in found.targets]
-    told = [
+    tooltips = [
         text(
             "study.target",
             n=text.number(one.labels),
@@ -95,7 +95,7 @@ def _forecast(found: Forecast) -> str:
         Series(text("study.curve"), "second", curve, band=band),
         Series(text("study.runs"), "train", runs, alone=True),
         Series(text("study.means"), "validation", means, alone=True),
-        Series(text("study.targets"), "second", targets, alone=True, told=told),
+        Series(text("study.targets"), "second", targets, alone=True, tooltips=tooltips),
     ]
     drawn = [line for line in lines if line.points]
     labels = [at for line in drawn for at, _ in line.points]
@@ -114,7 +114,7 @@ def _forgetting(found: Forgetting) -> str:
     title, lines, marks = text("study.dial"), [], []
     for place, one in enumerate(found.runs):
         css = _COLOURS[place % len(_COLOURS)]
-        told = [
+        tooltips = [
             text(
                 "study.at",
                 share=text.percent(point.share, 0),
@@ -124,7 +124,7 @@ def _forgetting(found: Forgetting) -> str:
             for point in one.points
         ]
         points = [(point.bits, point.accuracy) for point in one.points]
-        lines.append(Series(said(one.run), css, points, dots=True, told=told))
+        lines.append(Series(said(one.run), css, points, dots=True, tooltips=tooltips))
         marks.append((one.general.before, css))
     x = nice_axis([*(at for line in lines for at, _ in line.points), *(at for at, _ in marks)])
     y = nice_axis([value for line in lines for _, value in line.points], percent=True)

@@ -101,10 +101,10 @@ class TrainTab:
 def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
     """Return what the recipe's `dataset` is to be. Raises DataError. A file is kept: a run may resume."""
     if kind == "hub":
-        wanted = read_id(hub_id or "", "dataset")
-        if not HUB_ID.fullmatch(wanted) or Path(wanted).exists():
-            raise DataError(f"{wanted!r} is not the id of a data set on the Hub. Write it as owner/name.")
-        return wanted
+        repo_id = read_id(hub_id or "", "dataset")
+        if not HUB_ID.fullmatch(repo_id) or Path(repo_id).exists():
+            raise DataError(f"{repo_id!r} is not the id of a data set on the Hub. Write it as owner/name.")
+        return repo_id
     if kind != "file":
         return kind
     if not file:
@@ -141,7 +141,7 @@ def columns_of(file: str) -> tuple[tuple[str, ...], str, str]:
     return names, text_column, found.get("label") or fewest
 
 
-def look_at(recipe: Recipe) -> "Preview":
+def preview_of(recipe: Recipe) -> "Preview":
     """Return the Preview of a recipe's data. Raises DataError when it can't be read or learned from."""
     from training.data.load import load_splits  # noqa: PLC0415
     from training.data.preview import preview  # noqa: PLC0415  (takes a second: not before the first page)
@@ -150,7 +150,7 @@ def look_at(recipe: Recipe) -> "Preview":
 
 
 @lru_cache(maxsize=4)
-def look_through(spec: DataSpec) -> "Audit | None":
+def audit_of(spec: DataSpec) -> "Audit | None":
     """Return what is wrong with whole data, None for more than MOST_AUDITED rows. Raises DataError."""
     from training.audit.audit import audit, load_whole  # noqa: PLC0415  (as above)
 
@@ -168,7 +168,7 @@ def begin(workbench: Workbench, recipe: Recipe, *, kind: str = TRAIN) -> Run:
     with workbench.starting:
         _refuse_crowd()
         if recipe.dataset not in ("auto", "embedded"):
-            look_at(recipe)  # what can't be learned from leaves no failed run behind
+            preview_of(recipe)  # what can't be learned from leaves no failed run behind
         run = create_run(recipe) if kind == TRAIN else _order(kind, recipe).create(name=recipe.name)
         start(run, max_minutes=workbench.settings.max_run_minutes)
     return run
@@ -215,16 +215,16 @@ def _refuse_more(recipe: Recipe, settings: SpaceSettings) -> None:
     most = settings.max_train_rows
     added = _count(recipe.more_data) if most else 0
     if most and not 0 < recipe.n_train <= most - added:
-        wanted = f"{recipe.n_train:,}" if recipe.n_train else "all"
+        asked = f"{recipe.n_train:,}" if recipe.n_train else "all"
         more = f" and {added:,} labels on top" if added else ""
         raise RunError(
-            f"A run may have {most:,} training rows here, and {wanted}{more} were asked for. "
+            f"A run may have {most:,} training rows here, and {asked}{more} were asked for. "
             f"Set Training rows to {max(most - added, 0)} or fewer."
         )
     if most and recipe.unlabelled.strip() and not 0 < recipe.n_unlabelled <= most:
-        wanted = f"{recipe.n_unlabelled:,}" if recipe.n_unlabelled else "all"
+        asked = f"{recipe.n_unlabelled:,}" if recipe.n_unlabelled else "all"
         raise RunError(
-            f"A run may have {most:,} texts without labels here, and {wanted} were asked for. "
+            f"A run may have {most:,} texts without labels here, and {asked} were asked for. "
             f"Set Texts without labels drawn to {most} or fewer."
         )
 
@@ -275,27 +275,27 @@ def expected(name: str, base: str, *settings: object) -> str:
         found = beforehand(recipe)
     except RecipeError:
         return ""  # Start says what is wrong
-    told = [_by_another(recipe)]
-    if found and found.high_s and not told[0]:
+    sentences = [_by_another(recipe)]
+    if found and found.high_s and not sentences[0]:
         low, high = (text.number(max(1, round(each / 60))) for each in (found.low_s, found.high_s))
-        told = [text("train.rough", low=low, high=high)]
+        sentences = [text("train.rough", low=low, high=high)]
     if found:
         layers = {"n": text.number(found.trained), "layers": text.number(found.layers)}
         memory = text.number(found.memory_bytes / 1e9, 1)
-        told.append(text(f"train.trained_{recipe.method}", memory=memory, **layers))
-    shown = " ".join(filter(None, told))
+        sentences.append(text(f"train.trained_{recipe.method}", memory=memory, **layers))
+    shown = " ".join(filter(None, sentences))
     return page(f'<p class="muted small">{esc(shown)}</p>') if shown else ""
 
 
-def _by_another(wanted: Recipe) -> str:
+def _by_another(asked: Recipe) -> str:
     """Say how long a training will take by one of the same kind and about as much work; "" without one."""
-    work = wanted.n_train * wanted.epochs
+    work = asked.n_train * asked.epochs
     for run in list_runs():
         recipe, status = run.known_recipe, run.status()
         if recipe is None:
             continue
         done = recipe.n_train * recipe.epochs
-        alike = all(getattr(recipe, key) == getattr(wanted, key) for key in ("base", "method", "depth"))
+        alike = all(getattr(recipe, key) == getattr(asked, key) for key in ("base", "method", "depth"))
         if not (alike and status.state == "finished" and status.started_at and status.finished_at):
             continue
         if work and done and 1 / _ALIKE <= work / done <= _ALIKE:
@@ -316,18 +316,18 @@ def build_train(workbench: Workbench) -> TrainTab:
             data = _data_form(workbench.settings.dataset)
             recipe_name, base, about, form, name = _recipe_form(load_recipe("quick"), workbench.settings.base)
             files, studies = _more()
-            told_by = [recipe_name, base, *(form.fields[key] for key in _TELLING)]
+            decisive = [recipe_name, base, *(form.fields[key] for key in _TELLING)]
             with starting:
-                html(expected, inputs=told_by, elem_id="expected")
+                html(expected, inputs=decisive, elem_id="expected")
         with gr.Column(scale=2, min_width=320):
             preview = html(elem_id="data-preview", actions=True)
             audit = html(elem_id="data-audit", actions=True)
             panel = html(elem_id="run-panel", actions=True)
             runs = html(elem_id="run-list", actions=True)
             publish = build_publish(workbench.settings, workbench.publications)
-    told: list[gr.Component] = [publish.run, publish.panel, publish.login, publish.look]
-    starters: list[gr.Component] = [*studies.values(), data.look]
-    outputs = [panel, runs, strip, go, *starters, *told, shown]
+    publishing: list[gr.Component] = [publish.run, publish.panel, publish.login, publish.preview]
+    starters: list[gr.Component] = [*studies.values(), data.preview]
+    outputs = [panel, runs, strip, go, *starters, *publishing, shown]
     inputs: list[gr.Component] = [*data.inputs, base, recipe_name, *form.components]
     _wire_preview(workbench, data, form, inputs, (preview, audit))
 
@@ -371,7 +371,7 @@ def build_train(workbench: Workbench) -> TrainTab:
 
     def flagged(values: Sequence[Any]) -> "tuple[Audit, Recipe]":
         recipe = _recipe(form, tuple(values))
-        found = look_through(recipe.data.whole())
+        found = audit_of(recipe.data.whole())
         if found is None:
             raise DataError("This data has too many rows to be looked through here. Upload a part of it.")
         return found, recipe
@@ -429,7 +429,7 @@ def _wire_start(
 @dataclass(frozen=True)
 class _DataForm:
     inputs: list[Any]
-    look: gr.Button
+    preview: gr.Button
     more: gr.Accordion
     """Columns and labels."""
 
@@ -470,7 +470,7 @@ def _data_form(proposed: str) -> _DataForm:
                     for name in ("text_column", "label_column")
                 ]
             names = gr.Textbox(label=I18N("setting.label_names"), info=I18N("help.label_names"), max_lines=1)
-        look = gr.Button(I18N("train.preview"), size="md", elem_id="preview-data")
+        preview = gr.Button(I18N("train.preview"), size="md", elem_id="preview-data")
     kind.change(
         lambda kind: (gr.update(visible=kind == "hub"), gr.update(visible=kind == "file")),
         kind,
@@ -479,7 +479,7 @@ def _data_form(proposed: str) -> _DataForm:
         show_progress="hidden",
         queue=False,
     )
-    return _DataForm([kind, hub_id, file, *columns, names], look, more)
+    return _DataForm([kind, hub_id, file, *columns, names], preview, more)
 
 
 def _recipe_form(
@@ -546,7 +546,7 @@ def _wire_preview(
         drawn = ""
         yield busy(text("preview.loading"))
         try:
-            drawn = preview_panel(look_at(_recipe(form, values)))
+            drawn = preview_panel(preview_of(_recipe(form, values)))
         finally:
             yield drawn  # after an error nothing is left of "loading"
 
@@ -555,7 +555,7 @@ def _wire_preview(
         drawn = ""
         yield busy(text("audit.looking"))
         try:
-            drawn = audit_panel(look_through(_recipe(form, values).data.whole()), most=MOST_AUDITED)
+            drawn = audit_panel(audit_of(_recipe(form, values).data.whole()), most=MOST_AUDITED)
         finally:
             yield drawn
 
@@ -576,19 +576,19 @@ def _wire_preview(
     found = file.upload(find_columns, file, [*columns, data.more], **quiet).success(
         preview_data, inputs, preview, api_visibility="private", **shared
     )
-    looked = data.look.click(preview_data, inputs, preview, api_name="preview", **shared)
-    for seen in (found, looked):
+    pressed = data.preview.click(preview_data, inputs, preview, api_name="preview", **shared)
+    for seen in (found, pressed):
         seen.success(
             audit_data,
             inputs,
             audit,
-            api_name="audit" if seen is looked else None,
-            api_visibility="public" if seen is looked else "private",
+            api_name="audit" if seen is pressed else None,
+            api_visibility="public" if seen is pressed else "private",
             show_progress="hidden",
             concurrency_id="audit",
             concurrency_limit=1,
         )
-    data.look.click(None, None, None, js=into_view("data-preview"))
+    data.preview.click(None, None, None, js=into_view("data-preview"))
     preview.select(lambda: ("", ""), None, [preview, audit], **quiet)
 
 

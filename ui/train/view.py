@@ -156,19 +156,19 @@ def run_panel(
     """
     if view is None:
         return page(empty(text("train.no_run"), text("train.no_run_next")) + _recipes(), "tt-stack")
-    curves, told = _curves(view, over), ""
+    curves, remarks = _curves(view, over), ""
     health = check_up(view.diagnoses, view.run, view.status.state)
     if curves:
         curves += _others(view, over, others)
     if view.notes:
-        told = fold(text("train.notes", n=text.number(len(view.notes))), notes(view.notes))
+        remarks = fold(text("train.notes", n=text.number(len(view.notes))), notes(view.notes))
     if found := study(view.run):
-        parts = [_title(view, loaded, may), found, told]
+        parts = [_title(view, loaded, may), found, remarks]
     elif view.evaluation and view.evaluation.tuned:  # the result first
         curves = fold(text("train.curves"), _standing(view, now) + curves)
-        parts = [_title(view, loaded, may), _result(view), health, curves, told]
+        parts = [_title(view, loaded, may), _result(view), health, curves, remarks]
     else:
-        parts = [_title(view, loaded, may), _standing(view, now), health, curves, told]
+        parts = [_title(view, loaded, may), _standing(view, now), health, curves, remarks]
     return page(f'<div class="tt-card"><div class="tt-stack">{"".join(parts)}</div></div>')
 
 
@@ -298,8 +298,8 @@ def _curves(view: RunView, over: RunView | None = None) -> str:
         x_last=view.total_steps,
     )
     base = view.evaluation.base if view.evaluation else None
-    told = [("dashed", short_name(over.run.id))] if over else []
-    keys = legend([("tt-s-train", train), ("tt-s-validation", validation), *told])
+    other_run = [("dashed", short_name(over.run.id))] if over else []
+    keys = legend([("tt-s-train", train), ("tt-s-validation", validation), *other_run])
     drawn = titled(text("train.chart_loss"), keys, loss)
     if view.curve("accuracy"):
         names = (text("score.accuracy"), text("score.macro_f1"))
@@ -315,7 +315,7 @@ def _curves(view: RunView, over: RunView | None = None) -> str:
             levels=[(base.scores.accuracy.value, "train")] if base else [],
         )
         below = [("tt-s-train", text("train.base_level"))] if base else []
-        keys = legend([("tt-s-validation", names[0]), ("tt-s-second", names[1]), *below, *told])
+        keys = legend([("tt-s-validation", names[0]), ("tt-s-second", names[1]), *below, *other_run])
         drawn += titled(text("train.chart_validation"), keys, right)
     else:
         drawn += titled(text("train.chart_validation"), "", note(text("train.no_validation_yet")))
@@ -388,14 +388,14 @@ def _run_row(run: Run, chosen: bool, now: float, action: str) -> str:
         state += f'<p class="muted small">{esc(said(status.message))}</p>'
     recipe = run.known_recipe.model_dump() if run.known_recipe else run.order.get("recipe") or {}
     name, data = (str(recipe.get(key) or "–") for key in ("name", "dataset"))
-    told = [
+    columns = [
         ("state", state, "nowrap" if status.state != "damaged" else ""),
         ("recipe", f"{esc(name)} {_kind(run)}", ""),
         ("data", esc(said(data)), ""),
         ("accuracy", accuracy, "num"),
         ("when", esc(text.when(status.started_at, now=now)), "muted nowrap"),
     ]
-    cells = [(f'<span class="k">{esc(text(f"runs.{key}"))}</span>{cell}', css) for key, cell, css in told]
+    cells = [(f'<span class="k">{esc(text(f"runs.{key}"))}</span>{cell}', css) for key, cell, css in columns]
     cells.append((f'<span class="tt-actions">{action}</span>', ""))
     return row(show, cells, css="chosen" if chosen else "")
 
@@ -422,28 +422,28 @@ def preview_panel(seen: "Preview") -> str:
 
 
 def _account(report: "DataReport") -> str:
-    told = text(
+    summary = text(
         "preview.account",
         n=text.number(sum(rows.read for rows in report.rows.values())),
         duplicates=text.number(report.removed),
     )
-    return fold(told, notes(report.sentences(texts=True)))
+    return fold(summary, notes(report.sentences(texts=True)))
 
 
 def audit_panel(found: "Audit | None", *, most: int) -> str:
     """Draw what is wrong with a data set; None: it has more than `most` rows, and nobody looked."""
     title = f"<h2>{esc(text('audit.title'))}</h2>"
     if found is None:
-        told = text("audit.too_many", most=text.number(most))
-        return page(title + note(told), "tt-card tt-stack")
+        sentence = text("audit.too_many", most=text.number(most))
+        return page(title + note(sentence), "tt-card tt-stack")
     flags = [flag for flag in found.flags if flag.split == "train"]
     check = ""
     if flags:
-        told = text("audit.flags", n=text.number(len(flags)))
+        sentence = text("audit.flags", n=text.number(len(flags)))
         if left := len(found.flags) - len(flags):
-            told += f" {text('audit.left', n=text.number(left))}"
+            sentence += f" {text('audit.left', n=text.number(left))}"
         act = button(text("audit.check"), action="check", value="", css="go")
-        check = f'<div class="tt-row"><span class="grow">{esc(told)}</span>{act}</div>'
+        check = f'<div class="tt-row"><span class="grow">{esc(sentence)}</span>{act}</div>'
     listed = "".join(f"<li>{_finding(one)}</li>" for one in found.findings)
     body = f'<ul class="tt-notes">{listed}</ul>' if listed else f"<p>{esc(text('audit.nothing'))}</p>"
     return page(title + body + check, "tt-card tt-stack")
@@ -452,9 +452,9 @@ def audit_panel(found: "Audit | None", *, most: int) -> str:
 def _finding(one: "Finding") -> str:
     setting, _, value = one.act.partition("=")
     act = text("audit.act", setting=text(f"setting.{setting}"), value=value) if setting else ""
-    told = " ".join(filter(None, (said(one.sentence), act)))
+    sentence = " ".join(filter(None, (said(one.sentence), act)))
     shown = notes([one_line(example, longest=160) for example in one.examples])
-    return fold(told, shown) if shown else esc(told)
+    return fold(sentence, shown) if shown else esc(sentence)
 
 
 def _balance(seen: "Preview") -> str:
