@@ -224,8 +224,8 @@ def _of_seed(trials: Trials, seed: int) -> list[JsonObject]:
     found = list(read_jsonl(kept)) if kept.is_file() else []
     for names in _by_preparation(trials):
         known = {one["name"] for one in found}
-        if wanted := [name for name in names if name not in known]:
-            for one in _measure(trials, seed, wanted):
+        if missing := [name for name in names if name not in known]:
+            for one in _measure(trials, seed, missing):
                 found.append(one)
                 write_jsonl(kept, found)
     return found

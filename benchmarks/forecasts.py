@@ -117,17 +117,17 @@ def _measured(folder: Path, seed: int, found: JsonObject) -> Iterator[JsonObject
             continue
         given = SMALL | {"dataset": str(folder), "seed": str(seed)} | changes
         recipe = change(load_recipe("quick"), given)
-        told = _forecast(recipe, work)
+        forecasted = _forecast(recipe, work)
         record: JsonObject = {
             "data": folder.name.rpartition("-")[0],
             "recipe": name,
             "draw": seed,
-            "refused": told.refused,
-            "n": told.n_validation,
+            "refused": forecasted.refused,
+            "n": forecasted.n_validation,
         }
-        if not told.refused:
+        if not forecasted.refused:
             prepared = prepared or prepare(recipe, work)
-            [target] = told.targets
+            [target] = forecasted.targets
             real = _real(prepared, recipe, work / name)
             accuracy = target.accuracy
             record |= {
@@ -162,14 +162,14 @@ def _real(prepared: Prepared, recipe: Recipe, checkpoints: Path) -> float:
 
 
 def _row(name: str, some: Sequence[JsonObject]) -> dict[str, Any]:
-    told = [one for one in some if not one["refused"]]
-    held = sum(one["held"] for one in told)
-    share = wilson(held, len(told))
+    made = [one for one in some if not one["refused"]]
+    held = sum(one["held"] for one in made)
+    share = wilson(held, len(made))
     reach = f" ({100 * share.low:.0f} to {100 * share.high:.0f} %)" if share else ""
-    row = {"name": name, "forecasts": len(some), "refused": len(some) - len(told)}
-    row["intervals_that_hold_the_real_run"] = f"{held} of {len(told)}{reach}"
-    if told:
-        off = [100 * abs(one["forecast"]["value"] - one["real"]) for one in told]
-        width = [100 * (one["forecast"]["high"] - one["forecast"]["low"]) for one in told]
+    row = {"name": name, "forecasts": len(some), "refused": len(some) - len(made)}
+    row["intervals_that_hold_the_real_run"] = f"{held} of {len(made)}{reach}"
+    if made:
+        off = [100 * abs(one["forecast"]["value"] - one["real"]) for one in made]
+        width = [100 * (one["forecast"]["high"] - one["forecast"]["low"]) for one in made]
         row |= {"points_off_on_average": fmean(off), "points_from_low_to_high": fmean(width)}
     return row

@@ -58,7 +58,7 @@ def main(dataset: str, *, stops: int = STOPS) -> None:
         start(undisturbed)
         _ended(undisturbed, 600)
         lasts = time.monotonic() - began
-        wanted = load_file(undisturbed.artifact / "model.safetensors")
+        expected = load_file(undisturbed.artifact / "model.safetensors")
         found: list[dict[str, Any]] = []
         runs = 0
         while len(found) < stops:
@@ -71,7 +71,7 @@ def main(dataset: str, *, stops: int = STOPS) -> None:
                     found.append(record)
                 print(json.dumps(record), flush=True)
             weights = load_file(run.artifact / "model.safetensors")
-            apart = max(float((weights[name] - tensor).abs().max()) for name, tensor in wanted.items())
+            apart = max(float((weights[name] - tensor).abs().max()) for name, tensor in expected.items())
             if apart > SAME and found:
                 found[-1]["lost"].append(f"the weights differ by {apart:.2g} at the end")
     results.write(

@@ -91,9 +91,9 @@ def in_turns(
     `ratio`: the feed's over the bare engine's, with its 95 % interval.
     """
     turns: list[dict[str, float]] = []
-    with running_feed(classifier, posts) as (feed, told):
+    with running_feed(classifier, posts) as (feed, arrivals):
         for number in range(stretches):
-            texts, feed_s = _stretch(feed, told, stretch_s)
+            texts, feed_s = _stretch(feed, arrivals, stretch_s)
             half = texts[len(texts) // 2 :]
             turns.append({"feed_per_s": len(texts) / feed_s, "bare_per_s": bare_rate(classifier, half)})
             print(f"stretch {number + 1}: {json.dumps(turns[-1])}", flush=True)
@@ -101,7 +101,7 @@ def in_turns(
     return {
         "ratio": {"value": round(ratio, 4), "low": round(low, 4), "high": round(high, 4)},
         "stretches": [{name: round(value, 2) for name, value in turn.items()} for turn in turns],
-        **accounts(feed, told.count),
+        **accounts(feed, arrivals.count),
     }
 
 
@@ -136,20 +136,20 @@ def as_fast_as_possible(
     """
     known_s: float | None = None
     spans: list[float] = []
-    with running_feed(classifier, posts) as (feed, told), memory() as samples:
+    with running_feed(classifier, posts) as (feed, arrivals), memory() as samples:
         feed.start()
         began = time.perf_counter()
         for number in range(1, max(1, round(seconds / span_s)) + 1):
-            before, at = told.count, time.perf_counter()
+            before, at = arrivals.count, time.perf_counter()
             feed.wait(began + number * span_s - at)
             _refuse_an_early_end(feed)
-            spans.append(round((told.count - before) / (time.perf_counter() - at), 2))
+            spans.append(round((arrivals.count - before) / (time.perf_counter() - at), 2))
             print(f"span {number}: {spans[-1]} posts a second", flush=True)
-            told.take()
-            if known_s is None and told.count >= IDS_REMEMBERED:
+            arrivals.take()
+            if known_s is None and arrivals.count >= IDS_REMEMBERED:
                 known_s = samples[-1][0]
         feed.stop()
-    found = accounts(feed, told.count)
+    found = accounts(feed, arrivals.count)
     rate_per_s = found["summary"]["rate_per_s"]
     return {
         "seconds": round(feed.snapshot(watching=False).running_s, 1),
@@ -167,13 +167,13 @@ def at_a_rate(
 ) -> dict[str, Any]:
     """Return the lag and the counts of a feed that gets so many posts a second, as from a live source."""
     limit = max(1, round(rate_per_s * seconds))
-    with running_feed(classifier, posts, rate_per_s=rate_per_s, limit=limit) as (feed, told):
+    with running_feed(classifier, posts, rate_per_s=rate_per_s, limit=limit) as (feed, arrivals):
         feed.start()
         if not feed.wait(seconds + PATIENCE_S):
             print(f"The feed was stopped {PATIENCE_S:g} s after its time.", flush=True)
         feed.stop()
     running_s = feed.snapshot(watching=False).running_s
-    found = accounts(feed, told.count)
+    found = accounts(feed, arrivals.count)
     received, dropped = found["summary"]["received"], found["summary"]["dropped"]
     print(f"{rate_per_s:.1f} a second: {json.dumps(found)}", flush=True)
     return {
@@ -199,13 +199,13 @@ def running_feed(
     *,
     rate_per_s: float | None = None,
     limit: int | None = None,
-) -> Iterator[tuple[Feed, "Told"]]:
-    """Yield a feed as the app has it, with statistics and a recording, and what it told; stop it after."""
+) -> Iterator[tuple[Feed, "Arrivals"]]:
+    """Yield a feed as the app has it, with statistics and a recording, and its arrivals; stop it after."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Recorder(Path(folder) / "posts.jsonl", texts=False) as recorder,
     ):
-        told = Told()
+        arrivals = Arrivals()
         feed = Feed(
             Replay(posts, rate_per_s=rate_per_s, rounds=_ENDLESS),
             classifier.predict,
@@ -214,17 +214,17 @@ def running_feed(
             lossless=rate_per_s is None,
             limit=limit,
             idle_s=math.inf,
-            listeners=[LiveStatistics.of(classifier), told, recorder],
+            listeners=[LiveStatistics.of(classifier), arrivals, recorder],
         )
         try:
-            yield feed, told
+            yield feed, arrivals
         finally:
             feed.stop()
             recorder.close()
 
 
-class Told:
-    """A listener that counts all posts, and keeps the texts of those since it was last asked for them."""
+class Arrivals:
+    """A listener that counts all classified posts and keeps the texts since the last `take`."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -241,7 +241,7 @@ class Told:
         return texts
 
 
-def _stretch(feed: Feed, told: Told, seconds: float) -> tuple[list[str], float]:
+def _stretch(feed: Feed, arrivals: Arrivals, seconds: float) -> tuple[list[str], float]:
     """Let a feed run for a while, and answer what waits then. Returns the texts, and the seconds."""
     began = time.perf_counter()
     feed.resume() if feed.state == "paused" else feed.start()
@@ -249,9 +249,9 @@ def _stretch(feed: Feed, told: Told, seconds: float) -> tuple[list[str], float]:
     feed.pause()
     _wait_for(lambda: feed.snapshot().pending == 0)
     took_s = time.perf_counter() - began
-    _wait_for(lambda: told.count == feed.snapshot().classified)
+    _wait_for(lambda: arrivals.count == feed.snapshot().classified)
     _refuse_an_early_end(feed)
-    return told.take(), took_s
+    return arrivals.take(), took_s
 
 
 def _refuse_an_early_end(feed: Feed) -> None:

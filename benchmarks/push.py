@@ -118,7 +118,7 @@ def _bare(hub: Any, weights: Path, folder: Path) -> tuple[float, float]:
     other = folder / "other.safetensors"
     save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, other)  # not there yet
     file = Outgoing.of("model.safetensors", other)
-    wanted = {
+    payload = {
         "operation": "upload",
         "transfers": ["basic"],
         "hash_algo": "sha256",
@@ -128,7 +128,7 @@ def _bare(hub: Any, weights: Path, folder: Path) -> tuple[float, float]:
     with httpx2.Client(timeout=600.0) as client:
         batch = client.post(
             f"{hub.endpoint}/ada/benchmark.git/info/lfs/objects/batch",
-            json=wanted,
+            json=payload,
             headers={"authorization": f"Bearer {TOKEN}"},
         )
         address = batch.json()["objects"][0]["actions"]["upload"]["href"]

@@ -49,7 +49,7 @@ def main(dataset: str) -> None:
         rows = [
             {
                 "name": name,
-                **told_apart(mine, others := figures(texts)),
+                **separation(mine, others := figures(texts)),
                 "marked": marked(others[1], above),
                 "marked_of_tweets": marked(mine[1], above),
             }
@@ -88,7 +88,7 @@ def marked(unknown: Sequence[float], above: float) -> dict[str, float]:
     return asdict(found)
 
 
-def told_apart(
+def separation(
     inside: tuple[Sequence[float], Sequence[float]],
     others: tuple[Sequence[float], Sequence[float]],
     *,

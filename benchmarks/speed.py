@@ -139,15 +139,15 @@ def _seconds_per_example(base: Base, recipe: Recipe, texts: Any, folder: Path) -
     times = StepTimes()
     once = change(recipe, {"epochs": "1", "evals_per_epoch": "1", "patience": "0"})
     per_step = recipe.batch_size * recipe.gradient_accumulation_steps
-    look = encoded_rows(tokenizer, texts.select(range(2)), padding=recipe.padding)
+    sample = encoded_rows(tokenizer, texts.select(range(2)), padding=recipe.padding)
     if not trunk:
         freeze_trunk(model, 0)
-        fit(model, rows, look, once, checkpoints=folder / "c", more_callbacks=[times])
+        fit(model, rows, sample, once, checkpoints=folder / "c", more_callbacks=[times])
         return EPOCHS * times.seconds_each() / per_step
     started = time.perf_counter()
     cached = cache_trunk(model, rows, layers=trunk, path=folder / "train")
     cache_each = (time.perf_counter() - started) / len(rows)
-    seen = cache_trunk(model, look, layers=trunk, path=folder / "look")
+    seen = cache_trunk(model, sample, layers=trunk, path=folder / "sample")
     tuned = add_lora(model, recipe, trunk)
     tuned.peft_config["default"].base_model_name_or_path = str(base.path)
     with trunk_skipped(tuned, trunk):

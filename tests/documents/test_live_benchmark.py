@@ -97,16 +97,16 @@ def test_a_feed_that_holds_the_engine_up_is_seen(classifier, given):
 
 def test_posts_that_are_in_no_place_are_found():
     source = Given(posts(20), stay=True)
-    feed = Feed(source, classify, labels=LABELS, listeners=[told := live.Told()])
+    feed = Feed(source, classify, labels=LABELS, listeners=[arrivals := live.Arrivals()])
     feed.start()
-    wait_for(lambda: told.count == 20)
+    wait_for(lambda: arrivals.count == 20)
     feed.stop()
     source.status = SourceStatus("ended", read=20)
     assert live.accounts(feed, 20)["unaccounted"] == 0
     assert live.accounts(feed, 19)["unaccounted"] == 1
     source.status = SourceStatus("ended", read=23)
     assert live.accounts(feed, 20)["unaccounted"] == 3
-    assert told.take() == [f"post {number}" for number in range(20)] and told.take() == []
+    assert arrivals.take() == [f"post {number}" for number in range(20)] and arrivals.take() == []
 
 
 def test_a_feed_that_breaks_off_is_told(classifier):

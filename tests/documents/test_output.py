@@ -106,10 +106,10 @@ def test_no_command_stumbles_where_output_is_no_utf8(cli, name, encoding, places
     words = [name, *(word.format(**places) for word in COMMANDS[cli][name])]
     with narrow(monkeypatch, encoding) as (out, error):
         status = cli.main(words)
-    told = error.getvalue().decode(encoding)
-    assert "Traceback" not in told
-    assert (status == 0) is (ODD not in " ".join(words)), told
-    assert status == 0 or told.count("\n") == 1 or name == "serve"  # which logs, too
+    error_text = error.getvalue().decode(encoding)
+    assert "Traceback" not in error_text
+    assert (status == 0) is (ODD not in " ".join(words)), error_text
+    assert status == 0 or error_text.count("\n") == 1 or name == "serve"  # which logs, too
     if "--json" in subparsers(cli.parser())[name].format_help() and status == 0:
         with contextlib.suppress(FileNotFoundError):
             os.remove(places["out"])

@@ -175,9 +175,9 @@ def test_each_forecast_stands_beside_its_real_run_and_a_second_go_measures_nothi
         forecasting.forecast(run, log)
         real = Forecast.read(run.path)
         assert real.points[-1].labels == 128 and real.n_validation == 50
-        told = intervals.pop(0)
-        targets = (Target(labels=160, accuracy=told, minutes=1),) if told else ()
-        refused = "" if told else "no curve fits the points"
+        interval = intervals.pop(0)
+        targets = (Target(labels=160, accuracy=interval, minutes=1),) if interval else ()
+        refused = "" if interval else "no curve fits the points"
         found = Forecast(recipe="x", n_validation=50, points=real.points, targets=targets, refused=refused)
         found.write(run.path)
 
@@ -202,8 +202,8 @@ def test_each_forecast_stands_beside_its_real_run_and_a_second_go_measures_nothi
 
 def test_the_share_of_intervals_that_hold_leaves_refused_ones_out():
     def one(value, real, held):
-        told = Interval(value, value - 0.04, value + 0.06).to_json()
-        return {"refused": "", "forecast": told, "real": real, "held": held}
+        interval = Interval(value, value - 0.04, value + 0.06).to_json()
+        return {"refused": "", "forecast": interval, "real": real, "held": held}
 
     row = forecasts._row(
         "all", [one(0.7, 0.72, True), one(0.6, 0.7, False), {"refused": "no curve fits the points"}]
