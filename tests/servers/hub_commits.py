@@ -161,10 +161,10 @@ def commit(hub, asked: Asked, repo: Repo, revision: str) -> Reply:
         raise Refusal(412, "A commit has happened since. Please refresh and try again.") from None
     if repo.kind == "space" and revision == "main":
         hub.spaces.rebuild(repo)
-    return Reply(_told(hub, repo, made))
+    return Reply(_committed(hub, repo, made))
 
 
-def _told(hub, repo: Repo, made: Commit) -> dict:
+def _committed(hub, repo: Repo, made: Commit) -> dict:
     url = f"{hub.endpoint}/{repo.path}/commit/{made.oid}"
     return {"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""}
 
@@ -173,7 +173,7 @@ def _propose(hub, repo: Repo, changes: dict, words: dict) -> Reply:
     opened = repo.discuss(words["title"], words["author"], pull_request=True)
     made = repo.commit(opened.branch, changes, **words)
     url = f"{hub.endpoint}/{repo.path}/discussions/{opened.num}"
-    return Reply(_told(hub, repo, made) | {"pullRequestUrl": url})
+    return Reply(_committed(hub, repo, made) | {"pullRequestUrl": url})
 
 
 def branch(hub, asked: Asked, repo: Repo, name: str) -> Reply:
@@ -261,7 +261,7 @@ def act(hub, asked: Asked, repo: Repo, num: str, what: str) -> Reply:
     if what == "merge":
         made = repo.merge(found, hub.rights.needed(asked).name)
         hub.spaces.rebuild(repo) if repo.kind == "space" else None
-        return Reply(_told(hub, repo, made))
+        return Reply(_committed(hub, repo, made))
     found.status = wanted["status"]
     event = {
         "id": f"status-{num}",

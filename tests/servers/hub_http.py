@@ -258,7 +258,7 @@ def _step(fault: Fault | None) -> int:
     return min(PIECE, max(1, fault.after_bytes)) if fault and fault.kind == "cut" else PIECE
 
 
-def _content(reply: Reply, wanted: str | None) -> tuple[int, dict[str, str], Iterator[bytes]]:
+def _content(reply: Reply, byte_range: str | None) -> tuple[int, dict[str, str], Iterator[bytes]]:
     """Return status, headers and pieces of a body of known length."""
     if isinstance(reply.body, Path):
         size = reply.body.stat().st_size
@@ -268,7 +268,7 @@ def _content(reply: Reply, wanted: str | None) -> tuple[int, dict[str, str], Ite
         size = len(body)
         if plain is not body:
             reply.headers.setdefault("Content-Type", "application/json; charset=utf-8")
-    found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "") if reply.status == 200 else None
+    found = re.fullmatch(r"bytes=(\d+)-(\d*)", byte_range or "") if reply.status == 200 else None
     start, end = (int(found[1]), int(found[2] or size - 1) + 1) if found else (0, size)
     if found and start >= size:
         return 416, {"Content-Range": f"bytes */{size}", "Content-Length": "0"}, iter(())

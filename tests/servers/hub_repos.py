@@ -75,8 +75,8 @@ def info(hub, asked: Asked, repo: Repo, revision: str = "main") -> Reply:
     if repo.kind == "space":
         said |= hub.spaces.shown(repo)
     if "expand" in asked.query or "expand[]" in asked.query:
-        wanted = {*asked.query.get("expand", []), *asked.query.get("expand[]", []), "_id", "id"}
-        said = {key: value for key, value in said.items() if key in wanted}
+        fields = {*asked.query.get("expand", []), *asked.query.get("expand[]", []), "_id", "id"}
+        said = {key: value for key, value in said.items() if key in fields}
     return Reply(said)
 
 
@@ -156,8 +156,8 @@ def refs(hub, asked: Asked, repo: Repo) -> Reply:
     tags = [
         {"name": name, "ref": f"refs/tags/{name}", "targetCommit": oid} for name, oid in repo.tags.items()
     ]
-    wanted = {"pullRequests": proposals} if "include_prs" in asked.query else {}
-    return Reply({"branches": branches, "converts": [], "tags": tags, **wanted})
+    pull_requests = {"pullRequests": proposals} if "include_prs" in asked.query else {}
+    return Reply({"branches": branches, "converts": [], "tags": tags, **pull_requests})
 
 
 def commits(hub, asked: Asked, repo: Repo, revision: str) -> Reply:

@@ -1,9 +1,9 @@
-"""Spaces of the local Hub: settings, a build that takes some looks, logs. And buckets, as names to mount.
+"""Spaces of the local Hub: settings, a build that takes some polls, logs. And buckets, as names to mount.
 
     space = hub.space("ada/demo")
     space.secrets, space.variables, space.hardware, space.volumes, space.stage
     space.url = server.url            # what space_info().host says; it is https://ada-demo.hf.space else
-    space.looks = 3                   # how often its runtime must be asked for until it runs
+    space.polls = 3                   # how often its runtime is asked for until it runs
     space.ends_as = "RUNTIME_ERROR"; space.error = "exit code 1"      # or "BUILD_ERROR"
     space.logs["run"].append("Traceback …")
 
@@ -40,26 +40,26 @@ class SpaceRecord:
     sleep_time_s: int | None = None
     volumes: list[dict[str, Any]] = field(default_factory=list)
     stage: str = "NO_APP_FILE"
-    looks: int = 2
+    polls: int = 2
     ends_as: str = "RUNNING"
     error: str | None = None
     logs: dict[str, list[str]] = field(default_factory=lambda: {"build": [], "run": []})
     builds: int = 0
     restarts: int = 0
     running_sha: str | None = None
-    _looked: int = 0
+    _polled: int = 0
 
     def begin(self, stage: str) -> None:
         """Start to come up."""
-        self.stage, self._looked = (f"RUNNING_{stage}" if self.stage in RUNNING else stage), 0
+        self.stage, self._polled = (f"RUNNING_{stage}" if self.stage in RUNNING else stage), 0
 
-    def look(self) -> None:
-        """Come further up, as it is asked for."""
+    def poll(self) -> None:
+        """Come further up, each time that the runtime is asked for."""
         if self.stage in COMING_UP:
-            self._looked += 1
-            if self._looked >= self.looks:
+            self._polled += 1
+            if self._polled >= self.polls:
                 self.stage = self.ends_as
-            elif self._looked > 1:
+            elif self._polled > 1:
                 self.stage = self.stage.replace("BUILDING", "APP_STARTING")
 
 
@@ -88,25 +88,25 @@ class Spaces:
 
     # What happens to the repository
 
-    def check_new(self, wanted: dict, bearer: Bearer) -> None:
+    def check_new(self, payload: dict, bearer: Bearer) -> None:
         """Refuse a Space that its owner can't have. Raises Refusal."""
-        if wanted.get("sdk") not in ("gradio", "docker", "static", "streamlit"):
-            raise Refusal(400, f"Invalid Space SDK: {wanted.get('sdk')}")
-        flavor = wanted.get("hardware") or "cpu-basic"
+        if payload.get("sdk") not in ("gradio", "docker", "static", "streamlit"):
+            raise Refusal(400, f"Invalid Space SDK: {payload.get('sdk')}")
+        flavor = payload.get("hardware") or "cpu-basic"
         self._check_hardware(flavor)
-        if not bearer.paying and wanted["sdk"] != "static":
+        if not bearer.paying and payload["sdk"] != "static":
             raise Refusal(
                 402, "A PRO subscription is required to create a Gradio Space on cpu-basic hardware."
             )
 
-    def made(self, repo: Repo, wanted: dict) -> None:
+    def made(self, repo: Repo, payload: dict) -> None:
         """Note a new Space."""
-        made = SpaceRecord(wanted["sdk"], f"https://{_subdomain(repo)}.hf.space")
-        made.hardware = wanted.get("hardware") or "cpu-basic"
-        made.sleep_time_s = wanted.get("sleepTimeSeconds")
-        made.volumes = list(wanted.get("volumes") or [])
+        made = SpaceRecord(payload["sdk"], f"https://{_subdomain(repo)}.hf.space")
+        made.hardware = payload.get("hardware") or "cpu-basic"
+        made.sleep_time_s = payload.get("sleepTimeSeconds")
+        made.volumes = list(payload.get("volumes") or [])
         for name, values in (("secrets", made.secrets), ("variables", made.variables)):
-            for item in wanted.get(name) or []:
+            for item in payload.get(name) or []:
                 values[item["key"]] = item["value"]
         self.records[repo.name] = made
 
@@ -161,7 +161,7 @@ class Spaces:
 
     def _runtime(self, hub, asked: Asked, repo: Repo) -> Reply:
         record = self.records[repo.name]
-        record.look()
+        record.poll()
         return Reply(self._said(record))
 
     def _listed(self, record: SpaceRecord, what: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def test_a_space_comes_up_after_some_looks(hub, ada, space):
     assert (space.stage, space.hardware) == ("NO_APP_FILE", "t4-small")
     made = deploy(ada)
     assert (space.stage, space.builds) == ("BUILDING", 1)
-    space.url, space.looks = "http://127.0.0.1:7860", 3
+    space.url, space.polls = "http://127.0.0.1:7860", 3
     stages = [ada.get_space_runtime("ada/demo").stage for _ in range(3)]
     assert stages == ["BUILDING", "APP_STARTING", "RUNNING"]
     runtime = ada.wait_for_space("ada/demo", timeout=5, poll_interval=0.01)

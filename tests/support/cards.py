@@ -55,7 +55,7 @@ def evaluation(labels: tuple[str, ...], *, count: int = 300) -> Evaluation:
 def provenance(labels: tuple[str, ...], **source: object) -> dict:
     """Return what a run on 240 rows of a file would have recorded."""
     counts = dict.fromkeys(labels, 240 // len(labels))
-    told = {
+    data_source = {
         "name": "posts.csv",
         "kind": "file",
         "location": "somewhere/posts.csv",
@@ -83,7 +83,7 @@ def provenance(labels: tuple[str, ...], **source: object) -> dict:
         },
         "base": {"name": "openai-community/gpt2", "revision": "c" * 40, "reason": "", "wanted": "auto"},
         "data": {
-            "source": told,
+            "source": data_source,
             "labels": list(labels),
             "counts": {},
             "class_balance": {"train": counts},

@@ -88,10 +88,10 @@ def starts():
 class Warm(_Cold):
     """A Popen whose process may be a fork: no child of ours then, whose end a server tells by a socket."""
 
-    _told: socket.socket | None = None
+    _connection: socket.socket | None = None
 
-    def __del__(self, ending=sys.is_finalizing):
-        if not ending():  # then the modules that it takes are gone, and the server ends what is at work
+    def __del__(self, exiting=sys.is_finalizing):
+        if not exiting():  # then the modules that it takes are gone, and the server ends what is at work
             super().__del__()
 
     def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest):
@@ -117,36 +117,36 @@ class Warm(_Cold):
             "cwd": str(folder),
             "session": session,
         }
-        self._told = _connect(name)
+        self._connection = _connect(name)
         content = json.dumps(request).encode()
-        socket.send_fds(self._told, [len(content).to_bytes(4, "big")], streams)
-        self._told.sendall(content)
-        self.pid = int.from_bytes(_exactly(self._told, 4), "big")
+        socket.send_fds(self._connection, [len(content).to_bytes(4, "big")], streams)
+        self._connection.sendall(content)
+        self.pid = int.from_bytes(_exactly(self._connection, 4), "big")
         self._child_created = True
         self._close_pipe_fds(*pipes)
         return None
 
     def _ended(self, timeout: float | None) -> bool:
         """Wait for the end; take the exit status."""
-        if self.returncode is None and self._told:
+        if self.returncode is None and self._connection:
             with selectors.DefaultSelector() as selector:
-                selector.register(self._told, selectors.EVENT_READ)
+                selector.register(self._connection, selectors.EVENT_READ)
                 if not selector.select(timeout):
                     return False
-            said = _exactly(self._told, 4)
+            said = _exactly(self._connection, 4)
             self.returncode = int.from_bytes(said, "big", signed=True)
-            self._told.close()
+            self._connection.close()
         return True
 
     def _internal_poll(self, *args, **options):
-        if not self._told:
+        if not self._connection:
             return super()._internal_poll(*args, **options)
         with self._waitpid_lock:
             self._ended(0)
         return self.returncode
 
     def _wait(self, timeout):
-        if not self._told:
+        if not self._connection:
             return super()._wait(timeout)
         end = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -223,7 +223,7 @@ def main() -> None:
     if not other:
         _import(OURS)
     tasks = Path("/proc/self/task").iterdir()
-    threads = [told for task in tasks if (told := (task / "comm").read_text().strip()) != "jemalloc_bg_thd"]
+    threads = [one for task in tasks if (one := (task / "comm").read_text().strip()) != "jemalloc_bg_thd"]
     assert len(threads) == 1, f"a fork lacks threads: {threads}"
     if request := _serve(folder / name):
         _become(request)

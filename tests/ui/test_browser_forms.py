@@ -8,7 +8,7 @@ from tests.support.browser import MARKS, tab
 from tests.support.served import app, with_run
 
 pytestmark = [*MARKS, pytest.mark.slow]
-_TOLD = "dot => getComputedStyle(dot, '::after').content"
+_TOOLTIP = "dot => getComputedStyle(dot, '::after').content"
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +94,11 @@ def test_a_dot_of_a_chart_tells_its_value_and_the_code_follows_those_who_answer(
     expect(page.locator("#scoreboard .tt-chart .dot").first).to_be_visible()
     dot = page.locator("#scoreboard .tt-chart .dot").first
 
-    def told() -> bool:
+    def shows_its_tooltip() -> bool:
         dot.hover(force=True)  # anew: what is above it may have grown meanwhile
-        return dot.evaluate(_TOLD).strip('"') == dot.get_attribute("data-tooltip")
+        return dot.evaluate(_TOOLTIP).strip('"') == dot.get_attribute("data-tooltip")
 
-    wait_for(told, seconds=20, every=0.2)
+    wait_for(shows_its_tooltip, seconds=20, every=0.2)
     code = page.locator("#code")
     code.locator("summary").click()
     expect(code.locator("pre").nth(1)).to_contain_text(f"{url}/v1/compare")

@@ -115,11 +115,11 @@ def test_fifty_hostile_posts_a_second_run_nothing_and_leave_the_page_responsive(
     page.wait_for_timeout(12_000)
     lasted_ms = 1000 * (session.feed.snapshot().running_s - began_s)
     long_ms, grown_mb = page.evaluate("window.long"), heap_mb(page) - before_mb
-    told = f"{len(long_ms)} long tasks of {sum(long_ms):.0f} ms in {lasted_ms:.0f} ms, {grown_mb:+.1f} MB"
-    logging.getLogger(__name__).info(told)
+    measured = f"{len(long_ms)} long tasks of {sum(long_ms):.0f} ms in {lasted_ms:.0f} ms, {grown_mb:+.1f} MB"
+    logging.getLogger(__name__).info(measured)
     # Two redraws a second, of 80 to 150 ms on a slow core: a page that can't keep up is at 100 %.
-    assert sum(long_ms) < 0.4 * lasted_ms and max(long_ms, default=0) < 600, told
-    assert grown_mb < 3, told
+    assert sum(long_ms) < 0.4 * lasted_ms and max(long_ms, default=0) < 600, measured
+    assert grown_mb < 3, measured
     now = session.feed.snapshot()
     assert now.rate_in_per_s > 40 and now.dropped == 0 and now.lag.p95_s < 2
     assert page.title() == "TweetTune" and overflow(page) <= 0
@@ -194,7 +194,7 @@ def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):
     store = waiting(app, 6)
     page = opened(app.url)
     tab(page, "Live")
-    post, told = page.locator("#live-duel blockquote"), page.locator("#live-duel-numbers")
+    post, numbers = page.locator("#live-duel blockquote"), page.locator("#live-duel-numbers")
     expect(post).to_have_text("post number 5")
     assert "tt-l-" not in page.locator("#live-duel").inner_html(), "neither answer is in the page"
     page.keyboard.press("3")
@@ -205,8 +205,8 @@ def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):
     page.keyboard.press("u")
     expect(post).to_have_text("post number 4")
     page.keyboard.press("1")
-    expect(told).to_contain_text("2 labelled · 0 skipped")
-    expect(told).to_contain_text("Right on 2 labelled disagreements")
+    expect(numbers).to_contain_text("2 labelled · 0 skipped")
+    expect(numbers).to_contain_text("Right on 2 labelled disagreements")
     expect(page.locator("#live-train-look")).to_contain_text("Train on these (2")
 
     page.locator("#live-second input").focus()
@@ -224,7 +224,7 @@ def test_disagreements_are_labelled_by_keys_and_taken_back(opened, app):
     page.wait_for_timeout(1200)
     assert [item.label for item in store.labelled()] == ["negative", "positive"]
     page.locator("#live-duel button", has_text="neutral").click()
-    expect(told).to_contain_text("3 labelled")
+    expect(numbers).to_contain_text("3 labelled")
     assert [item.label for item in store.labelled()].count("neutral") == 1
     with page.expect_download() as download:
         page.locator("#live-export").click()
@@ -352,7 +352,7 @@ def test_axe_finds_nothing_serious_in_any_state(opened, app, tmp_path, dark):
     page = opened(app.url, dark=dark)
     found = {}
 
-    def look(state):
+    def check(state):
         for width in (390, 1440):
             resize(page, width)
             assert overflow(page) <= 0, (state, width)
@@ -363,14 +363,14 @@ def test_axe_finds_nothing_serious_in_any_state(opened, app, tmp_path, dark):
     expect(page.locator("#live-numbers")).to_contain_text("Nothing is streaming")
     expect(page.locator("#live-word")).to_be_hidden()
     page.locator("#live-more button").first.click()
-    look("empty")
+    check("empty")
     for source in ("X: search", "Mastodon"):
         choose(page, source)
-        look(source)
+        check(source)
     waiting(app, 2)
     stream(page, file_of(tmp_path / "posts.jsonl", count=900, evil_every=7), rate=50)
     page.keyboard.press("1")
     expect(page.locator("#live-words li").first).to_be_visible()
     expect(page.locator("#live-word")).to_be_visible()
-    look("streaming")
+    check("streaming")
     assert found == {}, json.dumps(found, indent=1)

@@ -145,11 +145,11 @@ def test_more_rows_than_the_owner_allows_are_refused():
 
 
 @pytest.mark.parametrize(("n", "wanted"), [("0", "all"), ("1001", "1,001")])
-def test_more_texts_without_labels_than_the_owner_allows_are_refused(n, wanted):
+def test_more_texts_without_labels_than_the_owner_allows_are_refused(n, named):
     many = change(load_recipe("unlabelled"), {"n_unlabelled": n})
     _refuse_more(many, SpaceSettings())
     _refuse_more(change(many, {"n_unlabelled": "1000"}), SpaceSettings(max_train_rows=1000))
-    with pytest.raises(RunError, match=f"may have 1,000 texts without labels here, and {wanted} were asked"):
+    with pytest.raises(RunError, match=f"may have 1,000 texts without labels here, and {named} were asked"):
         _refuse_more(many, SpaceSettings(max_train_rows=1000))
 
 

@@ -112,29 +112,29 @@ def test_a_wrong_setting_is_told_by_the_name_of_its_field_in_the_visitors_langua
             Recipe(**{field.name: value})
         for language in LANGUAGES:
             with speaking(language):
-                told, label = said(str(found.value)), texts(language)[f"setting.{field.name}"]
-            if not told.startswith(f"“{label}” ") or (language != "en" and " is " in told):
-                left[field.name, language] = told
+                shown, label = said(str(found.value)), texts(language)[f"setting.{field.name}"]
+            if not shown.startswith(f"“{label}” ") or (language != "en" and " is " in shown):
+                left[field.name, language] = shown
     assert left == {}
     with pytest.raises(RecipeError) as found:
         change(load_recipe("quick"), {"learning_rate": "50"})
     with speaking("pt-BR"):
         assert said(str(found.value)).startswith("“Taxa de aprendizado” é 50. Dê um valor de 0 a 1: ")
-        told = said("state_noise needs a cached trunk, but trunk_layers is 0. Set state_noise to 0 too.")
-    assert "state_noise" not in told
+        shown = said("state_noise needs a cached trunk, but trunk_layers is 0. Set state_noise to 0 too.")
+    assert "state_noise" not in shown
 
 
 def test_a_run_of_yesterday_is_told_without_options_and_paths(tmp_path):
     run = Run(REPOSITORY / "tests" / "fixtures" / "2026-11" / "run")
     drawn = run_panel(read_run(run), now=0.0)
     assert not OPTION.search(drawn)
-    told = [
+    sentences = [
         s
         for e in read_jsonl(run.path / "events.jsonl")
         for s in [e.get("text"), *e.get("sentences", ())]
         if s
     ]
-    assert told and not any(re.search(r"(?<![\w:/<])/\w+/\w", said(one)) for one in told)
+    assert sentences and not any(re.search(r"(?<![\w:/<])/\w+/\w", said(one)) for one in sentences)
 
 
 def errors_of_the_page():
@@ -228,8 +228,8 @@ def test_every_note_of_a_run_of_today_is_told_in_the_visitors_language(trained_g
     ]
     with speaking("pt-BR"):
         for sentence in filter(None, notes):
-            if re.search(r"\b(the|is|was|of|for|train|computed)\b", told := said(sentence), re.IGNORECASE):
-                left[sentence] = told
+            if re.search(r"\b(the|is|was|of|for|train|computed)\b", shown := said(sentence), re.IGNORECASE):
+                left[sentence] = shown
     assert left == {} and len(notes) > 5
 
 
@@ -239,30 +239,30 @@ def test_notes_of_yesterdays_run_are_told_in_the_visitors_language():
         drawn = run_panel(read_run(run), now=0.0)
     assert "Linhas usadas:" in drawn and "Rows used" not in drawn
     with speaking("pt-BR"):
-        told = said("odd.csv has no text column (found: a, b); name the right one with --text-column.")
+        shown = said("odd.csv has no text column (found: a, b); name the right one with --text-column.")
     assert (
-        told == "odd.csv não tem coluna de text (encontradas: a, b); "
+        shown == "odd.csv não tem coluna de text (encontradas: a, b); "
         "indique a certa com o campo “Coluna de texto”."
     )
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [("1,000", "1.000"), ("0.5", "0,5"), ("1.2.3", "1.2.3"), ("tom", "tom")]
+    ("value", "shown"), [("1,000", "1.000"), ("0.5", "0,5"), ("1.2.3", "1.2.3"), ("tom", "tom")]
 )
-def test_a_number_in_a_sentence_has_the_separators_of_the_language(value, told):
+def test_a_number_in_a_sentence_has_the_separators_of_the_language(value, shown):
     sentence = f"A run may have 10 training rows here, and {value} were asked for."
     with speaking("pt-BR"):
-        assert f" {told}." in said(f"{sentence} Set Training rows to 10 or fewer.")
+        assert f" {shown}." in said(f"{sentence} Set Training rows to 10 or fewer.")
 
 
 def test_a_runs_state_is_told_in_the_language():
     with speaking("pt-BR"):
-        told = said("The run failed is finished: only a cancelled, failed run can be resumed.")
-    assert told == "O treino failed está concluído: só um cancelado, falhou pode ser retomado."
+        shown = said("The run failed is finished: only a cancelled, failed run can be resumed.")
+    assert shown == "O treino failed está concluído: só um cancelado, falhou pode ser retomado."
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"),
+    ("reason", "shown"),
     [
         ("No space left on device", "não há espaço no disco"),
         ("[Errno 13] Permission denied: '/srv/far/odd'", "sem permissão: 'odd' (erro 13)"),
@@ -271,10 +271,10 @@ def test_a_runs_state_is_told_in_the_language():
         ("DiskQuota", "DiskQuota"),
     ],
 )
-def test_a_reason_of_the_system_is_told_in_the_language_or_stands_in_quotes(reason, told):
+def test_a_reason_of_the_system_is_told_in_the_language_or_stands_in_quotes(reason, shown):
     with speaking("pt-BR"):
         assert said(f"The run demo can't be renamed ({reason}). Try again.").endswith(
-            f"({told}). Tente de novo."
+            f"({shown}). Tente de novo."
         )
     assert f"({reason})" in said(f"The run demo can't be renamed ({reason}).") or "/srv" in reason
 

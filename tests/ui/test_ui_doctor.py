@@ -44,11 +44,11 @@ def test_the_panel_tells_the_faults_and_the_change_in_the_visitors_language(run)
 
 def test_what_the_button_puts_into_the_form_is_the_changed_recipe(run):
     form = recipe_form("smoke")
-    wanted = changed(run.recipe, examine(run))
-    assert (run.recipe.n_validation, wanted.n_validation) == (120, 0)
-    *_, base, _, name = filled_in(form, wanted)[:8]
-    shown = form.recipe(name, filled_in(form, wanted)[8:], base=base, dataset=wanted.dataset)
-    assert shown.model_dump(exclude={"description"}) == wanted.model_dump(exclude={"description"})
+    expected = changed(run.recipe, examine(run))
+    assert (run.recipe.n_validation, expected.n_validation) == (120, 0)
+    *_, base, _, name = filled_in(form, expected)[:8]
+    shown = form.recipe(name, filled_in(form, expected)[8:], base=base, dataset=expected.dataset)
+    assert shown.model_dump(exclude={"description"}) == expected.model_dump(exclude={"description"})
 
 
 def test_a_student_has_no_button_since_the_form_has_no_teacher(run):

@@ -104,7 +104,7 @@ def test_findings_are_shown_with_what_acts_on_them_and_in_the_visitors_language(
 
 def test_every_finding_is_told_in_portuguese():
     """The sentences of the audit that the page shows, each with its places filled in."""
-    told = [
+    sentences = [
         "Rows left out, of classes too small to be split or that train lacks: 3.",
         "Rows of train that repeat another one, apart from case, user names, links and spaces: 1 of 9. They "
         "stay, and count as often as they are there.",
@@ -116,5 +116,5 @@ def test_every_finding_is_told_in_portuguese():
         "1 of them correct the label of a training row.",
     ]
     with speaking("pt-BR"):
-        shown = "".join(map(note, told))
+        shown = "".join(map(note, sentences))
     assert not re.search(r"\b(of|with|the|row|They|near)\b", re.sub("<.*?>", "", shown)), shown

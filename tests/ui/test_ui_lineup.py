@@ -190,8 +190,8 @@ def test_the_newest_finished_ladder_is_drawn_with_its_sentence_and_the_advice(ho
     save_freshness(fresh(learnt("index", 35)), create_run(load_recipe("smoke")))
     assert "are not shown to help" in ladder_card(newest_ladder())
     with speaking("pt-BR"):
-        told = ladder_card(newest_ladder())
-    assert "10.000 posts por dia" in told and "Always" not in told
+        card = ladder_card(newest_ladder())
+    assert "10.000 posts por dia" in card and "Always" not in card
     (run.path / Ladder.FILE).write_text("{")
     assert newest_ladder() is None  # torn
 
@@ -240,8 +240,8 @@ def test_the_app_asks_those_that_are_named_and_its_page_is_light_and_says_what_i
             assert "Bag of words" in named and ">Base<" not in named
             many = client.predict("so\nbad", None, False, ["tuned", "base"], api_name="/compare_many")
             assert "2 tweets" in many[0]
-            told, who = client.predict("so zorgle", "positive", ["tuned"], api_name="/add_to_index")
-            assert "Added." in told and who["value"] == ["tuned", "taught"]
+            outcome, who = client.predict("so zorgle", "positive", ["tuned"], api_name="/add_to_index")
+            assert "Added." in outcome and who["value"] == ["tuned", "taught"]
             assert "Rests on 1" in client.predict("zorgle!", ["taught"], api_name="/compare")
         finally:
             client.close()

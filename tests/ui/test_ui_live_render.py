@@ -21,7 +21,7 @@ from ui.live.feeds import RecordingView
 from ui.plots import band_chart
 from ui.translations import LANGUAGES, speaking
 
-TOLD = ClassifiedPost(
+CLASSIFIED = ClassifiedPost(
     Post("1", EVIL, url="https://bsky.app/p/1", created=datetime(2026, 11, 23, 12, 0, 7, tzinfo=UTC)),
     "positive",
     0.7,
@@ -33,9 +33,9 @@ NET = Interval(-0.2, -0.4, 0.05)
 
 def drawn_everything():
     """Draw all there is in the tab, with hostile texts wherever one comes from outside."""
-    told = dataclasses.replace(TOLD, label=EVIL, second_label=EVIL)
+    hostile = dataclasses.replace(CLASSIFIED, label=EVIL, second_label=EVIL)
     now = snapshot(
-        recent=(TOLD, told),
+        recent=(CLASSIFIED, hostile),
         filtered={"keyword": 2, EVIL: 1},
         duplicates=3,
         lag=Lag(0.004, 1.2),
@@ -140,8 +140,8 @@ def test_unsure_posts_have_a_count_of_their_own_and_give_no_label():
     now = snapshot(unsure=4, abstain_below=0.8, counts=(3, 2, 1))
     drawn = view.numbers(now)
     assert "I don&#x27;t know" in drawn and "below 80\u00a0%" in drawn and "3 · 50\u00a0%" in drawn
-    told = view.posts(now)
-    assert ">?<" in told and "not sure; would say positive" in told and "✗" not in told
+    drawn = view.posts(now)
+    assert ">?<" in drawn and "not sure; would say positive" in drawn and "✗" not in drawn
     assert ">?<" not in view.posts(snapshot(abstain_below=0.7)) and "know" not in view.numbers(snapshot())
 
 

@@ -98,9 +98,9 @@ def test_two_people_share_a_feed_and_a_filter_makes_another(client, app):
 )
 def test_what_cannot_be_started_is_one_sentence(client, monkeypatch, source, options, sentence):
     monkeypatch.delenv("X_BEARER_TOKEN", raising=False)
-    with pytest.raises(AppError, match=sentence) as told:
+    with pytest.raises(AppError, match=sentence) as raised:
         start(client, source, **options)
-    assert str(options.get("token", "\0")) not in str(told.value)
+    assert str(options.get("token", "\0")) not in str(raised.value)
 
 
 def test_nothing_to_pause_record_or_save_is_one_sentence(client):

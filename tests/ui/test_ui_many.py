@@ -113,7 +113,7 @@ def test_without_a_text_a_sentence_says_what_to_do(home):
 def test_other_labels_are_said_above_the_answers(home):
     other = fixed("owner/emotions", "joy", labels=("anger", "joy"))
     some = fixed("two", "positive", labels=("negative", "positive"))
-    for contenders, told in (
+    for contenders, sentence in (
         (
             [TWO[0], other],
             "They have no label in common (the base: negative, neutral, positive; the owner/em",
@@ -121,7 +121,7 @@ def test_other_labels_are_said_above_the_answers(home):
         ([TWO[0], some], "only these can be compared: negative, positive"),
     ):
         *_, tally = many.answer_all(contenders, ["a"], many.new_stem())
-        assert told in many.draw(tally, many.Given([], 1), only=False)
+        assert sentence in many.draw(tally, many.Given([], 1), only=False)
     *_, same = many.answer_all(TWO, ["a"], many.new_stem())
     assert "labels (" not in many.draw(same, many.Given([], 1), only=False)
 

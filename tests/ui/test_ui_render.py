@@ -55,7 +55,7 @@ VOID = {"br", "img", "input", "line", "rect", "polyline", "path", "circle"}
 
 
 @dataclass(frozen=True)
-class Told:
+class Answered:
     label: str = "positive"
     probabilities: tuple = (0.1, 0.2, 0.7)
     truncated: bool = False
@@ -111,7 +111,7 @@ def evaluation(labels=LABELS):
 
 
 def snapshot(**changes):
-    told = ClassifiedPost(Post("1", EVIL, label="neutral"), "positive", 0.7)
+    post = ClassifiedPost(Post("1", EVIL, label="neutral"), "positive", 0.7)
     values = {
         "state": "running",
         "reason": "",
@@ -128,7 +128,7 @@ def snapshot(**changes):
         "rate_in_per_s": 2.0,
         "capacity_per_s": 80.0,
         "running_s": 65.0,
-        "recent": (told,),
+        "recent": (post,),
         "source_status": SourceStatus(),
         "filtered": {},
         "duplicates": 0,
@@ -158,7 +158,7 @@ def view(state="running", **changes):
 
 def everything(text):
     """Draw all there is, with hostile texts wherever a text comes from outside."""
-    side = Side(EVIL, EVIL, EVIL, LABELS, Told(truncated=True))
+    side = Side(EVIL, EVIL, EVIL, LABELS, Answered(truncated=True))
     other = Side(
         EVIL, EVIL, EVIL, (EVIL, "b"), Explained(EVIL, (0.9, 0.1), False, rests_on=(Example(EVIL, EVIL),))
     )
@@ -354,12 +354,12 @@ def test_long_curves_are_thinned_and_a_torn_line_is_passed_over(tmp_path):
     assert seen.active and seen.evaluation is None
 
 
-def side_of(title, told=None, labels=LABELS):
-    return Side(title, "how", "name", labels, told or Told())
+def side_of(title, prediction=None, labels=LABELS):
+    return Side(title, "how", "name", labels, prediction or Answered())
 
 
 def test_answers_are_told_in_a_sentence_and_held_against_the_true_label():
-    calm = Told("neutral", (0.1, 0.8, 0.1))
+    calm = Answered("neutral", (0.1, 0.8, 0.1))
     sides = [side_of("Base", calm), side_of("Fine-tuned")]
     drawn = render_compare.answers(sides, tweet="so it is", truth="positive")
     assert "They disagree: Base says neutral, Fine-tuned says positive." in drawn
@@ -371,23 +371,23 @@ def test_answers_are_told_in_a_sentence_and_held_against_the_true_label():
     assert "all say positive" in render_compare.answers([side_of("a"), side_of("b"), side_of("c")])
     assert "a says positive." in render_compare.answers([side_of("a")])
     with speaking("pt-BR"):
-        told = render_compare.answers(sides)
-    assert "Discordam: Base diz neutro, Fine-tuned diz positivo." in told
+        translated = render_compare.answers(sides)
+    assert "Discordam: Base diz neutro, Fine-tuned diz positivo." in translated
 
 
 def test_other_labels_are_said_and_only_common_ones_can_agree():
-    odd = side_of("Run b", Told("Positive", (0.2, 0.8)), ("angry", "Positive"))
+    odd = side_of("Run b", Answered("Positive", (0.2, 0.8)), ("angry", "Positive"))
     drawn = render_compare.answers([side_of("Base"), odd], truth="neutral")
     assert "both say positive" in drawn and "only these can be compared: positive" in drawn
     assert drawn.count("✗ wrong") == 1  # nobody is wrong about a label that it does not know
-    none = side_of("Run c", Told("x", (0.2, 0.8)), ("y", "x"))
+    none = side_of("Run c", Answered("x", (0.2, 0.8)), ("y", "x"))
     assert "no label in common" in render_compare.answers([side_of("Base"), none])
     assert "labels" not in render_compare.answers([side_of("Base"), side_of("b", labels=LABELS[::-1])])
 
 
 def test_an_answer_below_the_models_threshold_is_an_i_do_not_know():
-    told = Prediction("positive", (0.1, 0.2, 0.7), False)
-    unsure = dataclasses.replace(side_of("Fine-tuned", told), sure_from=0.71)
+    prediction = Prediction("positive", (0.1, 0.2, 0.7), False)
+    unsure = dataclasses.replace(side_of("Fine-tuned", prediction), sure_from=0.71)
     drawn = render_compare.answers([unsure])
     Checker(drawn)
     assert "I don&#x27;t know: 70\u00a0% sure; for 90\u00a0% right it takes 71\u00a0%." in drawn
@@ -413,10 +413,10 @@ def test_the_coverage_curve_is_drawn_with_its_intervals_and_what_the_thresholds_
 
 
 def test_an_answer_names_the_tweets_that_it_rests_on():
-    told = Explained("positive", (0.1, 0.2, 0.7), False, rests_on=(Example("so glad", "positive"),))
-    drawn = render_compare.answers([side_of("Nearest", told)])
+    prediction = Explained("positive", (0.1, 0.2, 0.7), False, rests_on=(Example("so glad", "positive"),))
+    drawn = render_compare.answers([side_of("Nearest", prediction)])
     assert "Rests on 1 labelled tweets" in drawn and "so glad" in drawn and "no room" not in drawn
-    drawn = render_compare.answers([side_of("Nearest", dataclasses.replace(told, dropped=7))])
+    drawn = render_compare.answers([side_of("Nearest", dataclasses.replace(prediction, dropped=7))])
     assert "7 more had no room in its prompt" in drawn
 
 

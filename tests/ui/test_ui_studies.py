@@ -118,8 +118,8 @@ def test_a_forecast_shows_what_it_says_or_why_it_says_nothing(home, found):
 def test_a_study_of_forgetting_is_drawn_as_dials_from_the_base_on(home):
     bits = Bits(before=1.1, after=1.3, change=Interval(0.2, 0.1, 0.3), characters=9000, texts=40)
     points = tuple(DialPoint(share=s, accuracy=a, bits=b) for s, a, b in ((0, 0.5, 1.1), (1, 0.7, 1.3)))
-    told = Forgotten(run="a", method="lora", base="b", rows=500, rows_sha256="x", general=bits, points=points)
-    run = ended(FORGETTING, Forgetting(runs=(told, replace(told, run="<b>"))), "forgetting")
+    one = Forgotten(run="a", method="lora", base="b", rows=500, rows_sha256="x", general=bits, points=points)
+    run = ended(FORGETTING, Forgetting(runs=(one, replace(one, run="<b>"))), "forgetting")
     drawn = run_panel(read_run(run), now=0.0)
     Checker(drawn)
     assert drawn.count('class="line dashed') == 2 and "100\u00a0% of the change: 70.0\u00a0% right" in drawn
