@@ -58,9 +58,7 @@ def main(dataset: str) -> None:
     )
 
 
-def _turn(
-    running: load.Server, classifier: Classifier, texts: list[str], seconds: int = 60
-) -> dict[str, Any]:
+def _turn(running: load.Server, classifier: Classifier, texts: list[str]) -> dict[str, Any]:
     """Return what many clients found, with the offline rate just before and just after them."""
     before = _offline(classifier, texts)
     found = load.many_clients(running, texts, clients=CLIENTS, seconds=60)

@@ -214,7 +214,7 @@ def publication(push: Publication | None) -> str:
     if push.state == "running":
         parts.append(_standing(push))
     elif push.state == "done" and push.result:
-        parts.append(_result(push, push.result))
+        parts.append(_result(push.result))
     elif push.state == "cancelled":
         parts.append(note(text("publish.cancelled"), "warn"))
     elif push.state == "failed":
@@ -246,7 +246,7 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _result(push: Publication, result: JsonObject) -> str:
+def _result(result: JsonObject) -> str:
     verified = result.get("verified") or {}
     said = text("publish.done" if result.get("changed", True) else "publish.unchanged")
     if verified:
