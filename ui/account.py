@@ -1,19 +1,19 @@
-"""What the owner has set, who visits, what a visitor may change, and whose token publishes.
+"""The owner's settings, who a visitor is, what they may change, and whose token publishes.
 
     settings = read_settings()                # of os.environ: MODEL_ID, WHO_MAY_TRAIN, …
     visitor = visitor_of(request, profile)
     check_may_train(settings, visitor)        # raises NotAllowed
 
-    @changes_something(settings)              # a handler of Gradio that asks all this before it begins
+    @changes_something(settings)              # a Gradio handler that checks all this before it begins
     def start_training(visitor, *values): ...
 
-Permissions are checked on the server for every call. Who somebody is comes from the signed session of "Sign
-in with Hugging Face" alone: a token or a name that a client sends along proves nothing. A page of another
-site sends the session of its reader along too, so such a request has no rights. Whoever may not train still
-compares and watches.
+Permissions are checked on the server for every call. A visitor's identity comes from the signed session of
+"Sign in with Hugging Face" alone: a token or a name that a client sends proves nothing. A page of another
+site sends its reader's session too, so such a request has no rights. Visitors who may not train can still
+compare and watch.
 
 On a Space a visitor's token is that of the signed session, and the Space's own HF_TOKEN is never used for
-them. Elsewhere it is this machine's login, for who sits at it. No token is kept.
+them. Elsewhere it is this machine's login, for whoever sits at it. No token is kept.
 """
 
 import difflib
@@ -49,7 +49,7 @@ _PROXIED = ("x-forwarded-for", "x-forwarded-host", "forwarded")
 
 
 class SettingsError(TweetTuneError):
-    """A variable of the environment has a value that means nothing."""
+    """An environment variable has an invalid value."""
 
 
 class NotAllowed(TweetTuneError):  # noqa: N818
@@ -57,7 +57,7 @@ class NotAllowed(TweetTuneError):  # noqa: N818
 
 
 class NotSignedIn(TweetTuneError):  # noqa: N818
-    """There is no token to publish with."""
+    """The visitor has no token to publish with."""
 
 
 def _setting(default: T, help: str, *, low: int | None = None) -> T:
@@ -65,9 +65,9 @@ def _setting(default: T, help: str, *, low: int | None = None) -> T:
 
 
 class SpaceSettings(BaseModel, frozen=True):
-    """What the owner sets by variables of the environment, which a Space's variables are.
+    """The owner's settings, from environment variables (on a Space: its variables).
 
-    Raises SettingsError for a value that means nothing. The documents' table is made from these fields.
+    Raises SettingsError for an invalid value. The documents' table is made from these fields.
     """
 
     model_id: str = _setting(
@@ -150,7 +150,7 @@ class SpaceSettings(BaseModel, frozen=True):
 
     @property
     def texts_per_s(self) -> float:
-        """The routes' limit for one client; 0: none."""
+        """The most texts a second that one client may send to the routes; 0: no limit."""
         return float(self.rate_limit if self.rate_limit >= 0 else 20 if self.on_space else 0)
 
 
@@ -172,7 +172,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def settings() -> tuple[Setting, ...]:
-    """Return what an owner can set; the variable is the name in upper case."""
+    """Return the settings that an owner can set; each variable is the name in upper case."""
     fields = SpaceSettings.model_fields.items()
     return tuple(
         Setting(name, each.description, each.default, str) for name, each in fields if each.description
@@ -180,7 +180,7 @@ def settings() -> tuple[Setting, ...]:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> SpaceSettings:
-    """Return the settings of an environment. Raises SettingsError, naming the variable."""
+    """Read the settings from an environment. Raises SettingsError, which names the variable."""
     environ = os.environ if environ is None else environ
     given = {each.name: environ.get(each.name.upper(), "").strip() for each in settings()}
     values: dict[str, Any] = {name: value for name, value in given.items() if value}
@@ -194,20 +194,20 @@ class Visitor:
     name: str = ""
     """The user name on the Hub; empty for somebody who is not signed in."""
     is_here: bool = False
-    """Whether they sit at the machine that the app runs on, and it is no Space."""
+    """Whether they sit at the machine that runs the app, which is no Space."""
     is_foreign: bool = False
     """Whether a page of another site sent the request, with or without its reader's knowledge."""
     token: gr.OAuthToken | None = field(default=None, repr=False, compare=False)
-    """What the signed session lets them publish with, where the handler asks for it."""
+    """The token of the signed session, where the handler asks for it."""
 
     @property
     def key(self) -> str:
-        """Under which name their pushes are kept; "" for somebody who can't publish."""
+        """The name that their pushes are kept under; "" for a visitor who can't publish."""
         return f"user {self.name}" if self.name else "here" if self.is_here else ""
 
 
 def on_space() -> bool:
-    """Whether this is a Space: its owner's token must never serve a visitor."""
+    """Whether the app runs on a Space, where the owner's token must never serve a visitor."""
     return bool(os.environ.get("SPACE_ID"))
 
 
@@ -220,7 +220,7 @@ def login_offered() -> bool:
 def visitor_of(
     request: gr.Request | None, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None = None
 ) -> Visitor:
-    """Return who sent a request; `profile` and `token` are what Gradio took from the signed session."""
+    """Return who sent a request; Gradio reads `profile` and `token` from the signed session."""
     headers: Mapping[str, str] = getattr(request, "headers", None) or {}
     if from_another_site(headers):
         return Visitor(is_foreign=True)
@@ -231,7 +231,7 @@ def visitor_of(
 
 
 def _names_this_machine(headers: Mapping[str, str]) -> bool:
-    """Whether it came straight to this machine's own name: any other may be made to lead here."""
+    """Whether a request came straight to this machine's own name: any other name may be made to lead here."""
     name = urlsplit(f"//{headers.get('host', '')}").hostname
     return name in _LOOPBACK_NAMES and not any(each in headers for each in _PROXIED)
 
@@ -252,7 +252,7 @@ def may_train(settings: SpaceSettings, visitor: Visitor) -> bool:
 
 
 def check_may_train(settings: SpaceSettings, visitor: Visitor) -> None:
-    """Raise NotAllowed for whoever may not train, with what to do."""
+    """Raise NotAllowed, with what to do, for a visitor who may not train."""
     if may_train(settings, visitor):
         return
     if visitor.is_foreign:
@@ -280,10 +280,10 @@ def check_may_train(settings: SpaceSettings, visitor: Visitor) -> None:
 
 
 def changes_something(space: SpaceSettings) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Turn a function whose first argument is the Visitor into a handler of Gradio for whoever may train.
+    """Turn a function whose first argument is the Visitor into a Gradio handler that checks their rights.
 
-    An error of ours is shown as its sentence. Gradio reads from a handler's signature what to hand it, so
-    this one has the function's own parameters (and their types, which the API's page shows) behind Gradio's.
+    Our own errors are shown as their sentence. Gradio chooses a handler's arguments by its signature: the
+    handler has Gradio's parameters, then the function's own with their types, which the API's page shows.
     """
 
     def decorate(handler: Callable[..., T]) -> Callable[..., T]:
@@ -317,7 +317,7 @@ def changes_something(space: SpaceSettings) -> Callable[[Callable[..., T]], Call
 
 
 def build_login() -> gr.HTML:
-    """Draw the line about what this visitor may do, with the button where people can sign in."""
+    """Draw the line that says what this visitor may do, and the sign-in button where there is one."""
     with gr.Row(elem_classes="tt-login"):
         strip = html(elem_id="standing")
         if login_offered():
@@ -326,7 +326,7 @@ def build_login() -> gr.HTML:
 
 
 def standing(settings: SpaceSettings, visitor: Visitor) -> str:
-    """Draw what this visitor may do; "" where there is nothing to say, as on one's own machine."""
+    """Say what this visitor may do; "" where there is nothing to say, as on one's own machine."""
     sentences = []
     if not may_train(settings, visitor):
         sentences.append(text(f"login.{_why_not(settings, visitor)}", name=visitor.name))
@@ -358,7 +358,7 @@ def _why_not(settings: SpaceSettings, visitor: Visitor) -> str:
 
 
 def token_for(visitor: Visitor) -> str:
-    """Return the token that a visitor publishes with. Raises NotSignedIn, with what to do."""
+    """Return the token that a visitor publishes with. Raises NotSignedIn, which says what to do."""
     if on_space():
         return _session_token(visitor, visitor.token)
     if not visitor.is_here:

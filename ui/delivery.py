@@ -1,13 +1,12 @@
-"""How the page and the files of Gradio's front end go over the wire: few bytes, and no waiting in line.
+"""Delivers the page and Gradio's front-end files in few bytes and few round trips.
 
     app.add_middleware(Delivery)
     threading.Thread(target=pack_all).start()         # so that not even the first visitor waits for it
 
-Gradio packs a file anew for each browser, in a hurry, and asks for one only when another has come, four
-times in a row. Here a file is packed once, as small as brotli can, and kept by browsers, since its name
-changes with its content; the page's head names the scripts that it will need (preload.txt, which a browser
-test holds), and forty style sheets are one. And where the page has Gradio's name, sentence and picture for
-who shows a link to it, it gets ours.
+Gradio compresses each file anew for each browser, and its scripts import each other in chains four deep. Here
+a file is compressed once, with brotli's best quality, and browsers cache it for good, since its name changes
+with its content. The page's head preloads the scripts that it needs (preload.txt, checked by a browser test),
+and forty style sheets become one. Link previews show our title, description and picture, not Gradio's.
 """
 
 import hashlib
@@ -40,11 +39,11 @@ _ASSETS = "/assets/"
 _STYLES = "tweettune.css"
 _THEME = re.compile(rb'"theme_hash":"(\w+)"')
 _FOR_EVER = "public, max-age=31536000, immutable"
-_SMALL = 400  # bytes that are not worth packing
+_SMALL = 400  # bytes that are not worth compressing
 
 
 class Delivery:
-    """Answers for the page and the files that it needs; what it does not pack the next one may."""
+    """ASGI middleware that serves the page and its files compressed, and passes on all other requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -75,7 +74,7 @@ class Delivery:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
-        """Return what stands behind this answers, whole and not packed."""
+        """Return the wrapped app's answer, whole and uncompressed."""
         start: Message = {"status": 200, "headers": [(b"content-type", b"text/css; charset=utf-8")]}
         if scope["path"] == _ASSETS + _STYLES:
             return {"type": "http.response.start", **start}, styles()
@@ -95,11 +94,11 @@ class Delivery:
 
 @lru_cache(maxsize=128)
 def packed(body: bytes) -> bytes:
-    """Return a file packed as small as brotli can."""
+    """Compress a file as well as brotli can."""
     return bytes(brotli.compress(body, quality=11))
 
 
-@lru_cache(maxsize=4)  # it is another one for each address, so it can't be packed beforehand
+@lru_cache(maxsize=4)  # differs by address, so it can't be compressed beforehand
 def _packed_page(body: bytes) -> bytes:
     return bytes(brotli.compress(body, quality=9))
 
@@ -110,7 +109,7 @@ def _paths() -> frozenset[str]:
 
 
 def pack_all() -> None:
-    """Pack what each page will ask for."""
+    """Compress all files that a page will request."""
     scripts = [name for name in preloaded() if not name.endswith(".css")]
     for body in (styles(), *((Path(BUILD_PATH_LIB) / name).read_bytes() for name in scripts)):
         if len(body) > _SMALL:
@@ -119,9 +118,9 @@ def pack_all() -> None:
 
 @cache
 def preloaded() -> tuple[str, ...]:
-    """Return the names of the files that a page needs, in the order that it needs them in.
+    """Return the names of the files that a page needs, in the order in which it needs them.
 
-    One that this Gradio does not have is left out: without its place in the head a file comes all the same.
+    Files that this Gradio version lacks are left out; a file that isn't listed still loads, only later.
     """
     listed = Path(__file__).with_name("preload.txt").read_text(encoding="utf-8").split()
     return tuple(name for name in listed if (Path(BUILD_PATH_LIB) / name).is_file())
@@ -129,7 +128,7 @@ def preloaded() -> tuple[str, ...]:
 
 @cache
 def styles() -> bytes:
-    """Return the style sheets that a page needs as one."""
+    """Return the style sheets that a page needs, joined."""
     return b"\n".join(
         (Path(BUILD_PATH_LIB) / name).read_bytes() for name in preloaded() if name.endswith(".css")
     )
@@ -137,7 +136,7 @@ def styles() -> bytes:
 
 @cache
 def _links() -> bytes:
-    """Return what the head says of scripts and styles. Gradio loads no sheet that has a link already."""
+    """Return the head's links to scripts and styles. Gradio does not load a sheet that has a link already."""
     version = hashlib.sha256(styles()).hexdigest()[:12]
     links = [f'<link rel="stylesheet" href=".{_ASSETS}{_STYLES}?v={version}">']
     for name in preloaded():
@@ -147,7 +146,7 @@ def _links() -> bytes:
 
 
 def previewed(page: bytes, address: str) -> bytes:
-    """Return the page with what it needs and our title, sentence and picture in its head."""
+    """Return the page with its preload links and our title, description and picture in its head."""
     picture = esc(f"{address}{_PREVIEW}").encode()
     what = esc(texts(DEFAULT)["header.what"]).encode()
     head, found, rest = page.partition(b"</head>")

@@ -1,12 +1,12 @@
-"""A GPU that is there only for the length of a call: ZeroGPU, and nothing where there is none.
+"""Answers on ZeroGPU, which lends a GPU for the length of a call; on the CPU everywhere else.
 
     predictions = predict(model.tuned, tweets, load=load_tuned, source=folder)
 
-On a ZeroGPU Space a network of PyTorch that is large enough to be worth the wait is run by `spaces.GPU`, in a
-forked process that loads the artifact itself: a network is too large to be sent there for each answer, and
-what a fork has of this process's memory grows old. All others answer on the CPU in less time than a GPU takes
-to be lent. The package `spaces` is on such a Space and nowhere else, so it is in no requirements file of the
-app. A Space with a GPU of its own needs none of it. A training, being a process of its own, can't borrow one.
+On a ZeroGPU Space `spaces.GPU` runs PyTorch networks that are large enough to be worth the wait. It does so
+in a forked process, which loads the artifact itself: sending a network for each answer would take too long,
+and the fork's copy of this process's memory goes stale. Smaller networks answer on the CPU in less time than
+it takes to get a GPU. Only such a Space has the package `spaces`, so no requirements file names it.
+A Space with a GPU of its own needs none of this, and a training, which has its own process, can't borrow one.
 Never run on the real service.
 """
 
@@ -22,9 +22,9 @@ from inference.common.machine import is_zero_gpu
 
 DEVICE = "cuda"
 LONGEST_S = 60
-"""Of a call: the first one in a process loads the network too."""
+"""The longest that a call may take; the first one in a process also loads the network."""
 WORTH_IT = 300_000_000
-"""Parameters from which on a CPU takes longer for a tweet than a GPU does to come."""
+"""Parameters from which on the CPU takes longer for a tweet than getting a GPU does."""
 
 S = TypeVar("S", str, Path)
 
@@ -48,7 +48,7 @@ def _on_a_gpu(load: Callable[[S], Classifier], source: S, texts: Sequence[str]) 
 
 
 def _lent() -> Callable[..., list[Prediction]] | None:
-    """Return what asks for a GPU, None where none is lent; `spaces` must see it before the app is up."""
+    """Return the function that runs on a borrowed GPU, None outside ZeroGPU; made before the app is up."""
     return importlib.import_module("spaces").GPU(duration=LONGEST_S)(_on_a_gpu) if is_zero_gpu() else None
 
 
@@ -56,9 +56,9 @@ _BORROW = _lent()
 
 
 def announce() -> None:
-    """Tell ZeroGPU that the app comes up, or it ends the Space. Raises TweetTuneError.
+    """Tell ZeroGPU that the app is starting: else it ends the Space. Raises TweetTuneError.
 
-    `spaces` itself does so in `Blocks.launch()`, which an app that is mounted on a server does not call.
+    `spaces` does so in `Blocks.launch()`, which is not called for an app that is mounted on a server.
     """
     if not is_zero_gpu():
         return
@@ -76,7 +76,7 @@ def predict(
 ) -> list[Prediction]:
     """Return a timed Prediction of each text, from a borrowed GPU where that pays.
 
-    `load(source)` makes the classifier anew: a function of a module and what it is given.
+    `load(source)` loads the classifier again in the GPU's process, so it must be a function of a module.
     """
     if _BORROW is not None and borrows(classifier):
         return _BORROW(load, source, texts)
@@ -84,7 +84,7 @@ def predict(
 
 
 def borrows(classifier: Classifier) -> bool:
-    """Whether a GPU is borrowed for a classifier's answers: one is lent, and it pays."""
+    """Whether a classifier answers on a borrowed GPU: one is lent, and the network is large enough."""
     model = classifier.model
     if _BORROW is None or model is None:
         return False

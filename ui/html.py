@@ -1,12 +1,12 @@
-"""Pieces of HTML that all tabs share, the component they are shown in, and errors as sentences.
+"""HTML helpers that all tabs share, the component that shows them, and errors as sentences.
 
     label_chip("positive", 2)            # a dot in the label's colour, and the word
     panel = html(elem_id="run-panel", actions=True)
     with as_gradio_error():
         start(run)
 
-Every text from outside goes through `esc`. The three sentiments have their colours by name, any other label
-one of a fixed palette by its place: the same everywhere.
+Every text from outside goes through `esc`. The three sentiments have fixed colours; any other label takes its
+colour from a palette by its index, the same everywhere.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _MEANS = {
     **dict.fromkeys(("neu", "none", "ok", "mixed", "neutro", "neutra"), "neutral"),
     **dict.fromkeys(("pos", "good", "happy", "positivo", "positiva", "bom", "boa"), "positive"),
 }
-"""Other words for the sentiments, so that they have the same colours."""
+"""Synonyms of the sentiments, so that they get the same colours."""
 
 
 HEADING = '<div class="tt"><h2>${value}</h2></div>'
@@ -35,7 +35,7 @@ REMARK = '<div class="tt"><p class="muted small">${value}</p></div>'
 """The templates of a section's title and of a remark, whose values are translated texts."""
 
 SAVE_JS = "() => {{ setTimeout(() => document.querySelector('#{0}, #{0} button, #{0} a').click(), 300); }}"
-"""Gradio saves a file when its button is pressed, so the button is pressed once the file has been made."""
+"""Presses the hidden download button once the file is made: Gradio saves a file only on a press."""
 ACTIONS_JS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-action]');
@@ -48,28 +48,28 @@ element.addEventListener('click', (event) => {
 
 
 def esc(value: object) -> str:
-    """Return a value as text that HTML can't take for markup, in an element or in a quoted attribute."""
+    """Escape a value for HTML, in an element or in a quoted attribute."""
     return escape(str(value), quote=True).replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def page(body: str, css: str = "") -> str:
-    """Wrap a part of the page in the style sheet's scope."""
+    """Wrap HTML in the scope of our style sheet."""
     return f'<div class="tt {css}">{body}</div>'
 
 
 def label_class(label: str, index: int) -> str:
-    """Return the class that carries a label's colour: a sentiment's, where its word says one."""
+    """Return the CSS class of a label's colour; words such as "good" take the sentiment's."""
     name = _MEANS.get(label.lower(), label.lower())
     return f"tt-l-{name}" if name in SENTIMENT else f"tt-l-{index % _PALETTE}"
 
 
 def label_chip(label: str, index: int, *, css: str = "") -> str:
-    """Draw a label as its colour and its word."""
+    """Draw a label with its colour."""
     return f'<span class="tt-label {label_class(label, index)} {css}">{esc(text.label(label))}</span>'
 
 
 def bars(rows: Sequence[tuple[str, int, float, str]], *, winner: int = -1) -> str:
-    """Draw (label, index, share, what is written) rows as bars; the winner's number is set in bold."""
+    """Draw (label, index, share, text) rows as bars; the text of the row `winner` is bold."""
     cells = ""
     for place, (label, index, share, written) in enumerate(rows):
         css = "num win" if place == winner else "num"
@@ -113,13 +113,13 @@ def tiles(entries: Sequence[tuple[str, str, str]]) -> str:
 
 
 def empty(title: str, next_step: str, *, act: str = "") -> str:
-    """Draw an empty state: what is not there yet, what to do, and a button that leads there."""
+    """Draw an empty state: what is missing, what to do next, and a button that leads there."""
     below = f"<p>{act}</p>" if act else ""
     return f'<div class="tt-empty"><b>{esc(said(title))}</b>{esc(said(next_step))}{below}</div>'
 
 
 def busy(message: str) -> str:
-    """Draw that something is being done whose length is not known."""
+    """Draw a progress bar for work of unknown length."""
     return page(
         f'<div class="tt-row" role="status"><span class="muted">{esc(message)}</span></div>'
         '<div class="tt-progress endless"><div></div></div>',
@@ -128,17 +128,17 @@ def busy(message: str) -> str:
 
 
 def note(message: str, css: str = "") -> str:
-    """Draw one remark; `warn` and `bad` stand out."""
+    """Draw one remark; the classes `warn` and `bad` stand out."""
     return f'<p class="tt-note {css}">{esc(said(message))}</p>'
 
 
 def fold(title: str, body: str) -> str:
-    """Draw something under a line that opens it."""
+    """Draw a fold: a title that opens the body."""
     return f'<details class="tt-details"><summary>{esc(title)}</summary>{body}</details>'
 
 
 def notes(sentences: Sequence[str]) -> str:
-    """Draw remarks as a quiet list."""
+    """Draw remarks as a list."""
     if not sentences:
         return ""
     return f'<ul class="tt-notes">{"".join(f"<li>{esc(said(sentence))}</li>" for sentence in sentences)}</ul>'
@@ -156,7 +156,8 @@ def button(
 ) -> str:
     """Draw a button whose click reaches Python as event data `action` and `value` (see `html`).
 
-    `confirm` is asked first; `ask`, a question with a proposal, is answered first, in the data's `answer`.
+    `confirm`: a question that must be confirmed first. `ask`: a prompt and its default answer; the data's
+    `answer` holds the reply.
     """
     spoken = f' aria-label="{esc(name)}: {esc(about)}"' if about else ""
     spoken += f' data-confirm="{esc(confirm)}"' if confirm else ""
@@ -178,19 +179,19 @@ def state_chip(state: str) -> str:
 
 
 def html(value: object = "", *, actions: bool = False, **options: Any) -> gr.HTML:
-    """Return an HTML component for what `ui.html` draws; with `actions`, `select` tells which button."""
+    """Return a component for HTML that we draw; with `actions` a pressed button triggers `select`."""
     options.setdefault("js_on_load", ACTIONS_JS if actions else None)
     return gr.HTML(value, apply_default_css=False, **options)
 
 
 def into_view(elem_id: str) -> str:
-    """Return the script that scrolls a part of the page into view, where it is not yet."""
+    """Return the script that scrolls a part of the page into view, unless it is visible already."""
     shown = f"document.getElementById('{elem_id}')?.scrollIntoView({{block: 'nearest'}})"
     return f"() => {{ setTimeout(() => {shown}, 300); }}"  # after the part was drawn
 
 
 class as_gradio_error:  # noqa: N801  (a context manager, named as one reads it)
-    """Within it, an error of ours becomes the sentence that is shown; only `gr.Error` reaches a client."""
+    """Context in which our errors become a `gr.Error` with their sentence: clients see no other kind."""
 
     def __enter__(self) -> None:
         return None

@@ -20,7 +20,7 @@ window.addEventListener('popstate', () => {
   const name = new URL(location).searchParams.get('tab');
   ttTab(name || 'compare')?.click();
 });
-// Gradio asks at Shift+Enter, by the key press that follows the key's going down.
+// Gradio submits on Shift+Enter, at the keypress that follows the keydown; here plain Enter submits.
 for (const kind of ['keydown', 'keypress']) document.addEventListener(kind, (event) => {
   if (event.key !== 'Enter' || event.target !== ttTweet() || event.isComposing) return;
   event.stopPropagation();
@@ -46,7 +46,7 @@ document.addEventListener('beforeinput', (event) => {
   if (!taken) document.execCommand('insertText', false, '.');
   ttTyping = false;
 }, true);
-// Gradio calls what takes a model away by its place: “Remove 0”.
+// Gradio's buttons that remove a model are named by place, “Remove 0”: name the model instead.
 for (const kind of ['focusin', 'pointerover']) document.addEventListener(kind, (event) => {
   const remove = event.target.closest?.('.token-remove:not(.remove-all)');
   if (remove) remove.title = `${remove.title.split(' ')[0]} ${remove.parentElement.textContent.trim()}`;
@@ -60,7 +60,7 @@ window.ttAsked = (models) => {
   for (const id of ['answers', 'heat']) document.getElementById(id)?.classList.remove('tt-stale');
   document.getElementById('tweet')?.scrollIntoView({block: 'nearest'});
 };
-// What is drawn anew each second keeps open what somebody has opened.
+// Folds that a visitor has opened stay open when their part is drawn again, each second.
 const ttOpen = {};
 const ttKey = (fold) => {
   const block = fold.closest('.block');
@@ -75,8 +75,8 @@ new MutationObserver((changes) => {
     if (target.querySelectorAll) for (const fold of [target, ...target.querySelectorAll('.tt details')])
       if (fold.tagName === 'DETAILS' && !fold.open && ttOpen[ttKey(fold)]) fold.open = true;
 }).observe(document.documentElement, {childList: true, subtree: true, attributes: true, attributeFilter: ['open']});
-// An error is told at the field that it names, else beside what was pressed, until something else is pressed;
-// Gradio's own toast would lie over the page and go by itself. Without such a place the toast stays.
+// An error is shown at the field that it names, else beside the pressed control, until something else is pressed:
+// Gradio's own toast would cover the page and vanish. Without such a place the toast stays.
 let ttPressed = null;
 for (const kind of ['click', 'change']) document.addEventListener(kind, (event) => {
   const at = event.target.closest?.(kind === 'click' ? 'button, summary' : 'input');
@@ -118,7 +118,7 @@ new MutationObserver((changes) => {
   for (const {addedNodes} of changes) for (const node of addedNodes)
     for (const found of node.querySelectorAll?.('.toast-message-text.error') || []) setTimeout(() => ttShowProblem(found));
 }).observe(document.documentElement, {childList: true, subtree: true});
-// The tour: five stops, offered at the first visit alone; Escape or Skip ends it.
+// The tour: five stops, offered at the first visit only; Escape or Skip ends it.
 let ttTour = null;
 const ttMark = (on) => {
   const stop = ttTour.querySelector('section:not([hidden])')?.dataset.stop;

@@ -1,10 +1,10 @@
-"""The page: header line and tabs, and what has to happen when it opens or another model is loaded.
+"""The page: header and tabs, and what happens when it opens or another model is loaded.
 
     demo = build(Workbench(model=None))
 
-It opens on Compare, where without a model the untouched base can be tried, or as the address says:
-`?tab=live`, `?run=ID` with a run's details on Train, `?text=…` with that text answered,
-`?models=base,few-shot-4` with these compared. Knows nothing about what the tabs do.
+It opens on Compare, where the untouched base can be tried without a model. The address may ask for more:
+`?tab=live` opens a tab, `?run=ID` shows a run on Train, `?text=…` classifies that text, and
+`?models=base,few-shot-4` compares these. Knows nothing about what the tabs do.
 """
 
 import os
@@ -43,11 +43,11 @@ TOUR = {
     "scores": "#scoreboard",
     "tabs": "#tab-train-button",
 }
-"""The stops of the tour, and what each points at."""
+"""The stops of the tour, with the element that each points at."""
 PULSE_S = 5.0
-"""How often a page looks whether a run is at work, or another model was chosen."""
+"""How often a page checks whether a run is at work, or another model was chosen."""
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-# Who has pressed a tab before the page's first answer stays there, and its timer ticks on: see ui/theme.py.
+# A visitor who presses a tab before the page's first answer stays on it, with its timer: see ui/theme.py.
 _FIRST_TAB_JS = """(tab) => {
   const to = (more) => ({__type__: 'update', ...(window.ttTabPressed ? {} : more)});
   if (tab === 'live' && !window.ttTabPressed) {  // pressed, so that its feed is followed
@@ -59,13 +59,13 @@ _FIRST_TAB_JS = """(tab) => {
 _TO_REVIEW_JS = (
     f"() => {{ document.querySelector('#tab-live-button').click(); ({into_view('live-duel-panel')})(); }}"
 )
-# Who has emptied the field means it: no example is put there again.
+# A field that the visitor has emptied stays empty: no example is put there again.
 _ARRIVE_JS = "(tweet, chosen) => [window.ttTyped && !tweet.trim() ? null : tweet, chosen]"
 _STORED_JS = "() => [sessionStorage.getItem('tt-text') || '']"
 
 
 def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | None = None) -> gr.Blocks:
-    """Return the app's Blocks, to be mounted by app.py. When another model is loaded all feeds end."""
+    """Return the app's Blocks, which app.py mounts. Loading another model ends all feeds."""
     feeds, duels = feeds or LiveFeeds(), duels or Duels(load_tuned)
     workbench.when_replaced(feeds.stop_all)
     demo: gr.Blocks
@@ -91,7 +91,7 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
             return "loading" in (workbench.model.state, workbench.model.base_state)
 
         def follow(was: str, model: str) -> tuple[object, ...]:
-            """Draw the header where it has changed, and note which model is the one that is shown."""
+            """Draw the header if it has changed, and record which model is shown."""
             now = workbench.model
             drawn = header(now, _at_work_now(), trains=workbench.settings.trains)
             since = str(now.since)
@@ -131,7 +131,7 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
         shown_model.change(compare.refresh, compare.inputs, compare.outputs, **_QUIET).then(
             compare.arrive, compare.question, compare.answered, js=_ARRIVE_JS, **_QUIET
         )
-        # What the browser keeps is there once the tab is open; at the page's own load it is not.
+        # The browser's storage can be read once the tab is open, not yet when the page loads.
         live_tab.select(live.adopt, [live.stored, live.view], live.view, js=READ_STORED_JS, **_QUIET).then(
             live.refresh, live.inputs, live.outputs, **_QUIET
         )
@@ -148,7 +148,7 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
 
 
 def _wire_change(workbench: Workbench, shown_model: gr.Textbox) -> None:
-    """Say that another model was chosen: through the queue, since Gradio shows no message without it."""
+    """Announce that another model was chosen; through the queue, without which Gradio shows no message."""
     last = gr.State("")
 
     def announce(model: str, was: str) -> str:
@@ -160,7 +160,7 @@ def _wire_change(workbench: Workbench, shown_model: gr.Textbox) -> None:
 
 
 def _wire_check(workbench: Workbench, train: TrainTab, live: LiveTab) -> None:
-    """Put the flagged labels of the data that Train has looked through on Live's desk."""
+    """Send the labels that Train's audit has flagged to Live, to be reviewed."""
 
     @changes_something(workbench.settings)
     def check_flags(visitor: Visitor, view: View, *values: object) -> View:
@@ -176,7 +176,7 @@ def _wire_check(workbench: Workbench, train: TrainTab, live: LiveTab) -> None:
 
 
 def _at_work_now() -> Run | None:
-    """Return the run that is at work, looked up once for all pages that ask within a second."""
+    """Return the running run, looked up once a second for all pages."""
     return _at_work_in(runs_dir(), int(time.monotonic()))
 
 
@@ -186,7 +186,7 @@ def _at_work_in(runs: Path, second: int) -> Run | None:
 
 
 def header(model: Model, at_work: Run | None = None, *, trains: bool = True) -> str:
-    """Draw the header line: what this is, the model and its base, and the run that is at work.
+    """Draw the header: what this is, the model and its base, and the run at work.
 
     `trains`: whether anybody may train here.
     """
@@ -200,7 +200,7 @@ def header(model: Model, at_work: Run | None = None, *, trains: bool = True) -> 
 
 
 def _tour() -> str:
-    """Draw what opens the tour, and its stops, which the page's script shows one by one."""
+    """Draw the link that opens the tour, and the stops that the page's script shows one by one."""
     stops = "".join(
         f'<section data-stop="{esc(stop)}"><h2>{esc(text(f"tour.{name}"))}</h2>'
         f"<p>{esc(text(f'tour.{name}_how'))}</p></section>"
@@ -220,7 +220,7 @@ def _tour() -> str:
 
 
 def _gain(model: Model) -> str:
-    """Say in one sentence what this is and, of a model that was measured, what was gained."""
+    """Say in one sentence what this is and, if the model was evaluated, what fine-tuning gained."""
     evaluation, data = model.evaluation(), (model.provenance() or {}).get("data") or {}
     if model.state != "ready" or not evaluation or not evaluation.tuned:
         return text("header.what")
@@ -270,7 +270,7 @@ def _base_fact(model: Model) -> str:
 
 
 def _fact(key: str, value: str, why: str = "", link: str = "", more: str = "") -> str:
-    """Draw a fact, with what matters at once (`why`) and what is read on demand (`more`)."""
+    """Draw a fact with its reason (`why`) and details that open on demand (`more`)."""
     reason = f'<span class="why">{esc(said(why))}</span>' if why else ""
     about = (
         f'<details class="tt-i"><summary aria-label="{esc(text("header.more"))}">i</summary>' if more else ""

@@ -2,8 +2,8 @@
 
     line_chart([Series("validation", "validation", [(63, 0.66), (126, 0.61)])], title="Loss")
 
-Colours are classes of theme.css, so that light and dark are the style sheet's affair. To a screen reader a
-chart is an image that is named by its last values. Knows nothing about runs or feeds.
+Colours are classes of theme.css, which handles light and dark. For a screen reader a chart is an image whose
+name holds its last values. Knows nothing about runs or feeds.
 """
 
 import math
@@ -17,15 +17,15 @@ from ui.html import esc, label_class
 from ui.translations import text
 
 FEW = 10
-"""Posts, or answers, from which on a bar or a dot of theirs is drawn in full colour."""
+"""A bar or a dot of fewer posts or answers is drawn pale."""
 _MOST_TOOLTIPS = 24
-"""Places of a line without dots that tell their value."""
+"""About how many points of a line without dots have a tooltip."""
 _WIDTH, _HEIGHT = 1000.0, 100.0  # units of the drawing, not pixels: it is stretched
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from `low` to `high` with its ticks, and how its values are written."""
+    """An axis from `low` to `high`: its ticks, and how values are written."""
 
     low: float
     high: float
@@ -33,14 +33,14 @@ class Axis:
     write: Callable[[float], str]
     log: bool = False
     exact: Callable[[float], str] | None = None
-    """How a point's value is written, where ticks are rounder."""
+    """How a point's value is written, if not like a tick's."""
 
     def at_point(self, value: float) -> str:
-        """Write a point's value."""
+        """Write the value of a point."""
         return (self.exact or self.write)(value)
 
     def place(self, value: float) -> float:
-        """Return where a value lies: 0 at the low end, 1 at the high one."""
+        """Return the position of a value: 0 at the low end, 1 at the high end."""
         low, high, value = (math.log(each) if self.log else each for each in (self.low, self.high, value))
         return (value - low) / ((high - low) or 1.0)
 
@@ -56,11 +56,11 @@ class Series:
     thin: bool = False
     dashed: bool = False
     alone: bool = False
-    """Its dots, without a line between them."""
+    """Dots only, no line between them."""
     band: Sequence[tuple[float, float]] = ()
     """The interval of each point, (low, high)."""
     tooltips: Sequence[str] = ()
-    """What is told of each point; else its name and values."""
+    """The tooltip of each point; by default the line's name and the point's values."""
 
 
 def line_chart(
@@ -71,9 +71,9 @@ def line_chart(
     percent: bool = False,
     levels: Sequence[tuple[float, str]] = (),
 ) -> str:
-    """Draw lines over a common x axis from 0 to the last x, or to `x_last` when that is further.
+    """Draw lines over a common x axis from 0 to the last x, or to `x_last` if that is larger.
 
-    `levels`: values that are drawn as a dashed line across, (value, class) each.
+    `levels`: (value, class) of dashed horizontal lines.
     """
     drawn = [line for line in series if line.points]
     if not drawn:
@@ -85,7 +85,7 @@ def line_chart(
 
 
 def nice_axis(values: Sequence[float], *, percent: bool = False) -> Axis:
-    """Return an axis of round numbers that holds all values."""
+    """Return an axis with round ticks that spans all values."""
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     ticks = nice_ticks(min(finite), max(finite), most=4)
     digits = 0 if all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks) else 1
@@ -103,7 +103,7 @@ def xy_chart(
     levels: Sequence[tuple[float, str]] = (),
     marks: Sequence[tuple[float, str]] = (),
 ) -> str:
-    """Draw lines and dots; `levels` and `marks`: dashed lines across and upright, (value, class) each."""
+    """Draw lines and dots; `levels` and `marks`: (value, class) of dashed horizontal and vertical lines."""
     body, dots = "".join(_grid_line(y.place(tick)) for tick in y.ticks), ""
     for value, css in levels:
         at = _HEIGHT * (1 - y.place(value))
@@ -144,7 +144,7 @@ def _drawn(line: Series, x: Axis, y: Axis) -> str:
 
 
 def _dots(line: Series, x: Axis, y: Axis) -> str:
-    """Draw the dots that tell a value to who points at them; of a line without any, some unseen ones."""
+    """Draw the dots, each with a tooltip; a line without dots gets some invisible ones."""
     if line.thin:
         return ""
     seen = line.dots or line.alone
@@ -163,9 +163,9 @@ def _dots(line: Series, x: Axis, y: Axis) -> str:
 def share_chart(
     windows: Sequence[Sequence[int]], labels: Sequence[str], *, slots: int, title: str, ago: str
 ) -> str:
-    """Draw each label's share, one stacked bar a window, newest at the right; `ago` names the left end.
+    """Draw each label's share as one stacked bar a window, newest at the right; `ago` names the left end.
 
-    Over the bars stand their numbers of posts; those of under FEW are pale.
+    The number of posts stands above the bars; bars of fewer than FEW posts are pale.
     """
     width, body, numbers = _WIDTH / slots, "", ""
     for back, window in enumerate(reversed(windows[-slots:])):
@@ -199,9 +199,9 @@ def band_chart(
     ago: str,
     percent: bool = False,
 ) -> str:
-    """Draw values of shares with their intervals over time, newest at the right; None leaves a gap.
+    """Draw shares with their intervals over time, newest at the right; None leaves a gap.
 
-    `low` and `high` are the ends of the y axis, written as points or `percent`; `ago` names the left end.
+    `low` and `high`: the ends of the y axis, written in points or `percent`; `ago` names the left end.
     """
     write: Callable[[float], str] = (lambda share: text.percent(share, 0)) if percent else _points
     width = _WIDTH / slots
@@ -230,7 +230,7 @@ def band_chart(
 
 
 def system_name(system: System) -> str:
-    """Return what a system of an evaluation is called on the page."""
+    """Return the name of an evaluation's system as the page shows it."""
     key = f"system.{system.name.replace(' ', '_').replace('-', '_')}"
     return text(key) if text.has(key) else system.name
 
@@ -245,7 +245,7 @@ def systems_chart(evaluation: Evaluation, *, title: str) -> str:
 
 
 def dot_chart(rows: Sequence[tuple[str, Interval, str]], *, title: str) -> str:
-    """Draw shares with their intervals on one axis from 0 to 1: (name, score, class) rows, tt-s-… classes."""
+    """Draw (name, score, class) rows with their intervals on one axis from 0 to 1; classes are tt-s-…."""
     drawn = ""
     for name, score, css in rows:
         low, high = (min(max(end, 0.0), 1.0) for end in (score.low, score.high))
@@ -261,14 +261,14 @@ def dot_chart(rows: Sequence[tuple[str, Interval, str]], *, title: str) -> str:
 
 
 def reliability_chart(lines: Sequence[tuple[str, str, Sequence[CalibrationBin]]], *, title: str) -> str:
-    """Draw how often each is right against how sure it is: (name, class, bins); on the diagonal is honest."""
+    """Draw accuracy against confidence for each (name, class, bins); the diagonal is perfect calibration."""
     body = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0))
     body += f'<line class="grid diagonal" x1="0" y1="{_HEIGHT}" x2="{_WIDTH:.0f}" y2="0"/>'
     dots, spoken = "", []
     for name, css, bins in lines:
         if not bins:
             continue
-        enough = [b for b in bins if b.n >= FEW]  # a line through one or two answers would lead astray
+        enough = [b for b in bins if b.n >= FEW]  # a line through one or two answers would mislead
         at = " ".join(f"{b.confidence * _WIDTH:.1f},{(1 - b.accuracy) * _HEIGHT:.2f}" for b in enough)
         body += f'<polyline class="line tt-s-{css}" points="{at}"/>'
         for each in bins:
@@ -284,7 +284,7 @@ def reliability_chart(lines: Sequence[tuple[str, str, Sequence[CalibrationBin]]]
 
 
 def coverage_chart(points: Sequence[CoveragePoint], *, title: str) -> str:
-    """Draw how right the answers are, with its interval, against the share of the rows that are answered."""
+    """Draw the accuracy of the answers, with its interval, against the share of rows that are answered."""
     low = nice_ticks(min(point.right.low for point in points), 1.0, most=4)[0]
 
     def place(x: float, y: float) -> str:
@@ -316,7 +316,7 @@ def _sure_right(sure: float, right: float) -> str:
 
 
 def _runs(bands: Sequence[Interval | None]) -> list[list[tuple[int, Interval]]]:
-    """Return the stretches without a gap, each as (place, band) pairs."""
+    """Return the runs of bands without a gap, each as (place, band) pairs."""
     runs: list[list[tuple[int, Interval]]] = [[]]
     for place, band in enumerate(bands):
         if band:
@@ -332,7 +332,7 @@ def _points(value: float) -> str:
 
 
 def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str) -> str:
-    """Draw counts as bars between their edges (one more edge than counts)."""
+    """Draw a histogram; there is one more edge than counts."""
     ticks = nice_ticks(0, max([1, *counts]), most=3)
     high, width, body, dots = ticks[-1], _WIDTH / max(len(counts), 1), "", ""
     for index, count in enumerate(counts):
@@ -354,7 +354,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str) -> s
 
 
 def nice_ticks(low: float, high: float, *, most: int) -> list[float]:
-    """Return round numbers, `most` + 1 steps at most, that reach from `low` or below to `high` or above."""
+    """Return round numbers that span `low` to `high` in at most `most` + 1 steps."""
     if high - low < 1e-9:
         low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
     rough = (high - low) / most
@@ -405,7 +405,7 @@ def _x_tick(x: float, written: str) -> str:
 
 
 def _dot(x: float, y: float, css: str, tooltip: str = "") -> str:
-    """Draw a dot; what it tells is shown to who points at it or taps it, towards the chart's middle."""
+    """Draw a dot; its tooltip opens on hover or tap, towards the middle of the chart."""
     data = f' data-tooltip="{esc(tooltip)}"' if tooltip else ""
     css += " left" if x > 0.5 else ""
     return f'<span class="dot tt-s-{css}" style="left:{100 * x:.2f}%;bottom:{100 * y:.2f}%"{data}></span>'

@@ -1,12 +1,12 @@
-"""Publishing as the app follows it: a run of its own for each push, one at a time, seen by its owner alone.
+"""Publishing from the app: each push is a run of its own, one at a time, visible to its owner alone.
 
     publications = Publications()
     publications.start("ada", Order(run_id="demo", source="runs/demo", repo_id="ada/tweets"), token="hf_…")
     publications.newest("ada")           # -> Publication: steps so far, plan, result or error
     publications.cancel("ada")
 
-A push goes on when the app ends, and is found again by its folder. The token goes to its process by standard
-input and is kept nowhere; so do this process's own secrets, which are looked for in what is sent.
+A push goes on when the app ends, and is found again by its folder. Its process gets the token by standard
+input, and also this process's own secrets, to make sure that no file holds one. Neither is stored.
 """
 
 import dataclasses
@@ -31,12 +31,12 @@ _WORKER = (sys.executable, "-m", "training.worker")
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is to be published, and where to."""
+    """What to publish, and where."""
 
     kind: str = "model"
     """model, or dataset: a file of labelled texts."""
     run_id: str
-    """What it is called on the page."""
+    """Its name on the page."""
     source: str
     repo_id: str
     private: bool = False
@@ -47,20 +47,20 @@ class Order:
 
 @dataclass(frozen=True)
 class Publication:
-    """How an order stands."""
+    """The state of an order."""
 
     order: Order
     state: str = "running"
     """running, done, failed or cancelled."""
     step: JsonObject = dataclasses.field(default_factory=dict)
-    """Its phase and, while it uploads, the bytes done and in all."""
+    """Its phase and, during an upload, the bytes done and in total."""
     plan: JsonObject | None = None
     result: JsonObject | None = None
     error: str = ""
 
     @classmethod
     def of(cls, run: Run) -> "Publication":
-        """Read how a push stands from its folder."""
+        """Read the state of a push from its folder."""
         fields = {name: value for name, value in run.order.items() if name in Order.__dataclass_fields__}
         order = Order(**{**fields, "kind": "model" if run.kind == _KINDS["model"] else "dataset"})
         status = run.status()
@@ -78,7 +78,7 @@ class Publication:
 
 
 class Publications:
-    """All orders, the newest of each person. Thread-safe."""
+    """The newest order of each person. Thread-safe."""
 
     def __init__(self, *, command: Sequence[str] = _WORKER) -> None:
         self._command = tuple(command)
@@ -86,14 +86,14 @@ class Publications:
         self._known: dict[str, Run | None] = {}
 
     def newest(self, who: str) -> Publication | None:
-        """Return the newest order of somebody, None when there is none."""
+        """Return somebody's newest order, None without one."""
         if who not in self._known:  # an earlier process of the app may have started it
             self._known[who] = next((run for run in _pushes() if run.order.get("who") == who), None)
         run = self._known[who]
         return Publication.of(run) if run and run.order else None
 
     def start(self, who: str, order: Order, *, token: str | None) -> None:
-        """Begin in a child process. Raises RunError while another one is at work."""
+        """Start a push in a child process. Raises RunError while another one is running."""
         with self._lock:
             pushes = _pushes()
             for run in pushes:
@@ -106,7 +106,7 @@ class Publications:
                     raise RunError(
                         f"{whose} is being published. Wait for its end, or cancel it if it is yours."
                     )
-                end(run)  # it has said all; to end by itself would take it a while
+                end(run)  # it is done; exiting by itself would take a while
             _forget(pushes, who)
             run = create_run_of(
                 _KINDS[order.kind], {**dataclasses.asdict(order), "who": who}, name=order.repo_id
@@ -117,7 +117,7 @@ class Publications:
             start(run, handed=handed, environment=_environment(), command=self._command)
 
     def cancel(self, who: str) -> None:
-        """End somebody's own order, and wait for that. Raises RunError when none is at work."""
+        """Cancel somebody's own order and wait for its end. Raises RunError if none is running."""
         run = self._known.get(who) if self.newest(who) else None
         if run is None or not _is_active(run):
             raise RunError("Nothing of yours is being published, so there is nothing to cancel.")
@@ -137,7 +137,7 @@ def _is_active(run: Run) -> bool:
 
 
 def _forget(pushes: Sequence[Run], who: str) -> None:
-    """Remove the folders of somebody's looks, which have sent nothing, and of the oldest pushes."""
+    """Remove the folders of somebody's previews, which sent nothing, and of the oldest pushes."""
     for number, run in enumerate(pushes):
         is_preview = run.order.get("who") == who and run.order.get("dry_run")
         if (is_preview or number >= _MOST_KEPT) and not _is_active(run):

@@ -1,13 +1,13 @@
-"""Sentences of training, inference and runs (errors, notes, reasons) in the words of the page.
+"""Adapts sentences of training, inference and runs (errors, notes, reasons) to the page.
 
     said("odd.csv has no text column; name the right one with --text-column.")
     # -> "odd.csv has no text column; name the right one with the field “Text column”."
     said("learning_rate is 50. Give …")          # -> "“Learning rate” is 50. Give …"
 
-They are written for whoever has a terminal. Here an option becomes the label of its field and a command the
-button that does the same; advice for which the page has neither is left out, and the owner named. A path
-becomes the name of its file. What the texts know as `said.…` is told in the visitor's language: the English
-text is the pattern, its {places} are the values.
+They are written for a terminal. Here an option becomes the label of its field and a command the button that
+does the same; other advice for a terminal is replaced by a pointer to the owner. A path becomes its file's
+name. Sentences that the texts hold as `said.…` are translated: the English text is the pattern, and its
+{places} are the values.
 """
 
 import re
@@ -33,19 +33,19 @@ _ARTIFACT = re.compile(r"\bruns[/\\]([^/\\\s]+)[/\\]artifact\b")
 
 
 def said(sentence: str) -> str:
-    """Return a sentence as it is shown: translated where known, without options, commands and paths."""
+    """Return a sentence as the page shows it: translated if known, without options, commands and paths."""
     shown = _without_commands(_without_paths(_translated(sentence)))
     return shown if "There is no setting" in sentence else _with_labels(shown)  # that is about a file's names
 
 
 def _with_labels(sentence: str) -> str:
-    """Call settings what their fields are called; the page finds an error's field by that."""
+    """Replace settings by the labels of their fields, by which the page finds an error's field."""
     return _settings().sub(lambda found: f"“{text(f'setting.{found[0]}')}”", sentence)
 
 
 @cache
 def _settings() -> re.Pattern[str]:
-    """Names of settings: those that are words of English too only where a sentence is about them."""
+    """Match names of settings; those that are English words too only as the subject of a sentence."""
     names = [field.name for field in settings()]
     odd = "|".join(name for name in names if "_" in name)
     return re.compile(rf"^(?:{'|'.join(names)})(?= (?:is|é) )|(?<![\w./`'“-])(?:{odd})(?![\w./'-]| = )")
@@ -53,7 +53,7 @@ def _settings() -> re.Pattern[str]:
 
 def _without_paths(sentence: str) -> str:
     for root in sorted({str(home()), tempfile.gettempdir(), str(Path.home())}, key=len, reverse=True):
-        if len(root) > 1:  # they may have spaces in them
+        if len(root) > 1:  # it may contain spaces
             sentence = sentence.replace(root + "/", "/")
     sentence = _ARTIFACT.sub(r"\1", _UPLOAD.sub("", sentence))
 
@@ -75,7 +75,7 @@ def _without_commands(sentence: str) -> str:
 
 
 def _without_advice(sentence: str) -> str:
-    """Leave out the clauses that only a terminal can follow."""
+    """Leave out the clauses that are of use only in a terminal."""
     first, *others = _CLAUSE.split(sentence)
     kept, before, follows = "", "", True
     for delimiter, clause in zip(["", *others[::2]], [first, *others[1::2]], strict=True):
@@ -98,7 +98,7 @@ def _translated(sentence: str) -> str:
 
 @lru_cache(maxsize=2048)
 def _translated_to(language: str, sentence: str) -> str:
-    """Translate for the visitor, whose language is a part of the key: pages are drawn every second."""
+    """Translate, cached by language and sentence: pages are drawn every second."""
     parts = re.split(r"(?<=[.!?])\s+(?=[A-Z“])", sentence)
     translated = [_translation(part) for part in parts]
     if not all(translated) and (whole := _translation(sentence)):  # others may stand in a place of it
@@ -118,7 +118,7 @@ def _translation(sentence: str) -> str:
 
 
 def _in_words(name: str, value: str) -> str:
-    """Write a value for the visitor: a number's separators; states, splits, help, reasons by {its name}."""
+    """Translate a value by the {name} of its place: numbers, states, splits, help, reasons."""
     if name in ("why", "todo", "doing", "status"):
         return _reason(name, value)
     if name.endswith("splits"):  # "1,000 train, 500 validation"
@@ -139,7 +139,7 @@ def _in_words(name: str, value: str) -> str:
 
 
 def _reason(name: str, value: str) -> str:
-    """Tell why or what; what is not known, as a library or a server has put it, stands in quotes."""
+    """Translate a reason; an unknown one, from a library or a server, is quoted."""
     if translated := _translation(value) or _translation(value.rstrip(".")):
         return translated
     if name in ("todo", "doing") or " " not in value:
@@ -149,7 +149,7 @@ def _reason(name: str, value: str) -> str:
 
 
 def _number(value: str) -> str:
-    """Write a number with the visitor's separators; what is none stays."""
+    """Write a number with the visitor's separators; other values stay as they are."""
     if not _NUMBER.fullmatch(value):
         return value
     sign = "+" if value.startswith("+") else ""

@@ -1,9 +1,9 @@
-"""The app's process: says where it is, opens a browser, and loads the model once the page can be had.
+"""The app's process: prints the URL, opens a browser, and loads the model once the page is served.
 
     Server(service, app, workbench, host="127.0.0.1", port=7860).run()
 
-It stops as `python -m inference serve` does: what was accepted is answered. Only the page's own streams,
-which an open page holds for ever, are cut after a moment. Knows nothing about what is served.
+It stops like `python -m inference serve`: accepted requests are answered. Only the streams that open pages
+hold forever are cut after a moment. Knows nothing about what is served.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from ui.state import Workbench
 
 _STREAMS = "/gradio_api/"
 _STREAMS_S = 1.0
-"""How long the streams of open pages may go on when the app stops."""
+"""How long the streams of open pages live on when the app stops."""
 
 
 class Server(process.GracefulServer):
-    """Says where the app is and begins to load the model once the page can be had."""
+    """Prints the URL and starts to load the model once the page is served."""
 
     def __init__(self, service: Service, app: Any, workbench: Workbench, *, host: str, port: int) -> None:
         super().__init__(service, app, host=host, port=port)
@@ -46,7 +46,7 @@ class Server(process.GracefulServer):
             self.workbench.load_in_background()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what was accepted, and wait for no open page."""
+        """Answer accepted requests, and don't wait for open pages."""
         asyncio.get_running_loop().call_later(_STREAMS_S, self._cut_streams)
         await super().shutdown(sockets)
 

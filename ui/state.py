@@ -1,4 +1,4 @@
-"""What the app holds in memory: the loaded model with its base. All else is files, and the live feeds.
+"""The app's state in memory: the loaded model with its base. All else is files, and the live feeds.
 
     workbench = Workbench(model="runs/demo/artifact")
     workbench.load_in_background()       # torch is imported there, not before the first page
@@ -38,14 +38,14 @@ from ui.pushes import Publications
 Stage = Literal["none", "loading", "ready", "failed"]
 _MOST_EXPORTS = 8
 SLOW_S = 6.0
-"""From then on a page says that a model of the Hub is still on its way."""
+"""After this a page says that a model is still being downloaded from the Hub."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 15.0, 600.0
-"""Between attempts to get the model at the start from the Hub; each pause is twice the one before."""
+"""Between attempts to download the first model from the Hub; each pause is twice the one before."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The loaded model as it is now; a new one takes its place when something changes."""
+    """A snapshot of the loaded model; a change replaces it."""
 
     state: Stage = "none"
     source: str = ""
@@ -60,32 +60,32 @@ class Model:
 
     @property
     def slow(self) -> bool:
-        """Whether it is a model of the Hub that is still being loaded after a while."""
+        """Whether a model from the Hub is still loading after SLOW_S."""
         late = self.state == "loading" and time.monotonic() - self.since > SLOW_S
         return late and not Path(self.source).is_dir()
 
     @property
     def folder(self) -> Path | None:
-        """The artifact's folder; of a model from the Hub its place in the cache, None before it is loaded."""
+        """The artifact's folder; for a model from the Hub the one in the cache, None before it is loaded."""
         if self.source and Path(self.source).is_dir():
             return Path(self.source)
         return self.tuned.folder if self.tuned else None
 
     @property
     def name(self) -> str:
-        """What the model is called in the header: its run, its folder or its repository."""
+        """The model's name in the header: its run, its folder or its repository."""
         if self.run:
             return self.run.id
         return Path(self.source).name if Path(self.source).is_dir() else self.source
 
     def evaluation(self) -> Evaluation | None:
-        """Return what was measured on the test split, None when nothing was or the file is torn."""
+        """Return the evaluation on the test split, None without one or if the file is damaged."""
         with suppress(TweetTuneError):
             return _evaluation(self.folder, _changed(self.folder, EVALUATION)) if self.folder else None
         return None
 
     def provenance(self) -> JsonObject | None:
-        """Return where the model came from, None when it does not say or the file is torn."""
+        """Return where the model came from, None if unknown or if the file is damaged."""
         with suppress(TweetTuneError):
             return _provenance(self.folder, _changed(self.folder, PROVENANCE)) if self.folder else None
         return None
@@ -96,7 +96,7 @@ class Model:
 
 
 def _changed(folder: Path, name: str) -> int:
-    """Return when a file was written, in nanoseconds, 0 for none: open pages ask for it every few seconds."""
+    """Return a file's modification time in ns, 0 for none: open pages read it every few seconds."""
     with suppress(OSError):
         return (folder / name).stat().st_mtime_ns
     return 0
@@ -146,8 +146,8 @@ class Workbench:
     ) -> None:
         """Plan to load `model`, or else the newest finished run, or nothing when there is none.
 
-        `on_expected` is told "fine-tuned" or "base", and whether that is on its way; `on_loaded` is told the
-        Classifier that answers under that name from now on, None for none.
+        `on_expected(name, coming)`: whether the model "fine-tuned" or "base" is being loaded.
+        `on_loaded(name, classifier)`: the Classifier that answers under that name from now on, or None.
         """
         self.settings = settings or read_settings()
         self._load_tuned, self._load_base = load_tuned, load_base
@@ -162,11 +162,11 @@ class Workbench:
         self.held_out: dict[DataSpec, list[Post]] = {}
 
     def when_replaced(self, act: Callable[[], None]) -> None:
-        """Have something done whenever another model was loaded, such as ending the former one's feeds."""
+        """Register a callback for when another model was loaded, such as one that ends the old feeds."""
         self._on_replaced.append(act)
 
     def load_in_background(self) -> None:
-        """Load the planned model and its base in a thread; start the runs that waited for their turn."""
+        """Load the planned model and its base in a thread; start the runs that are queued."""
         start_waiting(max_minutes=self.settings.max_run_minutes)
         if self.settings.first_run and not self.model.source and not list_runs(kind=None):
             threading.Thread(target=self._train_first, name="first-run", daemon=True).start()
@@ -187,7 +187,7 @@ class Workbench:
             sys.stderr.write(f"The first run, FIRST_RUN, did not go well: {error}\n")
 
     def _load_planned(self) -> None:
-        """Load it; from the Hub, which may be away for a while, until it or another model is there."""
+        """Load the planned model; from the Hub, retry until it or another model is loaded."""
         source, pause_s = self.model.source, self._first_pause_s
         while self.model.state != "ready":
             try:
@@ -203,7 +203,7 @@ class Workbench:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def use(self, source: str) -> None:
-        """Load a model and, in a thread, its base. Raises ArtifactError; the former model stays then."""
+        """Load a model and, in a thread, its base. If it raises ArtifactError, the former model stays."""
         source = model_of(source)
         with self._loading:
             former = self.model
@@ -243,7 +243,7 @@ class Workbench:
 
 
 def export_folder() -> Path:
-    """Return a new folder for one export, whose name nobody can guess; the oldest ones are removed."""
+    """Return a new folder for one export, with an unguessable name; the oldest ones are removed."""
     exports = cache_dir() / "exports"
     exports.mkdir(mode=0o700, parents=True, exist_ok=True)
     old = sorted(exports.iterdir(), key=lambda folder: folder.lstat().st_mtime)
@@ -258,7 +258,7 @@ def newest_artifact() -> str:
 
 
 def run_of(source: str) -> Run | None:
-    """Return the run that made an artifact, None when it was made elsewhere."""
+    """Return the run that made an artifact, None if it was made elsewhere."""
     try:
         return find_run(Path(source).absolute().parent) if Path(source).is_dir() else None
     except TweetTuneError:
@@ -266,7 +266,7 @@ def run_of(source: str) -> Run | None:
 
 
 def other_models(loaded: Run | None) -> dict[str, str]:
-    """Return what else answers here, its folder by its name: finished runs, rungs of the newest ladder."""
+    """Return the folders of the other models by name: finished runs and rungs of the newest ladder."""
     found = {
         run.id: str(run.artifact)
         for run in list_runs()

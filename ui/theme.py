@@ -1,9 +1,9 @@
-"""How the app looks: Gradio's theme, our style sheet and the few lines of script that the page's head holds.
+"""The app's look: Gradio's theme, and our style sheet and script, which go into the page's head.
 
     gr.mount_gradio_app(app, demo, path="/", theme=theme(), head=head())
 
-Fonts are the system's and nothing is fetched from another host. The style sheet goes into the head, where
-Gradio does not rewrite its selectors. Knows nothing about what is shown.
+Fonts are the system's and nothing is fetched from another host. In the head Gradio does not rewrite the style
+sheet's selectors.
 """
 
 import re
@@ -29,14 +29,15 @@ _SANS = (
     "sans-serif",
 )
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
-# The document says its language, which Gradio does not. A tab that was pressed before the page knew where to
-# open stays open: see ui/page.py. Enter asks; what is typed outlives a lost connection, dimming the answer to
-# what was typed before; tabs and texts stand in the address, so that Back works. Comments are not sent.
+# The script sets the document's language, which Gradio does not; keeps a tab open that is pressed before
+# the page knows where to open (see ui/page.py); asks on Enter; keeps typed text across a lost connection,
+# and dims the answer to the former text; puts tabs and texts in the address, so that Back works. Comments
+# are not sent.
 _COMMENT = re.compile(r"/\*.*?\*/\s*|^\s*//[^\n]*\n|^[ ]+", re.DOTALL | re.MULTILINE)
 
 
 def head() -> str:
-    """Return what the page's <head> gets: style sheet, icon, language and what notes a pressed tab."""
+    """Return our part of the page's <head>: icon, style sheet and script."""
     css, script = (
         _COMMENT.sub("", (Path(__file__).parent / name).read_text(encoding="utf-8"))  # the page is sent whole
         for name in ("theme.css", "page.js")
@@ -65,7 +66,7 @@ def theme() -> gr.themes.Base:
 
 
 def _pairs() -> dict[str, str]:
-    """Return the theme's variables; each follows a property of theme.css, in light and in dark alike."""
+    """Return the theme's variables; colours are properties of theme.css, in light and in dark alike."""
     same = {
         "body_background_fill": "var(--tt-page)",
         "body_text_color": "var(--tt-ink)",

@@ -1,11 +1,11 @@
 """Every text of the app, in English and Brazilian Portuguese: `ui/texts/<language>.toml`, one key a text.
 
     I18N("train.start")                          # a Gradio label, translated in the browser
-    text("train.left", time=text.duration(90))   # HTML made on the server, for the request that is answered
-    with speaking("pt-BR"): text("train.start")  # where no request is
+    text("train.left", time=text.duration(90))   # HTML made on the server, in the request's language
+    with speaking("pt-BR"): text("train.start")  # outside a request
 
 The language is that of the request's Accept-Language; APP_LANGUAGE sets one for everybody. Numbers, shares
-and times are written here too, since their form is the language's. Nothing here is escaped for HTML.
+and times are written here too, since their form depends on the language. Nothing here is escaped for HTML.
 """
 
 import os
@@ -32,7 +32,7 @@ IN_BROWSERS = (
     | {"publish", "recipe", "setting"}
     | {"source", "tab", "train"}
 )
-"""The sections that labels of Gradio are taken from: the page carries them, and no others."""
+"""The sections that hold labels of Gradio components: only these are sent to the browser."""
 
 
 @cache
@@ -50,7 +50,7 @@ def texts(language: str) -> dict[str, str]:
 
 
 def _without_label(help: str, label: str) -> str:
-    """Leave out of a field's help what its label says already: "training rows; 0: all" -> "0: all"."""
+    """Drop the part of a field's help that repeats its label: "training rows; 0: all" -> "0: all"."""
     says_it = re.match(rf"{re.escape(label)}[;:]\s*", help, re.IGNORECASE)
     return help[says_it.end() :] if says_it else help
 
@@ -68,9 +68,9 @@ def forced() -> str:
 
 
 def _in_browsers() -> dict[str, dict[str, str]]:
-    """Return what labels are made of, by the browser's language; all else is written by the server.
+    """Return the texts of labels by the browser's language; the server writes all others.
 
-    A text with a {place} is never a label: Gradio fills none. Nor is what an empty state says to do next.
+    A text with a {place} is never a label, since Gradio fills none. Nor is the next step of an empty state.
     """
     return {
         language: {
@@ -86,7 +86,7 @@ I18N = gr.I18n(**_in_browsers())
 
 
 def language_of(accepted: str) -> str:
-    """Return the best of our languages for an Accept-Language header, English when none fits."""
+    """Return the best of our languages for an Accept-Language header, English if none fits."""
     ranked = []
     for position, part in enumerate(accepted.split(",")):
         tag, _, quality = part.strip().partition(";q=")
@@ -102,7 +102,7 @@ def language_of(accepted: str) -> str:
 
 
 class Texts:
-    """The texts of one language, and its way of writing numbers."""
+    """The texts of one language, and its number formats."""
 
     def __init__(self, language: str = DEFAULT) -> None:
         self._language = language
@@ -121,11 +121,11 @@ class Texts:
         return self._texts[key].format(**values) if values else self._texts[key]
 
     def has(self, key: str) -> bool:
-        """Whether there is such a text: labels and phases may come from data."""
+        """Whether there is such a text: keys may come from data, as for labels and phases."""
         return key in self._texts
 
     def label(self, name: str) -> str:
-        """Return a label in this language if it is one of the sentiments, and as it is otherwise."""
+        """Translate a label if it is one of the sentiments; others stay as they are."""
         key = f"label.{name.lower()}"
         return self._texts.get(key, name)
 
@@ -135,22 +135,22 @@ class Texts:
         return plain if self.language == DEFAULT else plain.translate(str.maketrans(",.", ".,"))
 
     def short(self, value: float) -> str:
-        """Write a number with four significant digits and no needless zeros, as for settings and losses."""
+        """Write a number with four significant digits, without trailing zeros."""
         plain = f"{value:.4g}"
         return plain if self.language == DEFAULT else plain.replace(".", ",")
 
     def typed(self, value: float) -> str:
-        """Write a number as one would type it: without separators of thousands, to be read by `plain`."""
+        """Write a number as one would type it, without thousands separators; `plain` reads it back."""
         written = f"{value:.10g}"
         return written if self.language == DEFAULT else written.replace(".", ",")
 
     def plain(self, typed: str) -> str:
-        """Return a number that was typed in this language as Python reads it; what is none stays none."""
+        """Rewrite a number typed in this language in Python's notation; other text stays invalid."""
         thousands, point = (",", ".") if self.language == DEFAULT else (".", ",")
         return re.sub(rf"[ {thousands}](?=\d{{3}}(?!\d))", "", typed).replace(point, ".")
 
     def percent(self, share: float, digits: int = 1) -> str:
-        """Write a share of 1 as per cent, with the space between that keeps them on one line."""
+        """Write a share of 1 as per cent, with a no-break space."""
         return f"{self.number(100 * share, digits)}\u00a0%"
 
     def interval(self, score: Interval | Mapping[str, float], *, points: bool = False) -> str:
@@ -174,7 +174,7 @@ class Texts:
         return f"{big}\u00a0{first}" + (f" {small:02d}\u00a0{second}" if small else "")
 
     def when(self, seconds: float | None, *, now: float) -> str:
-        """Write a point of time, given in seconds since the epoch, as seen from `now`."""
+        """Write a time relative to `now`; both are Unix seconds."""
         if seconds is None:
             return "–"
         ago_s = now - seconds
@@ -193,7 +193,7 @@ def _texts_in(language: str) -> Texts:
 
 
 def texts_for(request: object) -> Texts:
-    """Return the texts in the language that a request asks for; English for one without a preference."""
+    """Return the texts in a request's language; English for one without a preference."""
     if language := forced():
         return _texts_in(language)
     headers: Mapping[str, str] = getattr(request, "headers", None) or {}
@@ -201,11 +201,11 @@ def texts_for(request: object) -> Texts:
 
 
 class _OfTheRequest(Texts):
-    """The texts in the language of whoever is being answered."""
+    """The texts in the language of the current request."""
 
     @property
     def language(self) -> str:
-        """That of `speaking`, or else of the request that Gradio is answering; English elsewhere."""
+        """That of `speaking`, else of the request that Gradio is handling, else English."""
         return _SPOKEN.get() or texts_for(LocalContext.request.get(None)).language
 
 
@@ -215,7 +215,7 @@ _SPOKEN: ContextVar[str] = ContextVar("spoken", default="")
 
 @contextmanager
 def speaking(language: str) -> Iterator[None]:
-    """Within it, `text` is in this language."""
+    """Context in which `text` is in this language."""
     before = _SPOKEN.set(language)
     try:
         yield

@@ -1,1 +1,1 @@
-"""The tab Compare: base and fine-tuned side by side."""
+"""The Compare tab: base and fine-tuned model side by side."""

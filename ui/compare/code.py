@@ -1,10 +1,10 @@
-"""How programs ask those that are compared: Python, curl, JavaScript, MCP, at this very address.
+"""Shows how programs ask the compared models: Python, curl, JavaScript, MCP, at this very address.
 
     code = build_code(lineup, models)                  # the section; it follows `models`
     in_code("https://a.example", ["base", "tuned"])    # the same as HTML
 
-The loaded model and its base answer by the routes beside the page. What only the page compares (prompts,
-other runs, models of the Hub) answers by its own API, `/answers`.
+The loaded model and its base are served by the routes beside the page. Models that only the page compares
+(prompts, other runs, models of the Hub) are asked through its own API, `/answers`.
 """
 
 import json
@@ -22,13 +22,13 @@ from ui.translations import text
 
 TWEET = "ugh my flight got cancelled again"
 SERVED = {TUNED: "fine-tuned", BASE: "base"}
-"""What the routes beside the page call those that they serve."""
+"""The names of the served models in the routes beside the page."""
 MOST_ASKED = 64
-"""Texts of one request of a program."""
+"""The most texts in one request."""
 
 
 def build_code(lineup: Lineup, models: gr.Dropdown) -> gr.HTML:
-    """Draw the section inside the current Blocks, and let programs ask what it says."""
+    """Draw the section inside the current Blocks, and add the API endpoint that it shows."""
     code = html(elem_id="code")
 
     def code_of(chosen: list[str] | None, request: gr.Request) -> str:
@@ -61,7 +61,7 @@ def _record(labels: Sequence[str], answer: Prediction) -> dict[str, object]:
 
 
 def in_code(address: str, chosen: Sequence[str] = (), *, tweet: str = TWEET) -> str:
-    """Draw how programs ask those that were chosen, at this very address; of nobody, the loaded model."""
+    """Draw how programs ask the chosen models at this address; by default the loaded model."""
     names = [SERVED[key] for key in chosen or (TUNED,) if key in SERVED]
     all_served = len(names) == len(chosen or (TUNED,))
     programs = _by_routes(address, tweet, names) if all_served else _by_page(address, tweet, chosen)
@@ -75,7 +75,7 @@ def in_code(address: str, chosen: Sequence[str] = (), *, tweet: str = TWEET) -> 
 
 
 def _by_routes(address: str, tweet: str, names: Sequence[str]) -> dict[str, str]:
-    """Return programs that ask the served models, by the routes beside the page."""
+    """Return programs that ask the served models through the routes beside the page."""
     quoted, many = json.dumps(tweet, ensure_ascii=False), len(names) > 1
     url = f"{address}/v1/compare" if many else f"{address}/models/{names[0]}"
     asked = {"inputs": tweet, "models": list(names)} if many else {"inputs": tweet}
@@ -95,7 +95,7 @@ def _by_routes(address: str, tweet: str, names: Sequence[str]) -> dict[str, str]
 
 
 def _by_page(address: str, tweet: str, chosen: Sequence[str]) -> dict[str, str]:
-    """Return programs that ask what only the page compares: prompts, other runs, models of the Hub."""
+    """Return programs that ask models that only the page compares: prompts, other runs, the Hub's."""
     texts, models = (json.dumps(each, ensure_ascii=False) for each in ([tweet], list(chosen)))
     call, data = f"{address}/gradio_api/call/answers", {"data": [[tweet], list(chosen)]}
     return {
@@ -110,5 +110,5 @@ def _by_page(address: str, tweet: str, chosen: Sequence[str]) -> dict[str, str]:
 
 
 def _in_quotes(asked: object) -> str:
-    """Return JSON as a shell takes it, whatever quotes a text has."""
+    """Return JSON quoted for a shell, whatever quotes a text has."""
     return "'" + json.dumps(asked).replace("'", "\\u0027") + "'"

@@ -1,8 +1,8 @@
-"""The newest ladder as a card: every way on the same tweets, is the best one really better, and what to take.
+"""The newest ladder as a card: all its steps on the same tweets, whether the best is better, and advice.
 
-    ladder_card(newest_ladder(), posts_a_day=10_000, changes_a_month=4)     # HTML, "" where none is finished
+    ladder_card(newest_ladder(), posts_a_day=10_000, changes_a_month=4)     # HTML, "" without a ladder
 
-It says the same as the ladder's own picture and as `python -m training advise`, in the visitor's language.
+It shows the same as the ladder's own picture and `python -m training advise`, in the visitor's language.
 """
 
 from contextlib import suppress
@@ -24,7 +24,7 @@ POSTS_A_DAY = 10_000
 
 
 def newest_ladder() -> Ladder | None:
-    """Return what the newest finished ladder found, None where there is none that can be read."""
+    """Return the newest finished ladder that can be read, None without one."""
     for run in list_runs(kind=LADDER):
         with suppress(TweetTuneError):
             if run.status().state == "finished" and (found := Ladder.read(run.path)):
@@ -33,11 +33,11 @@ def newest_ladder() -> Ladder | None:
 
 
 ASKED = ("posts", "changes", "labels")
-"""What the advice depends on: posts a day, changes of the subject a month, labels at hand."""
+"""The advice's inputs: posts a day, changes of the subject a month, labels at hand."""
 
 
 def build_ladder() -> gr.HTML:
-    """Draw the place of the card, whose buttons ask for what the advice depends on."""
+    """Make the card's component; its buttons ask for the advice's inputs."""
     card = html(elem_id="ladder", actions=True)
 
     def ask_again(event: gr.EventData) -> object:
@@ -57,7 +57,7 @@ def build_ladder() -> gr.HTML:
 
 
 def number(written: object) -> float:
-    """Return a number typed in the visitor's language. Raises DataError for what is none, or below 0."""
+    """Return a number typed in the visitor's language. Raises DataError if it is invalid or negative."""
     with suppress(ValueError):
         if 0 <= (found := float(text.plain(str(written)))) < 1e12:
             return found
@@ -71,9 +71,9 @@ def ladder_card(
     changes_a_month: float = 0.0,
     labels: int | None = None,
 ) -> str:
-    """Draw one honest sentence; in folds all steps with their intervals, best first, and what to take.
+    """Draw one sentence on the two best steps; in folds all steps with intervals, best first, and the advice.
 
-    `labels` at hand: None for as many as the ladder has used.
+    `labels`: those at hand; None for as many as the ladder has used.
     """
     if ladder is None:
         return ""
@@ -118,7 +118,7 @@ def _sentence(best: StepResult, other: StepResult, pair: Pair) -> str:
 
 
 def _advice(ladder: Ladder, posts_a_day: float, changes_a_month: float, labels: int) -> str:
-    """Say what to take with so many labels: "fine-tune, retrieve, or both?"."""
+    """Advise what to use with so many labels: "fine-tune, retrieve, or both?"."""
     fresh = measured_freshness(ladder.rows.data) if ladder.rows else None
     try:
         found = advise(
@@ -148,7 +148,7 @@ def _advice(ladder: Ladder, posts_a_day: float, changes_a_month: float, labels: 
 
 
 def _asked(*numbers: float) -> str:
-    """Draw a button for each number that the advice depends on."""
+    """Draw a button for each of the advice's inputs."""
     written = [text.typed(figure) for figure in numbers]
     drawn = "".join(
         button(
@@ -164,7 +164,7 @@ def _asked(*numbers: float) -> str:
 
 
 def _news(found: Freshness | None) -> str:
-    """Say what a new word does to the model, and what a change of the subject costs therefore."""
+    """Say how the model copes with a new word, and hence what a change of the subject costs."""
     if found is None:
         return text("advice.news_unknown")
     before = f"{text.percent(found.before.value)} ({text.interval(found.before)})"

@@ -1,10 +1,10 @@
-"""Labelled tweets beside the loaded model: its answers rest on them, and nothing is trained.
+"""Labelled tweets in an index beside the loaded model: they improve its answers without training.
 
     knowledge = Knowledge(workbench)
-    knowledge.index()                       # of the loaded model's run, None where nobody has made one
-    knowledge.add("so zorgle", "positive")  # -> Added(added=1, …): the next answer rests on it
+    knowledge.index()                       # of the loaded model's run, None without one
+    knowledge.add("so zorgle", "positive")  # -> Added(added=1, …): the next answer uses it
 
-The index lies in the run's folder, where the command line makes it and a server reads it, too.
+The index lies in the run's folder, where the command line makes it too, and a server reads it.
 """
 
 import threading
@@ -30,7 +30,7 @@ Predict = Callable[[Sequence[str]], Sequence[Prediction]]
 
 @dataclass(frozen=True)
 class _Alone:
-    """The loaded model as what an index stands beside."""
+    """The loaded model as the predictor that the index improves."""
 
     labels: tuple[str, ...]
     ask: Predict
@@ -56,7 +56,7 @@ class Knowledge:
         return self._place() is not None
 
     def index(self) -> Index | None:
-        """Return the index of the loaded model's run, None where there is none. Raises DataError."""
+        """Return the index of the loaded model's run, None without one. Raises DataError."""
         if (place := self._place()) is None:
             return None
         with self._lock:
@@ -65,15 +65,15 @@ class Knowledge:
             return self._open[1]
 
     def beside(self, labels: tuple[str, ...], ask: Predict) -> Predict:
-        """Return the answers of a model with the vote of what was added; PredictionError without an index."""
+        """Return a model's predict with the index's votes. Raises PredictionError without an index."""
         if (index := self.index()) is None:
             raise PredictionError(text("learn.none"))
         return beside(_Alone(labels, ask), index).predict
 
     def add(self, tweet: str, label: str) -> Added:
-        """Take in a labelled tweet; the run's training rows too, where the index is new.
+        """Add a labelled tweet; a new index also gets the run's training rows.
 
-        Raises PredictionError without a tweet or a label, DataError where the run's data can't be read.
+        Raises PredictionError without a tweet or a label, DataError if the run's data can't be read.
         """
         model = self.workbench.model
         if not tweet.strip():
@@ -100,19 +100,19 @@ def _make(run: Run) -> None:
 
 
 def labels_of(model: Model) -> tuple[str, ...]:
-    """Return the labels that a tweet can be added with, none where no run here could keep it."""
+    """Return the labels that a tweet can be added with; none without a run that could keep it."""
     return model.tuned.labels if model.state == "ready" and model.run and model.tuned else ()
 
 
 def became(added: Added) -> str:
-    """Say what became of one tweet that was added."""
+    """Say what adding one tweet did."""
     counts = {name: getattr(added, name) for name in ("added", "changed", "locked", "known")}
     what = next(name for name, count in counts.items() if count)
     return page(note(text(f"learn.{what}"), "warn" if what == "locked" else ""))
 
 
 class Teaching:
-    """Where a visitor adds the tweet that is asked, with its label."""
+    """The panel where a visitor adds the current tweet with its label."""
 
     def __init__(self, knowledge: Knowledge) -> None:
         """Draw it inside the current Blocks."""
@@ -123,14 +123,14 @@ class Teaching:
             self.label = gr.Dropdown(
                 [],
                 value=None,
-                allow_custom_value=True,  # by the API it is asked before a page has drawn the labels
+                allow_custom_value=True,  # the API may be called before a page has drawn the labels
                 label=I18N("compare.learn_label"),
             )
             self.add = gr.Button(I18N("compare.learn_add"), size="md", min_width=120)
             self.outcome = html(elem_id="learnt")
 
     def shown(self, model: Model) -> tuple[object, object]:
-        """Return the panel and the labels as they are for a model."""
+        """Return the updates of the panel and of the labels for a model."""
         labels = labels_of(model)
         return (
             gr.update(visible=bool(labels)),
@@ -138,9 +138,9 @@ class Teaching:
         )
 
     def wire(self, tweet: gr.Textbox, models: gr.Dropdown, then: Callable[[list[str]], Any]) -> Any:
-        """Add the tweet when the button is pressed, and put the model with it among those that are asked.
+        """Wire the button: add the tweet, and put the taught model among those that are asked.
 
-        `then` gives the choice of these anew. Returns the event.
+        `then` returns the new choice of models. Returns the event.
         """
 
         @changes_something(self.knowledge.workbench.settings)

@@ -1,12 +1,12 @@
-"""Who is compared: the loaded model, its base, other runs, rungs, models of the Hub, what needs no training.
+"""The models to compare: the loaded one, its base, other runs, rungs, the Hub's, and untrained ones.
 
     lineup = Lineup(workbench)
     lineup.of(["few-shot-4", "tuned"])            # -> [Contender("few-shot-4", …), Contender("tuned", …)]
     lineup.of([])                                 # the base and the loaded model
 
-What needs no training are rungs of the ladder, on the data and the base of the loaded model's run; without a
-model, on those of the recipe `quick`, so that there is something to try before the first training. They and
-other models are loaded when somebody first asks for them, and kept.
+The untrained ones are rungs of the ladder, on the data and the base of the loaded model's run; without a
+model, those of the recipe `quick`, so that visitors can try something before the first training. Rungs and
+other models are loaded on first use, and kept.
 """
 
 import re
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from training.ladder.rungs import Materials
 
 BASE, TUNED, TAUGHT = "base", "tuned", "taught"
-"""TAUGHT: the loaded model with the vote of the labelled tweets that were added beside it."""
+"""TAUGHT: the loaded model with the votes of the labelled tweets in its index."""
 UNTRAINED = ("zero-shot-batch", "few-shot-4", "few-shot-8", "retrieval-words", "bag-of-words")
-"""The rungs of the ladder that answer without training a network, in its order."""
+"""The rungs that answer without training a network, in the ladder's order."""
 FIRST = ["zero-shot-batch", "few-shot-4"]
-"""What is compared where no model is loaded."""
+"""The default models while none is loaded."""
 MOST = 4
 _KEPT = 3  # models beside the loaded one and its base
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
@@ -49,30 +49,30 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 
 @dataclass(frozen=True)
 class Contender:
-    """One that is compared."""
+    """A model to compare."""
 
     key: str
     title: str
-    """What it is called on the page."""
+    """Its name on the page."""
     how: str
-    """What it is, in some words."""
+    """A short description."""
     name: str
-    """Of the model that answers."""
+    """The name of the model that answers."""
     labels: tuple[str, ...]
     predict: Callable[[Sequence[str]], Sequence[Prediction]]
     sure_from: float | None = None
-    """The confidence below which its answer is an "I don't know", where its record tells one."""
+    """Answers below this confidence mean "I don't know"; None without a recorded threshold."""
     classifier: Classifier | None = None
-    """Of the loaded model and its base, which may share layers."""
+    """The classifier of the loaded model or its base, which may share layers."""
     scope: Scope | None = None
-    """What tells tweets that are unlike its training tweets, where its record does."""
+    """Recognises tweets that are unlike its training tweets; None without a record."""
 
 
 class Lineup:
-    """Finds and keeps what is compared. Thread-safe."""
+    """Loads and keeps the models to compare. Thread-safe."""
 
     def __init__(self, workbench: Workbench, *, recipe: Recipe | None = None) -> None:
-        """`recipe`: whose base and data the rungs take where no run of this machine is loaded."""
+        """`recipe`: gives the rungs their base and data while no run of this machine is loaded."""
         self.workbench, self.knowledge = workbench, Knowledge(workbench)
         self._recipe = recipe or load_recipe("quick")
         self._lock = threading.Lock()  # one load at a time; rungs share a network and its cached states
@@ -84,14 +84,14 @@ class Lineup:
         self._clean_up: Callable[[], object] = lambda: None
 
     def choices(self) -> list[tuple[str, str]]:
-        """Return what can be chosen, as (what it is called, key)."""
+        """Return the choices of models, as (name, key)."""
         model = self.workbench.model
         keys = [BASE, TUNED] if model.state == "ready" else []
         keys += [TAUGHT] if keys and self.knowledge.is_there() else []
         return [(self.title(key), key) for key in [*keys, *UNTRAINED, *other_models(model.run)]]
 
     def standard(self, chosen: Sequence[str]) -> list[str]:
-        """Return what was chosen of what is there, or what is compared where nobody chose."""
+        """Return the chosen models that are available, or the default ones."""
         ready = self.workbench.model.state in ("ready", "loading")
         usual, other = ([BASE, TUNED], FIRST) if ready else (FIRST, [BASE, TUNED])
         gone = () if ready else (BASE, TUNED)
@@ -99,19 +99,19 @@ class Lineup:
         return kept if kept and kept != other else usual
 
     def title(self, key: str) -> str:
-        """Return what a contender is called on the page."""
+        """Return a contender's name on the page."""
         if key in (BASE, TUNED, TAUGHT):
             return text(f"compare.{key}")
         return text(f"rung.{key}") if key in UNTRAINED else key
 
     def is_there(self, chosen: Sequence[str]) -> bool:
-        """Whether nothing has to be loaded before these can answer."""
+        """Whether these can answer without loading anything."""
         return {BASE, TUNED, TAUGHT, *self._rungs, *self._others}.issuperset(chosen)
 
     def of(self, chosen: Sequence[str], *, may_load: bool = True) -> list[Contender]:
-        """Return the contenders, without a base that is not there. Raises PredictionError or TweetTuneError.
+        """Return the contenders, without a base that isn't loaded. Raises PredictionError or TweetTuneError.
 
-        `may_load`: whether this visitor may have a model of the Hub loaded.
+        `may_load`: whether this visitor may load models of the Hub.
         """
         keys = list(dict.fromkeys(chosen)) or [BASE, TUNED]
         if len(keys) > MOST:
@@ -120,7 +120,7 @@ class Lineup:
         return [each for each in found if each]
 
     def answers(self, contenders: Sequence[Contender], texts: Sequence[str]) -> list[Sequence[Prediction]]:
-        """Return what each says of the texts; layers that model and base have in common are computed once."""
+        """Return each one's answers to the texts; layers that model and base share are computed once."""
         known = {each.key: each.classifier for each in contenders if each.classifier}
         together: dict[str, Sequence[Prediction]] = {}
         tuned, base = known.get(TUNED), known.get(BASE)
@@ -139,7 +139,7 @@ class Lineup:
             return _loaded(key, title, model)
         if key == TAUGHT:
             own = _loaded(TUNED, title, model)
-            assert own, "the loaded model is there, or it was said why not"
+            assert own, "the loaded model is there, or _loaded raised"
             answer = self.knowledge.beside(own.labels, own.predict)
             how = text("compare.taught_how")
             return Contender(key, title, how, own.name, own.labels, answer, scope=own.scope)
@@ -162,7 +162,7 @@ class Lineup:
         return Contender(key, title, how, name, tuple(found.labels), answer, _sure_from(folder), scope=scope)
 
     def _other(self, key: str, *, may_load: bool) -> Classifier:
-        """Return the classifier of a finished run, of a ladder's rung, or of a repository."""
+        """Return the classifier of a finished run, a ladder's rung, or a repository."""
         if key not in self._others:
             if known := other_models(None).get(key):
                 source = known
@@ -201,7 +201,7 @@ class Lineup:
 
 
 def _loaded(key: str, title: str, model: Model) -> Contender | None:
-    """Return the loaded model, or its base, None for a base that is not there."""
+    """Return the loaded model or its base, None for a base that isn't loaded."""
     tuned, base, folder = model.tuned, model.base, model.folder
     if model.state != "ready" or tuned is None or folder is None:
         raise PredictionError(model.message or why_no_answer(model))
@@ -242,7 +242,7 @@ def why_no_answer(model: Model) -> str:
 
 
 def _materials(recipe: Recipe, folder: Path) -> "Materials":
-    """Return what rungs are built from: the recipe's data and base."""
+    """Return the materials of rungs: a recipe's data and base."""
     from training.data.load import load_splits  # noqa: PLC0415
     from training.fit.prepare import Silent  # noqa: PLC0415
     from training.ladder.order import Order  # noqa: PLC0415

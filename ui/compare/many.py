@@ -1,11 +1,11 @@
-"""Many tweets at once on the Compare tab: pasted or from a file, as a table, as CSV and as JSON lines.
+"""Classifies many tweets on the Compare tab: pasted or from a file, as a table, CSV and JSON lines.
 
     given = texts_of("so happy\nmeh", None)                 # -> Given(texts=["so happy", "meh"], n=2, …)
     for tally in answer_all(contenders, given.texts, stem): # after each batch
         tally.answered, tally.differ
 
-All answers go to the two files as they come; in memory are the counts and the first rows alone, so that a
-visitor can stop at any moment and keep what is there.
+Answers are written to the two files as they come, and only counts and the first rows stay in memory. A
+visitor can stop at any moment and keep the answers so far.
 """
 
 import csv
@@ -41,7 +41,7 @@ _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 
 @dataclass(frozen=True)
 class Given:
-    """The texts that are answered, how many there were, and how many rows of the file had none."""
+    """The texts to classify, how many there were, and how many rows of the file had none."""
 
     texts: list[str]
     n: int
@@ -50,7 +50,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Row:
-    """A text and what each contender makes of it."""
+    """A text with each contender's answer."""
 
     text: str
     answers: tuple[Prediction, ...]
@@ -61,7 +61,7 @@ class Row:
         return len({answer.label.casefold() for answer in self.answers}) > 1
 
     def record(self, keys: Sequence[str], contenders: Sequence[Contender]) -> dict[str, object]:
-        """Return it as a row of a table; is an answer sure, is the text in scope, where that is known."""
+        """Return the row as a record; with `sure` and `out_of_scope` for models that know."""
         found: dict[str, object] = {"text": self.text}
         for key, answer, each in zip(keys, self.answers, contenders, strict=True):
             found |= {key: answer.label, f"{key}_probability": round(max(answer.probabilities), 4)}
@@ -73,29 +73,29 @@ class Row:
 
 @dataclass
 class Tally:
-    """What was answered so far."""
+    """The counts and first rows of the answers so far."""
 
     titles: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
     given: int
     sure_from: tuple[float | None, ...] = ()
-    """The confidence below which each one's answers are not sure, where that is known."""
+    """The confidence below which each one's answers are unsure, None if unknown."""
     outside_above: tuple[float | None, ...] = ()
-    """The share of unknown tokens above which a text is out of each one's scope, where that is known."""
+    """The share of unknown tokens above which a text is out of each one's scope, None if unknown."""
     answered: int = 0
     unsure: list[int] = field(default_factory=list)
-    """For each, how many of its answers are not sure."""
+    """How many of each one's answers are unsure."""
     outside: list[int] = field(default_factory=list)
-    """For each, how many texts are out of its scope."""
+    """How many texts are out of each one's scope."""
     differ: int = 0
     agree: dict[tuple[int, int], int] = field(default_factory=dict)
-    """For each two of them, on how many texts they say the same."""
+    """For each pair, the number of texts with the same label."""
     first: list[Row] = field(default_factory=list)
     first_differing: list[Row] = field(default_factory=list)
     files: tuple[str, ...] = ()
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Count some more rows."""
+        """Count more rows."""
         self.answered += len(rows)
         self.unsure = self.unsure or [0] * len(self.titles)
         for place, least in enumerate(self.sure_from):
@@ -115,7 +115,7 @@ class Tally:
 
 
 def texts_of(pasted: str, file: str | None) -> Given:
-    """Return the lines pasted, then the texts of a file, the first 50,000. Raises DataError."""
+    """Return the pasted lines and the texts of a file, at most 50,000. Raises DataError."""
     from inference.tables.formats import open_texts  # noqa: PLC0415  (pyarrow takes a while)
 
     found = [line.strip() for line in whole(pasted or "").splitlines() if line.strip()]
@@ -128,7 +128,7 @@ def texts_of(pasted: str, file: str | None) -> Given:
 
 
 def ask_each(contenders: Sequence[Contender], texts: Sequence[str]) -> list[Sequence[Prediction]]:
-    """Return what each says of the texts, one after the other."""
+    """Ask the contenders one after the other."""
     return [each.predict(texts) for each in contenders]
 
 
@@ -139,7 +139,7 @@ def answer_all(
     *,
     ask: Callable[[Sequence[Contender], Sequence[str]], list[Sequence[Prediction]]] = ask_each,
 ) -> Iterator[Tally]:
-    """Answer the texts and write that to `stem`.csv and .jsonl; yields the same Tally after each batch.
+    """Classify the texts into `stem`.csv and .jsonl; yields the same Tally after each batch.
 
     Raises PredictionError without a text.
     """
@@ -166,7 +166,7 @@ def answer_all(
 
 def _append(files: tuple[Path, Path], records: Sequence[dict[str, object]], *, begin: bool) -> None:
     table_path, lines_path = files
-    encoding = "utf-8-sig" if begin else "utf-8"  # with a mark: Excel asks for it
+    encoding = "utf-8-sig" if begin else "utf-8"  # with a byte order mark, which Excel needs
     with table_path.open("a", encoding=encoding, newline="") as file:
         writer = csv.DictWriter(file, list(records[0]))
         if begin:
@@ -177,7 +177,7 @@ def _append(files: tuple[Path, Path], records: Sequence[dict[str, object]], *, b
 
 
 def new_stem() -> Path:
-    """Return where the answers of one question go; the oldest files are deleted."""
+    """Return the path stem for the files of one question; the oldest files are deleted."""
     folder = cache_dir() / "answers"
     folder.mkdir(parents=True, exist_ok=True)
     old = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
@@ -187,7 +187,7 @@ def new_stem() -> Path:
 
 
 def draw(tally: Tally, given: Given, *, only: bool) -> str:
-    """Draw the answers, all or only where not all say the same."""
+    """Draw the answers, all or `only` those on which the models disagree."""
     shown = tally.first_differing if only else tally.first
 
     def chip(place: int, answer: Prediction) -> str:
@@ -232,7 +232,7 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
 
 
 def _agreement(tally: Tally) -> str:
-    """Draw on what share of the texts each two say the same, where they are more than two."""
+    """Draw the share of texts on which each pair agrees; "" for fewer than three models."""
     if len(tally.titles) < 3:
         return ""
     places = range(len(tally.titles))
@@ -249,7 +249,7 @@ def _agreement(tally: Tally) -> str:
 
 
 def progress_bar(tally: Tally, seconds: float) -> str:
-    """Draw how far it is, and how long the rest takes."""
+    """Draw the progress and the time left."""
     left = text.duration(seconds * (tally.given - tally.answered) / tally.answered)
     done, of = text.number(tally.answered), text.number(tally.given)
     share, name = f"{100 * tally.answered / tally.given:.1f}", esc(text("many.title"))
@@ -262,7 +262,7 @@ def progress_bar(tally: Tally, seconds: float) -> str:
 
 
 def build_many(lineup: Lineup, models: gr.Dropdown) -> None:
-    """Draw the section inside the current Blocks; `models` says who is compared."""
+    """Draw the section inside the current Blocks; `models`: the choice of models."""
     with gr.Accordion(I18N("many.title"), open=False, elem_id="many"):
         with gr.Row():
             pasted = gr.Textbox("", label=I18N("many.pasted"), lines=4, max_lines=8, min_width=240)
@@ -278,11 +278,11 @@ def build_many(lineup: Lineup, models: gr.Dropdown) -> None:
         return draw(*kept, only=bool(only)) if kept else ""
 
     def finish(kept: tuple[Tally, Given] | None, only: bool) -> tuple[object, ...]:
-        """Show what was answered, all or until it was stopped."""
+        """Show the answers, complete or not."""
         files = [gr.update(value=path, visible=True) for path in kept[0].files] if kept else [gr.skip()] * 2
         return (show(kept, only), kept, gr.update(visible=True), gr.update(visible=False), *files)
 
-    def compare_many(  # noqa: PLR0917  (Gradio hands them over by place)
+    def compare_many(  # noqa: PLR0917  (Gradio passes them by place)
         pasted: str,
         file: str | None,
         only: bool,

@@ -1,10 +1,10 @@
-"""The Compare tab: a tweet to two to four models, what fine-tuning changed, and where the two disagree.
+"""The Compare tab: asks up to four models about a tweet, and shows what fine-tuning changed.
 
     tab = build_compare(workbench)
     tab.refresh(...)          # when another model is loaded
 
-"Base" is the untouched language model answering the calibrated prompt. Where it can't be loaded, the tab
-says so and goes on with the fine-tuned one. Knows nothing about how a model answers.
+"Base" is the untouched language model answering the calibrated prompt. If it can't be loaded, the tab says so
+and goes on with the fine-tuned one. Knows nothing about how a model answers.
 """
 
 import re
@@ -39,11 +39,11 @@ HARD = {
     "great, another monday. just what I needed": "negative",
     "😡😡😡": "negative",
 }
-"""What small models still get wrong: negation, irony, emoji alone. Each with its true label."""
+"""Texts that small models get wrong (negation, irony, only emoji), with their true labels."""
 _PLAIN = re.compile(r"(?!.*http)[\w ,.!?'’-]{20,90}")
 _COARSE = re.compile(r"fuck|shit|bitch|cunt|nigg|fag|whore|slut|dick|pussy|asshole|wtf|stfu", re.IGNORECASE)
 _FIRST, _STEP = 3, 10  # disagreements: at first, and with each "Show more"
-_MOST_CHARACTERS = 100_000  # of a text that is looked at; what the model reads is shorter by far
+_MOST_CHARACTERS = 100_000  # of a text; the model reads far fewer
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
@@ -57,18 +57,18 @@ class CompareTab:
     outputs: list[gr.Component]
     arrive: Callable[..., tuple[object, ...]]
     question: list[gr.Component]
-    """The tweet, and who is asked."""
+    """The tweet and the chosen models."""
     answers: list[gr.Component]
-    """The answers, and what moved them."""
+    """The answers and their explanation."""
 
     @property
     def answered(self) -> list[gr.Component]:
-        """What `arrive` fills."""
+        """The components that `arrive` fills."""
         return [self.question[0], *self.answers]
 
 
 def truth_of(model: Model, tweet: str, labels: Collection[str]) -> str:
-    """Return a tweet's true label where it is known: of the examples, and of the disagreements; else ""."""
+    """Return the true label of an example or of a disagreement, "" for other tweets."""
     known = {**EXAMPLES, **HARD}.get(tweet, "")
     if known in labels:
         return known
@@ -76,16 +76,16 @@ def truth_of(model: Model, tweet: str, labels: Collection[str]) -> str:
 
 
 def telling(rows: Sequence[Disagreement]) -> str:
-    """Return a test tweet that fine-tuning corrected and that reads well, or else the first example."""
+    """Return a readable test tweet that fine-tuning corrected, else the first example."""
     texts = (one.text for one in found_among(rows, "tuned"))
     plain = (one for one in texts if _PLAIN.fullmatch(one) and not _COARSE.search(one))
     return next(plain, next(iter(EXAMPLES)))
 
 
 def ask(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load: bool = True) -> str:
-    """Return the answers of those that were chosen as HTML; of nobody: of the base and the loaded model.
+    """Return the answers of the chosen models as HTML; by default of the base and the loaded model.
 
-    Raises PredictionError without a model or for an empty text, and what loading one raises.
+    Raises PredictionError without a model or for an empty text, and the errors of loading.
     """
     model, tweet = lineup.workbench.model, (tweet or "")[:_MOST_CHARACTERS]
     if not tweet.strip():
@@ -102,7 +102,7 @@ def ask(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load: boo
 
 
 def explain(lineup: Lineup, tweet: str, chosen: Sequence[str] = (), *, may_load: bool = True) -> str:
-    """Return which words moved each answer, as HTML; "" where there is nothing to say."""
+    """Return which words moved each answer, as HTML; "" for a single word."""
     tweet = (tweet or "")[:_MOST_CHARACTERS]
     if len(tweet.split()) < 2:
         return ""
@@ -172,16 +172,16 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
     def first(
         only: str, most: int, search: str, chosen: list[str] | None, request: gr.Request
     ) -> tuple[object, ...]:
-        """Draw the tab as the page opens, with those whom the address names."""
+        """Draw the tab as the page opens, with the models that the address names."""
         named = [key for key in request.query_params.get("models", "").split(",") if key]
         found = refresh(only, most, search, chosen, request)
         who = gr.update(choices=lineup.choices(), value=named[:MOST])
         return (*found[:6], who, *found[7:]) if named else found
 
     def arrive(tweet: str | None, chosen: list[str] | None) -> tuple[object, ...]:
-        """Answer the text that the visitor brought along, or else one that shows what was learnt; None: none.
+        """Answer the text that the visitor brought along, else one that fine-tuning corrected; None: none.
 
-        Without a model nothing is loaded unasked: the first example stands there, to be asked.
+        Without a model nothing is loaded unasked: the first example is only filled in.
         """
         if tweet is None:
             return gr.skip(), gr.skip(), gr.skip()
@@ -194,7 +194,7 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
         asked = tweet.strip() or telling(workbench.model.disagreements())
         try:
             chosen = chosen if chosen and lineup.is_there(chosen) else []
-            # what somebody has typed may be another text by now
+            # the visitor may have typed another text meanwhile
             return gr.skip() if tweet.strip() else asked, ask(lineup, asked, chosen), ""
         except TweetTuneError:
             return gr.skip(), gr.skip(), gr.skip()
@@ -216,7 +216,7 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
 
 
 def _filter() -> tuple[gr.Radio, gr.Textbox]:
-    """Draw what chooses among the disagreements: who is right, and a word."""
+    """Draw the filters of the disagreements: who is right, and a word."""
     with gr.Row(elem_classes="tt-filter"):
         html(I18N("compare.disagree"), html_template=HEADING, min_width=200)
         only = gr.Radio(
@@ -242,10 +242,10 @@ def _filter() -> tuple[gr.Radio, gr.Textbox]:
 
 
 class _Question:
-    """Asks those that were chosen, and draws what they say."""
+    """The question with the choice of models, and their answers."""
 
     def __init__(self, lineup: Lineup) -> None:
-        """Draw the question and the place of the answers inside the current Blocks."""
+        """Draw the question and an empty answer inside the current Blocks."""
         self.lineup = lineup
         planned = [BASE, TUNED] if lineup.workbench.model.source else []
         with gr.Column(elem_id="question"), gr.Row(equal_height=True, elem_classes="tt-ask"):
@@ -273,7 +273,7 @@ class _Question:
             info=I18N("compare.models_help"),
             elem_id="models",
         )
-        with gr.Column(elem_id="try-these"):  # its place is kept while they are on their way
+        with gr.Column(elem_id="try-these"):  # keeps their place while they load
             self.examples = [
                 gr.Dataset(
                     components=[self.tweet],
@@ -303,7 +303,7 @@ class _Question:
             yield ask(self.lineup, tweet, chosen, may_load=may)
 
     def wire(self, *, sources: list[gr.HTML]) -> None:
-        """Ask when the button, an example, a row of the disagreements or a variation is pressed."""
+        """Wire all that asks: the button, an example, a row of the disagreements, a variation."""
 
         def compare(
             tweet: str, models: list[str] | None, request: gr.Request, profile: gr.OAuthProfile | None
@@ -345,7 +345,7 @@ class _Question:
         ]
 
         def with_it(chosen: list[str]) -> object:
-            """Return the choice of models with the one that was just taught."""
+            """Return the choice of models, with the taught one added."""
             kept = [key for key in self.lineup.standard(chosen) if key != TAUGHT][: MOST - 1]
             return gr.update(choices=self.lineup.choices(), value=[*kept, TAUGHT])
 
@@ -366,4 +366,4 @@ class _Question:
 
 
 _ASKED_JS = "(text, models) => { window.ttAsked?.(models); return [text, models]; }"
-"""Notes text and models in the address and brings the text into view: see ui/page.js."""
+"""Puts text and models in the address and scrolls the text into view: see ui/page.js."""

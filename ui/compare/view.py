@@ -1,4 +1,4 @@
-"""The Compare tab's HTML: two answers side by side, what fine-tuning changed, and where the two disagree.
+"""The Compare tab's HTML: answers side by side, what fine-tuning changed, and where base and tuned disagree.
 
 Draws predictions and an `Evaluation`.
 """
@@ -38,7 +38,7 @@ _SURE = 0.9
 
 @dataclass(frozen=True)
 class Side:
-    """One model's answer: what it is called on the page, what it is, its own name, its labels."""
+    """One model's answer, with its title on the page, a description, its own name and its labels."""
 
     title: str
     how: str
@@ -50,7 +50,7 @@ class Side:
 
     @property
     def is_outside(self) -> bool:
-        """Whether the tweet is marked as unlike those of its training."""
+        """Whether the tweet is unlike the model's training tweets."""
         return self.scope is not None and self.prediction.is_out_of_scope(self.scope.above)
 
     @property
@@ -62,9 +62,9 @@ class Side:
 def answers(
     sides: Sequence[Side], *, left_out: Sequence[tuple[str, str]] = (), tweet: str = "", truth: str = ""
 ) -> str:
-    """Draw the answers to a tweet, whose true label may be known.
+    """Draw the answers to a tweet; `truth`: its true label, if known.
 
-    `left_out`: the (title, why) of those that can't answer.
+    `left_out`: the (title, reason) of those that can't answer.
     """
     cards = [_no_answer(*each) for each in left_out] + [_answer(side, truth) for side in sides]
     cut = note(text("compare.truncated"), "warn") if any(side.prediction.truncated for side in sides) else ""
@@ -74,7 +74,7 @@ def answers(
 
 
 def skeleton(titles: Sequence[str] = (), message: str = "") -> str:
-    """Draw where the answers will be: whose, and what to do to have them."""
+    """Draw placeholders of the answers, and what to do to get them."""
     cards = "".join(
         f'<div class="tt-card tt-skeleton"><h2>{esc(title)}</h2></div>' for title in titles or ("", "")
     )
@@ -102,7 +102,7 @@ def _in_a_sentence(sides: Sequence[Side], truth: str) -> str:
 
 
 def other_labels(sides: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Say which labels can't be compared, since not everybody has them; `sides`: (title, labels) of each."""
+    """Say which labels not all models have; `sides`: (title, labels) of each model."""
     known = [{label.casefold() for label in labels} for _, labels in sides]
     if not known or all(each == known[0] for each in known):
         return ""
@@ -138,7 +138,7 @@ def _answer(side: Side, truth: str) -> str:
 
 
 def _who(side: Side) -> str:
-    """Say what answers, where its title doesn't, and its own name."""
+    """Return the description and the name of a model."""
     return " · ".join(filter(None, (side.how, said(side.name))))
 
 
@@ -160,7 +160,7 @@ def _outside(side: Side) -> str:
 
 
 def _grounds(prediction: Prediction) -> str:
-    """Draw the labelled tweets that an answer rests on."""
+    """Draw the labelled tweets that an answer is based on."""
     found = rests_on(prediction)
     if not found:
         return ""
@@ -181,7 +181,7 @@ def _no_answer(title: str, reason: str) -> str:
 
 
 def _variations(tweet: str) -> str:
-    """Draw buttons that ask again with a small change: what it does to the answer says much of a model."""
+    """Draw buttons that ask again with a small change of the tweet."""
     buttons = "".join(
         button(text(f"compare.with_{name}"), action="try", value=other, css="chip")
         for name, other in variants(tweet).items()
@@ -194,9 +194,9 @@ def _variations(tweet: str) -> str:
 def heat(
     sides: Sequence[tuple[str, str, Sequence[tuple[str, float]]]], flipped: Sequence[Mapping[str, str]] = ()
 ) -> str:
-    """Draw which words moved each answer: (whose, its label, (piece of the text, its weight) pairs).
+    """Draw which words moved each answer: (title, label, (piece of the text, weight) pairs).
 
-    `flipped`: of each, the small changes that give it another label, and that label.
+    `flipped`: for each, the small changes that give another label, with that label.
     """
     lines = ""
     for place, (side, label, pieces) in enumerate(sides):
@@ -227,7 +227,7 @@ def _signed(share: float) -> str:
 
 
 def scoreboard(evaluation: Evaluation | None) -> str:
-    """Draw what fine-tuning changed on the test split: all systems, the difference, calibration, matrices."""
+    """Draw what fine-tuning changed on the test split: systems, difference, calibration, matrices."""
     if not evaluation or not evaluation.tuned:
         return page(empty(text("compare.no_scores"), text("compare.no_scores_next")))
     split = f"split.{evaluation.split}"
@@ -272,7 +272,7 @@ def _scores(evaluation: Evaluation, caption: str) -> str:
 
 
 def verdict(comparison: Comparison | None) -> str:
-    """Say in one plain sentence whether the difference is real."""
+    """Say in one sentence whether the difference is significant."""
     if not comparison:
         return ""
     difference = comparison.accuracy_difference
@@ -290,7 +290,7 @@ def verdict(comparison: Comparison | None) -> str:
 
 
 def _changed(evaluation: Evaluation, comparison: Comparison | None) -> str:
-    """Draw right and wrong before and after as one bar, whose parts filter the disagreements."""
+    """Draw right and wrong before and after as one bar; its parts filter the disagreements."""
     if not comparison or not evaluation.base or not comparison.n:
         return ""
     gained, lost = comparison.only_second_right, comparison.only_first_right
@@ -329,13 +329,13 @@ def _calibration(evaluation: Evaluation) -> str:
 
 
 def _when_unsure(evaluation: Evaluation) -> str:
-    """Draw, in one fold, how right answers are by how sure they are, and what is left without unsure ones."""
+    """Draw calibration and coverage in one fold."""
     drawn = _calibration(evaluation) + _coverage(evaluation)
     return fold(text("compare.sure_title"), f'<div class="tt-two tt-charts">{drawn}</div>') if drawn else ""
 
 
 def _coverage(evaluation: Evaluation) -> str:
-    """Draw what is left of the answers without the unsure ones, and what the chosen thresholds give."""
+    """Draw coverage without unsure answers, and the results of the chosen thresholds."""
     if not evaluation.coverage:
         return ""
     chart = coverage_chart(evaluation.coverage, title=text("compare.coverage"))
@@ -396,7 +396,7 @@ def _matrix(
     shares: Sequence[Sequence[Sequence[float]]],
     counted: Sequence[Sequence[Sequence[int]]],
 ) -> str:
-    """Draw shares of each row with their counts, or of two the second minus the first, in points."""
+    """Draw a matrix of row shares with counts; of two, the second minus the first in points."""
     head = "".join(f'<th scope="col">{esc(text.label(label))}</th>' for label in labels)
     rows = ""
     for line, label in enumerate(labels):
@@ -430,7 +430,7 @@ def _signed_whole(share: float) -> str:
 def found_among(rows: Sequence[Disagreement], only: str, search: str = "") -> list[Disagreement]:
     """Return the rows of a filter ("all", "tuned", "base", "neither") and a search, surest mistakes first.
 
-    Texts with broken characters come last: nobody wrote them so.
+    Texts with broken characters come last.
     """
 
     def surest(one: Disagreement) -> tuple[bool, float]:
@@ -450,14 +450,14 @@ def _is_damaged(written: str) -> bool:
 def disagreements(
     rows: Sequence[Disagreement], labels: Sequence[str], *, only: str, most: int, search: str = ""
 ) -> str:
-    """Draw the test tweets on which they disagree, as `found_among` finds them."""
+    """Draw the test tweets on which base and tuned disagree, as `found_among` finds them."""
     if not rows:
         return page(empty(text("compare.no_disagreements"), text("compare.no_disagreements_next")))
     found = found_among(rows, only, search)
     places = {label: place for place, label in enumerate(labels)}
 
     def chip(name: str, label: str, more: str = "") -> str:
-        """Draw a cell's label, under its column's name where the table becomes cards."""
+        """Draw a cell's label; on narrow screens its column's name stands before it."""
         drawn = label_chip(label, places.get(label, 0))
         return f'<span class="k">{esc(text(f"compare.{name}"))}</span>{drawn}{more}'
 

@@ -1,4 +1,4 @@
-"""What the Live tab's buttons do; all of it ends in one drawing of the tab.
+"""Handlers of the Live tab's buttons; each ends by drawing the tab.
 
     actions = LiveActions(workbench, feeds, duels, refresh, view, shown, outputs, stored)
     actions.wire_start(form, button)
@@ -6,8 +6,8 @@
     session, joined = begin(workbench, feeds, duels, StreamRequest(source="bluesky"), owner=owner)
     control(session, "pause")
 
-A page's `view` is kept by the server: its owner's random word, the id of its feed, the span of its charts,
-the `Desk` whose rows it labels, "" for the duel's posts, and the word that it looks at.
+The server keeps each page's `view`: its owner's random word, the id of its feed, the span of its charts, the
+`FlaggedRows` that it reviews ("" for the duel's posts), and the word that it shows.
 """
 
 import json
@@ -42,17 +42,17 @@ _SHARED: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "live", 
 
 
 def identified(view: View) -> View:
-    """Return a page's view with a random word of its own, which a new page lacks."""
+    """Return a page's view, with a random owner if it has none yet."""
     return view if view["owner"] else {**view, "owner": secrets.token_urlsafe(18)}
 
 
 def kept(view: View) -> str:
-    """Return what a page's browser keeps of its view."""
+    """Return the part of a page's view that its browser keeps."""
     return json.dumps({name: view[name] for name in ("owner", "feed")})
 
 
 def followed(feeds: LiveFeeds, view: View) -> LiveSession | None:
-    """Return the session that a page follows: its own choice, else the newest one that it may see."""
+    """Return the session that a page follows: the chosen one, else the newest that it may see."""
     chosen = feeds.find(view["feed"], view["owner"]) if view["feed"] else None
     return chosen or next(iter(feeds.visible(view["owner"])), None)
 
@@ -60,10 +60,10 @@ def followed(feeds: LiveFeeds, view: View) -> LiveSession | None:
 def begin(
     workbench: Workbench, feeds: LiveFeeds, duels: Duels, request: StreamRequest, *, owner: str
 ) -> tuple[LiveSession, bool]:
-    """Start the feed of a request, or join the one that runs. Returns it and whether it ran already.
+    """Start the feed of a request, or join a running one. Returns its session and whether it ran already.
 
-    Raises FeedError without a model, SourceError or DataError when the source can't be streamed, and
-    PredictionError where the model can't reach the precision that is asked for.
+    Raises FeedError without a model, SourceError or DataError if the source can't be streamed, and
+    PredictionError if the model can't reach the requested precision.
     """
     model = workbench.model
     tuned = model.tuned
@@ -88,7 +88,7 @@ def begin(
         listener = duels.listener(tuned.labels, owner=whose, models=(model.name, called))
         models = replace(models, second_name=called, second=second.predict, listeners=[listener])
     session, joined = feeds.open(request, models, owner=owner, held_out=lambda: held_out_posts(workbench))
-    if workbench.model.tuned is not tuned:  # another one was loaded since, and has ended all feeds
+    if workbench.model.tuned is not tuned:  # another model was loaded meanwhile, which ended all feeds
         session.feed.stop()
         raise FeedError("Another model was loaded just now. Press Start again.")
     if joined:
@@ -100,7 +100,7 @@ def begin(
 
 
 def control(session: LiveSession, action: str) -> None:
-    """Pause (or resume) or stop a feed. Raises FeedError when it has ended."""
+    """Pause, resume or stop a feed. Raises FeedError if it has ended."""
     if action == "stop":
         session.feed.stop()
         session.recording.stop()
@@ -113,7 +113,7 @@ def control(session: LiveSession, action: str) -> None:
 
 
 def record(session: LiveSession, *, texts: bool) -> None:
-    """Begin to record a feed, or end the recording. Raises FeedError when the feed has ended."""
+    """Begin to record a feed, or end the recording. Raises FeedError if the feed has ended."""
     if session.recording.view().state == "recording":
         session.recording.stop()
     elif session.feed.state == "ended":
@@ -123,18 +123,18 @@ def record(session: LiveSession, *, texts: bool) -> None:
 
 
 def set_rate(session: LiveSession | None, rate_per_s: float) -> None:
-    """Change the rate of a feed, where its source has one. Raises FeedError for a rate out of reach."""
+    """Change the rate of a feed if its source has one. Raises FeedError for a rate out of range."""
     change = getattr(session.feed.source, "set_rate", None) if session else None
     if change:
         change(rate_per_s)
 
 
 def held_out_posts(workbench: Workbench) -> list[Post]:
-    """Return a test split: of the loaded model's own data, which it has not seen, where these can be read.
+    """Return the posts of a test split that the loaded model has not seen.
 
-    They are known from its run, or from the provenance that a model of the Hub came with; else it is the one
-    of `auto`. Texts with broken characters are left out where there are others: nobody wrote them so. Raises
-    DataError when the data can't be read any more.
+    The model's own data is known from its run, or from its provenance; a model of the Hub whose data can't be
+    read gets that of `auto`. Texts with broken characters are left out, unless there are no others. Raises
+    DataError if the data can't be read any more.
     """
     from training.data.load import held_out_texts, spec_of  # noqa: PLC0415  (a second: not before the first page)
 
@@ -174,7 +174,7 @@ class LiveActions:
     stored: gr.Textbox
 
     def wire_start(self, form: LiveForm, button: gr.Button) -> None:
-        """Start a feed, or join it."""
+        """Wire the button that starts or joins a feed."""
 
         def live_start(  # noqa: PLR0917  (Gradio passes them by place; their names are the API's)
             request: gr.Request,
@@ -198,7 +198,7 @@ class LiveActions:
         ) -> Iterator[tuple[object, ...]]:
             values = (source, rate, query, instance, token, cap, file, second, keywords, languages)
             view = identified(view or NEW)
-            # The token leaves the page at once, and with it what Gradio remembers of the field.
+            # Empty the token's field at once, and Gradio's copy of it.
             yield "", busy(text("live.loading")), *[gr.skip()] * (len(self.outputs) - 1)
             with as_gradio_error():
                 try:
@@ -223,7 +223,7 @@ class LiveActions:
         ).success(kept, self.view, self.stored, **QUIET)
 
     def wire_controls(self, pause: gr.Button, stop: gr.Button, slider: gr.Slider, span: gr.Radio) -> None:
-        """Pause or resume, stop, and change the rate for everybody who watches; draw another span."""
+        """Wire pause, stop, the rate (all for everybody who watches) and the span of the charts."""
 
         def live_pause(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
             return self._do(lambda session: control(session, "pause"), view, shown, request)
@@ -256,7 +256,7 @@ class LiveActions:
     def wire_recording(
         self, button: gr.Button, texts: gr.Checkbox, save: gr.Button, file: gr.DownloadButton
     ) -> None:
-        """Record and stop recording; save the file."""
+        """Wire recording and saving the file."""
 
         def live_record(texts: bool, view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
             return self._do(lambda session: record(session, texts=texts), view, shown, request)
@@ -278,7 +278,7 @@ class LiveActions:
         ).success(None, None, None, js=SAVE_JS.format("live-save-file"))
 
     def wire_others(self, chips: gr.HTML) -> None:
-        """Follow another feed when its button is pressed."""
+        """Wire the buttons of other feeds."""
 
         def on_watch(view: View, shown: View, request: gr.Request, event: gr.EventData) -> tuple[object, ...]:
             return self.refresh({**identified(view), "feed": str(event.value)}, shown, request)
@@ -288,7 +288,7 @@ class LiveActions:
         )
 
     def wire_words(self, words: gr.HTML, box: gr.Textbox) -> None:
-        """Look at a word that is pressed or typed."""
+        """Wire the words that are pressed or typed, to show their posts."""
 
         def on_word(view: View, shown: View, request: gr.Request, event: gr.EventData) -> tuple[object, ...]:
             return self.refresh({**identified(view), "word": str(event.value)[:MAX_WORD]}, shown, request)
@@ -310,7 +310,7 @@ class LiveActions:
     def _do(
         self, act: Callable[[LiveSession], None], view: View, shown: View, request: gr.Request
     ) -> tuple[object, ...]:
-        """Do something to the feed that the page follows, and draw it."""
+        """Act on the feed that the page follows, and draw it."""
         with as_gradio_error():
             session = followed(self.feeds, identified(view))
             if session is None:

@@ -1,7 +1,6 @@
-// A card that is answered by keys. They count only while half of the card is on the screen
-// (else they bring it there), nothing is being typed or
-// chosen, and the last answer has been taken: a key that is held down or pressed twice must not label a post
-// that nobody has read. Run by `gr.HTML` when it is loaded: it gives `element`, `props`, `watch` and `trigger`.
+// A card that is answered by keys. A key counts only while half of the card is on the screen (else it scrolls there),
+// nobody is typing or choosing, and the last answer has arrived: a key that is held down or pressed twice must not
+// label an unread post. Run by `gr.HTML` when it loads, which provides `element`, `props`, `watch` and `trigger`.
 const slot = element.querySelector('.tt-slot');
 const elsewhere = 'input, textarea, select, [contenteditable=true], [role=listbox], [role=slider]';
 let busy = 0;

@@ -1,4 +1,4 @@
-"""The feeds that the app runs, each with its statistics and its recording; who may see which.
+"""The app's feeds, each with its statistics and its recording, and who may see which.
 
     feeds = LiveFeeds()
     session, joined = feeds.open(StreamRequest(source="bluesky"), models, owner=owner, held_out=list)
@@ -6,12 +6,11 @@
     feeds.visible(owner)                # those that run and that this person may join
     session.recording.start("bluesky", texts=False)
 
-Whoever asks for the same source, query and filter shares a feed, and whoever sees it may pause or stop it. A
-feed on a token that somebody typed in, or of a file, is theirs alone: it is found only with their page's own
-id (`owner`, a random word that their browser keeps). The token itself is in the feed's source and nowhere
-else. What is read with the app's own token for X, by all visitors together, has a limit: X_BUDGET_USD, by
-default 5 dollars for each time that the app is started. Recordings go to a folder of the app's cache; the
-oldest are removed.
+Visitors who ask for the same source, query and filter share a feed, and each of them may pause or stop it. A
+feed of a file, or on a token that a visitor typed in, is private: it is found only with the id of their page
+(`owner`, a random word that their browser keeps). Only the feed's source holds the token. Reading X with the
+app's own token has a limit for all visitors together: X_BUDGET_USD, by default 5 dollars each time that the
+app starts. Recordings go to a folder of the app's cache; the oldest are removed.
 """
 
 import os
@@ -43,7 +42,7 @@ _MOST_RECORDINGS = 12
 
 @dataclass(frozen=True)
 class RecordingView:
-    """How a recording stands. `message` says why it ended by itself, "" when it did not."""
+    """The state of a recording. `message`: why it ended by itself, "" if it did not."""
 
     state: Literal["none", "recording", "recorded"]
     posts: int = 0
@@ -73,7 +72,7 @@ class Recording:
                 self._end(str(error))
 
     def start(self, name: str, *, texts: bool) -> None:
-        """Begin a new file. Raises FeedError when one is being written, or none can be."""
+        """Begin a new file. Raises FeedError if one is being written, or if it can't be created."""
         folder = cache_dir() / "recordings"
         with self._lock:
             if self._recorder:
@@ -100,7 +99,7 @@ class Recording:
                 self._end("")
 
     def view(self) -> RecordingView:
-        """Return how it stands."""
+        """Return its state."""
         with self._lock:
             return replace(self._view, posts=self._recorder.count) if self._recorder else self._view
 
@@ -113,7 +112,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Models:
-    """What answers a feed's posts: the model, and the second one of a duel; and who listens."""
+    """The model that classifies a feed's posts, the second one of a duel, and the listeners."""
 
     name: str
     labels: tuple[str, ...]
@@ -123,36 +122,36 @@ class Models:
     second: Classify | None = None
     listeners: Sequence[Listener] = ()
     hurried: Classify | None = None
-    """The first model's quicker answer, while posts pile up."""
+    """A faster variant of the first model, for when posts pile up."""
     abstain_below: float = 0.0
-    """The confidence below which an answer counts as not sure, and for no label."""
+    """Answers below this confidence count as unsure, and for no label."""
     outside_above: float | None = None
-    """The share of unknown tokens above which a post counts as out of the model's scope."""
+    """Posts with a larger share of unknown tokens count as out of the model's scope."""
 
 
 @dataclass(frozen=True)
 class LiveSession:
-    """A feed, and what the page shows beside it."""
+    """A feed with its request, statistics and recording."""
 
     id: str
     key: Hashable
     feed: Feed
     request: StreamRequest
-    """What was asked for, without the token."""
+    """The request, without the token."""
     source: str
     title: str
     owner: str
-    """Whose it is; "" when it is everybody's."""
+    """The page that owns it; "" for a feed that everybody sees."""
     first_model: str
     second_model: str
-    """What the second model is called, "" without a duel."""
+    """The second model's name, "" without a duel."""
     cap_usd: float | None
     waits: bool
     """Whether its source waits for the model."""
     statistics: LiveStatistics
     recording: Recording
     drawn: dict[Hashable, tuple[float, dict[str, str]]] = field(default_factory=dict)
-    """What was drawn of it and when, so that several viewers cost one drawing a second."""
+    """Cached drawings with their times, so that many viewers cost one drawing a second."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -162,19 +161,19 @@ class LiveFeeds:
     def __init__(
         self, sources: Mapping[str, Callable[..., Source]] = SOURCES, *, most: int = MOST_FEEDS
     ) -> None:
-        """Let `most` feeds run at once, and remember as many that have ended, for their numbers."""
+        """Let `most` feeds run at once, and keep the numbers of as many that have ended."""
         self._sources, self._most = sources, most
         self._lock = threading.Lock()
-        self._opening = threading.Lock()  # one at a time: two that ask for the same are to share
-        self._compute_lock = threading.Lock()  # two feeds at once in the model would both be slow
+        self._opening = threading.Lock()  # one at a time: two equal requests must share a feed
+        self._compute_lock = threading.Lock()  # two feeds in the model at once would slow each other down
         self._sessions: dict[str, LiveSession] = {}
         self._on_app_token: list[tuple[Feed, float]] = []  # with their caps
-        self._spent_usd = 0.0  # by feeds on the app's token that are over
+        self._spent_usd = 0.0  # by ended feeds on the app's token
 
     def open(
         self, request: StreamRequest, models: Models, *, owner: str, held_out: Callable[[], Sequence[Post]]
     ) -> tuple[LiveSession, bool]:
-        """Return the session of a request, and whether it ran already; else it is started.
+        """Return the session of a request, started if need be, and whether it ran already.
 
         `held_out`: the posts of a replay. Raises FeedError, or SourceError for what can't be streamed.
         """
@@ -228,13 +227,13 @@ class LiveFeeds:
             return session, False
 
     def find(self, session_id: str, owner: str) -> LiveSession | None:
-        """Return a session by its id, running or ended; None when it is forgotten or another person's."""
+        """Return a running or ended session by its id; None if it is unknown or another person's."""
         with self._lock:
             session = self._sessions.get(session_id)
         return session if session and session.owner in ("", owner) else None
 
     def visible(self, owner: str) -> list[LiveSession]:
-        """Return the sessions that run and that this person may see, the newest first."""
+        """Return the running sessions that this person may see, newest first."""
         mine = [each for each in self._all() if each.owner in ("", owner) and each.feed.state != "ended"]
         return mine[::-1]
 
@@ -243,14 +242,14 @@ class LiveFeeds:
             return list(self._sessions.values())
 
     def stop_all(self) -> None:
-        """End all feeds, as when another model is loaded or the app ends."""
+        """End all feeds, for when another model is loaded or the app ends."""
         for session in self._all():
             session.feed.stop(timeout_s=1.0)
 
     def app_budget_left_usd(self) -> float:
-        """Return what may still be spent with the app's own token; a running feed may spend up to its cap.
+        """Return what may still be spent with the app's own token.
 
-        So may one that was just stopped, until its last request is answered, and counted.
+        A running feed counts with its cap; so does a stopped one until its last request is counted.
         """
         with self._lock:
             for feed, cap_usd in list(self._on_app_token):

@@ -1,9 +1,9 @@
-"""The form of the Live tab: source and its settings, second model, filters. It makes a `StreamRequest`.
+"""The form of the Live tab (source, second model, filters), which makes a `StreamRequest`.
 
     form = LiveForm.build(runs)
     request = form.request(values)      # values in the order of `form.components`; raises FeedError
 
-What a source does not need is not shown. The field for a token is emptied as soon as Start is pressed.
+Fields that a source doesn't need are hidden. Start empties the field of the token.
 """
 
 import math
@@ -59,7 +59,7 @@ FOLLOWING = (
     *("source", "rate", "unpaced", "query", "instance", "second", "keywords", "languages", "reposts"),
     *("replies", "precision"),
 )
-"""The fields that show what the feed was asked for that a page looks at."""
+"""The fields that show the request of the feed that a page follows."""
 UPLOADS = (*ENDINGS, ".gz")
 _FASTEST_ON_SLIDER = 50
 _X_SOURCES = SETTINGS_OF["cap_usd"]
@@ -82,7 +82,7 @@ class LiveForm:
 
     fields: dict[str, Any]
     cost: Any
-    """What reading X costs."""
+    """The line that says what reading X costs."""
     about: Any
     """A line about the source."""
 
@@ -180,7 +180,7 @@ class LiveForm:
         return list(self.fields.values())
 
     def request(self, values: Sequence[Any]) -> StreamRequest:
-        """Return what the form asks for. Raises FeedError for a cap or a source that can't be used."""
+        """Return the form's request. Raises FeedError for an unusable cap or source."""
         given = dict(zip(NAMES, values, strict=True))
         is_x = given["source"] in _X_SOURCES
         return StreamRequest(
@@ -202,7 +202,7 @@ class LiveForm:
         )
 
     def followed(self, request: StreamRequest | None) -> list[Any]:
-        """Return what `following` is to show of the request that a feed was opened by; None: as it is."""
+        """Return the values of `following` for a feed's request; None changes nothing."""
         if request is None:
             return [gr.skip()] * len(FOLLOWING)
         now = {
@@ -245,7 +245,7 @@ class LiveForm:
 
 
 def _columns(file: str | None) -> list[object]:
-    """Offer the columns of a file; plain text and recordings have none to choose."""
+    """Offer the columns of a file; plain text and recordings have none."""
     with suppress(TweetTuneError):
         names, *guessed = columns_of(file or "")
         return [gr.update(choices=["", *names], value=name) for name in guessed]
@@ -287,7 +287,7 @@ def _box(name: str, **options: Any) -> gr.Textbox:
 
 
 def _wording(name: str, source: str) -> dict[str, Any]:
-    """Return what a field is called for a source."""
+    """Return the label and help of a field, which depend on the source."""
     if name == "query":
         kind = "x" if source in _X_SOURCES else source
         return {"label": I18N(f"live.query_{kind}")} if source in _SHOWN_FOR["query"] else {}
@@ -298,7 +298,7 @@ def _wording(name: str, source: str) -> dict[str, Any]:
 
 
 def cost_line(cap: float | None) -> str:
-    """Draw what reading X costs, before it starts."""
+    """Say what reading X costs, before it starts."""
     if cap is None or not math.isfinite(cap) or cap <= 0:
         return page(f'<p class="small">{esc(text("live.cost_no_cap"))}</p>')
     cost = Estimate(cap_in_posts(cap))

@@ -1,5 +1,5 @@
-// The list holds still while somebody points at it or has the focus in it. Times become the reader's own.
-// Run by `gr.HTML` when it is loaded: it gives `element`, `props`, `watch` and `trigger`.
+// The list holds still while the pointer or the focus is in it. Times are shown in the reader's time zone.
+// Run by `gr.HTML` when it loads, which provides `element`, `props`, `watch` and `trigger`.
 const slot = element.querySelector('.tt-slot');
 let held = false;
 const local = (time) => {

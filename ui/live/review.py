@@ -1,15 +1,15 @@
-"""The second models of the live duel, the stores of the labels that people give in it, and their use.
+"""Second models of the live duel, the stores of people's labels, and training on them.
 
     duels = Duels(Classifier.load)
     called, second = duels.second("base", model)  # -> ("GPT-2, zero-shot", its Classifier)
     store = duels.store(labels, owner="")         # everybody's; a person's own for a private feed
-    store.session("page").view()                  # -> the post that waits for this page's label
+    store.session("page").view()                  # -> the next post for this page to label
     training_recipe(run, export_labels(store, folder))
     duels.put(flags, rows)              # flagged rows of a data set wait there too
 
-The post to be labelled is shown without either model's answer: who knows what the models say tends to agree
-with one of them. Posts of a private feed go into a store of its owner's, and so do its labels; it is deleted
-when it holds no label and others take its place, or when it has not been used for 30 days.
+The post to label is shown without either model's answer: people who see the answers tend to agree with one.
+Posts and labels of a private feed go into its owner's own store. It is deleted when it holds no label and its
+place is needed, or when nobody has used it for 30 days.
 """
 
 import hashlib
@@ -41,25 +41,25 @@ if TYPE_CHECKING:
 
 
 BASE = "base"
-_MOST_STORES = 16  # open files; feeds that run need four, and pages that watch one that has ended as many
-_OWN = "own-"  # how the files of private feeds are called
-_KEPT_S = 30 * 86400.0  # such a file is deleted when nobody has labelled in it for so long
+_MOST_STORES = 16  # open files: four for running feeds, as many for ended ones that are watched
+_OWN = "own-"  # prefix of the files of private feeds
+_KEPT_S = 30 * 86400.0  # such a file is deleted after so long without a new label
 
 
 @dataclass(frozen=True)
 class FlaggedRows:
-    """A data set's rows whose labels are in doubt: their queue is found again by the data alone."""
+    """A data set's rows whose labels are in doubt. Their queue is found again by the data alone."""
 
     name: str
     labels: tuple[str, ...]
     data: Mapping[str, str]
-    """The settings of a recipe that name the data; {} where only the rows are known."""
+    """The settings of a recipe that name the data; {} if only the rows are known."""
     digest: str
     n: int
 
     @classmethod
     def read(cls, written: str) -> "FlaggedRows | None":
-        """Read one from a page's view; "" is none."""
+        """Read one from a page's view, None from ""."""
         record = json.loads(written) if written else None
         return cls(**{**record, "labels": tuple(record["labels"])}) if record else None
 
@@ -74,14 +74,14 @@ class Duels:
         self._load = load
         self._lock = threading.Lock()
         self._stores: OrderedDict[Path, LabelStore] = OrderedDict()
-        self._second: tuple[str, Classifier] | None = None  # one that is not the base is kept, by its folder
+        self._second: tuple[str, Classifier] | None = None  # by its folder; the base is kept elsewhere
         for path in (home() / "labels").glob(f"{_OWN}*.sqlite"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _KEPT_S:
                     _delete(path)
 
     def second(self, name: str, model: "Model") -> tuple[str, Classifier]:
-        """Return what the second model is called, and its Classifier. Raises FeedError or ArtifactError."""
+        """Return the second model's name and Classifier. Raises FeedError or ArtifactError."""
         if name == BASE:
             if model.base_state == "loading":
                 raise FeedError("The base is still being loaded. Press Start again in a moment.")
@@ -131,7 +131,7 @@ class Duels:
         )
 
     def listener(self, labels: Sequence[str], *, owner: str, models: tuple[str, str]) -> Listener:
-        """Return what puts a feed's disagreements into its store, opened when the first one comes."""
+        """Return a listener that stores a feed's disagreements; the store is opened for the first one."""
 
         def listen(batch: Sequence[ClassifiedPost]) -> None:
             if any(result.disagrees for result in batch):
@@ -142,7 +142,7 @@ class Duels:
 
 
 def _close(store: LabelStore) -> None:
-    """Close a file; one of a person's own that holds no label is deleted."""
+    """Close a store; a private one without labels is deleted."""
     with suppress(LabelError, OSError):
         labelled = store.counts().labelled
         store.close()
@@ -156,7 +156,7 @@ def _delete(path: Path) -> None:
 
 
 def export_labels(store: LabelStore, folder: Path) -> Path:
-    """Write the labels as JSONL and return the file. Raises LabelError when there is none."""
+    """Write the labels as JSONL and return the file. Raises LabelError without a label."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"labels-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"
     store.export(path, key=duplicate_key)
@@ -166,16 +166,16 @@ def export_labels(store: LabelStore, folder: Path) -> Path:
 def training_recipe(loaded: Run | None, file: Path, data: Mapping[str, str] | None = None) -> Recipe:
     """Return the recipe of the loaded run, or `quick`, with a file of labels added to its training split.
 
-    `data`: settings that name other data than the run's.
+    `data`: the settings of other data than the run's.
     """
     recipe = loaded.recipe if loaded else load_recipe("quick")
     return change(recipe, {**(data or {}), "more_data": str(file)})
 
 
 def preview_labels(recipe: Recipe) -> "LabelsReport":
-    """Return what a recipe's file of labels adds to its training data, and what is left out, and why.
+    """Return what a recipe's file of labels would add to its training data, and what is left out and why.
 
-    Raises DataError when the data can't be read or the labels don't fit.
+    Raises DataError if the data can't be read or the labels don't fit.
     """
     from training.data.add_labels import add_labels  # noqa: PLC0415  (takes a second: not before the first page)
 

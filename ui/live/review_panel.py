@@ -1,11 +1,11 @@
-"""The duel's part of the Live tab: the card and its keys, export, training on the labels, publishing them.
+"""The duel's part of the Live tab: the card and its keys; labels are exported, trained on and published.
 
     panel = ReviewPanel.build(workbench, feeds, duels, view)
     panel.draw(view, session_hash)         # -> the HTML of the card and of the numbers, and the counts
-    panel.check(view, flags, labels, name="odd.csv", data={…})     # -> the view in which flagged rows wait
+    panel.check(view, flags, labels, name="odd.csv", data={…})     # -> the view that reviews flagged rows
 
-What is published is a file that was exported to be looked at and confirmed. The visitor's own token pushes,
-in the process and by the rules of `ui.train.publish`.
+Publishing first exports a file and shows what would be public; once confirmed, that file is pushed with the
+visitor's own token, in the process and by the rules of `ui.train.publish`.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from training.audit.audit import Flag
 
 SLOT = '<div class="tt-slot"></div>'
-"""The template of a part that a script fills."""
+"""The template of a component whose content a script fills in."""
 _CARD_JS = Path(__file__).with_name("card.js").read_text(encoding="utf-8")
 _POLL_S = 0.4
 _HIDDEN: dict[str, Any] = {"show_progress": "hidden"}
@@ -48,7 +48,7 @@ _QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False, **_HIDDEN
 
 @dataclass(frozen=True)
 class ReviewPanel:
-    """The components that are drawn anew: the card of the post, and the numbers."""
+    """The panel's components that change: the card, the numbers, and the buttons."""
 
     workbench: Workbench
     feeds: LiveFeeds
@@ -57,7 +57,7 @@ class ReviewPanel:
     card: gr.HTML
     numbers: gr.HTML
     buttons: list[gr.Button]
-    """Those that need a label, or a post: see `usable`."""
+    """Those that need a label or a post: see `usable`."""
 
     @classmethod
     def build(cls, workbench: Workbench, feeds: LiveFeeds, duels: Duels, view: gr.State) -> "ReviewPanel":
@@ -90,7 +90,7 @@ class ReviewPanel:
         return panel
 
     def draw(self, view: View, page_id: str) -> tuple[str, str, LabelCounts | None]:
-        """Return the HTML of the card and of the numbers, and how many posts there are, None without any."""
+        """Return the HTML of the card and of the numbers, and the counts of posts, None without a store."""
         if self.workbench.model.state != "ready" and not view["desk"]:
             return page(no_model(self.workbench.settings.trains)), "", None
         try:
@@ -98,17 +98,15 @@ class ReviewPanel:
             seen = store.session(page_id).view()
             drawn, account = self._drawn(view, store, seen)
         except TweetTuneError as error:
-            return page(note(str(error), "bad")), "", None  # said where it matters: the feed goes on
+            return page(note(str(error), "bad")), "", None  # shown in place of the card: the feed goes on
         session = followed(self.feeds, view)
-        if (
-            session and session.source == "replay" and not view["desk"]
-        ):  # before the first label, not after the last
+        if session and session.source == "replay" and not view["desk"]:  # warn before the first label
             account = page(note(text("duel.replay"), "warn")) + account
         problem = store.problem and text("duel.not_kept", problem=store.problem)
         return (page(note(problem, "bad")) if problem else "") + drawn, account, seen.counts
 
     def usable(self, counts: LabelCounts | None) -> list[object]:
-        """Return the updates of `buttons`: without a post they are hidden, without a label two are grey."""
+        """Return the updates of `buttons`: all hidden without a post, two disabled without a label."""
         labelled = counts.labelled if counts else 0
         there = bool(counts and counts.labelled + counts.waiting + counts.skipped)
         caption: dict[str, Any] = {"value": self._train_on(labelled)} if labelled else {}
@@ -116,7 +114,7 @@ class ReviewPanel:
         return [gr.update(**taken), gr.update(**taken, **caption), gr.update(visible=there)]
 
     def _train_on(self, labelled: int) -> str:
-        """Say on how many labels would be trained, and how long the loaded model's own training took."""
+        """Say how many labels would be trained on, and how long the loaded model's training took."""
         n, run = text.number(labelled), self.workbench.model.run
         status = run.status() if run else None
         if not (status and status.started_at and status.finished_at):
@@ -133,9 +131,9 @@ class ReviewPanel:
         name: str,
         data: Mapping[str, str],
     ) -> View:
-        """Put rows whose labels are in doubt before the page, and return its view. Raises DataError for none.
+        """Queue flagged rows, and return the view that reviews them. Raises DataError for none.
 
-        Who checks the same data anew, or another person, goes on where it was left.
+        A second review of the same data, by anybody, goes on where the first one stopped.
         """
         if not flags:
             raise DataError("No label is flagged, so there is nothing to check. Look through other data.")
@@ -169,7 +167,7 @@ class ReviewPanel:
         return head + drawn, label_numbers(counts, store.agreement(), flagged=rows is not None)
 
     def _store(self, view: View) -> LabelStore:
-        """Return the store that a page works on: its owner's own for a private feed, else everybody's."""
+        """Return the store that a page labels in: flagged rows', a private feed's, or everybody's."""
         if rows := FlaggedRows.read(view["desk"]):
             return self.duels.store(rows.labels, owner=rows.digest)
         model = self.workbench.model
@@ -204,7 +202,7 @@ class ReviewPanel:
 
         def live_label(action: str, item: int, label: str, request: gr.Request) -> dict[str, Any]:
             with as_gradio_error():
-                store, page_id = self._store(NEW), str(request.session_hash)  # a client has no page's view
+                store, page_id = self._store(NEW), str(request.session_hash)  # an API client has no view
                 if action != "look":
                     self._act(store, page_id, action, str(item), label)
                 seen = store.session(page_id).view()
@@ -270,7 +268,7 @@ class ReviewPanel:
             view: View, request: gr.Request, profile: gr.OAuthProfile | None
         ) -> tuple[object, ...]:
             with as_gradio_error():
-                if view["desk"] or not self._owner(view):  # labels of many are not any visitor's to erase
+                if view["desk"] or not self._owner(view):  # only trainers may erase shared labels
                     check_may_train(self.workbench.settings, visitor_of(request, profile))
                 self._store(view).clear()
             drawn = self.draw(view, str(request.session_hash))[:2]
@@ -282,7 +280,7 @@ class ReviewPanel:
         yes.click(live_erase, self.view, outputs, api_name="live_erase", **_HIDDEN)
 
     def _build_publishing(self) -> None:
-        """Publish the labels as a data set on the Hub: what would be public, a confirmation, the push."""
+        """Draw and wire publishing on the Hub: show what would be public, confirm, push."""
         with gr.Accordion(I18N("duel.publish"), open=False, elem_id="live-publish"):
             with gr.Row():
                 repo = gr.Textbox(
@@ -355,7 +353,7 @@ class ReviewPanel:
 
 
 def preview_publication(path: Path, repo_id: str, *, private: bool) -> str:
-    """Draw what of a file of labels would be public. Raises DataError or PublishError."""
+    """Draw what would be public of a file of labels. Raises DataError or PublishError."""
     from training.publish.dataset import prepare_data  # noqa: PLC0415  (takes a second: not before the first page)
 
     plan = prepare_data(path, repo_id, private=private)

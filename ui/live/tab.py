@@ -1,12 +1,12 @@
-"""The Live tab: posts as they come, what the model makes of them, and a duel with a second model.
+"""The Live tab: a stream of posts with the model's answers, and a duel with a second model.
 
     tab = build_live(workbench, feeds, duels)
-    tab.timer            # ticks while the tab is open: that is what keeps a feed alive
+    tab.timer            # ticks while the tab is open, which keeps a feed alive
 
-A page follows one feed: the one it started or chose, else the newest one that it may see. Its id, and a
-random word that shows whose private feeds are whose, are kept by the browser, so a reload finds the feed
-again: in storage of the page's own, since Gradio's BrowserState brings 24 kB of cryptography along.
-Everything is drawn from one look at the feed a second, however many watch.
+A page follows one feed: the one it started or chose, else the newest that it may see. The browser keeps the
+feed's id and a random word that identifies the owner of private feeds, so a reload finds the feed again; both
+are in localStorage, since Gradio's BrowserState brings 24 kB of cryptography along. A feed is drawn once a
+second, however many watch it.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from ui.live.view import SPANS, charts, nothing_yet, numbers, others, posts, rec
 from ui.state import Workbench, other_models
 from ui.translations import I18N, text
 
-FRESH_S = 0.9  # a drawing that is younger is shown again, to whoever else looks
+FRESH_S = 0.9  # younger drawings are shown again to other viewers
 _STORED = "tweettune-live"
 READ_STORED_JS = f"(_, view) => [localStorage.getItem('{_STORED}') || '', view]"
 _LIST_JS = Path(__file__).with_name("posts.js").read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ _PARTS = ("numbers", "charts", "posts", "words", "watch", "others", "record")
 
 @dataclass(frozen=True)
 class LiveTab:
-    """What the page wires: the timer, `refresh`, what the browser keeps, and the second models to choose."""
+    """What the page wires: timer, `refresh`, the browser's storage, and the choice of second models."""
 
     timer: gr.Timer
     refresh: Callable[[View, View, gr.Request], tuple[object, ...]]
@@ -59,7 +59,7 @@ class LiveTab:
 def draw(
     session: LiveSession | None, span_s: float, *, word: str = "", ready: bool = True, trains: bool = True
 ) -> dict[str, str]:
-    """Return the HTML of each part, and the states that the buttons follow; `word`: that is looked at."""
+    """Return the HTML of each part, and the states that the buttons depend on; `word`: the chosen word."""
     if session is None:
         states = {"state": "none" if ready else "no model", "recording": "none"}
         return dict.fromkeys(_PARTS, "") | {"numbers": nothing_yet(ready, trains=trains)} | states
@@ -143,7 +143,7 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
 
     def poll(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
         *drawn, _, new = refresh(view, shown, request)
-        return (*drawn, gr.skip(), new)  # what the page has chosen since it asked, such as a feed, stays so
+        return (*drawn, gr.skip(), new)  # keep what the page has chosen meanwhile, such as a feed
 
     actions = LiveActions(workbench, feeds, duels, refresh, view, shown, outputs, stored)
     actions.wire_start(form, start)
@@ -170,14 +170,14 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
 
 
 def _stored() -> gr.Textbox:
-    """Return what is written to the browser's storage when it changes."""
+    """Return the hidden field whose changes are written to the browser's storage."""
     stored = gr.Textbox(visible="hidden")
     stored.change(None, stored, None, js=f"(kept) => localStorage.setItem('{_STORED}', kept)", **QUIET)
     return stored
 
 
 def adopt(stored: str, view: View) -> View:
-    """Return a page's view with what its browser has kept."""
+    """Return a page's view with the values that its browser has kept."""
     kept: object = None
     with suppress(ValueError, RecursionError):
         kept = json.loads(stored[:_LONGEST])
@@ -217,7 +217,7 @@ def _recording_panel() -> tuple[gr.Button, gr.Button, gr.Checkbox, gr.HTML, gr.D
 
 
 def _states(drawn: dict[str, str], changed: bool) -> list[object]:
-    """Return the updates of pause, stop, record, save and start; nothing when nothing changed."""
+    """Return the updates of pause, stop, record, save and start."""
     if not changed:
         return [gr.skip()] * 5
     alive, recording = drawn["state"] in ("running", "paused"), drawn["recording"] == "recording"

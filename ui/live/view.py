@@ -1,9 +1,8 @@
-"""The Live tab as HTML: numbers, charts, posts, words, shifts and drift, the duel's card and its account.
+"""The Live tab as HTML: numbers, charts, posts, words, shifts and drift, the duel's card and its numbers.
 
-Draws what `inference.live` returns. Posts are written by strangers: what a terminal or a line of text would
-obey (control characters, bidi overrides), invisible characters and piles of accents are left out, and the
-rest is escaped. A link is shown only when it is a web address. The duel's card holds neither model's answer,
-not even hidden in the page.
+Posts are written by strangers: control characters, bidi overrides, invisible characters and piles of accents
+are removed, and the rest is escaped. A link is shown only if it is a web address. The duel's card holds
+neither model's answer, not even hidden in the page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,13 +46,13 @@ if TYPE_CHECKING:
 SPANS = {"10": 10.0, "60": 60.0, "300": 300.0}
 LONGEST_SHOWN = 600  # characters of a post; three lines of it are seen at once
 _LONGEST_TO_LABEL = 2_000
-_LEFT_OUT = (*INVISIBLE, "Cn")  # what has no meaning yet is a box at best
-_SLOTS = (12, 60)  # spans drawn, at first and at most
+_LEFT_OUT = (*INVISIBLE, "Cn")  # unassigned characters show as a box at best
+_SLOTS = (12, 60)  # the fewest and the most spans drawn
 _KEYS = 9
 
 
 def readable(written: str, most: int = LONGEST_SHOWN) -> str:
-    """Return a text on one line, as it may be shown; "…" stands for what is cut off."""
+    """Return a text on one line, safe to show and cut with "…"."""
     return one_line(written, longest=most, leave_out=_LEFT_OUT)
 
 
@@ -61,12 +60,12 @@ def readable(written: str, most: int = LONGEST_SHOWN) -> str:
 
 
 def nothing_yet(ready: bool, *, trains: bool = True) -> str:
-    """Draw the tab before its first start; `trains`: somebody may train here."""
+    """Draw the tab before the first feed; `trains`: somebody may train here."""
     return page(empty(text("live.nothing"), text("live.nothing_next")) if ready else no_model(trains))
 
 
 def no_model(trains: bool = True) -> str:
-    """Draw that there is no model yet, with the way to one."""
+    """Say that there is no model yet, and how to get one."""
     act = button(text("compare.to_train"), action="tab", value="train", css="go") if trains else ""
     next_step = text("live.no_model_next" if trains else "live.no_model_off")
     return empty(text("live.no_model"), next_step, act=act)
@@ -85,7 +84,7 @@ def numbers(
 ) -> str:
     """Draw the state, the counts and the labels so far.
 
-    `waits`: the source waits for the model, so a delay says nothing; `now`: Unix seconds.
+    `waits`: the source waits for the model, so its lag is not shown; `now`: Unix seconds.
     """
     what = f'<span class="tt-query" dir="auto">{esc(title)}</span>' if title else ""
     mine = f'<span class="tt-tag">{esc(text("live.private"))}</span>' if private else ""
@@ -123,14 +122,14 @@ def numbers(
 
 
 def _source_state(snapshot: FeedSnapshot, now: float) -> str:
-    """Say what the source is waiting for, and what it may have missed; nothing while all is well."""
+    """Say what the source waits for and what it may have missed; "" while all is well."""
     status, parts = snapshot.source_status, []
     if snapshot.state == "ended" and status.reason and not snapshot.message:
         parts.append(status.reason)
     elif snapshot.state != "ended" and status.state in ("connecting", "reconnecting", "rate limited"):
         wait = text("live.again_in", time=text.duration(status.until - now)) if status.until else ""
         parts += [text(f"live.is_{status.state.replace(' ', '_')}"), wait, status.reason]
-    elif status.state == "connected":  # what a file has that can't be read
+    elif status.state == "connected":  # rows of a file that can't be read
         parts.append(status.reason)
     if status.gaps:
         parts.append(text("live.gaps", n=text.number(status.gaps)))
@@ -174,7 +173,7 @@ def _entries(snapshot: FeedSnapshot, cap_usd: float | None, *, waits: bool) -> l
 
 
 def _account(snapshot: FeedSnapshot) -> str:
-    """Draw the table that says where every post went: its rows sum up to what was received."""
+    """Draw the table that accounts for every post: its rows sum up to those received."""
 
     def line(name: str, count: int, css: str = "") -> str:
         share = text.percent(count / snapshot.received) if snapshot.received else "–"
@@ -195,7 +194,7 @@ def _account(snapshot: FeedSnapshot) -> str:
 
 
 def others(sessions: Sequence[LiveSession], shown: str) -> str:
-    """Draw the other feeds that run, each with a button to watch it."""
+    """Draw a button for each other running feed."""
     buttons = "".join(
         button(name, action="watch", value=each.id, css="chip", about=text("live.watch"))
         for each in sessions
@@ -223,14 +222,14 @@ def _versus(session: LiveSession) -> str:
 
 
 def _model(name: str) -> str:
-    """Return what a model is called on the page: of a base its long name says nothing to most people."""
+    """Return a model's name on the page; a base's long name would mean nothing to most people."""
     if name in (IN_DATA, SUGGESTED):
         return text("duel.in_data" if name == IN_DATA else "duel.suggested")
     return text("compare.base") if name.endswith(", zero-shot") else said(name)
 
 
 def recording_line(view: RecordingView) -> str:
-    """Say how the recording stands."""
+    """Say what the recording does."""
     if view.state == "none":
         return page(f'<p class="muted small">{esc(text("live.record_help"))}</p>')
     key = f"live.{view.state}_{'texts' if view.texts else 'ids'}"
@@ -242,7 +241,7 @@ def recording_line(view: RecordingView) -> str:
 
 
 def posts(snapshot: FeedSnapshot, *, second_model: str = "") -> str:
-    """Draw the newest posts, newest first; in a duel with the second model's answer where it differs."""
+    """Draw the newest posts, newest first; in a duel, disagreements without either answer."""
     title = text("live.newest")
     if not snapshot.recent:
         if snapshot.state != "running":
@@ -261,7 +260,7 @@ def _post(result: ClassifiedPost, snapshot: FeedSnapshot, second_model: str) -> 
     post, labels, about = result.post, snapshot.labels, ""
     answer = _chip(result.label, labels)
     share = f'<span class="num muted small">{esc(text.percent(result.probability, 0))}</span>'
-    if result.disagrees and result.second_label is not None:  # it may wait for a label: nothing may sway
+    if result.disagrees and result.second_label is not None:  # it may wait for a label, so no answer is shown
         answer, share = '<span class="tt-label blind">≠</span>', "<span></span>"
         about += f'<span class="second">{esc(text("live.blind", name=_model(second_model)))}</span>'
     elif result.probability < snapshot.abstain_below:
@@ -286,13 +285,13 @@ def _chip(label: str, labels: Sequence[str], css: str = "") -> str:
 
 
 def _time(when: datetime, css: str) -> str:
-    """Draw a time in UTC; the page's script turns that of a post into the reader's own time."""
+    """Draw a time in UTC; the page's script shows a post's in the reader's own time zone."""
     utc = when.astimezone(UTC).replace(microsecond=0)
     return f'<time class="{css}" datetime="{utc.isoformat()}">{utc:%H:%M:%S} UTC</time>'
 
 
 def source_link(post: Post) -> str:
-    """Draw the link to the post where it was published, if there is a safe one."""
+    """Draw the link to the original post, "" without a safe one."""
     url = link(post.url)
     if not url:
         return ""
@@ -306,7 +305,7 @@ def source_link(post: Post) -> str:
 
 
 def charts(seen: StatisticsView, labels: Sequence[str], span_s: float) -> str:
-    """Draw the shares of the labels in the last span and span by span, and net sentiment; with intervals."""
+    """Draw label shares, in the last span and span by span, and net sentiment with its intervals."""
     slots = min(max(len(seen.line), _SLOTS[0]), _SLOTS[1])
     ago, every = text("live.ago", time=text.duration(slots * span_s)), text.duration(span_s)
     title, net_title = text("live.chart", every=every), text("live.net", every=every)
@@ -335,7 +334,7 @@ def charts(seen: StatisticsView, labels: Sequence[str], span_s: float) -> str:
 
 
 def _shares(window: Window, labels: Sequence[str]) -> list[tuple[str, int, float, str]]:
-    """Return a bar for each label: its share, and that in per cent with Wilson's interval."""
+    """Return a bar for each label: its share, and the text with Wilson's interval."""
     rows = []
     for place, (label, share) in enumerate(zip(labels, window.shares, strict=True)):
         written = f"{text.percent(share.value)} ({text.interval(share)})" if share else "–"
@@ -353,7 +352,7 @@ def _points(value: float) -> str:
 
 
 def words(found: Mapping[str, Distinct], about: AboutWord | None = None) -> str:
-    """Draw the words and hashtags that set each label's posts apart, and what there is about one of them."""
+    """Draw the words and hashtags that distinguish each label's posts, and details of one of them."""
     columns = ""
     for place, (label, distinct) in enumerate(found.items()):
         items = ""
@@ -377,7 +376,7 @@ def words(found: Mapping[str, Distinct], about: AboutWord | None = None) -> str:
 
 
 def _about(about: AboutWord, labels: tuple[str, ...]) -> str:
-    """Draw the sentiment of the posts that have a word, beside that of all, and the newest of them."""
+    """Draw the sentiment of the posts with a word beside that of all, and the newest of them."""
     shown = f"<h3><bdi>{esc(readable(about.word, 40))}</bdi></h3>"
     close = button(text("preview.close"), action="word", value="")
     head = f'<div class="tt-row"><span class="grow">{shown}</span>{close}</div>'
@@ -405,7 +404,7 @@ def watch(seen: StatisticsView) -> str:
 
 
 def _shifts(found: Sequence[tuple[float, Shift]], n_posts: int) -> str:
-    """Draw the alerts, (Unix seconds, Shift) each, newest first, and what was tested."""
+    """Draw the alerts, (Unix seconds, Shift) each, newest first, and how they are found."""
     items = ""
     for at_s, shift in found:
         sentence = text(
@@ -433,7 +432,7 @@ def _shifts(found: Sequence[tuple[float, Shift]], n_posts: int) -> str:
 
 
 def drift(found: Drift | None) -> str:
-    """Draw in words whether the posts are like the training texts."""
+    """Say whether the posts are like the training texts."""
     if found is None:
         body = f"<p>{esc(text('live.no_reference'))}</p>"
     elif found.level == "unknown":
@@ -460,7 +459,7 @@ def _finding(finding: Finding) -> str:
 
 
 def flagged_header(name: str, *, more: bool) -> str:
-    """Say that a data set's flagged labels are checked; `more`: than are put on the desk at once."""
+    """Say that flagged labels of a data set are reviewed; `more`: there are more than are queued at once."""
     sentence = text("duel.desk", name=said(name)) + (f" {text('duel.desk_more')}" if more else "")
     back = button(text("duel.desk_back"), action="back", value="")
     return page(f'<div class="tt-row"><span class="grow">{esc(sentence)}</span>{back}</div>', "tt-flagged")
@@ -469,7 +468,7 @@ def flagged_header(name: str, *, more: bool) -> str:
 def card(view: SessionView, labels: tuple[str, ...], *, flagged: bool = False) -> str:
     """Draw the post that waits for a label, and the answers to the one before.
 
-    `flagged`: it is a row of a data set whose label is in doubt.
+    `flagged`: the post is a row of a data set whose label is in doubt.
     """
     late = "duel.taken" if view.taken else "duel.gone" if view.gone else ""
     below = (note(text(late), "warn") if late else "") + (_last(view.last, labels) if view.last else "")
@@ -510,7 +509,7 @@ def _last(last: LastAnswer, labels: tuple[str, ...]) -> str:
 
     item = last.item
     head = f'<span class="muted">{esc(text("duel.last"))}</span> '
-    if not last.label:  # it may come back: what the models say stays hidden
+    if not last.label:  # it may come back, so the answers stay hidden
         return f'<div class="tt-last" role="status">{head}<span>{esc(text("duel.skipped_it"))}</span></div>'
     both = ((item.first_model, item.first_label), (item.second_model, item.second_label))
     said_so = "".join(answer(name, label, mark(label)) for name, label in both if name)
@@ -518,9 +517,9 @@ def _last(last: LastAnswer, labels: tuple[str, ...]) -> str:
 
 
 def label_numbers(counts: LabelCounts, found: Sequence[Agreement], *, flagged: bool = False) -> str:
-    """Draw how many posts wait and were labelled, and how often each model agreed with people; "" of none.
+    """Draw how many posts wait and are labelled, and how often each model agreed; "" without a post.
 
-    `flagged`: they are rows of a data set whose labels are in doubt.
+    `flagged`: the posts are rows of a data set whose labels are in doubt.
     """
     if not counts.waiting + counts.labelled + counts.skipped:
         return ""
@@ -536,7 +535,7 @@ def label_numbers(counts: LabelCounts, found: Sequence[Agreement], *, flagged: b
 
 
 def _agreement(found: Agreement, *, flagged: bool) -> str:
-    """Draw how often each of two was right; of a row without a suggestion there is only one."""
+    """Draw how often each model was right; rows without a suggestion have only one."""
     both = ((found.first_model, found.first, "train"), (found.second_model, found.second, "validation"))
     title = text("duel.desk_agreement" if flagged else "duel.agreement", n=text.number(found.n))
     drawn = dot_chart([(_model(name), share, css) for name, share, css in both if name], title=title)
@@ -545,7 +544,7 @@ def _agreement(found: Agreement, *, flagged: bool) -> str:
 
 
 def review(report: "LabelsReport", file: str, recipe: str) -> str:
-    """Draw what training on the labels would add, and what is left out, before it is started."""
+    """Draw what training on the labels would add, and what it leaves out, before it starts."""
     kinds = {
         "read": report.read,
         "added": report.added,

@@ -1,1 +1,1 @@
-"""The tab Train: data, recipe, runs, publishing."""
+"""The Train tab: data, recipe, runs, publishing."""

@@ -1,7 +1,7 @@
-"""What is wrong with a run, on the Train tab: sentences, and a button that takes the changed recipe.
+"""The doctor's diagnoses of a run on the Train tab, and a button that takes the changed recipe.
 
 diagnosed(run, state, evaluations)    # what the doctor finds, as of so many evaluations
-check_up(found, run, state)           # the same as HTML; `ui.train.recipe_files` does what the button says
+check_up(found, run, state)              # the same as HTML; `ui.train.recipe_files` handles the button
 """
 
 import re
@@ -21,14 +21,14 @@ _NOT_IN_THE_FORM = ("more_data", "teacher", "unlabelled")
 
 @lru_cache(maxsize=32)
 def diagnosed(run: Run, state: str, evaluations: int) -> tuple[Diagnosis, ...]:
-    """Return what the doctor finds; it looks again when the state changes or there is one more look."""
+    """Return the doctor's diagnoses, cached until the state changes or there is another evaluation."""
     with suppress(RecipeError):
         return tuple(examine(run))
     return ()
 
 
 def check_up(found: Sequence[Diagnosis], run: Run, state: str) -> str:
-    """Draw what is wrong with a run and what to change; "" for one of which nothing can be told yet."""
+    """Draw what is wrong with a run and what to change; "" while nothing is known yet."""
     if not found and state != "finished":
         return ""
     if not found:
@@ -48,12 +48,12 @@ def check_up(found: Sequence[Diagnosis], run: Run, state: str) -> str:
 
 
 def _value(name: str, value: object) -> str:
-    """Write a setting's value; 0 by what its help says that it stands for: "training rows; 0: all"."""
+    """Write a setting's value; 0 as its meaning in the help: "all" of "training rows; 0: all"."""
     if value == 0 and (stands_for := re.search(r"\b0: (.+)$", text(f"help.{name}"))):
         return stands_for[1]
     return text.short(value) if isinstance(value, int | float) else str(value)
 
 
 def _is_beyond(recipe: Recipe) -> bool:
-    """Whether a recipe has what the form has no field for."""
+    """Whether a recipe has settings that the form lacks."""
     return any(getattr(recipe, name).strip() for name in _NOT_IN_THE_FORM)

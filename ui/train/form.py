@@ -1,9 +1,9 @@
-"""The recipe's settings as a form: one component a setting, by its type and limits.
+"""The recipe's settings as a form: one component a setting, chosen by its type.
 
     form = RecipeForm.build("quick")
     recipe = form.recipe("quick", values)       # values in the form's order; RecipeError for a bad one
 
-A new setting appears here by itself. Base and data have fields of their own in the Train tab.
+New settings appear here by themselves. Base and data have fields of their own in the Train tab.
 """
 
 from collections.abc import Sequence
@@ -34,12 +34,12 @@ GROUPS = {
     "prompt": ("label_words", "prompt_prefix", "prompt_suffix", "head"),
     "network": ("trunk_layers", "lora_r", "lora_alpha", "lora_dropout", "state_noise", "onnx"),
 }
-"""The settings that are not frequent; those that are in none belong to the optimiser."""
+"""The less frequent settings; those in no group belong to the optimiser."""
 FREQUENT = ("n_train", "epochs", "learning_rate", "batch_size", "depth", "method")
 
 
 def built_in(name: str) -> Recipe:
-    """Return a recipe of the project: a visitor must not reach other files. Raises RecipeError."""
+    """Return a built-in recipe; visitors must not reach other files. Raises RecipeError."""
     return load_recipe(Path(name or "").name.removesuffix(".toml"))
 
 
@@ -51,7 +51,7 @@ class RecipeForm:
 
     @classmethod
     def build(cls, recipe: Recipe) -> "RecipeForm":
-        """Draw the form inside the current Blocks, in a fold: frequent settings first, then others."""
+        """Draw the form inside the current Blocks, in a fold: frequent settings first."""
         known = {field.name: field for field in settings() if field.name not in ELSEWHERE}
         fields: dict[str, gr.Component] = {}
         with (
@@ -75,11 +75,11 @@ class RecipeForm:
         return list(self.fields.values())
 
     def values(self, recipe: Recipe) -> list[object]:
-        """Return what each component is to show for a recipe."""
+        """Return the value of each component for a recipe."""
         return [_shown(getattr(recipe, name)) for name in self.fields]
 
     def recipe(self, name: str, values: Sequence[object], **others: str) -> Recipe:
-        """Return the named recipe with what was changed in the form. Raises RecipeError."""
+        """Return the named recipe with the form's changes. Raises RecipeError."""
         recipe = built_in(name)
         given = {key: _text(value) for key, value in zip(self.fields, values, strict=True)}
         changes = {key: text for key, text in given.items() if text != _text(_shown(getattr(recipe, key)))}
@@ -114,7 +114,7 @@ def _shown(value: object) -> object:
 
 
 def _text(value: object) -> str:
-    """Return what a component holds as the text that `change` takes; a whole float and an int are one."""
+    """Return a component's value as the text that `change` takes; 2.0 and 2 give the same."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,11 +1,11 @@
-"""The Train tab's form as the browser keeps it: a reload, or a lost connection, loses none of it.
+"""Keeps the Train tab's form in the browser, so that a reload or a lost connection loses none of it.
 
     kept = KeptForm(form, [*data.inputs, base, name, *form.components, own_name], about, columns_of)
     kept.wire()                                   # each change is written to the browser's storage
     demo.load(kept.restore, field, kept.outputs, js=READ_JS)
 
-What the browser gives back may be of another version, or made up: it is taken whole and valid, or not at all.
-Of an upload it keeps the place on the server, which is looked for among the uploads alone.
+The browser's copy may be from another version, or forged: it is restored if it is whole and valid, else
+ignored. Of an upload it holds the path on the server, which is only accepted inside the folder of uploads.
 """
 
 import json
@@ -37,12 +37,12 @@ class KeptForm:
     form: RecipeForm
     fields: list[Any]
     about: gr.HTML
-    """What the recipe is for."""
+    """The description of the recipe."""
     columns_of: Callable[[str], tuple[tuple[str, ...], str, str]]
 
     @property
     def outputs(self) -> list[Any]:
-        """What `restore` fills."""
+        """The components that `restore` fills."""
         return [*self.fields, self.about]
 
     def wire(self) -> None:
@@ -56,7 +56,7 @@ class KeptForm:
         gr.on(changes, None, self.fields, None, js=store, api_visibility="private", show_progress="hidden")
 
     def restore(self, kept: str) -> list[object]:
-        """Return what the fields are to show; nothing changes where nothing usable was kept."""
+        """Return the values of the fields; nothing changes if nothing usable was kept."""
         found: object = None
         with suppress(ValueError, RecursionError):
             found = json.loads(kept) if kept and len(kept) < _LONGEST else None
@@ -66,7 +66,7 @@ class KeptForm:
         return [gr.skip()] * len(self.outputs)
 
     def _filled(self, found: dict[str, Any]) -> list[object]:
-        """Return the values of all fields. Raises what the recipe raises for a value that it can't have."""
+        """Return the values of all fields. Raises the recipe's error for an invalid value."""
         settings = [found[name] for name in self.form.fields]
         name, kind = str(found["recipe"]), str(found["kind"])
         self.form.recipe(name, settings)
@@ -91,7 +91,7 @@ class KeptForm:
 
 
 def _uploaded(kept: object) -> str | None:
-    """Return an upload's path where it is still there: no other file of the server is ever taken."""
+    """Return an upload's path if it still exists; no other file of the server is accepted."""
     path = Path(str(kept.get("path") or "")) if isinstance(kept, dict) else Path()
     inside = Path(get_upload_folder()).resolve()
     return str(path) if path.is_file() and path.resolve().is_relative_to(inside) else None

@@ -1,10 +1,10 @@
 """The Publish panel of the Train tab: a finished run to the Hub, under the visitor's own account.
 
     panel = build_publish(workbench.settings, workbench.publications)
-    panel.draw(visitor, run_id)          # -> what can be published, and how the visitor's own push stands
+    panel.draw(visitor, run_id)          # -> the runs to publish, and the state of the visitor's own push
 
-A handler takes the visitor's token, starts a child process, and forgets the token. How a model is pushed is
-`training.publish`'s affair.
+A handler takes the visitor's token, starts a child process, and forgets the token. `training.publish` does
+the push.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from ui.translations import I18N, text
 
 @dataclass(frozen=True)
 class PublishPanel:
-    """What the tab wires: the choice of runs, the panel, and what to draw in them."""
+    """The components that the tab wires, and the function that draws them."""
 
     run: gr.Dropdown
     panel: gr.HTML
@@ -80,14 +80,14 @@ def build_publish(space: SpaceSettings, publications: Publications) -> PublishPa
                 variant="stop",
                 size="md",
                 min_width=140,
-                visible=False,  # until it was shown what is sent
+                visible=False,  # until the preview was shown
                 elem_id="publish-go",
             )
         login = html(elem_id="publish-login")
         panel = html(elem_id="publish-panel", actions=True)
 
     def draw(visitor: Visitor, chosen: str) -> tuple[dict[str, Any], str, str, dict[str, Any]]:
-        """Return the choice of runs, which proposes the one that is shown; panel; login; the first button."""
+        """Return the choice of runs (it proposes the shown one), the panel, the login, the first button."""
         runs = finished()
         update: dict[str, Any] = {"choices": [(short_name(each), each) for each in runs]}
         if chosen in runs:
@@ -105,8 +105,8 @@ def finished() -> list[str]:
 
 
 def begin(publications: Publications, visitor: Visitor, order: Order) -> None:
-    """Start a push, or only a look at what would be sent. Raises NotSignedIn or RunError."""
-    token = None if order.dry_run else token_for(visitor)  # for a look nothing leaves this machine
+    """Start a push, or only a preview of it. Raises NotSignedIn or RunError."""
+    token = None if order.dry_run else token_for(visitor)  # a preview sends nothing
     if not visitor.key:
         raise RunError("Nobody is signed in, so nobody could be shown what is sent. Sign in first.")
     publications.start(visitor.key, order, token=token)
@@ -121,7 +121,7 @@ def order_of(
     adapter_only: bool = False,
     dry_run: bool = False,
 ) -> Order:
-    """Return the order of a finished run. Raises RunError when there is none, or no name to publish it by."""
+    """Return the order to publish a finished run. Raises RunError without a run or a repository."""
     if not run_id:
         raise RunError("No run was chosen. Choose a finished run to publish.")
     run = known_run(run_id)
@@ -187,13 +187,13 @@ def _wire(
 
 
 def _looked(repo_id: str, private: bool) -> object:
-    """Return the update of the button that publishes: it says where to, and whether everybody can see it."""
+    """Return the update of the publish button, which says where to and who can see it."""
     key = "publish.go_private" if private else "publish.go_public"
     return gr.update(visible=True, value=text(key, repo=(repo_id or "").strip()))
 
 
 def _login(visitor: Visitor) -> str:
-    """Say under whose name would be published, before it is asked for."""
+    """Say under whose name a push would be made."""
     if on_space():
         return ""  # the strip at the top says it
     known = visitor.is_here and huggingface_hub.get_token()
@@ -285,7 +285,7 @@ def _plan(plan: JsonObject) -> str:
 
 
 def size(n_bytes: int) -> str:
-    """Write a number of bytes in the largest unit that fits."""
+    """Write a size in the largest unit that fits."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= factor:
             return f"{text.number(n_bytes / factor, 1)}\u00a0{unit}"

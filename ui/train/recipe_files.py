@@ -1,4 +1,4 @@
-"""The form as a recipe file, and a recipe file in the form: what the command line reads and writes.
+"""Saves the form as a recipe file and loads one, in the format of the command line.
 
     save, load, file = build_recipe_files()
     filled_in(form, load_recipe("mine.toml"))      # -> values for data, columns, base, name and settings
@@ -28,7 +28,7 @@ HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.+-]+)?")
 
 
 def build_recipe_files() -> tuple[gr.Button, gr.UploadButton, gr.DownloadButton]:
-    """Draw the buttons that save and load a recipe; the third is pressed by the page once there is a file."""
+    """Draw the buttons that save and load a recipe; the page presses the third once the file is made."""
     label: Any = I18N("train.recipe_load")
     with gr.Row(elem_classes="tt-buttons"):
         save = gr.Button(I18N("train.recipe_save"), size="sm", min_width=130, elem_id="recipe-save")
@@ -37,9 +37,9 @@ def build_recipe_files() -> tuple[gr.Button, gr.UploadButton, gr.DownloadButton]
 
 
 def filled_in(form: RecipeForm, recipe: Recipe) -> list[object]:
-    """Return what a recipe puts into the form: data, columns, base, its description, its name, its settings.
+    """Return a recipe's values for the form: data, columns, base, description, name, settings.
 
-    A file is somebody's own, and is to be uploaded: of such a recipe the data stays as it was chosen.
+    A recipe's own data file is not loaded: the visitor uploads it.
     """
     is_hub = bool(HUB_ID.fullmatch(recipe.dataset)) and not recipe.dataset.lower().endswith(UPLOADS)
     kind = recipe.dataset if recipe.dataset in ("auto", "embedded") else "hub" if is_hub else "file"
@@ -65,13 +65,13 @@ def wire_recipe_files(
     panel: gr.HTML,
     filled: list[Any],
 ) -> None:
-    """Save the form as a recipe; fill it from one: a file, what a search found, or what the doctor changed.
+    """Wire saving the form as a recipe, and filling it from a file, a search's best, or the doctor's changes.
 
-    `recipe_of` returns the recipe of the values of `inputs`; `filled` are what `filled_in` fills, and
-    the choice of a built-in recipe.
+    `recipe_of` makes a recipe from the values of `inputs`; `filled`: the components that `filled_in` fills,
+    and the choice of a built-in recipe.
     """
     save, load, file = buttons
-    quiet: dict[str, Any] = {"show_progress": "hidden"}  # through the queue, else gr.Info shows nothing
+    quiet: dict[str, Any] = {"show_progress": "hidden"}  # queued, else gr.Info shows nothing
 
     def save_recipe_file(kind: str, hub_id: str, uploaded: str | None, *values: Any) -> str:
         with as_gradio_error():
@@ -115,7 +115,7 @@ def wire_recipe_files(
 
 
 def _built_in(form: RecipeForm, action: str, name: str, n: int) -> list[object]:
-    """Return the form of a built-in recipe that is pressed: data, base and the run's own name stay."""
+    """Return the form's values for a pressed built-in recipe; data, base and the run's own name stay."""
     if action != "recipe":
         return [gr.skip()] * n
     recipe = built_in(name)

@@ -1,8 +1,8 @@
-"""What a search, a forecast, an adaptation or a study of forgetting found: sentences and a chart.
+"""Results of a search, a forecast, an adaptation or a study of forgetting: sentences and a chart.
 
     study(run)        # HTML, "" before there is a result
 
-The charts show what the pictures in the run's folder show, in the visitor's language and colours.
+The charts show the same as the pictures in the run's folder, in the visitor's language and colours.
 """
 
 from contextlib import suppress
@@ -25,7 +25,7 @@ _COLOURS = ("validation", "second", "train", "third")
 
 
 def study(run: Run) -> str:
-    """Draw what a run found that is no training, "" before it is there."""
+    """Draw the result of a run that is no training, "" before there is one."""
     found = None
     with suppress(TweetTuneError, OSError):
         found = _KINDS[run.kind].read(run.path) if run.kind in _KINDS else None
@@ -44,7 +44,7 @@ def _chart(found: Study) -> str:
 
 
 def _search(found: Search) -> str:
-    """Draw the trials' scores in their order with the best so far, and what each setting explains."""
+    """Draw the trials' scores in order with the best so far, and the importance of each setting."""
     title = text("study.trials")
 
     def scores(state: str) -> list[tuple[float, float]]:
@@ -75,7 +75,7 @@ def _search(found: Search) -> str:
 
 
 def _forecast(found: Forecast) -> str:
-    """Draw the tiny runs, the curve through their means with its interval, and what is forecast."""
+    """Draw the tiny runs, the curve through their means with its interval, and the forecasts."""
     title = text("study.forecast")
     runs = [(float(one.labels), score) for one in found.points for score in one.accuracies]
     means = [(float(one.labels), one.mean) for one in found.points]

@@ -1,11 +1,10 @@
-"""The Train tab: choose base, data and recipe, look at the data, start, watch, cancel, resume, use, publish.
+"""The Train tab: choose base, data and recipe; preview the data; start, follow, use and publish runs.
 
     tab = build_train(workbench)
     tab.timer            # ticks while the tab is open; the page switches it on and off
 
-All state lives in runs/: whoever opens the page later, or after a restart, sees every run again. Each handler
-that changes something asks first whether this visitor may.
-Knows nothing about how training is done.
+All state lives in runs/, so every run is there after a reload or a restart. Each handler that changes
+something first checks the visitor's rights. Knows nothing about how training is done.
 """
 
 import hashlib
@@ -72,12 +71,12 @@ MOST_WAITING = 10
 TRIALS = 20
 """Of a search."""
 MOST_OTHERS = 8
-"""Runs that are offered to be laid over the chosen one."""
+"""Runs whose curves can be laid over the chosen one's."""
 MOST_AUDITED = 50_000
-"""Rows of data that is looked through before a run: half a minute. The run itself looks through its own."""
+"""Rows up to which data is audited before a run, in half a minute. The run audits its data itself."""
 _TELLING = ("method", "depth", "n_train", "epochs", "trunk_layers")
-"""The settings that a training's time hangs on most."""
-_ALIKE = 4.0  # times as much work, at the most, for a run to tell how long another one takes
+"""The settings that a training's time depends on most."""
+_ALIKE = 4.0  # a run predicts another's time if neither has more than so many times the other's work
 
 
 @dataclass(frozen=True)
@@ -91,15 +90,15 @@ class TrainTab:
     chosen: gr.State
     model_changed: list[gr.events.Dependency]
     audit: gr.HTML
-    """What is wrong with the chosen data; `select`: its flagged labels are to be checked."""
+    """The audit of the chosen data; `select`: somebody wants to review its flagged labels."""
     asked: list[Any]
     flagged: "Callable[[Sequence[Any]], tuple[Audit, Recipe]]"
-    """Returns, for the values of `asked`, the audit and the recipe that names its data."""
+    """Returns the audit and the recipe for the values of `asked`."""
     kept: KeptForm
 
 
 def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
-    """Return what the recipe's `dataset` is to be. Raises DataError. A file is kept: a run may resume."""
+    """Return the recipe's `dataset`. Raises DataError. A copy of a file is kept, for resumed runs."""
     if kind == "hub":
         repo_id = read_id(hub_id or "", "dataset")
         if not HUB_ID.fullmatch(repo_id) or Path(repo_id).exists():
@@ -111,19 +110,19 @@ def chosen_data(kind: str, hub_id: str, file: str | None) -> str:
         raise DataError("No file was uploaded. Choose a CSV, TSV, JSONL or Parquet file, or other data.")
     content = Path(file).read_bytes()
     folder = cache_dir() / "uploads" / hashlib.sha256(content).hexdigest()[:12]
-    kept = folder / Path(file).name[-80:]  # its own name: that is what errors, notes and runs call it
+    kept = folder / Path(file).name[-80:]  # its own name, which errors, notes and runs show
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(kept, content)  # whole, whatever an earlier upload of it left
+        write_bytes(kept, content)  # replaces an earlier upload, whole or not
     except OSError as error:
         raise DataError(f"The file can't be kept ({error.strerror}). Make room for it.") from error
     return str(kept)
 
 
 def columns_of(file: str) -> tuple[tuple[str, ...], str, str]:
-    """Return a file's columns and a guess which hold texts (else the longest) and labels (the fewest values).
+    """Return a file's columns and a guess of those with texts (else the longest) and labels (fewest values).
 
-    Raises DataError when it can't be read.
+    Raises DataError if it can't be read.
     """
     from training.data.read import read_path  # noqa: PLC0415  (takes a second: not before the first page)
 
@@ -142,7 +141,7 @@ def columns_of(file: str) -> tuple[tuple[str, ...], str, str]:
 
 
 def preview_of(recipe: Recipe) -> "Preview":
-    """Return the Preview of a recipe's data. Raises DataError when it can't be read or learned from."""
+    """Return the Preview of a recipe's data. Raises DataError if it can't be read or trained on."""
     from training.data.load import load_splits  # noqa: PLC0415
     from training.data.preview import preview  # noqa: PLC0415  (takes a second: not before the first page)
 
@@ -151,7 +150,7 @@ def preview_of(recipe: Recipe) -> "Preview":
 
 @lru_cache(maxsize=4)
 def audit_of(spec: DataSpec) -> "Audit | None":
-    """Return what is wrong with whole data, None for more than MOST_AUDITED rows. Raises DataError."""
+    """Return the Audit of whole data, None for more than MOST_AUDITED rows. Raises DataError."""
     from training.audit.audit import audit, load_whole  # noqa: PLC0415  (as above)
 
     splits = load_whole(spec)
@@ -160,7 +159,7 @@ def audit_of(spec: DataSpec) -> "Audit | None":
 
 
 def begin(workbench: Workbench, recipe: Recipe, *, kind: str = TRAIN) -> Run:
-    """Start a new run; it waits for those that were started before it. Raises RunError for one too many.
+    """Start a new run, which waits for earlier ones. Raises RunError if too many are waiting.
 
     `kind`: a training, or a search or a forecast around the recipe, as the command line starts them.
     """
@@ -168,7 +167,7 @@ def begin(workbench: Workbench, recipe: Recipe, *, kind: str = TRAIN) -> Run:
     with workbench.starting:
         _refuse_crowd()
         if recipe.dataset not in ("auto", "embedded"):
-            preview_of(recipe)  # what can't be learned from leaves no failed run behind
+            preview_of(recipe)  # unusable data leaves no failed run behind
         run = create_run(recipe) if kind == TRAIN else _order(kind, recipe).create(name=recipe.name)
         start(run, max_minutes=workbench.settings.max_run_minutes)
     return run
@@ -182,7 +181,7 @@ def _order(kind: str, recipe: Recipe) -> ForecastOrder | SearchOrder:
 
 
 def act(workbench: Workbench, action: str, run_id: str, answer: str = "") -> str:
-    """Cancel, resume, rename (to `answer`) or delete a run, or use its model. Returns its id from now on.
+    """Cancel, resume, rename (to `answer`) or delete a run, or use its model. Returns its new id.
 
     Raises RunError or ArtifactError.
     """
@@ -230,7 +229,7 @@ def _refuse_more(recipe: Recipe, settings: SpaceSettings) -> None:
 
 
 def _count(file: str) -> int:
-    """Return how many labelled texts a file of the duel adds at the most."""
+    """Return how many labelled texts a file of the duel adds at most."""
     return sum(1 for line in Path(file).read_bytes().splitlines() if line.strip()) if file else 0
 
 
@@ -243,9 +242,9 @@ def _refuse_crowd() -> None:
 
 
 def draw(workbench: Workbench, chosen: str, *, over: str = "", may: bool = True) -> tuple[str, str]:
-    """Return the HTML of the chosen run (or the running, or the newest one) and of the list of runs.
+    """Return the HTML of the chosen run (else the running, else the newest) and of the list of runs.
 
-    `over`: the run whose curves are laid over its own; `may`: whether there are buttons to do something.
+    `over`: the run whose curves are laid over its own; `may`: whether the visitor gets buttons for actions.
     """
     runs, now = long_runs(), time.time()
     by_id = {run.id: run for run in runs}
@@ -288,7 +287,7 @@ def expected(name: str, base: str, *settings: object) -> str:
 
 
 def _by_another(asked: Recipe) -> str:
-    """Say how long a training will take by one of the same kind and about as much work; "" without one."""
+    """Estimate a training's time by a run of the same kind and about as much work; "" without one."""
     work = asked.n_train * asked.epochs
     for run in list_runs():
         recipe, status = run.known_recipe, run.status()
@@ -334,7 +333,7 @@ def build_train(workbench: Workbench) -> TrainTab:
     def refresh(
         chosen: str, shown: list[str], over: str, request: gr.Request, profile: gr.OAuthProfile | None
     ) -> tuple[object, ...]:
-        """Draw again; what has not changed is not sent, so that nothing flickers or loses focus."""
+        """Draw again; send only what has changed, so that nothing flickers or loses focus."""
         visitor = visitor_of(request, profile)
         may = may_train(workbench.settings, visitor)
         drawn: list[Any] = [
@@ -381,7 +380,7 @@ def build_train(workbench: Workbench) -> TrainTab:
 
 
 def _more() -> tuple[tuple[gr.Button, gr.UploadButton, gr.DownloadButton], dict[str, gr.Button]]:
-    """Draw what is seldom wanted: the form as a recipe file, and a search or a forecast around it."""
+    """Draw the fold of rare actions: recipe files, and a search or a forecast around the recipe."""
     with gr.Accordion(I18N("train.more"), open=False, elem_id="train-more"):
         files = build_recipe_files()
         with gr.Row(elem_classes="tt-buttons"):
@@ -400,7 +399,7 @@ def _wire_start(
     inputs: list[gr.Component],
     outputs: list[Any],
 ) -> None:
-    """Start a run of each button's kind."""
+    """Wire the buttons that start a run, each of its kind."""
 
     def starting(kind: str) -> Callable[..., tuple[object, ...]]:
         @changes_something(workbench.settings)
@@ -431,7 +430,7 @@ class _DataForm:
     inputs: list[Any]
     preview: gr.Button
     more: gr.Accordion
-    """Columns and labels."""
+    """The fold with columns and labels."""
 
 
 def _data_form(proposed: str) -> _DataForm:
@@ -519,7 +518,7 @@ def _recipe_form(
 
 
 def _recipe(form: RecipeForm, values: tuple[Any, ...]) -> Recipe:
-    """Return the recipe that the whole form asks for. Raises RecipeError or DataError."""
+    """Return the recipe of the whole form. Raises RecipeError or DataError."""
     kind, hub_id, file, text_column, label_column, label_names, base, name, *rest = values
     return form.recipe(
         name,
@@ -548,7 +547,7 @@ def _wire_preview(
         try:
             drawn = preview_panel(preview_of(_recipe(form, values)))
         finally:
-            yield drawn  # after an error nothing is left of "loading"
+            yield drawn  # after an error this clears "loading"
 
     @changes_something(workbench.settings)
     def audit_data(visitor: Visitor, *values: object) -> Iterator[str]:
@@ -560,7 +559,7 @@ def _wire_preview(
             yield drawn
 
     def find_columns(file: str | None) -> tuple[object, ...]:
-        """Offer the columns of an uploaded file; open the choice where their names say too little."""
+        """Offer the columns of an uploaded file, and open their fold."""
         if not file:
             return gr.skip(), gr.skip(), gr.skip()
         with as_gradio_error():
@@ -571,7 +570,7 @@ def _wire_preview(
     kind, hub_id, file, *columns, _ = data.inputs
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     shared: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "preview", "concurrency_limit": 1}
-    # What is shown of other data would be taken for this one's.
+    # Clear the preview of other data, which would be taken for this one's.
     gr.on([each.change for each in (kind, hub_id, file)], lambda: ("", ""), None, [preview, audit], **quiet)
     found = file.upload(find_columns, file, [*columns, data.more], **quiet).success(
         preview_data, inputs, preview, api_visibility="private", **shared
@@ -606,7 +605,7 @@ def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> 
                 return gr.skip(), gr.skip(), gr.skip(), gr.skip()
             if action == "over":
                 run_id, over = current, run_id
-            if action in ACTIONS:  # else the run is only shown
+            if action in ACTIONS:  # else the run is only selected
                 check_may_train(workbench.settings, visitor)
             if action == "use":
                 gr.Info(text("train.loading", run=run_id), duration=4)
@@ -626,7 +625,7 @@ def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> 
 
 
 def _api(workbench: Workbench) -> None:
-    """The same as the buttons in the lists, for clients: they name the run."""
+    """Add API endpoints that do the same as the buttons in the lists."""
 
     @changes_something(workbench.settings)
     def run_action(visitor: Visitor, action: str, run_id: str, answer: str = "") -> str:

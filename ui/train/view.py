@@ -1,4 +1,4 @@
-"""What the Train tab shows: a run as its folder has it, the list of runs, and the preview of a data set.
+"""The Train tab as HTML: a run, the list of runs, and the preview and audit of a data set.
 
 view = read_run(run)                 # curves, scores, sentences
 run_panel(view, now=time.time())     # the same as HTML
@@ -43,14 +43,14 @@ if TYPE_CHECKING:  # at run time it would import the datasets library before the
     from training.data.preview import Preview
     from training.data.report import DataReport
 
-_MOST_POINTS = 240  # a line of more is thinned out: the eye can't tell, the browser can
+_MOST_POINTS = 240  # longer lines are thinned out, which nobody sees and speeds up the browser
 _SMOOTHING = 0.9
 _LONGEST_LIST = 50
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as it stands now."""
+    """A snapshot of a run."""
 
     run: Run
     status: Status
@@ -64,7 +64,7 @@ class RunView:
     estimate_s: float | None = None
     evaluation: Evaluation | None = None
     ahead: tuple[str, ...] = ()
-    """The runs that it waits for."""
+    """The runs that it waits for, by id."""
     diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
@@ -74,16 +74,16 @@ class RunView:
 
     @property
     def resumable(self) -> bool:
-        """Whether it can go on from a checkpoint."""
+        """Whether it can be started or resumed."""
         return self.run.can_start(self.status)
 
     def curve(self, key: str) -> tuple[tuple[float, float], ...]:
-        """Return one column of the validation events over the step."""
+        """Return (step, value) pairs of one key of the validation events."""
         return tuple((float(event["step"]), float(event[key])) for event in self.validation if key in event)
 
 
 def read_run(run: Run) -> RunView:
-    """Read a run's status and events; a torn file counts as not written yet."""
+    """Read a run's status and events; a damaged file counts as not written yet."""
     status = run.status()
     ahead = _ahead(run, status)
     try:
@@ -101,7 +101,7 @@ def _ahead(run: Run, status: Status) -> tuple[str, ...]:
 
 @lru_cache(maxsize=32)
 def _read(run: Run, written_ns: int, size: int) -> RunView:
-    """Read the events; they are asked for every second, by everybody who looks, and often nothing is new."""
+    """Read the events, cached by the file's time and size: every open page asks once a second."""
     events = run.events()
     steps = sorted({e["step"]: e for e in events if e.get("kind") == "step"}.items())
     checks = sorted({e["step"]: e for e in events if e.get("kind") == "validation"}.items())
@@ -125,7 +125,7 @@ def _read(run: Run, written_ns: int, size: int) -> RunView:
 
 
 def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return exponential moving averages, corrected for their start."""
+    """Return exponential moving averages, bias-corrected."""
     average, weight, smooth = 0.0, 0.0, []
     for x, y in points:
         average = _SMOOTHING * average + (1 - _SMOOTHING) * y
@@ -149,9 +149,9 @@ def run_panel(
     over: RunView | None = None,
     others: Sequence[Run] = (),
 ) -> str:
-    """Draw the chosen run: where it stands, its curves, its result and what can be done with it.
+    """Draw the chosen run: its progress, curves, result and actions.
 
-    `loaded` is the id of the run whose model is in use; `may`: whether the visitor may do anything with it;
+    `loaded`: the id of the run whose model is in use; `may`: whether the visitor gets buttons for actions;
     `over`: the run whose curves are laid over its own, one of `others`.
     """
     if view is None:
@@ -173,7 +173,7 @@ def run_panel(
 
 
 def _recipes() -> str:
-    """Draw what can be started: the recipes, each with what it is for."""
+    """Draw the built-in recipes with their descriptions."""
     items = "".join(
         f"<li>{button(name, action='recipe', value=name, css='link')}"
         f'<span class="muted">{esc(text(f"recipe.{name}"))}</span></li>'
@@ -184,7 +184,7 @@ def _recipes() -> str:
 
 
 def _others(view: RunView, over: RunView | None, others: Sequence[Run]) -> str:
-    """Draw the buttons that lay another run's curves over these."""
+    """Draw the buttons that lay another run's curves over this one's."""
     chips = "".join(
         button(short_name(run.id), action="over", value=run.id, css="chip", about=text("train.over"))
         for run in others
@@ -227,14 +227,14 @@ def _title(view: RunView, loaded: str, may: bool) -> str:
 
 
 def _kind(run: Run) -> str:
-    """Draw what a run does that is no training."""
+    """Draw the kind of a run that is no training."""
     key = f"kind.{run.kind}"
     name = text(key) if text.has(key) else run.kind
     return f'<span class="tt-tag">{esc(name)}</span>' if run.kind != TRAIN else ""
 
 
 def short_name(run_id: str) -> str:
-    """Return a run's name without the time in front of it, which the list has in a column of its own."""
+    """Return a run's name without its leading time, which the list shows in its own column."""
     return re.sub(r"^\d{8}-\d{6}-(?=.)", "", run_id)
 
 
@@ -323,7 +323,7 @@ def _curves(view: RunView, over: RunView | None = None) -> str:
 
 
 def _over(view: RunView | None, lines: Sequence[tuple[str, str, str]]) -> list[Series]:
-    """Return the curves of another run, dashed: (name, class, what is drawn) each."""
+    """Return the curves of another run, dashed, for (name, class, key) of each."""
     if view is None:
         return []
     name = short_name(view.run.id)
@@ -431,7 +431,7 @@ def _account(report: "DataReport") -> str:
 
 
 def audit_panel(found: "Audit | None", *, most: int) -> str:
-    """Draw what is wrong with a data set; None: it has more than `most` rows, and nobody looked."""
+    """Draw the audit of a data set; None: the data has more than `most` rows, so there is none."""
     title = f"<h2>{esc(text('audit.title'))}</h2>"
     if found is None:
         sentence = text("audit.too_many", most=text.number(most))
