@@ -4,10 +4,10 @@
     python .huggingface/deploy.py OWNER/NAME --private --variable MODEL_ID=owner/model --bucket owner/runs
     HF_TOKEN=… X_BEARER_TOKEN=… python .huggingface/deploy.py OWNER/NAME --secret X_BEARER_TOKEN
 
-Sent are the files of an allow-list and no others. Values of secrets come from the environment, never from the
-command line, and are never printed. Files of the Space's owner that are not this project's stay. It can be
-run again at any time: what is equal already is not sent. Needs huggingface_hub and
-httpx2 alone: of the project it imports nothing that asks for more.
+Only the files of an allow-list are sent. Values of secrets come from the environment, never from the command
+line, and are never printed. Files that the Space's owner has added stay. It can be run again at any time:
+unchanged files are not sent. It needs only huggingface_hub and httpx2, and imports nothing of the project
+that needs more.
 """
 
 import argparse
@@ -67,7 +67,7 @@ OUR_FOLDERS = ("ui/", "training/", "inference/", ".huggingface/", "docs/")
 """Files below them that this repository no longer has are removed from the Space."""
 OUR_MARK = "inference/artifact.py"
 PREVIEW = "docs/preview.png"
-"""The picture of link previews, which the app shows too."""
+"""The picture of link previews; the app serves it too."""
 FRESH = {".gitattributes", "README.md", "app.py", "requirements.txt"}
 TOKEN = re.compile(r"\b(?:hf_(?:oauth_)?[A-Za-z0-9]{30,}|gh[pousr]_\w{30,}|AKIA[A-Z0-9]{16}|sk-[\w-]{30,})\b")
 _MACHINE = re.compile(r"(?<![\w.])/(?:home|Users)/[\w.-]+/")
@@ -80,7 +80,7 @@ T = TypeVar("T")
 
 
 class DeployError(TweetTuneError):
-    """Why the Space is not deployed, where it is not the Hub that refuses."""
+    """The Space can't be deployed, for a reason other than an error of the Hub."""
 
 
 # Which files make the Space, and how they differ from those that it has
@@ -123,13 +123,13 @@ def collect(root: Path) -> dict[str, bytes]:
 
 
 def with_thumbnail(readme: bytes, space: str) -> bytes:
-    """Return a Space's README with the picture that the Hub shows beside a link to it."""
+    """Return a Space's README with the picture for the Hub's link previews."""
     address = f"https://huggingface.co/spaces/{space}/resolve/main/{PREVIEW}"
     return readme.replace(b"\nsdk: gradio\n", f"\nthumbnail: {address}\nsdk: gradio\n".encode(), 1)
 
 
 def compare(files: dict[str, bytes], remote: dict[str, str], space: str) -> Changes:
-    """Say what is to be done to the Space's files. Raises DeployError for a Space of something else."""
+    """Return the Changes to the Space's files. Raises DeployError if the Space holds something else."""
     if OUR_MARK not in remote and (others := sorted(remote.keys() - FRESH)):
         raise DeployError(
             f"{space} is a Space of something else (found: {', '.join(others[:4])}). Give another name."
@@ -180,7 +180,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Deploy, or say in one sentence why not. Returns the exit status."""
+    """Deploy, or print in one sentence why not. Returns the exit status."""
     return run_command(parser, arguments)
 
 
@@ -204,7 +204,7 @@ def _say(sentence: str) -> None:
 
 
 def _ask(doing: str, call: Callable[[], T], *, repo: str = "") -> T:
-    """Call the Hub, again while it is silent or busy: a deployment would rather wait."""
+    """Call the Hub, and retry while it is silent or busy: a deployment can wait."""
 
     def pause(seconds: float) -> None:
         sys.stderr.write(f"The Hub can't {doing} now; again in {seconds:.0f} s.\n")
@@ -317,7 +317,7 @@ def _remote(api: HfApi, space: str, revision: str) -> dict[str, str]:
 def _settle(
     api: HfApi, given: argparse.Namespace, secrets: dict[str, str], variables: dict[str, str]
 ) -> None:
-    """Set hardware, bucket, variables and secrets, before the files: the build then starts with them."""
+    """Set hardware, bucket, variables and secrets before sending files: the build then starts with them."""
     space = given.space
     runtime = _ask("read the Space's state", lambda: api.get_space_runtime(space))
     volumes = runtime.volumes or []
@@ -358,7 +358,7 @@ def _mount(api: HfApi, given: argparse.Namespace, volumes: list[Volume]) -> None
 
 
 def _commit(api: HfApi, space: str, files: dict[str, bytes], changes: Changes, parent: str) -> str:
-    """Make one commit of all changes. Returns the Space's newest commit; none is made for no change."""
+    """Make one commit of all changes, if there are any. Returns the Space's newest commit."""
     if not changes:
         return parent
     operations = [
@@ -425,13 +425,13 @@ def _wait(api: HfApi, given: argparse.Namespace, commit: str, *, private: bool, 
 
 
 def _address(api: HfApi, runtime: SpaceRuntime) -> str:
-    """Return the app's own address; a Hub that speaks plain http has apps that do so too."""
+    """Return the app's own address; it is http if the Hub's is, as in tests."""
     domains = [each["domain"] for each in runtime.raw.get("domains") or [] if each.get("domain")]
     return f"{urlsplit(api.endpoint).scheme}://{domains[0]}" if domains else ""
 
 
 def _health(api: HfApi, runtime: SpaceRuntime, *, private: bool) -> dict[str, object] | None:
-    """Return what `/healthz` says, None while it does not answer; the token goes to the Hub's hosts alone."""
+    """Return the answer of `/healthz`, None without one; only the Hub's hosts get the token."""
     address = _address(api, runtime)
     if not address:
         return None
@@ -447,7 +447,7 @@ def _health(api: HfApi, runtime: SpaceRuntime, *, private: bool) -> dict[str, ob
 
 
 def may_have_the_token(address: str, endpoint: str) -> bool:
-    """Whether an address is the Hub's own: a Space may have a domain of anybody."""
+    """Whether an address is the Hub's own: a Space may have anybody's domain."""
     host = urlsplit(address).hostname or ""
     return host.endswith(".hf.space") or host == urlsplit(endpoint).hostname
 
@@ -464,7 +464,7 @@ def _logs(api: HfApi, space: str, *, build: bool, hide: Sequence[str]) -> str:
 
 
 def _show(given: argparse.Namespace, files: dict[str, bytes], variables: dict[str, str]) -> int:
-    """Print what would be sent, and what that would change where the Hub can be asked."""
+    """Print the files to send and, if the Hub can be asked, what they would change."""
     for name, content in files.items():
         _say(f"{len(content):>9,}  {name}")
     _say(f"{sum(map(len, files.values())):>9,}  bytes in {len(files)} files")

@@ -1,1 +1,1 @@
-"""One script a claim; each writes a file in results/ that the tables of README.md are made from."""
+"""One script a claim; each writes a file in results/, from which the tables of the documents are made."""

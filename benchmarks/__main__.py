@@ -1,7 +1,7 @@
 """Run the benchmarks: `python -m benchmarks [NAME …] [--dataset DATA] [--runs RUN …]`; without names, all.
 
-Each is a script of its own that writes benchmarks/results/NAME.json; afterwards the README's tables are made
-anew from those files. Run it on an idle machine: the figures are times.
+Each is a script of its own that writes benchmarks/results/NAME.json; afterwards the README's tables are
+updated from these files. Run it on an idle machine: the figures are times.
 """
 
 import argparse
@@ -58,7 +58,7 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Run the benchmarks that were asked for."""
+    """Run the chosen benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="*", choices=[[], *BENCHMARKS], help="default: all")
     parser.add_argument("--dataset", default="auto", help="data to measure quality on (default: auto)")

@@ -6,9 +6,9 @@
 
 The test split is not read: 2,000 rows of the train split are set aside as dev rows, which take no part in
 training or in the choice of the epoch. A seed draws the training rows and all that is random in training.
-Told are the mean accuracy on the dev rows over the seeds, and the mean difference to `quick` by the same
-seeds, each with Student's 95 % interval. What is measured is kept in .cache, so that a benchmark that was
-stopped goes on.
+The results are the mean accuracy on the dev rows over the seeds, and the mean difference to `quick` with the
+same seeds, each with Student's 95 % interval. Measurements are kept in .cache, so that a stopped benchmark
+goes on.
 
 GPT-2's own weights are not needed: a GPT-2 of six layers starts from noise and learns to predict the embedded
 tweets and the train split's texts, by the command `adapt`. It shows whether settings that were tuned on the
@@ -64,7 +64,7 @@ Patch = Callable[[], AbstractContextManager[object]]
 
 
 def _adapters(**options: object) -> Patch:
-    """Return what has adapters made with more of peft's options."""
+    """Return a patch with which adapters are made with more of peft's options."""
     return lambda: mock.patch("training.model.classifier.LoraConfig", partial(LoraConfig, **options))
 
 
@@ -98,15 +98,15 @@ PRE_TRAINING = {"epochs": "3", "learning_rate": "1e-3", "batch_size": "16", "war
 
 @dataclass(frozen=True)
 class Trials:
-    """What is changed, on which base, and the folder where it is kept."""
+    """The variants, their base, and the folder for what is measured."""
 
     kept: Path
     base: str
     variants: Mapping[str, Mapping[str, str]]
     title: str = ""
-    """What the base is called in a table, where its own name says nothing."""
+    """The base's name in a table, if its own name says nothing."""
     patches: Mapping[str, Patch] = field(default_factory=dict)
-    """Within what some of them are trained: what no setting of a recipe can say."""
+    """Context managers for variants that no setting of a recipe can express."""
 
     @property
     def data(self) -> Path:
@@ -219,7 +219,7 @@ def _recipe(trials: Trials, seed: int, name: str) -> Recipe:
 
 
 def _of_seed(trials: Trials, seed: int) -> list[JsonObject]:
-    """Return what all variants gave by one seed, measured now or before."""
+    """Return the records of all variants for one seed, measured now or before."""
     kept = trials.kept / f"seed-{seed}.jsonl"
     found = list(read_jsonl(kept)) if kept.is_file() else []
     for names in _by_preparation(trials):
@@ -232,7 +232,7 @@ def _of_seed(trials: Trials, seed: int) -> list[JsonObject]:
 
 
 def _measure(trials: Trials, seed: int, names: Sequence[str]) -> Iterator[JsonObject]:
-    """Train the variants of one preparation by one seed, and ask the untouched base."""
+    """Train the variants of one preparation with one seed, and evaluate the untouched base."""
     work = trials.kept / f"work-{seed}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

@@ -4,17 +4,17 @@
     python -m benchmarks transfer --dataset DATA      # writes results/transfer.json, about 20 minutes more
 
 (On two cores at 300 GFLOP/s in float32.) Both measure the ladder's rung `lora` from the untouched base and
-from the other one, on the same rows, and tell the difference by the paired test: one draw of the rows, one
-seed. All goes through the command line as a person's would. The runs stay in .cache/bases, so that a
-benchmark that was stopped goes on; `transfer` takes the untouched base's ladder over from `domain`, and
-without that takes 8 minutes longer.
+from the other one, on the same rows, and compare them with the paired test: one draw of the rows, one seed.
+All runs go through the command line, as a user's would. They stay in .cache/bases, so that a stopped
+benchmark goes on; `transfer` reuses the untouched base's ladder from `domain`, and takes 8 minutes longer
+without it.
 
 `domain`: `adapt` learns some of the train split's texts, without their labels, as a language model.
 `transfer`: `quick` learns embedded tweets, of which the leak gate has taken out all that have a duplicate,
 exact or near, among the tweets of the two tasks. That run is then the base for these: DATA, and a second task
 with other labels, the subject of a tweet. The embedded tweets are six collections, each gathered by words of
-its own. A tweet with the words of one collection alone has that subject for its label, and these words are
-taken out of its text, so that they don't tell it.
+its own. A tweet with the words of only one collection has that subject as its label, and these words are
+removed from its text, so that they don't give the label away.
 """
 
 import re
@@ -76,7 +76,7 @@ def domain(dataset: str) -> None:
 
 
 def transfer(dataset: str) -> None:
-    """Train on the embedded tweets, go on from there to two tasks, and write results/transfer.json."""
+    """Train on the embedded tweets, then from there on two tasks, and write results/transfer.json."""
     source, subjects, left_out = _apart(dataset)
     changes = {"base": BASE, "dataset": str(source), **SOURCE_CHANGES}
     trained = results.once(KEPT, "train", "quick", **changes)
@@ -139,7 +139,7 @@ def _apart(dataset: str) -> tuple[Path, Path, int]:
 
 
 def _with_subjects(texts: Sequence[str], most: int) -> Iterator[tuple[str, str, str]]:
-    """Yield tweets of one subject alone: whole, without the words that name it, and the subject."""
+    """Yield tweets with one subject only: the text, the text without the subject's words, the subject."""
     count, seen = 0, set()
     for text in texts:
         named = [name for name, words in _WORDS.items() if words.search(text)]

@@ -5,8 +5,8 @@
 Real trainings of a tiny, real GPT-2 (three layers, the one of the tests) on made-up texts, through the same
 `train_run` as a person's. Each draw is a healthy setting: 2 to 4 classes, 200 to 400 training rows, texts
 whose words speak for their label more or less clearly, LoRA or full, some of the words known to the base. A
-sick run is the same draw with one thing done to it on purpose. Limits were chosen on draws of other seeds
-than those that are counted here.
+sick run is the same draw with one fault added on purpose. The doctor's limits were chosen on draws of other
+seeds than those counted here.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ SEED, HEALTHY, SICK = 1_000, 50, 10
 """The first seed, healthy runs, and sick runs of each fault."""
 Row = tuple[str, str]
 WORDS, TAUGHT = 50, 16
-"""Words that speak for a class, and how many of them the base links to its name."""
+"""Words that indicate a class, and how many of them the base links to its name."""
 
 
 def _words(count: int) -> list[str]:
@@ -60,7 +60,7 @@ def _words(count: int) -> list[str]:
 
 LABELS = ("negative", "neutral", "positive", "other")
 MEANT = ("bad", "plain", "good", "odd")
-"""What the base calls them otherwise."""
+"""Other names that the base has for them."""
 _ALL = _words(len(LABELS) * WORDS + 60)
 OF = {label: _ALL[at * WORDS : (at + 1) * WORDS] for at, label in enumerate(LABELS)}
 FILLERS = _ALL[len(LABELS) * WORDS :]
@@ -76,7 +76,7 @@ class Draw:
     shares: list[float]
     sizes: dict[str, int]
     clear: float
-    """The probability that a word that speaks for a class speaks for the right one."""
+    """The probability that an indicating word indicates the right class."""
     settings: dict[str, Any]
     flipped: float = 0.0
     """Share of all labels that are wrong."""
@@ -87,7 +87,7 @@ class Draw:
 
     @classmethod
     def healthy(cls, seed: int) -> "Draw":
-        """Draw a training with which nothing is wrong."""
+        """Draw a healthy training."""
         rng = random.Random(seed)
         labels = LABELS[: rng.choice((2, 3, 3, 4))]
         method = rng.choice(("lora", "full"))
@@ -238,7 +238,7 @@ TRAINED: dict[str, Callable[[Draw], None]] = {
     "user names": names,
     "emoji": emoji,
 }
-"""What is done to a draw, by the fault that is to be found."""
+"""The changes of a draw, by the fault that they cause."""
 
 
 def _without_prompt(artifact: Path) -> None:
@@ -255,13 +255,13 @@ def _other_pad(artifact: Path) -> None:
 
 
 EDITED: dict[str, Callable[[Path], None]] = {"prompt gone": _without_prompt, "pad token": _other_pad}
-"""What is done to a healthy run's artifact."""
+"""The changes of a healthy run's artifact."""
 NOT_MADE = {
     "batch": "the engine pads rightly whatever the texts are: none was made",
     "upper case": "the tiny base has never seen a capital, so that each run, healthy or not, has this fault",
     "negation": "made-up words have no negation",
 }
-"""What can't be made with tiny models, and why."""
+"""Faults that can't be caused with tiny models, and why."""
 
 
 def _edit(path: Path, **values: Any) -> None:
@@ -289,7 +289,7 @@ def base(folder: Path) -> Path:
 
 
 def trained(recipe: Recipe, folder: Path) -> Run:
-    """Return a run that was trained as a person's is, to its end or to an error."""
+    """Train a run as a user would, to its end or to an error, and return it."""
     run = create_run(recipe, run_dir=folder)
     log = RunLog(run.path)
     with (
@@ -347,7 +347,7 @@ def one(job: tuple[str, int], *, base: Path, folder: Path, first: int = SEED) ->
 
 
 def main(dataset: str, *, first: int = SEED, healthy: int = HEALTHY, sick: int = SICK) -> None:
-    """Train them all, and write results/doctor.json. The data is made up, whatever is given."""
+    """Train them all, and write results/doctor.json. The data is made up, not `dataset`."""
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     jobs = [(fault, number) for fault in TRAINED for number in range(sick)]
     jobs += [("healthy", number) for number in range(healthy)]

@@ -5,12 +5,12 @@
 Ten draws, five from the train split of DATA and five from the embedded tweets, share no tweet: 1,000 training
 rows and 200 validation rows each. On each draw two recipes are forecast from runs with 128 labels at most,
 by the code of `python -m training forecast`. Then each is trained on all 1,000, once: that run should lie in
-the interval. Both are told by the validation rows, on which each training's best epoch is chosen, too. No
+the interval. Both are measured on the validation rows, on which each training's best epoch is chosen, too. No
 test row of DATA is used.
 
 So that 20 fit, the recipes are small: `quick` on the first 20 layers with the top one trained alone, in
 batches of 4 for two epochs; with quick's noise on the states and without. A draw's real trainings share one
-trunk. What is measured is kept in .cache/forecasts, so that a benchmark that was stopped goes on.
+trunk. Measurements are kept in .cache/forecasts, so that a stopped benchmark goes on.
 """
 
 import os
@@ -107,7 +107,7 @@ def _draws(source: str) -> Iterator[Path]:
 
 
 def _measured(folder: Path, seed: int, found: JsonObject) -> Iterator[JsonObject]:
-    """Forecast and train each recipe on one draw, and yield each record that is added to what was found."""
+    """Forecast and train each recipe on one draw; add each record to `found` and yield it."""
     work = KEPT / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

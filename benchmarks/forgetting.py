@@ -5,9 +5,9 @@
 `quick` is trained on 1,000 labels in three ways, on the same rows by the same seed: with adapters on the
 upper third of the layers, with all weights of these layers, and with all weights of the network.
 `forgetting` then turns each one's change from 0 to 1, and compares them at the highest accuracy that all of
-them reach. All goes through the command line as a person's would. The runs stay in .cache/forgetting, so that
-a benchmark that was stopped goes on. The accuracies are those of the validation rows, on which each run's
-best epoch was chosen, too.
+them reach. All runs go through the command line, as a user's would. They stay in .cache/forgetting, so that a
+stopped benchmark goes on. The accuracies are those of the validation rows, on which each run's best epoch was
+chosen, too.
 """
 
 from typing import Any
@@ -73,7 +73,7 @@ def _row(way: str, one: Forgotten, level: float) -> dict[str, Any]:
 
 
 def _turned(place: int, found: Forgetting) -> dict[str, Any]:
-    """Return one turn of the dial: what each way is at that share of its change."""
+    """Return each way's point of the dial at one share of its change."""
     points = {way: one.points[place] for way, one in zip(WAYS, found.runs, strict=True)}
     [share] = {point.share for point in points.values()}
     said = {way: f"{100 * one.accuracy:.1f} %, {one.bits:.3f}" for way, one in points.items()}

@@ -2,9 +2,9 @@
 
     python -m benchmarks freshness --dataset DATA
 
-The recipe quick is trained on 1,000 rows; made words behind neutral test tweets are asked before and after
-labelled texts with them are put into the index, with several shares of the vote, and after a training on the
-same texts. Four trainings go through the command line as a person's would.
+The recipe quick is trained on 1,000 rows. Made-up words are appended to neutral test tweets, which are
+classified before and after labelled texts with these words are put into the index (with several shares of the
+vote), and after a training on the same texts. Four trainings go through the command line, as a user's would.
 """
 
 import tempfile
@@ -71,7 +71,7 @@ def _named(row: Learnt) -> str:
 
 
 def trained(home: str, dataset: str, more: Path | None = None) -> Classifier:
-    """Return what the recipe quick makes of the embedded base, and of more labelled texts."""
+    """Train the embedded base by the recipe quick, with more labelled texts if given."""
     changes = {"base": "embedded", "dataset": dataset} | ({"more_data": str(more)} if more else {})
     found = results.of_command(home, "train", "quick", **changes)
     return Classifier.load(found["artifact"])

@@ -1,13 +1,12 @@
-"""Is anything lost of a training that is killed at a random moment?
+"""Does a training that is killed at a random moment lose anything?
 
     python -m benchmarks kills
 
-A tiny, real GPT-2 is trained by the same worker as a person's model, and stopped 50 times at random moments:
-by SIGKILL, by SIGTERM, or by a disk that is full (a limit on the size of its files, at which the system fails
-a write in its middle). After each stop all that was reported before has to be there still: each line of
-events.jsonl, a status that can be read, the newest whole checkpoint. Then it is resumed, has to go on from
-that checkpoint, and is stopped again, until it ends; its weights have to be those of a training that nobody
-disturbed.
+A tiny, real GPT-2 is trained by the same worker as a user's model, and stopped 50 times at random moments:
+by SIGKILL, by SIGTERM, or by a full disk (a limit on the size of its files, at which the system fails a write
+halfway). After each stop all that was reported must still be there: each line of events.jsonl, a readable
+status, the newest whole checkpoint. Then it is resumed, must go on from that checkpoint, and is stopped
+again, until it ends; its weights must equal those of an undisturbed training.
 """
 
 import json
@@ -33,11 +32,11 @@ from training.runs.run import ACTIVE, Run, create_run
 STOPS, SEED = 50, 1
 WAYS = ("SIGKILL", "SIGTERM", "full disk")
 SAME = 1e-4
-"""The largest difference between two weights that are the same: the order of sums may differ."""
+"""The largest difference between equal weights: the order of sums may differ."""
 
 
 def main(dataset: str, *, stops: int = STOPS) -> None:
-    """Stop trainings so many times, and write results/kills.json. The data is made up, whatever is given."""
+    """Stop trainings so many times, and write results/kills.json. The data is made up, not `dataset`."""
     rng = random.Random(SEED)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -84,7 +83,7 @@ def main(dataset: str, *, stops: int = STOPS) -> None:
 
 
 def _stopped(run: Run, way: str, after_s: float, rng: random.Random) -> dict[str, Any]:
-    """Start a run, stop it after some seconds, and say what was lost; without a way it may end."""
+    """Start a run, stop it after some seconds, and return what was lost; without a way it runs to its end."""
     before = run.events()
     kept = int((last_checkpoint(run.path / "checkpoints") or "-0").rpartition("-")[2])
     limit = ["prlimit", f"--fsize={rng.randint(20_000, 400_000)}"] if way == "full disk" else []

@@ -5,9 +5,9 @@
     python -m benchmarks few_labels --dataset DATA                # 10 ladders of 96 rows, about an hour
     python -m benchmarks few_labels --runs runs/…-ladder-… runs/…-ladder-…
 
-With few labels it is the protocol of public leaderboards: as many rows of each class are drawn, 10 times,
-and the mean of the draws is told with its 95 % interval (Student's t). A ladder goes through the command line
-as a person's would. Its picture goes to docs/.
+With few labels it follows the protocol of public leaderboards: 10 draws with as many rows of each class, and
+the mean of the draws with its 95 % interval (Student's t). A ladder goes through the command line, as a
+user's would. Its picture goes to docs/.
 """
 
 import shutil
@@ -92,7 +92,7 @@ def finished(runs: Sequence[str]) -> list[tuple[Run, Ladder]]:
 
 
 def made_from(run: Run, ladder: Ladder) -> Mapping[str, Any]:
-    """Return what a results file says of base, data and rows; the machine must be this one."""
+    """Return a results file's facts on base, data and rows; the machine must be this one."""
     if ladder.cores != (here := cores()):
         raise SystemExit(
             f"The ladder {run.id} was measured on {ladder.cores} cores, and here are {here}: its times would "

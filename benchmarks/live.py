@@ -8,7 +8,7 @@ Every feed has what the app's feeds have: statistics and a recording. Three part
    classified. So a slow minute of the machine falls on both.
 2. Five minutes of Replay as fast as possible without a break, for the rate that lasts, and for memory.
 3. Two minutes at 80 % of that rate, with the feed as it runs for a live source, for drops and lag. The lag's
-   95 % are of all posts that came, one that was dropped being late for ever.
+   95 % are of all posts received; a dropped one counts as infinitely late.
 Every post must be in one place in the end. The model is the embedded base fine-tuned by `make demo`, and
 exported.
 """
@@ -186,7 +186,7 @@ def at_a_rate(
 
 
 def lag_of_received(feed: Feed, share: float) -> float | None:
-    """Return the lag within which so large a share of all posts that came was answered, None for never."""
+    """Return the lag within which such a share of all received posts was answered, None for never."""
     summary = feed.summary()
     lag_s = feed.lag_s(share * summary.received / summary.classified) if summary.classified else None
     return None if lag_s is None else round(lag_s, 3)
@@ -242,7 +242,7 @@ class Arrivals:
 
 
 def _stretch(feed: Feed, arrivals: Arrivals, seconds: float) -> tuple[list[str], float]:
-    """Let a feed run for a while, and answer what waits then. Returns the texts, and the seconds."""
+    """Let a feed run for a while and answer the waiting posts. Returns the texts, and the seconds."""
     began = time.perf_counter()
     feed.resume() if feed.state == "paused" else feed.start()
     feed.wait(seconds)
@@ -268,7 +268,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 
 def bare_rate(classifier: Classifier, texts: Sequence[str]) -> float:
-    """Return the texts a second of the engine alone: token ids at hand, batches of like length over all."""
+    """Return the texts a second of the engine alone, from token ids in batches of like length."""
     token_ids = classifier.encode(texts).token_ids
     began = time.perf_counter()
     for batch in budgeted_batches([len(ids) for ids in token_ids], tokens=classifier.engine.batch_tokens):
@@ -279,8 +279,8 @@ def bare_rate(classifier: Classifier, texts: Sequence[str]) -> float:
 def accounts(feed: Feed, seen: int) -> dict[str, Any]:
     """Return the summary of a feed that has ended, and how many posts are in no place or in two.
 
-    Three counts that know nothing of each other must agree: what the source handed over, the sum of the
-    feed's places, and what a listener was told.
+    Three independent counts must agree: posts that the source handed over, the sum of the feed's places, and
+    posts that a listener got.
     """
     summary = feed.summary()
     placed = summary.classified + summary.filtered + summary.duplicates + summary.dropped
@@ -313,7 +313,7 @@ def memory() -> Iterator[list[tuple[float, float]]]:
 def rows(
     turns: dict[str, Any], fast: dict[str, Any], steady: dict[str, Any], gemm: Sequence[float], *, engine: str
 ) -> list[dict[str, Any]]:
-    """Return the claims, each with what was found and its goal."""
+    """Return the claims, each with its result and its goal."""
     share = f"{100 * STEADY_SHARE:.0f} % of that rate"
     lag_s, parts = steady["lag_p95_of_received_s"], (turns, fast, steady)
     found = {

@@ -1,4 +1,4 @@
-"""Drive the real server under load and say what it did: latency, throughput, errors, memory, shutdown.
+"""Drive the real server under load and measure latency, throughput, errors, memory, shutdown.
 
     with load.server("runs/demo/artifact") as server:
         load.one_client(server, classifier, texts)      # what HTTP adds to the bare classifier
@@ -6,9 +6,9 @@
         load.stopped(server, texts, clients=64)          # SIGTERM: is every accepted request answered?
 
 The server is `python -m inference serve` in a process of its own; `wrk` drives it (Debian: `apt-get install
-wrk`), one text a request. Generator and server share the machine's cores, so what wrk takes of them stands
-beside each result. Every function returns a plain dict for a results file. Knows nothing about which figures
-are good ones.
+wrk`), one text a request. Generator and server share the machine's cores, so each result also holds wrk's
+share of them. Every function returns a plain dict for a results file. Knows nothing about which figures are
+good.
 """
 
 import asyncio
@@ -154,9 +154,9 @@ def _bare_p50(classifier: Any, texts: Sequence[str], seconds: float) -> float:
 def many_clients(
     running: Server, texts: Sequence[str], *, clients: int = 64, seconds: int = 60, settle_s: float = 10.0
 ) -> dict[str, Any]:
-    """Return what `drive` does, the server's mean time of a batch, and its memory: slope in MB a minute.
+    """Return the results of `drive`, the server's mean batch time, and its memory's slope in MB a minute.
 
-    Memory is looked at each second. The first `settle_s` seconds, in which buffers grow to their size, are
+    Memory is sampled each second. The first `settle_s` seconds, in which buffers grow to their size, are
     left out of the slope.
     """
     samples: list[tuple[float, float]] = []
@@ -287,19 +287,19 @@ def memory_slope(samples: Sequence[tuple[float, float]], *, settle_s: float = 10
 
 @dataclass
 class _Sent:
-    """The requests of the clients in `stopped`, by what became of them."""
+    """The requests of the clients in `stopped`, by outcome."""
 
     answered: Counter[str] = field(default_factory=Counter)
     unanswered_at: list[float] = field(default_factory=list)
-    """When each request was sent, in full, that got no full answer."""
+    """When each request without a full answer was sent in full."""
     refused: int = 0
-    """Connections that the server no longer took."""
+    """Connections that the server refused."""
 
 
 def stopped(
     running: Server, texts: Sequence[str], *, clients: int = 64, seconds: float = 3.0
 ) -> dict[str, Any]:
-    """Send SIGTERM to the server under load; return what became of every request, and how it ended.
+    """Send SIGTERM to the server under load; return the outcome of every request and of the server.
 
     `lost` counts requests that were sent in full at least 50 ms before the signal and not answered in full:
     0 is the promise. `raced` counts unanswered ones of the last 50 ms and after: they reached a socket
@@ -340,7 +340,7 @@ async def _clients_until_stopped(
 
 
 async def _client(port: int, text: str, sent: _Sent, over: asyncio.Event) -> None:
-    """Ask again and again on one connection; once the server is stopping, until it takes no more."""
+    """Ask again and again on one connection; once the server is stopping, until it refuses."""
     body = json.dumps({"inputs": text}).encode()
     head = (
         "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

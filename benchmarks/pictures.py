@@ -1,8 +1,7 @@
 """Take the pictures of the app that README, docs and link previews show: `python -m benchmarks.pictures URL`.
 
 The app runs there already, with the model of `make demo`. Writes into docs/; needs a Chromium on the PATH and
-streams test tweets in Live for half a minute. It measures nothing, so it is none of the benchmarks that run
-without names.
+streams test tweets in Live for half a minute. It measures nothing, so a run of all benchmarks leaves it out.
 """
 
 import io

@@ -4,8 +4,8 @@
 
 The Hub is the tests' own (tests/servers/hub.py), in this process; the push is `python -m training push` in
 another. The bare transfer is one PUT and one GET of as many bytes through the same server by a client that
-does nothing else: a push sends them once, and the verification gets them once. All the rest, from the start
-of Python to the stamped card, is what is counted.
+does nothing else: a push sends them once, and the verification gets them once. The cost is all the rest, from
+the start of Python to the stamped card.
 """
 
 import json

@@ -3,9 +3,9 @@
     python -m benchmarks quality --dataset DATA         # measure, hours; what was stopped goes on
     python -m benchmarks quality --runs runs/quick-… runs/…    # or take finished runs over
 
-A run goes through the command line as a person's would, so its minutes and its memory are what a person gets.
-A seed draws the training rows and all that is random in training; of several the mean is told, with Student's
-95 % interval. The runs stay in .cache/quality, so that a benchmark that was stopped goes on.
+A run goes through the command line, so its minutes and its memory are those of a user's run. A seed draws the
+training rows and all that is random in training; several seeds give the mean with Student's 95 % interval.
+The runs stay in .cache/quality, so that a stopped benchmark goes on.
 """
 
 import json
@@ -71,7 +71,7 @@ def _rows(made: JsonObject) -> Any:
 
 
 def _row(title: str, found: Sequence[tuple[JsonObject, Evaluation]], name: str = TUNED) -> dict[str, Any]:
-    """Return what one recipe gave, or what stood beside the first run under another name."""
+    """Return the row of a recipe, or of a baseline of the first run."""
     systems = [system for _, evaluation in found if (system := evaluation.system(name))]
     row: dict[str, Any] = {"name": title, "labels_used": 0 if name == BASE else found[0][0]["sizes"]["train"]}
     if name == TUNED:

@@ -20,7 +20,7 @@ from training.runs.provenance import machine, versions
 
 FOLDER = Path(__file__).parent / "results"
 MADE = "made.json"
-"""In a benchmark's own folder: the runs that it made, by what was asked."""
+"""In a benchmark's own folder: the runs that it made, by their command."""
 
 
 def write(name: str, **content: Any) -> Path:
@@ -41,9 +41,9 @@ def write(name: str, **content: Any) -> Path:
 
 
 def of_command(home: str, *command: str, **changes: str) -> dict[str, Any]:
-    """Return what `python -m training COMMAND --json` prints, as a person would run it, with runs in `home`.
+    """Return the output of `python -m training COMMAND --json`, with runs in `home`.
 
-    `changes`: settings of its recipe, for --set. Raises SystemExit where it fails.
+    `changes`: settings of its recipe, for --set. Raises SystemExit if it fails.
     """
     command += tuple(word for name, value in changes.items() for word in ("--set", f"{name}={value}"))
     done = subprocess.run(
@@ -62,7 +62,7 @@ def of_command(home: str, *command: str, **changes: str) -> dict[str, Any]:
 def once(home: Path, *command: str, **changes: str) -> Path:
     """Return the folder of the run that `of_command` makes in `home`, or made there before.
 
-    So a benchmark that was stopped goes on with its next run, and two can share one.
+    So a stopped benchmark goes on with its next run, and two can share one.
     """
     known, asked = read_record(home, MADE) or {}, json.dumps([command, changes])
     if asked not in known:
@@ -73,7 +73,7 @@ def once(home: Path, *command: str, **changes: str) -> Path:
 
 
 def scores_of(each: Sequence[Scores]) -> dict[str, Any]:
-    """Return one system's scores with their own intervals, or of several the means with Student's."""
+    """Return one system's scores with their own intervals, or the means of several with Student's."""
     found = {name: [getattr(scores, name) for scores in each] for name in SINGLE_SCORES}
     return {
         name: values[0].to_json() if len(values) == 1 else mean_of([one.value for one in values])

@@ -1,13 +1,13 @@
-"""Does the score behind "I don't know" tell texts apart that the model was never meant for?
+"""Does the score behind "I don't know" recognise texts that the model was never meant for?
 
     python -m benchmarks scope --dataset DATA
 
 Three made sets are out of scope: another language (the app's own Portuguese texts), random characters, and
-another subject (sentences of these documents). Told apart from test tweets is a text by the model's
-confidence alone, by the share of its tokens that training hardly knew (all of a text that falls into more
-pieces than tweets do), and by both: their product. The figure is the area under the ROC curve, 0.5 for a
-coin, with a bootstrap's 95 % interval. "Marked" is the share of texts that is called out of scope, by the
-thresholds that the training has chosen.
+another subject (sentences of these documents). Three scores separate them from test tweets: the model's
+confidence, the share of tokens that training hardly knew (all of a text that falls into more pieces than
+tweets do), and the product of both. The figure is the area under the ROC curve, 0.5 for a coin, with a
+bootstrap's 95 % interval. "Marked" is the share of texts called out of scope, by the thresholds that the
+training has chosen.
 """
 
 import random
@@ -65,7 +65,7 @@ def main(dataset: str) -> None:
 
 
 def outside() -> Mapping[str, list[str]]:
-    """Return the made texts out of scope, by what they are."""
+    """Return the made texts out of scope, by kind."""
     rng = random.Random(SEED)
     letters = string.ascii_lowercase + " " * 5 + string.digits
     noise = ["".join(rng.choices(letters, k=rng.randint(20, 120))) for _ in range(TEXTS)]
@@ -82,7 +82,7 @@ def outside() -> Mapping[str, list[str]]:
 
 
 def marked(unknown: Sequence[float], above: float) -> dict[str, float]:
-    """Return the share of texts that are called out of scope, with its interval."""
+    """Return the share of texts called out of scope, with its interval."""
     found = wilson(sum(share > above for share in unknown), len(unknown))
     assert found, "there are texts"
     return asdict(found)

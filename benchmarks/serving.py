@@ -4,7 +4,7 @@
 
 Two networks: GPT-2's shape (124M, random weights: speed does not depend on their values) and the embedded
 base fine-tuned by `make demo`. Both are exported first, and go through the parity gate on validation tweets.
-Then all methods take turns, several rounds in one run; a ratio compares what stands side by side in a round.
+Then all methods take turns, several rounds in one run; a ratio compares neighbours within a round.
 """
 
 import json
@@ -103,7 +103,7 @@ def _exported(artifact: Path, splits: Splits) -> dict[str, Any]:
 
 
 def _measure(artifact: Path, texts: list[str]) -> tuple[dict[str, list[dict[str, float]]], float]:
-    """Return for each method what each round found, and on how many texts pipeline says the same, of 1."""
+    """Return each method's figures by round, and the share of texts on which pipeline agrees."""
     stock = pipeline("text-classification", model=str(artifact), device="cpu", dtype=torch.float32)
     classifier = Classifier.load(artifact)
     print(f"engine: {classifier.engine.name}", flush=True)

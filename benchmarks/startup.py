@@ -1,4 +1,4 @@
-"""How soon is the app there, how heavy, how wordy? First page, a cold visit, what imports cost, words a tab.
+"""How fast, heavy and wordy is the app? Its first page, a cold visit, the imports, words a tab.
 
 python -m benchmarks startup
 python -m benchmarks words          # of the newest finished run, such as that of `make demo`
@@ -36,7 +36,7 @@ _COUNT_JS = r"""() => {
     if (shown(field)) texts.push(field.value || field.placeholder);
   return texts.join('\n').match(/\S*[\p{L}\p{N}]\S*/gu).length;
 }"""
-"""Counts what holds a letter or a digit and is drawn, in the window and below it, fields included."""
+"""Counts visible words with a letter or a digit, in the window and below it, fields included."""
 SLOW_LINE = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
 
 
@@ -83,7 +83,7 @@ def words(dataset: str) -> None:
 
 
 def words_at_first_sight(page: Page) -> dict[str, int]:
-    """Return how many words a page shows on each tab, header included, before anything is opened."""
+    """Return the number of words on each tab, header included, before any fold is opened."""
     page.locator("#answers [role=status]").wait_for()  # a tweet is answered on arrival
     page.locator("#disagreements tbody tr").first.wait_for()
     found = {}
@@ -99,7 +99,7 @@ def words_at_first_sight(page: Page) -> dict[str, int]:
 
 
 def _visits() -> list[dict[str, object]]:
-    """Return what a browser with an empty cache sees, on this machine and over a slow line."""
+    """Return the figures of a browser with an empty cache, on this machine and over a slow line."""
     rows: list[dict[str, object]] = []
     with _app() as (url, _), chromium() as browser:
         for name, line in (("usable, cold cache", None), ("usable at 50 kB/s, 400 ms", SLOW_LINE)):
@@ -115,7 +115,7 @@ def _visits() -> list[dict[str, object]]:
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """Run the Chromium of the PATH, unseen."""
+    """Run the Chromium of the PATH, headless."""
     path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -124,7 +124,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def _visit(browser: Browser, url: str, line: dict[str, object] | None) -> tuple[float, float]:
-    """Return the seconds until the page can be used, and the kB that came over the wire until then."""
+    """Return the seconds until the page is usable, and the kB transferred until then."""
     context = browser.new_context()
     page, sizes = context.new_page(), [0.0]
     wire = context.new_cdp_session(page)

@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def rendered(text: str, results: Path = RESULTS) -> str:
-    """Return a document with each of its marked tables made anew."""
+    """Return a document with its marked tables updated."""
 
     def table(found: re.Match[str]) -> str:
         make = FROM_CODE.get(found["name"])
@@ -90,7 +90,7 @@ def rendered(text: str, results: Path = RESULTS) -> str:
 
 
 def measured(path: Path) -> str:
-    """Return the table of a file of results and what it was measured with, or that nothing was measured."""
+    """Return the table of a results file with its conditions, or a note that nothing was measured."""
     if not path.is_file():
         return NOT_MEASURED
     record = json.loads(path.read_text(encoding="utf-8"))
@@ -186,13 +186,13 @@ def _default(value: Any) -> str:
 
 
 def space_settings() -> str:
-    """Return the table of what a Space's owner can set."""
+    """Return the table of a Space's settings."""
     rows = [[f"`{s.name.upper()}`", _default(s.default), _escaped(s.help)] for s in owners_settings()]
     return markdown(["Space variable", "default", "what it sets"], rows)
 
 
 def formats() -> str:
-    """Return the table of the types of files that are read."""
+    """Return the table of the readable file types."""
     rows = [[f"`{name}`", known.title, "yes" if known.writer else ""] for name, known in FORMATS.items()]
     return markdown(["file", "what it holds", "`score` writes it too"], rows)
 
@@ -244,7 +244,7 @@ def _escaped(text: str) -> str:
 
 
 def scale() -> str:
-    """Return what scoring so many posts costs, from the measured rate on all cores."""
+    """Return the costs of scoring so many posts, from the measured rate on all cores."""
     path = RESULTS / "serving.json"
     if not path.is_file():
         return NOT_MEASURED

@@ -4,8 +4,8 @@
 
 One client for the latency that HTTP adds; 64 clients for a minute, each time between two measurements of the
 offline rate; 64 clients for ten minutes, for the memory; SIGTERM under load. The model is the embedded base
-fine-tuned by `make demo`, exported; generator and server share the cores, so what the generator takes is told
-beside.
+fine-tuned by `make demo`, exported. Generator and server share the cores, so the results also hold the
+generator's share.
 """
 
 import tempfile
@@ -59,7 +59,7 @@ def main(dataset: str) -> None:
 
 
 def _turn(running: load.Server, classifier: Classifier, texts: list[str]) -> dict[str, Any]:
-    """Return what many clients found, with the offline rate just before and just after them."""
+    """Measure many clients, and the offline rate just before and just after."""
     before = _offline(classifier, texts)
     found = load.many_clients(running, texts, clients=CLIENTS, seconds=60)
     after = _offline(classifier, texts)
@@ -89,7 +89,7 @@ def _spread(values: list[float], digits: int) -> dict[str, float]:
 def claims(
     one: dict[str, Any], turns: list[dict[str, Any]], long: dict[str, Any], end: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the claims, each with what was found and its goal; of turns the median, lowest and highest."""
+    """Return the claims, each with its result and its goal; of turns the median, lowest and highest."""
     offline = [(turn, turn["offline_per_s"][when]) for turn in turns for when in ("before", "after")]
     shares = [turn["per_second"] / rate for turn, rate in offline]
     tails = [turn["p99_ms"] / turn["batch_ms"] for turn in turns]
