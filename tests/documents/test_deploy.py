@@ -27,7 +27,7 @@ SECRET = "a-secret-value-that-nobody-may-see"
 
 
 def run(hub, *arguments, token=ADA, **environment):
-    """Run the script to its end in this process, which takes `hub` for the Hub."""
+    """Run the script to its end in this process, with `hub` as the Hub."""
     out, error = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -54,7 +54,7 @@ def run_alone(hub, *arguments):
 
 
 class Page(BaseHTTPRequestHandler):
-    """An app: /healthz answers, the second time it is asked; what it was sent is kept."""
+    """An app whose /healthz answers the second request; it keeps all requests."""
 
     seen: list
 
@@ -71,7 +71,7 @@ class Page(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def page():
-    """Return the address of an app and the list of what it was asked."""
+    """Return the address of an app and the list of its requests."""
     seen = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Asked", (Page,), {"seen": seen}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -383,7 +383,7 @@ def test_an_app_that_never_answers_ends_with_a_sentence(made, page):
     assert "After 1 s the Space is RUNNING and its app does not answer yet." in done.stderr
 
 
-# --- what is looked at before anything is sent
+# --- checks before anything is sent
 
 
 def test_a_dry_run_shows_files_sizes_and_changes_and_sends_nothing(made):

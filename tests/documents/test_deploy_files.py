@@ -1,4 +1,4 @@
-"""What a deployment sends, looked at before anything is sent; and the example of a CI job."""
+"""The files that a deployment would send, and the example of a CI job."""
 
 import re
 import shlex

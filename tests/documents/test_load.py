@@ -47,7 +47,7 @@ server.serve_forever()
 
 @pytest.fixture
 def other(request):
-    """Run a server that is not ours: it answers late, with statuses in turn, and dies when it is told."""
+    """Run a foreign server: it answers late, with statuses in turn, and exits on request."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, *request.param], stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""No command stumbles over its streams: what takes no UTF-8, what is full, what has no reader any more."""
+"""No command fails on its streams: without UTF-8, on a full disk, without a reader."""
 
 import argparse
 import contextlib
@@ -57,7 +57,7 @@ COMMANDS = {
         "push-data": ["{posts}", "ada/x", "--dry-run"],
     },
 }
-"""Each command as it is tried: with text that no narrow encoding takes. A new command needs a line here."""
+"""The call of each command, with text that no narrow encoding takes. A new command needs a line here."""
 CASES = [(cli, name) for cli, commands in COMMANDS.items() for name in commands]
 
 
@@ -67,7 +67,7 @@ def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPa
 
 
 class Kept(io.BytesIO):
-    """What a stream wrote, after its end too."""
+    """A stream's content, readable after it is closed."""
 
     def close(self) -> None:
         pass
@@ -75,7 +75,7 @@ class Kept(io.BytesIO):
 
 @contextlib.contextmanager
 def narrow(monkeypatch, encoding: str) -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
-    """Within it, standard output and error take this encoding and raise for all else."""
+    """Context in which standard output and error have this encoding and raise for other characters."""
     raw = Kept(), Kept()
     with monkeypatch.context() as patch:
         for name, into in zip(("stdout", "stderr"), raw, strict=True):

@@ -1,4 +1,4 @@
-"""Texts out of scope: how well scores tell them apart, and what the made ones are."""
+"""Texts out of scope: how well scores separate them, and which texts are made."""
 
 import re
 from functools import partial

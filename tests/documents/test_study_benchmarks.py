@@ -1,4 +1,4 @@
-"""The benchmarks of bases, forecasts and forgetting, by the commands that a person would give."""
+"""The benchmarks of bases, forecasts and forgetting, by the commands that a user would give."""
 
 import contextlib
 import io

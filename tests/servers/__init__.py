@@ -16,7 +16,7 @@ from tests.support import wait_for
 
 
 class Waits:
-    """Waits in compressed time: notes how long a wait should be, and returns soon."""
+    """Waits in compressed time: records how long a wait should be, and returns soon."""
 
     def __init__(self):
         self.seconds = []

@@ -9,8 +9,8 @@
     hub.fail("POST /api/models/*/commit/*", status=503, times=2)      # and silence, cut, lose, slow
     subprocess.run(…, env=hub.environment("hf_ada…"))                 # for a process of its own
 
-The wire format is that of huggingface_hub 2.4, read from its source; what it never asks for is not here. Not
-known: Xet's protocol (clients run with HF_HUB_DISABLE_XET=1), sign-in pages, search, billing.
+The wire format is that of huggingface_hub 2.4, read from its source; routes that it never calls are missing.
+Not known: Xet's protocol (clients run with HF_HUB_DISABLE_XET=1), sign-in pages, search, billing.
 """
 
 import os
@@ -66,7 +66,7 @@ _NO_NAMES = {"revision", "tree", "resolve", "commit", "refs", "commits", "discus
 
 
 class LocalHub(HttpServer):
-    """The Hub. Its attributes are what a test may set or look at."""
+    """The Hub. A test may set and read its attributes."""
 
     def __init__(self):
         self._folder = Path(tempfile.mkdtemp(prefix="local-hub-"))
@@ -93,12 +93,12 @@ class LocalHub(HttpServer):
         self.stop()
 
     def start(self):
-        """Take requests from now on."""
+        """Start to accept requests."""
         super().start()
         self.large.start()
 
     def stop(self):
-        """Break every connection, end, and remove what was kept."""
+        """Break every connection, stop, and delete all files."""
         super().stop()
         self.large.stop()
         self._jobs.stop()
@@ -163,7 +163,7 @@ class LocalHub(HttpServer):
         self.store.repos[kind, repo_id].allowed.add(user)
 
     def repo(self, repo_id: str, *, kind: str = "model") -> Repo | None:
-        """Return a repository's record, None when there is none."""
+        """Return a repository's record, None without one."""
         return self.store.repos.get((kind, repo_id))
 
     def files(self, repo_id: str, *, kind: str = "model", revision: str = "main") -> dict[str, bytes]:
@@ -176,7 +176,7 @@ class LocalHub(HttpServer):
         return self.store.repos[kind, repo_id].history(revision)[::-1]
 
     def space(self, repo_id: str) -> SpaceRecord:
-        """Return a Space's settings and stage, to look at or to set."""
+        """Return a Space's settings and stage, to read or to set."""
         return self.spaces.records[repo_id]
 
     @property
@@ -186,7 +186,7 @@ class LocalHub(HttpServer):
 
     @property
     def on_job(self) -> Callable[[JobRecord], None] | None:
-        """What does a job's work, in a thread of its own."""
+        """The function that does a job's work, in a thread of its own."""
         return self._jobs.work
 
     @on_job.setter
@@ -194,7 +194,7 @@ class LocalHub(HttpServer):
         self._jobs.work = work
 
     def environment(self, token: str | None = None, *, home: Path | None = None) -> dict[str, str]:
-        """Return the environment of a process that takes this Hub for the Hub, with a cache of its own."""
+        """Return the environment of a process that uses this Hub, with a cache of its own."""
         home = home or Path(tempfile.mkdtemp(dir=self._folder, prefix="home-"))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         return (
@@ -228,7 +228,7 @@ class LocalHub(HttpServer):
         self.faults.add(Fault(pattern, "status", times, status, dict(headers or {}), code, message))
 
     def silence(self, pattern: str, *, times: int | None = 1) -> None:
-        """Take the next matching requests and never answer."""
+        """Accept the next matching requests and never answer."""
         self.faults.add(Fault(pattern, "silent", times))
 
     def cut(self, pattern: str, *, after_bytes: int = 1000, times: int | None = 1) -> None:
@@ -236,18 +236,18 @@ class LocalHub(HttpServer):
         self.faults.add(Fault(pattern, "cut", times, after_bytes=after_bytes))
 
     def lose(self, pattern: str, *, times: int | None = 1) -> None:
-        """Do what is asked and break off before the answer."""
+        """Carry out the request and break off before the answer."""
         self.faults.add(Fault(pattern, "lost", times))
 
     def slow(self, pattern: str, *, bytes_per_s: float, times: int | None = None) -> None:
-        """Take and send bodies slowly."""
+        """Receive and send bodies slowly."""
         self.faults.add(Fault(pattern, "slow", times, bytes_per_s=bytes_per_s))
 
     # What the server does
 
     def answer(self, asked: Asked) -> Reply:
         """Find the route and answer."""
-        bearer = self.rights.of(asked)  # a token that nobody has is refused everywhere
+        bearer = self.rights.of(asked)  # an unknown token is refused everywhere
         if asked.path == "/api/complete_multipart":
             return self.large.complete(self, asked)
         for found, handler in ((_LFS.fullmatch, self._lfs), (_FILE.fullmatch, self._file)):
@@ -271,7 +271,7 @@ class LocalHub(HttpServer):
         raise Refusal(404, f"Not here: {asked.method} {asked.path}")
 
     def readable(self, asked: Asked, kind: str, name: str) -> Repo:
-        """Return a repository that the asker may see. Raises Refusal."""
+        """Return a repository that the caller may see. Raises Refusal."""
         return check_read(self.store.repos.get((kind, name)), self.rights.of(asked))
 
     def _whoami(self, hub: "LocalHub", asked: Asked) -> Reply:

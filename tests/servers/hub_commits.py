@@ -65,13 +65,13 @@ def _proposes(asked: Asked) -> bool:
 
 
 def _own_proposal(repo: Repo, revision: str, bearer) -> bool:
-    """Tell whether a revision is the branch of a pull request that the asker has opened."""
+    """Whether a revision is the branch of a pull request that the caller has opened."""
     mine = [one.branch for one in repo.discussions if bearer and one.author == bearer.name]
     return revision in mine
 
 
 def preupload(hub, asked: Asked, repo: Repo, revision: str) -> Reply:
-    """Say for each file how it is to be sent, and what is there of that name now."""
+    """Answer for each file how to send it, and which file of that name there is now."""
     bearer = hub.rights.of(asked)
     check_write(repo, bearer, proposing=_proposes(asked) or _own_proposal(repo, revision, bearer))
     now = commit_of(repo, revision).tree

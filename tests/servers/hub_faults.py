@@ -5,8 +5,8 @@
     faults.add(Fault("PUT /large/*", kind="cut", after_bytes=1000))
     faults.take("PUT", "/large/abc")     # -> the fault that this request meets, None for none
 
-A pattern is "METHOD /path" with * for any characters, "*" for everything; a query is not looked at. Every
-fault strikes `times` times (None: always), in the order they were added.
+A pattern is "METHOD /path" with * for any characters, "*" for everything; queries are ignored. Every fault
+strikes `times` times (None: always), in the order they were added.
 """
 
 import threading
@@ -26,7 +26,7 @@ WORDS = {
 
 @dataclass
 class Fault:
-    """What befalls the next matching requests."""
+    """A fault that the next matching requests meet."""
 
     pattern: str
     kind: str = "status"
@@ -40,12 +40,12 @@ class Fault:
     bytes_per_s: float = 0.0
 
     def matches(self, method: str, path: str) -> bool:
-        """Tell whether it strikes this request."""
+        """Whether it strikes this request."""
         return self.times != 0 and fnmatchcase(f"{method} {path}", self.pattern)
 
     @property
     def words(self) -> str:
-        """What the answer says."""
+        """The message of the answer."""
         return self.message or WORDS.get(self.status, "Internal error, we are looking into it")
 
 
@@ -57,7 +57,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
-        """Put a fault behind those that wait."""
+        """Add a fault behind the waiting ones."""
         with self._lock:
             self._faults.append(fault)
 
@@ -78,6 +78,6 @@ class Faults:
 
     @property
     def waiting(self) -> list[str]:
-        """The patterns of those that have not struck yet."""
+        """The patterns of faults that have not struck yet."""
         with self._lock:
             return [fault.pattern for fault in self._faults if fault.times]

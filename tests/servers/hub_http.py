@@ -1,4 +1,4 @@
-"""The HTTP side of the local Hub: requests are noted, bodies streamed, faults strike, errors look the Hub's.
+"""The HTTP side of the local Hub: it records requests, streams bodies, plays faults, sends the Hub's errors.
 
     class Echo(HttpServer):
         def answer(self, asked: Asked) -> Reply:      # in a thread of the connection
@@ -29,7 +29,7 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked. `path` is as it stood in the request's first line, query included."""
+    """A received request. `path` is as in the request's first line, query included."""
 
     method: str
     path: str
@@ -45,7 +45,7 @@ class Request:
 
 
 class Refusal(Exception):  # noqa: N818
-    """An answer that the Hub gives instead of what was asked for."""
+    """An error answer of the Hub."""
 
     def __init__(self, status: int, message: str, code: str | None = None, **body: Any):
         super().__init__(message)
@@ -63,7 +63,7 @@ class BrokenOff(Exception):  # noqa: N818
 
 @dataclass
 class Reply:
-    """What is answered: JSON, bytes, a file (a part of it when a range was asked for), or a stream."""
+    """An answer: JSON, bytes, a file (a part of it for a range request), or a stream."""
 
     body: Any = None
     status: int = 200
@@ -72,7 +72,7 @@ class Reply:
 
 
 class Asked:
-    """A request while it is answered."""
+    """A request that is being answered."""
 
     def __init__(self, handler: "_Handler", fault: Fault | None):
         self.method = handler.command
@@ -89,7 +89,7 @@ class Asked:
         return words[1] if len(words) == 2 and words[0].lower() == "bearer" else None
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the body piece by piece; what was read is gone."""
+        """Yield the body piece by piece, once."""
         return self._pieces
 
     def read(self) -> bytes:
@@ -115,7 +115,7 @@ class HttpServer:
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
 
     def start(self):
-        """Take requests from now on."""
+        """Start to accept requests."""
         self._thread.start()
 
     def stop(self):
@@ -165,18 +165,18 @@ class _Handler(TrackedHandler):
                 reply = web.answer(asked)
             except Refusal as refusal:
                 reply = refusal.reply()
-            asked.read()  # what the answer did not look at, or the next request would start there
+            asked.read()  # unread parts of the body, or the next request would start there
         if fault and (fault.kind == "lost" or (fault.kind == "cut" and asked.method == "HEAD")):
             raise BrokenOff
         self._send(reply, asked, fault)
 
     def _break_off(self):
-        """Close without a goodbye: the client sees a reset, not a short answer, which it would take up."""
+        """Close abruptly: the client sees a reset, not a short answer, which it would accept."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())
 
     def body(self, headers: dict[str, str], fault: Fault | None) -> Iterator[bytes]:
-        """Yield the request's body, and break off or dawdle there as a fault wants it."""
+        """Yield the request's body; a fault may break it off or slow it down."""
         pieces = self._chunks() if "transfer-encoding" in headers else self._counted(headers, fault)
         read = 0
         for piece in pieces:
@@ -207,7 +207,7 @@ class _Handler(TrackedHandler):
         self.server.web.ending.wait(count / fault.bytes_per_s)
 
     def _wait_until_left(self):
-        """Send nothing, until the client goes away or the server ends; what it sends is swallowed."""
+        """Send nothing and drop what arrives, until the client leaves or the server stops."""
         while not self.server.web.ending.is_set():
             if select.select([self.connection], [], [], 0.05)[0] and not self.connection.recv(PIECE):
                 return
@@ -233,7 +233,7 @@ class _Handler(TrackedHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def _under(self, pieces: Iterator[bytes], fault: Fault | None) -> Iterator[bytes]:
-        """Yield what is to be sent, under a fault that cuts or slows it."""
+        """Yield the body, under a fault that cuts or slows it."""
         cut = fault is not None and fault.kind == "cut"
         sent, step, held = 0, _step(fault), b""
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""Jobs of the local Hub: what was asked for is kept, and a function of the test does the work.
+"""Jobs of the local Hub: it keeps the requested specs, and a function of the test does the work.
 
     def work(job):                            # in a thread of its own
         job.logs.append("epoch 1")            # goes to everybody who follows the logs
@@ -7,8 +7,8 @@
     hub.on_job = work                         # it returns: COMPLETED; it raises: ERROR; None: RUNNING stays
     hub.jobs[0].spec, hub.jobs[0].status, hub.jobs[0].ended.is_set()
 
-`job.ended` is set when the job is cancelled or has run longer than its time-out: work that lasts looks at
-it. The prices are those of the real Hub in autumn 2025. Not known: metrics, ports, networks, schedules.
+`job.ended` is set when the job is cancelled or exceeds its time-out: long work checks it. The prices are
+those of the real Hub in autumn 2025. Not known: metrics, ports, networks, schedules.
 """
 
 import itertools
@@ -73,17 +73,17 @@ class JobRecord:
 
     @property
     def over(self) -> bool:
-        """Whether it will not go on."""
+        """Whether it has ended."""
         return self.status in OVER
 
     def end(self, status: str, message: str | None = None) -> None:
-        """End it, unless it is over."""
+        """End it, unless it has ended already."""
         if not self.over:
             self.status, self.message, self.finished = status, message, datetime.now(UTC)
         self.ended.set()
 
     def shown(self) -> dict[str, Any]:
-        """Return what inspect_job is told: the names of secrets, never their values."""
+        """Return the answer of inspect_job: the names of secrets, never their values."""
         owner = {"id": "0" * 24, "name": self.namespace, "type": "user"}
         spec = {key: value for key, value in self.spec.items() if key not in ("secrets", "timeoutSeconds")}
         times = {"createdAt": self.created, "startedAt": self.started, "finishedAt": self.finished}
@@ -102,7 +102,7 @@ class JobRecord:
 
 
 def events(lines: list[str], over: Callable[[], bool], ending: threading.Event) -> Iterator[bytes]:
-    """Yield log lines as server-sent events, as they come, until it is over."""
+    """Yield log lines as server-sent events, as they come, until the job has ended."""
     sent, beat = 0, time.monotonic()
     while True:
         last = over()  # asked before the lines: none is left behind
@@ -140,7 +140,7 @@ class Jobs:
         return Reply(HARDWARE)
 
     def answer(self, asked: Asked, bearer: Bearer | None) -> Reply:
-        """Answer what begins with /api/jobs/."""
+        """Answer the routes below /api/jobs/."""
         if asked.path == "/api/jobs/hardware":
             return Reply(HARDWARE)
         if bearer is None:

@@ -1,10 +1,10 @@
 """Large files of the local Hub: the LFS batch protocol, and a storage on a port of its own.
 
-    large.batch(asked, repo)      # what is there already needs no upload; what is large goes in parts
-    large.blob(sha256)            # -> Blob, None when it was never uploaded, or not wholly
+    large.batch(asked, repo)      # known files need no upload; large ones are sent in parts
+    large.blob(sha256)            # -> Blob, None if it was never uploaded completely
 
-As on the real Hub, the storage is another host: it takes signed addresses, and must never see a token. What
-is uploaded counts only when it is complete and has the hash that it was announced with. Knows the "basic" and
+As on the real Hub, the storage is another host: it takes signed addresses, and must never see a token. An
+upload counts only if it is complete and has the announced hash. Knows the "basic" and
 "multipart" transfers, not Xet's.
 """
 
@@ -47,7 +47,7 @@ class Large(HttpServer):
     # The Hub's routes
 
     def batch(self, hub, asked: Asked, repo: Repo) -> Reply:
-        """Say what has to be uploaded, and where to."""
+        """Answer which files must be uploaded, and where to."""
         check_write(repo, hub.rights.of(asked), proposing=True)
         wanted = asked.json()
         assert wanted["operation"] == "upload" and wanted["hash_algo"] == "sha256", wanted

@@ -132,7 +132,7 @@ def _page(hub, asked: Asked, items: list) -> Reply:
 
 
 def paths_info(hub, asked: Asked, repo: Repo, revision: str) -> Reply:
-    """Answer get_paths_info; paths that are not there are left out."""
+    """Answer get_paths_info; missing paths are left out."""
     commit = commit_of(repo, revision)
     body = asked.read()
     if asked.headers.get("content-type", "").startswith("application/json"):

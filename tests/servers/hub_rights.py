@@ -22,7 +22,7 @@ NO_TOKEN = "Invalid username or password."
 
 @dataclass(frozen=True)
 class Bearer:
-    """A token, and whose it is."""
+    """A token and its user."""
 
     token: str
     name: str
@@ -32,17 +32,17 @@ class Bearer:
     paying: bool
 
     def belongs_to(self, namespace: str) -> bool:
-        """Tell whether the user is, or is a member of, the namespace."""
+        """Whether the user is, or is a member of, the namespace."""
         return namespace == self.name or namespace in self.orgs
 
     def _granted(self, namespace: str, repo: str | None) -> set[str]:
-        """Return what a fine-grained token may do there."""
+        """Return the scopes of a fine-grained token there."""
         if not isinstance(self.scopes, Mapping):
             return set(self.scopes) if namespace == self.name else set()
         return {p for place in (namespace, repo) if place for p in self.scopes.get(place, ())}
 
     def may_read(self, repo: Repo) -> bool:
-        """Tell whether a private repository may be read."""
+        """Whether a private repository may be read."""
         if not self.belongs_to(repo.owner):
             return False
         if self.role == "fine-grained":
@@ -52,7 +52,7 @@ class Bearer:
         return True
 
     def may_write(self, repo: Repo) -> bool:
-        """Tell whether commits and settings are allowed."""
+        """Whether commits and settings are allowed."""
         if not self.belongs_to(repo.owner):
             return False
         if self.role == "fine-grained":
@@ -62,7 +62,7 @@ class Bearer:
         return self.role == "write"
 
     def may_create(self, namespace: str) -> bool:
-        """Tell whether repositories may be made there."""
+        """Whether repositories may be created there."""
         if not self.belongs_to(namespace):
             return False
         if self.role == "fine-grained":
@@ -72,7 +72,7 @@ class Bearer:
         return self.role == "write"
 
     def may_run_jobs(self, namespace: str) -> bool:
-        """Tell whether jobs may be run at the namespace's cost."""
+        """Whether jobs may run at the namespace's cost."""
         if not self.belongs_to(namespace):
             return False
         if self.role == "fine-grained":
@@ -80,7 +80,7 @@ class Bearer:
         return "jobs" in self.scopes if self.role == "oauth" else self.role == "write"
 
     def may_propose(self) -> bool:
-        """Tell whether the token may open pull requests at all."""
+        """Whether the token may open pull requests at all."""
         return self.role != "read"
 
     def _oauth(self, repo: Repo, *scopes: str) -> bool:
@@ -88,7 +88,7 @@ class Bearer:
         return own or bool(set(self.scopes) & set(scopes))
 
     def whoami(self) -> dict:
-        """Return what /api/whoami-v2 says."""
+        """Return the answer of /api/whoami-v2."""
         said = {
             "type": "user",
             "id": f"{abs(hash(self.name)):024x}"[:24],
@@ -155,7 +155,7 @@ class Rights:
         return next(bearer.token for bearer in self._bearers.values() if bearer.name == name)
 
     def of(self, asked: Asked) -> Bearer | None:
-        """Return who asks, None for anybody. Raises Refusal for a token that is not known."""
+        """Return the caller, None without a token. Raises Refusal for an unknown token."""
         if asked.token is None:
             return None
         if asked.token not in self._bearers:
@@ -163,7 +163,7 @@ class Rights:
         return self._bearers[asked.token]
 
     def needed(self, asked: Asked) -> Bearer:
-        """Return who asks. Raises Refusal when that is nobody."""
+        """Return the caller. Raises Refusal without a token."""
         bearer = self.of(asked)
         if bearer is None:
             raise Refusal(401, NO_TOKEN)
@@ -171,7 +171,7 @@ class Rights:
 
 
 def check_read(repo: Repo | None, bearer: Bearer | None) -> Repo:
-    """Return the repository, when it is there and may be seen. Raises Refusal.
+    """Return the repository if it exists and may be seen. Raises Refusal.
 
     The real Hub answers a stranger with 401 and no code, and the client takes that for a missing repository
     by the address, which begins with https. Over plain http it needs the code.
@@ -182,7 +182,7 @@ def check_read(repo: Repo | None, bearer: Bearer | None) -> Repo:
 
 
 def check_gate(repo: Repo, bearer: Bearer | None) -> None:
-    """Let pass who may have a gated repository's files: its information is public. Raises Refusal."""
+    """Raise Refusal if the caller may not have a gated repository's files; its information is public."""
     if not repo.gated or (bearer and (bearer.belongs_to(repo.owner) or bearer.name in repo.allowed)):
         return
     if bearer is None:
@@ -193,7 +193,7 @@ def check_gate(repo: Repo, bearer: Bearer | None) -> None:
 
 
 def check_write(repo: Repo, bearer: Bearer | None, *, proposing: bool = False) -> Bearer:
-    """Return who asks, when that user may write there, or propose. Raises Refusal."""
+    """Return the caller if they may write there, or propose. Raises Refusal."""
     if bearer is None:
         raise Refusal(401, NO_TOKEN)
     if bearer.may_write(repo) or (proposing and bearer.may_propose()):

@@ -2,13 +2,13 @@
 
     space = hub.space("ada/demo")
     space.secrets, space.variables, space.hardware, space.volumes, space.stage
-    space.url = server.url            # what space_info().host says; it is https://ada-demo.hf.space else
+    space.url = server.url            # for space_info().host; by default https://ada-demo.hf.space
     space.polls = 3                   # how often its runtime is asked for until it runs
     space.ends_as = "RUNTIME_ERROR"; space.error = "exit code 1"      # or "BUILD_ERROR"
     space.logs["run"].append("Traceback …")
 
-A commit to main builds it anew; a changed secret, variable or volume starts it anew. Nothing is really run. A
-bucket has no files here, since they go over Xet's protocol.
+A commit to main rebuilds it; a changed secret, variable or volume restarts it. Nothing is really run. A
+bucket has no files here, since they use Xet's protocol.
 """
 
 from dataclasses import dataclass, field
@@ -50,11 +50,11 @@ class SpaceRecord:
     _polled: int = 0
 
     def begin(self, stage: str) -> None:
-        """Start to come up."""
+        """Begin to start up."""
         self.stage, self._polled = (f"RUNNING_{stage}" if self.stage in RUNNING else stage), 0
 
     def poll(self) -> None:
-        """Come further up, each time that the runtime is asked for."""
+        """Advance the start, each time that the runtime is asked for."""
         if self.stage in COMING_UP:
             self._polled += 1
             if self._polled >= self.polls:
@@ -100,7 +100,7 @@ class Spaces:
             )
 
     def made(self, repo: Repo, payload: dict) -> None:
-        """Note a new Space."""
+        """Record a new Space."""
         made = SpaceRecord(payload["sdk"], f"https://{_subdomain(repo)}.hf.space")
         made.hardware = payload.get("hardware") or "cpu-basic"
         made.sleep_time_s = payload.get("sleepTimeSeconds")
@@ -111,7 +111,7 @@ class Spaces:
         self.records[repo.name] = made
 
     def rebuild(self, repo: Repo) -> None:
-        """Build a Space anew, from what main holds now."""
+        """Rebuild a Space from the files of main."""
         record, tree = self.records[repo.name], repo.tree()
         record.logs = {"build": ["===== Build Queued =====", "===== Building ====="], "run": []}
         try:
@@ -131,7 +131,7 @@ class Spaces:
         record.begin("BUILDING")
 
     def shown(self, repo: Repo) -> dict[str, Any]:
-        """Return what space_info adds for a Space."""
+        """Return the part of space_info that is for Spaces."""
         record = self.records[repo.name]
         return {
             "sdk": record.sdk,

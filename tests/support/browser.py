@@ -1,4 +1,4 @@
-"""A real Chromium, pages that may have no error and call no other host, and what axe says of them.
+"""A real Chromium, whose pages must have no error and call no other host, and axe's findings.
 
 Needs a Chromium on the PATH (Debian: `apt-get install chromium`), downloads none, and is skipped without it.
 The browser is one for a file: while Playwright runs, this thread has an event loop, and others need theirs.
@@ -22,13 +22,13 @@ STILL = """document.addEventListener('DOMContentLoaded', () => {
         '*, *::before, *::after { transition: none !important; animation-duration: 0s !important }';
     document.head.append(style);
 })"""
-"""Runs in each page: nothing moves, since a colour on its way to another has another contrast for axe."""
+"""Runs in each page and stops all motion: axe would measure the contrast of a fading colour."""
 
 LEFT = ("AbortError: signal is aborted without reason", "Unexpected error Connection errored out.")
 """What Gradio's client says of the answers it still awaits when its page is left or loaded anew."""
 
 MARKS = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]
-"""What every file of browser tests is marked with."""
+"""The marks of every file of browser tests."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def opened(browser):
 
 
 def forgiven(leave, problems):
-    """Return the method of a page that leaves it, which forgets what is said only because it is left."""
+    """Wrap a page's method that leaves it, to drop the errors that leaving causes."""
 
     def leaving(*arguments, **options):
         before = len(problems)
@@ -134,7 +134,7 @@ def violations(page):
 
 
 def covered(page, of="button, a, input, textarea, summary"):
-    """Return what can be pressed, is in the window, and lies under something else at its centre."""
+    """Return the controls in the window whose centre is covered by something else."""
     return page.evaluate(
         """of => [...document.querySelectorAll(of)].filter(it => {
             const {x, y, width, height} = it.getBoundingClientRect();
@@ -150,7 +150,7 @@ def covered(page, of="button, a, input, textarea, summary"):
 
 
 def stops(page, most=120):
-    """Press Tab through the page: what each stop is called, and whether its ring is drawn in the clear."""
+    """Press Tab through the page; return each stop's name, and whether its focus ring is fully visible."""
     session, found = page.context.new_cdp_session(page), []
     page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges()")
     for _ in range(most):
@@ -186,13 +186,13 @@ def stops(page, most=120):
 
 
 def resize(page, width):
-    """Give the page another width, and time to draw it."""
+    """Set the page's width, and wait until it is drawn."""
     page.set_viewport_size({"width": width, "height": 900})
     drawn(page)
 
 
 def drawn(page):
-    """Wait until the page is drawn as it is now."""
+    """Wait until the page's current state is drawn."""
     page.evaluate("new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(then)))")
 
 

@@ -1,4 +1,4 @@
-"""Artifacts with the records that a card is made of, without a training: for other labels, for odd names."""
+"""Artifacts with a card's records but without a training, for other labels and odd names."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ EVIL = (
     "@everyone www.evil.example $$x$$",
     "\u202eevil\u0000 </details><script>",
 )
-"""What a label or a file's name may be."""
+"""Odd names of labels and files."""
 
 
 def answers(count: int, classes: int, *, skill: float, seed: int = 0):
@@ -53,7 +53,7 @@ def evaluation(labels: tuple[str, ...], *, count: int = 300) -> Evaluation:
 
 
 def provenance(labels: tuple[str, ...], **source: object) -> dict:
-    """Return what a run on 240 rows of a file would have recorded."""
+    """Return the provenance of a run on 240 rows of a file."""
     counts = dict.fromkeys(labels, 240 // len(labels))
     data_source = {
         "name": "posts.csv",

@@ -10,7 +10,7 @@ from tests.support import once, tweets
 
 
 def exported(artifact: Path, folder: Path) -> Path:
-    """Return a copy of an artifact, in a new folder, with what export adds.
+    """Return a copy of an artifact in a new folder, with its export.
 
     The export is made once a session of each run's artifact; it must be one that no test changes.
     """

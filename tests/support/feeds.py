@@ -1,4 +1,4 @@
-"""What the tests of feeds share: posts, a model that answers at once, a source, and a clock to move."""
+"""Shared by the tests of feeds: posts, a model that answers at once, a source, and a clock to set."""
 
 import threading
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ LABELS = ("negative", "neutral", "positive")
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model answers."""
+    """A model's answer."""
 
     label: str
     probabilities: tuple[float, ...] = (0.1, 0.2, 0.7)
@@ -45,7 +45,7 @@ class Given:
 
 
 class Clock:
-    """A clock that the test moves."""
+    """A clock that the test sets."""
 
     def __init__(self, now=100.0):
         self.now = now

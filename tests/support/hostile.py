@@ -1,4 +1,4 @@
-"""What the hostile-input tests share: a real server on a tiny model, and raw bytes to and from it."""
+"""Shared by the hostile-input tests: a real server on a tiny model, and raw bytes to and from it."""
 
 import atexit
 import contextlib
@@ -22,7 +22,7 @@ TEXT = "i love this sunny day"
 
 @dataclass(frozen=True)
 class Target:
-    """A running server, and what it must answer to TEXT whatever was done to it before."""
+    """A running server, and its right answer to TEXT, whatever happened before."""
 
     running: load.Server
     expected: dict[str, float]
@@ -32,7 +32,7 @@ class Target:
         return self.running.port
 
     def still_answers(self) -> None:
-        """Fail unless the process lives and answers TEXT rightly and promptly."""
+        """Fail unless the process is alive and answers TEXT correctly and promptly."""
         assert self.running.process.poll() is None, self.running.log_tail()
         start = time.monotonic()
         try:
@@ -114,7 +114,7 @@ def read_all(connection: socket.socket, *, quiet_s: float | None = None) -> byte
 
 
 def raw(port: int, data: bytes, *, timeout_s: float = 10) -> bytes:
-    """Send bytes, and return what comes back."""
+    """Send bytes, and return the response's bytes."""
     with connected(port, timeout_s=timeout_s) as connection:
         with contextlib.suppress(ConnectionError):  # the server may have refused in the middle
             connection.sendall(data)

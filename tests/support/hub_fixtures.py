@@ -12,7 +12,7 @@ from huggingface_hub.utils import close_session
 from tests.servers.hub import LocalHub
 
 ADA = "hf_" + "ada" * 11 + "a"
-"""A token that nobody has, of the length that real ones have."""
+"""A token of realistic length that nobody has."""
 BOB = "hf_" + "bob" * 11 + "b"
 
 

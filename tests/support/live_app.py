@@ -27,7 +27,7 @@ from ui.state import Workbench, load_tuned
 
 @dataclass(frozen=True)
 class Running:
-    """The app, and what it holds in memory."""
+    """The app and its state."""
 
     url: str
     workbench: Workbench
@@ -35,11 +35,11 @@ class Running:
     duels: Duels
 
     def newest_feed(self) -> Any:
-        """Return the feed that was started last, whoever's it is; it may have ended."""
+        """Return the feed that was started last, of any owner; it may have ended."""
         return self.live._all()[-1]
 
     def feeds(self) -> list[Any]:
-        """Return the feeds that run, whoever's they are, the newest first."""
+        """Return the running feeds of all owners, newest first."""
         return [session for session in reversed(self.live._all()) if session.feed.state != "ended"]
 
 

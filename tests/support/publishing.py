@@ -1,4 +1,4 @@
-"""What the tests of publishing share: artifacts to be broken at will, and a quick verification."""
+"""Shared by the tests of publishing: artifacts to break at will, and a quick verification."""
 
 import json
 import re
@@ -49,7 +49,7 @@ class Here(Verifier):
 
 
 class Answering:
-    """Stands for a process of `answers`."""
+    """Stands in for a process of `answers`."""
 
     def __init__(self, networks):
         self.networks = networks
@@ -68,7 +68,7 @@ class Answering:
 
 
 def push_to(hub, artifact, repo_id="ada/tweets", *, token=ADA, **options):
-    """Push an artifact to the local Hub, hastily; options of `prepare` and `push` alike."""
+    """Push an artifact to the local Hub with short time-outs; takes the options of `prepare` and `push`."""
     of_plan = {key: options.pop(key) for key in ("private", "pr", "adapter_only") if key in options}
     plan = prepare(artifact, repo_id, **of_plan)
     return push(plan, HfApi(endpoint=hub.endpoint, token=token), **{"timeouts": HASTY, **options})

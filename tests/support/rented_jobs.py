@@ -1,7 +1,7 @@
 """Jobs for the local Hub: `Machine` executes a command as a container would, `Script` plays one quickly.
 
     hub.on_job = Machine(tmp_path)               # the real thing, in a child process
-    hub.on_job = Script(hub, trained.run)        # tells the events of a finished run, and pushes its artifact
+    hub.on_job = Script(hub, trained.run)        # logs the events of a finished run, and pushes its artifact
 
 The child of a Machine has this machine's Python, and nothing of the test's environment but the path.
 """
@@ -29,7 +29,7 @@ def wait_until_gone():
 
 
 def job_environment(spec: dict, folder: Path, mounts: dict[str, str]) -> dict[str, str]:
-    """Return what a container would see: the spec's variables and secrets, and the machine's own."""
+    """Return a container's environment: the spec's variables and secrets, and the machine's own."""
     bare = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
@@ -80,7 +80,7 @@ class Machine:
 
     @staticmethod
     def _command(words: list[str]) -> list[str]:
-        """Return what `uv run --with PIN … python …` starts, with the pins that are here already."""
+        """Return the command of `uv run --with PIN … python …`, without installing the pins."""
         assert words[:2] == ["uv", "run"]
         options = words[2 : words.index("python")]
         assert set(options[::2]) <= {"--with", "--python"} and all("==" in o for o in options[1:-1:2])

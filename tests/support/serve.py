@@ -37,7 +37,7 @@ class Gated:
         return getattr(self._classifier, name)
 
     def close_gate(self) -> None:
-        """Hold up the batches to come; `entered` is released by each."""
+        """Hold back the next batches; each of them releases `entered`."""
         self.entered = threading.Semaphore(0)
         self.gate.clear()
 
@@ -152,7 +152,7 @@ def command(*arguments: object, folder: Path, ready: bool = True, **environment:
 
 
 def is_ready(running: Running) -> bool:
-    """Return whether a server answers, and says that it is ready."""
+    """Whether a server answers that it is ready."""
     try:
         return running.get("/readyz").status == 200
     except OSError:
@@ -160,7 +160,7 @@ def is_ready(running: Running) -> bool:
 
 
 def post(body: bytes, *lines: str, length: int | str | None = None) -> bytes:
-    """Return the bytes of a POST of JSON; `length` is what it announces, nothing when it is empty."""
+    """Return the bytes of a POST of JSON; `length`: the announced length, "" for none."""
     head = ["POST / HTTP/1.1", "Host: localhost", "Content-Type: application/json", *lines]
     if length != "":
         head.append(f"Content-Length: {len(body) if length is None else length}")

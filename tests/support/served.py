@@ -32,7 +32,7 @@ def trained(base: Path, tweets: Path, folder: Path, *, timeout_s: float = 240, *
 
 
 def with_run(home: Path, trained: Trained) -> Path:
-    """Return a home that has a copy of a finished run, as its only one: `first`."""
+    """Return a home whose only run, `first`, is a copy of a finished one."""
     shutil.copytree(trained.run.path, home / "runs" / "first")
     return home
 
@@ -58,7 +58,7 @@ def free_port() -> int:
 def app(home: Path, *arguments: str, cwd: Path = ROOT, cold: bool = False, **environment: str):
     """Run `python app.py` and yield its URL; its output goes to app.log in its home.
 
-    It starts warm, and so do its trainings, unless the test is about how it starts: `cold`.
+    It starts warm, as do its trainings; `cold` is for tests of the start itself.
     """
     with app_process(home, *arguments, cwd=cwd, cold=cold, **environment) as (port, _):
         yield f"http://127.0.0.1:{port}"
@@ -89,7 +89,7 @@ def app_process(home: Path, *arguments: str, cwd: Path = ROOT, cold: bool = Fals
 
 
 def answers(url: str) -> str:
-    """Return what an address answers, "" when it does not."""
+    """Return the answer of an address, "" without one."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return answer.read().decode()

@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "OAUTH_SCOPES": "openid profile contribute-repos",
     "OPENID_PROVIDER_URL": "http://127.0.0.1:9",
 }
-"""Nothing listens on port 9: the Hub's sign-in page is asked for by nobody here."""
+"""Nothing listens on port 9, and no test requests the Hub's sign-in page."""
 
 
 def space(home, *arguments, cold=False, **environment):

@@ -1,11 +1,11 @@
 """Warm starts: `python -m training …` in the tests is a fork of a process that has imported it already.
 
-To import PyTorch, Transformers and Gradio takes ten seconds of a core; the tests start over 100 processes.
+Importing PyTorch, Transformers and Gradio takes ten seconds of a core; the tests start over 100 processes.
 Within `starts()`, and in a file that uses the fixture `warm_starts`, `subprocess.Popen` of our own commands,
-here and in the children, asks a server of forks: the child gets the command's arguments, environment, folder,
+here and in the children, asks a fork server: the child gets the command's arguments, environment, folder,
 streams and session, runs the same `__main__`, and ends as Python does. It does not inherit limits and ignored
-signals. A command whose environment libraries read when they are imported (HF_…) forks from a server that has
-imported only what does not look there. All else starts as ever.
+signals. If libraries read a variable of the command's environment at import (HF_…), it forks from a server
+that has imported only libraries that don't. All other processes start as usual.
 """
 
 import atexit
@@ -34,7 +34,7 @@ scipy.stats sympy pandas pyarrow.parquet sklearn.linear_model sklearn.feature_ex
 tokenizers safetensors.torch fastapi uvicorn mcp.server prometheus_client PIL.Image rich.progress
 requests httpx narwhals joblib jinja2 tweepy ftfy
 """
-"""What looks at no variable of ours when it is imported."""
+"""Modules that read none of our variables at import."""
 OURS = """
 app inference.cli inference.serving.process inference.serving.service training.cli.main training.fit.run
 training.ladder.climb training.publish.answers training.publish.dataset training.worker
@@ -51,7 +51,7 @@ APP_LANGUAGE BASE CI COLUMNS DATASET GRADIO_SERVER_PORT MAX_ROWS MAX_RUN_MINUTES
 PYTEST_CURRENT_TEST PYTHONIOENCODING PYTHONPATH PYTHONUNBUFFERED PYTHONUTF8 TERM TWEETTUNE_HOME
 TWEETTUNE_TOKENS WHO_MAY_TRAIN X_BEARER_TOKEN
 """
-"""Variables that are read when they are used, or are seen to here."""
+"""Variables that are read on use, or are handled here."""
 NEVER = ("PYTHON", "LANG", "LC_", "LD_", "TZ", "OMP_", "MPL", "MALLOC")
 """Variables that change the interpreter or what `PLAIN` does: such a command starts cold."""
 
@@ -59,7 +59,7 @@ _Cold = subprocess.Popen
 
 
 class _Server:
-    """Where the forks come from. The children know it too, since they are forks."""
+    """The fork servers' state. The children have it too, since they are forks."""
 
     folder: Path | None = None
     wanted = False
@@ -77,7 +77,7 @@ def prepare(folder: Path) -> None:
 
 @contextlib.contextmanager
 def starts():
-    """Start our own commands warm meanwhile. What is about starting has no need of it."""
+    """Context in which our own commands start warm. Tests of the start itself don't use it."""
     before, _Server.wanted = _Server.wanted, True
     try:
         yield
@@ -86,7 +86,7 @@ def starts():
 
 
 class Warm(_Cold):
-    """A Popen whose process may be a fork: no child of ours then, whose end a server tells by a socket."""
+    """A Popen whose process may be a fork, not our child: a server reports its end by a socket."""
 
     _connection: socket.socket | None = None
 
@@ -158,7 +158,7 @@ class Warm(_Cold):
 
 
 def _server_for(args: list, environment: dict[str, str], folder: Path) -> str:
-    """Return whose fork a command may be: of a server that has "ours", of one of the "plain", or of none."""
+    """Return the server that can fork a command: "ours", "plain", or "" for a cold start."""
     if args[:1] != [sys.executable] or len(args) < 2:
         return ""
     path = environment.get("PYTHONPATH", "").split(os.pathsep)
@@ -175,7 +175,7 @@ def _server_for(args: list, environment: dict[str, str], folder: Path) -> str:
 
 
 def _connect(name: str) -> socket.socket:
-    """Connect to a server; the first time wait until it is there."""
+    """Connect to a server; the first time wait until it listens."""
     log = _Server.folder / "warm.log"
     with _Server.lock:
         if _Server.process is None:
@@ -211,7 +211,7 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
 
 
 def main() -> None:
-    """Import, serve, and go on as the child of whoever asked."""
+    """Import, serve, and in a fork become the requested command."""
     folder = Path(sys.argv[1])
     prepare(folder)
     _Server.process = _Server.wanted = True
@@ -298,7 +298,7 @@ def _fork(listener: socket.socket, selector: selectors.BaseSelector) -> dict | N
 
 
 def _end(selector: selectors.BaseSelector) -> None:
-    """End what the tests have left at work."""
+    """End the processes that the tests have left running."""
     for key in list(selector.get_map().values()):
         if key.data:
             os.kill(key.data[0], signal.SIGKILL)
@@ -313,7 +313,7 @@ def _tell_the_end(pidfd: int, pid: int, connection: socket.socket) -> None:
 
 
 def _become(request: dict) -> None:
-    """Be the process that was asked for, up to the end of its `__main__`."""
+    """Run the requested command, up to the end of its `__main__`."""
     if request["session"]:
         os.setsid()
     os.chdir(request["cwd"])
@@ -363,7 +363,7 @@ def _open_streams() -> None:
 
 
 def _show(words: list[str]) -> None:
-    """Let lists of processes show these words, as they would of a process of its own."""
+    """Set the command line that lists of processes show."""
     stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     begin, end = int(stat[45]), int(stat[46])
     content = b"\0".join(os.fsencode(word) for word in words)[: end - begin - 1]

@@ -1,4 +1,4 @@
-"""What was typed stays, what is wrong is told where it is wrong, and what is shown follows a choice."""
+"""Typed values stay, errors are shown at their field, and the page follows a choice."""
 
 import pytest
 from playwright.sync_api import expect

@@ -95,7 +95,7 @@ def file_of(path, *, count, evil_every=0):
 
 
 def heap_mb(page):
-    """Return what the page's scripts hold after a garbage collection, in MB."""
+    """Return the heap of the page's scripts after a garbage collection, in MB."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     return session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
@@ -321,7 +321,7 @@ def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tm
     expect(other.locator("#live-duel-numbers")).to_contain_text("exported, but not trained on")
     expect(page.locator("#live-others")).to_contain_text("Replay: test tweets")  # which all may watch
     expect(other.locator("#live-start")).to_have_text("Restart with these")
-    third = opened(app.url)  # its form shows what the feed was asked for that it follows
+    third = opened(app.url)  # its form shows the request of the followed feed
     tab(third, "Live")
     expect(third.locator("#live-start")).to_have_text("Restart with these")
     expect(third.locator("#rate input[type=number]")).to_have_value("2")

@@ -1,4 +1,4 @@
-"""What each finding of those who tried the app asked for, on the screen: places, widths, what stays put."""
+"""The findings of people who tried the app, on the screen: places, widths, what stays put."""
 
 import shutil
 
@@ -15,7 +15,7 @@ pytestmark = MARKS
 _CUT = """[...document.querySelectorAll('button, label, th, .tt-label, .tt-btn, [role=tab]')].filter((it) =>
     it.offsetParent && !it.closest('.visually-hidden') && getComputedStyle(it).overflowX !== 'visible'
     && it.scrollWidth > it.clientWidth + 1).map((it) => it.outerHTML.slice(0, 160))"""
-"""The pieces of text that are cut off inside their own box."""
+"""The texts that are cut off by their own box."""
 _BOXES = """of => [...document.querySelectorAll(of)].filter((it) => it.checkVisibility()).map((it) => {
     const {left, top, right, bottom} = it.getBoundingClientRect(); return {left, top, right, bottom};
 })"""

@@ -1,4 +1,4 @@
-"""Signing in, the Publish panel and the duel's labels in a real  as on a Space; a local Hub."""
+"""Signing in, the Publish panel and the duel's labels in a real Chromium, as on a Space, with a local Hub."""
 
 import shutil
 
@@ -40,7 +40,7 @@ def sign_in(page, url):
 
 
 def looked_at(page):
-    """Return what axe and the widths say of the page as it is."""
+    """Return the findings of axe and of the widths on the current page."""
     drawn(page)
     return [*violations(page), *(["it overflows"] if overflow(page) > 0 else [])]
 

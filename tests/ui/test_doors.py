@@ -1,4 +1,4 @@
-"""Who may train and publish: every door of the app, asked from the outside."""
+"""Who may train and publish: every endpoint of the app, called from the outside."""
 
 import json
 import urllib.error
@@ -40,7 +40,7 @@ DOORS = {
     "/live_publish_look": (["ada/x", False], "There is no label to export"),
     "/live_publish": ([], "Nothing was looked at yet"),
 }
-"""What each door answers to somebody who may pass, to a question that leads to nothing."""
+"""Each endpoint's answer, for somebody with the right, to a call without effect."""
 
 
 def knock(client, door):
@@ -107,7 +107,7 @@ def test_the_buttons_of_the_page_ask_too_and_a_token_that_is_sent_along_proves_n
 
 
 def pressed(url, door, target, event, *, data=("",), **more):
-    """Return what the page hears when a button is pressed, by the queue that pages use."""
+    """Press a button through the queue that pages use, and return its events."""
     body = {
         "data": list(data),
         "fn_index": door,

@@ -1,4 +1,4 @@
-"""Who may train: the owner's settings, and who somebody is. Every door of the app: test_doors."""
+"""Who may train: the owner's settings, and a visitor's identity. Every endpoint: test_doors."""
 
 import re
 from types import SimpleNamespace
@@ -144,7 +144,7 @@ def test_more_rows_than_the_owner_allows_are_refused():
         _refuse_more(load_recipe("lora"), SpaceSettings(max_train_rows=999))
 
 
-@pytest.mark.parametrize(("n", "wanted"), [("0", "all"), ("1001", "1,001")])
+@pytest.mark.parametrize(("n", "named"), [("0", "all"), ("1001", "1,001")])
 def test_more_texts_without_labels_than_the_owner_allows_are_refused(n, named):
     many = change(load_recipe("unlabelled"), {"n_unlabelled": n})
     _refuse_more(many, SpaceSettings())

@@ -159,7 +159,7 @@ def errors_of_the_page():
 ENGLISH_STILL = re.compile(
     r"^(X is |WHO_MAY_TRAIN|FIRST_RUN|X can't be written|The sign-in of|X is no action|The package)"
 )
-"""What an owner reads in a terminal, a client of the API, or whoever runs the machine."""
+"""Sentences for an owner in a terminal, for a client of the API, or for whoever runs the machine."""
 
 
 def test_every_error_of_the_page_is_told_in_the_visitors_language():
@@ -175,7 +175,7 @@ def test_every_error_of_the_page_is_told_in_the_visitors_language():
 OUT_OF_SIGHT = re.compile(
     r"/cli/|/cli\.py|/command\.py|/scoring/|/jobs/|/serving/|/adapt|/forgetting|/freshness|perplexity"
 )
-"""What the app neither does nor shows."""
+"""Sentences of things that the app neither does nor shows."""
 FOR_PROGRAMMERS = re.compile(
     r"module |One text was|Item X|the last try|Sentiment needs|it |its |no time|not a post|A token is not|"
     r"load X|--trials|--space|--label-map|The search space is|"
@@ -206,7 +206,7 @@ def sentences_of_runs_and_models():
 
 
 def in_parts(sample):
-    """Whether each sentence of it is told but those that come from elsewhere."""
+    """Whether each of its sentences is translated, except those that come from elsewhere."""
     parts = [part for part in re.split(r"(?<=\.) (?=[A-Z])", sample) if part != "X"]
     return len(parts) < len(sample.split(". ")) and all(map(_translation, parts))
 

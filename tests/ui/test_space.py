@@ -220,7 +220,7 @@ def test_elsewhere_nothing_asks_for_a_gpu(monkeypatch):
 
 
 class Service(BaseHTTPRequestHandler):
-    """ZeroGPU, as far as an app that starts needs it."""
+    """The part of ZeroGPU that a starting app needs."""
 
     heard: list
 

@@ -1,4 +1,4 @@
-"""Data is looked through before Start; its rows whose labels are in doubt get to the label desk, blind."""
+"""Data is audited before Start; rows whose labels are in doubt are reviewed in Live, blind."""
 
 import json
 import re
@@ -28,7 +28,7 @@ FLAGS = [
 
 @pytest.fixture
 def panel(home):
-    """Return the desk of an app without a model."""
+    """Return the review panel of an app without a model."""
     return ReviewPanel(Workbench(), LiveFeeds(), Duels(lambda _: None), None, None, None, [])
 
 

@@ -1,4 +1,4 @@
-"""Who is compared: without any model, with a run and others beside it, and what is asked of whom."""
+"""Which models are compared: without any model, with a run and others, and which texts each is asked."""
 
 import dataclasses
 import os

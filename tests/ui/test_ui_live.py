@@ -1,4 +1,4 @@
-"""The Live tab without a browser: what is asked for, who shares a feed, what is recorded and drawn."""
+"""The Live tab without a browser: requests, shared feeds, recordings and drawings."""
 
 import dataclasses
 import threading
@@ -42,7 +42,7 @@ MODELS = Models("run", LABELS, always("neutral"), lambda: LiveStatistics(LABELS)
 
 
 def opened(live, request, *, owner="me", models=MODELS, posts=(), listeners=()):
-    """Open a feed whose replay holds the posts, slowly enough to be looked at."""
+    """Open a feed that replays the posts, slowly enough to inspect it."""
     held_out = [Post(f"{n}", f"text {n}") for n in range(1000)] if not posts else list(posts)
     models = dataclasses.replace(models, listeners=listeners)
     session, _ = live.open(request, models, owner=owner, held_out=lambda: held_out)

@@ -1,4 +1,4 @@
-"""What is a person's own in the Live tab, and what must not be lost or leak: files, money, labels."""
+"""Private data in the Live tab, and what must not be lost or leak: files, money, labels."""
 
 import dataclasses
 import json

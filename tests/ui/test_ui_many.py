@@ -1,4 +1,4 @@
-"""Many tweets at once: what is read, what is answered, what is written."""
+"""Many tweets at once: reading, answering, writing."""
 
 import csv
 import dataclasses

@@ -35,7 +35,7 @@ def place(tmp_path_factory, trained_gpt2):
 
 @pytest.fixture(scope="module")
 def shared_hub():
-    """Return a Hub for the whole file: an app is told of it when it starts."""
+    """Return a Hub for the whole file: an app gets its address at the start."""
     with LocalHub() as hub:
         hub.add_user("ada", token=ADA)
         hub.add_user("ada", token=OAUTH, role="oauth", scopes=("contribute-repos",))
@@ -62,7 +62,7 @@ def online(hub, token):
 
 
 def ended(url, cookie="") -> str:
-    """Return what a page that opens now shows, as soon as nothing is at work any more."""
+    """Wait until nothing is running, then return the panel that a new page shows."""
     with visitor(url, cookie) as client:
         wait_for(
             lambda: client.predict(api_name="/publication").get("state") not in (None, "running"),
@@ -73,7 +73,7 @@ def ended(url, cookie="") -> str:
 
 
 def shown(client) -> str:
-    """Return what a page that opens now shows."""
+    """Return the panel that a new page shows."""
     return str(client.predict(api_name="/refresh_runs"))
 
 

@@ -91,7 +91,7 @@ def form_values(**changes):
 
 
 def preview_of(client, file):
-    """Return what the Train tab draws of an uploaded file."""
+    """Return the Train tab's preview of an uploaded file."""
     return client.predict(
         "file", "", handle_file(str(file)), "", "", "", "auto", "smoke", *form_values(), api_name="/preview"
     )
