@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.classifier import Classifier, Prediction, Progress, like_length_batches, no_progress
+from inference.classifier import Classifier, Prediction, Progress, budgeted_batches, no_progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -79,7 +79,8 @@ class SideBySide:
         found = [np.zeros((len(token_ids), len(each.labels)), dtype=np.float32) for each in sides]
         seconds, done = [0.0, 0.0], 0
         with self._lock:
-            for rows in like_length_batches([len(ids) for ids in token_ids], batch_size=32):
+            lengths, tokens = [len(ids) for ids in token_ids], self.first.engine.batch_tokens
+            for rows in budgeted_batches(lengths, tokens=tokens):
                 began = time.perf_counter()
                 with self.first.computing():
                     states = trunk_batch(self._models[0], [token_ids[row] for row in rows], self.layers)
