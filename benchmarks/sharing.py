@@ -74,12 +74,10 @@ def pair_row(pair: SideBySide, texts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def in_turns(
-    first: Callable[[], object], second: Callable[[], object], texts: int, *, turns: int | None = None
-) -> dict[str, Any]:
+def in_turns(first: Callable[[], object], second: Callable[[], object], texts: int) -> dict[str, Any]:
     """Return the milliseconds a text of two ways, and the mean of the turns' ratios with its interval."""
     seconds: list[list[float]] = []
-    for turn in range(turns or TURNS):
+    for turn in range(TURNS):
         took = [0.0, 0.0]
         for place in (0, 1) if turn % 2 else (1, 0):
             began = time.perf_counter()
