@@ -318,13 +318,6 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return probabilities
 
 
-def like_length_batches(lengths: Sequence[int], *, batch_size: int) -> Iterator[list[int]]:
-    """Yield batches of row numbers, longest texts first, of `batch_size` rows."""
-    order = longest_first(lengths)
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
 def budgeted_batches(lengths: Sequence[int], *, tokens: int) -> Iterator[list[int]]:
     """Yield batches of row numbers, longest texts first, of at most `tokens` tokens, or of one row.
 

@@ -22,7 +22,7 @@ from inference.classifier import (
     Prediction,
     Progress,
     check_texts,
-    like_length_batches,
+    longest_first,
     no_progress,
 )
 from inference.common.errors import ArtifactError, PredictionError
@@ -98,11 +98,12 @@ class Answering(Classifier):
         self, token_ids: Sequence[Sequence[int]], *, progress: Progress = no_progress
     ) -> NDArray[np.float32]:
         """Return log-probabilities of shape (texts, labels), in input order."""
-        found, done = np.zeros((len(token_ids), len(self.labels)), dtype=np.float32), 0
-        for rows in like_length_batches(list(map(len, token_ids)), batch_size=_AT_ONCE):
+        found = np.zeros((len(token_ids), len(self.labels)), dtype=np.float32)
+        order = longest_first(list(map(len, token_ids)))
+        for done in range(0, len(order), _AT_ONCE):
+            rows = order[done : done + _AT_ONCE]
             found[rows] = self.engine.logits([token_ids[row] for row in rows])
-            done += len(rows)
-            progress(done, len(token_ids))
+            progress(done + len(rows), len(order))
         return found
 
     def predictions(self, logits: NDArray[np.float32], encoded: EncodedTexts) -> list[Prediction]:

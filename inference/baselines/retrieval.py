@@ -13,7 +13,7 @@ import numpy as np
 from inference.baselines import Explained, Vectors
 from inference.baselines.index import By, Index
 from inference.baselines.prompting import Prompted, prior_offset
-from inference.classifier import Classifier, Prediction, budgeted_batches, like_length_batches, softmax
+from inference.classifier import Classifier, Prediction, budgeted_batches, softmax
 from inference.trunk import headless, trunk_batch
 
 
@@ -27,7 +27,7 @@ class TrunkFeatures:
     def __call__(self, texts: Sequence[str]) -> Vectors:
         token_ids, engine = self.prompted.encode(texts).token_ids, self.prompted.engine
         found = np.zeros((len(texts), engine.lm.config.hidden_size), dtype=np.float32)
-        for rows in like_length_batches(list(map(len, token_ids)), batch_size=32):
+        for rows in budgeted_batches(list(map(len, token_ids)), tokens=engine.batch_tokens):
             with engine.precision.on(engine.lm):
                 states = trunk_batch(engine.lm, [token_ids[row] for row in rows], self.layers)
             found[rows] = [state[-1].float().cpu().numpy() for state in states]
@@ -44,8 +44,9 @@ class FinalStates:
         """Return one vector a text, shape (texts, hidden)."""
         token_ids = self.classifier.encode(texts).token_ids
         found = np.zeros((len(texts), self.classifier.model.config.hidden_size), dtype=np.float32)
+        tokens = self.classifier.engine.batch_tokens
         with headless(self.classifier.model):
-            for rows in like_length_batches(list(map(len, token_ids)), batch_size=32):
+            for rows in budgeted_batches(list(map(len, token_ids)), tokens=tokens):
                 found[rows] = self.classifier.engine.logits([token_ids[row] for row in rows])
         return found
 

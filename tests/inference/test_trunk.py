@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 
-from inference.classifier import like_length_batches
 from inference.prompt import Prompt
 from inference.trunk import pad_ids, pad_states, same_leading_layers, top_logits, trunk_batch, trunk_skipped
 from training.model.bases import resolve_base
@@ -102,8 +101,3 @@ def test_same_leading_layers_counts_up_to_the_first_change(made):
     with torch.no_grad():
         next(layers[1].parameters()).add_(1e-6)
     assert same_leading_layers(model, other) == 1
-
-
-def test_like_length_batches_hold_every_row_once():
-    batches = list(like_length_batches([3, 9, 1, 9, 4], batch_size=2))
-    assert batches == [[1, 3], [4, 0], [2]]

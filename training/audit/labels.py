@@ -20,8 +20,9 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from inference.classifier import Progress, cutting, encode, like_length_batches, no_progress
+from inference.classifier import Progress, budgeted_batches, cutting, encode, no_progress
 from inference.common.text import duplicate_key
+from inference.engine.pytorch import TorchEngine
 from inference.prompt import Prompt
 from inference.trunk import pad_ids
 from training.audit.audit import Finding, Flag
@@ -46,7 +47,7 @@ def base_features(
     token_ids = encode(cutting(tokenizer.backend_tokenizer, limit), texts, pad_id=pad).token_ids
     found = torch.zeros(len(texts), int(classifier.config.hidden_size))
     done = 0
-    for batch in like_length_batches([len(ids) for ids in token_ids], batch_size=32):
+    for batch in budgeted_batches([len(ids) for ids in token_ids], tokens=TorchEngine.batch_tokens):
         found[batch] = (
             final_states(classifier, [pad_ids([token_ids[row] for row in batch], pad)]).float().cpu()
         )

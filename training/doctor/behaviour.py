@@ -70,16 +70,14 @@ def _alone(classifier: Classifier, texts: Sequence[str]) -> Check:
     return Check("batch", n, len(texts), n > 0, f"{sentence}.")
 
 
-_CHANGES: dict[str, tuple[str, Callable[[str], str]]] = {
-    "upper case": ("in capitals", str.upper),
-    "user names": ("under other user names", lambda text: _NAME.sub("@someone", text)),
-    "emoji": ("without their emoji", lambda text: _EMOJI.sub("", text)),
-}
-
-
 def _unmoved(classifier: Classifier, texts: Sequence[str]) -> Iterator[Check]:
     """Change what should not matter, and count the labels that change."""
-    for name, (how, change) in _CHANGES.items():
+    changes: dict[str, tuple[str, Callable[[str], str]]] = {
+        "upper case": ("in capitals", str.upper),
+        "user names": ("under other user names", _swap_names(texts)),
+        "emoji": ("without their emoji", lambda text: _EMOJI.sub("", text)),
+    }
+    for name, (how, change) in changes.items():
         pairs = [(text, change(text)) for text in texts if change(text) != text]
         if len(pairs) < LEAST_TEXTS:
             sentence = f"Only {len(pairs)} of the {len(texts)} texts can be written {how}: too few to tell."
@@ -92,6 +90,13 @@ def _unmoved(classifier: Classifier, texts: Sequence[str]) -> Iterator[Check]:
         sentence = f"{n} of {len(pairs)} texts get another label {how}."
         low = (wilson(n, len(pairs)) or Interval(0, 0, 0)).low
         yield Check(name, n, len(pairs), low > FRAGILE, sentence)
+
+
+def _swap_names(texts: Sequence[str]) -> Callable[[str], str]:
+    """Put another of the texts' names for each: a made-up one might be new to the base."""
+    names = list(dict.fromkeys(name for text in texts for name in _NAME.findall(text)))
+    other = dict(zip(names, [*names[1:], *names[:1]], strict=True))
+    return lambda text: _NAME.sub(lambda found: other[found[0]], text)
 
 
 def _negated(classifier: Classifier) -> Iterator[Check]:

@@ -32,15 +32,17 @@ FEW_VALIDATION_ROWS = 100
 RISE, GAP = 1.2, 0.3
 """A run over-fits when its validation loss ends above RISE times its lowest, or its training loss below GAP
 times the validation loss."""
-LEARNT, HALF = 0.85, 0.45
+LEARNT, HALF = 0.85, 0.4
 """Nearly nothing, or only a part, was learnt when the training loss ends above these shares of its first
 value."""
 KNOWN = 0.4
 """Below this share of the loss of guessing there is not much left to learn."""
-JUMP = 2.0
-"""Too high a learning rate takes the loss to this many times its first value, or that of guessing."""
-COLLAPSED = 0.95
-"""The head has collapsed when one label has this share of the answers."""
+JUMP, TEXTS = 1.6, 48
+"""Too high a learning rate takes the mean training loss of so many texts to JUMP times its first value, or
+that of guessing."""
+COLLAPSED, GUESSED = 0.95, 1.2
+"""The head has collapsed when one label has this share of the answers, or macro-recall is below GUESSED times
+that of guessing though a bag of words finds something."""
 TELLABLE = 0.25
 """Labels follow from texts when a bag of words gets this far from the most frequent label to perfect."""
 UNEVEN = 4
@@ -179,10 +181,11 @@ def examine(run: Run | Records) -> list[Diagnosis]:
     Raises RecipeError where its recipe can't be used.
     """
     records = records_of(run) if isinstance(run, Run) else run
+    curves = list(_curves(records))
     return [
         *_tokens(records),
-        *_curves(records),
-        *_predictions(records),
+        *curves,
+        *_predictions(records, learnt=all(one.fault != "learning rate too low" for one in curves)),
         *_leak(records),
         *_noise(records),
         *_sizes(records),
@@ -253,19 +256,19 @@ def _curves(records: Records) -> Iterator[Diagnosis]:
     lowest, last = min(losses), losses[-1]
     best = float(checks[losses.index(lowest)]["epoch"])
     early, late = records.early - records.floor, records.late - records.floor
-    highest = max(*_smooth(records.losses), *losses)
+    smooth = _smooth(records.losses, recipe.batch_size * recipe.gradient_accumulation_steps)
+    highest = max(smooth)
     broken = not all(map(math.isfinite, [*records.losses, *losses]))
-    jumped = highest > JUMP * max(records.losses[0], chance) and min(records.late, last) > 0.9 * chance
-    if broken or jumped:
+    if broken or highest > JUMP * max(smooth[0], chance):
         yield Diagnosis(
             "learning rate too high",
-            f"The learning rate of {rate:g} is too high: the loss rose to {highest:.2f} and ended at "
-            f"{last:.2f}, and guessing has {chance:.2f}.",
+            f"The learning rate of {rate:g} is too high: the training loss went from {smooth[0]:.2f} up to "
+            f"{highest:.2f}, where guessing has {chance:.2f}, and the validation loss ended at {last:.2f}.",
             {"learning_rate": float(f"{rate / 10:.3g}")},
         )
     elif recipe.teacher:  # its answers, which are not in the records, are the least that a loss can reach
         return
-    elif (last > RISE * lowest and late < 0.6 * last) or (late < GAP * last and last > 0.25 * chance):
+    elif (last > RISE * lowest and late < 0.7 * last) or (late < GAP * last and last > 0.25 * chance):
         yield Diagnosis(
             "over-fitting",
             f"It over-fits: {descent}, and the validation loss, at its lowest {lowest:.2f} in epoch "
@@ -277,7 +280,7 @@ def _curves(records: Records) -> Iterator[Diagnosis]:
         )
     elif not records.finished or late < KNOWN * chance:  # the base could do it already
         return
-    elif late > LEARNT * early and last > 0.95 * losses[0] and records.tellable:
+    elif late > LEARNT * early and last > 0.9 * losses[0] and records.tellable:
         if recipe.head == "random":
             yield Diagnosis(
                 "untrained head",
@@ -289,7 +292,12 @@ def _curves(records: Records) -> Iterator[Diagnosis]:
             f"Hardly anything was learnt with a learning rate of {rate:g}: {descent}.",
             {"learning_rate": float(f"{min(rate * 10, 1.0):.3g}")},
         )
-    elif late > HALF * early and late > 0.95 * last and (len(losses) == 1 or last < 0.9 * losses[0]):
+    elif (
+        late > HALF * early
+        and late > 0.9 * last
+        and (len(losses) == 1 or last < 0.9 * losses[0])
+        and records.tellable
+    ):
         yield Diagnosis(
             "under-fitting",
             f"It was stopped too early: {descent}, and nothing was learnt by heart yet, since the validation "
@@ -298,14 +306,17 @@ def _curves(records: Records) -> Iterator[Diagnosis]:
         )
 
 
-def _smooth(losses: Sequence[float]) -> list[float]:
-    """Return the means of a twentieth each."""
-    size = max(1, len(losses) // 20)
-    return [fmean(losses[at : at + size]) for at in range(0, len(losses), size)]
+def _smooth(losses: Sequence[float], batch: int) -> list[float]:
+    """Return the means of a twentieth of the steps each, or of as many as have TEXTS texts."""
+    size = min(max(len(losses) // 20, -(-TEXTS // batch)), len(losses))
+    return [fmean(losses[at : at + size]) for at in range(0, len(losses) - size + 1, size)]
 
 
-def _predictions(records: Records) -> Iterator[Diagnosis]:
-    """Check the predictions: one class for all, or a class never."""
+def _predictions(records: Records, *, learnt: bool) -> Iterator[Diagnosis]:
+    """Check the predictions: one class for all, by chance, or a class never.
+
+    `learnt`: the curves don't say that nothing was learnt at all, which would explain answers by chance.
+    """
     tuned, evaluation = records.tuned, records.evaluation
     matrix = tuned.scores.confusion_matrix if tuned else ()
     if not (tuned and evaluation and matrix):
@@ -313,11 +324,14 @@ def _predictions(records: Records) -> Iterator[Diagnosis]:
     columns, rows = [sum(row[i] for row in matrix) for i in range(len(matrix))], list(map(sum, matrix))
     total, most = sum(rows), max(columns)
     where = columns.index(most)
-    if most > COLLAPSED * total and rows[where] < 0.9 * total:
+    recall, guessed = tuned.scores.macro_recall.value, 1 / sum(map(bool, rows))
+    one_label = most > COLLAPSED * total and rows[where] < 0.9 * total
+    if one_label or (learnt and recall < GUESSED * guessed and (records.reach or 0.0) > TELLABLE):
         yield Diagnosis(
             "collapsed head",
             f"The head has collapsed: {most:,} of {total:,} test rows are called {evaluation.labels[where]}, "
-            f"which {rows[where]:,} are.",
+            f"which {rows[where]:,} are, and macro-recall is {100 * recall:.1f} %, where guessing has "
+            f"{100 * guessed:.1f} %.",
             {"head": "words", "learning_rate": float(f"{records.recipe.learning_rate / 5:.3g}")},
         )
         return

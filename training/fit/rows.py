@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from inference.classifier import Progress, cutting, encode, like_length_batches, no_progress
+from inference.classifier import Progress, budgeted_batches, cutting, encode, longest_first, no_progress
 from inference.common.store import write_json
 from inference.engine.precision import FLOAT32, Precision
+from inference.engine.pytorch import TorchEngine
 from inference.trunk import backbone_of, pad_ids, pad_states, trunk_batch
 
 
@@ -84,7 +85,7 @@ class EncodedRows(Dataset[TrainerRow]):
 
     def sorted_by_length(self) -> "EncodedRows":
         """Return the rows with the longest first: for a validation split, whose order does not matter."""
-        return self.take(sorted(range(len(self)), key=lambda row: -len(self.token_ids[row])))
+        return self.take(longest_first(self.lengths))
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def cache_trunk(
         record.unlink(missing_ok=True)
         done = 0
         with file.open("wb") as out:  # not a writable map: that would end by SIGBUS on a full disk
-            for batch in like_length_batches(rows.lengths, batch_size=32):
+            for batch in budgeted_batches(rows.lengths, tokens=TorchEngine.batch_tokens):
                 with precision.on(model):
                     computed = trunk_batch(model, [rows.token_ids[row] for row in batch], layers)
                 for row, state in zip(batch, computed, strict=True):

@@ -1,5 +1,7 @@
 """How a model behaves is measured on real answers: of a model that looks only at what it should not, too."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def test_a_batch_that_changes_answers_is_a_fault(classifier, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("user names", lambda text, n: 2 if "@" in text and "someone" not in text else 0),
+        ("user names", lambda text, n: 2 if re.search("friend[02468]", text) else 0),
         ("emoji", lambda text, n: 2 if "😀" in text else 0),
         ("upper case", lambda text, n: 2 if "TRAIN" in text else 0),
     ],

@@ -66,7 +66,7 @@ def scored(matrix, *, surest=0.95, bag=0.8, **changes):
 
 GOOD = ((90, 5, 5), (5, 90, 5), (5, 5, 90))
 RISEN = evaluations(0.8, 0.6, 0.7, 0.9)
-FLAT, HIGH = [1.1, 1.09] * 10, [1.1, 4.0, 3.0, 2.5, 2.0, 1.5, 1.3, 1.2, 1.2, 1.2]
+FLAT, HIGH = [1.1, 1.09] * 10, [1.1, 1.0, 1.2, 4.0, 3.0, 2.5, 2.0, 1.5, 1.3, 1.2, 1.2, 1.2]
 SICK = {
     "over-fitting": (records(losses=[*WELL[:8], 0.1, 0.1], checks=RISEN), {"epochs": 2.0, "patience": 2}),
     "under-fitting": (
@@ -128,6 +128,25 @@ def test_a_loss_that_is_no_number_is_a_learning_rate_too_high():
     assert found.fault == "learning rate too high"
 
 
+@pytest.mark.parametrize(
+    ("losses", "found"), [([1.1, 1.0, 1.2, 4.0, 3.0, 2.5, *WELL], True), ([*WELL, 2.5, *WELL], False)]
+)
+def test_a_loss_that_rises_for_many_texts_is_a_fault_though_it_ends_low_and_one_bad_batch_is_none(
+    losses, found
+):
+    assert [one.fault for one in examine(records(losses=losses))] == ["learning rate too high"] * found
+
+
+def test_answers_by_chance_are_a_collapsed_head_only_where_something_was_learnt_from():
+    chance = scored(((40, 30, 30), (40, 30, 30), (40, 30, 30)))
+    tuned = chance.tuned
+    scores = replace(tuned.scores, macro_recall=Interval(*[1 / 3] * 3))
+    chance = replace(chance, systems=(*chance.systems[:2], replace(tuned, scores=scores)))
+    assert "collapsed head" in [one.fault for one in examine(records(evaluation=chance))]
+    untaught = records(losses=FLAT, checks=evaluations(1.1, 1.09), evaluation=chance)
+    assert [one.fault for one in examine(untaught)] == ["learning rate too low"]
+
+
 def test_what_label_smoothing_adds_to_the_loss_is_no_fault():
     smooth = Recipe(label_smoothing=0.2, epochs=4)
     losses = [loss + records(recipe=smooth).floor for loss in WELL]
@@ -138,6 +157,8 @@ def test_where_a_bag_of_words_finds_nothing_either_the_labels_are_blamed_and_not
     nothing = scored(((40, 30, 30), (30, 40, 30), (30, 30, 40)), surest=0.45, bag=0.38)
     found = examine(records(losses=FLAT, checks=evaluations(1.1, 1.09), evaluation=nothing))
     assert [one.fault for one in found] == ["label noise"]
+    short, _ = SICK["under-fitting"]
+    assert [one.fault for one in examine(replace(short, evaluation=nothing))] == ["label noise"]
 
 
 def test_of_a_run_at_work_only_the_curves_are_diagnosed():
