@@ -9,6 +9,7 @@ from functools import partial
 
 from benchmarks import (
     ablation,
+    audit,
     bases,
     doctor,
     forecasts,
@@ -21,6 +22,7 @@ from benchmarks import (
     push,
     quality,
     scope,
+    search,
     serving,
     sharing,
     shift,
@@ -43,6 +45,8 @@ BENCHMARKS = {
     "sharing": sharing.main,
     "push": push.main,
     "quality": quality.main,
+    "audit": audit.main,
+    "search": search.main,
     "ablation": ablation.main,
     "gpt2": ablation.gpt2,
     "adapters": ablation.adapters,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks import bases, forecasts, forgetting, results, sharing, tables
+from benchmarks import audit, bases, doctor, forecasts, forgetting, results, search, sharing, tables
 from inference.common.intervals import Interval
 from inference.common.store import read_jsonl
 from tests.support import tweets, work_here, write_csv
@@ -155,6 +155,47 @@ def test_what_is_shared_gives_the_same_answers_and_its_time_stands_beside_the_ot
         assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
         assert row["second_ms_a_tweet"] > row["first_ms_a_tweet"] > 0
     assert given == ["train"] and "| ratio |" in tables.measured(results.FOLDER / "sharing.json")
+
+
+def test_a_search_makes_more_trials_an_hour_than_trainings_without_the_cache(
+    tmp_path, dataset, tiny_gpt2, monkeypatch, given
+):
+    rows = search.ROWS | {"n_train": "48", "n_validation": "40", "precision": "float32"}
+    of(search, monkeypatch, tmp_path, BASE=str(tiny_gpt2), TRIALS=3, SEEDS=(1, 2), ROWS=rows)
+    search.main(dataset)
+    found = record_of("search")
+    ours, others = found["rows"]
+    assert ours["name"].startswith("a search of 3 trials") and others["name"].startswith("2 trainings")
+    assert len(found["seconds"]["trials"]) == 3 and found["seconds"]["preparation"] > 0
+    assert ours["seconds_a_trial"] > sum(found["seconds"]["trials"]) / 3, "the preparation counts"
+    assert all(
+        row["trials_an_hour"] == pytest.approx(3600 / row["seconds_a_trial"]) for row in (ours, others)
+    )
+    assert "times as many trials an hour" in tables.measured(results.FOLDER / "search.json")
+    assert given == ["tune", "train", "train"]
+
+
+def test_labels_made_wrong_are_among_the_flags_and_counted(dataset, tiny_gpt2, monkeypatch):
+    for name, value in {"BASE": str(tiny_gpt2), "ROWS": 200, "SEEDS": (1, 2), "MADE_WRONG": (0, 0.1)}.items():
+        monkeypatch.setattr(audit, name, value)
+    audit.main(dataset)
+    whole, wrong = record_of("audit")["rows"]
+    assert (whole["name"], wrong["name"]) == ("0 % made wrong", "10 % made wrong")
+    assert whole["made_errors_found"] == "–" and wrong["flags_a_draw"] > whole["flags_a_draw"]
+    assert int(wrong["of_the_first_20"].split()[0]) > 50, "the first are the most probable"
+
+
+def test_a_fault_of_the_base_is_no_fault_found_and_healthy_draws_have_a_row():
+    records = [
+        {"fault": "leak", "found": ["leak", "upper case"]},
+        {"fault": "leak", "found": ["upper case"]},
+        {"fault": "healthy", "found": ["upper case"]},
+        {"fault": "healthy", "found": ["leak"]},
+    ]
+    row = doctor._row("leak", records)
+    assert row["found"].startswith("1 of 2") and row["false_alarms"].startswith("1 of 2")
+    assert row["this_or_another_fault_found"].startswith("1 of 2")
+    assert doctor._any_fault("healthy", records).startswith("1 of 2")
 
 
 @pytest.fixture
