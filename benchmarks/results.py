@@ -26,6 +26,8 @@ MADE = "made.json"
 def write(name: str, **content: Any) -> Path:
     """Write benchmarks/results/NAME.json, with date, commit, machine, GEMM rate and versions added."""
     FOLDER.mkdir(exist_ok=True)
+    if "location" in content.get("data", {}):  # a path of the machine that measured is nobody's business
+        content["data"] = {**content["data"], "location": os.path.relpath(content["data"]["location"])}
     record = {
         "benchmark": name,
         "date": time.strftime("%Y-%m-%d"),

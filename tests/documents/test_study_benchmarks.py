@@ -172,6 +172,7 @@ def test_a_search_makes_more_trials_an_hour_than_trainings_without_the_cache(
         row["trials_an_hour"] == pytest.approx(3600 / row["seconds_a_trial"]) for row in (ours, others)
     )
     assert "times as many trials an hour" in tables.measured(results.FOLDER / "search.json")
+    assert not found["data"]["location"].startswith("/")
     assert given == ["tune", "train", "train"]
 
 
