@@ -21,7 +21,7 @@ demo: install
 install: $(VENV)/installed
 
 $(VENV)/installed: requirements.txt requirements-embedded.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 15) else f"TweetTune needs Python 3.11 or newer, found {v.major}.{v.minor}. Run: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 15) else f"TweetTune needs Python 3.11 to 3.14, found {v.major}.{v.minor}. Run: make PYTHON=python3.11 $(MAKECMDGOALS)")'
 	@echo "Installing into $(VENV): one to five minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet -r requirements.txt

@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument(
         "--model",
         default=owner.model_id or os.environ.get("MODEL"),
-        help="artifact folder, run or Hub repository; default: the newest finished run",
+        help="artifact folder, run or Hub repository; default: MODEL_ID, else MODEL, else the newest run",
     )
     parser.add_argument(
         "--host",

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; the README's table of commands is checked against it."""
+    """Return the parser; the table of options in docs/commands.md is made from it."""
     top = argparse.ArgumentParser(prog="python -m inference", description="Use a fine-tuned classifier.")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     classify = add_command(commands, "classify", _classify, "classify texts", description="Classify texts.")

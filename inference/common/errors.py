@@ -9,6 +9,9 @@ TweetTuneError
 ├── RunError          a run can't be started, found, cancelled or resumed
 └── FeedError         a stream of posts can't be opened or controlled
     └── SourceError   a source of posts failed; its branches: inference/live/errors.py
+
+Other branches are drawn where they are raised, such as HubError in common/hub.py, ScoringError in
+scoring/job.py, ServingError in serving/errors.py and PublishError in training/publish/errors.py.
 """
 
 

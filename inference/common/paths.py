@@ -11,7 +11,7 @@ BUCKET = Path("/data")
 
 
 def home() -> Path:
-    """The folder that holds `runs/` and `.cache/`."""
+    """The folder that holds `runs/`, `labels/` and `.cache/`."""
     given = os.environ.get("TWEETTUNE_HOME") or (str(BUCKET) if has_bucket() else ".")
     return Path(given).resolve()
 

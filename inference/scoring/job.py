@@ -40,7 +40,7 @@ class ScoringJob:
     output: Path
     model: str
     engine: str = "auto"
-    """auto, torch or onnx: computed here; ray: on a cluster."""
+    """One of `inference.engine`: computed here; ray: on a cluster."""
     workers: int | None = None
     """Ray's workers, one model each; None: as many as the cluster has CPUs."""
     text_column: str = ""

@@ -3,7 +3,7 @@
     request = read(HubRequest, decode(b'{"inputs": "what a day"}'), max_texts=1000)
     hub_answer(classified, request)             # -> [[{"label": "positive", "score": 0.91}, …]]
 
-The formats are the Hub's text-classification API, text-embeddings-inference's, and our own /v1/compare. These
+The formats are the Hub's text-classification API, text-embeddings-inference's, and our own below /v1. These
 models describe /openapi.json, the MCP tools and the options of `python -m inference serve`. A body is checked
 once, and one sentence says the first thing that is wrong with it.
 """

@@ -18,6 +18,7 @@ from huggingface_hub import ModelCard, SpaceHardware
 from benchmarks import tables
 from benchmarks.__main__ import BENCHMARKS
 from inference import cli as inference_cli
+from inference.serving import schema
 from inference.tables.formats import FORMATS
 from training.cli import main as training_cli
 from training.data.load import HUB_DATASET
@@ -205,6 +206,23 @@ def test_the_recipe_shown_is_a_recipe(tmp_path):
     assert recipe.depth == 8
 
 
+def test_every_key_of_a_request_is_named():
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    known = {
+        name
+        for kind in (
+            schema.HubParameters,
+            schema.PredictRequest,
+            schema.HubRequest,
+            schema.CompareRequest,
+            schema.RetrieveRequest,
+            schema.LabelledTexts,
+        )
+        for name in kind.model_fields
+    }
+    assert {name for name in known if not re.search(rf'[`"]{name}\b', page)} <= {"parameters"}
+
+
 def test_environment_variables_are_those_the_code_reads():
     read = set()
     for path in sources("inference", "training", "ui"):
@@ -273,8 +291,27 @@ def test_requirements_are_what_is_imported():
 
 def test_links_lead_somewhere():
     for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
-            assert (path.parent / link).exists(), f"{path.name} links to {link}, which is not there"
+        for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text(encoding="utf-8")):
+            name, _, anchor = link.partition("#")
+            place = path.parent / name if name else path
+            assert place.exists(), f"{path.name} links to {link}, which is not there"
+            assert not anchor or anchor in anchors(place), (
+                f"{path.name} links to {link}, which has no heading"
+            )
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub and the Hub make of a page's headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_house_names_every_folder():
+    for package in ("inference", "training", "ui"):
+        row = next(line for line in README.splitlines() if line.startswith(f"| [{package}/]"))
+        folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+        assert folders <= set(re.findall(r"`(\w+)`", row)), package
 
 
 def test_licence_and_changelog():

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; the README's table of commands is checked against it."""
+    """Return the parser; the table of options in docs/commands.md is made from it."""
     top = argparse.ArgumentParser(
         prog="python -m training", description="Fine-tune a base on labelled posts and see what that changed."
     )

@@ -9,7 +9,7 @@
               search.json, trials.csv, search.png, best.toml
 
 Optuna's TPE draws the trials; the first one is the recipe as it was. A trial whose macro-F1 is below the
-median of the others after the same number of epochs is pruned. (Optuna's WilcoxonPruner compares row by row
+median of the others after as many evaluations is pruned. (Optuna's WilcoxonPruner compares row by row
 while rows are still coming in; here all rows are scored at once, and what pruning saves is epochs.) A killed
 trial is reported to Optuna as failed, since its sampler would otherwise avoid that region, and is drawn
 again. The test split is never read.
