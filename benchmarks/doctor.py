@@ -348,6 +348,7 @@ def one(job: tuple[str, int], *, base: Path, folder: Path, first: int = SEED) ->
 
 def main(dataset: str, *, first: int = SEED, healthy: int = HEALTHY, sick: int = SICK) -> None:
     """Train them all, and write results/doctor.json. The data is made up, not `dataset`."""
+    workers = cores()
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     jobs = [(fault, number) for fault in TRAINED for number in range(sick)]
     jobs += [("healthy", number) for number in range(healthy)]
@@ -356,7 +357,7 @@ def main(dataset: str, *, first: int = SEED, healthy: int = HEALTHY, sick: int =
         made = base(Path(place, "base"))
         work = partial(one, base=made, folder=Path(place), first=first)
         spawned = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(cores(), mp_context=spawned) as pool:
+        with ProcessPoolExecutor(workers, mp_context=spawned) as pool:
             records = []
             for done in pool.map(work, jobs):
                 records += done
