@@ -138,6 +138,7 @@ def run_mcp(given: argparse.Namespace) -> int:
     logging.config.dictConfig(LOGGING)  # standard output is the protocol's
     index = Index(given.index) if given.index else None
     with Service(sources_of(given.model), engine=given.engine, index=index) as service:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a thread that waits for a line hears of no interrupt
         asyncio.run(serve_stdio(service))
     return 0
 

@@ -10,15 +10,23 @@ in messages of 256 kB at most, and share their batches. An error is a tool error
 stateless, a JSON answer for each request, so several workers may serve one client.
 """
 
+import logging
+import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from io import TextIOWrapper
+from pathlib import Path
 from typing import cast
 
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from fastapi import FastAPI, Request, Response
 from mcp import types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.message import SessionMessage
 from starlette.types import Lifespan, Message, Scope
 
 from inference.baselines.index import Index
@@ -33,8 +41,23 @@ PATH = "/mcp"
 MAX_BODY_BYTES = 262_144
 """The library reads a message on the event loop: one of 4 MB would hold up everybody for a second."""
 _CALL = "tweettune.call"
+_LIBRARY = Path(types.__file__).parent
+_QUOTED = re.compile("[:'].*", re.DOTALL)
 Classify = Callable[[list[str], str | None], Awaitable[Classified]]
 Tools = Server[object, Request]
+Reader = MemoryObjectReceiveStream[SessionMessage | Exception]
+Writer = MemoryObjectSendStream[SessionMessage]
+
+
+def _unquoted(record: logging.LogRecord) -> bool:
+    """Cut a line of the library where it begins to quote a message: texts don't belong in a log."""
+    if Path(record.pathname).is_relative_to(_LIBRARY):
+        record.msg, record.args = _QUOTED.sub(".", record.getMessage()), ()
+    return True
+
+
+for _name in ("", "mcp.server.lowlevel.server"):  # it logs to the root, too
+    logging.getLogger(_name).addFilter(_unquoted)
 
 
 def tools(service: Service, classify: Classify) -> Tools:
@@ -84,8 +107,53 @@ async def serve_stdio(service: Service) -> None:
         return await service.classify(texts, model=model)
 
     server = tools(service, classify)
-    async with stdio_server() as (reader, writer):
-        await server.run(reader, writer, server.create_initialization_options())
+    # Given these, the library makes no wrappers of its own, which would close standard output as they go.
+    for stream in (sys.stdin, sys.stdout):
+        cast(TextIOWrapper, stream).reconfigure(encoding="utf-8", errors="replace")
+    try:
+        async with stdio_server(anyio.wrap_file(sys.stdin), anyio.wrap_file(sys.stdout)) as streams:
+            await _run_until_answered(server, *streams)
+    except BaseExceptionGroup as errors:
+        if gone := errors.subgroup(BrokenPipeError):  # the agent has ended
+            raise BrokenPipeError from gone
+        raise
+
+
+async def _run_until_answered(server: Tools, reader: Reader, writer: Writer) -> None:
+    """Run a server on a pair of streams. It hears of the input's end when every request is answered.
+
+    The library drops what is in work then, so a script that pipes its requests in would get no answer.
+    """
+    unanswered: set[types.RequestId] = set()
+    ended, all_answered = False, anyio.Event()
+    to_server, requests = anyio.create_memory_object_stream[SessionMessage | Exception]()
+    answers, from_server = anyio.create_memory_object_stream[SessionMessage]()
+
+    async def hand_in() -> None:
+        nonlocal ended
+        async with reader, to_server:
+            async for message in reader:
+                if isinstance(message, SessionMessage) and isinstance(
+                    message.message.root, types.JSONRPCRequest
+                ):
+                    unanswered.add(message.message.root.id)
+                await to_server.send(message)
+            ended = True
+            if unanswered:
+                await all_answered.wait()
+
+    async def hand_out() -> None:
+        async with writer, from_server:
+            async for message in from_server:
+                await writer.send(message)
+                unanswered.discard(getattr(message.message.root, "id", None))
+                if ended and not unanswered:
+                    all_answered.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hand_in)
+        tasks.start_soon(hand_out)
+        await server.run(requests, answers, server.create_initialization_options())
 
 
 def mount_mcp(app: FastAPI, pipeline: RequestPipeline) -> None:

@@ -3,7 +3,10 @@
 import asyncio
 import json
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -53,6 +56,18 @@ def over_stdio(*arguments: object, calls=()) -> list:
                 return await asked(session, calls)
 
     return asyncio.run(run())
+
+
+@contextmanager
+def agent_process(*arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `python -m inference mcp`, to be spoken to byte by byte."""
+    command = [sys.executable, "-m", "inference", "mcp", *map(str, arguments)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=REPOSITORY, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def content(result: CallToolResult) -> dict:

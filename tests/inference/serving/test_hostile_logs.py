@@ -114,6 +114,15 @@ def test_texts_and_tokens_are_not_in_the_log(guarded):
     assert ask(port, f'{{"inputs": "{SECRET}'.encode(), **header)[0] == 422
     assert ask(port, {"inputs": SECRET}, Authorization=f"Bearer {SECRET}")[0] == 401
     assert fetch(port, f"/version?token={TOKEN}")[0] == 401
+    accepts = header | {"Accept": "application/json, text/event-stream"}
+    for message in (
+        {"id": 1, "method": "tools/call", "params": {"name": "classify", "arguments": [SECRET]}},
+        {"id": 1, "method": "tools/call", "params": {"name": SECRET, "arguments": {"inputs": SECRET}}},
+        {"id": 1, "method": "resources/read", "params": {"text": SECRET}},
+        {"id": 1, "result": {"text": SECRET}},
+        {"method": "notifications/progress", "params": {"text": SECRET}},
+    ):
+        assert ask(port, {"jsonrpc": "2.0"} | message, "/mcp", **accepts)[0] < 500
     time.sleep(0.2)
     log = guarded.log.read_text(encoding="utf-8")
     assert len(lines(log)) > 5

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import signal
 import statistics
 import threading
 import time
@@ -13,14 +14,16 @@ from fastapi import FastAPI
 
 from inference.baselines.index import Index, Neighbours
 from inference.baselines.model import Answering
+from inference.common.command import BROKEN_PIPE
 from inference.serving.app import create_server
 from inference.serving.mcp import mount_mcp
 from inference.serving.routes import add_routes
 from inference.serving.schema import Settings
 from inference.serving.service import Service
-from tests.support.agents import TEXTS, check_classified, content, error, over_http, over_stdio
+from tests.support.agents import TEXTS, agent_process, check_classified, content, error, over_http, over_stdio
 
 TOKEN = "a-token-of-these-tests"
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}}
 
 
 @contextlib.contextmanager
@@ -85,6 +88,46 @@ def test_stdio_classifies_and_compares(trained_gpt2, trained_llama):
     check_classified(content(classified), trained_gpt2.artifact)
     assert content(compared)["models"] == ["first", "second"]
     assert error(wrong) == "inputs is a number. Give a text, or a list of texts."
+
+
+def test_stdio_answers_what_was_asked_before_the_input_ended(trained_gpt2):
+    asked = [
+        {"id": 0, "method": "initialize", "params": HELLO},
+        {"method": "notifications/initialized"},
+        {
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "classify", "arguments": {"inputs": TEXTS * 99}},
+        },
+        {
+            "id": 2,
+            "method": "tools/call",
+            "params": {"name": "classify", "arguments": {"inputs": "a \ud800"}},
+        },
+        {"id": 3, "method": "tools/call", "params": {"name": "classify", "arguments": []}},
+    ]
+    lines = [json.dumps({"jsonrpc": "2.0"} | each).encode() for each in asked]
+    with agent_process(trained_gpt2.artifact) as process:
+        out, log = process.communicate(b"\n".join([lines[0], b"garbage \xff", b"", *lines[1:]]), timeout=60)
+    answers = {said["id"]: said for line in out.splitlines() if "id" in (said := json.loads(line))}
+    assert process.returncode == 0 and b"Traceback" not in log
+    assert answers.keys() == {0, 1, 3}, "half a character is no JSON to the library"
+    assert len(answers[1]["result"]["structuredContent"]["results"]) == 3 * 99
+    assert answers[3]["error"]["message"] == "Invalid request parameters"
+
+
+def test_stdio_ends_with_its_agent_and_at_an_interrupt(trained_gpt2):
+    hello = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": HELLO}).encode()
+    with agent_process(trained_gpt2.artifact) as process:
+        process.stdout.close()
+        _, log = process.communicate(hello, timeout=60)
+    assert process.returncode == BROKEN_PIPE and b"Traceback" not in log
+    with agent_process(trained_gpt2.artifact) as process:
+        process.stdin.write(hello + b"\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 0
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == -signal.SIGINT
 
 
 LABELLED = {"inputs": ["that gig was zorgle", "so zorgle!"], "labels": ["positive", "positive"]}
