@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from inference.common.text import whole
 
 _LONGEST_LINK = 2000
-_NOT_IN_LINKS = re.compile(r"[\s\x00-\x20\x7f-\x9f<>\"'`\\]")
+_NOT_IN_LINKS = re.compile(r"[\s\x00-\x20\x7f-\x9f\ud800-\udfff<>\"'`\\]")
 LONGEST_HTML = 50_000  # characters; what is longer is cut
 _NO_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")  # never closed: the parser would look for its end at length
 _DECLARATION = re.compile(r"<![^<>]*>")  # comments too; the parser raises AssertionError on odd ones

@@ -72,6 +72,13 @@ class Token:
         return text
 
 
+class Session(requests.Session):
+    """A session that follows no redirect. requests would read an answer whole that has one, of any size."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 class Adapter(HTTPAdapter):
     """Sends requests with time-outs and, where given, a token, another base address or a guard.
 

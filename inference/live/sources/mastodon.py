@@ -13,7 +13,7 @@ spoken, no redirect is followed, and answers are read up to a size.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from threading import Event
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -31,7 +31,16 @@ from inference.live.errors import (
 )
 from inference.live.post import LONGEST_HTML, Post, clean, link, moment, plain
 from inference.live.sources.base import Backoff, LiveSource, Seen, World
-from inference.live.sources.http import Adapter, Token, events, is_loopback, rate_limited, read_body, used_up
+from inference.live.sources.http import (
+    Adapter,
+    Session,
+    Token,
+    events,
+    is_loopback,
+    rate_limited,
+    read_body,
+    used_up,
+)
 
 _PAGE = 40  # the most that Mastodon gives at once
 _PAGES_BEHIND = 5  # full pages in a row: the instance is faster than polling may be, so skip to its newest
@@ -97,7 +106,7 @@ class Mastodon(LiveSource):
         self._token = Token(token, of=self._host) if token else None
         self._allow_loopback = allow_loopback
         self._interval_s, self._timeout_s, self._stall_s = interval_s, timeout_s, stall_s
-        self._http = requests.Session()
+        self._http = Session()
         self._adapter = self._mounted(self._http, read_timeout_s=timeout_s)
         self._stream_adapter: Adapter | None = None
         self._stream_base = ""
@@ -194,7 +203,7 @@ class Mastodon(LiveSource):
             if isinstance(named, str) and named:
                 address = re.sub(r"^ws", "http", named)
                 self._stream_base = instance_url(address, allow_loopback=self._allow_loopback)
-        session = requests.Session()
+        session = Session()
         self._stream_adapter = self._mounted(session, read_timeout_s=self._stall_s)
         return session
 
@@ -226,9 +235,7 @@ class Mastodon(LiveSource):
 
     def _open(self, session: requests.Session, url: str, query: dict[str, str]) -> requests.Response:
         """Ask, and return the answer with its body unread. Raises SourceError unless its status is 200."""
-        response = session.get(
-            url, params=query, stream=True, allow_redirects=False, headers={"User-Agent": "TweetTune"}
-        )
+        response = session.get(url, params=query, stream=True, headers={"User-Agent": "TweetTune"})
         if response.status_code == 200:
             return response
         with closing(response):
@@ -243,8 +250,12 @@ class Mastodon(LiveSource):
         if status == 429:
             return self._limited(response.headers, "is asked too often")
         if 300 <= status < 400:
-            target = clean(urlsplit(response.headers.get("Location", "")).hostname or "elsewhere")[:100]
-            return SourceBadQuery(f"{self._host} sends us on to {target!r}. Give that name, if you trust it.")
+            with suppress(ValueError):
+                if target := clean(urlsplit(response.headers.get("Location", "")).hostname)[:100]:
+                    return SourceBadQuery(
+                        f"{self._host} sends us on to {target!r}. Give that name, if you trust it."
+                    )
+            return SourceBadQuery(f"{self._host} sends us on without saying where. Give another instance.")
         if status in (400, 404, 410):
             return SourceBadQuery(
                 f"{self._host} has no such timeline (status {status}). Is it an instance of Mastodon?"

@@ -168,7 +168,7 @@ def _label_column(reader: "TableReader", name: str) -> str:
 
 def _labels(chunk: "TextChunk", column: str, names: Sequence[str]) -> list[str | None]:
     labels = labels_of(column, names, chunk.rows.plain) if column else [None] * chunk.rows.n
-    return [None if label in (None, "") or label is SEVERAL else str(label) for label in labels]
+    return [None if label in (None, "") or label is SEVERAL else clean(str(label)) for label in labels]
 
 
 def _known(chunk: "TextChunk") -> list[JsonObject]:
@@ -180,7 +180,7 @@ def _known(chunk: "TextChunk") -> list[JsonObject]:
 def _post(row: JsonObject, *, id: str, text: str, label: str | None) -> Post:
     tags, known = row.get("languages"), row.get("id")
     return Post(
-        id=str(known) if known and isinstance(known, str | int) else id,
+        id=clean(str(known)) if known and type(known) in (str, int) else id,
         text=text,
         label=label,
         author=clean(row.get("author")),

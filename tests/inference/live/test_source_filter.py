@@ -103,6 +103,7 @@ def test_a_long_hostile_text_is_filtered_in_no_time():
         ("https://a.b/<x>", False),
         ("java\nscript:x", False),
         ("https://a.b/\u0085", False),
+        ("https://a.b/\ud83d", False),
         ("https://[::1", False),
         (None, False),
         (7, False),

@@ -145,6 +145,9 @@ def test_what_is_not_public_boosts_and_garbage(server):
             SourceBadQuery,
             "127.0.0.1 sends us on to '169.254.169.254'. Give that name, if you trust it.",
         ),
+        (Answer(302, b"", {"Location": "http://["}), SourceBadQuery, "sends us on without saying where."),
+        (Answer(302, b"", {"Location": "http://\xff/"}), SourceBadQuery, "sends us on to 'ÿ'."),
+        (Answer(308, b""), SourceBadQuery, "sends us on without saying where. Give another instance."),
         (Answer(429, {}, {"Retry-After": "3600"}), SourceRateLimited, "127.0.0.1 is asked too often."),
     ],
 )
@@ -154,6 +157,21 @@ def test_what_can_not_be_mended_ends_it_with_a_sentence(server, answer, kind, me
         error = heard.ended()
     assert type(error) is kind and message in str(error)
     assert len(server.asked) == 1 and heard.source.status.reason == str(error)
+
+
+def test_the_body_of_a_redirect_is_not_read(server):
+    sent = 0
+
+    def pieces():
+        nonlocal sent
+        while sent < 2000:
+            sent += 1
+            yield b"x" * 100_000
+
+    server.script.append(Answer(302, None, {"Location": "https://example.com/"}, pieces()))
+    with Listener(mastodon(server)) as heard:
+        assert "sends us on to 'example.com'" in str(heard.ended())
+    assert sent < 100, "what fits into the network's buffers"
 
 
 def test_limits_are_obeyed(server):

@@ -130,6 +130,20 @@ def test_json_lines_of_others_serve_too(tmp_path):
     assert (second.id, second.url, second.languages, second.label) == ("b-2", "", (), None)
 
 
+def test_what_no_encoder_takes_and_what_is_no_id_comes_from_no_file(tmp_path):
+    rows = [
+        {"text": "a", "id": "\ud800", "true_label": "so\ud800", "url": "https://a.b/\ud83d"},
+        {"text": "b", "id": True},
+        {"text": "c", "id": True},
+        {"text": "d", "id": 7},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    posts = posts_of_file(path)[0]
+    assert [post.id for post in posts] == ["\ufffd", "a-2", "a-3", "7"]
+    assert (posts[0].label, posts[0].url) == ("so\ufffd", "")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
