@@ -47,6 +47,7 @@ _LINGER_S = 0.5
 """How long open connections may still bring a request that was on its way when the signal came."""
 _KEEP_ALIVE_S = 30
 _MAX_HEAD_BYTES = 65_536
+_IN_IPV6 = "::ffff:"
 log = logging.getLogger(__name__)
 
 
@@ -169,6 +170,8 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client and self.client[0].startswith(_IN_IPV6):  # a socket of IPv6 takes IPv4 connections
+            self.client = (self.client[0].removeprefix(_IN_IPV6), self.client[1])
         self._start_clock()
 
     def data_received(self, data: bytes) -> None:

@@ -107,13 +107,13 @@ def loaded(source: str) -> Classifier:
 
 @contextlib.contextmanager
 def serving(
-    sources: dict[str, Any], *, load=loaded, start=True, index=None, **settings: Any
+    sources: dict[str, Any], *, load=loaded, start=True, index=None, host="127.0.0.1", **settings: Any
 ) -> Iterator[Running]:
     """Run a server in a thread; ready, unless `start` is False."""
     service = Service(sources, settings=Settings(**settings), load=load, index=index)
     if start:
         service.load()
-    listener = listen("127.0.0.1", 0)
+    listener = listen(host, 0)
     server = GracefulServer(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

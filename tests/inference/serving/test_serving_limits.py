@@ -121,6 +121,7 @@ def test_settings_that_make_no_sense_are_refused(settings, sentence):
         ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
         ("2001:db8::9", "2001:db8::/64"),
         ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
         ("not:an:address", "not:an:address"),
     ],
 )

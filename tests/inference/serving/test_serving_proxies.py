@@ -24,6 +24,12 @@ def test_behind_a_trusted_proxy_each_visitor_has_a_rate_of_its_own(trained_gpt2)
         assert statuses(running, "203.0.113.1", "203.0.113.2", "203.0.113.1") == [200, 200, 429]
 
 
+def test_a_socket_of_ipv6_tells_clients_of_ipv4_apart(trained_gpt2):
+    with serving({"demo": trained_gpt2.artifact}, rate_limit=0.5, host="::") as running:
+        assert statuses(running, "203.0.113.1", "203.0.113.2", "203.0.113.1") == [200, 200, 429]
+        assert statuses(running, "::ffff:203.0.113.3", "::ffff:203.0.113.4") == [200, 200], "as nginx says it"
+
+
 def test_what_a_visitor_prepends_does_not_make_another_one_of_it(trained_gpt2):
     """A proxy appends whom it saw: what stands before that came from the visitor."""
     with serving({"demo": trained_gpt2.artifact}, rate_limit=0.5) as running:
