@@ -11,6 +11,7 @@ on rows promises too much on them, so it is measured on others.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inference.artifact import EVALUATION, read_record
-from inference.common.errors import PredictionError
+from inference.common.errors import ArtifactError, PredictionError
 from inference.common.intervals import Interval, wilson
 
 PRECISIONS = (0.8, 0.9, 0.95)
@@ -108,11 +109,16 @@ def asked_threshold(
     `folder`: the model's, whose record gives the threshold for a precision. Raises PredictionError, in one
     sentence, for numbers that are no shares, and where the record has no such threshold.
     """
+    return threshold_of(recorded_curve(folder), precision=precision, abstain_below=abstain_below)
+
+
+def threshold_of(
+    curve: Sequence[CoveragePoint], *, precision: float | None = None, abstain_below: float | None = None
+) -> float | None:
+    """Do what `asked_threshold` does, for a model whose record was read already."""
     check_asked(precision=precision, abstain_below=abstain_below)
     if precision is None:
         return abstain_below
-    path = folder / EVALUATION if folder else None
-    curve = _recorded(path, path.stat().st_mtime_ns) if path and path.is_file() else ()
     if not curve:
         raise PredictionError(
             "The model has no record of its validation rows, so no threshold is known for a precision. "
@@ -128,9 +134,15 @@ def asked_threshold(
     return threshold
 
 
-@lru_cache(maxsize=16)  # a server is asked again and again
+def recorded_curve(folder: Path | None) -> tuple[CoveragePoint, ...]:
+    """Return the validation rows' curve in the record of a folder's model, () if none can be read."""
+    with suppress(OSError):
+        return _recorded(folder / EVALUATION, (folder / EVALUATION).stat().st_mtime_ns) if folder else ()
+    return ()
+
+
+@lru_cache(maxsize=16)  # pages ask again and again
 def _recorded(path: Path, modified_ns: int) -> tuple[CoveragePoint, ...]:
-    """Return the validation rows' curve in an evaluation.json, () where it has none that can be read."""
     try:
         return tuple(
             CoveragePoint(
@@ -138,7 +150,7 @@ def _recorded(path: Path, modified_ns: int) -> tuple[CoveragePoint, ...]:
             )
             for p in (read_record(path.parent, path.name) or {}).get(CHOSEN_ON) or ()
         )
-    except (TypeError, KeyError, ValueError):  # a record of somebody else's
+    except (TypeError, KeyError, ValueError, ArtifactError):  # a record of somebody else's, or a torn one
         return ()
 
 

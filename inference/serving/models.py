@@ -22,6 +22,7 @@ from inference.artifact import PROVENANCE, model_of, read_record
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError
 from inference.common.store import JsonObject
+from inference.selective import CoveragePoint, recorded_curve
 from inference.serving.batcher import Batcher
 from inference.serving.errors import NotReady, UnknownModel
 
@@ -37,6 +38,8 @@ class ServedModel:
     name: str
     classifier: Classifier
     batcher: Batcher
+    curve: Sequence[CoveragePoint]
+    """Of its validation rows: what lies in its folder later may be another model's."""
     about: dict[str, object]
     """What /version says about it: labels, engine, provenance; no path of this machine."""
 
@@ -150,7 +153,9 @@ class Models:
                 batcher.close()
                 raise
             before = self._loaded.get(name)
-            self._loaded[name] = ServedModel(name, classifier, batcher, _about(name, classifier))
+            self._loaded[name] = ServedModel(
+                name, classifier, batcher, recorded_curve(classifier.folder), _about(name, classifier)
+            )
             if before is not None:
                 before.batcher.close()
 

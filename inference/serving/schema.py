@@ -15,7 +15,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -43,7 +42,7 @@ from inference.baselines.model import grounds_of
 from inference.classifier import EncodedTexts, Prediction, softmax
 from inference.common.store import JsonObject
 from inference.reference import Scope, needed
-from inference.selective import asked_threshold
+from inference.selective import CoveragePoint, threshold_of
 from inference.serving.errors import BadRequest, BodyTooLarge, ServingError
 
 LOOPBACK = "127.0.0.1"
@@ -137,8 +136,8 @@ class Classified:
     logits: NDArray[np.float32]
     """Of shape (texts, labels), in input order."""
     encoded: EncodedTexts
-    folder: Path | None = None
-    """Where the model lies, with the records beside it."""
+    curve: Sequence[CoveragePoint] = ()
+    """By which a threshold is chosen for a precision: as it was recorded when the model was loaded."""
     scope: Scope | None = None
 
 
@@ -632,8 +631,8 @@ def ranked(
     """
     found = softmax(classified.logits) if function == "softmax" else classified.logits.astype(np.float64)
     more: list[dict[str, bool]] = [{} for _ in found]
-    folder = classified.folder
-    least = asked and asked_threshold(folder, precision=asked.precision, abstain_below=asked.abstain_below)
+    curve = classified.curve
+    least = asked and threshold_of(curve, precision=asked.precision, abstain_below=asked.abstain_below)
     if least is not None:
         chances = found if function == "softmax" else softmax(classified.logits)
         more = [{"sure": bool(row.max() >= least)} for row in chances]

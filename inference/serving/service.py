@@ -269,7 +269,7 @@ class Service:
 
 def _classified(served: ServedModel, logits: Logits, encoded: EncodedTexts) -> Classified:
     model = served.classifier
-    return Classified(served.name, model.labels, logits, encoded, model.folder, model.scope)
+    return Classified(served.name, model.labels, logits, encoded, served.curve, model.scope)
 
 
 def _free() -> None:

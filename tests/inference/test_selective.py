@@ -86,7 +86,9 @@ def test_an_impossible_request_is_refused_in_one_sentence(asked, said, tmp_path)
         asked_threshold(tmp_path, **asked)
 
 
-@pytest.mark.parametrize("record", [None, "{}", '{"chosen_on": [{"threshold": "x"}]}', '{"chosen_on": 7}'])
+@pytest.mark.parametrize(
+    "record", [None, "{}", "[]", '{"chosen_on": [', '{"chosen_on": [{"threshold": "x"}]}', '{"chosen_on": 7}']
+)
 def test_a_model_without_a_record_is_refused_with_advice(record, tmp_path):
     if record:
         (tmp_path / "evaluation.json").write_text(record)

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,8 @@ import pytest
 
 from inference import Classifier
 from inference.cli import main
+from inference.common.store import write_json
+from inference.selective import coverage_curve
 from tests.support import tweets, wait_for
 from tests.support.serve import command, is_ready, post, read, serving
 
@@ -121,6 +124,30 @@ def test_a_model_is_replaced_without_dropping_a_request(trained_gpt2, trained_ll
         assert {row["label"]: round(row["score"], 4) for row in found} == dict(
             expected(trained_llama.artifact, TEXTS[0])
         )
+
+
+def test_a_precision_goes_by_the_record_of_the_model_that_answers(folder):
+    def record(confidence: float) -> None:
+        curve = coverage_curve([0], [[confidence, 1 - confidence]])
+        write_json(folder / "evaluation.json", {"chosen_on": [asdict(point) for point in curve]})
+
+    def asked(running) -> tuple[int, bool]:
+        answer = running.ask({"inputs": TEXTS[0], "parameters": {"precision": 0.9}})
+        return answer.status, answer.status == 200 and answer.json[0][0]["sure"]
+
+    record(0.51)
+    with serving({"demo": str(folder)}, load=Classifier.load) as running:
+        confidence = running.ask({"inputs": TEXTS[0]}).json[0][0]["score"]
+        assert asked(running) == (200, confidence >= 0.51)
+        for later in (confidence - 0.01, confidence + 0.001):  # another model is trained into the folder
+            record(later)
+            assert asked(running) == (200, confidence >= 0.51)
+            running.service.reload()
+            assert asked(running) == (200, confidence >= later)
+        (folder / "evaluation.json").write_text('{"chosen_on": [')
+        assert asked(running) == (200, False)
+        running.service.reload()
+        assert asked(running) == (422, False)
 
 
 def test_sigterm_under_load_loses_no_request(tmp_path, trained_gpt2):
