@@ -101,6 +101,24 @@ def test_data_leaks_recipe_and_time(trained_gpt2, card):
     assert f"best of {len(checks)} checks on the validation split, after epoch {best['epoch']:g}" in card
 
 
+@pytest.mark.parametrize(
+    ("gate", "became", "near"),
+    [
+        ("exact", "were removed", "near duplicates stayed"),
+        ("near", "were removed", "a near duplicate has nearly the same letters (a cosine of 0.9 or more)"),
+        ("off", "stayed, since the gate was off", "near duplicates stayed"),
+    ],
+)
+def test_each_leak_gate_is_told(old, gate, became, near):
+    record = read_record(old, "provenance.json")
+    record["data"] |= {"leak_gate": gate, "near_removed": {"train/test": 7} if gate == "near" else {}}
+    (old / "provenance.json").write_text(json.dumps(record))
+    text = html.unescape(render_card(old).text)
+    assert f" {became}. A duplicate is the same text" in text
+    assert f" links and spaces; {near}." in text
+    assert ("7 training rows with a near duplicate in test" in text) == (gate == "near")
+
+
 def test_no_path_of_this_machine_is_shown(trained_gpt2):
     made = render_card(trained_gpt2.artifact, repo_id="ada/tweets")
     for place in (trained_gpt2.run.path.parent, trained_gpt2.base.parent, trained_gpt2.data.parent):

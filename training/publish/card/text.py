@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from inference.common.intervals import Interval, wilson
 from inference.common.wording import in_words, percent
+from training.data.report import NEAR
 from training.evaluate.scores import BAG_OF_WORDS, BASE, MAJORITY, TUNED, Answer, System
 from training.publish.card.examples import AnsweredExample, expected_label, spread
 from training.publish.card.facts import CALIBRATION, CURVES, CardFacts
@@ -219,17 +220,25 @@ def data_sentences(facts: CardFacts) -> list[str]:
     ]
 
 
-def leak_sentences(facts: CardFacts) -> list[str]:
-    """Return how many rows the leak gate took out, by pair of splits."""
-    if facts.data.leak_gate == "off":
-        return ["the leak gate was off"]
+def leak_paragraph(facts: CardFacts) -> str:
+    """Return how many rows the leak gate took out, or let through, by pair of splits."""
     kinds = (("a duplicate", facts.data.twins_removed), ("a near duplicate", facts.data.near_removed))
-    return [
+    counts = [
         f"{removed[k]:,} {of} rows with {kind} in {other}"
         for kind, removed in kinds
         for k, of, other in _LEAKS
         if k in removed
     ]
+    if not counts:
+        return ""
+    became = "stayed, since the gate was off" if facts.data.leak_gate == "off" else "were removed"
+    near = "near duplicates stayed"
+    if facts.data.leak_gate == "near":
+        near = f"a near duplicate has nearly the same letters (a cosine of {NEAR} or more)"
+    return (
+        f"Leak gate, before training: {'; '.join(counts)} {became}. A duplicate is the same text after "
+        f"normalising case, user names, links and spaces; {near}."
+    )
 
 
 def training_table(facts: CardFacts) -> str:
