@@ -5,7 +5,9 @@
 Real trainings of a tiny, real GPT-2 (three layers, the one of the tests) on made-up texts, through the same
 `train_run` as a person's. Each draw is a healthy setting: 2 to 4 classes, 200 to 400 training rows, texts
 whose words speak for their label more or less clearly, LoRA or full, some of the words known to the base. A
-sick run is the same draw with one fault added on purpose. The doctor's limits were chosen on draws of other
+sick run is the same draw with one fault added on purpose. A wrong learning rate, too few or too many epochs
+don't always do harm: of these 20 runs are made, and those are counted that are right on 5 points fewer of the
+test rows than the healthy run of the same draw. The doctor's limits were chosen on draws of other
 seeds than those counted here.
 """
 
@@ -42,8 +44,8 @@ from training.recipes import Recipe
 from training.runs.log import RunLog
 from training.runs.run import Run, create_run
 
-SEED, HEALTHY, SICK = 9_000, 50, 10
-"""The first seed, healthy runs, and sick runs of each fault."""
+SEED, HEALTHY, SICK, HARM = 9_000, 50, 10, 0.05
+"""The first seed, healthy runs, sick runs of each fault, and the least loss of accuracy that is harm."""
 Row = tuple[str, str]
 WORDS, TAUGHT = 50, 16
 """Words that indicate a class, and how many of them the base links to its name."""
@@ -213,13 +215,18 @@ def cut(draw: Draw) -> None:
 
 
 def names(draw: Draw) -> None:
-    """user names that betray the label, in texts that say less"""
-    draw.marked, draw.clear = NAMES, 0.5
+    """user names that betray the label, in texts that say less, learnt in 20 passes"""
+    _betray(draw, NAMES)
 
 
 def emoji(draw: Draw) -> None:
-    """emoji that betray the label, in texts that say less"""
-    draw.marked, draw.clear = EMOJI, 0.5
+    """emoji that betray the label, in texts that say less, learnt in 20 passes"""
+    _betray(draw, EMOJI)
+
+
+def _betray(draw: Draw, marks: Sequence[str]) -> None:
+    draw.marked, draw.clear = marks, 0.5
+    _set(draw, epochs=20, method="full", trunk_layers="0", learning_rate=3e-3, label_smoothing=0.0)
 
 
 TRAINED: dict[str, Callable[[Draw], None]] = {
@@ -239,6 +246,7 @@ TRAINED: dict[str, Callable[[Draw], None]] = {
     "emoji": emoji,
 }
 """The changes of a draw, by the fault that they cause."""
+MAY_BE_HARMLESS = {*list(TRAINED)[:6]}
 
 
 def _without_prompt(artifact: Path) -> None:
@@ -350,9 +358,9 @@ def main(dataset: str, *, first: int = SEED, healthy: int = HEALTHY, sick: int =
     """Train them all, and write results/doctor.json. The data is made up, not `dataset`."""
     workers = cores()
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    jobs = [(fault, number) for fault in TRAINED for number in range(sick)]
-    jobs += [("healthy", number) for number in range(healthy)]
-    jobs.sort(key=lambda job: job[1] * sick // (healthy if job[0] == "healthy" else sick))  # side by side
+    draws = {fault: sick * (1 + (fault in MAY_BE_HARMLESS)) for fault in TRAINED} | {"healthy": healthy}
+    jobs = [(fault, number) for fault, n in draws.items() for number in range(n)]
+    jobs.sort(key=lambda job: job[1] / draws[job[0]])  # side by side
     with tempfile.TemporaryDirectory() as place:
         made = base(Path(place, "base"))
         work = partial(one, base=made, folder=Path(place), first=first)
@@ -366,7 +374,11 @@ def main(dataset: str, *, first: int = SEED, healthy: int = HEALTHY, sick: int =
         "doctor",
         rows=[
             *(_row(name, records) for name in [*TRAINED, *EDITED]),
-            _table_row("none", "a healthy draw", any_fault=_any_fault("healthy", records)),
+            _table_row(
+                "none",
+                "a healthy draw",
+                any_fault=_any_fault([one for one in records if one["fault"] == "healthy"]),
+            ),
             *(_table_row(name, why) for name, why in NOT_MADE.items()),
         ],
         runs=records,
@@ -374,19 +386,24 @@ def main(dataset: str, *, first: int = SEED, healthy: int = HEALTHY, sick: int =
 
 
 def _row(fault: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    sick, well = ([one for one in records if one["fault"] == name] for name in (fault, "healthy"))
+    made, well = ([one for one in records if one["fault"] == name] for name in (fault, "healthy"))
+    made_by, sick = ({**TRAINED, **EDITED}[fault].__doc__ or "").strip(), made
+    if fault in MAY_BE_HARMLESS:
+        healthy = {one["seed"]: one["accuracy"] for one in well}
+        sick = [one for one in made if (one["accuracy"] or 0.0) <= healthy[one["seed"]] - HARM]
+        made_by += f"; {len(sick)} of {len(made)} did harm"
     return _table_row(
         fault,
-        ({**TRAINED, **EDITED}[fault].__doc__ or "").strip(),
+        made_by,
         _share([fault in one["found"] for one in sick]),
-        _any_fault(fault, records),
+        _any_fault(sick),
         _share([fault in one["found"] for one in well]),
     )
 
 
-def _any_fault(fault: str, records: Sequence[dict[str, Any]]) -> str:
+def _any_fault(records: Sequence[dict[str, Any]]) -> str:
     """Return in what share of the runs any fault was found, that of the base left out."""
-    return _share([bool({*one["found"]} - {*NOT_MADE}) for one in records if one["fault"] == fault])
+    return _share([bool({*one["found"]} - {*NOT_MADE}) for one in records])
 
 
 def _table_row(

@@ -190,13 +190,17 @@ def test_a_fault_of_the_base_is_no_fault_found_and_healthy_draws_have_a_row():
     records = [
         {"fault": "leak", "found": ["leak", "upper case"]},
         {"fault": "leak", "found": ["upper case"]},
-        {"fault": "healthy", "found": ["upper case"]},
-        {"fault": "healthy", "found": ["leak"]},
+        {"fault": "healthy", "found": ["upper case"], "seed": 1, "accuracy": 0.9},
+        {"fault": "healthy", "found": ["leak"], "seed": 2, "accuracy": 0.9},
+        {"fault": "under-fitting", "found": ["under-fitting"], "seed": 1, "accuracy": 0.8},
+        {"fault": "under-fitting", "found": [], "seed": 2, "accuracy": 0.89},
     ]
     row = doctor._row("leak", records)
     assert row["found"].startswith("1 of 2") and row["false_alarms"].startswith("1 of 2")
     assert row["this_or_another_fault_found"].startswith("1 of 2")
-    assert doctor._any_fault("healthy", records).startswith("1 of 2")
+    assert doctor._any_fault(records[2:4]).startswith("1 of 2")
+    short = doctor._row("under-fitting", records)
+    assert short["found"].startswith("1 of 1") and short["made_by"].endswith("1 of 2 did harm")
 
 
 @pytest.fixture
