@@ -1,4 +1,4 @@
-"""What a job needs, in one private data set: the code of an allow-list, the recipe, and a local data file.
+"""What a job needs, in one private data set: the code of an allow-list, the recipe, and local files of data.
 
     bundle = pack(recipe)
     bundle.files["recipe.toml"], bundle.files["data/tweets.csv"]       # bytes, or the path of a local file
