@@ -17,6 +17,7 @@ import gradio as gr
 
 from inference.common.errors import TweetTuneError
 from inference.common.intervals import Interval
+from inference.common.text import whole
 from inference.labels import SENTIMENT
 from ui.sentences import said
 from ui.translations import text
@@ -48,8 +49,11 @@ element.addEventListener('click', (event) => {
 
 
 def esc(value: object) -> str:
-    """Escape a value for HTML, in an element or in a quoted attribute."""
-    return escape(str(value), quote=True).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    """Escape a value for HTML, in an element or in a quoted attribute.
+
+    Half a character is replaced: it would break the stream by which a page gets all its answers.
+    """
+    return escape(whole(str(value)), quote=True).replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def page(body: str, css: str = "") -> str:

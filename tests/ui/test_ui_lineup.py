@@ -1,6 +1,7 @@
 """Which models are compared: without any model, with a run and others, and which texts each is asked."""
 
 import dataclasses
+import json
 import os
 import shutil
 from urllib.request import Request, urlopen
@@ -8,6 +9,7 @@ from urllib.request import Request, urlopen
 import brotli
 import pytest
 from gradio_client import Client
+from gradio_client.exceptions import AppError
 
 from inference.artifact import EVALUATION, read_record
 from inference.common.errors import DataError, PredictionError, RunError
@@ -238,6 +240,15 @@ def test_the_app_asks_those_that_are_named_and_its_page_is_light_and_says_what_i
             assert ">Fine-tuned<" in client.predict("so happy", api_name="/compare")
             named = client.predict("so happy", ["tuned", "bag-of-words"], api_name="/compare")
             assert "Bag of words" in named and ">Base<" not in named
+            asked, url = {"data": [["half \ud83d"], []]}, f"{app.url.rstrip('/')}/gradio_api/call/answers"
+            of_json = {"Content-Type": "application/json"}
+            with urlopen(Request(url, json.dumps(asked).encode(), of_json), timeout=30) as begun:
+                number = json.load(begun)["event_id"]
+            with urlopen(f"{url}/{number}", timeout=30) as answer:
+                assert b'"text": "half \\ufffd", "base": {"label"' in answer.read()
+            for wrong in (None, 5, [], ["a"] * 65):
+                with pytest.raises(AppError, match="Give from 1 to 64 texts at once"):
+                    client.predict(wrong, None, api_name="/answers")
             many = client.predict("so\nbad", None, False, ["tuned", "base"], api_name="/compare_many")
             assert "2 tweets" in many[0]
             outcome, who = client.predict("so zorgle", "positive", ["tuned"], api_name="/add_to_index")

@@ -203,7 +203,7 @@ def test_where_nobody_may_train_no_step_leads_to_training():
 
 def test_escaping_serves_text_and_attributes():
     assert esc("<b a=\"1\" b='2'>&") == "&lt;b a=&quot;1&quot; b=&#x27;2&#x27;&gt;&amp;"
-    assert esc("a\x00b") == "a�b"
+    assert esc("a\x00b") == esc("a\ud800b") == "a�b"
 
 
 def test_the_sentiments_have_their_colours_by_name_and_others_by_place():

@@ -293,9 +293,13 @@ class _Question:
         self.teaching = Teaching(lineup.knowledge)
 
     def _asked(
-        self, tweet: str, chosen: list[str] | None, request: gr.Request, profile: gr.OAuthProfile | None
+        self,
+        tweet: str | None,
+        chosen: list[str] | None,
+        request: gr.Request,
+        profile: gr.OAuthProfile | None,
     ) -> Iterator[str]:
-        chosen = chosen or []
+        tweet, chosen = tweet or "", chosen or []
         may = may_train(self.lineup.workbench.settings, visitor_of(request, profile))
         with as_gradio_error():
             if tweet.strip() and not self.lineup.is_there(chosen):
