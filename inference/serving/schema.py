@@ -39,7 +39,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from inference.baselines import Example, rests_on
 from inference.baselines.index import NEAREST, VOTE_SHARE
 from inference.baselines.model import grounds_of
-from inference.classifier import EncodedTexts, Prediction, softmax
+from inference.classifier import Classifier, EncodedTexts, Prediction, softmax
 from inference.common.store import JsonObject
 from inference.reference import Scope, needed
 from inference.selective import CoveragePoint, threshold_of
@@ -139,6 +139,8 @@ class Classified:
     curve: Sequence[CoveragePoint] = ()
     """By which a threshold is chosen for a precision: as it was recorded when the model was loaded."""
     scope: Scope | None = None
+    classifier: Classifier | None = None
+    """The model that answered."""
 
 
 # What comes in.

@@ -205,7 +205,8 @@ class Service:
         Raises PredictionError where the labels of model and index differ, or the index is empty.
         """
         assert self.index is not None, "only a service with an index is asked"
-        model = self.models.get(request.model).classifier
+        model = classified.classifier  # its name may stand for another one by now
+        assert model is not None
         both = beside(model, self.index, share=request.vote, k=request.k)
         alone = model.predictions(classified.logits, classified.encoded)
         votes = await self.in_thread(both.predictors[1].predict, request.inputs)
@@ -269,7 +270,7 @@ class Service:
 
 def _classified(served: ServedModel, logits: Logits, encoded: EncodedTexts) -> Classified:
     model = served.classifier
-    return Classified(served.name, model.labels, logits, encoded, served.curve, model.scope)
+    return Classified(served.name, model.labels, logits, encoded, served.curve, model.scope, model)
 
 
 def _free() -> None:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from inference import Classifier
+from inference.baselines.index import Index, Neighbours
+from inference.baselines.model import Answering
 from inference.common.errors import ArtifactError, PredictionError
 from inference.serving.errors import DeadlineExceeded, NotReady, UnknownModel
 from inference.serving.models import name_of, sources_of
-from inference.serving.schema import Settings
+from inference.serving.schema import RetrieveRequest, Settings
 from inference.serving.service import Service
 from tests.support import tweets, wait_for
 from tests.support.serve import Gated
@@ -28,6 +30,25 @@ def service(trained_gpt2):
 def waiting(service):
     """Return how many texts wait or are in work."""
     return service.models.get().batcher.load().texts
+
+
+def test_texts_that_voted_are_added_to_the_answer_of_the_model_that_gave_it():
+    """Its name may stand for another model by then, with its labels in another order."""
+    examples = ["so good", "so bad"], ["positive", "negative"]
+
+    def model(*labels: str) -> Answering:
+        learnt = Index(None, labels)
+        learnt.add(*examples)
+        return Answering(Neighbours(learnt, k=1, by="words"), name="near")
+
+    index = Index(None, ("negative", "positive"))
+    index.add(*examples)
+    with Service({"near": "near"}, load=lambda _: model("negative", "positive"), index=index) as service:
+        classified = asyncio.run(service.classify(["good"]))
+        service.put("near", model("positive", "negative"))
+        request = RetrieveRequest.model_validate({"inputs": "good"}, context={"max_texts": 1})
+        [found] = asyncio.run(service.retrieve(request, classified))
+    assert found["model"] == found["label"] == "positive"
 
 
 def test_threads_and_tasks_get_what_the_classifier_says(service):
