@@ -126,7 +126,8 @@ class Classifier:
                 ) from error
         check_artifact(path)
         config = read_record(path, "config.json") or {}
-        limit = (read_record(path, "tokenizer_config.json") or {}).get("model_max_length") or 1 << 30
+        limit = (read_record(path, "tokenizer_config.json") or {}).get("model_max_length")
+        limit = limit if isinstance(limit, int | float) and limit > 0 else 1 << 30
         computes, tokenizer = load_engine(path, engine), _tokenizer(path)
         return cls(
             computes,

@@ -21,12 +21,14 @@ from typing import Any, TextIO, TypeAlias
 
 from inference.common.errors import TweetTuneError
 from inference.common.store import JsonObject
+from inference.common.text import one_line
 
 MODEL = "an artifact's folder, a run, a rung of a ladder (LADDER/RUNG), or a Hub repository"
 """What may be given as a model, for the help of commands."""
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """Exit statuses by the convention of shells: ended by Ctrl-C, and output that nobody reads any more."""
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_LONGEST = 20_000
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -39,8 +41,10 @@ def run_command(parser: Callable[[], argparse.ArgumentParser], arguments: Sequen
             given = parser().parse_args(arguments)
             debug = getattr(given, "debug", False)
             status: int = given.command(given)
-        except SystemExit:  # of argparse, after the help
-            sys.stdout.flush()
+        except SystemExit as error:
+            if isinstance(error.__context__, BrokenPipeError):  # rich ends so
+                raise BrokenPipeError from error
+            sys.stdout.flush()  # argparse's help
             raise
         sys.stdout.flush()
         return status
@@ -121,7 +125,7 @@ def _sentence(error: Exception) -> str:
 
 def _ended(status: int, sentence: str) -> int:
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.write(f"{one_line(sentence, longest=_LONGEST)}\n")  # names in it may hold anything
     return status
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification
@@ -21,6 +22,9 @@ from inference.trunk import pad_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+UNLOADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, StrictDataclassError)
+"""What Transformers raises for a folder whose files it can't use."""
 
 
 class TorchEngine:
@@ -71,7 +75,7 @@ def load(path: Path, *, reason: str, precision: str = "auto") -> TorchEngine:
                 local_files_only=True,
                 disable_mmap=True,  # a mapped file that is written over ends the process by SIGBUS
             )
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        except UNLOADABLE as error:
             raise ArtifactError(
                 f"{path} can't be loaded as a classifier ({' '.join(str(error).split())[:200]}). "
                 "Give the folder of a finished run, runs/NAME/artifact, or the id of a Hub repository."

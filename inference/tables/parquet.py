@@ -41,7 +41,7 @@ class ParquetChunk(Chunk):
         column = self.batch.column(name)
         kind = column.type
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
-            column = column.cast(pa.string())  # Python's own dates have no nanoseconds
+            return _as_texts(column)  # Python's own dates have no nanoseconds
         return [plain_value(value) for value in _python_values(column)]
 
 
@@ -55,9 +55,7 @@ class ParquetReader(TableReader):
                 raise DataError(f"{path.name} is empty; write it again.")
         with _sound(path), pq.ParquetFile(path) as file:
             self._schema, self._n = file.schema_arrow, file.metadata.num_rows
-        self.names = tuple(self._schema.names)
-        if len(set(self.names)) < len(self.names):
-            raise DataError(f"{path.name} has two columns of the same name; rename one of them.")
+        self.names = _names(self._schema, path)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows; what is in memory at once is one row group's columns at most."""
@@ -82,7 +80,7 @@ class ArrowReader(TableReader):
             self._sizes = [file.stat().st_size for file in self._files]
         with _sound(path), pa.memory_map(str(self._files[0])) as raw:
             self._schema = _opened(raw).schema
-        self.names = tuple(self._schema.names)
+        self.names = _names(self._schema, path)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows; the files are mapped, so that little of them is in memory at once."""
@@ -90,6 +88,9 @@ class ArrowReader(TableReader):
         for file, size in zip(self._files, self._sizes, strict=True):
             with _sound(self.path), pa.memory_map(str(file)) as raw:
                 opened = _opened(raw)
+                if lacking := [name for name in self.names if name not in opened.schema.names]:
+                    why = f"it lacks the columns {', '.join(lacking[:8])}"
+                    raise DataError(f"{file.name} is not a sound Arrow file ({why}); write it again.")
                 n = getattr(opened, "num_record_batches", None)
                 batches = opened if n is None else map(opened.get_batch, range(n))
                 for batch in batches:
@@ -117,6 +118,14 @@ def arrow_files(path: Path) -> list[Path]:
     if missing or not files:
         raise DataError(f"{path} lacks data files ({', '.join(missing) or 'all'}); get the whole folder.")
     return files
+
+
+def _names(schema: pa.Schema, path: Path) -> tuple[str, ...]:
+    """Return the columns. Raises DataError where two have one name."""
+    names = tuple(schema.names)
+    if len(set(names)) < len(names):
+        raise DataError(f"{path.name} has two columns of the same name; rename one of them.")
+    return names
 
 
 def _opened(raw: pa.NativeFile) -> pa.RecordBatchStreamReader | pa.RecordBatchFileReader:
@@ -180,6 +189,19 @@ def _python_values(column: pa.Array | pa.ChunkedArray) -> list[object]:
         return list(column.to_pylist())
     except UnicodeDecodeError:  # some writers put other encodings into string columns
         return [value and _as_str(value) for value in column.cast(pa.large_binary()).to_pylist()]
+    except (OverflowError, ValueError, KeyError):  # dates, or a time zone, that Python does not know
+        return _as_texts(column)
+
+
+def _as_texts(column: pa.Array | pa.ChunkedArray) -> list[object]:
+    """Return dates and times as texts, those of an unknown time zone in UTC."""
+    kind = column.type
+    try:
+        return list(column.cast(pa.string()).to_pylist())
+    except pa.ArrowException:
+        if pa.types.is_timestamp(kind):
+            return list(column.cast(pa.timestamp(kind.unit)).cast(pa.string()).to_pylist())
+        return [" ".join(column.slice(place, 1).to_string().split()) for place in range(len(column))]
 
 
 def _as_str(value: bytes) -> str:

@@ -148,13 +148,17 @@ parser.set_defaults(command=speak)
 parser.add_argument("lines")
 sys.exit(run_command(lambda: parser))
 """
+DRAWING = SPEAKING.replace("print(", "Console().print(").replace(
+    "import sys", "from rich.console import Console\nimport sys"
+)
 
 
-@pytest.mark.parametrize("lines", [1, 20_000])
-def test_a_command_ends_quietly_without_a_reader_and_in_a_sentence_where_the_disk_is_full(lines):
+@pytest.mark.parametrize("script", [SPEAKING, DRAWING])
+@pytest.mark.parametrize("lines", [1, 2_000])
+def test_a_command_ends_quietly_without_a_reader_and_in_a_sentence_where_the_disk_is_full(script, lines):
     def end(where, into):
         done = subprocess.run(
-            ["bash", "-c", f'"$@" {where}', "-", sys.executable, "-c", SPEAKING, into],
+            ["bash", "-c", f'"$@" {where}', "-", sys.executable, "-c", script, into],
             cwd=REPOSITORY,
             capture_output=True,
             text=True,

@@ -199,6 +199,23 @@ def test_settings_that_are_broken(folder, name, content):
         assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("config.json", {"layer_norm_epsilon": 0}),
+        ("config.json", {"n_head": True}),
+        ("tokenizer_config.json", {"model_max_length": "x"}),
+    ],
+)
+def test_a_setting_of_another_type(folder, name, setting):
+    record = json.loads((folder / name).read_text(encoding="utf-8"))
+    (folder / name).write_text(json.dumps(record | setting), encoding="utf-8")
+    if name == "config.json":
+        refused(folder)
+    else:
+        Classifier.load(folder).predict(["a day"])
+
+
 @pytest.fixture(scope="module")
 def exported_once(trained_gpt2, tmp_path_factory) -> Path:
     """Return an artifact with its onnx/ folder."""

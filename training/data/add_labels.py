@@ -20,12 +20,10 @@ from pathlib import Path
 
 import datasets
 
-from inference.common.errors import DataError
 from inference.common.mend import mend
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
-from inference.tables.columns import SEVERAL
-from training.data.classes import label_key
+from training.data.classes import class_of
 from training.data.load import Splits, load_splits
 from training.data.read import read_table
 from training.data.report import CONFLICTS_SHOWN, LabelConflict, SplitSizes
@@ -165,18 +163,12 @@ def labelled_rows(path: Path, names: Sequence[str]) -> tuple[list[LabelledRow], 
         table.labels(table.pick("label", where=where)),
     )
     before = table.column(WAS) if WAS in table.names else [None] * table.n
-    rows, known = [], {label_key(name): place for place, name in enumerate(names)}
+    rows = []
     for raw, raw_label, was in zip(texts, labels, before, strict=True):
         text = mend(raw).text.strip() if isinstance(raw, str) else ""
-        label = "" if raw_label is None or raw_label is SEVERAL else str(raw_label).strip()
-        if not text or not label:
-            continue
-        place = names.index(label) if label in names else known.get(label_key(label))
+        place = class_of(raw_label, names, where=where) if text else None
         if place is None:
-            raise DataError(
-                f"{where} has the label {label[:40]!r}, which the data lacks (it has "
-                f"{', '.join(names[:20])}); change the label, or leave the row out."
-            )
+            continue
         rows.append(LabelledRow(text, place, duplicate_key(text), corrects=bool(was)))
     return rows, table.found
 

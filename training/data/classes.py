@@ -2,6 +2,7 @@
 
     classes = read_classes({"train": table}, {"train": "label"}, label_names=(), where="tweets.csv")
     label_key(" Very\u200b POSITIVE")          # -> "verypositive"
+    class_of(1.0, ("0", "1"), where="more.csv")   # -> 1
 
 Labels may be integers, strings, booleans or a ClassLabel, and keep their names. Names that differ by case or
 spaces alone are one.
@@ -13,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from inference.common.errors import DataError
 from inference.common.mend import mend
@@ -24,6 +26,7 @@ _NAME_SUFFIXES = ("_text", "_name", "_names", "_str", "_string")
 _MISSING = {"", "nan", "null", "n/a", "#n/a", "<na>"}
 _MISSING_AMONG_NUMBERS = {"na", "none", "nil"}  # "none" is a class of stance data sets, "na" of others
 _INTEGER = re.compile(r"[-+]?\d{1,9}(\.0+)?")
+_DIGITS = 4_000  # Python reads no number of many more
 MAX_CLASSES = 1_000
 _SHOWN = 10
 _EXAMPLES = {2: "negative,positive", 3: "negative,neutral,positive", 5: "terrible,bad,fair,good,great"}
@@ -108,9 +111,34 @@ def label_key(name: str) -> str:
     return "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
 
 
-def _natural(name: str) -> list[str | int]:
-    """Return a key that sorts "10 stars" after "2 stars"."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+def class_of(raw: object, names: Sequence[str], *, where: str) -> int | None:
+    """Return the place in `names` of a raw label, read as those of the data are; None where it is missing.
+
+    Raises DataError for a label that is none of them.
+    """
+    value = _value(None if raw is SEVERAL else raw, f"The label column of {where}")
+    label = "" if value is None else str(value).strip()
+    number = str(int(float(label))) if _INTEGER.fullmatch(label) else label
+    for found in (label, _by_key(tuple(names)).get(label_key(label)), number):
+        if found in names:
+            return names.index(found)
+    if label in ("", "NA"):
+        return None
+    raise DataError(
+        f"{where} has the label {label[:40]!r}, which the data lacks (it has {', '.join(names[:20])}); "
+        "change the label, or leave the row out."
+    )
+
+
+@cache
+def _by_key(names: tuple[str, ...]) -> dict[str, str]:
+    return {label_key(name): name for name in reversed(names)}
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Return a key that sorts "10 stars" after "2 stars", and no two names alike."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part[:_DIGITS]) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 def _say_nothing(names: Sequence[str]) -> bool:
@@ -191,7 +219,10 @@ def _unified(
     if some and all(_INTEGER.fullmatch(text) for text in numbers):
         lost = texts - numbers
         return {
-            split: [None if v is None or str(v).strip() in lost else int(float(v)) for v in rows]
+            split: [
+                v if isinstance(v, int) else None if v is None or v.strip() in lost else int(float(v))
+                for v in rows
+            ]
             for split, rows in raw.items()
         }
     if not missing:

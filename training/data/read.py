@@ -64,7 +64,9 @@ class RawTable:
     def pick(self, kind: Kind, *, given: str = "", where: str) -> str:
         """Return the column of a kind. Raises DataError when there is none; see `pick_column`."""
         if self.reader:
-            return self.reader.pick(kind, given=given, where=where)
+            name = self.reader.pick(kind, given=given, where=where)
+            if name in self.names or name not in self.reader.names:  # other files may lack it
+                return name
         return pick_column(self.names, kind, given=given, where=where)
 
     @property
@@ -89,8 +91,9 @@ class RawTable:
     @classmethod
     def joined(cls, parts: Sequence["RawTable"]) -> "RawTable":
         """Put the parts of a sharded split below each other; only columns that all of them have are kept."""
+        names = tuple(name for name in parts[0].names if all(name in part.names for part in parts))
         return cls(
-            tuple(name for name in parts[0].names if all(name in part.names for part in parts)),
+            names,
             sum(part.n for part in parts),
             lambda name: [value for part in parts for value in part.column(name)],
             class_names=parts[0].class_names,

@@ -328,8 +328,10 @@ def _is_own(dataset: str, record: JsonObject, own: DataSpec, columns: tuple[str 
     if any(columns) and columns != (own.text_column, own.label_column):
         return False
     source, path = _data_of(record).get("source") or {}, Path(dataset).expanduser()
-    if path.exists():
-        return source.get("sha256") == (read_path(path).sha256 if path.is_dir() else sha256_of(path))
+    if path.is_dir():
+        return source.get("sha256") == read_path(path).sha256
+    if path.is_file():  # a pipe would be waited for
+        return source.get("sha256") == sha256_of(path)
     return dataset in (own.dataset, (record.get("recipe") or {}).get("dataset"))
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ from inference.artifact import BASE_HEAD, PROVENANCE, read_record
 from inference.classifier import Classifier
 from inference.common.errors import ArtifactError, BaseError, RecipeError
 from inference.engine.precision import FLOAT32, Precision
-from inference.engine.pytorch import TorchEngine, quiet_loading
+from inference.engine.pytorch import UNLOADABLE, TorchEngine, quiet_loading
 from inference.labels import label_words, labels_of
 from inference.prompt import Prompt, continuing_tokens, install_prompt, with_limit
 from inference.trunk import FAMILIES, backbone_of, headless, layers_of
@@ -79,7 +79,7 @@ def load_language_model(base: Base) -> LanguageModel:
                 base.path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
             tokenizer = AutoTokenizer.from_pretrained(base.path)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except UNLOADABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise BaseError(
             f"The base {base.name} can't be loaded ({reason}). Give a causal language model."

@@ -316,7 +316,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         raise RecipeError(
             f"The recipe {path} does not exist. Give the path of a .toml file that does."
         ) from None
-    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # of TOML, of UTF-8, of a number too long
         raise RecipeError(
             f"The recipe {path} can't be read ({error}). Mend it or copy a built-in one."
         ) from error

@@ -304,13 +304,17 @@ def list_runs(*, kind: str | None = TRAIN) -> list[Run]:
 
 def find_run(id_or_path: str | Path, *, kind: str | None = TRAIN) -> Run:
     """Return a run by its id in `runs/` or by its folder. Raises RunError, naming the runs there are."""
-    for path in (Path(id_or_path), runs_dir() / id_or_path):
+    for path in (Path(id_or_path), runs_dir() / id_or_path) if str(id_or_path) else ():
         run = _read(path.absolute())
         if run and (kind in (None, run.kind) or not run.kind):  # which it is can't be read
             return run
+    raise _no_run(id_or_path, kind)
+
+
+def _no_run(name: str | Path, kind: str | None = TRAIN) -> RunError:
     known = ", ".join(run.id for run in list_runs(kind=kind)[:5]) or "none yet"
-    raise RunError(
-        f"There is no run {str(id_or_path)!r} (runs: {known}). Start one with `python -m training train`."
+    return RunError(
+        f"There is no run {str(name)!r} (runs: {known}). Start one with `python -m training train`."
     )
 
 
@@ -362,11 +366,15 @@ def _queues(run: Run) -> bool:
 
 def delete(run: Run) -> None:
     """Remove a run with all that it made. Raises RunError while it is at work, or where that can't be."""
+    if not os.path.lexists(run.path / STATUS) and run.path.parent != runs_dir().absolute():
+        raise _no_run(run.path)  # somebody's own folder, with all else that is in it
     _check_idle(run, "deleted")
     try:
         shutil.rmtree(run.path)
     except OSError as error:
-        raise RunError(f"The run {run.id} can't be deleted whole ({error.strerror}). Try again.") from error
+        raise RunError(
+            f"The run {run.id} can't be deleted whole ({error.strerror or error}). Try again."
+        ) from error
 
 
 def rename(run: Run, name: str) -> Run:

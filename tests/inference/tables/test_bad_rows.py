@@ -152,6 +152,33 @@ def test_a_file_that_is_not_there_and_a_column_that_is_not_there(tmp_path):
         open_texts(source, key="k")
 
 
+def test_an_arrow_file_with_two_columns_of_one_name(tmp_path):
+    table = pa.table([["a"], ["b"]], names=["text", "text"])
+    with pa.ipc.new_file(str(tmp_path / "in.arrow"), table.schema) as file:
+        file.write_table(table)
+    with pytest.raises(DataError, match="has two columns of the same name; rename one"):
+        open_texts(tmp_path / "in.arrow")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "shown"),
+    [
+        (pa.timestamp("s"), 3 * 10**11, "11476-08-15 05:20:00.000"),
+        (pa.date32(), 4 * 10**6, "12921-08-18"),
+        (pa.timestamp("s", tz="Mars/Phobos"), 10**9, "2001-09-09 01:46:40.000"),
+    ],
+)
+def test_dates_that_python_does_not_know_are_texts(kind, value, shown, tmp_path):
+    source = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"text": ["a"], "at": pa.array([value], kind)}), source)
+    assert open_texts(source).reader.pick("text") == "text"
+    chunk = next(open_texts(source).reader.chunks())
+    assert chunk.plain("at") == chunk.column("at") == [shown]
+    inner = pa.array([{"at": value}], pa.struct([("at", kind)]))
+    pq.write_table(pa.table({"text": ["a"], "meta": inner}), source)
+    assert read_rows(converted(source, tmp_path / "out.jsonl"))[0]["text"] == "a"
+
+
 def test_a_file_cut_off_midway_is_an_error_and_not_a_short_result(tmp_path):
     rows = [{"text": f"row {i}"} for i in range(3 * CHUNK_ROWS)]
     source = write_rows(tmp_path / "in.parquet", rows)

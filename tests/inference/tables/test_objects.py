@@ -146,3 +146,12 @@ def test_a_saved_data_set_is_a_table(tmp_path):
     (tmp_path / "saved" / "state.json").write_text("{")
     with pytest.raises(DataError, match="is not a sound saved data set"):
         open_texts(tmp_path / "saved")
+
+
+def test_parts_of_a_saved_data_set_with_other_columns(tmp_path):
+    datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(tmp_path / "saved", num_shards=2)
+    datasets.Dataset.from_dict({"tweet": ["a"]}).save_to_disk(tmp_path / "other")
+    part = tmp_path / "saved" / "data-00001-of-00002.arrow"
+    part.write_bytes((tmp_path / "other" / "data-00000-of-00001.arrow").read_bytes())
+    with pytest.raises(DataError, match=rf"{part.name} is not a sound Arrow file \(it lacks"):
+        converted(tmp_path / "saved", tmp_path / "out.csv")

@@ -204,6 +204,11 @@ def test_an_error_is_one_line_and_status_1(capsys, home, arguments, sentence):
     assert not (home / "runs").exists(), "nothing is begun"
 
 
+def test_an_error_is_one_line_whatever_the_names_in_it(capsys, home):
+    message = refused(capsys, main, "data", "no\nfile \x1b[31m.csv")
+    assert message.startswith("There is no file no file [31m.csv"), "nothing there can colour a terminal"
+
+
 @pytest.mark.parametrize(
     "words", ["train smoke", "tune smoke", "forecast smoke", "adapt corpus.csv", "ladder"]
 )

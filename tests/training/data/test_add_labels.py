@@ -60,6 +60,20 @@ def test_labels_of_the_file_match_whatever_their_case(spec, tmp_path):
     assert add_labels(spec, mine).report.by_label == {"negative": 0, "neutral": 1, "positive": 1}
 
 
+def test_labels_of_the_file_are_read_as_those_of_the_data(tmp_path):
+    """As pandas writes whole numbers beside missing ones, and as Excel saves words with accents."""
+    numbers = write_csv(tmp_path / "n.csv", [(text, str(i % 2)) for i, (text, _) in enumerate(tweets(90))])
+    mine = tmp_path / "mine.csv"
+    mine.write_text("text,label\nfirst,1.0\nsecond,0.0\nthird,nan\nfourth,NA\n", encoding="utf-8")
+    report = add_labels(DataSpec(dataset=str(numbers)), mine).report
+    assert (report.by_label, report.unusable) == ({"0": 1, "1": 1}, 2)
+    lines = ["text,label", *(f"{text},{('café', 'thé')[i % 2]}" for i, (text, _) in enumerate(tweets(90)))]
+    words = tmp_path / "w.csv"
+    words.write_bytes("\n".join(lines).encode("cp1252"))
+    mine.write_bytes("text,label\nfirst,café\nsecond,Thé\n".encode("cp1252"))
+    assert add_labels(DataSpec(dataset=str(words)), mine).report.by_label == {"café": 1, "thé": 1}
+
+
 def test_every_row_that_is_left_out_is_counted_and_shown(spec, tmp_path):
     splits = load_splits(spec)
     train, test, validation = (named(splits, split) for split in ("train", "test", "validation"))

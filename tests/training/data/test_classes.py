@@ -6,7 +6,7 @@ import pytest
 
 from inference.common.errors import DataError
 from tests.support import tweets, write_csv
-from training.data.classes import label_key
+from training.data.classes import _natural, label_key
 from training.data.load import load_labelled, load_splits
 from training.recipes import DataSpec
 
@@ -130,6 +130,17 @@ def test_words_get_no_hint(labels, tmp_path):
 def test_names_with_numbers_sort_by_them(tmp_path):
     labels = ["topic 10", "topic 9", "topic 1", "a"]
     assert load(table(tmp_path / "t.jsonl", labels * 20)).labels == ("a", "topic 1", "topic 9", "topic 10")
+
+
+def test_names_of_equal_numbers_have_one_order_and_no_number_is_too_long():
+    """A resumed run is another process: an order by the hashes of a set would swap the classes."""
+    names = ["a" + "9" * 5_000, "a1", "a01", "a001"]
+    assert sorted(names, key=_natural) == sorted(reversed(names), key=_natural) == names[:0:-1] + names[:1]
+
+
+def test_large_whole_numbers_stay_what_they_are(tmp_path):
+    ids = [2**53, 2**53 + 1, 10**400]
+    assert load(table(tmp_path / "t.jsonl", ids * 20)).labels == tuple(map(str, ids))
 
 
 # Too small

@@ -175,6 +175,20 @@ def test_paths_that_the_system_refuses(tmp_path):
     assert "is neither a file nor a folder" in refusal(tmp_path / "pipe.csv")
 
 
+@pytest.mark.parametrize(
+    ("headers", "wording"),
+    [
+        (("text,label", "Text,Label"), r"has no text column \(found: nothing\)"),
+        (("text,label", "tweet,label"), r"has no text column \(found: label\); name the right one"),
+    ],
+)
+def test_parts_of_a_split_whose_columns_differ(headers, wording, tmp_path):
+    for i, header in enumerate(headers):
+        write_csv(tmp_path / f"train-{i:05}-of-00002.csv", tweets(30), header=header.split(","))
+    with pytest.raises(DataError, match=wording):
+        load_splits(DataSpec(dataset=str(tmp_path)))
+
+
 def test_folders_that_do_not_say_which_file_is_which(tmp_path):
     assert "has no train file (found: nothing)" in refusal(tmp_path)
     write_csv(tmp_path / "tweets.csv", [])

@@ -1,5 +1,6 @@
 """Scores are those of the serving code, and sharing the trunk's work changes none of them."""
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -233,6 +234,12 @@ def test_the_models_own_data_is_split_as_it_was(trained_gpt2, tmp_path):
     assert found.rows.notes == (
         "The model was trained on copy.csv, so the test split is scored, as it was drawn then.",
     )
+
+
+def test_a_pipe_is_refused_and_not_waited_for(trained_gpt2, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(DataError, match="is neither a file nor a folder"):
+        evaluate_artifact(trained_gpt2.artifact, dataset=str(tmp_path / "pipe.csv"))
 
 
 def test_data_that_has_changed_is_refused_unless_it_is_given(trained_gpt2, tmp_path):

@@ -83,7 +83,11 @@ def test_an_unknown_recipe_names_the_nearest():
 
 
 @pytest.mark.parametrize(
-    "content", ["epochs = ", 'epochs = "3"', "[epochs]\na=1", "epoks = 3", "label_names = [1]", "seed = true"]
+    "content",
+    [
+        *("epochs = ", 'epochs = "3"', "[epochs]\na=1", "epoks = 3", "label_names = [1]", "seed = true"),
+        f"seed = {'9' * 5_000}",
+    ],
 )
 def test_a_broken_file_is_one_sentence(tmp_path, content):
     (tmp_path / "mine.toml").write_text(content)

@@ -19,9 +19,17 @@ from safetensors.torch import load_file
 from inference.common.errors import DataError, RecipeError, RunError
 from inference.common.store import append_event, read_jsonl, write_json
 from tests.support import LONGER, tweets, wait_for, wait_until_ended, work_here, write_csv
-from training.recipes import change, load_recipe
+from training.recipes import change, load_recipe, save_recipe
 from training.runs.process import cancel, end, resume, start
-from training.runs.run import create_run, create_run_of, find_run, list_runs, running, with_whole_paths
+from training.runs.run import (
+    create_run,
+    create_run_of,
+    delete,
+    find_run,
+    list_runs,
+    running,
+    with_whole_paths,
+)
 
 pytestmark = pytest.mark.usefixtures("warm_starts")
 
@@ -123,6 +131,20 @@ def test_an_unknown_run_names_the_known_ones(home):
     run = create_run(SMOKE)
     with pytest.raises(RunError, match=rf"\(runs: {run.id}\)"):
         find_run("nothing")
+
+
+def test_a_folder_with_a_recipe_of_ones_own_is_never_deleted(home, tmp_path, monkeypatch):
+    """As `delete "$RUN"` would where the variable is not set, and `delete .`."""
+    monkeypatch.chdir(tmp_path)
+    save_recipe(SMOKE, tmp_path / "recipe.toml")
+    with pytest.raises(RunError, match="There is no run ''"):
+        find_run("")
+    with pytest.raises(RunError, match="There is no run "):
+        delete(find_run("."))
+    assert (tmp_path / "recipe.toml").is_file()
+    for run in (create_run(SMOKE), create_run(SMOKE, run_dir=tmp_path / "mine")):
+        delete(find_run(run.path))
+        assert not run.path.exists()
 
 
 def test_texts_of_held_out_rows_are_refused_before_there_is_a_run(home, tmp_path, monkeypatch):
