@@ -53,7 +53,7 @@ check: $(VENV)/installed-dev
 	@$(BIN)/mypy
 
 test: check browser
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
+	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 25
 
 # The card's snippet in transformers.js, in Node; takes 500 MB from npm, so it is no part of `make test`.
 js: $(VENV)/installed-dev

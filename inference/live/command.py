@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -158,20 +158,29 @@ def run(given: argparse.Namespace, sources: "Mapping[str, Callable[..., Source]]
         _note(_sentence(summary))
         if below is not None:
             _note(f"Not sure (below {below:.2f}): {summary.unsure:,} of {summary.classified:,}.")
-    if summary.out_of_scope:
-        _note(f"Unlike the texts of its training: {summary.out_of_scope:,} of {summary.classified:,}.")
-    if summary.hurried:
-        _note(
-            f"{summary.hurried:,} of {summary.classified:,} were answered by int8 alone, as posts piled up: "
-            "their close calls were not computed again in float32."
-        )
-    if cut := snapshot.source_status.cut:
-        _note(f"Texts that came without their end: {cut:,}.")
-    if snapshot.source_status.cost_usd is not None:
-        _note(f"X: {_spent(snapshot)}")
+    for sentence in _counted(snapshot):
+        _note(sentence)
     if snapshot.reason == "failed":
         raise FeedError(one_line(snapshot.message, longest=_LONGEST_MESSAGE))
     return 0
+
+
+def _counted(snapshot: "FeedSnapshot") -> Iterator[str]:
+    """Say which of the posts were answered otherwise than a reader would think."""
+    if snapshot.out_of_scope:
+        yield f"Unlike the texts of its training: {snapshot.out_of_scope:,} of {snapshot.classified:,}."
+    if snapshot.hurried:
+        yield (
+            f"{snapshot.hurried:,} of {snapshot.classified:,} were answered by int8 alone, as posts piled "
+            "up: their close calls were not computed again in float32."
+        )
+    if snapshot.truncated:
+        share = f"{snapshot.truncated:,} of {snapshot.classified:,}"
+        yield f"Too long, so that only the beginning was read: {share}."
+    if cut := snapshot.source_status.cut:
+        yield f"Texts that came without their end: {cut:,}."
+    if snapshot.source_status.cost_usd is not None:
+        yield f"X: {_spent(snapshot)}"
 
 
 def _request(given: argparse.Namespace) -> StreamRequest:

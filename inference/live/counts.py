@@ -68,6 +68,7 @@ class FeedSnapshot:
     unsure: int = 0  # classified posts about which the model is not sure enough to count
     abstain_below: float = 0.0  # the confidence from which on it is
     hurried: int = 0  # classified posts that got the model's quicker answer, as they piled up
+    truncated: int = 0  # classified posts of which only the beginning was read
     out_of_scope: int | None = None  # classified posts unlike the training texts, where that is known
 
     def accuracy(self) -> Interval | None:
@@ -99,6 +100,8 @@ class FeedSummary:
     """Of the classified posts, those about which the model is not sure enough to count."""
     hurried: int = 0
     """Of the classified posts, those that got the model's quicker answer, as they piled up."""
+    truncated: int = 0
+    """Of the classified posts, those of which only the beginning was read: the rest was too long."""
     out_of_scope: int | None = None
     """Of the classified posts, those unlike the training texts; None where the model has no record."""
 
@@ -195,7 +198,7 @@ class FeedCounts:
     ) -> None:
         self.labels, self.abstain_below, self._outside_above = tuple(labels), abstain_below, outside_above
         self._out_of_scope = 0
-        self.duplicates = self.dropped = self.hurried = self.in_hand = self.answers = 0
+        self.duplicates = self.dropped = self.hurried = self.truncated = self.in_hand = self.answers = 0
         self.filtered: Counter[str] = Counter()
         self.rate_in, self.rate_classified, self.speed = Meter(), Meter(), Speed()
         self.lags, self.ages = Lags(rng), Lags(rng)
@@ -263,6 +266,7 @@ class FeedCounts:
             unsure=self._unsure,
             abstain_below=self.abstain_below,
             hurried=self.hurried,
+            truncated=self.truncated,
             out_of_scope=None if self._outside_above is None else self._out_of_scope,
             rate_in_per_s=self.rate_in.per_s(now_s),
             rate_classified_per_s=self.rate_classified.per_s(now_s),

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from inference.classifier import Prediction
 from inference.common.errors import FeedError, PredictionError, TweetTuneError
-from inference.common.mend import mended
+from inference.common.mend import BLANK, mended
 from inference.live.counts import EndReason, FeedCounts, FeedSnapshot, FeedState, FeedSummary
 from inference.live.filter import Filter
 from inference.live.post import ClassifiedPost, Post
@@ -49,6 +49,8 @@ class Entry:
 
     post: Post
     arrived_s: float
+    cut: bool = False
+    """Whether the post's text was longer than LONGEST_TEXT."""
 
     @property
     def cost(self) -> int:
@@ -309,6 +311,7 @@ class Feed:
             lag_p95_s=lag.p95_s if lag else None,
             unsure=now.unsure,
             hurried=now.hurried,
+            truncated=now.truncated,
             out_of_scope=now.out_of_scope,
         )
 
@@ -345,7 +348,7 @@ class Feed:
         posts = self.source.posts(self._stop)
         try:
             for post in posts:
-                if not self._receive(normalised(post)):
+                if not self._receive(post):
                     break
             reason = ""
         except TweetTuneError as error:
@@ -361,6 +364,8 @@ class Feed:
 
     def _receive(self, post: Post) -> bool:
         """Count a post and queue it for the model, unless it is filtered. Returns whether to go on."""
+        cut = len(post.text.strip(BLANK)) > LONGEST_TEXT
+        post = normalised(post)
         reason = self._filter.against(post) or ("" if post.text else "no text")
         with self._changed:
             while self._state == "paused" or (
@@ -377,7 +382,7 @@ class Feed:
                 counts.duplicates += 1
             else:
                 self._accepted += 1
-                counts.dropped += self._waiting.add(Entry(post, self._clock()))
+                counts.dropped += self._waiting.add(Entry(post, self._clock(), cut))
                 self._changed.notify_all()
             return self._state != "ended" and self._accepted != self._limit
 
@@ -440,7 +445,11 @@ class Feed:
         results: list[ClassifiedPost | None] = []
         for post, answer, *others in zip(posts, *answers, strict=True):
             result = answer and ClassifiedPost(
-                post, answer.label, max(answer.probabilities), unknown_share=answer.unknown_share or 0.0
+                post,
+                answer.label,
+                max(answer.probabilities),
+                unknown_share=answer.unknown_share or 0.0,
+                truncated=answer.truncated,
             )
             if result and others and (second := others[0]):
                 result = replace(
@@ -462,6 +471,7 @@ class Feed:
             counts.hurried += self._hurries * sum(result is not None for result in results)
             for entry, result in zip(batch, results, strict=True):
                 if result:
+                    counts.truncated += result.truncated or entry.cut
                     lag_s = max(0.0, clock_s - entry.arrived_s)
                     counts.classify(result, now_s=now_s, lag_s=lag_s, age_s=_age_s(entry.post, unix_s))
             self._changed.notify_all()

@@ -62,6 +62,8 @@ class ClassifiedPost:
     second_probability: float | None = None
     unknown_share: float = 0.0
     """Of its tokens, of those that the model's training texts hardly had; 0 if that is not known."""
+    truncated: bool = False
+    """Whether the model read only the beginning of its text."""
 
     @property
     def disagrees(self) -> bool:

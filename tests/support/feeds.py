@@ -16,6 +16,7 @@ class Answer:
     label: str
     probabilities: tuple[float, ...] = (0.1, 0.2, 0.7)
     unknown_share: float | None = None
+    truncated: bool = False
 
 
 def posts(n, label=None):

@@ -32,6 +32,7 @@ class Answer:
     label: str
     probabilities: tuple[float, ...] = (0.9, 0.06, 0.04)
     unknown_share: float | None = None
+    truncated: bool = False
 
 
 def always(label):

@@ -155,8 +155,11 @@ def _entries(snapshot: FeedSnapshot, cap_usd: float | None, *, waits: bool) -> l
     if snapshot.out_of_scope is not None:
         share = snapshot.out_of_scope / max(snapshot.classified, 1)
         entries.append((text("live.outside"), text.number(snapshot.out_of_scope), text.percent(share, 0)))
-    if snapshot.hurried:
-        entries.append((text("live.hurried"), text.number(snapshot.hurried), text("live.hurried_how")))
+    entries += [
+        (text(f"live.{name}"), text.number(count), text(f"live.{name}_how"))
+        for name in ("truncated", "hurried")
+        if (count := getattr(snapshot, name))
+    ]
     if snapshot.capacity_per_s:
         entries.append((text("live.capacity"), text.number(snapshot.capacity_per_s, 1), per_s))
     if (lag := snapshot.lag) and not waits:

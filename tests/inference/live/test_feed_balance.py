@@ -207,6 +207,7 @@ def test_a_huge_or_broken_text_reaches_the_model_short_and_whole():
     assert feed.wait(10)
     assert [len(text) for text in texts] == [LONGEST_TEXT, 6, 1] and texts[1] == "half \ufffd"
     assert feed.snapshot().recent[2].post.text == texts[0], "nor does the feed keep it whole"
+    assert feed.snapshot().truncated == feed.summary().truncated == 1
 
 
 def test_a_lossless_feed_drops_nothing_and_keeps_the_queue_short():

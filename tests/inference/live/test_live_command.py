@@ -28,7 +28,7 @@ from tests.support.feeds import LABELS, Given, classify, posts
 pytestmark = pytest.mark.usefixtures("warm_starts")
 
 KEYS = {"received", "classified", "filtered", "duplicates", "dropped", "rate_per_s", "lag_p50_s", "lag_p95_s"}
-KEYS |= {"unsure", "hurried", "out_of_scope"}
+KEYS |= {"unsure", "hurried", "truncated", "out_of_scope"}
 EVIL = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe\u2066 a\u0300\u0301\u0302\u0303b\r\nnext\x9b2J 👩\u200d🚒"
 
 
