@@ -50,7 +50,8 @@ from tests.support.hub_fixtures import hub, large, online  # noqa: F401  (fixtur
 from training.runs.run import find_run
 
 warm.prepare(Path(_HOME.name))
-hypothesis.settings.register_profile("tests", deadline=None, database=None)
+hypothesis.settings.register_profile("tests", deadline=None, database=None, derandomize=True)
+hypothesis.settings.register_profile("anew", deadline=None, database=None)  # pytest --hypothesis-profile anew
 hypothesis.settings.load_profile("tests")
 # A script's background jobs ignore Ctrl-C and so would all that the tests start from there.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -43,6 +43,7 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".tab", ".txt", ".ndjson", ".js
 _PEEKED = 4_096
 _LEAST_ASCII = 0.02  # of a text of any language in UTF-16: line ends, delimiters, digits
 _MOSTLY_ASCII = 0.3  # of one that might be UTF-8 as well
+_PLAIN_LINE = re.compile(rb"[\t -~]{4,}\r?\n")
 _CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f]")
 _T = TypeVar("_T")
 
@@ -293,7 +294,7 @@ def _encoding(head: bytes) -> tuple[str, str]:
     if head.startswith(_UTF16_MARKS):
         return "utf-16", "replace"
     head = head[:_PEEKED]
-    if b"\0" in head:
+    if b"\0" in head and not _PLAIN_LINE.match(head):  # a first line in ASCII has NULs in UTF-16
         plain = head.replace(b"\0", b"").decode("utf-8", "replace")
         odd = plain.count("\ufffd") + len(_CONTROL.findall(plain))
         sound = odd < 0.1 * len(plain)  # UTF-8, or nearly so, with a NUL here or there

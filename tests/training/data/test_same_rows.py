@@ -58,6 +58,12 @@ HOSTILE = {
     "a long line": ("t.csv", f"text,label\n{'x' * 300_000},neutral\n{PLAIN}".encode(), ["x" * 300_000], 0),
     "too long a line": ("t.csv", f"text,label\n{'x' * 16_000_000},neutral\n{PLAIN}".encode(), [], 1),
     "gzip": ("t.csv.gz", gzip.compress(f"text,label\n{PLAIN}".encode()), [], 0),
+    "NULs in rows that would be sound UTF-16": (
+        "t.csv",
+        b"text,label\n\0\n;;;;\0\n" + b"\0\1\1\1\1\n\1\1\1\1\n" * 3 + PLAIN.encode(),
+        [],
+        8,
+    ),
     "gzip of UTF-16": ("t.jsonl.gz", gzip.compress(f'{{"text": "é"}}\n{LINES}'.encode("utf-16")), ["é"], 0),
     "broken JSON": ("t.jsonl", f'{{"text": "cut\n[1]\n7\n{LINES}'.encode(), [], 3),
     "no text": ("t.jsonl", f'{{"text": 7}}\n{{"text": null}}\n{{}}\n{LINES}'.encode(), [], 3),
