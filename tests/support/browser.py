@@ -27,7 +27,11 @@ STILL = """document.addEventListener('DOMContentLoaded', () => {
 LEFT = ("AbortError: signal is aborted without reason", "Unexpected error Connection errored out.")
 """What Gradio's client says of the answers it still awaits when its page is left or loaded anew."""
 
-MARKS = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
+]
 """The marks of every file of browser tests."""
 
 

@@ -7,7 +7,7 @@ from tests.support import wait_for
 from tests.support.browser import MARKS, tab
 from tests.support.served import app, with_run
 
-pytestmark = [*MARKS, pytest.mark.slow]
+pytestmark = MARKS
 _TOOLTIP = "dot => getComputedStyle(dot, '::after').content"
 
 

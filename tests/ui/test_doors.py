@@ -13,7 +13,7 @@ from tests.support.space_app import ENVIRONMENT, session, space_here, visitor
 from training.recipes import load_recipe
 
 # Gradio's server, which runs in this process here, asks pandas for things by their old names
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from ui import gpu as gpu_module
 from ui.account import SpaceSettings
 from ui.state import Workbench
 
+pytestmark = pytest.mark.slow
 GOAL_S = 10.0
 
 

@@ -14,7 +14,7 @@ from tests.support.live_app import live_app
 from training.runs.run import list_runs
 
 # Gradio's server, which runs in this process here, asks pandas for things by their old names
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def test_a_cluster_scores_with_a_rung_as_this_machine_does(rung, tmp_path):
     given = ["score", source, "--model", rung, "--probabilities", "--out-of-scope"]
     assert main([*map(str, given), "--output", str(here)]) == 0
     environment = {**os.environ, "HOME": str(tmp_path)}
-    on_ray = ("--engine", "ray", "--workers", "2")
+    on_ray = ("--engine", "ray", "--workers", "1")
     done = command("inference", *given, "--output", there, *on_ray, env=environment)
     assert done.returncode == 0, done.stderr
     scored, expected = (

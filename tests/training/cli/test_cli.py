@@ -21,7 +21,7 @@ from training.evaluate.scores import Evaluation
 from training.recipes import available_recipes, settings
 from training.runs import run as jobs
 
-pytestmark = pytest.mark.usefixtures("warm_starts")
+pytestmark = [pytest.mark.usefixtures("warm_starts"), pytest.mark.slow]
 
 TRAINING_COMMANDS = ["train", "evaluate", "data", "runs", "resume", "cancel"]
 

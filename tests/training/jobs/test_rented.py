@@ -18,7 +18,7 @@ from training.runs import process
 from training.runs import run as jobs
 from ui.train.view import read_run
 
-pytestmark = pytest.mark.usefixtures("warm_starts")
+pytestmark = [pytest.mark.usefixtures("warm_starts"), pytest.mark.slow]
 
 TEXTS = ["i love this", "the report is on the table", "worst monday"]
 

@@ -26,6 +26,7 @@ from ui.compare.lineup import Lineup
 from ui.live.review import Duels
 from ui.state import Model, Workbench
 
+pytestmark = pytest.mark.slow
 STEPS = [step.name for step in Order().steps(labels=(LABELS,), classes=3)]
 HOSTILE = ["", "😀🎉", "\u202eشكرا جزيلا\u202c", "nul\0byte", "good " * 20_000, "\ud83d half", "=1+1"]
 FOREIGN = ["съешь ещё этих мягких булок", "xqzj vkwq zzxq jjkq"]

@@ -31,7 +31,7 @@ from training.runs.run import (
     with_whole_paths,
 )
 
-pytestmark = pytest.mark.usefixtures("warm_starts")
+pytestmark = [pytest.mark.usefixtures("warm_starts"), pytest.mark.slow]
 
 SMOKE = load_recipe("smoke")
 

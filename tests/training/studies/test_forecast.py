@@ -17,6 +17,8 @@ from training.studies import forecast as forecasting
 from training.studies.forecast import forecast
 from training.studies.forecast_order import Forecast, ForecastOrder, Point, Target
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recipe(tiny_gpt2, tmp_path_factory):

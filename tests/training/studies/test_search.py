@@ -20,6 +20,7 @@ from training.studies import search as searching
 from training.studies.order import FIXED, Search, SearchOrder, read_space, usual_space
 from training.studies.search import optimism, search
 
+pytestmark = pytest.mark.slow
 SPACE = ["learning_rate=1e-4..1e-2", "lora_r=4,8"]
 
 
