@@ -8,8 +8,8 @@
 
 All runs train on one cached trunk, by the same recipe; with few labels they make as many more epochs as give
 them LEAST_STEPS steps, and as many evaluations on the validation split as the whole training would have. The
-interval is a bootstrap's, over the validation rows and over the runs of each size, with the spread of single
-runs on top. The test split is never read.
+interval is a bootstrap's over the validation rows, which all runs share, with the spread of the runs of one
+size: of their mean at each size, and of a single run on top. The test split is never read.
 """
 
 import dataclasses
@@ -124,17 +124,16 @@ def _fitted(
     )
     means, errors, one_run = _noise(accuracies, right.shape[2])
     fits = fit_curves(sizes, means, errors)
-    if why := misbehaves(sizes, means, errors, fits):
+    random, rows = np.random.default_rng(recipe.seed), right.shape[2]
+    again = np.array(
+        [right[:, :, random.integers(rows, size=rows)].mean((1, 2)) for _ in range(RESAMPLES)]
+    ) + random.normal(0, one_run / SEEDS**0.5, (RESAMPLES, len(sizes)))
+    if why := misbehaves(sizes, again, errors, fits):
         return dataclasses.replace(found, refused=why)
     asked = sorted({total, *([min(recipe.n_train, total)] if recipe.n_train > sizes[-1] else [])})
     grid = np.unique([*np.geomspace(sizes[0], total, 40).round().astype(int), *asked])
-    random, drawn = np.random.default_rng(recipe.seed), []
-    for _ in range(RESAMPLES):
-        rows = random.integers(right.shape[2], size=right.shape[2])
-        picks = random.integers(SEEDS, size=(len(sizes), SEEDS))
-        again = np.take_along_axis(right[:, :, rows].mean(2), picks, axis=1).mean(1)
-        if refitted := fit_curves(sizes, again, errors, start=fits):
-            drawn.append(predict(refitted, grid) + random.normal(0, one_run))
+    refitted = (fit_curves(sizes, accuracy, errors, start=fits) for accuracy in again)
+    drawn = [predict(curves, grid) + random.normal(0, one_run) for curves in refitted if curves]
     low, high = np.percentile(np.array(drawn), [2.5, 97.5], axis=0)
     said = predict(fits, grid)
     curve = tuple(

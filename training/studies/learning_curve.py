@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeWarning, curve_fit
 
 Floats = NDArray[np.float64]
-LEAST_Z = 2.0
-"""Standard errors by which accuracy has to rise with the logarithm of the labels."""
+CHANCE = 0.025
+"""The share of resamples in which accuracy may fail to rise with the logarithm of the labels."""
 WORST_FIT = 4.0
 """The most that the squared misfit of a point may be, on average, in squared standard errors."""
 
@@ -108,14 +108,14 @@ def predict(fits: Sequence[Fit], sizes: ArrayLike) -> Floats:
     return np.asarray(np.sum(found, axis=0))
 
 
-def misbehaves(sizes: ArrayLike, accuracies: ArrayLike, errors: ArrayLike, fits: Sequence[Fit]) -> str:
-    """Say why nothing can be forecast from a curve, "" where it can."""
-    x, y, s = (np.asarray(each, dtype=np.float64) for each in (np.log(sizes), accuracies, errors))
-    weights = s**-2.0
-    middle = (weights * x).sum() / weights.sum()
-    spread = (weights * (x - middle) ** 2).sum()
-    slope = (weights * (x - middle) * y).sum() / spread
-    if slope * spread**0.5 < LEAST_Z:
+def misbehaves(sizes: ArrayLike, resampled: Floats, errors: ArrayLike, fits: Sequence[Fit]) -> str:
+    """Say why nothing can be forecast from a curve, "" where it can.
+
+    `resampled`: accuracies, shape (resamples, sizes); all sizes of a resample have the same rows.
+    """
+    x, weights = np.log(sizes), np.asarray(errors, dtype=np.float64) ** -2.0
+    slopes = resampled @ (weights * (x - np.average(x, weights=weights)))
+    if (slopes <= 0).mean() > CHANCE:
         return "accuracy does not rise with the labels by more than chance"
     free = max(len(x) - 3, 1)
     if not fits or min(fit.misfit for fit in fits) / free > WORST_FIT:

@@ -115,6 +115,18 @@ def test_what_is_said_holds_the_truth_and_tells_how_far_it_goes(recipe, a_minute
     assert widths[1] > widths[0], "the farther, the less sure"
 
 
+def test_a_small_rise_is_seen_since_all_runs_answer_the_same_rows(recipe, a_minute_a_hundred):
+    sizes, random = [32, 53, 88, 146, 242, 400], np.random.default_rng(0)
+    shares = np.linspace(0.55, 0.61, 6)[:, None, None]
+    right = random.random(200) + random.normal(0, 0.1, (6, 3, 200)) < shares
+    found = forecasting._fitted(Ready(recipe), recipe, sizes, right, 6000)
+    assert not found.refused, "each row is about as hard for every run"
+    shuffled = random.permuted(right, axis=2)
+    assert forecasting._fitted(Ready(recipe), recipe, sizes, shuffled, 6000).refused, (
+        "by other rows it is chance"
+    )
+
+
 def test_a_curve_that_does_not_rise_is_no_forecast(recipe, a_minute_a_hundred, capsys):
     sizes = [32, 53, 88, 146, 242, 400]
     found = forecasting._fitted(

@@ -8,6 +8,10 @@ from training.studies.learning_curve import fit_curves, labels_for, misbehaves, 
 SIZES = np.array([32, 53, 88, 146, 242, 400])
 
 
+def resampled(accuracies, errors):
+    return np.random.default_rng(0).normal(accuracies, errors, (200, len(accuracies)))
+
+
 @pytest.mark.parametrize(
     "truth",
     [
@@ -21,7 +25,8 @@ def test_each_kind_of_curve_is_found_again_far_from_its_points(truth):
     assert sum(fit.weight for fit in fits) == pytest.approx(1)
     assert predict(fits, SIZES) == pytest.approx(truth(SIZES.astype(float)), abs=0.01)
     assert predict(fits, [2000])[0] == pytest.approx(float(truth(np.array(2000.0))), abs=0.03)
-    assert misbehaves(SIZES, truth(SIZES.astype(float)), np.full(6, 0.002), fits) == ""
+    errors = np.full(6, 0.002)
+    assert misbehaves(SIZES, resampled(truth(SIZES.astype(float)), errors), errors, fits) == ""
 
 
 def test_the_points_weigh_by_their_errors():
@@ -36,13 +41,14 @@ def test_the_points_weigh_by_their_errors():
 )
 def test_a_curve_that_does_not_rise_is_refused(y):
     errors = np.full(6, 0.02)
-    why = misbehaves(SIZES, y, errors, fit_curves(SIZES, y, errors))
+    why = misbehaves(SIZES, resampled(y, errors), errors, fit_curves(SIZES, y, errors))
     assert why == "accuracy does not rise with the labels by more than chance"
 
 
 def test_a_curve_of_jumps_is_refused():
     y, errors = [0.3, 0.9, 0.35, 0.9, 0.6, 0.9], np.full(6, 0.01)
-    assert misbehaves(SIZES, y, errors, fit_curves(SIZES, y, errors)) == "no curve fits the points"
+    why = misbehaves(SIZES, resampled(y, errors), errors, fit_curves(SIZES, y, errors))
+    assert why == "no curve fits the points"
 
 
 def test_what_the_next_point_costs_is_read_off_the_curve():
