@@ -3,13 +3,13 @@
     python -m benchmarks forecasts --dataset DATA     # about 30 minutes on two cores at 300 GFLOP/s
 
 Ten draws, five from the train split of DATA and five from the embedded tweets, share no tweet: 1,000 training
-rows and 200 validation rows each. On each draw two recipes are forecast from runs with 128 labels at most,
+rows and 200 validation rows each. On each draw two recipes are forecast from runs with 400 labels at most,
 by the code of `python -m training forecast`. Then each is trained on all 1,000, once: that run should lie in
 the interval. Both are measured on the validation rows, on which each training's best epoch is chosen, too. No
 test row of DATA is used.
 
-So that 20 fit, the recipes are small: `quick` on the first 20 layers with the top one trained alone, in
-batches of 4 for two epochs; with quick's noise on the states and without. A draw's real trainings share one
+So that 20 fit, the recipes are small: `quick` with the top two layers trained alone, in batches of 8, for two
+epochs at 3e-3; with quick's noise on the states and without. A draw's real trainings share one
 trunk. Measurements are kept in .cache/forecasts, so that a stopped benchmark goes on.
 """
 
@@ -46,6 +46,7 @@ SMALL = {
     "base": "embedded",
     "trunk_layers": "28",
     "batch_size": "8",
+    "learning_rate": "3e-3",
     "epochs": "2",
     "patience": "0",
     "n_train": "0",
@@ -125,6 +126,7 @@ def _measured(folder: Path, seed: int, found: JsonObject) -> Iterator[JsonObject
             "refused": forecasted.refused,
             "n": forecasted.n_validation,
         }
+        record["points"] = [[point.labels, point.mean] for point in forecasted.points]
         if not forecasted.refused:
             prepared = prepared or prepare(recipe, work)
             [target] = forecasted.targets

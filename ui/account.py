@@ -34,7 +34,7 @@ from inference.common.errors import TweetTuneError
 from inference.common.paths import has_bucket
 from inference.serving.hosts import from_another_site
 from training.recipes import Setting, available_recipes
-from ui.html import as_gradio_error, esc, html, page
+from ui.html import esc, html, page
 from ui.translations import text
 
 T = TypeVar("T")
@@ -294,13 +294,11 @@ def changes_something(space: SpaceSettings) -> Callable[[Callable[..., T]], Call
 
         @functools.wraps(handler)
         def answer(*given: object) -> T:
-            with as_gradio_error():
-                return handler(visitor(*given[:3]), *given[3:])
+            return handler(visitor(*given[:3]), *given[3:])
 
         @functools.wraps(handler)
         def answers(*given: object) -> Iterator[object]:
-            with as_gradio_error():
-                yield from handler(visitor(*given[:3]), *given[3:])  # type: ignore[misc]
+            yield from handler(visitor(*given[:3]), *given[3:])  # type: ignore[misc]
 
         def of_gradio(
             request: gr.Request, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None

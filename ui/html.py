@@ -1,9 +1,7 @@
-"""HTML helpers that all tabs share, the component that shows them, and errors as sentences.
+"""HTML helpers that all tabs share, and the component that shows them.
 
     label_chip("positive", 2)            # a dot in the label's colour, and the word
     panel = html(elem_id="run-panel", actions=True)
-    with as_gradio_error():
-        start(run)
 
 Every text from outside goes through `esc`. The three sentiments have fixed colours; any other label takes its
 colour from a palette by its index, the same everywhere.
@@ -15,7 +13,6 @@ from typing import Any
 
 import gradio as gr
 
-from inference.common.errors import TweetTuneError
 from inference.common.intervals import Interval
 from inference.common.text import whole
 from inference.labels import SENTIMENT
@@ -192,16 +189,3 @@ def into_view(elem_id: str) -> str:
     """Return the script that scrolls a part of the page into view, unless it is visible already."""
     shown = f"document.getElementById('{elem_id}')?.scrollIntoView({{block: 'nearest'}})"
     return f"() => {{ setTimeout(() => {shown}, 300); }}"  # after the part was drawn
-
-
-class as_gradio_error:  # noqa: N801  (a context manager, named as one reads it)
-    """Context in which our errors become a `gr.Error` with their sentence: clients see no other kind."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        if isinstance(error, TweetTuneError):
-            raise gr.Error(
-                said(str(error)), title=text("words.error"), print_exception=False, duration=12
-            ) from error

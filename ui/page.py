@@ -19,6 +19,7 @@ from typing import Any
 
 import gradio as gr
 
+from inference.common.errors import TweetTuneError
 from inference.common.paths import runs_dir
 from training.runs.run import Run, running
 from ui.account import Visitor, changes_something
@@ -33,7 +34,7 @@ from ui.state import Model, Workbench, load_tuned
 from ui.theme import MARK
 from ui.train.kept import READ_JS
 from ui.train.tab import TrainTab, build_train
-from ui.translations import I18N, text
+from ui.translations import I18N, speaking, text, texts_for
 
 TABS = ("compare", "train", "live")
 TOUR = {
@@ -64,12 +65,28 @@ _ARRIVE_JS = "(tweet, chosen) => [window.ttTyped && !tweet.trim() ? null : tweet
 _STORED_JS = "() => [sessionStorage.getItem('tt-text') || '']"
 
 
+class _Page(gr.Blocks):
+    """Every function of the app fails with a `gr.Error` in one sentence, the only kind that clients see."""
+
+    async def process_api(self, *given: Any, **named: Any) -> dict[str, Any]:
+        try:
+            return await super().process_api(*given, **named)
+        except gr.Error:
+            raise
+        except Exception as error:
+            ours = isinstance(error, TweetTuneError)
+            with speaking(texts_for(named.get("request")).language):
+                sentence = said(str(error)) if ours else text("words.unexpected", kind=type(error).__name__)
+                title = text("words.error")
+            raise gr.Error(sentence, title=title, print_exception=not ours, duration=12) from error
+
+
 def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | None = None) -> gr.Blocks:
     """Return the app's Blocks, which app.py mounts. Loading another model ends all feeds."""
     feeds, duels = feeds or LiveFeeds(), duels or Duels(load_tuned)
     workbench.when_replaced(feeds.stop_all)
     demo: gr.Blocks
-    with gr.Blocks(title="TweetTune", analytics_enabled=False, fill_width=True) as demo:
+    with _Page(title="TweetTune", analytics_enabled=False, fill_width=True) as demo:
         head = html(elem_id="header")
         boot = gr.Timer(1.0, active=False)  # ticks while a model is being loaded
         pulse = gr.Timer(PULSE_S)

@@ -97,6 +97,18 @@ def preview_of(client, file):
     )
 
 
+def test_every_function_answers_to_nothing_with_a_result_or_one_sentence(client):
+    odd = {}
+    for name, function in client.view_api(return_format="dict", print_info=False)["named_endpoints"].items():
+        try:
+            client.submit(*[None] * len(function["parameters"]), api_name=name).result(timeout=60)
+        except AppError as error:
+            odd[name] = str(error)
+    silent = {name: said for name, said in odd.items() if "show_error" in said or not said.endswith(".")}
+    assert len(odd) > 10 and not silent
+    assert "Reload the page" in odd["/live_rate"], "Gradio itself can't read it"
+
+
 def test_preview_reads_an_uploaded_file(client, tiny_tweets):
     drawn = preview_of(client, tiny_tweets)
     assert "Class balance" in drawn and "tweets.csv" in drawn

@@ -18,7 +18,7 @@ from inference.common.errors import PredictionError
 from inference.common.text import whole
 from ui.account import address_of, may_train, visitor_of
 from ui.compare.lineup import BASE, TUNED, Lineup
-from ui.html import as_gradio_error, esc, fold, html, page
+from ui.html import esc, fold, html, page
 from ui.translations import text
 
 TWEET = "ugh my flight got cancelled again"
@@ -37,18 +37,17 @@ def build_code(lineup: Lineup, models: gr.Dropdown) -> gr.HTML:
 
     def answers(texts: list[str], models: list[str], request: gr.Request) -> list[dict[str, Any]]:
         """Return what each of the models says of each text."""
-        with as_gradio_error():
-            if not (texts and isinstance(texts, list | str) and len(texts) <= MOST_ASKED):
-                raise PredictionError(text("compare.too_many_texts", most=text.number(MOST_ASKED)))
-            may = may_train(lineup.workbench.settings, visitor_of(request, None))
-            asked = lineup.of([str(name) for name in models or []], may_load=may)
-            return [
-                {
-                    "text": whole(one),
-                    **{who.key: _record(who.labels, each) for who, each in zip(asked, found, strict=True)},
-                }
-                for one, *found in zip(texts, *lineup.answers(asked, texts), strict=True)
-            ]
+        if not (texts and isinstance(texts, list | str) and len(texts) <= MOST_ASKED):
+            raise PredictionError(text("compare.too_many_texts", most=text.number(MOST_ASKED)))
+        may = may_train(lineup.workbench.settings, visitor_of(request, None))
+        asked = lineup.of([str(name) for name in models or []], may_load=may)
+        return [
+            {
+                "text": whole(one),
+                **{who.key: _record(who.labels, each) for who, each in zip(asked, found, strict=True)},
+            }
+            for one, *found in zip(texts, *lineup.answers(asked, texts), strict=True)
+        ]
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     models.change(code_of, models, code, **quiet)

@@ -16,7 +16,7 @@ from training.ladder.freshness import Freshness, measured_freshness
 from training.ladder.order import RUNGS
 from training.ladder.results import Ladder, Pair, StepResult
 from training.runs.run import LADDER, list_runs
-from ui.html import as_gradio_error, button, esc, fold, html, note, page
+from ui.html import button, esc, fold, html, note, page
 from ui.plots import dot_chart
 from ui.translations import text
 
@@ -43,14 +43,9 @@ def build_ladder() -> gr.HTML:
     def ask_again(event: gr.EventData) -> object:
         if event.action not in ASKED:
             return gr.skip()
-        with as_gradio_error():
-            asked = dict(zip(ASKED, str(event.value).split(), strict=True))
-            posts, changes, labels = (
-                number(each) for each in (asked | {event.action: event.answer}).values()
-            )
-            return ladder_card(
-                newest_ladder(), posts_a_day=posts, changes_a_month=changes, labels=round(labels)
-            )
+        asked = dict(zip(ASKED, str(event.value).split(), strict=True))
+        posts, changes, labels = (number(each) for each in (asked | {event.action: event.answer}).values())
+        return ladder_card(newest_ladder(), posts_a_day=posts, changes_a_month=changes, labels=round(labels))
 
     card.select(ask_again, None, card, show_progress="hidden", queue=False, api_visibility="private")
     return card

@@ -29,7 +29,7 @@ from inference.tables.rows import ENDINGS
 from ui.account import may_train, visitor_of
 from ui.compare.lineup import TUNED, Contender, Lineup
 from ui.compare.view import other_labels
-from ui.html import as_gradio_error, esc, html, label_chip, note, page, row, table
+from ui.html import esc, html, label_chip, note, page, row, table
 from ui.translations import I18N, text
 
 MOST = 50_000
@@ -290,18 +290,17 @@ def build_many(lineup: Lineup, models: gr.Dropdown) -> None:
         request: gr.Request,
         profile: gr.OAuthProfile | None,
     ) -> Iterator[tuple[object, ...]]:
-        with as_gradio_error():
-            given = texts_of(pasted, file)
-            may = may_train(lineup.workbench.settings, visitor_of(request, profile))
-            contenders = lineup.of(chosen or [], may_load=may)
-            started = drawn_s = time.monotonic()
-            for tally in answer_all(contenders, given.texts, new_stem(), ask=lineup.answers):
-                if (now := time.monotonic()) - drawn_s > _DRAW_EVERY_S or tally.answered == _BATCH:
-                    drawn_s = now
-                    bar = progress_bar(tally, now - started)
-                    hidden = [gr.update(visible=False)] * 2
-                    yield bar, (tally, given), gr.update(visible=False), gr.update(visible=True), *hidden
-            yield finish((tally, given), only)
+        given = texts_of(pasted, file)
+        may = may_train(lineup.workbench.settings, visitor_of(request, profile))
+        contenders = lineup.of(chosen or [], may_load=may)
+        started = drawn_s = time.monotonic()
+        for tally in answer_all(contenders, given.texts, new_stem(), ask=lineup.answers):
+            if (now := time.monotonic()) - drawn_s > _DRAW_EVERY_S or tally.answered == _BATCH:
+                drawn_s = now
+                bar = progress_bar(tally, now - started)
+                hidden = [gr.update(visible=False)] * 2
+                yield bar, (tally, given), gr.update(visible=False), gr.update(visible=True), *hidden
+        yield finish((tally, given), only)
 
     outputs = [drawn, kept, go, stop, *saves]
     asked = go.click(

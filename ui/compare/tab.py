@@ -24,7 +24,7 @@ from ui.compare.learn import Teaching
 from ui.compare.lineup import BASE, MOST, TAUGHT, TUNED, Lineup, why_no_answer
 from ui.compare.many import build_many
 from ui.compare.view import Side, answers, disagreements, found_among, heat, scoreboard, skeleton
-from ui.html import HEADING, as_gradio_error, busy, button, empty, html, into_view, page
+from ui.html import HEADING, busy, button, empty, html, into_view, page
 from ui.state import Model, Workbench
 from ui.translations import I18N, text
 
@@ -301,10 +301,9 @@ class _Question:
     ) -> Iterator[str]:
         tweet, chosen = tweet or "", chosen or []
         may = may_train(self.lineup.workbench.settings, visitor_of(request, profile))
-        with as_gradio_error():
-            if tweet.strip() and not self.lineup.is_there(chosen):
-                yield busy(text("compare.loading_models"))
-            yield ask(self.lineup, tweet, chosen, may_load=may)
+        if tweet.strip() and not self.lineup.is_there(chosen):
+            yield busy(text("compare.loading_models"))
+        yield ask(self.lineup, tweet, chosen, may_load=may)
 
     def wire(self, *, sources: list[gr.HTML]) -> None:
         """Wire all that asks: the button, an example, a row of the disagreements, a variation."""
@@ -330,8 +329,7 @@ class _Question:
                 yield event.value, drawn
 
         def what_moved(tweet: str, models: list[str] | None) -> str:
-            with as_gradio_error():
-                return explain(self.lineup, tweet, models or [], may_load=False)
+            return explain(self.lineup, tweet, models or [], may_load=False)
 
         shared: dict[str, Any] = {
             "concurrency_id": "classify",

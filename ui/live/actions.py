@@ -28,7 +28,7 @@ from inference.live.statistics import LiveStatistics
 from inference.live.words import MAX_WORD, words_of
 from inference.selective import asked_threshold
 from training.recipes import DataSpec
-from ui.html import SAVE_JS, as_gradio_error, busy
+from ui.html import SAVE_JS, busy
 from ui.live.feeds import LiveFeeds, LiveSession, Models
 from ui.live.form import LiveForm
 from ui.live.review import Duels
@@ -200,19 +200,16 @@ class LiveActions:
             view = identified(view or NEW)
             # Empty the token's field at once, and Gradio's copy of it.
             yield "", busy(text("live.loading")), *[gr.skip()] * (len(self.outputs) - 1)
-            with as_gradio_error():
-                try:
-                    stream = form.request(
-                        (*values, reposts, replies, unpaced, text_column, label_column, precision)
-                    )
-                    session, joined = begin(
-                        self.workbench, self.feeds, self.duels, stream, owner=view["owner"]
-                    )
-                    is_other, view = session.id != view["feed"], {**view, "feed": session.id}
-                    if joined and is_other:
-                        gr.Info(text("live.joined"), duration=6)
-                finally:
-                    yield "", *self.refresh(view, {}, request)
+            try:
+                stream = form.request(
+                    (*values, reposts, replies, unpaced, text_column, label_column, precision)
+                )
+                session, joined = begin(self.workbench, self.feeds, self.duels, stream, owner=view["owner"])
+                is_other, view = session.id != view["feed"], {**view, "feed": session.id}
+                if joined and is_other:
+                    gr.Info(text("live.joined"), duration=6)
+            finally:
+                yield "", *self.refresh(view, {}, request)
 
         button.click(
             live_start,
@@ -232,8 +229,7 @@ class LiveActions:
             return self._do(lambda session: control(session, "stop"), view, shown, request)
 
         def live_rate(rate_per_s: float, view: View) -> None:
-            with as_gradio_error():
-                set_rate(followed(self.feeds, identified(view)), min(rate_per_s, MAX_RATE_PER_S))
+            set_rate(followed(self.feeds, identified(view)), min(rate_per_s, MAX_RATE_PER_S))
 
         def live_span(span: str, view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
             return self.refresh({**identified(view), "span": span}, shown, request)
@@ -262,14 +258,13 @@ class LiveActions:
             return self._do(lambda session: record(session, texts=texts), view, shown, request)
 
         def live_save(view: View) -> str:
-            with as_gradio_error():
-                session = followed(self.feeds, identified(view))
-                recording = session.recording.view() if session else None
-                if recording is None or recording.path is None or recording.state != "recorded":
-                    raise FeedError(
-                        "There is no recording to save. Press Record, and Stop recording after a while."
-                    )
-                return str(recording.path)
+            session = followed(self.feeds, identified(view))
+            recording = session.recording.view() if session else None
+            if recording is None or recording.path is None or recording.state != "recorded":
+                raise FeedError(
+                    "There is no recording to save. Press Record, and Stop recording after a while."
+                )
+            return str(recording.path)
 
         inputs = [texts, self.view, self.shown]
         button.click(live_record, inputs, self.outputs, api_name="live_record", **_SHARED)
@@ -311,10 +306,9 @@ class LiveActions:
         self, act: Callable[[LiveSession], None], view: View, shown: View, request: gr.Request
     ) -> tuple[object, ...]:
         """Act on the feed that the page follows, and draw it."""
-        with as_gradio_error():
-            session = followed(self.feeds, identified(view))
-            if session is None:
-                raise FeedError("No feed is running. Start one first.")
-            act(session)
-            session.drawn.clear()
+        session = followed(self.feeds, identified(view))
+        if session is None:
+            raise FeedError("No feed is running. Start one first.")
+        act(session)
+        session.drawn.clear()
         return self.refresh(view, shown, request)

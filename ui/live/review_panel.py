@@ -23,7 +23,7 @@ from inference.common.paths import home
 from inference.live.review import LabelCounts, LabelStore, SessionView
 from training.recipes import Recipe
 from ui.account import Visitor, changes_something, check_may_train, token_for, visitor_of
-from ui.html import HEADING, REMARK, SAVE_JS, as_gradio_error, busy, esc, html, note, notes, page
+from ui.html import HEADING, REMARK, SAVE_JS, busy, esc, html, note, notes, page
 from ui.live.actions import NEW, View, followed
 from ui.live.feeds import LiveFeeds
 from ui.live.form import UPLOADS
@@ -147,12 +147,11 @@ class ReviewPanel:
         def live_check(file: str, view: View) -> View:
             from training.audit.page import read_flags  # noqa: PLC0415  (a second: not before the first page)
 
-            with as_gradio_error():
-                flags, model = read_flags(Path(file)), self.workbench.model
-                found = {label for flag in flags for label in (flag.label, flag.suggested) if label}
-                known = model.tuned.labels if model.tuned else ()
-                labels = known if found <= set(known) else sorted(found)
-                return self.check(view, flags, labels, name=Path(file).name, data={})
+            flags, model = read_flags(Path(file)), self.workbench.model
+            found = {label for flag in flags for label in (flag.label, flag.suggested) if label}
+            known = model.tuned.labels if model.tuned else ()
+            labels = known if found <= set(known) else sorted(found)
+            return self.check(view, flags, labels, name=Path(file).name, data={})
 
         upload.upload(live_check, [upload, self.view], self.view, api_name="live_check", **_HIDDEN)
 
@@ -191,21 +190,19 @@ class ReviewPanel:
 
     def _wire_card(self) -> None:
         def on_card(view: View, request: gr.Request, event: gr.EventData) -> tuple[str, str, View]:
-            with as_gradio_error():
-                page_id = str(request.session_hash)
-                if event.action == "back":
-                    view = {**view, "desk": ""}
-                    return (*self.draw(view, page_id)[:2], view)
-                store = self._store(view)
-                seen = self._act(store, page_id, event.action, str(event.item), event.value)
-                return (*self._drawn(view, store, seen), view)
+            page_id = str(request.session_hash)
+            if event.action == "back":
+                view = {**view, "desk": ""}
+                return (*self.draw(view, page_id)[:2], view)
+            store = self._store(view)
+            seen = self._act(store, page_id, event.action, str(event.item), event.value)
+            return (*self._drawn(view, store, seen), view)
 
         def live_label(action: str, item: int, label: str, request: gr.Request) -> dict[str, Any]:
-            with as_gradio_error():
-                store, page_id = self._store(NEW), str(request.session_hash)  # an API client has no view
-                if action != "look":
-                    self._act(store, page_id, action, str(item), label)
-                seen = store.session(page_id).view()
+            store, page_id = self._store(NEW), str(request.session_hash)  # an API client has no view
+            if action != "look":
+                self._act(store, page_id, action, str(item), label)
+            seen = store.session(page_id).view()
             post = {"item": seen.item and seen.item.id, "text": seen.item and seen.item.text}
             return {**post, **asdict(seen.counts)}
 
@@ -215,8 +212,7 @@ class ReviewPanel:
 
     def _wire_export(self, button: gr.Button, file: gr.DownloadButton) -> None:
         def live_export(view: View) -> str:
-            with as_gradio_error():
-                return str(export_labels(self._store(view), export_folder()))
+            return str(export_labels(self._store(view), export_folder()))
 
         button.click(live_export, self.view, file, api_name="live_export", **_HIDDEN).success(
             None, None, None, js=SAVE_JS.format("live-export-file")
@@ -267,10 +263,9 @@ class ReviewPanel:
         def live_erase(
             view: View, request: gr.Request, profile: gr.OAuthProfile | None
         ) -> tuple[object, ...]:
-            with as_gradio_error():
-                if view["desk"] or not self._owner(view):  # only trainers may erase shared labels
-                    check_may_train(self.workbench.settings, visitor_of(request, profile))
-                self._store(view).clear()
+            if view["desk"] or not self._owner(view):  # only trainers may erase shared labels
+                check_may_train(self.workbench.settings, visitor_of(request, profile))
+            self._store(view).clear()
             drawn = self.draw(view, str(request.session_hash))[:2]
             return (*drawn, page(note(text("duel.erased"))), gr.update(visible=False))
 
@@ -326,8 +321,7 @@ class ReviewPanel:
                 time.sleep(_POLL_S)
 
         def live_publish_cancel(request: gr.Request, profile: gr.OAuthProfile | None) -> None:
-            with as_gradio_error():
-                publications.cancel(visitor_of(request, profile).key)
+            publications.cancel(visitor_of(request, profile).key)
 
         outputs = [report, confirm, chosen]
         preview.click(

@@ -20,7 +20,7 @@ from inference.common.names import read_id
 from inference.common.store import JsonObject
 from training.runs.run import list_runs
 from ui.account import SpaceSettings, Visitor, changes_something, may_train, on_space, token_for, visitor_of
-from ui.html import as_gradio_error, button, esc, html, note, notes, page, row, table
+from ui.html import button, esc, html, note, notes, page, row, table
 from ui.pushes import Order, Publication, Publications
 from ui.state import known_run
 from ui.train.view import short_name
@@ -167,8 +167,7 @@ def _wire(
     def publish_cancel(request: gr.Request, profile: gr.OAuthProfile | None) -> str:
         """Cancel one's own push, which needs no right to train: it may be withdrawn meanwhile."""
         visitor = visitor_of(request, profile)
-        with as_gradio_error():
-            publications.cancel(visitor.key)
+        publications.cancel(visitor.key)
         return publication(publications.newest(visitor.key))
 
     def publication_state(request: gr.Request, profile: gr.OAuthProfile | None) -> JsonObject:

@@ -18,7 +18,7 @@ from training.doctor.diagnose import changed, examine
 from training.recipes import Recipe, change, load_recipe, save_recipe
 from training.runs.run import TUNE
 from training.studies.order import BEST
-from ui.html import SAVE_JS, as_gradio_error, esc
+from ui.html import SAVE_JS, esc
 from ui.state import export_folder, known_run
 from ui.train.form import RecipeForm, built_in
 from ui.translations import I18N, text
@@ -74,18 +74,16 @@ def wire_recipe_files(
     quiet: dict[str, Any] = {"show_progress": "hidden"}  # queued, else gr.Info shows nothing
 
     def save_recipe_file(kind: str, hub_id: str, uploaded: str | None, *values: Any) -> str:
-        with as_gradio_error():
-            recipe = recipe_of(("auto" if kind == "file" else kind, hub_id, None, *values))
-            if kind == "file" and uploaded:
-                recipe = change(recipe, {"dataset": Path(uploaded).name})
-            place = export_folder() / f"{recipe.name}.toml"  # of a built-in one
-            place.parent.mkdir()
-            save_recipe(recipe, place)
-            return str(place)
+        recipe = recipe_of(("auto" if kind == "file" else kind, hub_id, None, *values))
+        if kind == "file" and uploaded:
+            recipe = change(recipe, {"dataset": Path(uploaded).name})
+        place = export_folder() / f"{recipe.name}.toml"  # of a built-in one
+        place.parent.mkdir()
+        save_recipe(recipe, place)
+        return str(place)
 
     def load_recipe_file(path: str) -> list[object]:
-        with as_gradio_error():
-            return fill(load_recipe(path))
+        return fill(load_recipe(path))
 
     def fill(recipe: Recipe) -> list[object]:
         values = filled_in(form, recipe)
@@ -97,13 +95,12 @@ def wire_recipe_files(
         return [*values, gr.skip()]
 
     def take(event: gr.EventData) -> list[object]:
-        with as_gradio_error():
-            if event.action != "take":
-                return _built_in(form, event.action, event.value, len(filled))
-            run = known_run(event.value, kind=None)
-            if run.kind != TUNE:
-                return fill(changed(run.recipe, examine(run)))
-            recipe = load_recipe(run.path / BEST)
+        if event.action != "take":
+            return _built_in(form, event.action, event.value, len(filled))
+        run = known_run(event.value, kind=None)
+        if run.kind != TUNE:
+            return fill(changed(run.recipe, examine(run)))
+        recipe = load_recipe(run.path / BEST)
         gr.Info(text("train.taken"), duration=6)
         return [*[gr.skip()] * 5, *filled_in(form, recipe)[5:], gr.skip()]
 

@@ -51,7 +51,7 @@ from ui.account import (
     standing,
     visitor_of,
 )
-from ui.html import HEADING, REMARK, as_gradio_error, busy, esc, html, into_view, note, page
+from ui.html import HEADING, REMARK, busy, esc, html, into_view, note, page
 from ui.state import Workbench, known_run
 from ui.train.form import RecipeForm, built_in
 from ui.train.kept import KeptForm
@@ -507,8 +507,7 @@ def _recipe_form(
         )
 
     def show_recipe(name: str) -> list[object]:
-        with as_gradio_error():
-            recipe = built_in(name)
+        recipe = built_in(name)
         return [esc(text(f"recipe.{name}")), *form.values(recipe)]
 
     name.input(
@@ -562,8 +561,7 @@ def _wire_preview(
         """Offer the columns of an uploaded file, and open their fold."""
         if not file:
             return gr.skip(), gr.skip(), gr.skip()
-        with as_gradio_error():
-            names, text_column, label_column = columns_of(file)
+        names, text_column, label_column = columns_of(file)
         guessed = [gr.update(choices=["", *names], value=name) for name in (text_column, label_column)]
         return (*guessed, gr.Accordion(open=True))
 
@@ -596,20 +594,15 @@ def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> 
         current: str, over: str, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
     ) -> tuple[str, str, str, str]:
         action, run_id, visitor = event.action, event.value, visitor_of(request, profile)
-        with as_gradio_error():
-            if action in (
-                "tab",
-                "take",
-                "recipe",
-            ):  # the page's script opens it; another handler fills the form
-                return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-            if action == "over":
-                run_id, over = current, run_id
-            if action in ACTIONS:  # else the run is only selected
-                check_may_train(workbench.settings, visitor)
-            if action == "use":
-                gr.Info(text("train.loading", run=run_id), duration=4)
-            run_id = act(workbench, action, run_id, str(getattr(event, "answer", "") or ""))
+        if action in ("tab", "take", "recipe"):  # the page's script opens it; another handler fills the form
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        if action == "over":
+            run_id, over = current, run_id
+        if action in ACTIONS:  # else the run is only selected
+            check_may_train(workbench.settings, visitor)
+        if action == "use":
+            gr.Info(text("train.loading", run=run_id), duration=4)
+        run_id = act(workbench, action, run_id, str(getattr(event, "answer", "") or ""))
         may = may_train(workbench.settings, visitor)
         return (run_id, over, *draw(workbench, run_id, over=over, may=may))
 
@@ -634,12 +627,11 @@ def _api(workbench: Workbench) -> None:
         return f"{action}: {act(workbench, action, run_id, answer) or run_id}"
 
     def list_all() -> list[JsonObject]:
-        with as_gradio_error():
-            found = [(run, run.known_recipe) for run in list_runs()]
-            return [
-                {"id": run.id, "recipe": recipe.name if recipe else "", "state": run.status().state}
-                for run, recipe in found
-            ]
+        found = [(run, run.known_recipe) for run in list_runs()]
+        return [
+            {"id": run.id, "recipe": recipe.name if recipe else "", "state": run.status().state}
+            for run, recipe in found
+        ]
 
     gr.api(run_action, api_name="run_action", concurrency_id="actions")
     gr.api(list_all, api_name="runs", queue=False)
