@@ -74,11 +74,14 @@ class _Page(gr.Blocks):
         except gr.Error:
             raise
         except Exception as error:
-            ours = isinstance(error, TweetTuneError)
-            with speaking(texts_for(named.get("request")).language):
-                sentence = said(str(error)) if ours else text("words.unexpected", kind=type(error).__name__)
-                title = text("words.error")
-            raise gr.Error(sentence, title=title, print_exception=not ours, duration=12) from error
+            raise _in_a_sentence(error, named.get("request")) from error
+
+
+def _in_a_sentence(error: Exception, request: object) -> gr.Error:
+    ours = isinstance(error, TweetTuneError)
+    with speaking(texts_for(request).language):
+        sentence = said(str(error)) if ours else text("words.unexpected", kind=type(error).__name__)
+        return gr.Error(sentence, title=text("words.error"), print_exception=not ours, duration=12)
 
 
 def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | None = None) -> gr.Blocks:
