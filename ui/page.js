@@ -29,6 +29,8 @@ for (const kind of ['keydown', 'keypress']) document.addEventListener(kind, (eve
   document.querySelector('#compare')?.click();
 }, true);
 document.addEventListener('input', (event) => {
+  const steps = event.target.dataset?.steps;
+  if (steps) event.target.nextElementSibling.value = JSON.parse(steps)[event.target.value];
   if (event.target !== ttTweet()) return;
   window.ttTyped = true;
   sessionStorage.setItem('tt-text', event.target.value);

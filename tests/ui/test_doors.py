@@ -30,6 +30,7 @@ DOORS = {
     "/start_training": (START, "“Trunk layers” is 'odd'"),
     "/start_tune": (START, "“Trunk layers” is 'odd'"),
     "/start_forecast": (START, "“Trunk layers” is 'odd'"),
+    "/start_adapt": ([None, *START], "“Trunk layers” is 'odd'"),
     "/preview": (NO_DATA, "is not the id of a data set"),
     "/run_action": (["resume", "first"], "first is finished"),
     "/add_to_index": (["so zorgle", None, None], "Its label is missing"),

@@ -1,24 +1,41 @@
 """Searches and forecasts as runs of the Train tab; curves laid over each other; recipes as files."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
+from html import escape, unescape
+from pathlib import Path
 
 import pytest
 
-from inference.common.errors import RecipeError, RunError
+from inference.common.errors import DataError, RecipeError, RunError
 from inference.common.intervals import Interval
 from inference.common.store import append_event, write_json
-from tests.support.served import recipe_form
+from tests.support.scored_files import write_rows
+from tests.support.served import recipe_form, with_run
 from tests.ui.test_ui_render import Checker
 from training.evaluate.scores import Bits
 from training.recipes import change, load_recipe, save_recipe
-from training.runs.run import FORECAST, FORGETTING, TUNE, create_run, create_run_of, long_runs, running
+from training.runs.run import (
+    ADAPT,
+    FORECAST,
+    FORGETTING,
+    TUNE,
+    create_run,
+    create_run_of,
+    find_run,
+    long_runs,
+    running,
+)
+from training.studies.adapt_order import AdaptOrder
 from training.studies.forecast_order import Forecast, Point, Target
 from training.studies.forgetting_order import DialPoint, Forgetting, Forgotten
 from training.studies.order import Search, SearchOrder, TrialResult
 from ui import Workbench
+from ui.account import SpaceSettings
 from ui.train import tab as train
-from ui.train.recipe_files import filled_in
+from ui.train.recipe_files import _pressed, filled_in
 from ui.train.view import read_run, run_panel
 from ui.translations import speaking
 
@@ -86,6 +103,47 @@ def test_a_study_is_started_as_a_run_and_stands_in_the_list(home, monkeypatch, k
     assert train.act(Workbench(), "delete", run.id) == "" and long_runs() == []
 
 
+def test_a_base_is_adapted_to_an_uploaded_file_and_then_is_a_base(home, monkeypatch, tmp_path):
+    begun = []
+    monkeypatch.setattr(train, "start", lambda run, max_minutes: begun.append(run.kind))
+    rows = [{"day": f"{day}", "words": f"a text without a label, of the day {day}"} for day in range(30)]
+    file = write_rows(tmp_path / "Own posts.csv", rows)
+    recipe = change(load_recipe("quick"), {"dataset": "embedded", "label_column": "sentiment"})
+    run = train.adapt(Workbench(), recipe, str(file))
+    order = AdaptOrder.from_json(run.order)
+    assert begun == [ADAPT] and Path(order.corpus).name == "Own posts.csv" and order.text_column == "words"
+    assert (order.settings.dataset, order.settings.label_column) == ("embedded", "sentiment")
+    assert run.id.endswith("-adapt-Own-posts")
+    with pytest.raises(RunError, match=r"may have 20 texts here \(found 30\)"):
+        train.adapt(Workbench(settings=SpaceSettings(max_train_rows=20)), recipe, str(file))
+    with pytest.raises(DataError, match="No file was uploaded"):
+        train.adapt(Workbench(), recipe, None)
+    assert begun == [ADAPT] and 'data-action="onward"' not in run_panel(read_run(run), now=0.0)
+    write_json(run.path / "status.json", {"state": "finished"})
+    assert 'data-action="onward"' in run_panel(read_run(run), now=0.0)
+    filled = _pressed(recipe_form("quick"), "onward", run.id, 20)
+    assert filled[5] == str(run.artifact) and len(filled) == 20
+
+
+def test_what_finished_trainings_forgot_is_studied_from_their_panel(home, monkeypatch, trained_gpt2):
+    begun = []
+    monkeypatch.setattr(train, "start", lambda run, max_minutes: begun.append(run.order["runs"]))
+    with_run(home, trained_gpt2)
+    shutil.copytree(home / "runs" / "first", home / "runs" / "second")
+    drawn = run_panel(read_run(find_run("first")), now=0.0)
+    assert 'data-action="forgetting"' in drawn and 'data-action="onward"' in drawn
+    assert 'data-action="forgetting"' not in run_panel(read_run(find_run("first")), now=0.0, may=False)
+    alone, both = (train.act(Workbench(), "forgetting", "first", other) for other in ("", "second"))
+    places = [str(home / "runs" / name) for name in ("first", "second")]
+    assert begun == [places[:1], places] and alone != both
+    with pytest.raises(RunError, match="There is no run 'third'"):
+        train.act(Workbench(), "forgetting", "first", "third")
+    write_json(home / "runs" / "second" / "status.json", {"state": "failed"})
+    shutil.rmtree(home / "runs" / "second" / "artifact")
+    with pytest.raises(RunError, match="second is failed: it has no model"):
+        train.act(Workbench(), "forgetting", "second")
+
+
 def test_a_search_shows_its_picture_what_it_found_and_gives_its_settings(home):
     run = ended(TUNE, SEARCH, "search")
     drawn = run_panel(read_run(run), now=0.0)
@@ -123,6 +181,11 @@ def test_a_study_of_forgetting_is_drawn_as_dials_from_the_base_on(home):
     drawn = run_panel(read_run(run), now=0.0)
     Checker(drawn)
     assert drawn.count('class="line dashed') == 2 and "100\u00a0% of the change: 70.0\u00a0% right" in drawn
+    steps = json.loads(unescape(re.search('data-steps="(.*?)"', drawn)[1]))
+    assert len(steps) == 2 and steps[1].startswith(
+        "a: 100\u00a0% of the change: 70.0\u00a0% right, 1.300 bits · <b>"
+    )
+    assert f"<output>{escape(steps[1])}</output>" in drawn
     with speaking("pt-BR"):
         assert "da mudança: 70,0\u00a0% certas, 1,300 bits" in run_panel(read_run(run), now=0.0)
 

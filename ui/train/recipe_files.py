@@ -96,7 +96,7 @@ def wire_recipe_files(
 
     def take(event: gr.EventData) -> list[object]:
         if event.action != "take":
-            return _built_in(form, event.action, event.value, len(filled))
+            return _pressed(form, event.action, event.value, len(filled))
         run = known_run(event.value, kind=None)
         if run.kind != TUNE:
             return fill(changed(run.recipe, examine(run)))
@@ -111,10 +111,13 @@ def wire_recipe_files(
     panel.select(take, None, filled, api_visibility="private", **quiet)
 
 
-def _built_in(form: RecipeForm, action: str, name: str, n: int) -> list[object]:
-    """Return the form's values for a pressed built-in recipe; data, base and the run's own name stay."""
+def _pressed(form: RecipeForm, action: str, value: str, n: int) -> list[object]:
+    """Return the form's values for a built-in recipe or for a run as the base; the others stay."""
+    if action == "onward":
+        gr.Info(text("train.onward_how"), duration=8)
+        return [*[gr.skip()] * 5, str(known_run(value, kind=None).artifact), *[gr.skip()] * (n - 6)]
     if action != "recipe":
         return [gr.skip()] * n
-    recipe = built_in(name)
+    recipe = built_in(value)
     about = esc(text(f"recipe.{recipe.name}"))
     return [*[gr.skip()] * 6, about, gr.skip(), *form.values(recipe), recipe.name]

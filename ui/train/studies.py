@@ -5,6 +5,8 @@
 The charts show the same as the pictures in the run's folder, in the visitor's language and colours.
 """
 
+import json
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 
@@ -111,7 +113,7 @@ def _forecast(found: Forecast) -> str:
 
 def _forgetting(found: Forgetting) -> str:
     """Draw each run's dial, from base to fine-tuned: accuracy against bits of general text."""
-    title, lines, marks = text("study.dial"), [], []
+    title, lines, marks, steps = text("study.dial"), [], [], []
     for place, one in enumerate(found.runs):
         css = _COLOURS[place % len(_COLOURS)]
         tooltips = [
@@ -123,6 +125,7 @@ def _forgetting(found: Forgetting) -> str:
             )
             for point in one.points
         ]
+        steps.append([f"{said(one.run)}: {each}" if found.runs[1:] else each for each in tooltips])
         points = [(point.bits, point.accuracy) for point in one.points]
         lines.append(Series(said(one.run), css, points, dots=True, tooltips=tooltips))
         marks.append((one.general.before, css))
@@ -130,4 +133,15 @@ def _forgetting(found: Forgetting) -> str:
     y = nice_axis([value for line in lines for _, value in line.points], percent=True)
     keys = legend([(f"tt-s-{line.css}", line.name) for line in lines])
     how = f'<p class="muted small">{esc(text("study.dial_how"))}</p>'
-    return titled(title, keys, xy_chart(lines, x=x, y=y, title=title, marks=marks)) + how
+    chart = titled(title, keys, xy_chart(lines, x=x, y=y, title=title, marks=marks))
+    return chart + how + _dial([" · ".join(step) for step in zip(*steps, strict=False)])
+
+
+def _dial(steps: Sequence[str]) -> str:
+    """Draw a slider from the base to the fine-tuned model that says what each step gives: see ui/page.js."""
+    last = len(steps) - 1
+    return (
+        f'<label class="tt-dial"><span class="small">{esc(text("study.turn"))}</span>'
+        f'<input type="range" min="0" max="{last}" value="{last}" data-steps="{esc(json.dumps(steps))}">'
+        f"<output>{esc(steps[last])}</output></label>"
+    )

@@ -22,11 +22,13 @@ from inference.common.errors import DataError, RecipeError, RunError
 from inference.common.names import read_id
 from inference.common.paths import cache_dir
 from inference.common.store import JsonObject, write_bytes
+from inference.tables.formats import open_texts
 from training.fit.beforehand import beforehand
 from training.recipes import DataSpec, Recipe, available_recipes, change, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import (
     ACTIVE,
+    ADAPT,
     FORECAST,
     TRAIN,
     TUNE,
@@ -39,7 +41,9 @@ from training.runs.run import (
     running,
     with_whole_paths,
 )
+from training.studies.adapt_order import AdaptOrder, adapt_recipe
 from training.studies.forecast_order import ForecastOrder
+from training.studies.forgetting_order import ForgettingOrder, check_finished
 from training.studies.order import SearchOrder, usual_space
 from ui.account import (
     SpaceSettings,
@@ -66,7 +70,7 @@ if TYPE_CHECKING:
 
 SOURCES = ("auto", "embedded", "hub", "file")
 BASES = ("auto", "embedded", "openai-community/gpt2", "distilbert/distilgpt2", "openai-community/gpt2-medium")
-ACTIONS = ("cancel", "resume", "use", "rename", "delete")
+ACTIONS = ("cancel", "resume", "use", "forgetting", "rename", "delete")
 MOST_WAITING = 10
 TRIALS = 20
 """Of a search."""
@@ -76,6 +80,8 @@ MOST_AUDITED = 50_000
 """Rows up to which data is audited before a run, in half a minute. The run audits its data itself."""
 _TELLING = ("method", "depth", "n_train", "epochs", "trunk_layers")
 """The settings that a training's time depends on most."""
+_ADAPTS = ("text_column", "label_column", "label_names", "seed")
+"""What an adaptation takes from the form of the data, too: held-out rows must not be learnt."""
 _ALIKE = 4.0  # a run predicts another's time if neither has more than so many times the other's work
 
 
@@ -164,11 +170,43 @@ def begin(workbench: Workbench, recipe: Recipe, *, kind: str = TRAIN) -> Run:
     `kind`: a training, or a search or a forecast around the recipe, as the command line starts them.
     """
     _refuse_more(recipe, workbench.settings)
+    if recipe.dataset not in ("auto", "embedded"):
+        preview_of(recipe)  # unusable data leaves no failed run behind
+    return _enter(
+        workbench,
+        lambda: create_run(recipe) if kind == TRAIN else _order(kind, recipe).create(name=recipe.name),
+    )
+
+
+def adapt(workbench: Workbench, recipe: Recipe, file: str | None, *, name: str = "") -> Run:
+    """Start the adaptation of a recipe's base to a file of texts; the recipe's held-out rows are not learnt.
+
+    `name`: its own, else the file's. Raises DataError, BaseError or RunError.
+    """
+    corpus = chosen_data("file", "", file)
+    _, text_column, _ = columns_of(corpus)
+    if most := workbench.settings.max_train_rows:
+        table = open_texts(Path(corpus), text_column=text_column)
+        if (rows := sum(len(chunk.problems) for chunk in table.chunks())) > most:
+            raise RunError(f"An adaptation may have {most:,} texts here (found {rows:,}). Give fewer.")
+    changes = {name: getattr(recipe, name) for name in ("base", "dataset", *_ADAPTS)}
+    own = with_whole_paths(adapt_recipe(name or Path(corpus).stem, changes))
+    order = AdaptOrder(recipe=own.model_dump(), corpus=corpus, text_column=text_column)
+    return _enter(workbench, lambda: order.create(name=own.name))
+
+
+def study_forgetting(workbench: Workbench, runs: Sequence[Run]) -> Run:
+    """Start a study of what finished trainings forgot. Raises RunError for one without a model."""
+    for run in runs:
+        check_finished(run)
+    order = ForgettingOrder(runs=tuple(str(run.path) for run in runs))
+    return _enter(workbench, lambda: order.create(name=runs[0].id))
+
+
+def _enter(workbench: Workbench, create: Callable[[], Run]) -> Run:
     with workbench.starting:
         _refuse_crowd()
-        if recipe.dataset not in ("auto", "embedded"):
-            preview_of(recipe)  # unusable data leaves no failed run behind
-        run = create_run(recipe) if kind == TRAIN else _order(kind, recipe).create(name=recipe.name)
+        run = create()
         start(run, max_minutes=workbench.settings.max_run_minutes)
     return run
 
@@ -181,13 +219,15 @@ def _order(kind: str, recipe: Recipe) -> ForecastOrder | SearchOrder:
 
 
 def act(workbench: Workbench, action: str, run_id: str, answer: str = "") -> str:
-    """Cancel, resume, rename (to `answer`) or delete a run, or use its model. Returns its new id.
+    """Cancel, resume, rename (to `answer`) or delete a run, use its model, or study what it forgot.
+
+    A study compares it with the run `answer`, if there is one. Returns the id of the run to be shown.
 
     Raises RunError or ArtifactError.
     """
     if action not in ACTIONS:
         return run_id
-    run = known_run(run_id, kind=TRAIN if action == "use" else None)
+    run = known_run(run_id, kind=TRAIN if action in ("use", "forgetting") else None)
     if action == "cancel":
         cancel(run)
     elif action == "resume":
@@ -199,6 +239,8 @@ def act(workbench: Workbench, action: str, run_id: str, answer: str = "") -> str
         if run.status().state != "finished":
             raise RunError(f"The run {run.id} is not finished, so it has no model yet. Wait, or resume it.")
         workbench.use(str(run.artifact))
+    elif action == "forgetting":
+        return study_forgetting(workbench, [run, *([known_run(answer, kind=TRAIN)] if answer else [])]).id
     else:
         model = workbench.model.run
         if model and model.path == run.path:
@@ -379,15 +421,24 @@ def build_train(workbench: Workbench) -> TrainTab:
     return TrainTab(timer, refresh, drawn, outputs, chosen, changed, audit, inputs, flagged, kept)
 
 
-def _more() -> tuple[tuple[gr.Button, gr.UploadButton, gr.DownloadButton], dict[str, gr.Button]]:
-    """Draw the fold of rare actions: recipe files, and a search or a forecast around the recipe."""
+def _more() -> tuple[
+    tuple[gr.Button, gr.UploadButton, gr.DownloadButton], dict[str, gr.Button | gr.UploadButton]
+]:
+    """Draw the fold of rare actions: recipe files, and what else than a training can be started."""
     with gr.Accordion(I18N("train.more"), open=False, elem_id="train-more"):
         files = build_recipe_files()
         with gr.Row(elem_classes="tt-buttons"):
-            studies = {
+            studies: dict[str, gr.Button | gr.UploadButton] = {
                 kind: gr.Button(I18N(f"train.{kind}"), size="sm", min_width=140, elem_id=f"start-{kind}")
                 for kind in (TUNE, FORECAST)
             }
+            studies[ADAPT] = gr.UploadButton(
+                I18N("train.adapt"),  # type: ignore[arg-type]
+                size="sm",
+                min_width=140,
+                file_types=list(UPLOADS),
+                elem_id="start-adapt",
+            )
         html(I18N("train.studies_how"), html_template=REMARK)
     return files, studies
 
@@ -395,28 +446,32 @@ def _more() -> tuple[tuple[gr.Button, gr.UploadButton, gr.DownloadButton], dict[
 def _wire_start(
     workbench: Workbench,
     form: RecipeForm,
-    buttons: dict[str, gr.Button],
+    buttons: dict[str, gr.Button | gr.UploadButton],
     inputs: list[gr.Component],
     outputs: list[Any],
 ) -> None:
-    """Wire the buttons that start a run, each of its kind."""
+    """Wire what starts a run, each of its kind: a button, or the upload of what a base is adapted to."""
 
     def starting(kind: str) -> Callable[..., tuple[object, ...]]:
         @changes_something(workbench.settings)
-        def start_it(visitor: Visitor, *values: object) -> tuple[object, ...]:
-            *settings, own_name = values
+        def start_it(visitor: Visitor, *values: Any) -> tuple[object, ...]:
+            *settings, own_name = values[1:] if kind == ADAPT else values
             recipe = _recipe(form, tuple(settings))
             if own_name := str(own_name or "").strip()[:60]:
                 recipe = change(recipe, {"name": own_name})
-            run = begin(workbench, recipe, kind=kind)
+            if kind == ADAPT:
+                run = adapt(workbench, recipe, values[0], name=own_name)
+            else:
+                run = begin(workbench, recipe, kind=kind)
             return (run.id, "", "", *draw(workbench, run.id))
 
         return start_it
 
     for kind, button in buttons.items():
-        button.click(
+        pressed = button.upload if isinstance(button, gr.UploadButton) else button.click
+        pressed(
             starting(kind),
-            inputs,
+            [button, *inputs] if kind == ADAPT else inputs,
             outputs,
             api_name=f"start_{'training' if kind == TRAIN else kind}",
             concurrency_id="train",
@@ -594,7 +649,12 @@ def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> 
         current: str, over: str, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
     ) -> tuple[str, str, str, str]:
         action, run_id, visitor = event.action, event.value, visitor_of(request, profile)
-        if action in ("tab", "take", "recipe"):  # the page's script opens it; another handler fills the form
+        if action in (
+            "tab",
+            "take",
+            "recipe",
+            "onward",
+        ):  # the page's script opens it; another handler fills the form
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if action == "over":
             run_id, over = current, run_id
@@ -602,7 +662,8 @@ def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> 
             check_may_train(workbench.settings, visitor)
         if action == "use":
             gr.Info(text("train.loading", run=run_id), duration=4)
-        run_id = act(workbench, action, run_id, str(getattr(event, "answer", "") or ""))
+        answer = over if action == "forgetting" else str(getattr(event, "answer", "") or "")
+        run_id = act(workbench, action, run_id, answer)
         may = may_train(workbench.settings, visitor)
         return (run_id, over, *draw(workbench, run_id, over=over, may=may))
 

@@ -15,7 +15,7 @@ from training.doctor.diagnose import Diagnosis
 from training.evaluate.scores import Evaluation
 from training.recipes import available_recipes
 from training.runs.records import Status
-from training.runs.run import ACTIVE, TRAIN, TUNE, Run, ahead_of
+from training.runs.run import ACTIVE, ADAPT, TRAIN, TUNE, Run, ahead_of
 from ui.html import (
     bars,
     button,
@@ -166,7 +166,8 @@ def run_panel(
         parts = [_title(view, loaded, may), found, remarks]
     elif view.evaluation and view.evaluation.tuned:  # the result first
         curves = fold(text("train.curves"), _standing(view, now) + curves)
-        parts = [_title(view, loaded, may), _result(view), health, curves, remarks]
+        onward = _onward(view.run) if may else ""
+        parts = [_title(view, loaded, may), _result(view), health, onward, curves, remarks]
     else:
         parts = [_title(view, loaded, may), _standing(view, now), health, curves, remarks]
     return page(f'<div class="tt-card"><div class="tt-stack">{"".join(parts)}</div></div>')
@@ -199,6 +200,13 @@ def _others(view: RunView, over: RunView | None, others: Sequence[Run]) -> str:
     )
 
 
+def _onward(run: Run) -> str:
+    """Draw what can be done next with a finished training's model."""
+    chips = button(text("train.onward"), action="onward", value=run.id, css="chip")
+    chips += button(text("train.forgetting"), action="forgetting", value=run.id, css="chip")
+    return f'<div class="tt-row">{chips}</div>'
+
+
 def _title(view: RunView, loaded: str, may: bool) -> str:
     run_id, actions = view.run.id, ""
     if run_id == loaded:
@@ -214,6 +222,8 @@ def _title(view: RunView, loaded: str, may: bool) -> str:
         actions = button(text("train.use"), action="use", value=run_id, css="go")
     elif view.status.state == "finished" and view.run.kind == TUNE:
         actions = button(text("train.take"), action="take", value=run_id, css="go")
+    elif view.status.state == "finished" and view.run.kind == ADAPT:
+        actions = button(text("train.onward"), action="onward", value=run_id, css="go")
     if may and (view.resumable or not view.active) and run_id != loaded:
         asked = (text("train.rename_ask"), short_name(run_id))
         actions += button(text("train.rename"), action="rename", value=run_id, ask=asked)
