@@ -280,7 +280,8 @@ def _base_fact(model: Model) -> str:
     provenance = model.provenance() or {}
     base = provenance.get("base") or {}
     if not base:
-        return _fact(text("header.base"), "auto", text("header.base_auto")) if model.state == "none" else ""
+        auto = _fact(text("header.base"), "auto", more=text("header.base_auto"))
+        return auto if model.state == "none" else ""
     why = ""
     if model.base_state == "loading":
         why = text("header.loading")

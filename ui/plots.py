@@ -88,10 +88,15 @@ def nice_axis(values: Sequence[float], *, percent: bool = False) -> Axis:
     """Return an axis with round ticks that spans all values."""
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     ticks = nice_ticks(min(finite), max(finite), most=4)
-    digits = 0 if all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks) else 1
+    digits = _digits(ticks)
     if not percent:
         return Axis(ticks[0], ticks[-1], ticks, text.short)
     return Axis(ticks[0], ticks[-1], ticks, lambda value: text.percent(value, digits), exact=text.percent)
+
+
+def _digits(shares: Sequence[float]) -> int:
+    """Return how many decimals these shares need as percent."""
+    return 0 if all(abs(100 * share - round(100 * share)) < 1e-6 for share in shares) else 1
 
 
 def xy_chart(
@@ -301,7 +306,9 @@ def coverage_chart(points: Sequence[CoveragePoint], *, title: str) -> str:
     for point in points:
         tooltip = text("compare.coverage_at", threshold=text.percent(point.threshold, 0), **_shares(point))
         dots += _dot(point.answered.value, (point.right.value - low) / (1 - low), "validation", tooltip)
-    ticks = "".join(_y_tick(y, text.percent(low + y * (1 - low), 1)) for y in (0.0, 0.5, 1.0))
+    levels = [low + y * (1 - low) for y in (0.0, 0.5, 1.0)]
+    digits = _digits(levels)
+    ticks = "".join(_y_tick((level - low) / (1 - low), text.percent(level, digits)) for level in levels)
     ticks += "".join(_x_tick(x, text.percent(x, 0)) for x in (0.0, 0.25, 0.5, 0.75, 1.0))
     ends = ", ".join(text("compare.coverage_is", **_shares(point)) for point in (points[0], points[-1]))
     return titled(title, "", _frame(body, ticks + dots, name=f"{title}: {ends}"))
@@ -345,11 +352,8 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str) -> s
         dots += _dot((index + 0.45) / len(counts), count / high, "validation unseen", tooltip)
     grid = "".join(_grid_line(tick / high) for tick in ticks)
     labels = "".join(_y_tick(tick / high, text.number(tick)) for tick in ticks)
-    step = max(1, math.ceil(len(counts) / 6))
-    marks = [*range(0, len(edges) - 1, step), len(edges) - 1]
-    if len(marks) > 2 and marks[-1] - marks[-2] < step:
-        del marks[-2]
-    labels += "".join(_x_tick(mark / (len(edges) - 1), text.number(edges[mark])) for mark in marks)
+    x = Axis(edges[0], edges[-1], nice_ticks(edges[0], edges[-1], most=5), text.number)
+    labels += "".join(_x_tick(x.place(tick), x.write(tick)) for tick in x.ticks if x.low <= tick <= x.high)
     return _frame(grid + body, labels + dots, name=title)
 
 

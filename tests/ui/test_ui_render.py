@@ -322,6 +322,8 @@ def test_charts_are_named_images_and_survive_odd_numbers():
     assert line_chart([Series("a", "train", [])], title="Loss") == ""
     assert share_chart([(0, 0), (1, 3)], ("a", "b"), slots=4, title="t", ago="x").count("<rect") == 2
     assert histogram([0, 0], [0, 10, 20], title="t").count("<rect") == 2
+    lengths = histogram([1] * 14, range(0, 43, 3), title="t")
+    assert re.findall(r'class="tick x[^>]*>(\d+)<', lengths) == ["0", "10", "20", "30", "40"]
 
 
 @pytest.mark.parametrize(
@@ -405,6 +407,7 @@ def test_the_coverage_curve_is_drawn_with_its_intervals_and_what_the_thresholds_
         'class="band"' in drawn
         and "from a confidence of 80\u00a0%: 50.0\u00a0% answered, 90.0\u00a0%" in drawn
     )
+    assert ">40\u00a0%<" in drawn and ">40.0\u00a0%<" not in drawn, "no decimals at round ticks"
     assert "71\u00a0%, chosen on validation, 50.0\u00a0% (40.0 – 60.0) are answered" in drawn
     assert "For 95\u00a0% right: no threshold gave that" in drawn
     flat = (CoveragePoint(0.5, Interval(1.0, 0.9, 1.0), Interval(1.0, 1.0, 1.0)),)  # one point, no spread
@@ -519,6 +522,7 @@ def test_the_header_says_what_was_gained_and_which_run_is_at_work(tmp_path):
         Model(state="none"), SimpleNamespace(id="a b", status=lambda: Status("running", progress=0.36))
     )
     assert "before and after fine-tuning" in drawn and "Training 36\u00a0%" in drawn and "?run=a%20b" in drawn
+    assert drawn.index("<summary") < drawn.index("GPT-2 where the Hub"), "the base's reason is folded"
 
 
 def test_a_damaged_run_is_listed_with_what_is_wrong(home):
