@@ -37,8 +37,10 @@ def test_a_newcomer_trains_reloads_uses_compares_and_streams(opened, tmp_path, t
         expect(page.locator("#tweet textarea")).to_have_value("ugh my flight got cancelled again")
         tab(page, "Live")
         expect(page.locator("#live-start")).to_be_disabled()
-        for button in ("live-export", "live-train-look", "live-erase"):
+        for button in ("live-export", "live-train-look", "live-erase", "live-publish"):
             expect(page.locator(f"#{button}")).to_be_hidden()
+        expect(page.locator("#live-numbers")).to_contain_text("No model is loaded yet")
+        expect(page.locator("#live-duel")).not_to_contain_text("No model is loaded yet")  # once is enough
         tab(page, "Compare")
         page.locator("#scoreboard").get_by_role("button", name="Open Train").click()
         expect(page.locator("#run-panel")).to_contain_text("No training yet")

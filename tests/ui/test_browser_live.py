@@ -270,12 +270,18 @@ def test_the_desk_holds_still_and_the_posts_come_first(opened, app):
     page.locator("#live-start").click()
     expect(page.locator("#live-posts li").first).to_be_in_viewport()
     first, places = page.locator("#live-duel .tt-btn.label").first, set()
+    skip, undo = page.locator("#live-duel .tt-btn.skip"), page.locator("#live-duel .tt-btn.undo")
+    expect(undo).to_be_disabled()
+    before = skip.bounding_box()
+    assert before["y"] == undo.bounding_box()["y"], "Undo stands beside Skip"
     for left in (4, 3, 2):
         expect(page.locator("#live-duel-numbers")).to_contain_text(f"{left} waiting")
         box, card = first.bounding_box(), page.locator("#live-duel").bounding_box()
         places.add((box["x"], box["y"] - card["y"]))
         first.click()
     assert len(places) == 1, places
+    expect(undo).to_be_enabled()
+    assert skip.bounding_box()["x"] == before["x"]
     heights = {each.bounding_box()["height"] for each in page.locator("#live-duel .tt-btn").all()}
     assert len(heights) == 1, heights
     resize(page, 390)

@@ -165,6 +165,7 @@ def test_the_card_holds_neither_models_answer():
             drawn = view.card(SessionView(item, None, LabelCounts(1, 0, 0)), LABELS)
         assert "run-one" not in drawn and "run-two" not in drawn and "tt-l-" not in drawn
         assert re.findall(r'data-key="(.)"', drawn) == ["1", "2", "3", "s"]
+        assert re.search(r'data-action="undo"[^>]* disabled', drawn), "its place is kept: nothing moves later"
     after = view.card(SessionView(None, LastAnswer(item, "neutral"), LabelCounts(0, 1, 0)), LABELS)
     assert "✗ run-one" in after and "✓ run-two" in after and 'data-key="u"' in after
     skipped = view.card(SessionView(None, LastAnswer(item, ""), LabelCounts(1, 0, 1)), LABELS)
@@ -174,6 +175,9 @@ def test_the_card_holds_neither_models_answer():
 def test_a_card_without_a_post_says_whether_posts_wait_on_another_page():
     drawn = [view.card(SessionView(None, None, LabelCounts(n, 0, 0)), LABELS) for n in (1, 0)]
     assert "wait on another page" in drawn[0] and "No disagreement waits" in drawn[1]
+    assert "Choose a model" in drawn[1]
+    agreed = view.card(SessionView(None, None, LabelCounts(0, 0, 0)), LABELS, duelling=True)
+    assert "Both models agree so far" in agreed and "Choose a model" not in agreed
 
 
 def test_a_post_that_may_wait_for_a_label_is_blind_in_the_stream_too():

@@ -4,7 +4,7 @@
     panel.draw(view, session_hash)         # -> the HTML of the card and of the numbers, and the counts
     panel.check(view, flags, labels, name="odd.csv", data={…})     # -> the view that reviews flagged rows
 
-Publishing first exports a file and shows what would be public; once confirmed, that file is pushed with the
+Publishing first exports a file and shows what is sent; once confirmed, that file is pushed with the
 visitor's own token, in the process and by the rules of `ui.train.publish`.
 """
 
@@ -28,7 +28,7 @@ from ui.live.actions import NEW, View, followed
 from ui.live.feeds import LiveFeeds
 from ui.live.form import UPLOADS
 from ui.live.review import Duels, FlaggedRows, export_labels, preview_labels, training_recipe
-from ui.live.view import card, flagged_header, label_numbers, no_model, review
+from ui.live.view import card, flagged_header, label_numbers, review
 from ui.pushes import Order
 from ui.state import Workbench, export_folder
 from ui.train.publish import publication
@@ -56,8 +56,8 @@ class ReviewPanel:
     view: gr.State
     card: gr.HTML
     numbers: gr.HTML
-    buttons: list[gr.Button]
-    """Those that need a label or a post: see `usable`."""
+    desk: list[Any]
+    """The buttons and the fold that need a label or a post: see `usable`."""
 
     @classmethod
     def build(cls, workbench: Workbench, feeds: LiveFeeds, duels: Duels, view: gr.State) -> "ReviewPanel":
@@ -86,13 +86,13 @@ class ReviewPanel:
             panel._wire_flags(flags)
             panel._build_training(preview, report)
             panel._build_erasing(erase, report)
-            panel._build_publishing()
+            panel.desk.append(panel._build_publishing())
         return panel
 
     def draw(self, view: View, page_id: str) -> tuple[str, str, LabelCounts | None]:
         """Return the HTML of the card and of the numbers, and the counts of posts, None without a store."""
         if self.workbench.model.state != "ready" and not view["desk"]:
-            return page(no_model(self.workbench.settings.trains)), "", None
+            return "", "", None  # what to do is said above
         try:
             store = self._store(view)
             seen = store.session(page_id).view()
@@ -106,12 +106,12 @@ class ReviewPanel:
         return (page(note(problem, "bad")) if problem else "") + drawn, account, seen.counts
 
     def usable(self, counts: LabelCounts | None) -> list[object]:
-        """Return the updates of `buttons`: all hidden without a post, two disabled without a label."""
+        """Return the updates of `desk`: all hidden without a post, two disabled without a label."""
         labelled = counts.labelled if counts else 0
         there = bool(counts and counts.labelled + counts.waiting + counts.skipped)
         caption: dict[str, Any] = {"value": self._train_on(labelled)} if labelled else {}
         taken: dict[str, Any] = {"visible": there, "interactive": labelled > 0}
-        return [gr.update(**taken), gr.update(**taken, **caption), gr.update(visible=there)]
+        return [gr.update(**taken), gr.update(**taken, **caption), *[gr.update(visible=there)] * 2]
 
     def _train_on(self, labelled: int) -> str:
         """Say how many labels would be trained on, and how long the loaded model's training took."""
@@ -157,7 +157,9 @@ class ReviewPanel:
 
     def _drawn(self, view: View, store: LabelStore, seen: SessionView) -> tuple[str, str]:
         rows = FlaggedRows.read(view["desk"])
-        drawn, counts = card(seen, store.labels, flagged=rows is not None), seen.counts
+        session, counts = followed(self.feeds, view), seen.counts
+        duelling = session is not None and bool(session.second_model) and session.feed.state != "ended"
+        drawn = card(seen, store.labels, flagged=rows is not None, duelling=duelling)
         head = (
             flagged_header(rows.name, more=rows.n > counts.waiting + counts.labelled + counts.skipped)
             if rows
@@ -274,9 +276,10 @@ class ReviewPanel:
         outputs = [self.card, self.numbers, report, sure]
         yes.click(live_erase, self.view, outputs, api_name="live_erase", **_HIDDEN)
 
-    def _build_publishing(self) -> None:
-        """Draw and wire publishing on the Hub: show what would be public, confirm, push."""
-        with gr.Accordion(I18N("duel.publish"), open=False, elem_id="live-publish"):
+    def _build_publishing(self) -> gr.Accordion:
+        """Draw and wire publishing on the Hub: show what is sent, confirm, push. Return the fold."""
+        fold = gr.Accordion(I18N("duel.publish"), open=False, visible=False, elem_id="live-publish")
+        with fold:
             with gr.Row():
                 repo = gr.Textbox(
                     label=I18N("duel.publish_repo"),
@@ -287,7 +290,7 @@ class ReviewPanel:
                     elem_id="live-publish-repo",
                 )
                 private = gr.Checkbox(
-                    label=I18N("publish.private"), info=I18N("publish.private_help"), min_width=160
+                    True, label=I18N("publish.private"), info=I18N("publish.private_help"), min_width=160
                 )
             preview = gr.Button(
                 I18N("duel.publish_look"), size="sm", min_width=120, elem_id="live-publish-look"
@@ -311,7 +314,7 @@ class ReviewPanel:
         @changes_something(self.workbench.settings)
         def live_publish(visitor: Visitor, order: dict[str, Any]) -> Iterator[tuple[str, object, object]]:
             if not order:
-                raise FeedError("Nothing was looked at yet. Press Show what would be public first.")
+                raise FeedError("Nothing was looked at yet. Press Show what is sent first.")
             asked = Order(kind="dataset", run_id=Path(order["source"]).name, **order)
             publications.start(visitor.key, asked, token=token_for(visitor))
             while (now := publications.newest(visitor.key)) and now.order == asked:
@@ -344,10 +347,11 @@ class ReviewPanel:
             **_HIDDEN,
         )
         report.select(live_publish_cancel, None, None, **_QUIET)
+        return fold
 
 
 def preview_publication(path: Path, repo_id: str, *, private: bool) -> str:
-    """Draw what would be public of a file of labels. Raises DataError or PublishError."""
+    """Draw what is sent of a file of labels. Raises DataError or PublishError."""
     from training.publish.dataset import prepare_data  # noqa: PLC0415  (takes a second: not before the first page)
 
     plan = prepare_data(path, repo_id, private=private)

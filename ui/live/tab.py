@@ -122,7 +122,7 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
     span, parts["charts"] = _chart_panel()
     names = [*_PARTS, "card", "account"]
     drawings = [*(parts[name] for name in _PARTS), panel.card, panel.numbers]
-    outputs = [*drawings, pause, stop, record, save, start, *panel.buttons, *form.following, view, shown]
+    outputs = [*drawings, pause, stop, record, save, start, *panel.desk, *form.following, view, shown]
 
     def refresh(view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
         session = followed(feeds, view)
@@ -137,7 +137,9 @@ def build_live(workbench: Workbench, feeds: LiveFeeds, duels: Duels) -> LiveTab:
         asked = session.request if session and session.id != shown.get("session") else None
         pieces = [gr.skip() if shown.get(name) == new[name] else drawn[name] for name in names]
         changed = any(shown.get(name) != new[name] for name in ("state", "recording"))
-        usable = [gr.skip()] * 3 if shown.get("counts") == new["counts"] else panel.usable(counts)
+        usable = (
+            [gr.skip()] * len(panel.desk) if shown.get("counts") == new["counts"] else panel.usable(counts)
+        )
         updates = (*pieces, *_states(drawn, changed), *usable, *form.followed(asked))
         return (*updates, view if view["owner"] else gr.skip(), new)
 

@@ -468,25 +468,27 @@ def flagged_header(name: str, *, more: bool) -> str:
     return page(f'<div class="tt-row"><span class="grow">{esc(sentence)}</span>{back}</div>', "tt-flagged")
 
 
-def card(view: SessionView, labels: tuple[str, ...], *, flagged: bool = False) -> str:
+def card(view: SessionView, labels: tuple[str, ...], *, flagged: bool = False, duelling: bool = False) -> str:
     """Draw the post that waits for a label, and the answers to the one before.
 
-    `flagged`: the post is a row of a data set whose label is in doubt.
+    `flagged`: the post is a row of a data set whose label is in doubt; `duelling`: two models answer a feed.
     """
     late = "duel.taken" if view.taken else "duel.gone" if view.gone else ""
     below = (note(text(late), "warn") if late else "") + (_last(view.last, labels) if view.last else "")
-    undo = _key("undo", "", "u", text("duel.undo")) if view.counts.labelled + view.counts.skipped else ""
+    given = view.counts.labelled + view.counts.skipped > 0
+    undo = _key("undo", "", "u", text("duel.undo"), able=given)
     if view.item is None:
         key = "duel.elsewhere" if view.counts.waiting else "duel.desk_empty" if flagged else "duel.empty"
-        body = empty(text(key), text(f"{key}_next"))
-        answers = f'<div class="tt-row tt-answers">{undo}</div>' if undo else ""
+        next_step = "duel.empty_agree" if duelling and key == "duel.empty" else f"{key}_next"
+        body = empty(text(key), text(next_step))
+        answers = f'<div class="tt-row tt-answers">{undo}</div>' if given else ""
         waiting = f'<div class="tt-case" data-item="0" tabindex="-1">{answers}</div>'
         return page(f"{body}{waiting}{below}", "tt-stack")
     buttons = "".join(
         _key("label", label, str(place) if place <= _KEYS else "", text.label(label))
         for place, label in enumerate(labels, 1)
     )
-    buttons += _key("skip", "", "s", text("duel.skip")) + undo
+    buttons += f'<span class="tt-row">{_key("skip", "", "s", text("duel.skip"))}{undo}</span>'
     return page(
         f'<div class="tt-case" data-item="{view.item.id}" tabindex="-1" role="group" '
         f'aria-label="{esc(text("duel.case"))}"><blockquote dir="auto">'
@@ -496,8 +498,8 @@ def card(view: SessionView, labels: tuple[str, ...], *, flagged: bool = False) -
     )
 
 
-def _key(action: str, value: str, key: str, name: str) -> str:
-    keys = f' data-key="{key}" aria-keyshortcuts="{key}"' if key else ""
+def _key(action: str, value: str, key: str, name: str, *, able: bool = True) -> str:
+    keys = f' data-key="{key}" aria-keyshortcuts="{key}"' if key and able else "" if able else " disabled"
     shown = f"<kbd>{key}</kbd> " if key else ""
     data = f'data-action="{action}" data-value="{esc(value)}"{keys}'
     return f'<button type="button" class="tt-btn {action}" {data}>{shown}{esc(name)}</button>'
