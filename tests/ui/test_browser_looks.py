@@ -61,6 +61,9 @@ def test_on_a_phone_nothing_that_matters_is_off_to_the_right(opened, url):
             resize(page, width)
             assert overflow(page) <= 0, (name, width)
             assert page.evaluate(_CUT) == [], (name, width)
+        resize(page, 320)
+        [*facts, tour] = page.evaluate(_BOXES, "#header .tt-tour-open, #header .tt-fact > *")
+        assert len(facts) > 5 and all(fact["top"] >= tour["bottom"] for fact in facts), name
 
 
 def test_each_tab_shows_at_first_sight_half_the_words_that_it_did(opened, url):
@@ -198,6 +201,13 @@ def test_every_stop_of_the_keyboard_has_a_name_and_a_ring_and_none_is_a_trap(ope
     assert [stop for stop in found if not (stop["name"].strip() and stop["ring"] and stop["clear"])] == []
     if name == "Compare":
         assert "Remove Fine-tuned" in [stop["name"] for stop in found], "not “Remove 1”"
+
+
+def test_a_text_runs_in_the_direction_of_its_letters(opened, url):
+    page = opened(f"{url}/?text=%D9%85%D8%B1%D8%AD%D8%A8%D8%A7+123+hello")
+    expect(page.locator("#answers [role=status]")).to_be_visible()
+    for place in ("#tweet textarea", "#disagreements td"):
+        assert page.locator(place).first.evaluate("it => getComputedStyle(it).unicodeBidi") == "plaintext"
 
 
 def test_a_comma_is_taken_in_a_number(opened, url):

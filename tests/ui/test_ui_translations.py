@@ -33,7 +33,7 @@ def test_every_setting_and_every_recipe_is_named_and_explained():
     for language in LANGUAGES:
         known = texts(language)
         for field in settings():
-            assert known[f"setting.{field.name}"] and known[f"help.{field.name}"]
+            assert known[f"setting.{field.name}"] and "--" not in known[f"help.{field.name}"]
         for name in available_recipes():
             assert known[f"recipe.{name}"]
 

@@ -203,7 +203,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=
     evals_per_epoch: int = _setting(1, "looks at the validation split in an epoch", low=1)
     patience: int = _setting(0, "looks without gain after which training stops; 0: never", low=0)
     report_to: Literal["none", "trackio"] = _setting(
-        "none", "trackio: curves are also kept by trackio, on this machine: trackio show --project tweettune"
+        "none", "trackio: curves are also kept by trackio, on this machine"
     )
     onnx: Flag = _setting(False, "export the model to ONNX too, in float32 and int8, for fast serving")
 

@@ -266,7 +266,10 @@ def build_many(lineup: Lineup, models: gr.Dropdown) -> None:
     with gr.Accordion(I18N("many.title"), open=False, elem_id="many"):
         with gr.Row():
             pasted = gr.Textbox("", label=I18N("many.pasted"), lines=4, max_lines=8, min_width=240)
-            file = gr.File(label=I18N("many.file"), file_types=list(_UPLOADS), height=140, min_width=200)
+            label: Any = I18N("many.file")
+            file = gr.File(
+                label=label, file_types=list(_UPLOADS), height=140, min_width=200, elem_id="many-file"
+            )
         with gr.Row(elem_classes="tt-buttons"):
             go = gr.Button(I18N("many.go"), variant="primary", size="md", elem_id="many-go")
             stop = gr.Button(I18N("many.stop"), variant="stop", size="md", visible=False, elem_id="many-stop")
