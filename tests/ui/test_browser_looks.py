@@ -51,6 +51,10 @@ def test_on_a_phone_nothing_that_matters_is_off_to_the_right(opened, url):
     expect(page.locator("#disagreements")).to_be_visible()
     for chip in page.locator("#disagreements tbody tr").first.locator(".tt-label").all():
         assert right_edge(chip) <= 390
+    page.locator("#many .label-wrap").click()
+    only = page.locator("#many label", has_text="Only where they disagree")
+    expect(only).to_be_visible()
+    assert only.bounding_box()["height"] < 40, "on one line"
     tab(page, "Train")
     use = page.locator("#run-list button[data-action=use]").first
     expect(use).to_be_visible()
