@@ -159,7 +159,8 @@ class Workbench:
         source = model or newest_artifact()
         self.model = Model(state="loading", source=source, run=run_of(source)) if source else Model()
         self._on_replaced: list[Callable[[], None]] = []
-        self.held_out: dict[DataSpec, list[Post]] = {}
+        self.replay: dict[DataSpec, tuple[str, list[Post]]] = {}
+        """The posts of one data set that the model has not learnt, and their split."""
 
     def when_replaced(self, act: Callable[[], None]) -> None:
         """Register a callback for when another model was loaded, such as one that ends the old feeds."""

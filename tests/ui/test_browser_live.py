@@ -325,7 +325,7 @@ def test_a_recording_is_saved_and_another_page_joins_and_reloads(opened, app, tm
     other.locator("#live-start").click()
     expect(other.locator("#live-posts li").first).to_be_visible()
     expect(other.locator("#live-duel-numbers")).to_contain_text("exported, but not trained on")
-    expect(page.locator("#live-others")).to_contain_text("Replay: test tweets")  # which all may watch
+    expect(page.locator("#live-others")).to_contain_text("Replay: the data set")  # which all may watch
     expect(other.locator("#live-start")).to_have_text("Restart with these")
     third = opened(app.url)  # its form shows the request of the followed feed
     tab(third, "Live")

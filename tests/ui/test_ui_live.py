@@ -372,4 +372,4 @@ def test_the_form_shows_what_the_feed_was_asked_for_and_no_token(live):
 
 def test_feeds_are_told_apart_by_their_duel_and_their_rate(live):
     one = opened(live, StreamRequest(source="replay", rate_per_s=7.0))
-    assert "Replay: test tweets · 7 /s" in others([one], "")
+    assert "Replay: the data set · 7 /s" in others([one], "")

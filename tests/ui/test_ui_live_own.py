@@ -8,18 +8,19 @@ import time
 import pytest
 
 from inference.common.mend import mend
+from inference.common.text import duplicate_key
 from inference.live import review
 from inference.live.post import Post
 from inference.live.request import StreamRequest
 from inference.live.review import Disagreement
 from inference.live.sources.x import XSearch
 from tests.servers.x import X
-from tests.support import wait_for
+from tests.support import tweets, wait_for, write_csv
 from tests.ui.test_ui_live import LABELS, MODELS, TOKEN, Answer, Loaded, opened
-from training.data.load import held_out_texts, spec_of
+from training.data.load import LEAST_LEFT_OVER, load_splits, spec_of, unlearnt_texts
 from training.recipes import DataSpec
 from ui import Workbench
-from ui.live.actions import held_out_posts
+from ui.live.actions import replay_posts
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
 from ui.live.view import card
@@ -144,15 +145,48 @@ def loaded(folder, **source):
 
 
 def test_a_model_without_a_run_replays_the_test_split_that_its_provenance_names(tmp_path):
-    posts = held_out_posts(loaded(tmp_path / "a", kind="embedded", location="tweets"))
-    rows = held_out_texts(DataSpec(dataset="embedded", seed=7, rules=1))
+    posts = replay_posts(loaded(tmp_path / "a", kind="embedded", location="tweets"))
+    split, rows = unlearnt_texts(DataSpec(dataset="embedded", seed=7, rules=1))
+    assert split == "test"
     expected = [(row.text, row.label) for row in rows if not mend(row.text).damaged]
     assert [(post.text, post.label) for post in posts] == expected and 3000 < len(expected) < len(rows)
 
 
 def test_where_it_names_none_that_can_be_had_it_is_the_default(tmp_path):
     bench = loaded(tmp_path / "a", kind="hub", location="nobody/has-this-one")
-    assert len(held_out_posts(bench)) > 1000 and list(bench.held_out) == [DataSpec()]
+    assert len(replay_posts(bench)) > 1000 and list(bench.replay) == [DataSpec()]
+
+
+def test_a_model_of_a_part_of_the_training_rows_replays_the_others_whose_labels_can_be_learnt(tmp_path):
+    bench = loaded(tmp_path / "a", kind="embedded", location="tweets")
+    file = tmp_path / "a" / "provenance.json"
+    record = json.loads(file.read_text())
+    record["recipe"]["n_train"] = 1000
+    file.write_text(json.dumps(record))
+    posts = replay_posts(bench)
+    [(spec, (split, kept))] = bench.replay.items()
+    learnt = {duplicate_key(text) for text in load_splits(spec).train["text"]}
+    assert split == "train" and spec.n_train == 1000 and posts is kept and replay_posts(bench) is kept
+    assert (
+        len(learnt) > 990
+        and len(posts) > 20_000
+        and not learnt & {duplicate_key(post.text) for post in posts}
+    )
+    whole = load_splits(spec.whole())
+    assert {post.text for post in posts} <= set(whole.train["text"])
+    record["recipe"]["unlabelled"] = "train"
+    file.write_text(json.dumps(record))
+    replay_posts(bench)
+    assert [split for split, _ in bench.replay.values()] == ["test"], "it has learnt from the others, too"
+
+
+def test_few_rows_left_over_are_no_replay(tmp_path):
+    rows = [(f"{text} {n}", label) for n, (text, label) in enumerate(tweets(1000, seed=3))]
+    data = str(write_csv(tmp_path / "own.csv", rows))
+    spec = DataSpec(dataset=data, n_validation=40, n_test=40, leak_gate="off")
+    learnt = len(load_splits(spec.whole()).train)
+    for n, split in ((learnt - LEAST_LEFT_OVER, "train"), (learnt - LEAST_LEFT_OVER + 1, "test")):
+        assert unlearnt_texts(dataclasses.replace(spec, n_train=n))[0] == split
 
 
 @pytest.mark.parametrize(

@@ -172,10 +172,8 @@ def test_labels_are_given_taken_back_exported_and_trained_on(client, app, tmp_pa
 
 def test_a_twin_of_a_test_row_is_shown_and_never_added(client, app, tiny_tweets):
     rows = tiny_tweets.read_text().splitlines()[1:]
-    held_out = (
-        {post.text for post in app.workbench.held_out.popitem()[1]} if app.workbench.held_out else set()
-    )
-    store = waiting(app, *(held_out or {line.rsplit(",", 1)[0] for line in rows}))
+    texts = [post.text for _, posts in app.workbench.replay.values() for post in posts]
+    store = waiting(app, *set(texts or [line.rsplit(",", 1)[0] for line in rows]))
     session = store.session("page")
     for _ in range(3):
         session.label(session.view().item.id, "positive")

@@ -43,6 +43,8 @@ from training.data.splits import groups_of, held_out_size, leak_gate, stratified
 from training.recipes import RULES, DataSpec, Recipe
 
 HUB_DATASET = "mteb/tweet_sentiment_extraction"
+LEAST_LEFT_OVER = 500
+"""Training rows that no run has learnt, from which on a replay is of them."""
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.+-]+))?")
 
 
@@ -297,15 +299,28 @@ def check_unchanged(recorded: JsonObject, now: DataReport, *, todo: str) -> None
     raise DataError(f"{now.source.name} is not the data of this training any more: {why}. {todo}")
 
 
-def held_out_texts(spec: DataSpec, *, recorded: JsonObject | None = None) -> list[LabelledText]:
-    """Return the rows of the test split, for the Replay source.
+def left_over(whole: Splits, spec: DataSpec) -> list[int]:
+    """Return the training rows that a spec with an `n_train` has not drawn; `whole`: its data, all rows."""
+    numbered = whole.train.add_column("row", list(range(len(whole.train))))
+    drawn = set(subset(numbered, spec.n_train, seed=spec.seed, stratified=spec.stratified)["row"])
+    return [row for row in range(len(numbered)) if row not in drawn]
 
+
+def unlearnt_texts(spec: DataSpec, *, recorded: JsonObject | None = None) -> tuple[str, list[LabelledText]]:
+    """Return a split and rows of it that a model trained by a spec has not learnt, for the Replay source.
+
+    They are training rows left over, whose labels may be learnt later; where these are few, the test rows.
     Raises DataError like `load_splits`, and where the data is not what was `recorded` any more.
     """
-    splits = load_splits(spec)
+    splits = load_splits(spec.whole())
     check_unchanged(recorded or {}, splits.report, todo="Put it back, or stream other posts.")
-    texts, ids = splits.test["text"][:], splits.test["label"][:]
-    return [LabelledText(text, splits.labels[i]) for text, i in zip(texts, ids, strict=True)]
+    train, left = splits.train, left_over(splits, spec)
+    keys = [duplicate_key(text) for text in train["text"]]
+    learnt = {keys[row] for row in set(range(len(keys))).difference(left)}
+    fresh = [row for row in left if keys[row] not in learnt]
+    split, part = ("train", train.select(fresh)) if len(fresh) >= LEAST_LEFT_OVER else ("test", splits.test)
+    texts, ids = part["text"][:], part["label"][:]
+    return split, [LabelledText(text, splits.labels[i]) for text, i in zip(texts, ids, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from inference.common.mend import mend
 from inference.common.store import JsonObject, sha256_of
 from inference.common.text import duplicate_key
 from inference.tables.columns import NAMES_SHOWN, find_column
-from training.data.load import Splits, load_splits
+from training.data.load import Splits, left_over, load_splits
 from training.data.read import RawTable, read_table
-from training.data.splits import remove_duplicates, subset
+from training.data.splits import remove_duplicates
 from training.recipes import LEFT_OVER, DataSpec, check_unlabelled
 
 
@@ -66,9 +66,7 @@ def read_unlabelled(
     if spec.n_validation or spec.n_test or source == LEFT_OVER:
         whole = load_splits(spec.whole())
     if source == LEFT_OVER:
-        numbered = whole.train.add_column("row", list(range(len(whole.train))))
-        taken = set(subset(numbered, spec.n_train, seed=spec.seed, stratified=spec.stratified)["row"])
-        texts = [text for row, text in enumerate(whole.train["text"]) if row not in taken]
+        texts = list(whole.train.select(left_over(whole, spec))["text"])
         name, sha256, read = f"{splits.report.source.name}, rows of train left over", "", len(texts)
     else:
         path = Path(source).expanduser()

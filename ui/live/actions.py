@@ -87,7 +87,7 @@ def begin(
         whose = owner if request.is_private else ""
         listener = duels.listener(tuned.labels, owner=whose, models=(model.name, called))
         models = replace(models, second_name=called, second=second.predict, listeners=[listener])
-    session, joined = feeds.open(request, models, owner=owner, held_out=lambda: held_out_posts(workbench))
+    session, joined = feeds.open(request, models, owner=owner, held_out=lambda: replay_posts(workbench))
     if workbench.model.tuned is not tuned:  # another model was loaded meanwhile, which ended all feeds
         session.feed.stop()
         raise FeedError("Another model was loaded just now. Press Start again.")
@@ -129,33 +129,36 @@ def set_rate(session: LiveSession | None, rate_per_s: float) -> None:
         change(rate_per_s)
 
 
-def held_out_posts(workbench: Workbench) -> list[Post]:
-    """Return the posts of a test split that the loaded model has not seen.
+def replay_posts(workbench: Workbench) -> list[Post]:
+    """Return posts that the loaded model has not learnt: training rows left over, else its test rows.
 
     The model's own data is known from its run, or from its provenance; a model of the Hub whose data can't be
     read gets that of `auto`. Texts with broken characters are left out, unless there are no others. Raises
     DataError if the data can't be read any more.
     """
-    from training.data.load import held_out_texts, spec_of  # noqa: PLC0415  (a second: not before the first page)
+    from training.data.load import spec_of, unlearnt_texts  # noqa: PLC0415  (a second: not before the first page)
 
     model = workbench.model
     record = model.provenance() or {}
     if model.run and (recipe := model.run.known_recipe):
-        specs = [(spec_of({**record, "recipe": recipe.model_dump()}) or recipe.data).whole()]
+        record = {**record, "recipe": recipe.model_dump()}
+        specs = [spec_of(record) or recipe.data]
     else:
         own = spec_of(record, paths=False)
-        specs = [*([own.whole()] if own else []), DataSpec()]
+        specs = [*([own] if own else []), DataSpec()]
+    if (record.get("recipe") or {}).get("unlabelled"):  # it has learnt from what was left over
+        specs = [spec.whole() for spec in specs]
     for spec in specs:
-        if posts := workbench.held_out.get(spec):
-            return posts
+        if known := workbench.replay.get(spec):
+            return known[1]
         recorded = record.get("data") if spec != DataSpec() else None
         with suppress(DataError) if spec != specs[-1] else nullcontext():
+            split, rows = unlearnt_texts(spec, recorded=recorded)
             posts = [
-                Post(id=f"replay-{place}", text=row.text, label=row.label)
-                for place, row in enumerate(held_out_texts(spec, recorded=recorded))
+                Post(id=f"replay-{place}", text=row.text, label=row.label) for place, row in enumerate(rows)
             ]
             posts = [post for post in posts if not mend(post.text).damaged] or posts
-            workbench.held_out = {spec: posts}  # one data set at a time is kept
+            workbench.replay = {spec: (split, posts)}  # one data set at a time is kept
             return posts
     return []
 

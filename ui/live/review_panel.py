@@ -100,8 +100,10 @@ class ReviewPanel:
         except TweetTuneError as error:
             return page(note(str(error), "bad")), "", None  # shown in place of the card: the feed goes on
         session = followed(self.feeds, view)
-        if session and session.source == "replay" and not view["desk"]:  # warn before the first label
-            account = page(note(text("duel.replay"), "warn")) + account
+        if session and session.source == "replay" and not view["desk"]:  # told before the first label
+            splits = [split for split, _ in self.workbench.replay.values()]
+            told = note(text("duel.replay_test"), "warn") if "test" in splits else note(text("duel.replay"))
+            account = page(told) + account
         problem = store.problem and text("duel.not_kept", problem=store.problem)
         return (page(note(problem, "bad")) if problem else "") + drawn, account, seen.counts
 

@@ -13,7 +13,7 @@ import pytest
 
 from inference.common.errors import DataError
 from tests.support import REPOSITORY, tweets, write_csv
-from training.data.load import DataSpec, LabelledText, check_unchanged, held_out_texts, load_splits, spec_of
+from training.data.load import DataSpec, LabelledText, check_unchanged, load_splits, spec_of, unlearnt_texts
 from training.data.report import DataReport
 from training.data.splits import duplicate_key
 
@@ -337,7 +337,8 @@ def test_the_report_of_an_older_run_is_read():
 def test_replay_gets_the_test_rows(tmp_path):
     spec = DataSpec(dataset=str(write_csv(tmp_path / "t.csv", tweets(90))))
     splits = load_splits(spec)
-    held_out = held_out_texts(spec)
+    split, held_out = unlearnt_texts(spec)
+    assert split == "test", "all of train is learnt"
     assert held_out[0] == LabelledText(splits.test[0]["text"], splits.labels[splits.test[0]["label"]])
     assert len(held_out) == len(splits.test)
 
