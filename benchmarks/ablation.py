@@ -33,7 +33,7 @@ from peft.optimizers import create_loraplus_optimizer
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
-from benchmarks import results
+from benchmarks import CACHE, results
 from inference.common.store import JsonObject, read_json, read_jsonl, write_json, write_jsonl
 from training.data.load import load_splits
 from training.fit.prepare import SHARED, Prepared, prepare
@@ -90,7 +90,6 @@ ADAPTERS: dict[str, Patch] = {
     "PiSSA": _adapters(init_lora_weights="pissa_niter_4"),
     "LoRA+, ratio 16": _lora_plus,
 }
-CACHE = results.FOLDER.parent.parent / ".cache"
 SMALL_GPT2 = {"n_layer": 6, "n_embd": 192, "n_head": 3, "n_positions": 256}
 VOCABULARY = 8_000
 PRE_TRAINING = {"epochs": "3", "learning_rate": "1e-3", "batch_size": "16", "warmup": "0.05"}

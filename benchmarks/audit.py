@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import results
-from inference.common.intervals import wilson
 from training.audit.labels import base_features, label_errors
 from training.data.load import load_splits
 from training.model.bases import resolve_base
@@ -78,12 +77,7 @@ def _row(share: float, found: Sequence[tuple[int, list[bool]]]) -> dict[str, Any
     return {
         "name": f"{100 * share:g} % made wrong",
         "flags_a_draw": round(len(flags) / len(found)),
-        "made_errors_found": _share(sum(flags), made),
-        "flags_that_are_made_errors": _share(sum(flags), len(flags)) if made else "–",
-        f"of_the_first_{FIRST}": _share(sum(first), len(first)) if made else "–",
+        "made_errors_found": results.share(sum(flags), made),
+        "flags_that_are_made_errors": results.share(sum(flags), len(flags)) if made else None,
+        f"of_the_first_{FIRST}": results.share(sum(first), len(first)) if made else None,
     }
-
-
-def _share(part: int, whole: int) -> str:
-    found = wilson(part, whole)
-    return f"{100 * found.value:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})" if found else "–"

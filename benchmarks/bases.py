@@ -24,20 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import results
+from benchmarks import CACHE, results
 from benchmarks.ladder import finished, made_from
 from inference.common.store import write_jsonl
 from inference.common.text import duplicate_key
 from training.data.load import Splits, load_splits
 from training.data.splits import remove_duplicates
 from training.evaluate.metrics import compare
-from training.evaluate.scores import Bits
 from training.ladder.order import STEPS, Order
 from training.recipes import DataSpec
 from training.runs.run import Run
 from training.studies.adapt_order import Adapted
 
-KEPT = results.FOLDER.parent.parent / ".cache" / "bases"
+KEPT = CACHE / "bases"
 BASE, SOURCE = "embedded", "embedded"
 LABELS, ASKED = (96, 300, 1000), 1000
 """Training labels, and test rows, of each ladder."""
@@ -70,7 +69,14 @@ def domain(dataset: str) -> None:
         "domain",
         **made_from(*finished([str(pair[0])])[0]),
         rows=_rows(pair, "{:,} labels"),
-        bits=[_bits("held-out texts of the domain", found.domain), _bits("general text", found.general)],
+        bits=[
+            {
+                "name": "held-out texts of the domain",
+                "texts": found.domain.texts,
+                **results.bits_of(found.domain),
+            },
+            {"name": "general text", "texts": found.general.texts, **results.bits_of(found.general)},
+        ],
         adapted={name: value for name, value in found.to_json().items() if name != "generations"},
     )
 
@@ -178,14 +184,3 @@ def _rows(pair: tuple[Path, Path], title: str) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _bits(name: str, bits: Bits) -> dict[str, Any]:
-    change = bits.change
-    return {
-        "name": name,
-        "texts": bits.texts,
-        "bits_a_character_before": f"{bits.before:.3f}",
-        "after": f"{bits.after:.3f}",
-        "change": f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f})",
-    }

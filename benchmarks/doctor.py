@@ -33,7 +33,6 @@ import torch
 from benchmarks import results
 from inference.classifier import Classifier
 from inference.common.errors import TweetTuneError
-from inference.common.intervals import wilson
 from inference.common.machine import cores
 from inference.common.store import read_jsonl
 from training.doctor.behaviour import behaviour
@@ -382,12 +381,14 @@ def main(dataset: str, *, first: int = SEED, healthy: int = HEALTHY, sick: int =
         "doctor",
         rows=[
             *(_row(name, records) for name in [*TRAINED, *EDITED]),
-            _table_row(
-                "none",
-                "a healthy draw",
-                any_fault=_any_fault([one for one in records if one["fault"] == "healthy"]),
-            ),
-            *(_table_row(name, why) for name, why in NOT_MADE.items()),
+            {
+                "name": "none",
+                "made_by": "a healthy draw",
+                "this_or_another_fault_found": _any_fault(
+                    [one for one in records if one["fault"] == "healthy"]
+                ),
+            },
+            *({"name": name, "made_by": why} for name, why in NOT_MADE.items()),
         ],
         runs=records,
     )
@@ -400,34 +401,15 @@ def _row(fault: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         healthy = {one["seed"]: one["accuracy"] for one in well}
         sick = [one for one in made if (one["accuracy"] or 0.0) <= healthy[one["seed"]] - HARM]
         made_by += f"; {len(sick)} of {len(made)} did harm"
-    return _table_row(
-        fault,
-        made_by,
-        _share([fault in one["found"] for one in sick]),
-        _any_fault(sick),
-        _share([fault in one["found"] for one in well]),
-    )
-
-
-def _any_fault(records: Sequence[dict[str, Any]]) -> str:
-    """Return in what share of the runs any fault was found, that of the base left out."""
-    return _share([bool({*one["found"]} - {*NOT_MADE}) for one in records])
-
-
-def _table_row(
-    fault: str, made_by: str, found: str = "–", any_fault: str = "–", false_alarms: str = "–"
-) -> dict[str, Any]:
     return {
         "name": fault,
         "made_by": made_by,
-        "found": found,
-        "this_or_another_fault_found": any_fault,
-        "false_alarms": false_alarms,
+        "found": results.share(sum(fault in one["found"] for one in sick), len(sick)),
+        "this_or_another_fault_found": _any_fault(sick),
+        "false_alarms": results.share(sum(fault in one["found"] for one in well), len(well)),
     }
 
 
-def _share(hits: Sequence[bool]) -> str:
-    found = wilson(sum(hits), len(hits))
-    if found is None:
-        return "–"
-    return f"{sum(hits)} of {len(hits)} ({100 * found.low:.0f} to {100 * found.high:.0f} %)"
+def _any_fault(records: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+    """Return in what share of the runs any fault was found, that of the base left out."""
+    return results.share(sum(bool({*one["found"]} - {*NOT_MADE}) for one in records), len(records))

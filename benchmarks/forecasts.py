@@ -23,9 +23,8 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks import results
+from benchmarks import CACHE, results
 from inference.artifact import read_record
-from inference.common.intervals import wilson
 from inference.common.store import JsonObject, write_json, write_jsonl
 from inference.common.text import duplicate_key
 from training.data.load import load_splits
@@ -36,7 +35,7 @@ from training.runs.log import RunLog
 from training.studies.forecast import forecast
 from training.studies.forecast_order import Forecast, ForecastOrder
 
-KEPT, FOUND = results.FOLDER.parent.parent / ".cache" / "forecasts", "found.json"
+KEPT, FOUND = CACHE / "forecasts", "found.json"
 MORE = "embedded"
 DRAWS, TRAIN, VALIDATION, TEST = 5, 1_000, 200, 10
 """Draws of each data set, and the rows of each; a test split has to be there, and is not read."""
@@ -165,11 +164,8 @@ def _real(prepared: Prepared, recipe: Recipe, checkpoints: Path) -> float:
 
 def _row(name: str, some: Sequence[JsonObject]) -> dict[str, Any]:
     made = [one for one in some if not one["refused"]]
-    held = sum(one["held"] for one in made)
-    share = wilson(held, len(made))
-    reach = f" ({100 * share.low:.0f} to {100 * share.high:.0f} %)" if share else ""
     row = {"name": name, "forecasts": len(some), "refused": len(some) - len(made)}
-    row["intervals_that_hold_the_real_run"] = f"{held} of {len(made)}{reach}"
+    row["intervals_that_hold_the_real_run"] = results.share(sum(one["held"] for one in made), len(made))
     if made:
         off = [100 * abs(one["forecast"]["value"] - one["real"]) for one in made]
         width = [100 * (one["forecast"]["high"] - one["forecast"]["low"]) for one in made]

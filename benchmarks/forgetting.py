@@ -12,12 +12,12 @@ chosen, too.
 
 from typing import Any
 
-from benchmarks import results
+from benchmarks import CACHE, results
 from inference.artifact import PROVENANCE, read_record
 from inference.common.intervals import wilson
 from training.studies.forgetting_order import Forgetting, Forgotten
 
-KEPT = results.FOLDER.parent.parent / ".cache" / "forgetting"
+KEPT = CACHE / "forgetting"
 BASE = "embedded"
 WAYS: dict[str, dict[str, str]] = {
     "LoRA on the upper third": {},
@@ -59,15 +59,13 @@ def main(dataset: str) -> None:
 
 
 def _row(way: str, one: Forgotten, level: float) -> dict[str, Any]:
-    accuracy, change = one.points[-1].accuracy, one.general.change
+    accuracy = one.points[-1].accuracy
     share, equal = wilson(round(accuracy * one.rows), one.rows), one.bits_at(level)
     assert share and equal is not None, "it reaches what all reach"
     return {
         "name": way,
         "accuracy": share.to_json(),
-        "bits_a_character_before": f"{one.general.before:.3f}",
-        "after": f"{one.general.after:.3f}",
-        "change": f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f})",
+        **results.bits_of(one.general),
         "bits_at_equal_accuracy": f"{equal:.3f}",
     }
 

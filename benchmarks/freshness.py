@@ -9,7 +9,6 @@ vote), and after a training on the same texts. Four trainings go through the com
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import results
@@ -53,14 +52,14 @@ def main(dataset: str) -> None:
         )
     print("\n".join(found.sentences()), flush=True)
     alone = {"name": "the model alone", "fresh": found.before, "ordinary": found.ordinary_before}
-    rows_ = [{"name": _named(row), "fresh": row.fresh, "ordinary": row.ordinary} for row in found.rows]
+    taught = [{"name": _named(row), "fresh": row.fresh, "ordinary": row.ordinary} for row in found.rows]
     results.write(
         "freshness",
         data=splits.report.to_json()["source"],
         base={"name": "embedded base, fine-tuned by quick"},
         words=WORDS,
         asked=found.asked,
-        rows=[{**row, **{key: asdict(row[key]) for key in ("fresh", "ordinary")}} for row in (alone, *rows_)],
+        rows=[alone, *taught],
         comparison={"sentence": found.sentences()[-1]},
     )
 

@@ -23,7 +23,6 @@ from safetensors.torch import load_file
 
 from benchmarks import results
 from benchmarks.doctor import Draw, base
-from inference.common.intervals import wilson
 from training.fit.trainer import last_checkpoint
 from training.recipes import Recipe
 from training.runs.process import start
@@ -119,6 +118,4 @@ def _ended(run: Run, seconds: float) -> Any:
 
 def _row(way: str, some: list[dict[str, Any]]) -> dict[str, Any]:
     bad = sum(bool(one["lost"]) for one in some)
-    share = wilson(bad, len(some))
-    reach = f" ({100 * share.low:.0f} to {100 * share.high:.0f} %)" if share else ""
-    return {"name": way, "stops": len(some), "lost": f"{bad} of {len(some)}{reach}"}
+    return {"name": way, "stops": len(some), "lost": results.share(bad, len(some))}

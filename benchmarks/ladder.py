@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks import results
+from benchmarks import ROOT, results
 from inference.common.machine import cores
 from training.ladder.order import Order
 from training.ladder.results import Ladder, StepResult
@@ -26,7 +26,7 @@ from training.runs.run import LADDER, Run, find_run
 LABELS, DRAWS = 96, 10
 FEW, FEW_ROWS = ("bag-of-words", "few-shot-4", "head", "lora"), 1000
 """The rungs of each draw, one a kind, and its test rows: all rungs on all rows would take a day."""
-PICTURE = results.FOLDER.parent.parent / "docs" / "ladder.png"
+PICTURE = ROOT / "docs" / "ladder.png"
 
 
 def main(dataset: str, runs: Sequence[str] = ()) -> None:

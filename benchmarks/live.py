@@ -15,9 +15,9 @@ exported.
 
 import json
 import math
+import os
 import random
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,13 +25,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
-
 from benchmarks import load, results
-from benchmarks.serving import DEMO, TUNED, copied
+from benchmarks.serving import TUNED, bare, copied, exported
 from inference import Classifier
-from inference.classifier import budgeted_batches
-from inference.export.export import export_onnx
 from inference.live.feed import Feed
 from inference.live.post import ClassifiedPost, Post
 from inference.live.recording import Recorder
@@ -55,12 +51,10 @@ def main(dataset: str) -> None:
     splits = load_splits(DataSpec(dataset=dataset, n_train=100, n_validation=1000, n_test=0))
     posts = [Post(f"replay-{number}", text) for number, text in enumerate(splits.test["text"])]
     with tempfile.TemporaryDirectory() as folder:
-        artifact = copied(DEMO, Path(folder) / "tuned")
-        validation = splits.validation
-        labels = [splits.labels[label] for label in validation["label"]]
-        exported = export_onnx(artifact, list(validation["text"]), labels)
+        artifact = copied(Path(folder) / "tuned")
+        why = exported(artifact, splits).why
         classifier = Classifier.load(artifact)
-        engine = {"name": classifier.engine.name, "why": exported.why}
+        engine = {"name": classifier.engine.name, "why": why}
         print(f"engine: {engine}", flush=True)
         gemm = [gflops(seconds=1.0)]
         turns = in_turns(classifier, posts, stretches=STRETCHES, stretch_s=STRETCH_S)
@@ -136,7 +130,7 @@ def as_fast_as_possible(
     """
     known_s: float | None = None
     spans: list[float] = []
-    with running_feed(classifier, posts) as (feed, arrivals), memory() as samples:
+    with running_feed(classifier, posts) as (feed, arrivals), load.memory(os.getpid()) as samples:
         feed.start()
         began = time.perf_counter()
         for number in range(1, max(1, round(seconds / span_s)) + 1):
@@ -271,8 +265,7 @@ def bare_rate(classifier: Classifier, texts: Sequence[str]) -> float:
     """Return the texts a second of the engine alone, from token ids in batches of like length."""
     token_ids = classifier.encode(texts).token_ids
     began = time.perf_counter()
-    for batch in budgeted_batches([len(ids) for ids in token_ids], tokens=classifier.engine.batch_tokens):
-        classifier.engine.logits([token_ids[row] for row in batch])
+    bare(classifier, token_ids)
     return len(texts) / (time.perf_counter() - began)
 
 
@@ -289,25 +282,6 @@ def accounts(feed: Feed, seen: int) -> dict[str, Any]:
         key: round(value, 3) if isinstance(value, float) else value for key, value in vars(summary).items()
     }
     return {"summary": numbers, "unaccounted": lost + abs(summary.classified - seen)}
-
-
-@contextmanager
-def memory() -> Iterator[list[tuple[float, float]]]:
-    """Yield a list that gets a (second, MB) of this process's memory each second."""
-    samples: list[tuple[float, float]] = []
-    over, process, began = threading.Event(), psutil.Process(), time.monotonic()
-
-    def sample() -> None:
-        while not over.wait(1.0):
-            samples.append((time.monotonic() - began, process.memory_info().rss / 2**20))
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        over.set()
-        thread.join()
 
 
 def rows(

@@ -26,7 +26,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -36,7 +36,8 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks import ROOT
+
 SCRIPT = Path(__file__).with_name("wrk.lua")
 READY_S = 300.0
 PATIENCE_S = 60
@@ -159,16 +160,9 @@ def many_clients(
     Memory is sampled each second. The first `settle_s` seconds, in which buffers grow to their size, are
     left out of the slope.
     """
-    samples: list[tuple[float, float]] = []
-    over = threading.Event()
-    sampler = threading.Thread(target=_sample_memory, args=(running.process.pid, samples, over))
-    sampler.start()
-    count, seconds_before = batches(running)
-    try:
+    with memory(running.process.pid) as samples:
+        count, seconds_before = batches(running)
         found = drive(running, texts, clients=clients, seconds=seconds)
-    finally:
-        over.set()
-        sampler.join()
     now, seconds_now = batches(running)
     batch_ms = round((seconds_now - seconds_before) / max(1, now - count) * 1000, 3)
     return {**found, "batch_ms": batch_ms, "memory": memory_slope(samples, settle_s=settle_s)}
@@ -253,14 +247,25 @@ def _children_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _sample_memory(pid: int, samples: list[tuple[float, float]], over: threading.Event) -> None:
-    tree, start = _tree(pid), time.monotonic()
-    while not over.wait(1.0):
-        try:
-            rss_mb = sum(process.memory_info().rss for process in tree) / 2**20
-        except psutil.NoSuchProcess:
-            return
-        samples.append((time.monotonic() - start, rss_mb))
+@contextmanager
+def memory(pid: int) -> Iterator[list[tuple[float, float]]]:
+    """Yield a list that gets a (second, MB) of the memory of a process and its children each second."""
+    samples: list[tuple[float, float]] = []
+    over, tree, start = threading.Event(), _tree(pid), time.monotonic()
+
+    def sample() -> None:
+        with suppress(psutil.NoSuchProcess):
+            while not over.wait(1.0):
+                rss_mb = sum(process.memory_info().rss for process in tree) / 2**20
+                samples.append((time.monotonic() - start, rss_mb))
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield samples
+    finally:
+        over.set()
+        sampler.join()
 
 
 def memory_slope(samples: Sequence[tuple[float, float]], *, settle_s: float = 10.0) -> dict[str, Any]:

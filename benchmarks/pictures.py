@@ -6,14 +6,14 @@ streams test tweets in Live for half a minute. It measures nothing, so a run of 
 
 import io
 import sys
-from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page
 
+from benchmarks import ROOT
 from benchmarks.startup import chromium
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = ROOT / "docs"
 SIZES = {
     "compare.png": (1440, 1430),
     "preview.png": (1200, 630),

@@ -19,16 +19,12 @@ from statistics import median
 from typing import Any
 
 import httpx2
-import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification
 
-from benchmarks import results
-from inference.classifier import Classifier
+from benchmarks import ROOT, results
+from benchmarks.serving import DEMO, gpt2_shape
 from training.publish.files import Outgoing
 
-ROOT = Path(__file__).resolve().parent.parent
-DEMO = ROOT / "runs" / "demo" / "artifact"
 TOKEN = "hf_" + "bench" * 7
 ROUNDS = 3
 GOAL_S = 30.0
@@ -42,7 +38,7 @@ def main(dataset: str, *, layers: int = LAYERS, rounds: int = ROUNDS) -> None:
     from tests.servers.hub import LocalHub  # noqa: PLC0415  (the tests' server; only here)
 
     with tempfile.TemporaryDirectory() as folder:
-        artifact = gpt2_shape(Path(folder) / "artifact", layers)
+        artifact = _artifact(Path(folder) / "artifact", layers)
         size = sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file())
         found = []
         for number in range(rounds):
@@ -58,22 +54,9 @@ def main(dataset: str, *, layers: int = LAYERS, rounds: int = ROUNDS) -> None:
             print(json.dumps({"size_mb": round(size / 1e6), "rows": rows}, indent=1))
 
 
-def gpt2_shape(folder: Path, layers: int) -> Path:
-    """Return an artifact of GPT-2's width: random weights, the demo's tokenizer and records."""
-    if not DEMO.is_dir():
-        raise SystemExit(f"{DEMO} is not there. Run `make demo` first: its tokenizer is used.")
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(DEMO)
-    names = dict(enumerate(Classifier.load(DEMO, engine="torch").labels))
-    config = GPT2Config(
-        num_labels=len(names),
-        n_layer=layers,
-        id2label=names,
-        pad_token_id=tokenizer.pad_token_id,
-        label2id={name: number for number, name in names.items()},
-    )
-    GPT2ForSequenceClassification(config).eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+def _artifact(folder: Path, layers: int) -> Path:
+    """Return an artifact of GPT-2's width with the demo's records."""
+    gpt2_shape(folder, layers=layers)
     for name in ("evaluation.json", "provenance.json"):
         (folder / name).write_bytes((DEMO / name).read_bytes())
     return folder

@@ -14,14 +14,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks import results
+from benchmarks import CACHE, results
 from inference.artifact import PROVENANCE, read_record
 from inference.common.store import JsonObject
 from training.evaluate.scores import BAG_OF_WORDS, BASE, MAJORITY, TUNED, Evaluation
 from training.runs.run import find_run
 
 SEEDS = {"quick": (1, 2, 3, 4, 5), "unlabelled": (1,), "lora": (1,)}
-KEPT = results.FOLDER.parent.parent / ".cache" / "quality"
+KEPT = CACHE / "quality"
 _PLAIN = {MAJORITY: "majority class", BAG_OF_WORDS: "TF-IDF, logistic regression", BASE: "base, zero-shot"}
 
 

@@ -6,19 +6,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from scipy.stats import sem, t
 
+from benchmarks import RESULTS
 from inference.artifact import read_record
+from inference.common.intervals import wilson
 from inference.common.store import write_json
-from training.evaluate.scores import SINGLE_SCORES, Scores
+from training.evaluate.scores import SINGLE_SCORES, Bits, Scores
 from training.fit.estimate import gflops
 from training.runs.provenance import machine, versions
 
-FOLDER = Path(__file__).parent / "results"
+FOLDER = RESULTS
 MADE = "made.json"
 """In a benchmark's own folder: the runs that it made, by their command."""
 
@@ -37,7 +40,7 @@ def write(name: str, **content: Any) -> Path:
         **content,
     }
     path = FOLDER / f"{name}.json"
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False, default=asdict) + "\n", encoding="utf-8")
     print(f"wrote {path.relative_to(FOLDER.parent.parent)}", flush=True)
     return path
 
@@ -80,6 +83,28 @@ def scores_of(each: Sequence[Scores]) -> dict[str, Any]:
     return {
         name: values[0].to_json() if len(values) == 1 else mean_of([one.value for one in values])
         for name, values in found.items()
+    }
+
+
+def share(part: int, whole: int) -> dict[str, float] | None:
+    """Return a share as its two numbers, with Wilson's interval; None of nothing."""
+    found = wilson(part, whole)
+    return {"part": part, "of": whole, "low": found.low, "high": found.high} if found else None
+
+
+def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
+    """Return the median of turns, with the lowest and the highest."""
+    found = {"value": median(values), "low": min(values), "high": max(values)}
+    return {key: round(value, digits) for key, value in found.items()}
+
+
+def bits_of(bits: Bits) -> dict[str, str]:
+    """Return how well a language model predicts, before and after, as cells of a table."""
+    change = bits.change
+    return {
+        "bits_a_character_before": f"{bits.before:.3f}",
+        "after": f"{bits.after:.3f}",
+        "change": f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f})",
     }
 
 

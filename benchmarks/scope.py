@@ -16,7 +16,6 @@ import string
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -85,7 +84,7 @@ def marked(unknown: Sequence[float], above: float) -> dict[str, float]:
     """Return the share of texts called out of scope, with its interval."""
     found = wilson(sum(share > above for share in unknown), len(unknown))
     assert found, "there are texts"
-    return asdict(found)
+    return found.to_json()
 
 
 def separation(

@@ -9,12 +9,12 @@ and its trials count, and not the further seeds of the best; of a training its p
 not the evaluation. Runs stay in .cache/search, so that a stopped benchmark goes on.
 """
 
-from benchmarks import results
+from benchmarks import CACHE, results
 from inference.artifact import PROVENANCE, read_record
 from training.runs.run import Run
 from training.studies.order import Search
 
-KEPT = results.FOLDER.parent.parent / ".cache" / "search"
+KEPT = CACHE / "search"
 BASE, TRIALS, SEEDS = "embedded", 20, (1, 2, 3)
 ROWS = {"n_train": "300", "n_validation": "200", "n_test": "20", "onnx": "false"}
 UNCACHED = {"trunk_layers": "0", "state_noise": "0"}

@@ -20,14 +20,14 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2ForSequenceClassification, pipeline
 from transformers.utils import logging as transformers_logging
 
-from benchmarks import results
+from benchmarks import ROOT, results
 from inference import Classifier
 from inference.artifact import EVALUATION
 from inference.classifier import budgeted_batches
-from inference.export.export import export_onnx
+from inference.export.export import Exported, export_onnx
 from training.data.load import DataSpec, Splits, load_splits
 
-DEMO = Path("runs/demo/artifact")
+DEMO = ROOT / "runs" / "demo" / "artifact"
 GPT2 = "GPT-2's shape, random weights"
 TUNED = "embedded base, fine-tuned"
 ROUNDS = 5
@@ -49,7 +49,7 @@ def main(dataset: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, artifact in (
             (GPT2, gpt2_shape(Path(folder) / "gpt2")),
-            (TUNED, copied(DEMO, Path(folder) / "tuned")),
+            (TUNED, copied(Path(folder) / "tuned")),
         ):
             parity[name] = _exported(artifact, splits)
             print(f"{name}: {parity[name]['why']}", flush=True)
@@ -71,31 +71,41 @@ def main(dataset: str) -> None:
     )
 
 
-def copied(artifact: Path, folder: Path) -> Path:
+def copied(folder: Path) -> Path:
     """Return a copy of the demo's artifact without its export, linked where the disk allows."""
-    if not (artifact / EVALUATION).is_file():
-        raise SystemExit(f"{artifact} is not there. Run `make demo` first: its model is measured.")
-    shutil.copytree(artifact, folder, ignore=shutil.ignore_patterns("onnx", "adapter"))
+    if not (DEMO / EVALUATION).is_file():
+        raise SystemExit(f"{DEMO} is not there. Run `make demo` first: its model is measured.")
+    shutil.copytree(DEMO, folder, ignore=shutil.ignore_patterns("onnx", "adapter"))
     return folder
 
 
-def gpt2_shape(folder: Path) -> Path:
-    """Return an artifact of GPT-2's shape: random weights, the demo's tokenizer with the prompt inside."""
+def gpt2_shape(folder: Path, *, layers: int = 12) -> Path:
+    """Return an artifact of GPT-2's width: random weights, the demo's tokenizer with the prompt inside."""
     if not DEMO.is_dir():
         raise SystemExit(f"{DEMO} is not there. Run `make demo` first: its tokenizer is used.")
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(DEMO)
-    names = {0: "negative", 1: "neutral", 2: "positive"}
-    config = GPT2Config(num_labels=3, pad_token_id=tokenizer.pad_token_id, id2label=names)
+    names = dict(enumerate(Classifier.load(DEMO, engine="torch").labels))
+    config = GPT2Config(
+        num_labels=len(names),
+        n_layer=layers,
+        id2label=names,
+        pad_token_id=tokenizer.pad_token_id,
+        label2id={name: number for number, name in names.items()},
+    )
     GPT2ForSequenceClassification(config).eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def _exported(artifact: Path, splits: Splits) -> dict[str, Any]:
-    texts = list(splits.validation["text"])
+def exported(artifact: Path, splits: Splits) -> Exported:
+    """Export an artifact, past the parity gate on the validation rows."""
     labels = [splits.labels[label] for label in splits.validation["label"]]
-    record = export_onnx(artifact, texts, labels).record
+    return export_onnx(artifact, list(splits.validation["text"]), labels)
+
+
+def _exported(artifact: Path, splits: Splits) -> dict[str, Any]:
+    record = exported(artifact, splits).record
     for engine in record["engines"].values():
         for long in ("probe_token_ids", "probe_logits", "sha256"):
             engine.pop(long, None)
@@ -110,16 +120,14 @@ def _measure(artifact: Path, texts: list[str]) -> tuple[dict[str, list[dict[str,
     few = texts[:ONE_BY_ONE]
     token_ids = classifier.encode(texts).token_ids
 
-    def bare() -> None:
-        for batch in budgeted_batches([len(ids) for ids in token_ids], tokens=classifier.engine.batch_tokens):
-            classifier.engine.logits([token_ids[row] for row in batch])
-
     methods: Runs = {
         "pipeline, one by one": lambda: _one_by_one(lambda text: stock(text), few),
         "pipeline, batches of 32": lambda: _together(lambda: stock(texts, batch_size=32), len(texts)),
         "Classifier, one by one": lambda: _one_by_one(lambda text: classifier.predict([text]), few),
         "Classifier": lambda: _together(lambda: classifier.predict(texts), len(texts)),
-        "bare loop over like-length batches": lambda: _together(bare, len(texts)),
+        "bare loop over like-length batches": lambda: _together(
+            lambda: bare(classifier, token_ids), len(texts)
+        ),
     }
     theirs = [answer["label"] for answer in stock(texts, batch_size=32)]
     ours = [prediction.label for prediction in classifier.predict(texts)]
@@ -127,6 +135,12 @@ def _measure(artifact: Path, texts: list[str]) -> tuple[dict[str, list[dict[str,
     print(f"same label as pipeline on {same:.1%} of {len(texts)} test tweets", flush=True)
     classifier.predict(few[:8])
     return _turns(methods), round(same, 4)
+
+
+def bare(classifier: Classifier, token_ids: Sequence[Sequence[int]]) -> None:
+    """Let the engine alone answer, in batches of like length."""
+    for batch in budgeted_batches([len(ids) for ids in token_ids], tokens=classifier.engine.batch_tokens):
+        classifier.engine.logits([token_ids[row] for row in batch])
 
 
 def _turns(methods: Runs) -> dict[str, list[dict[str, float]]]:
@@ -166,20 +180,16 @@ def _ratios(found: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
             one[key] / other[key] if key == "p50_ms" else other[key] / one[key]
             for one, other in zip(found[slower], found[faster], strict=True)
         ]
-        ratios.append({"name": name, "ratio": _spread(rounds), "goal": f"at least {goal}"})
+        ratios.append({"name": name, "ratio": results.spread(rounds), "goal": f"at least {goal}"})
     against_bare = [
-        bare["posts_per_s"] / ours["posts_per_s"]
-        for bare, ours in zip(found["bare loop over like-length batches"], found["Classifier"], strict=True)
+        alone["posts_per_s"] / ours["posts_per_s"]
+        for alone, ours in zip(found["bare loop over like-length batches"], found["Classifier"], strict=True)
     ]
     return [
         *ratios,
         {
             "name": "throughput: bare loop / Classifier",
-            "ratio": _spread(against_bare),
+            "ratio": results.spread(against_bare),
             "goal": "at most 1.25",
         },
     ]
-
-
-def _spread(rounds: list[float]) -> dict[str, float]:
-    return {"value": round(median(rounds), 2), "low": round(min(rounds), 2), "high": round(max(rounds), 2)}

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import RESULTS, ROOT
 from inference import cli as inference_cli
 from inference.common.wording import percent
 from inference.tables.formats import FORMATS
@@ -24,8 +25,6 @@ from training.cli import main as training_cli
 from training.recipes import available_recipes, settings
 from ui.account import settings as owners_settings
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CORE_HOUR_PRICE = 0.04  # US dollars, assumed
 NOT_MEASURED = "*Not measured yet: `make bench` fills this table.*"
@@ -112,12 +111,12 @@ def _cell(key: str, value: Any) -> str:
             return "yes" if value else "no"
         case {"value": _, "low": _, "high": _} if key in _SHARES:
             return percent(value)
+        case {"part": part, "of": whole, "low": low, "high": high}:
+            return f"{part} of {whole} ({100 * low:.0f} to {100 * high:.0f} %)"
         case {"value": middle, "low": low, "high": high}:
             return f"{_number(middle)} ({_number(low)} to {_number(high)})"
-        case int() | float():
-            return _number(value)
         case _:
-            return str(value)
+            return _number(value) if isinstance(value, int | float) else str(value)
 
 
 def _number(value: float) -> str:

@@ -11,13 +11,11 @@ generator's share.
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks import load, results
-from benchmarks.serving import DEMO, TUNED, copied
+from benchmarks.serving import TUNED, copied, exported
 from inference import Classifier
-from inference.export.export import export_onnx
 from training.data.load import DataSpec, load_splits
 
 CLIENTS = 64
@@ -30,11 +28,8 @@ def main(dataset: str) -> None:
     splits = load_splits(DataSpec(dataset=dataset, n_train=100, n_validation=1000, n_test=1024))
     texts = list(splits.test["text"])
     with tempfile.TemporaryDirectory() as folder:
-        artifact = copied(DEMO, Path(folder) / "tuned")
-        validation = splits.validation
-        export_onnx(
-            artifact, list(validation["text"]), [splits.labels[label] for label in validation["label"]]
-        )
+        artifact = copied(Path(folder) / "tuned")
+        exported(artifact, splits)
         classifier = Classifier.load(artifact)
         with load.server(artifact) as running:
             one = load.one_client(running, classifier, texts)
@@ -78,14 +73,6 @@ def _with_quartiles(one: dict[str, Any]) -> dict[str, float]:
     return {"value": one["added_ms"], "low": low, "high": high}
 
 
-def _spread(values: list[float], digits: int) -> dict[str, float]:
-    return {
-        "value": round(median(values), digits),
-        "low": round(min(values), digits),
-        "high": round(max(values), digits),
-    }
-
-
 def claims(
     one: dict[str, Any], turns: list[dict[str, Any]], long: dict[str, Any], end: dict[str, Any]
 ) -> list[dict[str, Any]]:
@@ -97,8 +84,8 @@ def claims(
     slope = long["memory"]["mb_per_min"]
     found = {
         "HTTP adds to p50, one client, ms": (_with_quartiles(one), "under 3"),
-        "64 clients: share of the offline rate": (_spread(shares, 3), "at least 0.85"),
-        "64 clients: p99 / mean time of a batch": (_spread(tails, 2), "under 4"),
+        "64 clients: share of the offline rate": (results.spread(shares, 3), "at least 0.85"),
+        "64 clients: p99 / mean time of a batch": (results.spread(tails), "under 4"),
         "64 clients: answers that were not 200": (failed, "none but 429"),
         "64 clients, 10 minutes: memory, MB a minute": (slope, "0"),
         "SIGTERM under load: accepted and not answered": (end["lost"], "0"),
