@@ -169,6 +169,11 @@ def button(
     )
 
 
+def muted(words: str) -> str:
+    """Draw an explanation in small, pale letters."""
+    return f'<p class="muted small">{esc(words)}</p>'
+
+
 def score_text(score: Interval) -> str:
     """Write a score as per cent with its 95 % interval, as HTML."""
     return f'{text.percent(score.value)} <span class="interval">({text.interval(score)})</span>'

@@ -9,6 +9,7 @@ name holds its last values. Knows nothing about runs or feeds.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from inference.common.intervals import Interval
 from inference.selective import CoveragePoint
@@ -21,6 +22,7 @@ FEW = 10
 _MOST_TOOLTIPS = 24
 """About how many points of a line without dots have a tooltip."""
 _WIDTH, _HEIGHT = 1000.0, 100.0  # units of the drawing, not pixels: it is stretched
+_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,15 @@ def xy_chart(
     title: str,
     levels: Sequence[tuple[float, str]] = (),
     marks: Sequence[tuple[float, str]] = (),
+    spoken: str = "",
 ) -> str:
-    """Draw lines and dots; `levels` and `marks`: (value, class) of dashed horizontal and vertical lines."""
-    body, dots = "".join(_grid_line(y.place(tick)) for tick in y.ticks), ""
+    """Draw lines and dots.
+
+    `levels` and `marks`: (value, class) of dashed horizontal and vertical lines. `spoken`: what a screen
+    reader says behind the title; by default each line's last value.
+    """
+    grid, labels = _axes(x, y)
+    body, dots = grid, ""
     for value, css in levels:
         at = _HEIGHT * (1 - y.place(value))
         body += f'<line class="line dashed tt-s-{css}" x1="0" x2="{_WIDTH:.0f}" y1="{at:.2f}" y2="{at:.2f}"/>'
@@ -121,12 +129,34 @@ def xy_chart(
     for line in series:
         body += _drawn(line, x, y)
         dots += _dots(line, x, y)
-    labels = "".join(_y_tick(y.place(tick), y.write(tick)) for tick in y.ticks)
-    labels += "".join(_x_tick(x.place(tick), x.write(tick)) for tick in x.ticks)
-    last = ", ".join(
+    last = spoken or ", ".join(
         f"{line.name} {y.at_point(line.points[-1][1])}" for line in series if line.points and not line.thin
     )
     return _frame(body, labels + dots, name=f"{title}: {last}")
+
+
+def _axes(x: Axis, y: Axis) -> tuple[str, str]:
+    """Draw the horizontal lines of a grid, and the ticks of both axes."""
+    grid, ticks = "", ""
+    for tick in y.ticks:
+        css, at = ("grid" if y.place(tick) else "axis"), (1 - y.place(tick)) * _HEIGHT
+        grid += f'<line class="{css}" x1="0" x2="{_WIDTH:.0f}" y1="{at:.2f}" y2="{at:.2f}"/>'
+        written = esc(y.write(tick))
+        ticks += f'<span class="tick y" style="bottom:{100 * y.place(tick):.2f}%">{written}</span>'
+    for tick in x.ticks:
+        at = x.place(tick)
+        css = " first" if at < 0.02 else " last" if at > 0.98 else ""
+        ticks += f'<span class="tick x{css}" style="left:{100 * at:.2f}%">{esc(x.write(tick))}</span>'
+    return grid, ticks
+
+
+def _of_shares(ticks: Sequence[float] = (0.0, 0.5, 1.0)) -> Axis:
+    return Axis(0, 1, ticks, lambda share: text.percent(share, 0))
+
+
+def _of_time(ago: str) -> Axis:
+    """Return an axis until now, whose left end is named `ago`."""
+    return Axis(0, 1, (0, 1), lambda end: text("live.now") if end else ago)
 
 
 def _drawn(line: Series, x: Axis, y: Axis) -> str:
@@ -188,9 +218,7 @@ def share_chart(
                     f'x="{_WIDTH - (back + 1) * width:.1f}" y="{top:.2f}" width="{width * 0.88:.1f}" '
                     f'height="{height:.2f}"><title>n = {text.number(total)}</title></rect>'
                 )
-    grid = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0))
-    ticks = "".join(_y_tick(y, text.percent(y, 0)) for y in (0.0, 0.5, 1.0))
-    ticks += _x_tick(0.0, ago) + _x_tick(1.0, text("live.now"))
+    grid, ticks = _axes(_of_time(ago), _of_shares())
     return _frame(grid + body, ticks + numbers, name=title)
 
 
@@ -208,30 +236,20 @@ def band_chart(
 
     `low` and `high`: the ends of the y axis, written in points or `percent`; `ago` names the left end.
     """
-    write: Callable[[float], str] = (lambda share: text.percent(share, 0)) if percent else _points
-    width = _WIDTH / slots
-
-    def height(value: float) -> float:
-        return _HEIGHT * (1 - (min(max(value, low), high) - low) / (high - low))
-
-    body, dots = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0)), ""
+    write = partial(text.percent, digits=0) if percent else text.points
+    x, y = _of_time(ago), Axis(low, high, (low, (low + high) / 2, high), write)
+    body, ticks = _axes(x, y)
     for run in _runs(list(reversed(bands[-slots:]))):
-        across = [_WIDTH - (back + 0.5) * width for back, _ in run]
-        upper = [f"{x:.1f},{height(b.high):.2f}" for x, (_, b) in zip(across, run, strict=True)]
-        lower = [f"{x:.1f},{height(b.low):.2f}" for x, (_, b) in zip(across, run, strict=True)]
-        line = " ".join(f"{x:.1f},{height(b.value):.2f}" for x, (_, b) in zip(across, run, strict=True))
+        points = [(1 - (back + 0.5) / slots, band.value) for back, band in run]
         if len(run) > 1:
-            body += f'<polygon class="band" points="{" ".join([*upper, *reversed(lower)])}"/>'
-            body += f'<polyline class="line tt-s-validation" points="{line}"/>'
-        else:
-            x, band = across[0], run[0][1]
-            ends = f'y1="{height(band.high):.2f}" y2="{height(band.low):.2f}"'
-            body += f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" {ends}/>'
-            dots += _dot(x / _WIDTH, 1 - height(band.value) / _HEIGHT, "validation")
-    places = [(share, low + share * (high - low)) for share in (0.0, 0.5, 1.0)]
-    ticks = "".join(_y_tick(y, write(value)) for y, value in places)
-    ticks += _x_tick(0.0, ago) + _x_tick(1.0, text("live.now"))
-    return _frame(body, ticks + dots, name=title)
+            body += _drawn(Series("", "validation", points, band=[(b.low, b.high) for _, b in run]), x, y)
+            continue
+        [(at, value)], [(_, band)] = points, run
+        top, bottom = (_HEIGHT * (1 - y.place(end)) for end in (band.high, band.low))
+        across = f'x1="{at * _WIDTH:.1f}" x2="{at * _WIDTH:.1f}"'
+        body += f'<line class="whisker" {across} y1="{top:.2f}" y2="{bottom:.2f}"/>'
+        ticks += _dot(at, y.place(value), "validation")
+    return _frame(body, ticks, name=title)
 
 
 def system_name(system: System) -> str:
@@ -267,23 +285,21 @@ def dot_chart(rows: Sequence[tuple[str, Interval, str]], *, title: str) -> str:
 
 def reliability_chart(lines: Sequence[tuple[str, str, Sequence[CalibrationBin]]], *, title: str) -> str:
     """Draw accuracy against confidence for each (name, class, bins); the diagonal is perfect calibration."""
-    body = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0))
+    x, y = _of_shares(_QUARTERS), _of_shares()
+    body, ticks = _axes(x, y)
     body += f'<line class="grid diagonal" x1="0" y1="{_HEIGHT}" x2="{_WIDTH:.0f}" y2="0"/>'
     dots, spoken = "", []
     for name, css, bins in lines:
         if not bins:
             continue
         enough = [b for b in bins if b.n >= FEW]  # a line through one or two answers would mislead
-        at = " ".join(f"{b.confidence * _WIDTH:.1f},{(1 - b.accuracy) * _HEIGHT:.2f}" for b in enough)
-        body += f'<polyline class="line tt-s-{css}" points="{at}"/>'
+        body += _drawn(Series(name, css, [(b.confidence, b.accuracy) for b in enough]), x, y)
         for each in bins:
             tooltip = f"{name}: {_sure_right(each.confidence, each.accuracy)} (n = {text.number(each.n)})"
             dots += _dot(each.confidence, each.accuracy, css if each.n >= FEW else f"{css} few", tooltip)
         n = sum(each.n for each in bins)
         sure, right = (sum(getattr(b, key) * b.n for b in bins) / n for key in ("confidence", "accuracy"))
         spoken.append(f"{name} {_sure_right(sure, right)}")
-    ticks = "".join(_y_tick(y, text.percent(y, 0)) for y in (0.0, 0.5, 1.0))
-    ticks += "".join(_x_tick(x, text.percent(x, 0)) for x in (0.0, 0.25, 0.5, 0.75, 1.0))
     keys = legend([(f"tt-s-{css}", name) for name, css, bins in lines if bins])
     return titled(title, keys, _frame(body, ticks + dots, name=f"{title}: {', '.join(spoken)}"))
 
@@ -291,27 +307,21 @@ def reliability_chart(lines: Sequence[tuple[str, str, Sequence[CalibrationBin]]]
 def coverage_chart(points: Sequence[CoveragePoint], *, title: str) -> str:
     """Draw the accuracy of the answers, with its interval, against the share of rows that are answered."""
     low = nice_ticks(min(point.right.low for point in points), 1.0, most=4)[0]
-
-    def place(x: float, y: float) -> str:
-        return f"{x * _WIDTH:.1f},{_HEIGHT * (1 - (y - low) / (1 - low)):.2f}"
-
-    upper, line, lower = (
-        [place(point.answered.value, getattr(point.right, end)) for point in points]
-        for end in ("high", "value", "low")
+    line = Series(
+        "",
+        "validation",
+        [(point.answered.value, point.right.value) for point in points],
+        dots=True,
+        band=[(point.right.low, point.right.high) for point in points],
+        tooltips=[
+            text("compare.coverage_at", threshold=text.percent(point.threshold, 0), **_shares(point))
+            for point in points
+        ],
     )
-    body = "".join(_grid_line(y) for y in (0.0, 0.5, 1.0))
-    body += f'<polygon class="band" points="{" ".join([*upper, *reversed(lower)])}"/>'
-    body += f'<polyline class="line tt-s-validation" points="{" ".join(line)}"/>'
-    dots = ""
-    for point in points:
-        tooltip = text("compare.coverage_at", threshold=text.percent(point.threshold, 0), **_shares(point))
-        dots += _dot(point.answered.value, (point.right.value - low) / (1 - low), "validation", tooltip)
-    levels = [low + y * (1 - low) for y in (0.0, 0.5, 1.0)]
-    digits = _digits(levels)
-    ticks = "".join(_y_tick((level - low) / (1 - low), text.percent(level, digits)) for level in levels)
-    ticks += "".join(_x_tick(x, text.percent(x, 0)) for x in (0.0, 0.25, 0.5, 0.75, 1.0))
+    levels = (low, (low + 1) / 2, 1.0)
+    y = Axis(low, 1, levels, partial(text.percent, digits=_digits(levels)))
     ends = ", ".join(text("compare.coverage_is", **_shares(point)) for point in (points[0], points[-1]))
-    return titled(title, "", _frame(body, ticks + dots, name=f"{title}: {ends}"))
+    return titled(title, "", xy_chart([line], x=_of_shares(_QUARTERS), y=y, title=title, spoken=ends))
 
 
 def _shares(point: CoveragePoint) -> dict[str, str]:
@@ -333,11 +343,6 @@ def _runs(bands: Sequence[Interval | None]) -> list[list[tuple[int, Interval]]]:
     return [run for run in runs if run]
 
 
-def _points(value: float) -> str:
-    written = text.number(100 * value).replace("-", "−")
-    return f"+{written}" if value > 0 else written
-
-
 def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str) -> str:
     """Draw a histogram; there is one more edge than counts."""
     ticks = nice_ticks(0, max([1, *counts]), most=3)
@@ -350,10 +355,9 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, title: str) -> s
         )
         tooltip = f"{text.number(edges[index])} – {text.number(edges[index + 1])}: {text.number(count)}"
         dots += _dot((index + 0.45) / len(counts), count / high, "validation unseen", tooltip)
-    grid = "".join(_grid_line(tick / high) for tick in ticks)
-    labels = "".join(_y_tick(tick / high, text.number(tick)) for tick in ticks)
-    x = Axis(edges[0], edges[-1], nice_ticks(edges[0], edges[-1], most=5), text.number)
-    labels += "".join(_x_tick(x.place(tick), x.write(tick)) for tick in x.ticks if x.low <= tick <= x.high)
+    left, right = edges[0], edges[-1]
+    marks = [tick for tick in nice_ticks(left, right, most=5) if left <= tick <= right]
+    grid, labels = _axes(Axis(left, right, marks, text.number), Axis(0, high, ticks, text.number))
     return _frame(grid + body, labels + dots, name=title)
 
 
@@ -392,20 +396,6 @@ def _frame(body: str, labels: str, *, name: str) -> str:
         f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">'
         f"{body}</svg>{labels}</div></div>"
     )
-
-
-def _grid_line(y: float) -> str:
-    css, at = ("axis" if y == 0 else "grid"), (1 - y) * _HEIGHT
-    return f'<line class="{css}" x1="0" x2="{_WIDTH:.0f}" y1="{at:.2f}" y2="{at:.2f}"/>'
-
-
-def _y_tick(y: float, written: str) -> str:
-    return f'<span class="tick y" style="bottom:{100 * y:.2f}%">{esc(written)}</span>'
-
-
-def _x_tick(x: float, written: str) -> str:
-    css = " first" if x < 0.02 else " last" if x > 0.98 else ""
-    return f'<span class="tick x{css}" style="left:{100 * x:.2f}%">{esc(written)}</span>'
 
 
 def _dot(x: float, y: float, css: str, tooltip: str = "") -> str:

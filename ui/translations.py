@@ -153,12 +153,19 @@ class Texts:
         """Write a share of 1 as per cent, with a no-break space."""
         return f"{self.number(100 * share, digits)}\u00a0%"
 
-    def interval(self, score: Interval | Mapping[str, float], *, points: bool = False) -> str:
+    def points(self, share: float, digits: int = 0) -> str:
+        """Write a share of 1 as points with their sign."""
+        points = round(100 * share, digits) or 0.0  # no "−0"
+        return f"{'+' if points > 0 else ''}{self.number(points, digits)}"
+
+    def interval(self, score: Interval, *, points: bool = False) -> str:
         """Write a score's 95 % interval; `points` for a difference of two shares, which needs its sign."""
-        ends = (score.low, score.high) if isinstance(score, Interval) else (score["low"], score["high"])
-        low, high = (self.number(100 * end, 1) for end in ends)
-        signs = ["+" if points and end > 0 else "" for end in ends]
-        return f"{signs[0]}{low} – {signs[1]}{high}".replace("-", "−")
+        ends = (score.low, score.high)
+        return " – ".join(self.points(end, 1) if points else self.number(100 * end, 1) for end in ends)
+
+    def score(self, score: Interval) -> str:
+        """Write a score as per cent with its 95 % interval."""
+        return f"{self.percent(score.value)} ({self.interval(score)})"
 
     def duration(self, seconds: float) -> str:
         """Write a length of time in its two largest units."""

@@ -404,7 +404,7 @@ def test_the_coverage_curve_is_drawn_with_its_intervals_and_what_the_thresholds_
     drawn = render_compare.scoreboard(dataclasses.replace(evaluation(), coverage=curve, selective=chosen))
     Checker(drawn)
     assert (
-        'class="band"' in drawn
+        'class="band ' in drawn
         and "from a confidence of 80\u00a0%: 50.0\u00a0% answered, 90.0\u00a0%" in drawn
     )
     assert ">40\u00a0%<" in drawn and ">40.0\u00a0%<" not in drawn, "no decimals at round ticks"

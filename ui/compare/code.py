@@ -18,7 +18,7 @@ from inference.common.errors import PredictionError
 from inference.common.text import whole
 from ui.account import address_of, may_train, visitor_of
 from ui.compare.lineup import BASE, TUNED, Lineup
-from ui.html import esc, fold, html, page
+from ui.html import esc, fold, html, muted, page
 from ui.translations import text
 
 TWEET = "ugh my flight got cancelled again"
@@ -70,7 +70,7 @@ def in_code(address: str, chosen: Sequence[str] = (), *, tweet: str = TWEET) -> 
         f'<h3>{name}</h3><pre class="tt-pre" tabindex="0" role="region" aria-label="{name}">{esc(code)}</pre>'
         for name, code in programs.items()
     )
-    remark = "" if all_served else f'<p class="muted small">{esc(text("compare.code_page"))}</p>'
+    remark = "" if all_served else muted(text("compare.code_page"))
     return page(fold(text("compare.code"), f'<div class="tt-stack">{remark}{drawn}</div>'))
 
 

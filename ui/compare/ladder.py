@@ -162,7 +162,7 @@ def _news(found: Freshness | None) -> str:
     """Say how the model copes with a new word, and hence what a change of the subject costs."""
     if found is None:
         return text("advice.news_unknown")
-    before = f"{text.percent(found.before.value)} ({text.interval(found.before)})"
+    before = text.score(found.before)
     if not (row := found.taken_up):
         return text("advice.news_training", run=found.run, n=text.number(found.asked), before=before)
     return text(
@@ -171,5 +171,5 @@ def _news(found: Freshness | None) -> str:
         n=text.number(found.asked),
         before=before,
         labels=text.number(row.labels),
-        after=f"{text.percent(row.fresh.value)} ({text.interval(row.fresh)})",
+        after=text.score(row.fresh),
     )

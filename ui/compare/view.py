@@ -23,7 +23,7 @@ from training.evaluate.scores import (
     Disagreement,
     Evaluation,
 )
-from ui.html import bars, button, empty, esc, fold, label_chip, note, page, row, score_text, table
+from ui.html import bars, button, empty, esc, fold, label_chip, muted, note, page, row, score_text, table
 from ui.plots import coverage_chart, reliability_chart, system_name, systems_chart, titled
 from ui.sentences import said
 from ui.translations import text
@@ -203,14 +203,14 @@ def heat(
         most = max([0.05, *(abs(weight) for _, weight in pieces)])
         marked = " ".join(
             f'<span class="{"for" if weight > 0 else "against"}" style="--heat:{abs(weight) / most:.2f}" '
-            f'title="{esc(_signed(weight))}">{esc(piece)}</span>'
+            f'title="{esc(text.points(weight, 1))}">{esc(piece)}</span>'
             for piece, weight in pieces
         )
         head = text("compare.heat_of", side=side, label=text.label(label))
         lines += f'<div class="k muted small">{esc(head)}</div><p class="tt-heat" dir="auto">{marked}</p>'
         if place < len(flipped):
-            lines += f'<p class="muted small">{esc(_flips(flipped[place]))}</p>'
-    how = f'<p class="muted small">{esc(text("compare.heat_how"))}</p>'
+            lines += muted(_flips(flipped[place]))
+    how = muted(text("compare.heat_how"))
     return page(f"<h3>{esc(text('compare.heat'))}</h3>{lines}{how}", "tt-card tt-heat-card") if lines else ""
 
 
@@ -219,11 +219,6 @@ def _flips(changes: Mapping[str, str]) -> str:
         f"{text(f'compare.with_{name}')} ({text.label(label)})" for name, label in changes.items()
     )
     return text("compare.flips", changes=listed) if listed else text("compare.no_flip")
-
-
-def _signed(share: float) -> str:
-    points = text.number(100 * share, 1).replace("-", "−")
-    return f"+{points}" if share > 0 else points
 
 
 def scoreboard(evaluation: Evaluation | None) -> str:
@@ -324,7 +319,7 @@ def _calibration(evaluation: Evaluation) -> str:
         for system, bins in found
     ]
     sure = _when_sure(evaluation.tuned.scores.calibration if evaluation.tuned else ())
-    remark = f'<p class="muted small">{esc(sure)}</p>' if sure else ""
+    remark = muted(sure) if sure else ""
     return f"<div>{reliability_chart(lines, title=text('compare.reliability'))}{remark}</div>"
 
 
@@ -352,8 +347,8 @@ def _selective(one: Selective) -> str:
         "compare.selective",
         wanted=wanted,
         threshold=text.percent(one.threshold, 0),
-        answered=f"{text.percent(one.answered.value)} ({text.interval(one.answered)})",
-        right=f"{text.percent(one.right.value)} ({text.interval(one.right)})",
+        answered=text.score(one.answered),
+        right=text.score(one.right),
     )
 
 
@@ -403,7 +398,7 @@ def _matrix(
         cells = ""
         for column in range(len(labels)):
             share = shares[-1][line][column] - (shares[0][line][column] if len(shares) == 2 else 0.0)
-            written = text.percent(share, 0) if counted else _signed_whole(share)
+            written = text.percent(share, 0) if counted else text.points(share)
             count = f"<small>{text.number(counted[0][line][column])}</small>" if counted else ""
             css = "hit" if line == column else ""
             cells += f'<td class="{css}" style="--heat:{abs(share):.3f}">{esc(written)}{count}</td>'
@@ -413,17 +408,6 @@ def _matrix(
         f'<div class="tt-matrix-box" tabindex="0" role="region" aria-label="{esc(caption)}">'
         f'<table class="tt-matrix"><thead><tr><td style="background:none"></td>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></div>"
-    )
-
-
-def _signed_whole(share: float) -> str:
-    written = text.number(100 * share).replace("-", "−")
-    return (
-        f"+{written}"
-        if round(100 * share) > 0
-        else written.replace("−0", "0")
-        if written == "−0"
-        else written
     )
 
 

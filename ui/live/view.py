@@ -27,6 +27,7 @@ from ui.html import (
     fold,
     label_chip,
     label_class,
+    muted,
     note,
     notes,
     page,
@@ -234,7 +235,7 @@ def _model(name: str) -> str:
 def recording_line(view: RecordingView) -> str:
     """Say what the recording does."""
     if view.state == "none":
-        return page(f'<p class="muted small">{esc(text("live.record_help"))}</p>')
+        return page(muted(text("live.record_help")))
     key = f"live.{view.state}_{'texts' if view.texts else 'ids'}"
     line = f'<p class="small" role="status">{esc(text(key, n=text.number(view.posts)))}</p>'
     return page(line + (note(view.message, "warn") if view.message else ""))
@@ -324,13 +325,13 @@ def charts(seen: StatisticsView, labels: Sequence[str], span_s: float) -> str:
     if any(rights):
         spoken_right = right_title
         if last := next(filter(None, reversed(rights)), None):
-            spoken_right += f": {text.percent(last.value)} ({text.interval(last)})"
+            spoken_right += f": {text.score(last)}"
         line = band_chart(rights, slots=slots, low=0.0, high=1.0, ago=ago, title=spoken_right, percent=True)
         drawn_right = titled(right_title, "", line)
     net = titled(net_title, "", band_chart(nets, slots=slots, low=-1.0, high=1.0, ago=ago, title=spoken))
     low, high = (text.label(name) for name in poles(labels))
-    how = f'<p class="muted small">{esc(text("live.net_how", low=low, high=high))}</p>'
-    bars_how = f'<p class="muted small">{esc(text("live.bars_how", few=FEW))}</p>'
+    how = muted(text("live.net_how", low=low, high=high))
+    bars_how = muted(text("live.bars_how", few=FEW))
     left = f'<div class="tt-stack"><div>{shares}{bars_how}</div>{latest}</div>'
     right = f'<div class="tt-stack"><div>{net}{how}</div>{drawn_right}</div>'
     return page(f'<div class="tt-two tt-charts">{left}{right}</div>')
@@ -340,18 +341,12 @@ def _shares(window: Window, labels: Sequence[str]) -> list[tuple[str, int, float
     """Return a bar for each label: its share, and the text with Wilson's interval."""
     rows = []
     for place, (label, share) in enumerate(zip(labels, window.shares, strict=True)):
-        written = f"{text.percent(share.value)} ({text.interval(share)})" if share else "–"
-        rows.append((label, place, share.value if share else 0.0, written))
+        rows.append((label, place, share.value if share else 0.0, text.score(share) if share else "–"))
     return rows
 
 
 def _net(net: Interval) -> str:
-    return f"{_points(net.value)} ({text.interval(net, points=True)})"
-
-
-def _points(value: float) -> str:
-    """Write a share of 1 as points with their sign."""
-    return ("+" if round(100 * value) > 0 else "") + text.number(100 * value).replace("-", "−")
+    return f"{text.points(net.value)} ({text.interval(net, points=True)})"
 
 
 def words(found: Mapping[str, Distinct], about: AboutWord | None = None) -> str:
@@ -365,7 +360,7 @@ def words(found: Mapping[str, Distinct], about: AboutWord | None = None) -> str:
             data = f'data-action="word" data-value="{esc(word.word)}"'
             shown = f'<button type="button" class="tt-btn link" {data}>{shown}</button>'
             items += f'<li>{shown}<span class="num muted">{esc(count)}</span></li>'
-        none = f'<p class="muted small">{esc(text("live.no_words_here"))}</p>'
+        none = muted(text("live.no_words_here"))
         columns += f"<div>{label_chip(label, place)}{f'<ol>{items}</ol>' if items else none}</div>"
     if not any(distinct.words or distinct.hashtags for distinct in found.values()):
         none = f'<p class="muted tt-none">{esc(text("live.no_words"))}</p>'
@@ -412,8 +407,8 @@ def _shifts(found: Sequence[tuple[float, Shift]], n_posts: int) -> str:
     for at_s, shift in found:
         sentence = text(
             "live.risen" if shift.rises else "live.fallen",
-            before=_points(shift.before),
-            after=_points(shift.after.value),
+            before=text.points(shift.before),
+            after=text.points(shift.after.value),
             interval=text.interval(shift.after, points=True),
             n=text.number(shift.post - shift.since + 1),
         )
@@ -430,7 +425,7 @@ def _shifts(found: Sequence[tuple[float, Shift]], n_posts: int) -> str:
     none = f"<p>{esc(text('live.no_shift'))}</p>"
     listed = f'<ul class="tt-shifts" role="status">{items}</ul>' if items else none
     title = f"<h3>{esc(text('live.shift'))}</h3>"
-    remark = f'<p class="muted small">{esc(how)}</p>'
+    remark = muted(how)
     return f"<section>{title}{listed}{fold(text('live.shift_title'), remark)}</section>"
 
 

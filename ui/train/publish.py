@@ -20,7 +20,7 @@ from inference.common.names import read_id
 from inference.common.store import JsonObject
 from training.runs.run import list_runs
 from ui.account import SpaceSettings, Visitor, changes_something, may_train, on_space, token_for, visitor_of
-from ui.html import button, esc, html, note, notes, page, row, table
+from ui.html import button, esc, html, muted, note, notes, page, row, table
 from ui.pushes import Order, Publication, Publications
 from ui.state import known_run
 from ui.train.view import short_name
@@ -196,7 +196,7 @@ def _login(visitor: Visitor) -> str:
     if on_space():
         return ""  # the strip at the top says it
     known = visitor.is_here and huggingface_hub.get_token()
-    return page(f'<p class="muted small">{esc(text("publish.login" if known else "publish.no_login"))}</p>')
+    return page(muted(text("publish.login" if known else "publish.no_login")))
 
 
 def publication(push: Publication | None) -> str:

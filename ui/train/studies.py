@@ -16,7 +16,7 @@ from training.studies.adapt_order import Adapted
 from training.studies.forecast_order import Forecast
 from training.studies.forgetting_order import Forgetting
 from training.studies.order import Search
-from ui.html import bars, esc, notes
+from ui.html import bars, esc, muted, notes
 from ui.plots import Axis, Series, legend, nice_axis, titled, xy_chart
 from ui.sentences import said
 from ui.translations import text
@@ -132,7 +132,7 @@ def _forgetting(found: Forgetting) -> str:
     x = nice_axis([*(at for line in lines for at, _ in line.points), *(at for at, _ in marks)])
     y = nice_axis([value for line in lines for _, value in line.points], percent=True)
     keys = legend([(f"tt-s-{line.css}", line.name) for line in lines])
-    how = f'<p class="muted small">{esc(text("study.dial_how"))}</p>'
+    how = muted(text("study.dial_how"))
     chart = titled(title, keys, xy_chart(lines, x=x, y=y, title=title, marks=marks))
     return chart + how + _dial([" · ".join(step) for step in zip(*steps, strict=False)])
 

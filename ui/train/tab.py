@@ -55,7 +55,7 @@ from ui.account import (
     standing,
     visitor_of,
 )
-from ui.html import HEADING, REMARK, busy, esc, html, into_view, note, page
+from ui.html import HEADING, REMARK, busy, esc, html, into_view, muted, note, page
 from ui.state import Workbench, known_run
 from ui.train.form import RecipeForm, built_in
 from ui.train.kept import KeptForm
@@ -325,7 +325,7 @@ def expected(name: str, base: str, *settings: object) -> str:
         memory = text.number(found.memory_bytes / 1e9, 1)
         sentences.append(text(f"train.trained_{recipe.method}", memory=memory, **layers))
     shown = " ".join(filter(None, sentences))
-    return page(f'<p class="muted small">{esc(shown)}</p>') if shown else ""
+    return page(muted(shown)) if shown else ""
 
 
 def _by_another(asked: Recipe) -> str:

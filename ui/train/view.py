@@ -23,6 +23,7 @@ from ui.html import (
     esc,
     fold,
     label_chip,
+    muted,
     note,
     notes,
     page,
@@ -395,7 +396,7 @@ def _run_row(run: Run, chosen: bool, now: float, action: str) -> str:
             f' <span class="muted small">{esc(text("train.place", place=text.number(len(ahead))))}</span>'
         )
     if status.state == "damaged":
-        state += f'<p class="muted small">{esc(said(status.message))}</p>'
+        state += muted(said(status.message))
     recipe = run.known_recipe.model_dump() if run.known_recipe else run.order.get("recipe") or {}
     name, data = (str(recipe.get(key) or "–") for key in ("name", "dataset"))
     columns = [
