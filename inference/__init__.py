@@ -10,6 +10,7 @@ from inference.common.errors import TweetTuneError
 if TYPE_CHECKING:
     from inference.classifier import Classifier, Prediction
 
+__version__ = "0.1.0"
 __all__ = ["Classifier", "Prediction", "TweetTuneError"]
 
 

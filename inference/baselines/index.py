@@ -250,6 +250,8 @@ class Index:
         """Return a row of scores for each text, one at a time: all of them would not fit into memory."""
         import bm25s  # noqa: PLC0415  (only who searches by words needs it)
 
+        bm25s.logger.setLevel("INFO")  # else a line a build, wherever debug lines go
+
         def words(some: Sequence[str]) -> list[list[str]]:
             found: list[list[str]] = bm25s.tokenize(
                 list(some), token_pattern=_TOKENS, stopwords=[], return_ids=False, show_progress=False

@@ -98,10 +98,6 @@ def _array(tensor: torch.Tensor) -> Array:
     return array
 
 
-def _optional(tensor: torch.Tensor | None) -> Array | None:
-    return None if tensor is None else _array(tensor)
-
-
 def _joined(*modules: nn.Linear) -> Linear:
     """Return nn.Linear modules side by side."""
     weight = np.concatenate([_array(module.weight).T for module in modules], axis=1)
@@ -152,7 +148,8 @@ def _gpt2(model: "GPT2ForSequenceClassification") -> Weights:
     wide = 2 * config.hidden_size
 
     def projection(module: "Conv1D") -> Linear:
-        return Linear(_array(module.weight), _optional(module.bias))  # Conv1D stores (in, out)
+        bias = None if module.bias is None else _array(module.bias)
+        return Linear(_array(module.weight), bias)  # Conv1D stores (in, out)
 
     def layer_norm(norm: nn.LayerNorm) -> Norm:
         return Norm(_array(norm.weight), _array(norm.bias), norm.eps)

@@ -31,7 +31,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.types import Message
 
-from inference.baselines.index import Index
+from inference import __version__
 from inference.common.errors import PredictionError
 from inference.common.machine import cores
 from inference.common.store import JsonObject
@@ -46,7 +46,6 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "fastapi", "uvicorn")
 _TEI_TYPES = {413: "Validation", 422: "Validation", 429: "Overloaded", 503: "Unhealthy"}
 _INLINE_BYTES = 65_536  # a larger body is parsed in a thread: odd JSON of 4 MB takes half a second
-_VERSION = "0.1.0"  # as the Dockerfile's
 CLIENT_GONE = 499  # nginx's number for it; nobody receives it
 
 
@@ -323,21 +322,19 @@ def add_routes(app: FastAPI, service: Service) -> RequestPipeline:
     guard: Responses = {401: _REFUSED[401]}
     unready: Responses = {503: _REFUSED[503]}
     about = "What is served, and its limits, as text-embeddings-inference"
+    index = service.index
+
+    def counts() -> Response:
+        assert index is not None
+        return _json_response(index.counts())
+
     for path, report, summary, response_model, answers in (
         *(
-            [
-                (
-                    "/v1/index",
-                    partial(_index_counts, service.index),
-                    "What the index holds",
-                    dict[str, int],
-                    guard,
-                )
-            ]
-            if service.index is not None
+            [("/v1/index", counts, "What the index holds", dict[str, int], guard)]
+            if index is not None
             else ()
         ),
-        ("/healthz", _healthy, "Is the process alive", JsonObject, {}),
+        ("/healthz", lambda: _json_response({"status": "ok"}), "Is the process alive", JsonObject, {}),
         ("/readyz", partial(ready, service), "Is every model loaded and warmed up", JsonObject, LOADING),
         ("/health", partial(ready, service), "As /readyz", JsonObject, LOADING),
         ("/info", partial(_info, service), about, schema.ModelInfo, unready | guard),
@@ -421,14 +418,6 @@ def _with_index(pipeline: RequestPipeline) -> tuple[tuple[Any, ...], ...]:
     )
 
 
-def _index_counts(index: Index) -> Response:
-    return _json_response(index.counts())
-
-
-def _healthy() -> Response:
-    return _json_response({"status": "ok"})
-
-
 def ready(service: Service) -> Response:
     """Say whether every model that is expected is loaded and warmed up."""
     loaded = {model.name for model in service.models.loaded()}
@@ -459,7 +448,7 @@ def _info(service: Service) -> Response:
         max_batch_tokens=settings.batch_tokens,
         max_client_batch_size=settings.max_texts,
         tokenization_workers=cores(),
-        version=_VERSION,
+        version=__version__,
     )
     return _json_response(info.model_dump())
 

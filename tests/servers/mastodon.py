@@ -12,7 +12,6 @@
 
 import json
 import threading
-from queue import Empty, Queue
 
 from tests.servers.web import Answer, Request, Web
 
@@ -22,6 +21,9 @@ FIRST_ID = 108_914_327_388_663_000
 class Mastodon(Web):
     """An instance."""
 
+    welcome = b":)\n"
+    heartbeat = b":thump\n"  # every 15 s at Mastodon's
+
     def __init__(self, *, token="made-up-user-token"):
         super().__init__()
         self.token = token
@@ -29,8 +31,6 @@ class Mastodon(Web):
         self.statuses: list[dict] = []  # oldest first
         self.headers: dict[str, str] = {}  # added to the answers of the timelines
         self.streaming_url: str | None = self.url.replace("http", "ws")
-        self.opened = 0  # streams so far that were not refused
-        self._queues: list[Queue] = []
         self._lock = threading.Lock()
 
     # What a test does
@@ -68,16 +68,6 @@ class Mastodon(Web):
         """Send an event to the streams."""
         self.send(f"event: {name}\ndata: {data}\n\n".encode())
 
-    def send(self, piece: bytes):
-        """Send bytes to everybody who streams."""
-        for pieces in list(self._queues):
-            pieces.put(piece)
-
-    def hang_up(self):
-        """End the streams in order."""
-        for pieces in list(self._queues):
-            pieces.put(None)
-
     # What the server does
 
     def answer(self, request: Request) -> Answer:
@@ -111,22 +101,4 @@ class Mastodon(Web):
         return Answer(200, page[::-1], self.headers)
 
     def _stream(self) -> Answer:
-        return Answer(200, headers={"Content-Type": "text/event-stream"}, pieces=self._pieces())
-
-    def _pieces(self):
-        pieces: Queue = Queue()
-        self._queues.append(pieces)
-        self.opened += 1
-        try:
-            yield b":)\n"
-            while not self.ending.is_set():
-                try:
-                    piece = pieces.get(timeout=0.05)
-                except Empty:
-                    yield b":thump\n"  # a heartbeat: every 15 s at Mastodon's
-                    continue
-                if piece is None:
-                    return
-                yield piece
-        finally:
-            self._queues.remove(pieces)
+        return Answer(200, headers={"Content-Type": "text/event-stream"}, pieces=self.pieces())

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Empty, Queue
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -47,16 +48,23 @@ class Answer:
 
 
 class Web:
-    """A server in a thread. `asked`: all requests; `script`: answers that come before the server's own."""
+    """A server in a thread. `asked`: all requests; `script`: answers that come before the server's own.
+
+    `welcome` and `heartbeat`: what `pieces` begins with, and sends while there is nothing else.
+    """
 
     STALL = b"<stall>"  # as a piece of a stream: send nothing more, stay open
     DROP = b"<drop>"  # break the connection, without the last chunk
+    welcome = b""
+    heartbeat = b"\n"
 
     def __init__(self):
         self.asked: list[Request] = []
         self.script: deque[Answer] = deque()
         self.ending = threading.Event()
         self.streams = 0  # streams that are open now
+        self.opened = 0  # streams of `pieces` so far
+        self._queues: list[Queue] = []
         self._http = Connections(("127.0.0.1", 0), _Handler)
         self._http.web = self
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
@@ -76,6 +84,35 @@ class Web:
     def drop(self):
         """Break every connection."""
         self._http.break_all()
+
+    def send(self, piece: bytes):
+        """Send bytes to everybody who streams."""
+        for pieces in list(self._queues):
+            pieces.put(piece)
+
+    def hang_up(self):
+        """End the streams in order."""
+        self.send(None)
+
+    def pieces(self):
+        """Yield what is sent from now on, and heartbeats between."""
+        pieces: Queue = Queue()
+        self._queues.append(pieces)
+        self.opened += 1
+        try:
+            if self.welcome:
+                yield self.welcome
+            while not self.ending.is_set():
+                try:
+                    piece = pieces.get(timeout=0.05)
+                except Empty:
+                    yield self.heartbeat
+                    continue
+                if piece is None:
+                    return
+                yield piece
+        finally:
+            self._queues.remove(pieces)
 
     def answer(self, request: Request) -> Answer:
         """Return the server's own answer."""

@@ -4,7 +4,7 @@
         source = XSearch("#python", token=server.token, base_url=server.url)
         server.tweet("learning #python")                  # found by the search, and sent to the stream
         server.script.append(too_many(reset=…))           # the next answer, whatever is asked
-        server.line(b'{"data": {"id"')                    # raw bytes into the stream
+        server.send(b'{"data": {"id"')                    # raw bytes into the stream
         server.hang_up()                                  # the stream ends; server.drop() breaks it
 
 Long texts and posts that are referred to come to who asks for them alone; "1" refers to the first post.
@@ -13,7 +13,6 @@ Answers 401 to another token, 409 to a stream without rules, and 429 to a second
 
 import json
 import threading
-from queue import Empty, Queue
 
 from tests.servers.web import Answer, Request, Web
 
@@ -47,6 +46,8 @@ def too_many(*, reset: int | None = None, **headers: str) -> Answer:
 class X(Web):
     """The API of X."""
 
+    heartbeat = b"\r\n"  # every 20 s at X's
+
     def __init__(self, *, token="AAAA%2Fmade-up-token"):
         super().__init__()
         self.token = token
@@ -54,8 +55,6 @@ class X(Web):
         self.rules: dict[str, dict] = {}
         self.stream_query: dict[str, str] = {}
         self.headers: dict[str, str] = {}  # added to the answers of the search
-        self.opened = 0  # streams so far that were not refused
-        self._lines: list[Queue] = []
         self._lock = threading.Lock()
 
     # What a test does
@@ -74,22 +73,12 @@ class X(Web):
             self.tweets.append(tweet)
         rules = [{"id": rule["id"], "tag": rule.get("tag", "")} for rule in self.rules.values()]
         shown = {"data": self._shown(tweet, self.stream_query), "matching_rules": rules}
-        self.line(json.dumps(shown | self._included([tweet], self.stream_query)).encode() + b"\r\n")
+        self.send(json.dumps(shown | self._included([tweet], self.stream_query)).encode() + b"\r\n")
         return tweet
-
-    def line(self, piece: bytes):
-        """Send bytes to everybody who streams."""
-        for lines in list(self._lines):
-            lines.put(piece)
 
     def message(self, message):
         """Send a JSON message to everybody who streams."""
-        self.line(json.dumps(message).encode() + b"\r\n")
-
-    def hang_up(self):
-        """End the streams in order."""
-        for lines in list(self._lines):
-            lines.put(None)
+        self.send(json.dumps(message).encode() + b"\r\n")
 
     # What the server does
 
@@ -161,21 +150,4 @@ class X(Web):
             return problem(409, "Conflict", "You must define at least one rule.")
         if self.streams:
             return Answer(429, TOO_MANY_CONNECTIONS, {"x-rate-limit-remaining": "40"})
-        return Answer(200, headers={"Content-Type": "application/json"}, pieces=self._pieces())
-
-    def _pieces(self):
-        lines: Queue = Queue()
-        self._lines.append(lines)
-        self.opened += 1
-        try:
-            while not self.ending.is_set():
-                try:
-                    piece = lines.get(timeout=0.05)
-                except Empty:
-                    yield b"\r\n"  # a keep-alive: every 20 s at X's
-                    continue
-                if piece is None:
-                    return
-                yield piece
-        finally:
-            self._lines.remove(lines)
+        return Answer(200, headers={"Content-Type": "application/json"}, pieces=self.pieces())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from inference.common.command import Commands, add_command, option, print_found
 from inference.common.errors import DataError
-from training.cli.options import BASE, DATASET, data_options
+from training.cli.options import BASE, DATASET, data_of, data_options
 
 if TYPE_CHECKING:
     from training.audit.audit import Audit
@@ -44,14 +44,10 @@ def add_commands(commands: Commands) -> None:
 def _audit(given: argparse.Namespace) -> int:
     from training.audit.audit import audit, load_whole
     from training.audit.page import write_flags, write_page
-    from training.recipes import DataSpec
 
     if given.max_length < 8:
         raise DataError(f"--max-length is {given.max_length}. Give 8 or more.")
-    spec = DataSpec(
-        dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""
-    )
-    splits = load_whole(spec)
+    splits = load_whole(data_of(given))
     found = _by_base(audit(splits), splits, given)
     for path, write in ((given.csv, write_flags), (given.html, write_page)):
         if path:

@@ -24,6 +24,7 @@ from training.cli.options import (
     RUN_DIR,
     UNLABELLED,
     changes_of,
+    data_of,
     data_options,
     recipe_of,
     recipe_options,
@@ -309,11 +310,8 @@ def _data(given: argparse.Namespace) -> int:
     from training.data.add_labels import add_labels
     from training.data.load import load_splits
     from training.data.preview import preview
-    from training.recipes import DataSpec
 
-    spec = DataSpec(
-        dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""
-    )
+    spec = data_of(given)
     added = add_labels(spec, given.more_data) if given.more_data else None
     found = preview(added.splits if added else load_splits(spec))
     if given.json:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from inference.common.command import option
 from inference.common.errors import RunError
-from training.recipes import Recipe, change, load_recipe
+from training.recipes import DataSpec, Recipe, change, load_recipe
 
 DATASET = "auto, embedded, a Hub id, a file or a folder"
 BASE = "auto, embedded, a Hub id or a folder"
@@ -25,6 +25,13 @@ def data_options(sub: argparse.ArgumentParser) -> None:
     """Add the columns of a data set."""
     option(sub, "--text-column NAME", "column of the texts (default: found by name)")
     option(sub, "--label-column NAME", "column of the labels (default: found by name)")
+
+
+def data_of(given: argparse.Namespace) -> DataSpec:
+    """Return the data set that a command is given, with its columns."""
+    return DataSpec(
+        dataset=given.dataset, text_column=given.text_column or "", label_column=given.label_column or ""
+    )
 
 
 def recipe_options(sub: argparse.ArgumentParser) -> None:

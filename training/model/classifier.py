@@ -317,14 +317,11 @@ def freeze_trunk(classifier: PreTrainedModel, trunk: int) -> None:
     if trunk:
         for parameter in backbone_of(classifier).parameters():
             parameter.requires_grad = False
-        above = [layers_of(classifier)[trunk:], getattr(backbone_of(classifier), _norm_name(classifier))]
+        norm = FAMILIES[classifier.config.model_type].final_norm
+        above = [layers_of(classifier)[trunk:], getattr(backbone_of(classifier), norm)]
         for module in above:
             for parameter in module.parameters():
                 parameter.requires_grad = True
-
-
-def _norm_name(classifier: PreTrainedModel) -> str:
-    return FAMILIES[classifier.config.model_type].final_norm
 
 
 def save_base_head(rows: Tensor, artifact: Path) -> None:

@@ -2,7 +2,7 @@
 
     python -m training.publish.answers      # started by `verify`, which writes one JSON order to its input:
     {"model": "ada/tweets", "revision": "<commit>", "adapter": false, "texts": ["what a day", ...], …}
-    {"labels": ["negative", ...], "probabilities": [[0.1, ...], ...], "seconds": 4.2}        # its answer
+    {"labels": ["negative", ...], "probabilities": [[0.1, ...], ...], "onnx_equal": 32}      # its answer
 
 The libraries are loaded before the order comes, while the push is still uploading. Its cache, HF_HOME, is a
 new folder that goes when it ends; it ends too when whoever started it does. A whole model is loaded by plain
@@ -15,7 +15,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,7 +85,6 @@ def loader() -> Callable[[JsonObject], JsonObject]:
     logging.disable_progress_bar()
 
     def answer(order: JsonObject) -> JsonObject:
-        start = time.perf_counter()
         if order["adapter"]:
             classify = pipeline("text-classification", **_adapter(order), top_k=None)
         else:
@@ -103,7 +101,6 @@ def loader() -> Callable[[JsonObject], JsonObject]:
             "labels": labels,
             "probabilities": [[row[label] for label in labels] for row in by_name],
             "onnx_equal": _onnx_equal(order, best) if order.get("onnx") else None,
-            "seconds": round(time.perf_counter() - start, 2),
         }
 
     return answer

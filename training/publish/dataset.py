@@ -20,7 +20,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, DatasetCard, DatasetCardData, HfApi
 
 from inference.common.errors import DataError
-from inference.common.hub import Timeouts, ask, hub_session, token_of
+from inference.common.hub import Timeouts, hub_session, token_of
 from inference.common.store import JsonObject
 from inference.common.text import one_line
 from inference.common.wording import listed
@@ -29,7 +29,7 @@ from training.publish.card.examples import expected_label
 from training.publish.card.markdown import escape, fill, table
 from training.publish.errors import RepoConflict, VerificationFailed
 from training.publish.files import CARD, Outgoing
-from training.publish.remote import PUSH_TIMEOUTS, Remote, read_content, read_remote, send
+from training.publish.remote import PUSH_TIMEOUTS, Remote, create, read_content, read_remote, send
 from training.publish.rights import check_name, check_rights
 from training.publish.scan import check, check_secret
 
@@ -234,11 +234,7 @@ def push_data(
         check_secret(plan.files, token_of(api, f"push to {repo_id}"))
         rights.check_private(repo_id, private=plan.private)
         if not rights.exists:
-            ask(
-                f"create {repo_id}",
-                lambda: api.create_repo(repo_id, repo_type="dataset", private=plan.private, exist_ok=True),
-                repo=repo_id,
-            )
+            create(api, repo_id, kind="dataset", private=plan.private)
         progress(f"Comparing with {repo_id}.")
         return _send(plan, api, progress)
 
@@ -257,7 +253,7 @@ def _send(plan: DataPlan, api: HfApi, progress: Callable[[str], None]) -> Pushed
         commit = send(
             api,
             plan.repo_id,
-            [CommitOperationAdd(f.path_in_repo, b"".join(f.pieces())) for f in files],
+            [CommitOperationAdd(f.path_in_repo, f.content) for f in files],
             commit_message=f"TweetTune: {len(new)} labelled texts",
             repo_type="dataset",
             parent_commit=remote.head,
@@ -286,7 +282,7 @@ def _read_published(api: HfApi, remote: Remote) -> _Published:
         return _Published()
     card: JsonObject = {}
     if CARD in there:
-        content = read_content(api, remote, CARD, kind="dataset").decode("utf-8", "replace")
+        content = read_content(api, remote, CARD).decode("utf-8", "replace")
         try:
             card = dict(vars(DatasetCard(content, ignore_metadata_errors=True).data))
         except Exception as error:  # YAML that somebody wrote, whose errors are another library's
@@ -300,7 +296,7 @@ def _read_published(api: HfApi, remote: Remote) -> _Published:
             f"and no card with the tag {TAG}), and a push would write into it. Give another name."
         )
     licence = card.get("license")
-    rows = read_content(api, remote, ROWS, kind="dataset") if ROWS in there else b""
+    rows = read_content(api, remote, ROWS) if ROWS in there else b""
     rows += b"\n" if rows and not rows.endswith(b"\n") else b""
     known = [line.row for line in json_lines(rows) if {"text", "label"} <= line.row.keys()]
     return _Published(

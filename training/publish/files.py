@@ -84,6 +84,10 @@ class Outgoing:
             while piece := file.read(1 << 24):
                 yield piece
 
+    @property
+    def content(self) -> bytes:
+        return b"".join(self.pieces())
+
     @cached_property
     def git_sha1(self) -> str:
         """The name that git gives to it."""
@@ -118,7 +122,7 @@ def _is_one_of(path_in_repo: str, patterns: Iterable[str]) -> bool:
 def name_all(files: Sequence[Outgoing]) -> list[Outgoing]:
     """Return the files of a push, all named in its provenance.json, so that a later push knows them."""
     known = {file.path_in_repo: file for file in files}
-    record = json.loads(b"".join(known[PROVENANCE].pieces())) if PROVENANCE in known else {}
+    record = json.loads(known[PROVENANCE].content) if PROVENANCE in known else {}
     known[PROVENANCE] = _json(PROVENANCE, {**record, PUSHED: sorted({*known, PROVENANCE})})
     return [known[name] for name in sorted(known)]
 

@@ -53,7 +53,7 @@ class Plan:
     @property
     def card(self) -> str:
         """The card as it is sent first, before the verification is stamped into it."""
-        return next(b"".join(f.pieces()).decode() for f in self.files if f.path_in_repo == CARD)
+        return next(f.content.decode() for f in self.files if f.path_in_repo == CARD)
 
     @property
     def size(self) -> int:

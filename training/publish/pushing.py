@@ -20,7 +20,16 @@ from inference.common.hub import HubBusy, HubSilent, Timeouts, ask, hub_session,
 from training.publish.errors import RepoConflict
 from training.publish.files import CARD, VERIFICATION, Outgoing
 from training.publish.plan import Plan, stamped_card
-from training.publish.remote import PUSH_TIMEOUTS, Changes, Remote, check_card, compare, read_remote, send
+from training.publish.remote import (
+    PUSH_TIMEOUTS,
+    Changes,
+    Remote,
+    check_card,
+    compare,
+    create,
+    read_remote,
+    send,
+)
 from training.publish.rights import Rights, check_rights
 from training.publish.scan import check, check_secret
 from training.publish.verify import PROBES, Answers, Verified, Verifier
@@ -150,11 +159,7 @@ class _Push:
             if self.rights.private and not private:
                 self.notes.append(f"{repo_id} is private and stays so; its settings can make it public.")
             return
-        ask(
-            f"create {repo_id}",
-            lambda: self.api.create_repo(repo_id, private=private, exist_ok=True),
-            repo=repo_id,
-        )
+        create(self.api, repo_id, private=private)
         self.counter.step("compare", f"Created {repo_id}, {'private' if private else 'public'}.")
 
     def _open_pr(self) -> str | None:

@@ -128,10 +128,10 @@ def _read(api: HfApi, repo_id: str, revision: str, kind: str) -> Remote:
     )
 
 
-def read_content(api: HfApi, remote: Remote, name: str, *, kind: str = "model") -> bytes:
-    """Return a small file of a revision. Raises HubError."""
+def read_content(api: HfApi, remote: Remote, name: str) -> bytes:
+    """Return a small file of a data set. Raises HubError."""
     doing = f"read {name} of {remote.repo_id}"
-    return ask(doing, lambda: _content(api, remote, name, kind), repo=remote.repo_id)
+    return ask(doing, lambda: _content(api, remote, name, "dataset"), repo=remote.repo_id)
 
 
 def _content(api: HfApi, remote: Remote, name: str, kind: str) -> bytes:
@@ -139,6 +139,15 @@ def _content(api: HfApi, remote: Remote, name: str, kind: str) -> bytes:
     response = get_session().get(url, headers=build_hf_headers(token=api.token))
     hf_raise_for_status(response)
     return response.content
+
+
+def create(api: HfApi, repo_id: str, *, kind: str = "model", private: bool) -> None:
+    """Create a repository, unless somebody just has. Raises HubError."""
+    ask(
+        f"create {repo_id}",
+        lambda: api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True),
+        repo=repo_id,
+    )
 
 
 def send(

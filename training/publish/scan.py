@@ -60,7 +60,7 @@ def check(files: Iterable[Outgoing], *, secrets: Iterable[str] = ()) -> None:
     for file in files:
         _search(needles, file)
         if PurePosixPath(file.path_in_repo).suffix in _TEXT and file.path_in_repo not in _VOCABULARY:
-            text = b"".join(file.pieces()).decode("utf-8", "replace")
+            text = file.content.decode("utf-8", "replace")
             if rooted.search(text) or _WINDOWS.search(text):
                 raise _found(file.path_in_repo, "a path of this machine")
 
@@ -101,7 +101,7 @@ def _search(needles: Iterable[Needle], file: Outgoing) -> None:
 def _overlapping(file: Outgoing) -> Iterator[bytes]:
     """Yield the content in pieces, each with the end of the one before it, where a token may have begun."""
     if file.path_in_repo == REFERENCE:
-        yield _BITS.sub(b"", b"".join(file.pieces()))
+        yield _BITS.sub(b"", file.content)
         return
     end = b""
     for piece in file.pieces():

@@ -130,16 +130,11 @@ def _answer(side: Side, truth: str) -> str:
     return (
         f'<div class="tt-card"><div class="tt-stack"><div class="tt-row">'
         f"<h2>{esc(side.title)}</h2>"
-        f'<span class="muted small grow">{esc(_who(side))}</span>'
+        f'<span class="muted small grow">{esc(" · ".join(filter(None, (side.how, said(side.name)))))}</span>'
         f'<span class="muted small num">{esc(latency)}</span></div>'
         f'<div class="tt-row">{label_chip(prediction.label, winner, css="big")}{mark}</div>'
         f"{unsure}{bars(rows, winner=winner)}{_grounds(prediction)}</div></div>"
     )
-
-
-def _who(side: Side) -> str:
-    """Return the description and the name of a model."""
-    return " · ".join(filter(None, (side.how, said(side.name))))
 
 
 def _unsure(side: Side) -> str:

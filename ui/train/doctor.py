@@ -11,7 +11,6 @@ from functools import lru_cache
 
 from inference.common.errors import RecipeError
 from training.doctor.diagnose import Diagnosis, changes_of, examine
-from training.recipes import Recipe
 from training.runs.run import Run
 from ui.html import button, esc, fold, notes
 from ui.translations import text
@@ -38,9 +37,8 @@ def check_up(found: Sequence[Diagnosis], run: Run, state: str) -> str:
         changed = ", ".join(
             f"{text(f'setting.{name}')}: {_value(name, value)}" for name, value in changes.items()
         )
-        fill = (
-            "" if _is_beyond(recipe) else button(text("doctor.take"), action="take", value=run.id, css="go")
-        )
+        beyond = any(getattr(recipe, name).strip() for name in _NOT_IN_THE_FORM)
+        fill = "" if beyond else button(text("doctor.take"), action="take", value=run.id, css="go")
         sentence = esc(text("doctor.change", settings=changed))
         act = f'<div class="tt-row"><span class="grow">{sentence}</span>{fill}</div>'
     title = text("doctor.title", n=text.number(len(found)))
@@ -52,8 +50,3 @@ def _value(name: str, value: object) -> str:
     if value == 0 and (stands_for := re.search(r"\b0: (.+)$", text(f"help.{name}"))):
         return stands_for[1]
     return text.short(value) if isinstance(value, int | float) else str(value)
-
-
-def _is_beyond(recipe: Recipe) -> bool:
-    """Whether a recipe has settings that the form lacks."""
-    return any(getattr(recipe, name).strip() for name in _NOT_IN_THE_FORM)

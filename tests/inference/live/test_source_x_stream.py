@@ -77,9 +77,9 @@ def test_lines_in_pieces_and_garbage(server):
         streaming(server)
         whole = json.dumps({"data": {"id": "5", "text": "in pieces"}}).encode()
         for byte in whole:
-            server.line(bytes([byte]))
-        server.line(b"\r")
-        server.line(
+            server.send(bytes([byte]))
+        server.send(b"\r")
+        server.send(
             b"\n{nonsense\r\n[1]\r\n\r\n\r\n" + b'{"data": {"id": "6"}}\r\n{"data": 3}\r\n\xff\xfe\r\n'
         )
         server.tweet("after all")
@@ -97,7 +97,7 @@ def test_breaks_of_every_kind_are_followed_by_a_new_connection(server):
         breaks = (
             lambda: server.drop(),
             lambda: server.hang_up(),
-            lambda: (server.line(b'{"data": {"id": "77", "te'), server.hang_up()),
+            lambda: (server.send(b'{"data": {"id": "77", "te'), server.hang_up()),
             lambda: server.message({"errors": [DISCONNECT]}),
             lambda: server.message(TOO_MANY_CONNECTIONS),
         )
@@ -136,7 +136,7 @@ def test_a_connection_is_given_back_at_once_after_a_goodbye(server):
         server.script.append(Answer(200, pieces=[b"\r\n", goodbye, Web.STALL]))
         server.hang_up()
         wait_for(lambda: heard.source.status.reconnects >= 2)
-        wait_for(lambda: server._lines, 3)  # there may be only one, and the old one did not end by itself
+        wait_for(lambda: server._queues, 3)  # there may be only one, and the old one did not end by itself
         server.tweet("on")
         heard.wait(1)
 
