@@ -51,7 +51,6 @@ WORDS, TAUGHT = 50, 16
 
 
 def _words(count: int) -> list[str]:
-    """Return made-up words, all different."""
     rng, found = random.Random(0), {}
     while len(found) < count:
         word = "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in range(rng.randint(2, 3)))

@@ -225,7 +225,6 @@ class Arrivals:
         self._texts: list[str] = []
 
     def __call__(self, batch: Sequence[ClassifiedPost]) -> None:
-        """Count and keep."""
         self._texts += [one.post.text for one in batch]
         self.count += len(batch)
 

@@ -56,11 +56,9 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
         return int(self.url.rsplit(":", 1)[1])
 
     def log_tail(self) -> str:
-        """Return the end of what it printed."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
 

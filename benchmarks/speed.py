@@ -59,7 +59,6 @@ class StepTimes(TrainerCallback):  # type: ignore[misc]
         self.ends: list[float] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Note the time."""
         self.ends.append(time.perf_counter())
 
     def seconds_each(self) -> float:

@@ -187,7 +187,6 @@ def _push(task: Task) -> None:
 
 
 def _push_data(task: Task) -> None:
-    """Push labelled texts."""
     from training.publish.dataset import prepare_data, push_data  # noqa: PLC0415  (a second)
 
     order, steps = task.run.order, _Steps(task.log)

@@ -145,7 +145,6 @@ class SpaceSettings(BaseModel, frozen=True):
 
     @property
     def trains(self) -> bool:
-        """Whether anybody may train here."""
         return self.trainers != "nobody"
 
     @property

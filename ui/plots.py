@@ -38,7 +38,6 @@ class Axis:
     """How a point's value is written, if not like a tick's."""
 
     def at_point(self, value: float) -> str:
-        """Write the value of a point."""
         return (self.exact or self.write)(value)
 
     def place(self, value: float) -> float:
@@ -160,8 +159,6 @@ def _of_time(ago: str) -> Axis:
 
 
 def _drawn(line: Series, x: Axis, y: Axis) -> str:
-    """Draw a line with its band."""
-
     def path(points: Sequence[tuple[float, float]]) -> str:
         placed = [(x.place(at), y.place(value)) for at, value in points if math.isfinite(value)]
         return " ".join(f"{a * _WIDTH:.1f},{(1 - b) * _HEIGHT:.2f}" for a, b in placed)

@@ -60,7 +60,6 @@ class Publication:
 
     @classmethod
     def of(cls, run: Run) -> "Publication":
-        """Read the state of a push from its folder."""
         fields = {name: value for name, value in run.order.items() if name in Order.__dataclass_fields__}
         order = Order(**{**fields, "kind": "model" if run.kind == _KINDS["model"] else "dataset"})
         status = run.status()
@@ -86,7 +85,6 @@ class Publications:
         self._known: dict[str, Run | None] = {}
 
     def newest(self, who: str) -> Publication | None:
-        """Return somebody's newest order, None without one."""
         if who not in self._known:  # an earlier process of the app may have started it
             self._known[who] = next((run for run in _pushes() if run.order.get("who") == who), None)
         run = self._known[who]

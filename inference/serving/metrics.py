@@ -52,7 +52,6 @@ class Metrics:
         self.model = Info("tweettune_model", "The engine of a model", ["model"], registry=own)
 
     def on_batch(self, model: str) -> Callable[[int, int, float], None]:
-        """Return the callback for each batch of a batcher."""
         children = [
             metric.labels(model) for metric in (self.batch_texts, self.batch_tokens, self.batch_seconds)
         ]

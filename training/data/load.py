@@ -515,7 +515,6 @@ def _balance(dataset: datasets.Dataset, names: Sequence[str]) -> dict[str, int]:
 def _reading_notes(
     tables: Mapping[str, RawTable], columns: Mapping[str, tuple[str, str | None]]
 ) -> list[str]:
-    """Return notes on how the files were read."""
     notes = [note for table in tables.values() for note in table.notes]
     several = sum(
         label is SEVERAL

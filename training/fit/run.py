@@ -158,7 +158,6 @@ def _labelled(splits: Splits) -> Iterator[dict[str, str]]:
 
 
 def _record(prepared: Prepared, tuned: Tuned) -> JsonObject:
-    """Return the content of provenance.json."""
     recipe, base, splits = prepared.recipe, prepared.base, prepared.splits
     train, validation = prepared.encoded_train, prepared.encoded_validation
     return {

@@ -239,7 +239,6 @@ def _complete(run: Run, materials: Materials, steps: tuple[Step, ...], left_out:
 
 
 def _counted(materials: Materials) -> Counted:
-    """Count what the plan is made from."""
     recipe, splits, base = materials.recipe, materials.splits, materials.found_base
     texts, tokens, words, size, context = splits.train["text"][:AT_ONCE], 0.0, 0.0, 0, 0
     if base:

@@ -97,7 +97,6 @@ class RunLog(RunRecord):
             self.begin()
 
     def begin(self) -> None:
-        """Say that the run is at work from now on."""
         self.started = self._phase_started = self.clock()
         self._status("running")
 

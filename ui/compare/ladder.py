@@ -143,7 +143,6 @@ def _advice(ladder: Ladder, posts_a_day: float, changes_a_month: float, labels: 
 
 
 def _asked(*numbers: float) -> str:
-    """Draw a button for each of the advice's inputs."""
     written = [text.typed(figure) for figure in numbers]
     drawn = "".join(
         button(

@@ -52,7 +52,6 @@ class Knowledge:
         return run.path / INDEX if run and (run.path / INDEX).is_file() else None
 
     def is_there(self) -> bool:
-        """Whether the loaded model has an index."""
         return self._place() is not None
 
     def index(self) -> Index | None:
@@ -115,7 +114,6 @@ class Teaching:
     """The panel where a visitor adds the current tweet with its label."""
 
     def __init__(self, knowledge: Knowledge) -> None:
-        """Draw it inside the current Blocks."""
         self.knowledge = knowledge
         with gr.Accordion(
             I18N("compare.learn_title"), open=False, visible=False, elem_id="learn"

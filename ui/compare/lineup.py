@@ -99,7 +99,6 @@ class Lineup:
         return kept if kept and kept != other else usual
 
     def title(self, key: str) -> str:
-        """Return a contender's name on the page."""
         if key in (BASE, TUNED, TAUGHT):
             return text(f"compare.{key}")
         return text(f"rung.{key}") if key in UNTRAINED else key

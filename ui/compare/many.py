@@ -95,7 +95,6 @@ class Tally:
     files: tuple[str, ...] = ()
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Count more rows."""
         self.answered += len(rows)
         self.unsure = self.unsure or [0] * len(self.titles)
         for place, least in enumerate(self.sure_from):

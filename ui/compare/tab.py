@@ -63,7 +63,6 @@ class CompareTab:
 
     @property
     def answered(self) -> list[gr.Component]:
-        """The components that `arrive` fills."""
         return [self.question[0], *self.answers]
 
 
@@ -216,7 +215,6 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
 
 
 def _filter() -> tuple[gr.Radio, gr.Textbox]:
-    """Draw the filters of the disagreements: who is right, and a word."""
     with gr.Row(elem_classes="tt-filter"):
         html(I18N("compare.disagree"), html_template=HEADING, min_width=200)
         only = gr.Radio(

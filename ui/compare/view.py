@@ -55,7 +55,6 @@ class Side:
 
     @property
     def is_sure(self) -> bool:
-        """Whether its answer counts."""
         return self.sure_from is None or self.prediction.is_sure(self.sure_from)
 
 
@@ -319,7 +318,6 @@ def _calibration(evaluation: Evaluation) -> str:
 
 
 def _when_unsure(evaluation: Evaluation) -> str:
-    """Draw calibration and coverage in one fold."""
     drawn = _calibration(evaluation) + _coverage(evaluation)
     return fold(text("compare.sure_title"), f'<div class="tt-two tt-charts">{drawn}</div>') if drawn else ""
 

@@ -177,8 +177,6 @@ class LiveActions:
     stored: gr.Textbox
 
     def wire_start(self, form: LiveForm, button: gr.Button) -> None:
-        """Wire the button that starts or joins a feed."""
-
         def live_start(  # noqa: PLR0917  (Gradio passes them by place; their names are the API's)
             request: gr.Request,
             source: str = "replay",
@@ -255,8 +253,6 @@ class LiveActions:
     def wire_recording(
         self, button: gr.Button, texts: gr.Checkbox, save: gr.Button, file: gr.DownloadButton
     ) -> None:
-        """Wire recording and saving the file."""
-
         def live_record(texts: bool, view: View, shown: View, request: gr.Request) -> tuple[object, ...]:
             return self._do(lambda session: record(session, texts=texts), view, shown, request)
 
@@ -276,8 +272,6 @@ class LiveActions:
         ).success(None, None, None, js=SAVE_JS.format("live-save-file"))
 
     def wire_others(self, chips: gr.HTML) -> None:
-        """Wire the buttons of other feeds."""
-
         def on_watch(view: View, shown: View, request: gr.Request, event: gr.EventData) -> tuple[object, ...]:
             return self.refresh({**identified(view), "feed": str(event.value)}, shown, request)
 

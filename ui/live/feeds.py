@@ -99,7 +99,6 @@ class Recording:
                 self._end("")
 
     def view(self) -> RecordingView:
-        """Return its state."""
         with self._lock:
             return replace(self._view, posts=self._recorder.count) if self._recorder else self._view
 

@@ -222,7 +222,6 @@ class LiveForm:
 
     @property
     def following(self) -> list[Any]:
-        """The components that `followed` fills."""
         return [self.fields[name] for name in FOLLOWING]
 
     def _wire(self) -> None:

@@ -75,7 +75,6 @@ class RecipeForm:
         return list(self.fields.values())
 
     def values(self, recipe: Recipe) -> list[object]:
-        """Return the value of each component for a recipe."""
         return [_shown(getattr(recipe, name)) for name in self.fields]
 
     def recipe(self, name: str, values: Sequence[object], **others: str) -> Recipe:

@@ -42,7 +42,6 @@ class KeptForm:
 
     @property
     def outputs(self) -> list[Any]:
-        """The components that `restore` fills."""
         return [*self.fields, self.about]
 
     def wire(self) -> None:

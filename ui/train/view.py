@@ -70,12 +70,10 @@ class RunView:
 
     @property
     def active(self) -> bool:
-        """Whether it is at work, or about to be."""
         return self.status.state in ACTIVE
 
     @property
     def resumable(self) -> bool:
-        """Whether it can be started or resumed."""
         return self.run.can_start(self.status)
 
     def curve(self, key: str) -> tuple[tuple[float, float], ...]:
@@ -175,7 +173,6 @@ def run_panel(
 
 
 def _recipes() -> str:
-    """Draw the built-in recipes with their descriptions."""
     items = "".join(
         f"<li>{button(name, action='recipe', value=name, css='link')}"
         f'<span class="muted">{esc(text(f"recipe.{name}"))}</span></li>'

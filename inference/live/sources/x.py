@@ -111,7 +111,6 @@ class _X(LiveSource):
         self._change(cost_usd=0.0)
 
     def _mount(self, session: requests.Session) -> Adapter:
-        """Mount an adapter of its own in a session of tweepy's, and return it."""
         session.max_redirects = 0  # X sends nobody elsewhere
         adapter = Adapter(
             token=self._token,
