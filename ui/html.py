@@ -32,6 +32,9 @@ HEADING = '<div class="tt"><h2>${value}</h2></div>'
 REMARK = '<div class="tt"><p class="muted small">${value}</p></div>'
 """The templates of a section's title and of a remark, whose values are translated texts."""
 
+HIDDEN: dict[str, Any] = {"show_progress": "hidden"}
+QUIET: dict[str, Any] = {**HIDDEN, "queue": False, "api_visibility": "private"}
+"""The options of an event that shows no progress, and of one that is also at once and no part of the API."""
 SAVE_JS = "() => {{ setTimeout(() => document.querySelector('#{0}, #{0} button, #{0} a').click(), 300); }}"
 """Presses the hidden download button once the file is made: Gradio saves a file only on a press."""
 ACTIONS_JS = """

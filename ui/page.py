@@ -24,7 +24,7 @@ from inference.common.paths import runs_dir
 from training.runs.run import Run, running
 from ui.account import Visitor, changes_something
 from ui.compare.tab import build_compare
-from ui.html import button, esc, html, into_view, page
+from ui.html import QUIET, button, esc, html, into_view, page
 from ui.live.actions import View
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
@@ -47,7 +47,6 @@ TOUR = {
 """The stops of the tour, with the element that each points at."""
 PULSE_S = 5.0
 """How often a page checks whether a run is at work, or another model was chosen."""
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 # A visitor who presses a tab before the page's first answer stays on it, with its timer: see ui/theme.py.
 _FIRST_TAB_JS = """(tab) => {
   const to = (more) => ({__type__: 'update', ...(window.ttTabPressed ? {} : more)});
@@ -134,35 +133,35 @@ def build(workbench: Workbench, feeds: LiveFeeds | None = None, duels: Duels | N
 
         was, outputs = [shown_head, shown_model], [head, boot, shown_head, shown_model]
         for name, tab in (("train", train_tab), ("compare", compare_tab), ("live", live_tab)):
-            tab.select(timers(name), None, [train.timer, live.timer], **_QUIET)
-            tab.select(follow, was, outputs, **_QUIET)  # somebody else may have chosen another model
+            tab.select(timers(name), None, [train.timer, live.timer], **QUIET)
+            tab.select(follow, was, outputs, **QUIET)  # somebody else may have chosen another model
         opened = demo.load(
             open_page,
             stored,
             [*outputs, first_tab, train.chosen, compare.question[0]],
             js=_STORED_JS,
-            **_QUIET,
+            **QUIET,
         )
-        opened.then(None, first_tab, [tabs, train.timer], js=_FIRST_TAB_JS, **_QUIET)
-        opened.then(train.refresh, train.inputs, train.outputs, **_QUIET)
-        demo.load(train.kept.restore, gr.Textbox(visible="hidden"), train.kept.outputs, js=READ_JS, **_QUIET)
-        demo.load(compare.first, compare.inputs, compare.outputs, **_QUIET)
+        opened.then(None, first_tab, [tabs, train.timer], js=_FIRST_TAB_JS, **QUIET)
+        opened.then(train.refresh, train.inputs, train.outputs, **QUIET)
+        demo.load(train.kept.restore, gr.Textbox(visible="hidden"), train.kept.outputs, js=READ_JS, **QUIET)
+        demo.load(compare.first, compare.inputs, compare.outputs, **QUIET)
         _wire_change(workbench, shown_model)
-        shown_model.change(compare.refresh, compare.inputs, compare.outputs, **_QUIET).then(
-            compare.arrive, compare.question, compare.answered, js=_ARRIVE_JS, **_QUIET
+        shown_model.change(compare.refresh, compare.inputs, compare.outputs, **QUIET).then(
+            compare.arrive, compare.question, compare.answered, js=_ARRIVE_JS, **QUIET
         )
         # The browser's storage can be read once the tab is open, not yet when the page loads.
-        live_tab.select(live.adopt, [live.stored, live.view], live.view, js=READ_STORED_JS, **_QUIET).then(
-            live.refresh, live.inputs, live.outputs, **_QUIET
+        live_tab.select(live.adopt, [live.stored, live.view], live.view, js=READ_STORED_JS, **QUIET).then(
+            live.refresh, live.inputs, live.outputs, **QUIET
         )
-        live_tab.select(live.choices, None, live.second, **_QUIET)
-        pulse.tick(follow, was, outputs, **_QUIET)
-        boot.tick(follow, was, outputs, **_QUIET).then(
-            arrive, compare.question, compare.answered, js=_ARRIVE_JS, **_QUIET
+        live_tab.select(live.choices, None, live.second, **QUIET)
+        pulse.tick(follow, was, outputs, **QUIET)
+        boot.tick(follow, was, outputs, **QUIET).then(
+            arrive, compare.question, compare.answered, js=_ARRIVE_JS, **QUIET
         )
         _wire_check(workbench, train, live)
         for changed in train.model_changed:
-            changed.then(follow, was, outputs, **_QUIET)
+            changed.then(follow, was, outputs, **QUIET)
     demo.queue(max_size=64, default_concurrency_limit=4)
     return demo
 

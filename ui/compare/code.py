@@ -18,7 +18,7 @@ from inference.common.errors import PredictionError
 from inference.common.text import whole
 from ui.account import address_of, may_train, visitor_of
 from ui.compare.lineup import BASE, TUNED, Lineup
-from ui.html import esc, fold, html, muted, page
+from ui.html import QUIET, esc, fold, html, muted, page
 from ui.translations import text
 
 TWEET = "ugh my flight got cancelled again"
@@ -49,8 +49,7 @@ def build_code(lineup: Lineup, models: gr.Dropdown) -> gr.HTML:
             for one, *found in zip(texts, *lineup.answers(asked, texts), strict=True)
         ]
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    models.change(code_of, models, code, **quiet)
+    models.change(code_of, models, code, **QUIET)
     gr.api(answers, api_name="answers", concurrency_id="classify")
     return code
 

@@ -16,7 +16,7 @@ from training.ladder.freshness import Freshness, measured_freshness
 from training.ladder.order import RUNGS
 from training.ladder.results import Ladder, Pair, StepResult
 from training.runs.run import LADDER, list_runs
-from ui.html import button, esc, fold, html, note, page
+from ui.html import QUIET, button, esc, fold, html, note, page
 from ui.plots import dot_chart
 from ui.translations import text
 
@@ -47,7 +47,7 @@ def build_ladder() -> gr.HTML:
         posts, changes, labels = (number(each) for each in (asked | {event.action: event.answer}).values())
         return ladder_card(newest_ladder(), posts_a_day=posts, changes_a_month=changes, labels=round(labels))
 
-    card.select(ask_again, None, card, show_progress="hidden", queue=False, api_visibility="private")
+    card.select(ask_again, None, card, **QUIET)
     return card
 
 

@@ -29,14 +29,13 @@ from inference.tables.rows import ENDINGS
 from ui.account import may_train, visitor_of
 from ui.compare.lineup import TUNED, Contender, Lineup
 from ui.compare.view import other_labels
-from ui.html import esc, html, label_chip, note, page, row, table
+from ui.html import QUIET, esc, html, label_chip, note, page, row, table
 from ui.translations import I18N, text
 
 MOST = 50_000
 _SHOWN, _BATCH, _MOST_KEPT = 100, 32, 16
 _DRAW_EVERY_S = 0.5
 _UPLOADS = (*ENDINGS, ".gz")
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 @dataclass(frozen=True)
@@ -314,6 +313,6 @@ def build_many(lineup: Lineup, models: gr.Dropdown) -> None:
         concurrency_limit=1,
         show_progress="hidden",
     )
-    asked.failure(finish, [kept, only], outputs, **_QUIET)
-    stop.click(finish, [kept, only], outputs, cancels=[asked], **_QUIET)
-    only.change(show, [kept, only], drawn, **_QUIET)
+    asked.failure(finish, [kept, only], outputs, **QUIET)
+    stop.click(finish, [kept, only], outputs, cancels=[asked], **QUIET)
+    only.change(show, [kept, only], drawn, **QUIET)

@@ -24,7 +24,7 @@ from ui.compare.learn import Teaching
 from ui.compare.lineup import BASE, MOST, TAUGHT, TUNED, Lineup, why_no_answer
 from ui.compare.many import build_many
 from ui.compare.view import Side, answers, disagreements, found_among, heat, scoreboard, skeleton
-from ui.html import HEADING, busy, button, empty, html, into_view, page
+from ui.html import HEADING, QUIET, busy, button, empty, html, into_view, page
 from ui.state import Model, Workbench
 from ui.translations import I18N, text
 
@@ -44,7 +44,6 @@ _PLAIN = re.compile(r"(?!.*http)[\w ,.!?'’-]{20,90}")
 _COARSE = re.compile(r"fuck|shit|bitch|cunt|nigg|fag|whore|slut|dick|pussy|asshole|wtf|stfu", re.IGNORECASE)
 _FIRST, _STEP = 3, 10  # disagreements: at first, and with each "Show more"
 _MOST_CHARACTERS = 100_000  # of a text; the model reads far fewer
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 @dataclass(frozen=True)
@@ -202,13 +201,13 @@ def build_compare(workbench: Workbench, lineup: Lineup | None = None) -> Compare
     outputs = [scores, rows, section, only, more, code, asked.models, ladder]
     outputs += [asked.teaching.panel, asked.teaching.label]
     only.input(refresh, inputs, outputs, api_name="scoreboard", show_progress="hidden", queue=False)
-    search.change(refresh, inputs, outputs, **_QUIET)
-    more.click(lambda most: most + _STEP, most, most, **_QUIET).then(refresh, inputs, outputs, **_QUIET)
+    search.change(refresh, inputs, outputs, **QUIET)
+    more.click(lambda most: most + _STEP, most, most, **QUIET).then(refresh, inputs, outputs, **QUIET)
 
     def filter_by(event: gr.EventData) -> object:
         return event.value if event.action == "filter" else gr.skip()
 
-    scores.select(filter_by, None, only, **_QUIET).then(refresh, inputs, outputs, **_QUIET).then(
+    scores.select(filter_by, None, only, **QUIET).then(refresh, inputs, outputs, **QUIET).then(
         None, None, None, js=into_view("disagreements")
     )
     return CompareTab(refresh, first, inputs, outputs, arrive, [asked.tweet, asked.models], asked.drawn)
@@ -362,7 +361,7 @@ class _Question:
                 concurrency_id="explain",
                 concurrency_limit=1,
             )
-            event.failure(lambda: (skeleton(), ""), None, self.drawn, **_QUIET)
+            event.failure(lambda: (skeleton(), ""), None, self.drawn, **QUIET)
 
 
 _ASKED_JS = "(text, models) => { window.ttAsked?.(models); return [text, models]; }"

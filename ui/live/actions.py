@@ -28,7 +28,7 @@ from inference.live.statistics import LiveStatistics
 from inference.live.words import MAX_WORD, words_of
 from inference.selective import asked_threshold
 from training.recipes import DataSpec
-from ui.html import SAVE_JS, busy
+from ui.html import QUIET, SAVE_JS, busy
 from ui.live.feeds import LiveFeeds, LiveSession, Models
 from ui.live.form import LiveForm
 from ui.live.review import Duels
@@ -37,7 +37,6 @@ from ui.translations import text
 
 View = dict[str, str]
 NEW: View = {"owner": "", "feed": "", "span": "10", "desk": "", "word": ""}
-QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 _SHARED: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "live", "concurrency_limit": 2}
 
 

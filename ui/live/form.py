@@ -33,7 +33,7 @@ from inference.live.request import (
 )
 from inference.selective import PRECISIONS
 from inference.tables.rows import ENDINGS
-from ui.html import esc, html, page
+from ui.html import QUIET, esc, html, page
 from ui.train.tab import columns_of
 from ui.translations import I18N, text
 
@@ -225,7 +225,7 @@ class LiveForm:
         return [self.fields[name] for name in FOLLOWING]
 
     def _wire(self) -> None:
-        fields, quiet = self.fields, {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+        fields = self.fields
         names = list(_SHOWN_FOR)
 
         def show(source: str, cap: float | None) -> list[object]:
@@ -236,11 +236,11 @@ class LiveForm:
             return [*changes, cost, I18N(f"live.about_{source.replace('-', '_')}")]
 
         outputs = [*(fields[name] for name in names), self.cost, self.about]
-        fields["source"].change(show, [fields["source"], fields["cap"]], outputs, **quiet)
+        fields["source"].change(show, [fields["source"], fields["cap"]], outputs, **QUIET)
         fields["file"].upload(
-            _columns, fields["file"], [fields["text_column"], fields["label_column"]], **quiet
+            _columns, fields["file"], [fields["text_column"], fields["label_column"]], **QUIET
         )
-        fields["cap"].change(cost_line, fields["cap"], self.cost, **quiet)
+        fields["cap"].change(cost_line, fields["cap"], self.cost, **QUIET)
 
 
 def _columns(file: str | None) -> list[object]:

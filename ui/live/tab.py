@@ -20,8 +20,8 @@ from typing import Any
 
 import gradio as gr
 
-from ui.html import html
-from ui.live.actions import NEW, QUIET, LiveActions, View, followed, identified
+from ui.html import QUIET, html
+from ui.live.actions import NEW, LiveActions, View, followed, identified
 from ui.live.feeds import LiveFeeds, LiveSession
 from ui.live.form import LiveForm
 from ui.live.review import BASE, Duels

@@ -20,7 +20,7 @@ from inference.common.names import read_id
 from inference.common.store import JsonObject
 from training.runs.run import list_runs
 from ui.account import SpaceSettings, Visitor, changes_something, may_train, on_space, token_for, visitor_of
-from ui.html import button, esc, html, muted, note, notes, page, row, table
+from ui.html import QUIET, button, esc, html, muted, note, notes, page, row, table
 from ui.pushes import Order, Publication, Publications
 from ui.state import known_run
 from ui.train.view import short_name
@@ -176,12 +176,11 @@ def _wire(
 
     gr.api(publication_state, api_name="publication", queue=False)
     shared: dict[str, Any] = {"concurrency_id": "publish", "concurrency_limit": 2, "show_progress": "hidden"}
-    hide: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
     go.click(publish, inputs, panel, api_name="publish", **shared)
     preview.click(publish_preview, inputs, panel, api_name="publish_preview", **shared).success(
-        _looked, inputs[1:3], go, **hide
+        _looked, inputs[1:3], go, **QUIET
     )
-    gr.on([each.change for each in inputs], lambda: gr.update(visible=False), None, go, **hide)
+    gr.on([each.change for each in inputs], lambda: gr.update(visible=False), None, go, **QUIET)
     panel.select(publish_cancel, None, panel, api_name="publish_cancel", **shared)
 
 

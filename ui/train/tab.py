@@ -55,7 +55,7 @@ from ui.account import (
     standing,
     visitor_of,
 )
-from ui.html import HEADING, REMARK, busy, esc, html, into_view, muted, note, page
+from ui.html import HEADING, QUIET, REMARK, busy, esc, html, into_view, muted, note, page
 from ui.state import Workbench, known_run
 from ui.train.form import RecipeForm, built_in
 from ui.train.kept import KeptForm
@@ -529,9 +529,7 @@ def _data_form(proposed: str) -> _DataForm:
         lambda kind: (gr.update(visible=kind == "hub"), gr.update(visible=kind == "file")),
         kind,
         [hub_id, file],
-        api_visibility="private",
-        show_progress="hidden",
-        queue=False,
+        **QUIET,
     )
     return _DataForm([kind, hub_id, file, *columns, names], preview, more)
 
@@ -621,11 +619,10 @@ def _wire_preview(
         return (*guessed, gr.Accordion(open=True))
 
     kind, hub_id, file, *columns, _ = data.inputs
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     shared: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "preview", "concurrency_limit": 1}
     # Clear the preview of other data, which would be taken for this one's.
-    gr.on([each.change for each in (kind, hub_id, file)], lambda: ("", ""), None, [preview, audit], **quiet)
-    found = file.upload(find_columns, file, [*columns, data.more], **quiet).success(
+    gr.on([each.change for each in (kind, hub_id, file)], lambda: ("", ""), None, [preview, audit], **QUIET)
+    found = file.upload(find_columns, file, [*columns, data.more], **QUIET).success(
         preview_data, inputs, preview, api_visibility="private", **shared
     )
     pressed = data.preview.click(preview_data, inputs, preview, api_name="preview", **shared)
@@ -641,7 +638,7 @@ def _wire_preview(
             concurrency_limit=1,
         )
     data.preview.click(None, None, None, js=into_view("data-preview"))
-    preview.select(lambda: ("", ""), None, [preview, audit], **quiet)
+    preview.select(lambda: ("", ""), None, [preview, audit], **QUIET)
 
 
 def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> gr.events.Dependency:
