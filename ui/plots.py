@@ -115,8 +115,8 @@ def xy_chart(
     `levels` and `marks`: (value, class) of dashed horizontal and vertical lines. `spoken`: what a screen
     reader says behind the title; by default each line's last value.
     """
-    grid, labels = _axes(x, y)
-    body, dots = grid, ""
+    body, labels = _axes(x, y)
+    dots = ""
     for value, css in levels:
         at = _HEIGHT * (1 - y.place(value))
         body += f'<line class="line dashed tt-s-{css}" x1="0" x2="{_WIDTH:.0f}" y1="{at:.2f}" y2="{at:.2f}"/>'

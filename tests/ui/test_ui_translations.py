@@ -99,6 +99,9 @@ def test_numbers_shares_and_times_are_written_as_the_language_does():
     assert (english.number(1234.5, 1), portuguese.number(1234.5, 1)) == ("1,234.5", "1.234,5")
     assert (english.percent(0.7451), portuguese.percent(0.7451)) == ("74.5\u00a0%", "74,5\u00a0%")
     assert english.interval(Interval(0.04, -0.02, 0.1), points=True) == "−2.0 – +10.0"
+    assert [english.points(share) for share in (0.123, -0.5, -0.004)] == ["+12", "−50", "0"]
+    assert portuguese.points(0.1234, 1) == "+12,3"
+    assert english.score(Interval(0.5, 0.4, 0.612)) == "50.0\u00a0% (40.0 – 61.2)"
     assert [english.duration(s) for s in (-1, 59.4, 61, 7260)] == [
         "0\u00a0s",
         "59\u00a0s",

@@ -41,6 +41,14 @@ def test_what_another_process_adds_is_found_and_the_file_knows_its_labels(tmp_pa
         ours.add(["a", "b"], ["neutral"])
 
 
+def test_a_search_by_words_logs_nothing(caplog):
+    index = Index(None, LABELS)
+    index.add(ROWS[:2], ["positive"] * 2)
+    with caplog.at_level("DEBUG"):
+        assert index.search(["zorgle"], 1)
+    assert not [one for one in caplog.records if one.name == "bm25s"]
+
+
 def test_measured_rows_stay_out_whoever_adds_and_are_taken_out(tmp_path):
     path = tmp_path / "index.sqlite"
     first = Index(path, LABELS)
