@@ -140,6 +140,7 @@ class LiveSource:
         self._problem: SourceError | None = None
         self._in_a_row = 0  # of what could not be read, since the last post
         self._is_busy = False
+        self._seen = Seen()
         self._lock = Lock()
         self._status = SourceStatus()
 
@@ -277,6 +278,13 @@ class LiveSource:
                 f"{words}, so its format may have changed. Look for a newer TweetTune, or choose another "
                 "source."
             )
+
+    def _is_new(self, key: str) -> bool:
+        """Whether a post comes for the first time; one that does not is passed over."""
+        if self._seen.is_new(key):
+            return True
+        self._pass_over("duplicate")
+        return False
 
     def _pass_over(self, reason: str, count: int = 1) -> None:
         """Count messages that are not handed over."""

@@ -26,7 +26,7 @@ from websockets.sync.client import ClientConnection, connect
 from inference.common.store import JsonObject
 from inference.live.errors import SourceBadQuery, SourceError, SourceUnavailable
 from inference.live.post import Post, clean, moment
-from inference.live.sources.base import LiveSource, Seen, World
+from inference.live.sources.base import LiveSource, World
 from inference.live.sources.http import is_loopback, rate_limited
 
 HOSTS = ("wss://jetstream.us-east.bsky.network", "wss://jetstream.us-west.bsky.network")
@@ -87,7 +87,6 @@ class Bluesky(LiveSource):
         self._stall_s, self._ping_s = stall_s, ping_s
         self._cursor: int | None = None
         self._refused = 0
-        self._seen = Seen()
 
     def _session(self, halt: Event) -> Iterator[Post]:
         host = self._hosts[self._host % len(self._hosts)]
@@ -195,12 +194,10 @@ class Bluesky(LiveSource):
         self._alive()
         if post is None:
             self._pass_over("other events")
-        elif self._seen.is_new(key):
+        elif self._is_new(key):
             self._refused = 0
             self._in_a_row = 0
             return post
-        else:
-            self._pass_over("duplicate")
         return None
 
 

@@ -30,7 +30,7 @@ from inference.live.errors import (
     SourceUnavailable,
 )
 from inference.live.post import LONGEST_HTML, Post, clean, link, moment, plain
-from inference.live.sources.base import Backoff, LiveSource, Seen, World
+from inference.live.sources.base import Backoff, LiveSource, World
 from inference.live.sources.http import (
     Adapter,
     Session,
@@ -111,7 +111,6 @@ class Mastodon(LiveSource):
         self._stream_adapter: Adapter | None = None
         self._stream_base = ""
         self._last_id = ""
-        self._seen = Seen()
 
     def _session(self, halt: Event) -> Iterator[Post]:
         yield from self._stream(halt) if self._token else self._poll(halt)
@@ -155,9 +154,7 @@ class Mastodon(LiveSource):
         self._in_a_row = 0
         if status.get("visibility", "public") != "public":
             self._pass_over("not public")
-        elif not self._seen.is_new(post.id):
-            self._pass_over("duplicate")
-        else:
+        elif self._is_new(post.id):
             self._count_cut(len((status.get("reblog") or status)["content"]) > LONGEST_HTML)
             return post
         return None

@@ -37,7 +37,7 @@ from inference.live.errors import (
 from inference.live.filter import Filter
 from inference.live.post import Post, clean, moment
 from inference.live.pricing import DEFAULT_CAP_USD, PRICE_PER_POST_USD, Budget, cap_in_posts
-from inference.live.sources.base import Backoff, LiveSource, Seen, World
+from inference.live.sources.base import Backoff, LiveSource, World
 from inference.live.sources.http import Adapter, Token, limit_wait_s, used_up
 
 _LONGEST_QUERY = 512
@@ -107,7 +107,6 @@ class _X(LiveSource):
         self._token = Token(token, of="X")
         self._base_url, self._connect_timeout_s = base_url, connect_timeout_s
         self._read_timeout_s = read_timeout_s or self.longest_silence_s
-        self._seen = Seen()
         self._change(cost_usd=0.0)
 
     def _mount(self, session: requests.Session) -> Adapter:
@@ -215,11 +214,7 @@ class XSearch(_X):
     def _session(self, halt: Event) -> Iterator[Post]:
         while not halt.is_set():
             posts, headers = self._search(halt)
-            for post in posts:
-                if self._seen.is_new(post.id):
-                    yield post
-                else:
-                    self._pass_over("duplicate")
+            yield from (post for post in posts if self._is_new(post.id))
             if self.budget.left < _SMALLEST_PAGE:  # X gives ten posts at least, and they are paid for
                 self._change(reason=self.budget.ended())
                 return
@@ -466,10 +461,7 @@ class XStream(_X):
                 )
             return None
         self._foreign = 0
-        if self._seen.is_new(posts[0].id):
-            return posts[0]
-        self._pass_over("duplicate")
-        return None
+        return posts[0] if self._is_new(posts[0].id) else None
 
     def _broken(self, connection: _Connection) -> SourceError:
         """Return the error for a connection that ended. An exception of our own code is not swallowed."""
