@@ -202,7 +202,7 @@ def _onward(run: Run) -> str:
     """Draw what can be done next with a finished training's model."""
     chips = button(text("train.onward"), action="onward", value=run.id, css="chip")
     chips += button(text("train.forgetting"), action="forgetting", value=run.id, css="chip")
-    return f'<div class="tt-row">{chips}</div>'
+    return fold(text("train.further"), f'<div class="tt-row">{chips}</div>')
 
 
 def _title(view: RunView, loaded: str, may: bool) -> str:
