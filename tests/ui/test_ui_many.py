@@ -126,6 +126,38 @@ def test_other_labels_are_said_above_the_answers(home):
     assert "labels (" not in many.draw(same, many.Given([], 1), only=False)
 
 
+def test_models_of_different_labels_are_compared_on_the_labels_that_both_know(home):
+    some = fixed("two", "positive", labels=("negative", "Positive"))
+    other = dataclasses.replace(
+        fixed("owner/emotions", "joy", labels=("anger", "joy")),
+        predict=lambda texts: [Prediction("joy", (0.2, 0.8), False)] * len(texts),
+    )
+    base = fixed("base", "positive")
+
+    def asked(*contenders):
+        *_, tally = many.answer_all(contenders, ["a", "b", "odd", "d"], many.new_stem())
+        return tally, many.draw(tally, many.Given([], 4), only=False)
+
+    def answer(texts):
+        return [Prediction("negative" if "b" in one else "Positive", (0.5, 0.5), False) for one in texts]
+
+    some = dataclasses.replace(some, predict=answer)
+    tally, drawn = asked(base, some)
+    assert (tally.answered, tally.comparable, tally.differ) == (4, 3, 1), "neutral is no label of the second"
+    assert (
+        "disagree on 1" in drawn and "On 3 of 4 tweets two or more gave labels that they both know" in drawn
+    )
+    tally, drawn = asked(base, some, other)
+    Checker(drawn)
+    assert (tally.compared, tally.agree) == ({(0, 1): 3}, {(0, 1): 2})
+    assert drawn.count(">67\u00a0%<") == 2 and drawn.count(">–<") == 4, (
+        "a dash where there is nothing to compare"
+    )
+    tally, drawn = asked(base, other)
+    assert (tally.comparable, tally.differ) == (0, 0) and "On 0 of 4 tweets" in drawn
+    assert "they both know" not in asked(base, fixed("tuned", "neutral"))[1]
+
+
 def test_halves_of_characters_are_written_whole(home):
     given = many.texts_of("half \ud83d\nso \ud83d\ude00", None)
     assert given.texts == ["half \ufffd", "so 😀"]

@@ -421,6 +421,9 @@ def test_an_answer_names_the_tweets_that_it_rests_on():
     assert "Rests on 1 labelled tweets" in drawn and "so glad" in drawn and "no room" not in drawn
     drawn = render_compare.answers([side_of("Nearest", dataclasses.replace(prediction, dropped=7))])
     assert "7 more had no room in its prompt" in drawn
+    nothing = dataclasses.replace(prediction, rests_on=(), dropped=8)
+    drawn = render_compare.answers([side_of("Retrieval", nothing)])
+    assert "8 more had no room" in drawn and "Rests on" not in drawn, "where none had room, too"
 
 
 def test_what_changed_is_one_bar_whose_parts_filter():

@@ -54,11 +54,6 @@ class Row:
     text: str
     answers: tuple[Prediction, ...]
 
-    @property
-    def disagrees(self) -> bool:
-        """Whether not all give the same label."""
-        return len({answer.label.casefold() for answer in self.answers}) > 1
-
     def record(self, keys: Sequence[str], contenders: Sequence[Contender]) -> dict[str, object]:
         """Return the row as a record; with `sure` and `out_of_scope` for models that know."""
         found: dict[str, object] = {"text": self.text}
@@ -87,8 +82,13 @@ class Tally:
     outside: list[int] = field(default_factory=list)
     """How many texts are out of each one's scope."""
     differ: int = 0
+    """On how many texts two gave different labels, which both know."""
+    comparable: int = 0
+    """To how many texts two or more gave labels that they both know."""
+    compared: dict[tuple[int, int], int] = field(default_factory=dict)
+    """For each pair, the number of texts to which both gave labels that both know."""
     agree: dict[tuple[int, int], int] = field(default_factory=dict)
-    """For each pair, the number of texts with the same label."""
+    """For each pair, the number of these texts with the same label."""
     first: list[Row] = field(default_factory=list)
     first_differing: list[Row] = field(default_factory=list)
     files: tuple[str, ...] = ()
@@ -102,12 +102,21 @@ class Tally:
         for place, above in enumerate(self.outside_above):
             if above is not None:
                 self.outside[place] += sum(one.answers[place].is_out_of_scope(above) for one in rows)
+        known = [{label.casefold() for label in labels} for labels in self.labels]
         for one in rows:
-            self.differ += one.disagrees
-            for pair in combinations(range(len(self.titles)), 2):
-                same = len({one.answers[place].label.casefold() for place in pair}) == 1
-                self.agree[pair] = self.agree.get(pair, 0) + same
-            for kept in [self.first, *([self.first_differing] if one.disagrees else [])]:
+            said = [answer.label.casefold() for answer in one.answers]
+            same = {
+                (a, b): said[a] == said[b]
+                for a, b in combinations(range(len(said)), 2)
+                if said[a] in known[b] and said[b] in known[a]
+            }
+            for pair, alike in same.items():
+                self.compared[pair] = self.compared.get(pair, 0) + 1
+                self.agree[pair] = self.agree.get(pair, 0) + alike
+            self.comparable += bool(same)
+            disagree = not all(same.values())
+            self.differ += disagree
+            for kept in [self.first, *([self.first_differing] if disagree else [])]:
                 if len(kept) < _SHOWN:
                     kept.append(one)
 
@@ -221,6 +230,8 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
     if tally.answered < tally.given:
         notes += note(text("many.stopped", n=n, of=text.number(tally.given)), "warn")
     notes += other_labels(list(zip(tally.titles, tally.labels, strict=True)))
+    if len(tally.titles) > 1 and tally.comparable < tally.answered:
+        notes += note(text("many.comparable", n=text.number(tally.comparable), of=n), "warn")
     head = [(name, "") for name in (text("compare.tweet"), *tally.titles)]
     return page(
         f'<p class="small" role="status">{esc(summary)}</p>{notes}{_agreement(tally)}'
@@ -230,17 +241,21 @@ def draw(tally: Tally, given: Given, *, only: bool) -> str:
 
 
 def _agreement(tally: Tally) -> str:
-    """Draw the share of texts on which each pair agrees; "" for fewer than three models."""
+    """Draw how often each pair agrees, where it can be compared; "" for fewer than three models."""
     if len(tally.titles) < 3:
         return ""
+
+    def share(one: int, other: int) -> str:
+        pair = min(one, other), max(one, other)
+        if one == other:
+            return text.percent(1.0, 0)
+        return text.percent(tally.agree[pair] / tally.compared[pair], 0) if pair in tally.compared else "–"
+
     places = range(len(tally.titles))
-    rows = []
-    for line in places:
-        shares = [
-            1.0 if line == column else tally.agree[min(line, column), max(line, column)] / tally.answered
-            for column in places
-        ]
-        rows.append(row(esc(tally.titles[line]), [(esc(text.percent(share, 0)), "num") for share in shares]))
+    rows = [
+        row(esc(tally.titles[line]), [(esc(share(line, column)), "num") for column in places])
+        for line in places
+    ]
     caption = text("many.agreement")
     head = [("", ""), *((title, "num") for title in tally.titles)]
     return f"<h3>{esc(caption)}</h3>{table(head, rows, caption=caption)}"

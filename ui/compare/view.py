@@ -155,14 +155,14 @@ def _outside(side: Side) -> str:
 
 def _grounds(prediction: Prediction) -> str:
     """Draw the labelled tweets that an answer is based on."""
-    found = rests_on(prediction)
-    if not found:
-        return ""
-    lines = "".join(
-        f'<li dir="auto">{esc(one.text)} <span class="interval">{esc(text.label(one.label))}</span></li>'
-        for one in found
-    )
-    drawn = fold(text("compare.rests_on", n=text.number(len(found))), f'<ul class="tt-notes">{lines}</ul>')
+    found, drawn = rests_on(prediction), ""
+    if found:
+        lines = "".join(
+            f'<li dir="auto">{esc(one.text)} <span class="interval">{esc(text.label(one.label))}</span></li>'
+            for one in found
+        )
+        title = text("compare.rests_on", n=text.number(len(found)))
+        drawn = fold(title, f'<ul class="tt-notes">{lines}</ul>')
     left_out = prediction.dropped if isinstance(prediction, Explained) else 0
     return drawn + (note(text("compare.no_room", n=text.number(left_out)), "warn") if left_out else "")
 
