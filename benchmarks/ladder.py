@@ -13,6 +13,7 @@ user's would. Its picture goes to docs/.
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -43,6 +44,7 @@ def main(dataset: str, runs: Sequence[str] = ()) -> None:
             **made_from(run, ladder),
             rows=[_row(step) for step in ladder.ranked],
             comparison={"sentence": ladder.headline},
+            pairs=[asdict(pair) for pair in ladder.pairs],
             left_out=dict(ladder.left_out),
         )
 

@@ -1,6 +1,7 @@
 """The tables of the ladder and of few labels are made of finished ladders, those of one kind alone."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,12 @@ from benchmarks import ladder as benchmark
 from benchmarks import results, tables
 from inference.common.machine import cores
 from inference.common.store import write_json
-from tests.training.ladder.test_results import result
+from tests.training.ladder.test_results import TRUTH, answers, result
 from training.evaluate.scores import RowsRead
-from training.ladder.order import Order
-from training.ladder.results import Ladder
+from training.ladder.order import RUNGS, Order
+from training.ladder.results import Ladder, pairs_of
+
+ANSWERS = {"zero-shot": answers(wrong=range(200)), "lora": answers(wrong=range(100))}
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +38,7 @@ def finished(*, seed=1, lora=0.75, **changed):
         base={"name": "owner/base", "sha256": "2" * 64},
         cores=cores(),
         left_out={"full": "It has no room."},
+        pairs=pairs_of(["zero-shot", "lora"], TRUTH, ANSWERS, seed=1),
     )
     run = Order(seed=seed).create(name="x")
     write_json(run.path / "ladder.json", replace(found, **changed).to_json())
@@ -56,6 +60,17 @@ def test_a_finished_ladder_becomes_the_table_with_all_that_it_rests_on(written):
     record = json.loads((results.FOLDER / "ladder.json").read_text())
     assert record["base"]["sha256"] == "2" * 64 and record["data"]["sha256"] == "1" * 64
     assert benchmark.PICTURE.read_bytes() == b"picture"
+    [pair] = record["pairs"]
+    assert pair["holm_p"] < 0.001 and pair["sentence"].startswith("The lora is better")
+
+
+def test_the_readmes_ladder_has_every_rung_on_all_test_rows():
+    record = json.loads((tables.RESULTS / "ladder.json").read_text())
+    assert {row["name"] for row in record["rows"]} == set(RUNGS) and record["left_out"] == {}
+    assert {row["n"] for row in record["rows"]} == {3534} == {record["sizes"]["test"]}
+    readme = (tables.ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"!\[.*?\]\((.*?)\)", readme)[1] == "docs/ladder.png"
+    assert re.search(r"<!-- table:(\w+) -->", readme)[1] == "ladder"
 
 
 def test_draws_become_their_mean_with_students_interval(written):

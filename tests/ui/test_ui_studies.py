@@ -16,6 +16,7 @@ from tests.support.scored_files import write_rows
 from tests.support.served import recipe_form, with_run
 from tests.ui.test_ui_render import Checker
 from training.evaluate.scores import Bits
+from training.ladder.order import Order
 from training.recipes import change, load_recipe, save_recipe
 from training.runs.run import (
     ADAPT,
@@ -142,6 +143,15 @@ def test_what_finished_trainings_forgot_is_studied_from_their_panel(home, monkey
     shutil.rmtree(home / "runs" / "second" / "artifact")
     with pytest.raises(RunError, match="second is failed: it has no model"):
         train.act(Workbench(), "forgetting", "second")
+
+
+def test_a_ladder_stands_in_the_list_and_can_be_cancelled_and_resumed_there(home):
+    run = Order(dataset="embedded").create(name="tweets")
+    write_json(run.path / "status.json", {"state": "running", "progress": 0.25, "time_left_s": 600})
+    panel, runs = train.draw(Workbench(), run.id)
+    assert run.id in panel and run.id in runs and 'data-action="cancel"' in panel, panel
+    write_json(run.path / "status.json", {"state": "cancelled"})
+    assert 'data-action="resume"' in train.draw(Workbench(), run.id)[0]
 
 
 def test_a_search_shows_its_picture_what_it_found_and_gives_its_settings(home):

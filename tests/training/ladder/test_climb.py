@@ -124,6 +124,23 @@ def test_a_stopped_ladder_goes_on_with_its_next_step(finished, order, monkeypatc
         assert step.scores == whole[name].scores, f"{name} is the same to the digit from one seed"
 
 
+def test_no_rung_is_calibrated_by_the_test_rows_and_one_seed_gives_one_answer(order, tmp_path):
+    splits = load_splits(order.recipe.data)
+    other = replace(splits, test=splits.test.map(lambda row: {"text": f"zorgle {row['text'][::-1]}"}))
+    few = ("zero-shot-contextual", "zero-shot-batch", "few-shot-1", "retrieval-words", "nearest")
+    found = []
+    for place, part in enumerate((splits, other)):
+        (tmp_path / str(place) / "steps").mkdir(parents=True)
+        materials = Materials(order, tmp_path / str(place), part, Silent())
+        answers = {}
+        for step in replace(order, rungs=few).steps(labels=(LABELS,), classes=3):
+            predictor = rungs.BUILDERS[step.rung](materials, step).predictor
+            answers[step.rung] = [one.probabilities for one in predictor.predict(splits.test["text"][:4])]
+        found.append(answers)
+        materials.forget()
+    assert set(found[0]) == set(few) and found[0] == found[1], "the same to the digit"
+
+
 def test_a_ladder_whose_data_has_changed_is_not_resumed(order, tmp_path):
     data = write_csv(tmp_path / "mine.csv", tweets(240, seed=3))
     run = create_run_of(LADDER, {**asdict(order), "dataset": str(data), "rungs": ["majority"]}, name="x")
