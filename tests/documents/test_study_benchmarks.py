@@ -208,7 +208,7 @@ def test_a_fault_of_the_base_is_no_fault_found_and_healthy_draws_have_a_row():
 @pytest.fixture
 def few(tmp_path, dataset, tiny_gpt2, monkeypatch):
     small = {"base": str(tiny_gpt2), "depth": "3", "trunk_layers": "2", "batch_size": "16", "epochs": "1"}
-    sizes = {"MORE": dataset, "DRAWS": 1, "TRAIN": 160, "VALIDATION": 50, "TEST": 6}
+    sizes = {"MORE": dataset, "DRAWS": 1, "TRAIN": 160, "VALIDATION": 50, "TEST": 6, "MOST": 128}
     small = forecasts.SMALL | small | {"precision": "float32", "learning_rate": "3e-3"}
     recipes = {"one": {}, "two": {"state_noise": "0"}, "three": {}}
     of(forecasts, monkeypatch, tmp_path, SMALL=small, RECIPES=recipes, **sizes)
