@@ -170,12 +170,13 @@ def begin(workbench: Workbench, recipe: Recipe, *, kind: str = TRAIN) -> Run:
     `kind`: a training, or a search or a forecast around the recipe, as the command line starts them.
     """
     _refuse_more(recipe, workbench.settings)
-    if recipe.dataset not in ("auto", "embedded"):
-        preview_of(recipe)  # unusable data leaves no failed run behind
-    return _enter(
-        workbench,
-        lambda: create_run(recipe) if kind == TRAIN else _order(kind, recipe).create(name=recipe.name),
-    )
+
+    def create() -> Run:
+        if recipe.dataset not in ("auto", "embedded"):
+            preview_of(recipe)  # unusable data leaves no failed run behind
+        return create_run(recipe) if kind == TRAIN else _order(kind, recipe).create(name=recipe.name)
+
+    return _enter(workbench, create)
 
 
 def adapt(workbench: Workbench, recipe: Recipe, file: str | None, *, name: str = "") -> Run:
@@ -646,12 +647,8 @@ def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> 
         current: str, over: str, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
     ) -> tuple[str, str, str, str]:
         action, run_id, visitor = event.action, event.value, visitor_of(request, profile)
-        if action in (
-            "tab",
-            "take",
-            "recipe",
-            "onward",
-        ):  # the page's script opens it; another handler fills the form
+        # The page's script opens a tab; another handler fills the form.
+        if action in ("tab", "take", "recipe", "onward"):
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if action == "over":
             run_id, over = current, run_id
