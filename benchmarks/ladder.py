@@ -43,7 +43,7 @@ def main(dataset: str, runs: Sequence[str] = ()) -> None:
             "ladder",
             **made_from(run, ladder),
             rows=[_row(step) for step in ladder.ranked],
-            comparison={"sentence": ladder.headline},
+            comparison={"sentence": " ".join(filter(None, [ladder.headline, ladder.nearest_or_drawn]))},
             pairs=[asdict(pair) for pair in ladder.pairs],
             left_out=dict(ladder.left_out),
         )

@@ -26,7 +26,7 @@ from training.runs import launch
 from training.runs.log import RunLog, masked
 from training.runs.process import FinalStatus, Stop, wait_in_queue
 from training.runs.records import SPENT, Spent, read_as
-from training.runs.run import ADAPT, FORECAST, LADDER, STUDIES, TRAIN, TUNE, Run, find_run, runner_of
+from training.runs.run import ADAPT, AUDIT, FORECAST, LADDER, STUDIES, TRAIN, TUNE, Run, find_run, runner_of
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,10 @@ def _long(task: Task) -> None:
         from training.studies.forecast import forecast  # noqa: PLC0415
 
         forecast(run, log)
+    elif run.kind == AUDIT:
+        from training.studies.audit import audit_data  # noqa: PLC0415
+
+        audit_data(run, log)
     else:
         from training.studies.forgetting import forgetting  # noqa: PLC0415
 

@@ -21,8 +21,10 @@ import gradio as gr
 
 from inference.common.errors import TweetTuneError
 from inference.common.paths import runs_dir
+from training.audit.findings import Audit
+from training.recipes import Recipe
 from training.runs.run import Run, running
-from ui.account import Visitor, changes_something
+from ui.account import Visitor, changes_something, check_may_train, visitor_of
 from ui.compare.tab import build_compare
 from ui.html import QUIET, button, esc, html, into_view, page
 from ui.live.actions import View
@@ -32,6 +34,7 @@ from ui.live.tab import READ_STORED_JS, LiveTab, build_live
 from ui.sentences import said
 from ui.state import Model, Workbench, load_tuned
 from ui.theme import MARK
+from ui.train.audit import audited_by
 from ui.train.kept import READ_JS
 from ui.train.tab import TrainTab, build_train
 from ui.translations import I18N, speaking, text, texts_for
@@ -183,15 +186,30 @@ def _wire_check(workbench: Workbench, train: TrainTab, live: LiveTab) -> None:
 
     @changes_something(workbench.settings)
     def check_flags(visitor: Visitor, view: View, *values: object) -> View:
-        found, recipe = train.flagged(values)
+        return reviewed(view, *train.flagged(values))
+
+    def check_run(
+        view: View, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
+    ) -> tuple[object, object]:
+        """Review what the audit found that is shown; `asked` tells the page that it may go there."""
+        if event.action != "check":
+            return gr.skip(), gr.skip()
+        check_may_train(workbench.settings, visitor_of(request, profile))
+        return reviewed(view, *audited_by(event.value)), f"{event.value} {time.time()}"
+
+    def reviewed(view: View, found: Audit, recipe: Recipe) -> View:
         data = {name: str(getattr(recipe, name)) for name in ("dataset", "text_column", "label_column")}
         data["label_names"] = ", ".join(recipe.label_names)
-        flags = [flag for flag in found.flags if flag.split == "train"]
-        return live.check(view, flags, found.labels, name=found.data, data=data)
+        return live.check(view, found.to_review, found.labels, name=found.data, data=data)
 
-    train.audit.select(
-        check_flags, [live.view, *train.asked], live.view, api_visibility="private", show_progress="hidden"
-    ).success(None, None, None, js=_TO_REVIEW_JS)
+    asked = gr.Textbox(visible="hidden")
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+    train.audit.select(check_flags, [live.view, *train.asked], live.view, **quiet).success(
+        None, None, None, js=_TO_REVIEW_JS
+    )
+    train.panel.select(check_run, live.view, [live.view, asked], **quiet)
+    asked.change(None, None, None, js=_TO_REVIEW_JS)
 
 
 def _at_work_now() -> Run | None:

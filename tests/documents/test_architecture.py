@@ -37,9 +37,9 @@ FLOORS = {
     "training": (
         {"recipes"},
         {"data", "model"},
-        {"audit", "evaluate"},
+        {"evaluate"},
         {"runs"},
-        {"doctor", "publish"},
+        {"audit", "doctor", "publish"},
         {"fit"},
         {"ladder", "studies"},
         {"jobs"},

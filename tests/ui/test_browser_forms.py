@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.support import wait_for
+from tests.support import tweets, wait_for, write_csv
 from tests.support.browser import MARKS, tab
 from tests.support.served import app, with_run
 
@@ -86,6 +86,29 @@ def test_the_form_with_its_file_is_there_after_a_reload(opened, url, tmp_path):
     expect(page.locator("#data-preview")).to_contain_text("Class balance")
     page.get_by_label("Embedded tweets").check()
     expect(page.locator("#data-preview")).to_be_hidden()  # it was of other data
+
+
+def test_an_audit_is_started_followed_and_leads_to_the_desk(opened, url, tmp_path, tiny_gpt2):
+    rows = [*tweets(120), ("What a day at sea", "positive"), ("what a day at SEA", "negative")]
+    page = opened(url)
+    tab(page, "Train")
+    page.get_by_label("Upload").check()
+    page.locator("#data-file input[type=file]").set_input_files(str(write_csv(tmp_path / "sea.csv", rows)))
+    expect(page.locator("#data-audit")).to_contain_text("under studies, looks for wrong labels too")
+    page.locator("#base input").fill(str(tiny_gpt2))
+    page.locator("#base input").press("Enter")
+    page.get_by_role("button", name="Recipe files and studies").click()
+    page.locator("#start-audit").click()
+    check = page.locator("#run-panel [data-action=check]")
+    expect(check).to_be_visible(timeout=60_000)
+    expect(page.locator("#run-panel")).to_contain_text("Training rows by class")
+    expect(page.locator("#run-panel")).to_contain_text("Texts that come with different labels: 1")
+    expect(page.locator("#run-list tbody tr").first).to_contain_text("audit")
+    page.locator("#run-list tbody button").first.click()  # another action of the panels goes nowhere
+    expect(page.locator("#tab-train-button")).to_have_attribute("aria-selected", "true")
+    check.click()
+    expect(page.locator("#tab-live-button")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#live-duel-panel")).to_contain_text("labels in doubt of sea.csv")
 
 
 def test_a_dot_of_a_chart_tells_its_value_and_the_code_follows_those_who_answer(opened, url):

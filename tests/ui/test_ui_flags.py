@@ -8,7 +8,8 @@ import pytest
 from inference.common.errors import DataError
 from tests.support import tweets, write_csv
 from tests.ui.test_ui_render import EVIL, LABELS, Checker
-from training.audit.audit import Audit, Finding, Flag, audit, load_whole
+from training.audit.audit import audit, load_whole
+from training.audit.findings import Audit, Finding, Flag
 from training.recipes import DataSpec
 from ui import Workbench
 from ui.html import note
@@ -16,8 +17,7 @@ from ui.live.actions import NEW
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels, FlaggedRows, export_labels, preview_labels, training_recipe
 from ui.live.review_panel import ReviewPanel
-from ui.train.tab import audit_of
-from ui.train.view import audit_panel
+from ui.train.audit import audit_of, audit_panel
 from ui.translations import LANGUAGES, speaking, text
 
 FLAGS = [
@@ -89,17 +89,19 @@ def test_findings_are_shown_with_what_acts_on_them_and_in_the_visitors_language(
         ),
     )
     found = found.plus(hostile, [Flag("x", "neutral", "", "", "test")])
-    drawn = audit_panel(found, most=5)
+    drawn = audit_panel(found)
     Checker(drawn)
     assert "<script" not in drawn and "What acts on it: Leak gate = near." in drawn
     assert "2 labels of training rows are in doubt. 1 more are of validation and test rows" in drawn
     with speaking("pt-BR"):
-        drawn = audit_panel(found, most=5)
+        drawn = audit_panel(found)
     assert "Linhas de treino com quase duplicata em teste" in drawn and "Rows of" not in drawn
     for language in LANGUAGES:
         with speaking(language):
-            assert note(text("audit.too_many", most="5")) in audit_panel(None, most=5)
-            assert text("audit.nothing") in audit_panel(Audit("x", {}, LABELS, ()), most=5)
+            assert note(
+                text("audit.too_many", most=text.number(50_000), study=text("train.audit"))
+            ) in audit_panel(None)
+            assert text("audit.nothing") in audit_panel(Audit(data="x", rows={}, classes={}))
 
 
 def test_every_finding_is_told_in_portuguese():

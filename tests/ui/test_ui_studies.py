@@ -15,11 +15,13 @@ from inference.common.store import append_event, write_json
 from tests.support.scored_files import write_rows
 from tests.support.served import recipe_form, with_run
 from tests.ui.test_ui_render import Checker
+from training.audit.findings import Audit, Finding, Flag
 from training.evaluate.scores import Bits
 from training.ladder.order import Order
 from training.recipes import change, load_recipe, save_recipe
 from training.runs.run import (
     ADAPT,
+    AUDIT,
     FORECAST,
     FORGETTING,
     TUNE,
@@ -29,13 +31,16 @@ from training.runs.run import (
     long_runs,
     running,
 )
-from training.studies.adapt_order import AdaptOrder
+from training.studies.adapt_order import Adapted, AdaptOrder, Generation
+from training.studies.audit_order import AuditOrder
 from training.studies.forecast_order import Forecast, Point, Target
 from training.studies.forgetting_order import DialPoint, Forgetting, Forgotten
 from training.studies.order import Search, SearchOrder, TrialResult
+from training.studies.pictures import adapted_picture
 from ui import Workbench
 from ui.account import SpaceSettings
 from ui.train import tab as train
+from ui.train.audit import audited_by
 from ui.train.recipe_files import _pressed, filled_in
 from ui.train.view import read_run, run_panel
 from ui.translations import speaking
@@ -86,7 +91,7 @@ def trained(name, loss):
     return run
 
 
-@pytest.mark.parametrize("kind", [TUNE, FORECAST])
+@pytest.mark.parametrize("kind", [AUDIT, TUNE, FORECAST])
 def test_a_study_is_started_as_a_run_and_stands_in_the_list(home, monkeypatch, kind):
     begun = []
     monkeypatch.setattr(train, "start", lambda run, max_minutes: begun.append((run.id, run.kind)))
@@ -198,6 +203,61 @@ def test_a_study_of_forgetting_is_drawn_as_dials_from_the_base_on(home):
     assert f"<output>{escape(steps[1])}</output>" in drawn
     with speaking("pt-BR"):
         assert "da mudança: 70,0\u00a0% certas, 1,300 bits" in run_panel(read_run(run), now=0.0)
+
+
+def test_an_adaptation_shows_its_bits_and_how_both_models_go_on(home):
+    bits = Bits(before=1.25, after=1.0, change=Interval(-0.25, -0.3, -0.2), characters=9000, texts=40)
+    other = replace(bits, before=0.5, after=0.6, change=Interval(0.1, 0.05, 0.2))
+    spoken = (Generation(prompt="<b> so", before="it was", after="\u202eit is"),)
+    found = Adapted(base="b", texts=900, tokens=9000, domain=bits, general=other, generations=spoken)
+    run = ended(ADAPT, found, "adapt")
+    drawn = run_panel(read_run(run), now=0.0)
+    Checker(drawn)
+    assert "Bits per character" in drawn and "width:100.0%" in drawn and "width:40.0%" in drawn
+    assert "&lt;b&gt; so" in drawn and "How both go on" in drawn and 'data-action="onward"' in drawn
+    with speaking("pt-BR"):
+        drawn = run_panel(read_run(run), now=0.0)
+    assert "Bits por caractere" in drawn and "1,250" in drawn
+    assert (
+        "How both" not in train.draw(Workbench(), ended(ADAPT, replace(found, generations=()), "adapt").id)[0]
+    )
+    assert adapted_picture(found).startswith(b"\x89PNG")
+
+
+def test_an_audit_shows_what_it_found_and_leads_to_the_desk(home):
+    flags = [("so good", "negative", "positive", "train"), ("<b>", "neutral", "", "test")]
+    found = Audit(
+        data="x",
+        rows={"train": 1200, "validation": 90, "test": 80},
+        classes={"negative": 700, "neutral": 400, "positive": 100},
+        findings=(Finding("conflicts", 1, "Texts that come with different labels: 1 (2 rows).", ("<b>",)),),
+        flags=tuple(Flag(said, label, other, "", split) for said, label, other, split in flags),
+    )
+    run = ended(AUDIT, found, "audit")
+    drawn = run_panel(read_run(run), now=0.0)
+    Checker(drawn)
+    assert "1,200" in drawn and "700, 1 flagged" in drawn and "negative → positive" in drawn
+    assert f'data-action="check" data-value="{run.id}"' in drawn and "1 labels of training rows" in drawn
+    with speaking("pt-BR"):
+        drawn = run_panel(read_run(run), now=0.0)
+    assert "700, 1 em dúvida" in drawn and "Textos que vêm com" in drawn
+    assert not re.search(r"\b(the|of|with|rows|labels)\b", re.sub("<.*?>", "", drawn)), drawn
+    again, recipe = audited_by(run.id)
+    assert again == found and recipe.name == "quick"
+    (run.path / "audit.json").unlink()
+    with pytest.raises(RunError, match="is finished: it has found nothing yet"):
+        audited_by(run.id)
+    with pytest.raises(RunError, match="There is no run"):
+        audited_by("../x")
+
+
+def test_an_audit_of_a_shared_space_reads_no_more_rows_than_a_training_may(home, monkeypatch):
+    monkeypatch.setattr(train, "start", lambda run, max_minutes: None)
+    recipe = change(load_recipe("quick"), {"n_train": 0})
+    for most, rows in ((0, 2000), (300, 300), (9000, 2000)):
+        workbench = Workbench(settings=SpaceSettings(max_train_rows=most))
+        order = AuditOrder.from_json(train.begin(workbench, recipe, kind=AUDIT).order)
+        assert order.label_rows == rows
 
 
 def test_a_torn_result_of_a_study_leaves_the_run_to_be_looked_at(home):

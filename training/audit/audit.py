@@ -19,9 +19,9 @@ from functools import cache
 import numpy as np
 
 from inference.common.mend import mend
-from inference.common.store import JsonObject
 from inference.common.text import duplicate_key, one_line
 from inference.common.wording import listed
+from training.audit.findings import EXAMPLES, Audit, Finding, Flag
 from training.data.load import Splits, load_splits
 from training.data.near import nearest
 from training.data.read import SPLIT_NAMES
@@ -29,68 +29,10 @@ from training.data.report import NEAR, CleaningCounts
 from training.data.splits import leak_gate
 from training.recipes import DataSpec
 
-EXAMPLES = 3
 UNEVEN = 4
 """The largest class may have this many times the rows of the smallest."""
 FEW_ROWS = 10
 """A class with fewer test rows can't be judged."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that a reader should know of the data."""
-
-    kind: str
-    count: int
-    sentence: str
-    examples: tuple[str, ...] = ()
-    act: str = ""
-    """The setting that acts on it, as `leak_gate=near` for `--set`; "" where none does."""
-
-    @property
-    def whole(self) -> str:
-        """The sentence, with the examples and the setting."""
-        such_as = "; ".join(f"“{one_line(text, longest=90)}”" for text in self.examples[:EXAMPLES])
-        parts = [self.sentence, such_as and f"Such as: {such_as}.", self.act and f"Act: --set {self.act}."]
-        return " ".join(filter(None, parts))
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A row of the relabel queue."""
-
-    text: str
-    label: str
-    suggested: str
-    """The suggested label; "" without one."""
-    reason: str
-    split: str
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What was found."""
-
-    data: str
-    rows: Mapping[str, int]
-    """Usable rows by split."""
-    labels: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    flags: tuple[Flag, ...] = ()
-
-    def plus(self, findings: Sequence[Finding], flags: Sequence[Flag] = ()) -> "Audit":
-        return dataclasses.replace(self, findings=(*self.findings, *findings), flags=(*self.flags, *flags))
-
-    def sentences(self) -> list[str]:
-        rows = ", ".join(f"{n:,} {split}" for split, n in self.rows.items())
-        head = f"{self.data}: {rows} rows of {len(self.labels)} classes ({listed(self.labels, most=20)})."
-        return [head, *(one.whole for one in self.findings)] + ["Nothing else was found."] * (
-            not self.findings
-        )
-
-    def to_json(self) -> JsonObject:
-        record = dataclasses.asdict(self)
-        return {**record, "rows": dict(self.rows), "sentences": self.sentences()}
 
 
 def load_whole(spec: DataSpec) -> Splits:
@@ -107,8 +49,14 @@ def audit(splits: Splits, *, deep: bool = True) -> Audit:
     if deep:
         near, more = _near_within(parts["train"], splits.labels)
         findings, flags = findings + near, flags + more
-    rows = {name: len(part.texts) for name, part in parts.items()}
-    return Audit(splits.report.source.name, rows, splits.labels, tuple(findings), tuple(flags))
+    counts = Counter(parts["train"].labels)
+    return Audit(
+        data=splits.report.source.name,
+        rows={name: len(part.texts) for name, part in parts.items()},
+        classes={name: counts[place] for place, name in enumerate(splits.labels)},
+        findings=tuple(findings),
+        flags=tuple(flags),
+    )
 
 
 @dataclass(frozen=True)

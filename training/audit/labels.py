@@ -25,7 +25,7 @@ from inference.common.text import duplicate_key
 from inference.engine.pytorch import TorchEngine
 from inference.prompt import Prompt
 from inference.trunk import pad_ids
-from training.audit.audit import Finding, Flag
+from training.audit.findings import Finding, Flag
 from training.model.classifier import LanguageModel, build_classifier, final_states, prompted_tokenizer
 
 FOLDS = 5

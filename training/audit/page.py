@@ -13,7 +13,7 @@ from pathlib import Path
 from inference.common.errors import DataError
 from inference.common.store import write_text
 from inference.common.text import one_line
-from training.audit.audit import Audit, Flag
+from training.audit.findings import Audit, Flag
 from training.data.read import read_table
 
 COLUMNS = ("text", "label", "suggested", "reason", "split")

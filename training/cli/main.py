@@ -16,7 +16,7 @@ from inference.common.command import Commands, add_command, option, print_found,
 from inference.common.errors import DataError, RunError
 from inference.common.store import JsonObject
 from inference.common.text import one_line
-from training.cli import audit, doctor, ladder, studies
+from training.cli import doctor, ladder, studies
 from training.cli import publish as cli_publish
 from training.cli.options import (
     DATASET,
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         _add_data,
         _add_index,
         _add_runs,
-        *(module.add_commands for module in (audit, doctor, ladder, studies, cli_publish)),
+        *(module.add_commands for module in (doctor, ladder, studies, cli_publish)),
     ):
         add(commands)
     return top

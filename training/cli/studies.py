@@ -1,4 +1,4 @@
-"""The commands of studies: `python -m training tune`, `forecast`, `adapt` and `forgetting`.
+"""The commands of studies: `python -m training audit`, `tune`, `forecast`, `adapt` and `forgetting`.
 
 add_commands(commands); watch(run, given)     # `resume` watches them, and a ladder, too
 """
@@ -10,13 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from inference.common.command import Commands, add_command, option, print_json
-from inference.common.errors import RunError
+from inference.common.errors import DataError, RunError
+from inference.common.store import write_bytes
 from inference.tables.formats import open_table
-from training.cli.options import BASE, changes_of, recipe_of, recipe_options, set_option
+from training.audit.findings import Audit
+from training.cli.options import (
+    BASE,
+    DATASET,
+    changes_of,
+    data_options,
+    recipe_of,
+    recipe_options,
+    set_option,
+)
+from training.recipes import Recipe, change
 from training.runs import process
-from training.runs.run import ADAPT, FORECAST, FORGETTING, LADDER, TUNE, Run, find_run, with_whole_paths
+from training.runs.run import (
+    ADAPT,
+    AUDIT,
+    FORECAST,
+    FORGETTING,
+    LADDER,
+    TUNE,
+    Run,
+    find_run,
+    with_whole_paths,
+)
 from training.runs.study import Result
 from training.studies.adapt_order import Adapted, AdaptOrder, adapt_recipe
+from training.studies.audit_order import LABEL_ROWS, AuditOrder
 from training.studies.forecast_order import Forecast, ForecastOrder
 from training.studies.forgetting_order import Forgetting, ForgettingOrder, check_finished
 from training.studies.order import BEST, Search, SearchOrder, read_space
@@ -24,6 +46,7 @@ from training.studies.order import BEST, Search, SearchOrder, read_space
 
 def add_commands(commands: Commands) -> None:
     """Add the studies to the parser."""
+    _add_audit(commands)
     sub = add_command(
         commands,
         TUNE,
@@ -79,6 +102,31 @@ def add_commands(commands: Commands) -> None:
     _add_general(sub)
 
 
+def _add_audit(commands: Commands) -> None:
+    sub = add_command(
+        commands,
+        AUDIT,
+        _audit,
+        "look for what is wrong with a data set: duplicates, leaks, contradictions, probable label errors",
+    )
+    option(sub, "dataset", DATASET, default="auto", nargs="?")
+    data_options(sub)
+    option(sub, "--base BASE", BASE, default="auto")
+    option(sub, "--max-length N", "tokens that are not cut", default=128)
+    option(
+        sub,
+        "--labels",
+        "look for probable label errors, which takes a pass of the base over the rows (default: yes)",
+        default=True,
+        action=argparse.BooleanOptionalAction,
+    )
+    option(
+        sub, "--label-rows N", "training rows that are looked at for label errors; 0: all", default=LABEL_ROWS
+    )
+    option(sub, "--csv F", "write the flagged rows here too, as a queue to relabel", type=Path)
+    option(sub, "--html F", "write the page here too", type=Path)
+
+
 def _add_general(sub: argparse.ArgumentParser) -> None:
     option(
         sub,
@@ -116,7 +164,13 @@ def watch(run: Run, given: argparse.Namespace) -> int:
         ADAPT: (
             Adapted,
             show.print_adapted,
-            f"The adapted base: python -m training train RECIPE --base {at}",
+            f"The adapted base: python -m training train RECIPE --base {at}\n"
+            f"Figures and picture: {at}/adapt.json, adapt.png",
+        ),
+        AUDIT: (
+            Audit,
+            show.print_audit,
+            f"Page, picture and rows to relabel: {at}/audit.html, audit.png, flags.csv",
         ),
         FORGETTING: (
             Forgetting,
@@ -138,6 +192,24 @@ def watch(run: Run, given: argparse.Namespace) -> int:
     if isinstance(found, Forecast) and found.refused:
         raise RunError(found.sentences()[0])
     return 0
+
+
+def _audit(given: argparse.Namespace) -> int:
+    names = ("base", "dataset", "text_column", "label_column", "max_length")
+    asked = {name: value for name in names if (value := getattr(given, name)) is not None}
+    recipe = with_whole_paths(change(Recipe(name=Path(given.dataset).stem or "data"), asked))
+    order = AuditOrder(recipe=recipe.model_dump(), look_at_labels=given.labels, label_rows=given.label_rows)
+    run = order.create(name=recipe.name)
+    status = follow(run, given)
+    for place, made in ((given.csv, "flags.csv"), (given.html, "audit.html")):
+        if place:
+            try:
+                write_bytes(place, (run.path / made).read_bytes())
+            except OSError as error:
+                raise DataError(
+                    f"{place} can't be written ({error.strerror}). It lies in {run.path / made} too."
+                ) from error
+    return status
 
 
 def _tune(given: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ from training.runs.run import ACTIVE, TRAIN, Run, ahead_of
 
 if TYPE_CHECKING:
     from inference.selective import Selective
+    from training.audit.findings import Audit
     from training.data.add_labels import LabelsReport
     from training.data.preview import Preview  # it imports datasets, which following a run can do without
     from training.ladder.results import Ladder
@@ -200,6 +201,11 @@ def print_forecast(found: "Forecast") -> None:
     console = _out()
     console.print(table)
     _say(console, [] if found.refused else found.sentences())  # a refusal is the command's error
+
+
+def print_audit(found: "Audit") -> None:
+    """Print what an audit found."""
+    _say(_out(), found.sentences())
 
 
 def print_adapted(found: "Adapted") -> None:

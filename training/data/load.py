@@ -13,7 +13,6 @@ taken. torch, Transformers and peft are not imported.
 
 import dataclasses
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,12 +39,11 @@ from training.data.report import (
     SplitSizes,
 )
 from training.data.splits import groups_of, held_out_size, leak_gate, stratified_split, subset
-from training.recipes import RULES, DataSpec, Recipe
+from training.recipes import DATASET_ID, RULES, DataSpec, Recipe
 
 HUB_DATASET = "mteb/tweet_sentiment_extraction"
 LEAST_LEFT_OVER = 500
 """Training rows that no run has learnt, from which on a replay is of them."""
-_HUB_ID = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.+-]+))?")
 
 
 @dataclass(frozen=True)
@@ -252,7 +250,7 @@ def spec_of(provenance: JsonObject, *, paths: bool = True) -> DataSpec | None:
     kind, location = (source or {}).get("kind"), str((source or {}).get("location") or "")
     if kind == "embedded":
         location = "embedded"
-    elif not (paths or (kind == "hub" and _HUB_ID.fullmatch(location) and not is_path(location))):
+    elif not (paths or (kind == "hub" and DATASET_ID.fullmatch(location) and not is_path(location))):
         return None
     known = {name: recipe[name] for name in DataSpec.__dataclass_fields__ if name in recipe}
     if kind in ("file", "folder"):  # where it lies now is in the recipe of the run
@@ -362,7 +360,7 @@ def _open(dataset: str, hub: Hub) -> tuple[DataSource, Mapping[str, RawTable]]:
     if dataset == "embedded":
         source, table = embedded_tweets()
         return source, {"train": table}
-    hub_id = _HUB_ID.fullmatch(dataset)
+    hub_id = DATASET_ID.fullmatch(dataset)
     if hub_id and not is_path(dataset):
         return _open_hub(hub_id["id"], hub_id["config"] or "", hub, hub.preflight(hub_id["id"]))
     path = Path(dataset).expanduser()

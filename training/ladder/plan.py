@@ -76,7 +76,7 @@ def _tokens(step: Step, counted: Counted, *, adapted: bool) -> tuple[float, floa
     learnt, looked_at = step.labels * text, counted.validation * text
     prefix = min(step.kind.k * counted.classes * text, counted.context)
     after = one * (1 + prefix / _ATTENTION_TOKENS)
-    near = (RETRIEVED + 1) * text + counted.word_tokens
+    near = min(RETRIEVED * counted.classes * text, counted.context) + one
     found_near = near + TRUNK * text
     epochs = change(counted.recipe, adapter_changes(step.labels)).epochs
     adapters = 0.0

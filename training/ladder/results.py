@@ -123,7 +123,22 @@ class Ladder(Result):
         return " ".join(said) or "One step alone: there is nothing to compare it with."
 
     def sentences(self) -> list[str]:
-        return [self.headline, *(f"{name} is left out: {why}" for name, why in self.left_out.items())]
+        left_out = (f"{name} is left out: {why}" for name, why in self.left_out.items())
+        return [self.headline, *filter(None, [self.nearest_or_drawn]), *left_out]
+
+    @property
+    def nearest_or_drawn(self) -> str:
+        """Whether the nearest examples in a prompt are better than as many drawn ones; "" without both."""
+        nearest = next((step for step in self.ranked if step.rung.startswith("retrieval-")), None)
+        drawn = next((step for step in self.steps if step.rung == "few-shot-4"), None)
+        pair = self.pair(nearest.name, drawn.name) if nearest and drawn else None
+        # An earlier version's prompts had 8 of the nearest.
+        if not (nearest and drawn and pair and f"the {drawn.labels_used} nearest of" in nearest.about):
+            return ""
+        return (
+            f"{drawn.labels_used} examples in the prompt, the nearest ({nearest.name}) or drawn ones "
+            f"({drawn.name}): {pair.sentence[:1].lower()}{pair.sentence[1:]}"
+        )
 
     def said(self) -> JsonObject:
         """Return its sentences, and the first of them by its name."""

@@ -62,8 +62,8 @@ from training.recipes import Recipe, change, load_recipe
 T = TypeVar("T")
 BASE = "base.json"
 """Beside the steps: which base answered, and the hash of its weights as they were loaded."""
-RETRIEVED = 8
-"""Examples that retrieval puts into a prompt."""
+RETRIEVED = 4
+"""Examples that retrieval puts into a prompt, times the classes: as many as few-shot-4 has."""
 FULL_EPOCHS = 3.0
 VOTE_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Shares of the neighbours' vote beside the tuned model's answer that are tried on the validation rows."""
@@ -333,7 +333,8 @@ def _prompts(materials: Materials, step: Step) -> Built:
 
 def _retrieval(materials: Materials, step: Step) -> Built:
     by: By = "words" if step.rung == "retrieval-words" else "features"
-    few = FewShotRetrieval(materials.prompted(), materials.index(step.labels, by), k=RETRIEVED, by=by)
+    k = RETRIEVED * len(materials.labels)
+    few = FewShotRetrieval(materials.prompted(), materials.index(step.labels, by), k=k, by=by)
     few.calibrate(materials.unlabelled)
     return Built(few, few.about, lambda: hash_of(few.prompted.engine.lm))
 

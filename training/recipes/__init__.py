@@ -9,6 +9,7 @@ Importing it loads no torch; reading a recipe takes milliseconds.
 
 import dataclasses
 import difflib
+import re
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
@@ -32,6 +33,8 @@ MOST_EPOCHS = 10_000
 RULES = 2
 """By which rules labels are read and splits are drawn. 2: names that differ by case or spaces alone are one,
 and equal texts stay in one split. 1, of November 2026 and before: names as written, each row on its own."""
+DATASET_ID = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.+-]+))?")
+"""The id of a data set on the Hub, unless there is such a file."""
 
 
 @dataclass(frozen=True, kw_only=True)

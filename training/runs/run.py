@@ -45,15 +45,15 @@ from inference.common.paths import runs_dir
 from inference.common.store import Damaged, JsonObject, read_json, write_json
 from inference.tables.formats import is_path, open_table
 from training.evaluate.scores import Disagreement, Evaluation, read_all, read_evaluation
-from training.recipes import LEFT_OVER, Recipe, check_unlabelled, save_recipe
+from training.recipes import DATASET_ID, LEFT_OVER, Recipe, check_unlabelled, save_recipe
 from training.runs import records
 from training.runs.records import DISAGREEMENTS, EVENTS, ORDER, RECIPE, STATUS, WORKER, State, Status, Worker
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("cancelled", "failed", "interrupted")
 TRAIN, LADDER, TUNE, FORECAST = "train", "ladder", "tune", "forecast"
-ADAPT, FORGETTING = "adapt", "forgetting"
-STUDIES = (LADDER, TUNE, FORECAST, ADAPT, FORGETTING)
+ADAPT, FORGETTING, AUDIT = "adapt", "forgetting", "audit"
+STUDIES = (LADDER, TUNE, FORECAST, ADAPT, FORGETTING, AUDIT)
 """The kinds of `training.runs.study`."""
 
 
@@ -243,7 +243,8 @@ def check_named(recipe: Recipe) -> None:
     check_unlabelled(recipe.unlabelled.strip())
     for name in ("dataset", "more_data", "unlabelled"):
         path = _path(recipe, name)
-        if path and (is_path(path) or name != "dataset") and not (os.path.isdir(path) and name == "dataset"):
+        on_hub = name == "dataset" and DATASET_ID.fullmatch(path) and not is_path(path)
+        if path and not on_hub and not (os.path.isdir(path) and name == "dataset"):
             open_table(Path(path))
     if recipe.report_to == "trackio" and not find_spec("trackio"):
         raise RecipeError(

@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer
 
 from inference.common.errors import DataError
-from inference.common.store import write_json
+from inference.common.store import write_bytes, write_json
 from inference.trunk import pad_ids
 from training.data.splits import held_out_size, remove_duplicates
 from training.data.unlabelled import UnlabelledTexts, read_unlabelled
@@ -43,6 +43,7 @@ from training.runs.log import RunLog
 from training.runs.process import Cancelled, check_room
 from training.runs.run import Run
 from training.studies.adapt_order import LEAST_TEXTS, Adapted, AdaptOrder, Generation
+from training.studies.pictures import adapted_picture
 
 GENERATIONS, PROMPT_TOKENS, NEW_TOKENS = 5, 5, 32
 
@@ -235,6 +236,7 @@ def _save(lm: LanguageModel, run: Run, found: Adapted) -> None:
     write_json(partial / ADAPTED, {"base": found.base, "corpus": corpus, "texts": found.texts})
     shutil.rmtree(run.artifact, ignore_errors=True)
     partial.rename(run.artifact)
+    write_bytes(run.path / "adapt.png", adapted_picture(found))
     found.write(run.path)
     _tidy(run)
 

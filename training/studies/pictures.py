@@ -1,17 +1,23 @@
-"""The pictures of a search, a forecast and a study of forgetting, as PNG.
+"""The pictures of studies, as PNG.
 
-search_picture(found), forecast_picture(found), forgetting_picture(found)
+search_picture(found), forecast_picture(found), adapted_picture(found), forgetting_picture(found)
+audit_picture(found)
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from training.audit.findings import Audit
 from training.publish.card.pictures import BLUE, GREY, INK, ORANGE, drawable, plain_axes, png
+from training.studies.adapt_order import Adapted
 from training.studies.forecast_order import Forecast
 from training.studies.forgetting_order import Forgetting
 from training.studies.order import Search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_MOST_BARS = 12
 
 
 def search_picture(found: Search) -> bytes:
@@ -79,6 +85,31 @@ def forecast_picture(found: Forecast) -> bytes:
     return png(draw, width=760, height=400)
 
 
+def adapted_picture(found: Adapted) -> bytes:
+    """Return the bits per character of held-out texts of the corpus and of general text, before and after."""
+
+    def draw(figure: "Figure") -> None:
+        axes = plain_axes(figure.subplots(), x="bits per character, fewer is better", y="")
+        texts = {"general text": found.general, "held-out texts\nof the corpus": found.domain}
+        for place, bits in enumerate(texts.values()):
+            for height, value, colour in ((0.2, bits.before, GREY), (-0.2, bits.after, BLUE)):
+                axes.barh(place + height, value, color=colour, height=0.35)
+                axes.annotate(
+                    f"{value:.3f}",
+                    (value, place + height),
+                    (4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    color=INK,
+                )
+        axes.set_yticks(range(len(texts)), list(texts))
+        for colour, name in ((GREY, "before"), (BLUE, "after")):
+            axes.barh(0, 0, color=colour, label=name)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2, ncols=2)
+
+    return png(draw, width=640, height=300)
+
+
 def forgetting_picture(found: Forgetting) -> bytes:
     """Return each run's dial, from base to fine-tuned: accuracy against bits of general text."""
 
@@ -98,3 +129,28 @@ def forgetting_picture(found: Forgetting) -> bytes:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2)
 
     return png(draw, width=640, height=400)
+
+
+def audit_picture(found: Audit) -> bytes:
+    """Return train's rows by class with the flagged ones, and what the flags would make of which label."""
+
+    def draw(figure: "Figure") -> None:
+        left, right = figure.subplots(1, 2)
+        axes = plain_axes(left, x="rows of train", y="")
+        names = {label: drawable(label, instead=f"#{n}") for n, label in enumerate(found.labels, 1)}
+        shown = found.labels[:_MOST_BARS][::-1]
+        places = range(len(shown))
+        axes.barh(places, [found.classes[label] for label in shown], color=BLUE, height=0.6, label="rows")
+        flagged = Counter(flag.label for flag in found.to_review)
+        axes.barh(places, [flagged[label] for label in shown], color=ORANGE, height=0.6, label="flagged")
+        axes.set_yticks(places, [names[label] for label in shown])
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2, ncols=2)
+        bars = plain_axes(right, x="flagged rows by label and suggestion", y="")
+        pairs = found.turns[:_MOST_BARS][::-1]
+        bars.barh(range(len(pairs)), [n for _, _, n in pairs], color=ORANGE, height=0.6)
+        bars.set_yticks(range(len(pairs)), [f"{names.get(a, a)} → {names.get(b, b)}" for a, b, _ in pairs])
+        if not pairs:
+            bars.set(xticks=[], yticks=[])
+            bars.set_xlabel("no flagged row has a suggestion")
+
+    return png(draw, width=860, height=340)

@@ -36,7 +36,7 @@ from training.runs.run import Run
 from ui.state import Model, other_models
 
 if TYPE_CHECKING:
-    from training.audit.audit import Flag
+    from training.audit.findings import Flag
     from training.data.add_labels import LabelsReport
 
 

@@ -36,7 +36,7 @@ from ui.train.tab import begin
 from ui.translations import I18N, text
 
 if TYPE_CHECKING:
-    from training.audit.audit import Flag
+    from training.audit.findings import Flag
 
 SLOT = '<div class="tt-slot"></div>'
 """The template of a component whose content a script fills in."""

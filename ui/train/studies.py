@@ -1,4 +1,4 @@
-"""Results of a search, a forecast, an adaptation or a study of forgetting: sentences and a chart.
+"""Results of a search, a forecast, an adaptation, a study of forgetting or an audit: sentences and a chart.
 
     study(run)        # HTML, "" before there is a result
 
@@ -11,18 +11,27 @@ from contextlib import suppress
 from itertools import pairwise
 
 from inference.common.errors import TweetTuneError
-from training.runs.run import ADAPT, FORECAST, FORGETTING, TUNE, Run
+from inference.common.text import one_line
+from training.audit.findings import Audit
+from training.runs.run import ADAPT, AUDIT, FORECAST, FORGETTING, TUNE, Run
 from training.studies.adapt_order import Adapted
 from training.studies.forecast_order import Forecast
 from training.studies.forgetting_order import Forgetting
 from training.studies.order import Search
-from ui.html import bars, esc, muted, notes
+from ui.html import bars, esc, fold, muted, notes, row, table
 from ui.plots import Axis, Series, legend, nice_axis, titled, xy_chart
 from ui.sentences import said
+from ui.train.audit import audited
 from ui.translations import text
 
-Study = Search | Forecast | Adapted | Forgetting
-_KINDS: dict[str, type[Study]] = {TUNE: Search, FORECAST: Forecast, ADAPT: Adapted, FORGETTING: Forgetting}
+Study = Search | Forecast | Adapted | Forgetting | Audit
+_KINDS: dict[str, type[Study]] = {
+    TUNE: Search,
+    FORECAST: Forecast,
+    ADAPT: Adapted,
+    FORGETTING: Forgetting,
+    AUDIT: Audit,
+}
 _COLOURS = ("validation", "second", "train", "third")
 
 
@@ -33,16 +42,18 @@ def study(run: Run) -> str:
         found = _KINDS[run.kind].read(run.path) if run.kind in _KINDS else None
     if not found:
         return ""
+    if isinstance(found, Audit):
+        return audited(found, run.id)
     first, *more = (said(sentence) for sentence in found.sentences())
     return f'<p class="tt-lead">{esc(first)}</p>{_chart(found)}{notes(more)}'
 
 
-def _chart(found: Study) -> str:
+def _chart(found: Search | Forecast | Forgetting | Adapted) -> str:
     if isinstance(found, Search):
         return _search(found)
     if isinstance(found, Forecast):
         return _forecast(found)
-    return _forgetting(found) if isinstance(found, Forgetting) else ""
+    return _forgetting(found) if isinstance(found, Forgetting) else _adapted(found)
 
 
 def _search(found: Search) -> str:
@@ -109,6 +120,26 @@ def _forecast(found: Forecast) -> str:
     x = Axis(min(labels) / 1.1, max(labels) * 1.1, ticks, text.number, log=True)
     keys = legend([(f"tt-s-{line.css}", line.name) for line in drawn[:3]])
     return titled(title, keys, xy_chart(drawn, x=x, y=y, title=title))
+
+
+def _adapted(found: Adapted) -> str:
+    """Draw the bits of both kinds of text before and after, and how both models go on after some openings."""
+    kinds = {"domain": found.domain, "general": found.general}
+    most = max(value for bits in kinds.values() for value in (bits.before, bits.after))
+    rows = [
+        (f"{text(f'study.{kind}')}, {text(f'study.{when}')}", place, value / most, text.number(value, 3))
+        for kind, bits in kinds.items()
+        for place, (when, value) in enumerate((("before", bits.before), ("after", bits.after)))
+    ]
+    chart = titled(text("study.bits"), "", bars(rows))
+    names = ("opening", "before", "after")
+    said_by = [
+        row("", [(esc(one_line(part)), "text") for part in (one.prompt, one.before, one.after)])
+        for one in found.generations
+    ]
+    title = text("study.generations")
+    head = [(text(f"study.{name}"), "") for name in names]
+    return chart + (fold(title, table(head, said_by, caption=title)) if said_by else "")
 
 
 def _forgetting(found: Forgetting) -> str:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +22,14 @@ from inference.common.names import read_id
 from inference.common.paths import cache_dir
 from inference.common.store import JsonObject, write_bytes
 from inference.tables.formats import open_texts
+from training.audit.findings import Audit
 from training.fit.beforehand import beforehand
-from training.recipes import DataSpec, Recipe, available_recipes, change, load_recipe
+from training.recipes import Recipe, available_recipes, change, load_recipe
 from training.runs.process import cancel, resume, start
 from training.runs.run import (
     ACTIVE,
     ADAPT,
+    AUDIT,
     FORECAST,
     TRAIN,
     TUNE,
@@ -42,6 +43,7 @@ from training.runs.run import (
     with_whole_paths,
 )
 from training.studies.adapt_order import AdaptOrder, adapt_recipe
+from training.studies.audit_order import LABEL_ROWS, AuditOrder
 from training.studies.forecast_order import ForecastOrder
 from training.studies.forgetting_order import ForgettingOrder, check_finished
 from training.studies.order import SearchOrder, usual_space
@@ -57,15 +59,15 @@ from ui.account import (
 )
 from ui.html import HEADING, QUIET, REMARK, busy, esc, html, into_view, muted, note, page
 from ui.state import Workbench, known_run
+from ui.train.audit import audit_of, audit_panel
 from ui.train.form import RecipeForm, built_in
 from ui.train.kept import KeptForm
 from ui.train.publish import build_publish
 from ui.train.recipe_files import HUB_ID, UPLOADS, build_recipe_files, wire_recipe_files
-from ui.train.view import audit_panel, preview_panel, read_run, run_panel, runs_table, short_name
+from ui.train.view import preview_panel, read_run, run_panel, runs_table, short_name
 from ui.translations import I18N, text
 
 if TYPE_CHECKING:
-    from training.audit.audit import Audit
     from training.data.preview import Preview
 
 SOURCES = ("auto", "embedded", "hub", "file")
@@ -76,8 +78,6 @@ TRIALS = 20
 """Of a search."""
 MOST_OTHERS = 8
 """Runs whose curves can be laid over the chosen one's."""
-MOST_AUDITED = 50_000
-"""Rows up to which data is audited before a run, in half a minute. The run audits its data itself."""
 _TELLING = ("method", "depth", "n_train", "epochs", "trunk_layers")
 """The settings that a training's time depends on most."""
 _ADAPTS = ("text_column", "label_column", "label_names", "seed")
@@ -97,8 +97,10 @@ class TrainTab:
     model_changed: list[gr.events.Dependency]
     audit: gr.HTML
     """The audit of the chosen data; `select`: somebody wants to review its flagged labels."""
+    panel: gr.HTML
+    """The chosen run; `select` with "check": somebody wants to review the labels that this audit flagged."""
     asked: list[Any]
-    flagged: "Callable[[Sequence[Any]], tuple[Audit, Recipe]]"
+    flagged: Callable[[Sequence[Any]], tuple[Audit, Recipe]]
     """Returns the audit and the recipe for the values of `asked`."""
     kept: KeptForm
 
@@ -154,27 +156,21 @@ def preview_of(recipe: Recipe) -> "Preview":
     return preview(load_splits(recipe.data))
 
 
-@lru_cache(maxsize=4)
-def audit_of(spec: DataSpec) -> "Audit | None":
-    """Return the Audit of whole data, None for more than MOST_AUDITED rows. Raises DataError."""
-    from training.audit.audit import audit, load_whole  # noqa: PLC0415  (as above)
-
-    splits = load_whole(spec)
-    rows = sum(map(len, (splits.train, splits.validation, splits.test)))
-    return audit(splits) if rows <= MOST_AUDITED else None
-
-
 def begin(workbench: Workbench, recipe: Recipe, *, kind: str = TRAIN) -> Run:
     """Start a new run, which waits for earlier ones. Raises RunError if too many are waiting.
 
-    `kind`: a training, or a search or a forecast around the recipe, as the command line starts them.
+    `kind`: a training, or a search, a forecast or an audit around the recipe, as the command line starts
+    them.
     """
-    _refuse_more(recipe, workbench.settings)
+    if kind != AUDIT:
+        _refuse_more(recipe, workbench.settings)
 
     def create() -> Run:
         if recipe.dataset not in ("auto", "embedded"):
             preview_of(recipe)  # unusable data leaves no failed run behind
-        return create_run(recipe) if kind == TRAIN else _order(kind, recipe).create(name=recipe.name)
+        return (
+            create_run(recipe) if kind == TRAIN else _order(workbench, kind, recipe).create(name=recipe.name)
+        )
 
     return _enter(workbench, create)
 
@@ -212,8 +208,12 @@ def _enter(workbench: Workbench, create: Callable[[], Run]) -> Run:
     return run
 
 
-def _order(kind: str, recipe: Recipe) -> ForecastOrder | SearchOrder:
+def _order(workbench: Workbench, kind: str, recipe: Recipe) -> ForecastOrder | SearchOrder | AuditOrder:
     asked = with_whole_paths(recipe).model_dump()
+    if kind == AUDIT:
+        return AuditOrder(
+            recipe=asked, label_rows=min(workbench.settings.max_train_rows or LABEL_ROWS, LABEL_ROWS)
+        )
     if kind == FORECAST:
         return ForecastOrder(recipe=asked)
     return SearchOrder(recipe=asked, trials=TRIALS, space=usual_space(recipe))
@@ -411,15 +411,15 @@ def build_train(workbench: Workbench) -> TrainTab:
     changed = [_wire_actions(workbench, source, [chosen, over, panel, runs]) for source in (panel, runs)]
     _api(workbench)
 
-    def flagged(values: Sequence[Any]) -> "tuple[Audit, Recipe]":
+    def flagged(values: Sequence[Any]) -> tuple[Audit, Recipe]:
         recipe = _recipe(form, tuple(values))
         found = audit_of(recipe.data.whole())
         if found is None:
-            raise DataError("This data has too many rows to be looked through here. Upload a part of it.")
+            raise DataError("This data has too many rows to be looked through here. Audit it as a run.")
         return found, recipe
 
     drawn: list[gr.Component] = [chosen, shown, over]
-    return TrainTab(timer, refresh, drawn, outputs, chosen, changed, audit, inputs, flagged, kept)
+    return TrainTab(timer, refresh, drawn, outputs, chosen, changed, audit, panel, inputs, flagged, kept)
 
 
 def _more() -> tuple[
@@ -431,7 +431,7 @@ def _more() -> tuple[
         with gr.Row(elem_classes="tt-buttons"):
             studies: dict[str, gr.Button | gr.UploadButton] = {
                 kind: gr.Button(I18N(f"train.{kind}"), size="sm", min_width=140, elem_id=f"start-{kind}")
-                for kind in (TUNE, FORECAST)
+                for kind in (AUDIT, TUNE, FORECAST)
             }
             studies[ADAPT] = gr.UploadButton(
                 I18N("train.adapt"),  # type: ignore[arg-type]
@@ -607,7 +607,7 @@ def _wire_preview(
         drawn = ""
         yield busy(text("audit.looking"))
         try:
-            drawn = audit_panel(audit_of(_recipe(form, values).data.whole()), most=MOST_AUDITED)
+            drawn = audit_panel(audit_of(_recipe(form, values).data.whole()))
         finally:
             yield drawn
 
@@ -648,7 +648,7 @@ def _wire_actions(workbench: Workbench, source: gr.HTML, outputs: list[Any]) -> 
     ) -> tuple[str, str, str, str]:
         action, run_id, visitor = event.action, event.value, visitor_of(request, profile)
         # The page's script opens a tab; another handler fills the form.
-        if action in ("tab", "take", "recipe", "onward"):
+        if action in ("tab", "take", "recipe", "onward", "check"):
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if action == "over":
             run_id, over = current, run_id

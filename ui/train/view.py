@@ -1,4 +1,4 @@
-"""The Train tab as HTML: a run, the list of runs, and the preview and audit of a data set.
+"""The Train tab as HTML: a run, the list of runs, and the preview of a data set.
 
 view = read_run(run)                 # curves, scores, sentences
 run_panel(view, now=time.time())     # the same as HTML
@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from inference.common.text import one_line
 from training.doctor.diagnose import Diagnosis
 from training.evaluate.scores import Evaluation
 from training.recipes import available_recipes
@@ -40,7 +39,6 @@ from ui.train.studies import study
 from ui.translations import text
 
 if TYPE_CHECKING:  # at run time it would import the datasets library before the first page
-    from training.audit.audit import Audit, Finding
     from training.data.preview import Preview
     from training.data.report import DataReport
 
@@ -436,33 +434,6 @@ def _account(report: "DataReport") -> str:
         duplicates=text.number(report.removed),
     )
     return fold(summary, notes(report.sentences(texts=True)))
-
-
-def audit_panel(found: "Audit | None", *, most: int) -> str:
-    """Draw the audit of a data set; None: the data has more than `most` rows, so there is none."""
-    title = f"<h2>{esc(text('audit.title'))}</h2>"
-    if found is None:
-        sentence = text("audit.too_many", most=text.number(most))
-        return page(title + note(sentence), "tt-card tt-stack")
-    flags = [flag for flag in found.flags if flag.split == "train"]
-    check = ""
-    if flags:
-        sentence = text("audit.flags", n=text.number(len(flags)))
-        if left := len(found.flags) - len(flags):
-            sentence += f" {text('audit.left', n=text.number(left))}"
-        act = button(text("audit.check"), action="check", value="", css="go")
-        check = f'<div class="tt-row"><span class="grow">{esc(sentence)}</span>{act}</div>'
-    listed = "".join(f"<li>{_finding(one)}</li>" for one in found.findings)
-    body = f'<ul class="tt-notes">{listed}</ul>' if listed else f"<p>{esc(text('audit.nothing'))}</p>"
-    return page(title + body + check, "tt-card tt-stack")
-
-
-def _finding(one: "Finding") -> str:
-    setting, _, value = one.act.partition("=")
-    act = text("audit.act", setting=text(f"setting.{setting}"), value=value) if setting else ""
-    sentence = " ".join(filter(None, (said(one.sentence), act)))
-    shown = notes([one_line(example, longest=160) for example in one.examples])
-    return fold(sentence, shown) if shown else esc(sentence)
 
 
 def _balance(seen: "Preview") -> str:

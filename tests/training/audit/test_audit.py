@@ -2,13 +2,17 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
+from matplotlib.image import imread as read_image
 
 from inference.common.errors import DataError
+from inference.common.store import write_bytes
 from tests.support import WORDS, tweets, write_csv
 from training.audit.audit import audit, lengths, load_whole, script_of
+from training.audit.findings import Audit, Flag
 from training.audit.labels import base_features, label_errors
 from training.audit.page import read_flags, write_flags, write_page
 from training.cli.main import main
@@ -16,7 +20,13 @@ from training.data.add_labels import add_labels
 from training.data.load import load_splits
 from training.model.bases import resolve_base
 from training.model.classifier import load_language_model
-from training.recipes import DataSpec
+from training.recipes import DataSpec, Recipe
+from training.runs.log import RunLog
+from training.runs.process import Cancelled
+from training.runs.run import long_runs
+from training.studies import audit as study
+from training.studies.audit_order import AuditOrder
+from training.studies.pictures import audit_picture
 
 LONG = "we waited two hours for the train to the coast and nobody told us anything at all"
 TEXTS = [(f"{text} {' '.join(text.split()[::-1])}", label) for text, label in tweets(150)]
@@ -173,9 +183,60 @@ def test_the_command(sick, tiny_gpt2, tmp_path, capsys):
     assert {"truncated", "leak_near"} <= {one["kind"] for one in record["findings"]}
     assert len(flags.read_text(encoding="utf-8").splitlines()) > len(record["flags"]) > 0
     assert main(["audit", str(sick), *base, "--no-labels"]) == 0
-    assert "rows are flagged" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "rows are flagged, as a queue to relabel" in out and "audit.html, audit.png, flags.csv" in err
     assert main(["audit", str(sick), *base, "--max-length", "3"]) == 1
-    assert "--max-length is 3. Give 8 or more." in capsys.readouterr().err
-    assert main(
-        ["audit", str(sick), *base, "--no-labels", "--html", str(tmp_path / "no" / "where" / "x")]
-    ) in (0, 1)
+    assert "max_length" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "page.html"
+    assert main(["audit", str(sick), *base, "--no-labels", "--html", str(place)]) == 1
+    assert re.search(
+        r"page\.html can't be written \(.*\)\. It lies in .*audit\.html too", capsys.readouterr().err
+    )
+
+
+def test_an_audit_is_a_run_that_goes_on_where_it_was_stopped(sick, tiny_gpt2, home, monkeypatch, capsys):
+    recipe = Recipe(name="sick", dataset=str(sick), base=str(tiny_gpt2))
+    run = AuditOrder(recipe=recipe.model_dump(), label_rows=100).create(name="sick")
+    read, stop = [], [True]
+
+    def base_features_once(lm, texts, *given, **more):
+        read.append(len(texts))
+        if stop and len(read) > 1:
+            raise Cancelled
+        return base_features(lm, texts, *given, **more)
+
+    monkeypatch.setattr(study, "base_features", base_features_once)
+    monkeypatch.setattr(study, "BLOCK", 40)
+    with pytest.raises(Cancelled):
+        study.audit_data(run, RunLog(run.path))
+    assert Audit.read(run.path) is None and len(list((run.path / "features").iterdir())) == 1
+    stop.clear()
+    study.audit_data(run, RunLog(run.path))
+    assert read == [40, 40, 40, 20], "the first block is not read again"
+    found, whole = Audit.read(run.path), audit(load_whole(recipe.data))
+    assert found.findings[: len(whole.findings)] == whole.findings and found.classes == whole.classes
+    assert set(whole.flags) <= set(found.flags) and found.rows["test"] == 17
+    assert {path.name for path in run.path.iterdir()} >= {"audit.html", "audit.png", "flags.csv"}
+    assert not (run.path / "features").exists() and run.path in [one.path for one in long_runs()]
+    assert [flag.text for flag in read_flags(run.path / "flags.csv")] == [flag.text for flag in found.flags]
+    left = [one["time_left_s"] for one in run.events("progress") if one["phase"] == "labels"]
+    assert left and all(seconds is not None for seconds in left)
+    assert read_image(run.path / "audit.png").shape[1] >= 800
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Audit(data="x", rows={}, classes={}),
+        Audit(
+            data="x",
+            rows={"train": 2},
+            classes={"日本": 1, "a" * 99: 1},
+            flags=(Flag("t", "日本", "a" * 99, "", "train"),),
+        ),
+    ],
+)
+def test_the_picture_takes_no_rows_and_odd_labels(found, tmp_path):
+    write_bytes(tmp_path / "x.png", audit_picture(found))
+    assert read_image(tmp_path / "x.png").shape[0] >= 300

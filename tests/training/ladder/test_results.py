@@ -145,3 +145,24 @@ def test_the_headline_says_whether_labels_were_worth_it():
     )
     assert headline(0, 0, 100).startswith("good and same, the best without labels: "), "once, not twice"
     assert headline(0, 100, 0) == next_one, "the best has no labels itself"
+
+
+def test_the_nearest_examples_are_compared_with_as_many_drawn_ones():
+    names = ("few-shot-4", "retrieval-words-1000", "retrieval-features-1000")
+    answered = dict(zip(names, (SYSTEMS["good"], SYSTEMS["poor"], SYSTEMS["as good"]), strict=True))
+    pairs = pairs_of(names, TRUTH, answered, seed=1)
+
+    def ladder(k):
+        steps = [
+            replace(result("few-shot-4", 0.9, labels=12), about="12 examples"),
+            replace(result(names[1], 0.5, labels=1000), about=f"the {k} nearest of 1,000 labelled texts"),
+            replace(result(names[2], 0.8, labels=1000), about=f"the {k} nearest of 1,000 labelled texts"),
+        ]
+        steps = [replace(step, rung=step.name.removesuffix("-1000")) for step in steps]
+        return Ladder(labels=LABELS, n=400, n_validation=0, steps=tuple(steps), pairs=pairs)
+
+    said = ladder(12).sentences()[1]
+    assert said.startswith("12 examples in the prompt, the nearest (retrieval-features-1000) or drawn ones")
+    assert "(few-shot-4): no difference shown" in said and "least that this test could have shown" in said
+    assert ladder(8).sentences() == [ladder(8).headline], "another number is another question"
+    assert made().nearest_or_drawn == ""

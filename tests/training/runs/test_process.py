@@ -27,6 +27,7 @@ from training.runs.process import (
     wait_in_queue,
 )
 from training.runs.run import (
+    AUDIT,
     FORECAST,
     LADDER,
     TUNE,
@@ -150,7 +151,7 @@ def test_a_run_that_takes_too_long_is_stopped_with_a_checkpoint(monkeypatch, tin
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms here")
-@pytest.mark.parametrize("kind", [LADDER, TUNE, FORECAST])
+@pytest.mark.parametrize("kind", [AUDIT, LADDER, TUNE, FORECAST])
 def test_the_minutes_of_other_long_work_are_limited_too(home, monkeypatch, kind):
     monkeypatch.setattr("sys.stdin", io.StringIO("{}\n"))
     run = create_run_of(kind, {"recipe": {}}, name="x")

@@ -94,7 +94,7 @@ def test_a_run_of_an_unknown_kind_fails_in_one_sentence(home):
     run = create_run_of("dance", {}, name="x")
     start(run)
     said = wait_until_ended(run).message
-    known = "train, ladder, tune, forecast, adapt, forgetting, push, push-data"
+    known = "train, ladder, tune, forecast, adapt, forgetting, audit, push, push-data"
     assert said == f"{run.id} is of an unknown kind, 'dance' (known: {known})."
 
 

@@ -82,6 +82,7 @@ def test_it_predicts_the_domain_better_and_says_what_it_forgot(adapted):
     sentences = found.sentences()
     assert "predicts such texts better" in sentences[1] and "bits per character before" in sentences[2]
     assert json.loads((adapted[0].path / "adapt.json").read_text())["sentences"] == sentences
+    assert (adapted[0].path / "adapt.png").read_bytes().startswith(b"\x89PNG")
     assert len(found.generations) == 5 and all(one.before != one.after for one in found.generations)
     assert not (adapted[0].path / "checkpoints").exists()
     phases = [event["phase"] for event in adapted[0].events("progress")]
