@@ -191,7 +191,7 @@ def _wire_check(workbench: Workbench, train: TrainTab, live: LiveTab) -> None:
     def check_run(
         view: View, request: gr.Request, event: gr.EventData, profile: gr.OAuthProfile | None
     ) -> tuple[object, object]:
-        """Review what the audit found that is shown; `asked` tells the page that it may go there."""
+        """Review what the audit found that is shown; `reviewing` tells the page that it may go there."""
         if event.action != "check":
             return gr.skip(), gr.skip()
         check_may_train(workbench.settings, visitor_of(request, profile))
@@ -202,14 +202,13 @@ def _wire_check(workbench: Workbench, train: TrainTab, live: LiveTab) -> None:
         data["label_names"] = ", ".join(recipe.label_names)
         return live.check(view, found.to_review, found.labels, name=found.data, data=data)
 
-    asked = gr.Textbox(visible="hidden")
+    reviewing = gr.Textbox(visible="hidden")
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-
     train.audit.select(check_flags, [live.view, *train.asked], live.view, **quiet).success(
         None, None, None, js=_TO_REVIEW_JS
     )
-    train.panel.select(check_run, live.view, [live.view, asked], **quiet)
-    asked.change(None, None, None, js=_TO_REVIEW_JS)
+    train.panel.select(check_run, live.view, [live.view, reviewing], **quiet)
+    reviewing.change(None, None, None, js=_TO_REVIEW_JS)
 
 
 def _at_work_now() -> Run | None:

@@ -27,7 +27,7 @@ _MOST_BARS = 12
 @lru_cache(maxsize=4)
 def audit_of(spec: DataSpec) -> Audit | None:
     """Return the Audit of whole data, None for more than MOST_AUDITED rows. Raises DataError."""
-    from training.audit.audit import audit, load_whole  # noqa: PLC0415  (as above)
+    from training.audit.audit import audit, load_whole  # noqa: PLC0415  (a second: not before the first page)
 
     splits = load_whole(spec)
     rows = sum(map(len, (splits.train, splits.validation, splits.test)))
