@@ -114,6 +114,8 @@ def _sentence(error: Exception) -> str:
             f"{error.object[:80]!a} can't be written in the encoding of this system ({error.encoding}). "
             "Set PYTHONUTF8=1, or give another name."
         )
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{one_line(str(error.filename))} is too long a name for this system. Give a shorter one."
     try:
         sys.stdout.flush()
     except OSError:

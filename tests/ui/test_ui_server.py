@@ -9,6 +9,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from inference.explain import variants
 from tests.support import wait_for
 from tests.support.served import answers, app, app_process, recipe_form, with_run
 from training.recipes import load_recipe
@@ -75,6 +76,24 @@ def test_a_program_asks_those_that_are_compared(client):
             assert each[key]["label"] == max(each[key]["scores"], key=each[key]["scores"].get)
     with pytest.raises(AppError, match="Give from 1 to 64 texts at once"):
         client.predict([], ["tuned"], api_name="/answers")
+
+
+def test_a_program_asks_which_words_moved_an_answer_and_what_flips_it(client):
+    first, second = client.predict("so happy today", ["tuned", "bag-of-words"], api_name="/explain")
+    assert (first["model"], second["model"]) == ("tuned", "bag-of-words")
+    (answer,) = client.predict(["so happy today"], ["tuned"], api_name="/answers")
+    (without,) = client.predict(["so today"], ["tuned"], api_name="/answers")
+    label = answer["tuned"]["label"]
+    weights = {word["word"]: word["weight"] for word in first["words"]}
+    lost = answer["tuned"]["scores"][label] - without["tuned"]["scores"][label]
+    assert first["label"] == label and weights["happy"] == pytest.approx(lost, abs=2e-4)
+    varied = variants("so happy today")
+    found = client.predict(list(varied.values()), ["tuned"], api_name="/answers")
+    labels = {name: each["tuned"]["label"] for name, each in zip(varied, found, strict=True)}
+    assert first["flips"] == {name: other for name, other in labels.items() if other != label}
+    for wrong in ("", " ", None, 5):
+        with pytest.raises(AppError, match="There is no text to classify"):
+            client.predict(wrong, ["tuned"], api_name="/explain")
 
 
 def test_the_scoreboard_and_the_filter_work_by_name(client):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from argparse import Namespace
 from dataclasses import replace
 from html import escape, unescape
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.support.scored_files import write_rows
 from tests.support.served import recipe_form, with_run
 from tests.ui.test_ui_render import Checker
 from training.audit.findings import Audit, Finding, Flag
+from training.cli.studies import watch
 from training.evaluate.scores import Bits
 from training.ladder.order import Order
 from training.recipes import change, load_recipe, save_recipe
@@ -264,6 +266,18 @@ def test_a_torn_result_of_a_study_leaves_the_run_to_be_looked_at(home):
     run = ended(TUNE, SEARCH, "search")
     (run.path / "search.json").write_text('{"recipe"')
     assert "finished" in run_panel(read_run(run), now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "emptied"),
+    [(TUNE, SEARCH, {"best": 9}), (TUNE, SEARCH, {"trials": []}), (FORECAST, FORECASTS[0], {"points": []})],
+)
+def test_a_result_that_was_edited_so_that_it_says_nothing_is_none(home, kind, found, emptied):
+    run = ended(kind, found, kind if kind == FORECAST else "search")
+    write_json(run.path / found.FILE, {**found.to_json(), **emptied})
+    assert type(found).read(run.path) is None and "finished" in run_panel(read_run(run), now=0.0)
+    with pytest.raises(RunError, match=rf"has no {found.FILE} that can be used\. Start the {kind} again\."):
+        watch(run, Namespace(json=True))
 
 
 def test_two_runs_are_laid_over_each_other_and_apart_again(home):

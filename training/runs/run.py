@@ -55,6 +55,7 @@ TRAIN, LADDER, TUNE, FORECAST = "train", "ladder", "tune", "forecast"
 ADAPT, FORGETTING, AUDIT = "adapt", "forgetting", "audit"
 STUDIES = (LADDER, TUNE, FORECAST, ADAPT, FORGETTING, AUDIT)
 """The kinds of `training.runs.study`."""
+_LONGEST = 60  # characters of a name in the name of a folder
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,7 @@ def _writing(path: Path, advice: str) -> Iterator[None]:
 
 
 def _new_folder(runs: Path, name: str) -> Path:
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{re.sub('[^a-zA-Z0-9]+', '-', name) or 'run'}"
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{re.sub('[^a-zA-Z0-9]+', '-', name)[:_LONGEST] or 'run'}"
     for number in itertools.count(1):
         path = runs / (stem if number == 1 else f"{stem}-{number}")
         with contextlib.suppress(FileExistsError):  # another process may start a run in the same second
@@ -381,7 +382,7 @@ def delete(run: Run) -> None:
 def rename(run: Run, name: str) -> Run:
     """Give a run another name, behind the time in front of it. Raises RunError where that can't be."""
     _check_idle(run, "renamed")
-    slug = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60]
+    slug = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST]
     if not slug:
         raise RunError(f"{name!r} is no name for a run. Write letters, digits and hyphens.")
     began = re.match(r"\d{8}-\d{6}-", run.id)

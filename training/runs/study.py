@@ -90,6 +90,13 @@ class Result(_Record, ABC):
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """Return what the study of a run's folder found, None before it is finished."""
+        """Return what the study of a run's folder found, None before it is finished.
+
+        None, too, for a file that somebody has edited so that it says nothing, such as one without points.
+        """
         record = read_record(folder, cls.FILE)
-        return cls._known(record) if record else None
+        found = cls._known(record) if record else None
+        try:
+            return found if found and found.sentences() else None
+        except (ArithmeticError, LookupError, StopIteration):
+            return None

@@ -4,7 +4,7 @@
     in_code("https://a.example", ["base", "tuned"])    # the same as HTML
 
 The loaded model and its base are served by the routes beside the page. Models that only the page compares
-(prompts, other runs, models of the Hub) are asked through its own API, `/answers`.
+(prompts, other runs, models of the Hub) are asked through its own API, `/answers`; `/explain` tells why.
 """
 
 import json
@@ -16,6 +16,7 @@ import gradio as gr
 from inference.classifier import Prediction
 from inference.common.errors import PredictionError
 from inference.common.text import whole
+from inference.explain import flips, leave_one_out
 from ui.account import address_of, may_train, visitor_of
 from ui.compare.lineup import BASE, TUNED, Lineup
 from ui.html import QUIET, esc, fold, html, muted, page
@@ -49,8 +50,22 @@ def build_code(lineup: Lineup, models: gr.Dropdown) -> gr.HTML:
             for one, *found in zip(texts, *lineup.answers(asked, texts), strict=True)
         ]
 
+    def explain(tweet: str, models: list[str], request: gr.Request) -> list[dict[str, Any]]:
+        """Return which words moved the answer of each model, and which small changes of the tweet flip it."""
+        if not isinstance(tweet, str) or not tweet.strip():
+            raise PredictionError(text("compare.no_text"))
+        may = may_train(lineup.workbench.settings, visitor_of(request, None))
+        found = []
+        for who in lineup.of([str(name) for name in models or []], may_load=may):
+            moved = leave_one_out(who.predict, tweet, who.labels)
+            words = [{"word": whole(piece), "weight": round(weight, 4)} for piece, weight in moved.pieces]
+            flipped = flips(who.predict, tweet)
+            found.append({"model": who.key, "label": moved.label, "words": words, "flips": flipped})
+        return found
+
     models.change(code_of, models, code, **QUIET)
     gr.api(answers, api_name="answers", concurrency_id="classify")
+    gr.api(explain, api_name="explain", concurrency_id="explain")
     return code
 
 

@@ -21,6 +21,9 @@ from training.evaluate.scores import Evaluation
 from training.recipes import available_recipes, settings
 from training.runs import run as jobs
 
+LONG = "a" * 400
+"""A file's name that no system takes."""
+
 pytestmark = [pytest.mark.usefixtures("warm_starts"), pytest.mark.slow]
 
 TRAINING_COMMANDS = ["train", "evaluate", "data", "runs", "resume", "cancel"]
@@ -429,3 +432,27 @@ def test_classify_reads_other_encodings_and_refuses_what_is_no_text(trained_gpt2
 def test_classify_without_a_model_is_one_line(capsys):
     said = refused(capsys, classify, "classify", "runs/none/artifact", "a text")
     assert said.startswith("runs/none/artifact does not exist. Train one with")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "quick", "--base", LONG],
+        ["train", LONG],
+        ["audit", LONG, "--base", LONG],
+        ["evaluate", LONG],
+        ["resume", LONG],
+        ["forgetting", LONG],
+        ["distil", LONG, "--depth", "1"],
+    ],
+)
+def test_a_name_that_no_system_takes_is_one_sentence(words, home, capsys):
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert error.endswith("is too long a name for this system. Give a shorter one.\n"), error
+    assert error.count("\n") == 1
+
+
+def test_a_run_of_data_with_a_long_name_has_a_shorter_one(home):
+    run = jobs.create_run_of("audit", {}, name=LONG)
+    assert run.id.endswith("-audit-" + "a" * 54) and jobs.find_run(run.id, kind=None) == run
