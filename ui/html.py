@@ -72,14 +72,17 @@ def label_chip(label: str, index: int, *, css: str = "") -> str:
     return f'<span class="tt-label {label_class(label, index)} {css}">{esc(text.label(label))}</span>'
 
 
-def bars(rows: Sequence[tuple[str, int, float, str]], *, winner: int = -1) -> str:
-    """Draw (label, index, share, text) rows as bars; the text of the row `winner` is bold."""
+def bars(rows: Sequence[tuple[str, int, float, str]], *, winner: int = -1, like: Sequence[str] = ()) -> str:
+    """Draw (label, index, share, text) rows as bars; the text of the row `winner` is bold.
+
+    `like`: the labels whose colours the bars have, where they are not their own.
+    """
     cells = ""
     for place, (label, index, share, written) in enumerate(rows):
         css = "num win" if place == winner else "num"
         cells += (
             f'<span class="name">{esc(text.label(label))}</span>'
-            f'<span class="track {label_class(label, index)}"><span class="fill" '
+            f'<span class="track {label_class(like[place] if like else label, index)}"><span class="fill" '
             f'style="display:block;width:{100 * min(max(share, 0), 1):.1f}%"></span></span>'
             f'<span class="{css}">{esc(written)}</span>'
         )

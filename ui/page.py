@@ -26,7 +26,7 @@ from training.recipes import Recipe
 from training.runs.run import Run, running
 from ui.account import Visitor, changes_something, check_may_train, visitor_of
 from ui.compare.tab import build_compare
-from ui.html import QUIET, button, esc, html, into_view, page
+from ui.html import QUIET, button, esc, html, page
 from ui.live.actions import View
 from ui.live.feeds import LiveFeeds
 from ui.live.review import Duels
@@ -59,9 +59,16 @@ _FIRST_TAB_JS = """(tab) => {
   }
   return [to({selected: tab}), to({active: tab === 'train'})];
 }"""
-_TO_REVIEW_JS = (
-    f"() => {{ document.querySelector('#tab-live-button').click(); ({into_view('live-duel-panel')})(); }}"
-)
+# The desk is scrolled to as soon as its card is drawn, which follows another answer of the server.
+_TO_REVIEW_JS = """() => {
+  document.querySelector('#tab-live-button').click();
+  const show = (tries) => {
+    const card = document.querySelector('#live-duel-panel [data-action=label]');
+    if (card?.checkVisibility()) document.getElementById('live-duel-panel').scrollIntoView();
+    else if (tries) setTimeout(() => show(tries - 1), 100);
+  };
+  setTimeout(() => show(50), 300);
+}"""
 # A field that the visitor has emptied stays empty: no example is put there again.
 _ARRIVE_JS = "(tweet, chosen) => [window.ttTyped && !tweet.trim() ? null : tweet, chosen]"
 _STORED_JS = "() => [sessionStorage.getItem('tt-text') || '']"

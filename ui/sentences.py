@@ -135,7 +135,13 @@ def _in_words(name: str, value: str) -> str:
         )
     if name.endswith("split") and text.has(f"split.{value}"):
         return text(f"split.{value}")
-    return _number(value)
+    return _listed(value) if name == "listed" else _number(value)
+
+
+def _listed(value: str) -> str:
+    """Translate the end of a list that `inference.common.wording.listed` has cut."""
+    cut = re.fullmatch(r"(.*) and ([\d,]+) more", value, re.DOTALL)
+    return text("words.and_more", first=cut[1], n=_number(cut[2])) if cut else value
 
 
 def _reason(name: str, value: str) -> str:

@@ -90,7 +90,7 @@ def test_the_form_with_its_file_is_there_after_a_reload(opened, url, tmp_path):
 
 def test_an_audit_is_started_followed_and_leads_to_the_desk(opened, url, tmp_path, tiny_gpt2):
     rows = [*tweets(120), ("What a day at sea", "positive"), ("what a day at SEA", "negative")]
-    page = opened(url)
+    page = opened(url, width=390)
     tab(page, "Train")
     page.get_by_label("Upload").check()
     page.locator("#data-file input[type=file]").set_input_files(str(write_csv(tmp_path / "sea.csv", rows)))
@@ -109,6 +109,7 @@ def test_an_audit_is_started_followed_and_leads_to_the_desk(opened, url, tmp_pat
     check.click()
     expect(page.locator("#tab-live-button")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#live-duel-panel")).to_contain_text("labels in doubt of sea.csv")
+    expect(page.locator("#live-duel-panel [data-action=label]").last).to_be_in_viewport()
 
 
 def test_a_dot_of_a_chart_tells_its_value_and_the_code_follows_those_who_answer(opened, url):

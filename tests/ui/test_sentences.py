@@ -1,6 +1,7 @@
 """Sentences of training and inference on the page: no option, no command, no path, no hashed name."""
 
 import ast
+import dataclasses
 import re
 
 import pytest
@@ -9,6 +10,16 @@ from inference.common.errors import RecipeError
 from inference.common.hub import HubSilent, NotLoggedIn
 from inference.common.store import read_jsonl
 from tests.support import REPOSITORY
+from training.audit.audit import lengths
+from training.data.add_labels import LabelsReport
+from training.data.report import (
+    BorderlinePair,
+    CleaningCounts,
+    DataReport,
+    DataSource,
+    LabelConflict,
+    SplitSizes,
+)
 from training.recipes import Recipe, change, load_recipe, settings
 from training.runs.run import Run
 from ui.html import empty, note, notes
@@ -172,9 +183,7 @@ def test_every_error_of_the_page_is_told_in_the_visitors_language():
     assert left == {}
 
 
-OUT_OF_SIGHT = re.compile(
-    r"/cli/|/cli\.py|/command\.py|/scoring/|/jobs/|/serving/|/adapt|/forgetting|/freshness|perplexity"
-)
+OUT_OF_SIGHT = re.compile(r"/cli/|/cli\.py|/command\.py|/scoring/|/jobs/|/serving/|/freshness|perplexity")
 """Sentences of things that the app neither does nor shows."""
 FOR_PROGRAMMERS = re.compile(
     r"module |One text was|Item X|the last try|Sentiment needs|it |its |no time|not a post|A token is not|"
@@ -219,6 +228,94 @@ def test_errors_and_notes_of_runs_and_models_are_told_in_the_visitors_language()
     assert left == {}, "keys said.… of ui/texts are missing"
     with speaking("en"):
         assert said("The run demo is damaged. Mend it.") == "The run demo is damaged. Mend it."
+
+
+NOT_ON_THE_PAGE = re.compile(
+    r"training/(publish|recipes|worker|ladder)|/(export|behaviour|advice|pictures|to_index|diagnose)\b|"
+    r"(preview|choose|parity|labels)\.py"
+)
+"""Code whose sentences the page does not show, or which has a test of its own for what it says."""
+SAID_IN_PARTS = re.compile(
+    r"X |X: |Rows of X with X dup|Left out: X|Classes|Lengths|The classes are called|Accuracy, macro|"
+    r"Reading X posts|Matrix products|The base is a classifier|Nothing |No difference|The best of X|"
+    r"A language model answers|Train one with|Close calls|Give the folder|Free the disk|The run's end|"
+    r"Put it back|It is in"
+)
+"""Sentences that the code puts together, which `WHOLE` has as they come out, and advice inside others."""
+
+
+def sentences_of_the_code():
+    """Return every sentence in the code of inference and training, with X for what is filled in."""
+    samples = {}
+    for path in sorted([*REPOSITORY.glob("inference/**/*.py"), *REPOSITORY.glob("training/**/*.py")]):
+        place = str(path.relative_to(REPOSITORY))
+        if OUT_OF_SIGHT.search(place) or NOT_ON_THE_PAGE.search(place):
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        passed_over = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                passed_over |= {id(part) for part in ast.walk(node) if part is not node}
+        for node in ast.walk(tree):
+            if id(node) in passed_over or not isinstance(node, ast.JoinedStr | ast.Constant):
+                continue
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            sample = "".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in parts)
+            if re.match(r"[A-ZX0-9“]", sample) and sample.endswith(".") and len(sample.split()) > 3:
+                samples[f"{place}:{node.lineno}"] = sample
+    return samples
+
+
+def test_every_sentence_of_the_code_that_the_page_may_show_is_told_in_the_visitors_language():
+    samples = sentences_of_the_code()
+    assert len(samples) > 200
+    with speaking("pt-BR"):
+        left = {
+            place: one
+            for place, one in samples.items()
+            if not (FOR_PROGRAMMERS.match(one) or SAID_IN_PARTS.match(one))
+            and not (_translation(one) or in_parts(one))
+        }
+    assert left == {}, "keys said.… of ui/texts are missing"
+
+
+def accounts_of_data():
+    """Yield what reports of data say, of one and of several."""
+    for n in (1, 2, 1234):
+        for field in dataclasses.fields(CleaningCounts):
+            yield from CleaningCounts(**{field.name: n}).sentences()
+        for gate in ("exact", "near", "off"):
+            yield from DataReport(
+                source=DataSource(name="x", reason="it was asked for"),
+                labels=("a", "b"),
+                rows={"train": SplitSizes(used=3)},
+                counts=CleaningCounts(),
+                duplicates_removed={"train/test": n},
+                near_removed={"validation/test": n},
+                leak_gate=gate,
+                class_balance={},
+                conflicts=n,
+                conflict_rows=2 * n,
+                shown_conflicts=(LabelConflict("t", ("a", "b")),),
+                borderline=(BorderlinePair("t", "u", 0.91),),
+            ).sentences(texts=True)
+        reasons = dict.fromkeys(("duplicates", "conflicts", "leaks", "unusable"), n)
+        yield from LabelsReport(
+            name="x", sha256="", read=9, added=n, by_label={"a": n}, **reasons
+        ).sentences()
+    yield lengths([10] * 98 + [140, 300], max_length=128)[0].sentence
+
+
+WHOLE = (REPOSITORY / "tests" / "fixtures" / "sentences.txt").read_text("utf-8")
+"""A line for each sentence that the code puts together, as it comes out."""
+
+
+def test_what_is_put_together_of_parts_and_of_one_or_many_is_told_whole():
+    english = re.compile(r"\b(the|of|with|row|rows|is|are|texts|labels|by|has|have|were|and|which)\b")
+    with speaking("pt-BR"):
+        sentences = [*accounts_of_data(), *filter(None, WHOLE.splitlines())]
+        left = {one: shown for one in sentences if english.search(shown := said(one))}
+    assert left == {} and len(sentences) > 100
 
 
 def test_every_note_of_a_run_of_today_is_told_in_the_visitors_language(trained_gpt2):

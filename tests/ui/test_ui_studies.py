@@ -239,6 +239,9 @@ def test_an_audit_shows_what_it_found_and_leads_to_the_desk(home):
     drawn = run_panel(read_run(run), now=0.0)
     Checker(drawn)
     assert "1,200" in drawn and "700, 1 flagged" in drawn and "negative → positive" in drawn
+    assert re.search(r"negative → positive</span><span class=\"track tt-l-positive\"", drawn), (
+        "the suggestion's"
+    )
     assert f'data-action="check" data-value="{run.id}"' in drawn and "1 labels of training rows" in drawn
     with speaking("pt-BR"):
         drawn = run_panel(read_run(run), now=0.0)

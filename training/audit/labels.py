@@ -91,14 +91,15 @@ def label_errors(
             texts[row],
             names[labels[row]],
             names[present[int(chances[row].argmax())]],
-            f"probable label error: {chances[row][places[row]]:.0%} for its label, {chances[row].max():.0%} "
-            "for the other",
+            f"probable label error: {100 * chances[row][places[row]]:.0f} % for its label, "
+            f"{100 * chances[row].max():.0f} % for the other",
             "train",
         )
         for row in map(int, rows)
     ]
     sentence = (
         f"Labels of train that are probably wrong, by a model that has not seen them and is right on "
-        f"{right:.0%}: {len(flags):,} of {len(texts):,}. Many will be hard and not wrong, so look at each."
+        f"{100 * right:.0f} %: {len(flags):,} of {len(texts):,}. Many will be hard and not wrong, so look "
+        "at each."
     )
     return [Finding("label_errors", len(flags), sentence, tuple(flag.text for flag in flags[:3]))], flags

@@ -461,7 +461,7 @@ def _left_out(rows: Mapping[str, _Rows], left: set[int], names: Sequence[str], w
     kept = {label for label in rows["train"].labels if label not in left}
     counts = Counter(label for part in rows.values() for label in part.labels)
     some = sorted(left, key=lambda i: (-counts[i], i))
-    named = listed([f"{names[i]} ({counts[i]:,} row{'' if counts[i] == 1 else 's'})" for i in some])
+    named = listed([f"{names[i]} ({counts[i]:,})" for i in some])
     if len(kept) < 2:
         raise DataError(
             f"{where} has fewer than two classes that can be learnt, beside those {why}: {named}; add rows "
@@ -475,7 +475,7 @@ def _left_out(rows: Mapping[str, _Rows], left: set[int], names: Sequence[str], w
                 f"classes {why}: {named} (train has {', '.join(names[i] for i in sorted(kept))}); add rows "
                 f"of them to train, or leave them out of {split}."
             )
-    return f"Classes {why} are left out: {named}."
+    return f"Classes {why} are left out, with their rows: {named}."
 
 
 def _n_of(rows: Mapping[str, _Rows], labels: set[int]) -> int:

@@ -226,9 +226,9 @@ def _read_folder(folder: Path) -> DataFiles:
         )
     files = {split: files[split] for split in SPLIT_NAMES if split in files}
     tables = {split: RawTable.joined([read_table(path) for path in paths]) for split, paths in files.items()}
-    said = [f"{' and '.join(path.name for path in paths[:3])} is {split}" for split, paths in files.items()]
-    unread = f"; not read: {listed([path.name for path in left], most=8)}" if left else ""
-    notes = (f"Of the folder {folder.resolve().name}, {', '.join(said)}{unread}.",)
+    said = [f"{split}: {' and '.join(path.name for path in paths[:3])}" for split, paths in files.items()]
+    unread = f" Not read: {listed([path.name for path in left], most=8)}." if left else ""
+    notes = (f"Read of the folder {folder.resolve().name}: {'; '.join(said)}.{unread}",)
     if left or any(split_of(path.name) != split for split, paths in files.items() for path in paths):
         tables["train"] = replace(tables["train"], notes=(*notes, *tables["train"].notes))
     return DataFiles(tables, *_digest([path for paths in files.values() for path in paths], folder=True))

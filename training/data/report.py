@@ -207,7 +207,9 @@ class DataReport:
                 suffix = f"with {kind} duplicate in {other}"
                 one, many = f"is removed from {split}", f"are removed from {split}"
                 if self.leak_gate == "off":
-                    one = many = f"stay in {split}, since the leak gate is off"
+                    one, many = (
+                        f"{stay} in {split}, since the leak gate is off" for stay in ("stays", "stay")
+                    )
                 if n:
                     lines.append(_sentence(n, f"row {suffix} {one}", f"rows {suffix} {many}"))
         if texts and self.borderline:
@@ -216,7 +218,7 @@ class DataReport:
 
     def _borderline(self) -> str:
         shown = [
-            f"“{one_line(pair.text)}” and “{one_line(pair.other)}” ({pair.cosine:.2f})"
+            f"“{one_line(pair.text)}” / “{one_line(pair.other)}” ({pair.cosine:.2f})"
             for pair in self.borderline[:_EXAMPLES]
         ]
         return f"Texts are near duplicates from a cosine of {NEAR} on; the closest cases: {'; '.join(shown)}."

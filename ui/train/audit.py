@@ -80,7 +80,9 @@ def _charts(found: Audit) -> str:
     ]
     drawn = titled(text("audit.classes"), "", bars(classes[:_MOST_BARS]))
     if turns:
-        drawn += titled(text("audit.turns"), "", bars(turns[:_MOST_BARS]))
+        drawn += titled(
+            text("audit.turns"), "", bars(turns[:_MOST_BARS], like=[other for _, other, _ in found.turns])
+        )
     return f'<div class="tt-two tt-charts">{drawn}</div>'
 
 

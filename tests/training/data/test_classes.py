@@ -153,7 +153,7 @@ def test_a_class_too_small_to_be_split_is_left_out_counted_and_named(n, given, t
     splits = load(write_csv(tmp_path / "t.csv", rows), label_names=given)
     assert splits.labels == SENTIMENT and splits.report.counts.small_class == n
     assert (
-        f"train are left out: postive ({n} row{'s' * (n > 1)})." in notes(splits, "fewer than 3 different")[0]
+        f"train are left out, with their rows: postive ({n})." in notes(splits, "fewer than 3 different")[0]
     )
     assert sum(rows.kept for rows in splits.report.rows.values()) == 90
 
@@ -170,7 +170,7 @@ def test_one_mistyped_number_stops_nothing(typo, given, tmp_path):
 def test_a_class_of_which_no_row_is_usable_is_left_out(tmp_path):
     rows = [*tweets(90), ("  ", "rare"), ("  ", "rare"), ("  ", "rare"), ("", "rare")]
     splits = load(write_csv(tmp_path / "t.csv", rows))
-    assert splits.labels == SENTIMENT and notes(splits, "left out: rare (0 rows)")
+    assert splits.labels == SENTIMENT and notes(splits, "left out, with their rows: rare (0)")
 
 
 def test_a_class_of_three_rows_is_in_every_split(tmp_path):
@@ -184,7 +184,7 @@ def test_a_mistyped_label_of_the_test_file_stops_nothing(tmp_path):
     splits = load(tmp_path)
     assert splits.labels == ("a", "b") and len(splits.test) == 20
     assert notes(splits, "left out") == [
-        "Classes with fewer than 2 different texts in train are left out: aa (1 row)."
+        "Classes with fewer than 2 different texts in train are left out, with their rows: aa (1)."
     ]
 
 
@@ -194,7 +194,7 @@ def test_a_class_that_the_leak_gate_empties_is_left_out(tmp_path):
         write_csv(tmp_path / f"{split}.csv", [*tweets(100)[start : start + 20 + 40 * (not start)], rows[-1]])
     splits = load(tmp_path)
     assert "rare" not in splits.labels and splits.report.counts.small_class == 1
-    assert notes(splits, "duplicates of held-out ones are left out: rare (1 row)")
+    assert notes(splits, "duplicates of held-out ones are left out, with their rows: rare (1)")
 
 
 # Held-out files without labels

@@ -85,7 +85,7 @@ def test_a_file_that_can_not_be_used(name, content, given, found, tmp_path):
             {},
             "has fewer than two classes that can be learnt, beside those with fewer",
         ),
-        (["a"] * 50 + ["b"] * 2, {}, "than 3 different texts in train: b (2 rows); add rows of them"),
+        (["a"] * 50 + ["b"] * 2, {}, "than 3 different texts in train: b (2); add rows of them"),
         (["none"] * 9 + [None], {}, "has one class only ('none')"),
         (["NA", "n/a", "null"] * 9, {}, "has no label at all"),
         ([float("nan")] * 20, {}, "has no label at all"),
@@ -121,7 +121,7 @@ def test_a_test_label_that_train_lacks(tmp_path):
     rows(tmp_path, ["a", "c"], "test.jsonl")
     assert refusal(tmp_path) == (
         f"1 of the 2 rows of the test split of {tmp_path.name} are of classes with fewer than 2 different "
-        "texts in train: c (1 row) (train has a, b); add rows of them to train, or leave them out of test."
+        "texts in train: c (1) (train has a, b); add rows of them to train, or leave them out of test."
     )
 
 

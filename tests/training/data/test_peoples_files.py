@@ -129,7 +129,7 @@ def test_a_folder_of_a_competition(tmp_path):
     found = read_path(tmp_path)
     assert found.tables["train"].n == 60 and found.tables["test"].names == ("id", "text")
     assert found.tables["train"].notes == (
-        f"Of the folder {tmp_path.name}, train.csv is train, test.csv is test; not read: "
+        f"Read of the folder {tmp_path.name}: train: train.csv; test: test.csv. Not read: "
         "sample_submission.csv, train_clean.csv.",
     )
 
@@ -137,7 +137,7 @@ def test_a_folder_of_a_competition(tmp_path):
 def test_a_table_alone_in_a_folder_and_names_of_many_words(tmp_path):
     (tmp_path / "a").mkdir()
     write_csv(tmp_path / "a" / "tweets.csv", ROWS)
-    assert "tweets.csv is train" in " ".join(load(tmp_path / "a").report.notes)
+    assert "train: tweets.csv" in " ".join(load(tmp_path / "a").report.notes)
     names = {
         "Corona_NLP_train.csv": "train",
         "twitter_validation.csv": "validation",
