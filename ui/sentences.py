@@ -106,11 +106,11 @@ def _translated_to(language: str, sentence: str) -> str:
     return " ".join(one or part for one, part in zip(translated, parts, strict=True))
 
 
-def _translation(sentence: str) -> str:
+def _translation(sentence: str, kind: str = "said") -> str:
     return next(
         (
             text(key, **{name: _in_words(name, value) for name, value in found.groupdict().items()})
-            for key, pattern in _patterns()
+            for key, pattern in _patterns(kind)
             if (found := pattern.fullmatch(sentence))
         ),
         "",
@@ -121,6 +121,8 @@ def _in_words(name: str, value: str) -> str:
     """Translate a value by the {name} of its place: numbers, states, splits, help, reasons."""
     if name in ("why", "todo", "doing", "status"):
         return _reason(name, value)
+    if name in ("what", "where"):  # "The test split of odd.csv"
+        return _translation(value, "part") or value
     if name.endswith("splits"):  # "1,000 train, 500 validation"
         return ", ".join(
             f"{_in_words('n', n)} {_in_words('split', split)}"
@@ -129,12 +131,11 @@ def _in_words(name: str, value: str) -> str:
     if name == "help":
         about = next((field.name for field in settings() if field.help == value), "")
         return text(f"help.{about}") if about else value
-    if name.startswith("state"):
+    if name.startswith("state") or name.endswith("split"):
+        kind = "state" if name.startswith("state") else "split"
         return ", ".join(
-            text(f"state.{one}") if text.has(f"state.{one}") else one for one in value.split(", ")
+            text(f"{kind}.{one}") if text.has(f"{kind}.{one}") else one for one in value.split(", ")
         )
-    if name.endswith("split") and text.has(f"split.{value}"):
-        return text(f"split.{value}")
     return _listed(value) if name == "listed" else _number(value)
 
 
@@ -163,13 +164,13 @@ def _number(value: str) -> str:
 
 
 @cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple(_compiled())
+def _patterns(kind: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple(_compiled(kind))
 
 
-def _compiled() -> Iterator[tuple[str, re.Pattern[str]]]:
+def _compiled(kind: str) -> Iterator[tuple[str, re.Pattern[str]]]:
     for key, written in texts(DEFAULT).items():
-        if key.startswith("said."):
+        if key.startswith(f"{kind}."):
             pieces = re.split(r"\{(\w+)\}", written)
             body, names = "", set[str]()
             for number, each in enumerate(pieces):
