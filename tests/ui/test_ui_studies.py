@@ -285,10 +285,15 @@ def test_a_result_that_was_edited_so_that_it_says_nothing_is_none(home, kind, fo
 
 def test_two_runs_are_laid_over_each_other_and_apart_again(home):
     first, second = trained("first", 0.5), trained("second", 0.9)
-    study = ended(TUNE, SEARCH, "search")
+    study, curveless = ended(TUNE, SEARCH, "search"), create_run(change(load_recipe("smoke"), {"name": "x"}))
+    write_json(curveless.path / "status.json", {"state": "failed"})
     alone, _ = train.draw(Workbench(), first.id)
     assert "dashed" not in alone and f'data-action="over" data-value="{second.id}"' in alone
-    assert study.id not in alone and f'data-action="over" data-value="{first.id}"' not in alone
+    assert (
+        study.id not in alone
+        and curveless.id not in alone
+        and f'data-action="over" data-value="{first.id}"' not in alone
+    )
     both, _ = train.draw(Workbench(), first.id, over=second.id)
     Checker(both)
     assert both.count('class="line dashed') == 4 and "second, train 0.9" in both

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -302,7 +303,7 @@ def draw(workbench: Workbench, chosen: str, *, over: str = "", may: bool = True)
         loaded=loaded,
         may=may,
         over=read_run(other) if other else None,
-        others=ended[:MOST_OTHERS],
+        others=list(islice((one for one in ended if read_run(one).loss), MOST_OTHERS)),
     )
     if chosen and chosen not in by_id:
         panel = page(note(text("train.no_such_run", run=chosen[:80]), "warn")) + panel
