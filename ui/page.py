@@ -37,6 +37,7 @@ from ui.theme import MARK
 from ui.train.audit import audited_by
 from ui.train.kept import READ_JS
 from ui.train.tab import TrainTab, build_train
+from ui.train.view import short_name
 from ui.translations import I18N, speaking, text, texts_for
 
 TABS = ("compare", "train", "live")
@@ -294,9 +295,9 @@ def _model_fact(model: Model, trains: bool) -> str:
     link = ""
     if model.run and model.run.path.parent == runs_dir():
         link = f'<a href="?run={quote(model.run.id)}">{esc(text("header.run"))}</a>'
-    return _fact(
-        text("header.model"), model.name, link=link, more=model.tuned.engine.name if model.tuned else ""
-    )
+    name, engine = short_name(model.name), model.tuned.engine.name if model.tuned else ""
+    more = f"{model.name} · {engine}" if name != model.name else engine
+    return _fact(text("header.model"), name, link=link, more=more)
 
 
 def _base_fact(model: Model) -> str:
