@@ -148,6 +148,12 @@ def test_a_run_of_yesterday_is_told_without_options_and_paths(tmp_path):
     assert sentences and not any(re.search(r"(?<![\w:/<])/\w+/\w", said(one)) for one in sentences)
 
 
+def sample_of(node):
+    """Return a text of the code, with X for what is filled in."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in parts)
+
+
 def errors_of_the_page():
     """Return a sample of every sentence that ui/ raises, with X for what is filled in."""
     samples = {}
@@ -155,15 +161,8 @@ def errors_of_the_page():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args):
                 continue
-            said_there = node.exc.args[0]
-            if isinstance(said_there, ast.JoinedStr):
-                parts = said_there.values
-                sample = "".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in parts)
-            elif isinstance(said_there, ast.Constant):
-                sample = str(said_there.value)
-            else:
-                continue
-            samples[f"{path.name}:{node.lineno}"] = sample
+            if isinstance(node.exc.args[0], ast.JoinedStr | ast.Constant):
+                samples[f"{path.name}:{node.lineno}"] = sample_of(node.exc.args[0])
     return samples
 
 
@@ -206,9 +205,7 @@ def sentences_of_runs_and_models():
             noted = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "note"
             if not ((isinstance(node, ast.Raise) or noted) and isinstance(call, ast.Call) and call.args):
                 continue
-            first = call.args[0]
-            parts = first.values if isinstance(first, ast.JoinedStr) else [first]
-            sample = "".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in parts)
+            sample = sample_of(call.args[0])
             if " " in sample and not FOR_PROGRAMMERS.match(sample):
                 samples[f"{place}:{node.lineno}"] = sample
     return samples
@@ -259,8 +256,7 @@ def sentences_of_the_code():
         for node in ast.walk(tree):
             if id(node) in passed_over or not isinstance(node, ast.JoinedStr | ast.Constant):
                 continue
-            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-            sample = "".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in parts)
+            sample = sample_of(node)
             if re.match(r"[A-ZX0-9“]", sample) and sample.endswith(".") and len(sample.split()) > 3:
                 samples[f"{place}:{node.lineno}"] = sample
     return samples
