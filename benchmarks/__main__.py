@@ -58,6 +58,7 @@ BENCHMARKS = {
     "kills": kills.main,
     "ladder": ladder.main,
     "few_labels": ladder.few_labels,
+    "retrieval": ladder.retrieval,
 }
 
 
@@ -73,7 +74,7 @@ def main() -> None:
     for name in given.name or BENCHMARKS:
         print(f"== {name}", flush=True)
         measure = BENCHMARKS[name]
-        if given.runs and measure in (ladder.main, ladder.few_labels, quality.main):
+        if given.runs and measure in (ladder.main, ladder.few_labels, ladder.retrieval, quality.main):
             measure = partial(measure, runs=given.runs)
         measure(given.dataset)
     tables.main()

@@ -2,6 +2,7 @@
 
     python -m benchmarks ladder --dataset DATA                    # measure, hours; or take what is measured:
     python -m benchmarks ladder --runs runs/…-ladder-…
+    python -m benchmarks retrieval --dataset DATA                 # the nearest or drawn examples, 20 minutes
     python -m benchmarks few_labels --dataset DATA                # 10 ladders of 96 rows, about an hour
     python -m benchmarks few_labels --runs runs/…-ladder-… runs/…-ladder-…
 
@@ -27,6 +28,8 @@ from training.runs.run import LADDER, Run, find_run
 LABELS, DRAWS = 96, 10
 FEW, FEW_ROWS = ("bag-of-words", "few-shot-4", "head", "lora"), 1000
 """The rungs of each draw, one a kind, and its test rows: all rungs on all rows would take a day."""
+EXAMPLES = ("few-shot-4", "retrieval-words")
+"""The rungs with as many examples in the prompt, drawn and near."""
 PICTURE = ROOT / "docs" / "ladder.png"
 
 
@@ -43,9 +46,21 @@ def main(dataset: str, runs: Sequence[str] = ()) -> None:
             "ladder",
             **made_from(run, ladder),
             rows=[_row(step) for step in ladder.ranked],
-            comparison={"sentence": " ".join(filter(None, [ladder.headline, ladder.nearest_or_drawn]))},
+            comparison={"sentence": ladder.headline},
             pairs=[asdict(pair) for pair in ladder.pairs],
             left_out=dict(ladder.left_out),
+        )
+
+
+def retrieval(dataset: str, runs: Sequence[str] = ()) -> None:
+    """Measure the nearest examples beside as many drawn ones, or take a ladder, and write retrieval.json."""
+    with tempfile.TemporaryDirectory() as home:
+        [(run, ladder)] = finished(runs or [_climb(home, dataset, "--rungs", ",".join(EXAMPLES))])
+        if not ladder.nearest_or_drawn:
+            raise SystemExit(f"The ladder {run.id} has no pair of {' and '.join(EXAMPLES)} of one number.")
+        rows = [_row(step) for step in ladder.ranked if step.rung in EXAMPLES]
+        results.write(
+            "retrieval", **made_from(run, ladder), rows=rows, comparison={"sentence": ladder.nearest_or_drawn}
         )
 
 

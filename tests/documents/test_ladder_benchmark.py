@@ -64,6 +64,21 @@ def test_a_finished_ladder_becomes_the_table_with_all_that_it_rests_on(written):
     assert pair["holm_p"] < 0.001 and pair["sentence"].startswith("The lora is better")
 
 
+def test_the_nearest_stand_beside_as_many_drawn_examples(written):
+    names = {"few-shot-4": "few-shot-4", "retrieval-words-1000": "retrieval-words"}
+    steps = tuple(
+        replace(result(name, accuracy, labels=labels), rung=rung, about="the 12 nearest of 1,000 texts")
+        for (name, rung), accuracy, labels in zip(names.items(), (0.6, 0.5), (12, 1000), strict=True)
+    )
+    pairs = pairs_of([*names], TRUTH, dict(zip(names, ANSWERS.values(), strict=True)), seed=1)
+    benchmark.retrieval("auto", runs=[finished(steps=steps, pairs=pairs)])
+    lines = written("retrieval").splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| few-shot-4", "| retrieval-words"]
+    assert "12 examples in the prompt, the nearest (retrieval-words-1000) or drawn ones" in lines[-1]
+    with pytest.raises(SystemExit, match="has no pair of few-shot-4 and retrieval-words of one number"):
+        benchmark.retrieval("auto", runs=[finished()])
+
+
 def test_the_readmes_ladder_has_every_rung_on_all_test_rows():
     record = json.loads((tables.RESULTS / "ladder.json").read_text())
     assert {row["name"] for row in record["rows"]} == set(RUNGS) and record["left_out"] == {}
