@@ -100,7 +100,7 @@ def test_an_audit_is_started_followed_and_leads_to_the_desk(opened, url, tmp_pat
     page.get_by_role("button", name="Recipe files and studies").click()
     page.locator("#start-audit").click()
     check = page.locator("#run-panel [data-action=check]")
-    expect(check).to_be_visible(timeout=60_000)
+    expect(check).to_be_visible(timeout=180_000)
     expect(page.locator("#run-panel")).to_contain_text("Training rows by class")
     expect(page.locator("#run-panel")).to_contain_text("Texts that come with different labels: 1")
     expect(page.locator("#run-list tbody tr").first).to_contain_text("audit")
