@@ -91,15 +91,15 @@ def test_the_buttons_of_the_page_ask_too_and_a_token_that_is_sent_along_proves_n
     config = json.loads(answers(f"{url}/config"))
     by_id = {each["id"]: each["props"].get("elem_id") for each in config["components"]}
     doors = [
-        (each["id"], target, [""] * len(each["inputs"]))
+        (each["id"], target, [""] * len(each["inputs"]), len(each["outputs"]) == 2)
         for each in config["dependencies"]
         for target, event in each["targets"]
         if event == "select" and by_id.get(target) in ("run-panel", "run-list", "publish-panel")
         if each["inputs"] or len(each["outputs"]) == 1  # not what fills the form of the page alone
     ]
-    assert len(doors) == 3
-    for door, target, data in doors:
-        for action in ("use", "resume", "cancel"):
+    assert len(doors) == 4 and sum(reviews for *_, reviews in doors) == 1
+    for door, target, data, reviews in doors:
+        for action in ("check",) if reviews else ("use", "resume", "cancel"):
             said = pressed(url, door, target, {"action": action, "value": "first"}, data=data)
             assert "signed in" in said or "Nothing of yours" in said, said
     publish = next(each for each in config["dependencies"] if each["api_name"] == "publish")

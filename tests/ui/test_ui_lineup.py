@@ -62,7 +62,7 @@ def test_without_any_model_the_untouched_base_answers_with_and_without_examples(
     assert drawn.count('class="tt-label') == 2 and "They " in drawn and lineup.is_there(FIRST)
     assert explain(lineup, "so happy today", FIRST).count('class="tt-heat"') == 2
     four = ask(lineup, "so happy today", [*FIRST, "retrieval-words", "bag-of-words"])
-    assert "tt-many" in four and "Rests on 8 labelled tweets" in four and "TF-IDF" in four
+    assert "tt-many" in four and "Rests on 12 labelled tweets" in four and "TF-IDF" in four
     with pytest.raises(PredictionError, match="No model is loaded yet"):
         ask(lineup, "so happy today")
     with pytest.raises(PredictionError, match="There is no text"):

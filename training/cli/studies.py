@@ -195,6 +195,8 @@ def watch(run: Run, given: argparse.Namespace) -> int:
 
 
 def _audit(given: argparse.Namespace) -> int:
+    if given.max_length < 8:
+        raise DataError(f"--max-length is {given.max_length}. Give 8 or more.")
     names = ("base", "dataset", "text_column", "label_column", "max_length")
     asked = {name: value for name in names if (value := getattr(given, name)) is not None}
     recipe = with_whole_paths(change(Recipe(name=Path(given.dataset).stem or "data"), asked))

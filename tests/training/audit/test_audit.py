@@ -186,7 +186,7 @@ def test_the_command(sick, tiny_gpt2, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "rows are flagged, as a queue to relabel" in out and "audit.html, audit.png, flags.csv" in err
     assert main(["audit", str(sick), *base, "--max-length", "3"]) == 1
-    assert "max_length" in capsys.readouterr().err
+    assert "--max-length is 3. Give 8 or more." in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     place = tmp_path / "file" / "page.html"
     assert main(["audit", str(sick), *base, "--no-labels", "--html", str(place)]) == 1
