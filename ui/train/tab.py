@@ -65,7 +65,7 @@ from ui.train.form import RecipeForm, built_in
 from ui.train.kept import KeptForm
 from ui.train.publish import build_publish
 from ui.train.recipe_files import HUB_ID, UPLOADS, build_recipe_files, wire_recipe_files
-from ui.train.view import preview_panel, read_run, run_panel, runs_table, short_name
+from ui.train.view import has_curves, preview_panel, read_run, run_panel, runs_table, short_name
 from ui.translations import I18N, text
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def draw(workbench: Workbench, chosen: str, *, over: str = "", may: bool = True)
         loaded=loaded,
         may=may,
         over=read_run(other) if other else None,
-        others=list(islice((one for one in ended if read_run(one).loss), MOST_OTHERS)),
+        others=list(islice(filter(has_curves, ended), MOST_OTHERS)),
     )
     if chosen and chosen not in by_id:
         panel = page(note(text("train.no_such_run", run=chosen[:80]), "warn")) + panel

@@ -92,6 +92,15 @@ def read_run(run: Run) -> RunView:
     return replace(read, status=status, evaluation=run.evaluation(), ahead=ahead, diagnoses=found)
 
 
+def has_curves(run: Run) -> bool:
+    """Whether a run has steps to be drawn; cheaper than `read_run` for whoever asks many runs each second."""
+    try:
+        stamp = (run.path / "events.jsonl").stat()
+    except OSError:
+        return False
+    return bool(_read(run, stamp.st_mtime_ns, stamp.st_size).loss)
+
+
 def _ahead(run: Run, status: Status) -> tuple[str, ...]:
     return tuple(one.id for one in ahead_of(run)) if status.state == "queued" and run.was_started else ()
 
